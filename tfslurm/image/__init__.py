@@ -1,0 +1,38 @@
+"""Images as text and values: what was typed, what it was pinned to, and what its CUDA asks of a driver.
+
+A tag is a name that moves; a digest is the sha256 of bytes and cannot. There are three kinds, and they never compare
+equal: ``index`` (one document for all platforms), ``manifest`` (one platform) and ``config`` (docker's image id on a
+graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
+"""
+
+from tfslurm.image.driver import Verdict, driver_verdict
+from tfslurm.image.pin import (
+    LOCK_SCHEMA,
+    Pin,
+    kept_environment,
+    lock_text,
+    mirror_names,
+    parse_lock,
+    pin_from_json,
+    pin_to_json,
+    sources,
+)
+from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
+
+__all__ = [
+    "LOCK_SCHEMA",
+    "Pin",
+    "Reference",
+    "Verdict",
+    "check_digest",
+    "driver_verdict",
+    "kept_environment",
+    "lock_text",
+    "mirror_names",
+    "parse_lock",
+    "parse_reference",
+    "pin_from_json",
+    "pin_to_json",
+    "refuse_moving",
+    "sources",
+]
