@@ -1,0 +1,67 @@
+"""Slurm's dialect: what is said to Slurm (argv) and what it answers (text -> values). Pure; nothing runs here.
+
+jobs       sbatch, squeue, sacct, scancel: JobStatus
+states     the states and reasons of a job
+site       scontrol show config, sinfo, sacctmgr: what a cluster is
+options    sbatch's long options: checked and formatted
+rejection  why sbatch refused a job, with the names that it would have taken
+"""
+
+from __future__ import annotations
+
+from tfslurm.slurm.jobs import (
+    JobStatus,
+    cancel_argv,
+    parse_queue,
+    parse_sacct,
+    parse_sbatch,
+    queue_argv,
+    sacct_argv,
+    sbatch_argv,
+)
+from tfslurm.slurm.options import check_options
+from tfslurm.slurm.rejection import explain_rejection
+from tfslurm.slurm.site import (
+    Account,
+    Partition,
+    SlurmConfig,
+    accounts_argv,
+    config_argv,
+    parse_accounts,
+    parse_config,
+    parse_partitions,
+    parse_version,
+    partitions_argv,
+    version_argv,
+)
+from tfslurm.slurm.states import REASONS, STATES, explain_reason, is_final, parse_state, state_from_exit
+
+__all__ = [
+    "REASONS",
+    "STATES",
+    "Account",
+    "JobStatus",
+    "Partition",
+    "SlurmConfig",
+    "accounts_argv",
+    "cancel_argv",
+    "check_options",
+    "config_argv",
+    "explain_reason",
+    "explain_rejection",
+    "is_final",
+    "parse_accounts",
+    "parse_config",
+    "parse_partitions",
+    "parse_queue",
+    "parse_sacct",
+    "parse_sbatch",
+    "parse_state",
+    "parse_version",
+    "partitions_argv",
+    "queue_argv",
+    "sacct_argv",
+    "sbatch_argv",
+    "state_from_exit",
+    "version_argv",
+]
