@@ -1,0 +1,259 @@
+"""Experiment x cluster x pinned image -> JobPlan: the very object that is shown, rendered and submitted.
+
+Pure: text and values in, values out. ``now`` and everything that was observed are arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from tfslurm.cluster import Cluster
+from tfslurm.errors import InputError, Problem
+from tfslurm.image import Pin, sources
+from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
+
+SCHEMA = "tfslurm.plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeState:
+    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git)."""
+
+    tree: str
+    writable: bool
+    files: int
+    size_bytes: int
+    remote: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """Everything one Slurm job will be told, with the digest already resolved.
+
+    ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
+    every submission has its own. Paths are paths on the cluster unless a field says container.
+    """
+
+    name: str
+    user: str
+    cluster: str
+    root: str
+    engine: str
+    pin: Pin
+    image_sources: tuple[str, ...]
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    mounts_allow: tuple[str, ...]
+    outputs: str | None
+    secrets: tuple[str, ...]
+    resources: Resources
+    network: str
+    code: CodeState | None
+    options: Mapping[str, str]
+    template: str
+    checkpoint: Checkpoint | None
+    parameters: Mapping[str, Any]
+    spec_file: str
+    spec_sha256: str
+    planned_at: str
+    tfslurm_version: str
+    schema: str = SCHEMA
+    plan_sha256: str = ""
+    plan_id: str = ""
+
+    @property
+    def run_dir(self) -> PurePosixPath:
+        """The folder of this submission on the cluster."""
+        return PurePosixPath(self.root) / "runs" / f"{self.name}-{self.plan_id}"
+
+    @property
+    def code_dir(self) -> PurePosixPath | None:
+        """The folder of the code snapshot on the cluster; None where the experiment brings no code."""
+        return PurePosixPath(self.root) / "code" / self.code.tree if self.code else None
+
+    @property
+    def images_dir(self) -> PurePosixPath:
+        """Where the facts of probed images are kept on the cluster."""
+        return PurePosixPath(self.root) / "images"
+
+    @property
+    def job_name(self) -> str:
+        """The name in Slurm's queue, which finds the job again if its id was never written down."""
+        return f"{self.name}-{self.plan_id}"
+
+    @property
+    def comment(self) -> str:
+        """The token in ``--comment``: kept by the controller and, where the site stores comments, by slurmdbd."""
+        return f"tfslurm:{self.plan_id}"
+
+    @property
+    def directives(self) -> Mapping[str, str]:
+        """The sbatch options in the order they are written; an empty value is a flag."""
+        own = {
+            "job-name": self.job_name,
+            "comment": self.comment,
+            "chdir": str(self.run_dir),
+            "output": str(self.run_dir).replace("%", "%%") + "/slurm-%j.out",
+            "open-mode": "append",
+        }
+        return {**own, **self.options}
+
+
+def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:
+    """What sbatch is asked for: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
+    asked = {**cluster.slurm, **experiment.slurm}
+    options: dict[str, str | int | bool] = {key.replace("_", "-"): value for key, value in asked.items()}
+    resources = experiment.resources
+    options["nodes"] = resources.nodes
+    options["ntasks-per-node"] = resources.tasks_per_node
+    options["cpus-per-task"] = -(-resources.cpus // resources.tasks_per_node)
+    if resources.gpus:
+        kind = f"{resources.gpu_type}:" if resources.gpu_type else ""
+        options["gres"] = f"gpu:{kind}{resources.gpus}"
+    if resources.memory_mib:
+        options["mem"] = f"{resources.memory_mib}M"
+    if resources.time_s:
+        options["time"] = slurm_time(resources.time_s)
+    checkpoint = experiment.checkpoint
+    if checkpoint:
+        options["signal"] = f"{checkpoint.signal}@{checkpoint.before_end_s}"
+    options["requeue" if checkpoint and checkpoint.requeue else "no-requeue"] = True
+    return options
+
+
+def slurm_time(seconds: int) -> str:
+    """A duration as ``D-HH:MM:SS``, which Slurm reads without ambiguity. Source: sbatch(1), --time."""
+    days, rest = divmod(seconds, 86400)
+    return f"{days}-{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+
+
+def make_plan(
+    experiment: Experiment,
+    cluster: Cluster,
+    pin: Pin,
+    *,
+    options: Mapping[str, str],
+    code: CodeState | None,
+    parameters: Mapping[str, Any],
+    user: str,
+    planned_at: str,
+    spec_file: str,
+    spec_text: str,
+    tfslurm_version: str,
+) -> JobPlan:
+    """The plan of one job. ``options`` are slurm_options as Slurm's vocabulary checked and formatted them.
+
+    Raises:
+        InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
+    """
+    refuse_mounts(experiment, cluster, spec_file)
+    command, env = fill(experiment, parameters)
+    plan = JobPlan(
+        name=experiment.name,
+        user=user,
+        cluster=cluster.name,
+        root=str(cluster.root),
+        engine=cluster.engine,
+        pin=pin,
+        image_sources=sources(pin, cluster.mirrors),
+        command=(*pin.entrypoint, *command),
+        env=env,
+        mounts=experiment.mounts,
+        mounts_allow=tuple(str(path) for path in cluster.mounts_allow),
+        outputs=experiment.outputs,
+        secrets=experiment.secrets,
+        resources=experiment.resources,
+        network=experiment.network,
+        code=code,
+        options=options,
+        template=experiment.template or "",
+        checkpoint=experiment.checkpoint,
+        parameters=parameters,
+        spec_file=spec_file,
+        spec_sha256=hashlib.sha256(spec_text.encode()).hexdigest(),
+        planned_at=planned_at,
+        tfslurm_version=tfslurm_version,
+    )
+    return identify(plan)
+
+
+def identify(plan: JobPlan) -> JobPlan:
+    """The same plan with its two names: the hash of what is asked, and the id of this submission."""
+    moment = {"plan_id", "plan_sha256", "planned_at", "spec_file"}
+    asked = {key: value for key, value in to_json(plan).items() if key not in moment}
+    plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
+    plan_id = hashlib.sha256(f"{plan_sha256} {plan.planned_at}".encode()).hexdigest()[:12]
+    return replace(plan, plan_sha256=plan_sha256, plan_id=plan_id)
+
+
+def refuse_mounts(experiment: Experiment, cluster: Cluster, file: str) -> None:
+    """Nothing, if every mount's source lies under a folder that the cluster's file allows.
+
+    Raises:
+        InputError: every mount outside them, with its line.
+    """
+    allowed = ", ".join(str(path) for path in cluster.mounts_allow) or "nothing"
+    problems = [
+        Problem(
+            file,
+            experiment.lines.get(("mounts", index), 0),
+            f"mounts[{index}].source",
+            f"{str(mount.source)!r} is outside what cluster {cluster.name} allows ({allowed})",
+            f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}",
+        )
+        for index, mount in enumerate(experiment.mounts)
+        if not cluster.allows(PurePosixPath(mount.source))
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def canonical(value: object) -> bytes:
+    """The bytes that are hashed: keys sorted, no spaces, UTF-8. Source: RFC 8785 for values without floats."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def to_json(plan: JobPlan) -> dict[str, Any]:
+    """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
+    return {key: plain(value) for key, value in asdict(plan).items()}
+
+
+def plain(value: object) -> Any:
+    """The same value built of dict, list, str, int, float, bool and None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, PurePosixPath) else value
+
+
+def from_json(values: Mapping[str, Any]) -> JobPlan:
+    """The plan that ``to_json`` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: the values are not a plan of this schema.
+    """
+    if values["schema"] != SCHEMA:
+        raise ValueError(f"schema {values['schema']!r} is not {SCHEMA!r}")
+    lists = ("image_sources", "command", "mounts_allow", "secrets")
+    pin = dict(values["pin"])
+    return JobPlan(
+        **{
+            **values,
+            **{key: tuple(values[key]) for key in lists},
+            "pin": Pin(**{**pin, "entrypoint": tuple(pin["entrypoint"])}),
+            "mounts": tuple(Mount(**mount) for mount in values["mounts"]),
+            "resources": Resources(**values["resources"]),
+            "code": CodeState(**values["code"]) if values["code"] else None,
+            "checkpoint": Checkpoint(**values["checkpoint"]) if values["checkpoint"] else None,
+        }
+    )

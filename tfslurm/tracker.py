@@ -1,0 +1,217 @@
+"""The index of plans, jobs and records: one SQLite file on the user's machine.
+
+The run folders on the clusters are the truth; this file can be deleted and rebuilt from them. It is kept safe on network
+homes (rollback journal, no WAL: WAL needs shared memory, https://sqlite.org/wal.html) and with several processes at once
+(every change is one immediate transaction; others wait up to 30 s).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfslurm.errors import TrackerError
+from tfslurm.plan import JobPlan, canonical, from_json, to_json
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE plans (
+  plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT NULL, planned_at TEXT NOT NULL,
+  stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')), note TEXT NOT NULL DEFAULT '',
+  plan TEXT NOT NULL, cluster_text TEXT NOT NULL);
+CREATE TABLE jobs (
+  cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL REFERENCES plans,
+  state TEXT NOT NULL, final INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '{}', record TEXT,
+  PRIMARY KEY (cluster, job_id, submitted_at));
+CREATE INDEX jobs_by_plan ON jobs (plan_id);
+CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedJob:
+    """One job as last seen. ``status`` is what the scheduler said then; ``record`` is None until one was read."""
+
+    cluster: str
+    job_id: str
+    submitted_at: str
+    plan_id: str
+    name: str
+    state: str
+    final: bool
+    status: Mapping[str, Any]
+    record: Mapping[str, Any] | None
+
+    @property
+    def key(self) -> str:
+        """How a user names this job on any machine: ``alpha:1234``."""
+        return f"{self.cluster}:{self.job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPlan:
+    """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
+
+    plan: JobPlan
+    stage: str
+    note: str
+    cluster_text: str
+
+
+class Tracker:
+    """The index in one file; made when it does not exist.
+
+    Raises:
+        TrackerError: the file cannot be opened, is not an index, or was made by a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._prepare()
+
+    def _prepare(self) -> None:
+        if self._version() == VERSION:
+            return
+        with self._change() as db:
+            found = self._version()
+            if found > VERSION:
+                raise TrackerError(f"{self.path}: made by a newer tfslurm (schema {found}); update tfslurm")
+            if found == 0:
+                for statement in SCHEMA.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+                self.path.chmod(0o600)
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            fix = "move the file away and run `tfslurm tracker rebuild`"
+            raise TrackerError(f"{self.path}: cannot be used: {error}; {fix}") from error
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def plan(self, plan: JobPlan, cluster_text: str) -> None:
+        """Write the intent down, before anything leaves this machine."""
+        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
+        with self._change() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'planned', '', ?, ?)",
+                (*values, json.dumps(to_json(plan)), cluster_text),
+            )
+
+    def refuse(self, plan_id: str, note: str) -> None:
+        """The scheduler said no: nothing was queued."""
+        with self._change() as db:
+            db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
+
+    def submit(self, plan: JobPlan, job_id: str, submitted_at: str, state: str = "PENDING") -> None:
+        """The scheduler gave an id. Saying it twice changes nothing."""
+        with self._change() as db:
+            db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
+            known = db.execute("SELECT 1 FROM jobs WHERE plan_id = ? AND job_id = ?", (plan.plan_id, job_id)).fetchone()
+            if not known:
+                db.execute(
+                    "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
+                    (plan.cluster, job_id, submitted_at, plan.plan_id, state),
+                )
+
+    def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
+        """What the scheduler, or the job's own end file, says of a job now."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, final = ?, status = ? WHERE cluster = ? AND job_id = ? AND submitted_at = ?",
+                (state, int(final), json.dumps(dict(status)), job.cluster, job.job_id, job.submitted_at),
+            )
+
+    def keep(self, job: TrackedJob, record: Mapping[str, Any]) -> None:
+        """The record as last read from the run folder, so that it survives the folder."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET record = ? WHERE cluster = ? AND job_id = ? AND submitted_at = ?",
+                (canonical(record).decode("utf-8", "surrogatepass"), job.cluster, job.job_id, job.submitted_at),
+            )
+
+    def local_id(self, plan: JobPlan, submitted_at: str) -> str:
+        """The next id of the cluster `local`, counted from 1, taken by this plan."""
+        with self._change() as db:
+            row = db.execute("SELECT max(CAST(job_id AS INTEGER)) FROM jobs WHERE cluster = ?", (plan.cluster,)).fetchone()
+            job_id = str((row[0] or 0) + 1)
+            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ?", (plan.plan_id,))
+            db.execute(
+                "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, 'RUNNING')",
+                (plan.cluster, job_id, submitted_at, plan.plan_id),
+            )
+            return job_id
+
+    def jobs(self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False) -> list[TrackedJob]:
+        """The jobs, oldest submission first."""
+        where: list[str] = []
+        values: list[str] = []
+        for column, value in (("jobs.cluster", cluster), ("job_id", job_id)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        if unfinished:
+            where.append("final = 0")
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} ORDER BY submitted_at, rowid"  # noqa: S608
+        return [tracked(row) for row in self._rows(query, values)]
+
+    def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:
+        """The intents, oldest first."""
+        query = "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
+        rows = self._rows(query, (stage, plan_id))
+        return [TrackedPlan(self._plan(row), row["stage"], row["note"], row["cluster_text"]) for row in rows]
+
+    def _plan(self, row: sqlite3.Row) -> JobPlan:
+        try:
+            return from_json(json.loads(row["plan"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrackerError(f"{self.path}: plan {row['plan_id']} cannot be read: {error}") from error
+
+    def _rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
+        with self._told():
+            return self._db.execute(query, values).fetchall()
+
+
+def tracked(row: sqlite3.Row) -> TrackedJob:
+    """One row of the table of jobs, joined with its plan's name."""
+    return TrackedJob(
+        cluster=row["cluster"],
+        job_id=row["job_id"],
+        submitted_at=row["submitted_at"],
+        plan_id=row["plan_id"],
+        name=row["name"],
+        state=row["state"],
+        final=bool(row["final"]),
+        status=json.loads(row["status"]),
+        record=json.loads(row["record"]) if row["record"] else None,
+    )
