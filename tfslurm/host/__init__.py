@@ -1,0 +1,34 @@
+"""A machine that runs commands and keeps files: this one, or a login node behind SSH.
+
+    with open_host(cluster) as host:
+        host.run(["squeue", "--me"])
+        put(host, folder, {"job.sbatch": File(b"...")})
+
+One small protocol (`Host`: name, run, run_bytes), three ways to reach a machine (local, paramiko, openssh), and files as
+tar streams through ``run``, so that each way stays small and all of them behave alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tfslurm.host.files import File, get, put, put_tree, read_from
+from tfslurm.host.protocol import Host
+
+if TYPE_CHECKING:
+    from tfslurm.cluster import Cluster
+
+__all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from"]
+
+
+@contextmanager
+def open_host(cluster: Cluster) -> Iterator[Host]:
+    """Yield the cluster's login node, or this machine where the cluster file has no ``login``.
+
+    Raises:
+        HostError: the login node cannot be reached, its host key is not known, or it does not let the user in.
+    """
+    raise NotImplementedError
+    yield

@@ -1,0 +1,35 @@
+"""What every machine offers, whichever way it is reached: one command in, its output back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from tfslurm.errors import Completed
+
+
+class Host(Protocol):
+    """A machine that runs commands: this one, or one behind SSH.
+
+    ``input`` is what the command reads on stdin: bytes, or chunks that are made while they are sent. Where making a
+    chunk fails, stdin ends there, the command is awaited, and the failure is raised on. Without input stdin is empty.
+
+    Raises (both methods):
+        HostError: the machine could not be reached, the command could not be started (a missing program is named with
+            its machine), it did not end in ``timeout_s`` seconds (it and its children are then killed), or the line
+            was lost. ``transient`` says whether trying again can help.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user calls this machine: the cluster's name."""
+
+    def run(
+        self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0
+    ) -> Completed:
+        """Return the command and how it ended, whatever its exit code; death by signal n is exit code 128 + n."""
+
+    def run_bytes(
+        self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0
+    ) -> bytes:
+        """Return the command's stdout byte for byte; CommandFailed where its exit code is not 0."""
