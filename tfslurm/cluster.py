@@ -1,0 +1,64 @@
+"""Cluster file text -> Cluster: where jobs go, how to get there, and what they may mount. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from tfslurm.errors import Problem
+from tfslurm.spec import Option, Path
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How the login node is reached; None leaves the choice to ~/.ssh/config."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    proxy_jump: str | None = None
+    transport: str = "paramiko"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
+
+    ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
+    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs.
+    """
+
+    name: str
+    root: PurePosixPath
+    login: Login | None = None
+    engine: str = "docker"
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    slurm: Mapping[str, Option] = field(default_factory=dict)
+    mounts_allow: tuple[PurePosixPath, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    lines: Mapping[Path, int] = field(default_factory=dict)
+
+    def allows(self, source: PurePosixPath) -> bool:
+        """Whether a path of the cluster may be mounted: it is one of the allowed folders, or lies under one."""
+        return any(source == folder or folder in source.parents for folder in self.mounts_allow)
+
+    def problem(self, path: Path, why: str, fix: str = "") -> Problem:
+        """A problem that stands where the key was written."""
+        raise NotImplementedError
+
+
+def parse_cluster(text: str, file: str) -> Cluster:
+    """The cluster that a text describes.
+
+    Raises:
+        InputError: every problem of the text.
+    """
+    raise NotImplementedError
+
+
+def cluster_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a cluster file."""
+    raise NotImplementedError

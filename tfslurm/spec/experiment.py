@@ -1,0 +1,129 @@
+"""What an experiment file says, as frozen values. Pure data: no reading, no checking.
+
+Paths stay text here: ``Mount.source`` is a path on the cluster, ``Mount.target`` and ``outputs`` are container paths,
+``Code.path`` is a local one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tfslurm.errors import Problem
+
+Path = tuple[str | int, ...]
+Option = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """The place of one parameter, written ``{{ name }}``; a name may hold dots (``opt.lr``)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One argument, or one variable's value: literal text and placeholders in order. ``line`` is where it stands."""
+
+    parts: tuple[str | Placeholder, ...]
+    line: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that this word needs, in order of appearance."""
+        return tuple(part.name for part in self.parts if isinstance(part, Placeholder))
+
+    def __str__(self) -> str:
+        return "".join(f"{{{{ {part.name} }}}}" if isinstance(part, Placeholder) else part for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The folder that becomes /workspace; ``path`` is as written, relative to the experiment file."""
+
+    path: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One folder or file of the cluster inside the container; both paths are absolute and normalised."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one job asks for. ``gpus``, ``cpus`` and ``memory_mib`` are per node; None is the site's default."""
+
+    gpus: int = 1
+    gpu_type: str | None = None
+    cpus: int = 1
+    memory_mib: int | None = None
+    time_s: int | None = None
+    nodes: int = 1
+    tasks_per_node: int = 1
+    shm_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The warning before the time limit: ``signal`` (without SIG) reaches the program ``before_end_s`` seconds early."""
+
+    signal: str = "USR1"
+    before_end_s: int = 60
+    requeue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
+
+    ``slurm`` is keyed by sbatch's long option names with dashes. ``lines`` says where a key stands: ``("image",)``,
+    ``("mounts", 0, "source")``; a key that was not written is absent.
+    """
+
+    name: str
+    image: str
+    command: tuple[Word, ...]
+    code: Code | None = None
+    mounts: tuple[Mount, ...] = ()
+    outputs: str | None = None
+    env: Mapping[str, Word] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    network: str = "bridge"
+    template: str | None = None
+    slurm: Mapping[str, Option] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    clusters: tuple[str, ...] = ()
+    sweep: Mapping[str, object] | None = None
+    file: str = "exp.yaml"
+    lines: Mapping[Path, int] = field(default_factory=dict)
+    overridden: tuple[Path, ...] = ()
+
+    def problem(self, path: Path, why: str, fix: str = "") -> Problem:
+        """A problem that stands where the key was written: its line, or the ``--set`` that replaced it."""
+        return locate(self.file, self.lines, self.overridden, path, why, fix)
+
+
+def locate(
+    file: str, lines: Mapping[Path, int], overridden: tuple[Path, ...], path: Path, why: str, fix: str = ""
+) -> Problem:
+    """A problem at the nearest written key: the line of ``path`` itself, else of the key that holds it."""
+    for given in overridden:
+        if path[: len(given)] == given:
+            return Problem(f"--set {key_text(given)}", 0, key_text(path) if path != given else "", why, fix)
+    nearest = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in lines), ())
+    return Problem(file, lines.get(nearest, 0), key_text(path), why, fix)
+
+
+def key_text(path: Path) -> str:
+    """A key path as a reader writes it: ``mounts[0].source``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
