@@ -6,17 +6,8 @@ graph driver). ``name@digest`` accepts the first two. Source: OCI image specific
 """
 
 from tfslurm.image.driver import Verdict, driver_verdict
-from tfslurm.image.pin import (
-    LOCK_SCHEMA,
-    Pin,
-    kept_environment,
-    lock_text,
-    mirror_names,
-    parse_lock,
-    pin_from_json,
-    pin_to_json,
-    sources,
-)
+from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
+from tfslurm.image.pin import Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
 
 __all__ = [
@@ -29,6 +20,7 @@ __all__ = [
     "kept_environment",
     "lock_text",
     "mirror_names",
+    "moved",
     "parse_lock",
     "parse_reference",
     "pin_from_json",

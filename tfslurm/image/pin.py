@@ -1,11 +1,19 @@
-"""A pin: the tag that was asked for, the digest it stood for, and the lock file that keeps the two together."""
+"""A pin: the tag that was asked for and the digest it stood for, with what a node needs to get the same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 
-LOCK_SCHEMA = "tfslurm.lock/1"
+from tfslurm.errors import InputError
+from tfslurm.image.reference import check_digest, parse_reference
+
+_KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+_KEPT = re.compile(r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH")
+_SECRET = re.compile(r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +62,130 @@ class Pin:
         return f"{self.registry}/{self.repository}"
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that keeps a JSON object from being a pin: the field (empty: the object), why, and the mend."""
+
+    field: str
+    why: str
+    fix: str = "run `tfslurm pin` again rather than writing it by hand"
+
+
 def pin_to_json(pin: Pin) -> dict[str, object]:
-    """The pin as a JSON object with exactly its fields."""
-    raise NotImplementedError
+    """The pin as a JSON object with exactly its fields, in their order."""
+    value: dict[str, object] = {field.name: getattr(pin, field.name) for field in fields(Pin)}
+    return {**value, "entrypoint": list(pin.entrypoint), "environment": dict(pin.environment)}
 
 
 def pin_from_json(value: Mapping[str, object]) -> Pin:
-    """The pin that ``pin_to_json`` wrote. Raises ValueError when the object is not one."""
-    raise NotImplementedError
+    """The pin that ``pin_to_json`` wrote. Raises ValueError, naming every field that is wrong."""
+    if mistakes := pin_mistakes(value):
+        raise ValueError("; ".join(f"{mistake.field}: {mistake.why}".lstrip(": ") for mistake in mistakes))
+    return Pin(**{**value, "entrypoint": tuple(value["entrypoint"]), "environment": dict(value["environment"])})  # type: ignore[arg-type, call-overload]
 
 
-def lock_text(pin: Pin) -> str:
-    """The text of EXP.lock.yaml."""
-    raise NotImplementedError
+def pin_mistakes(value: object) -> tuple[Mistake, ...]:
+    """Everything that keeps a JSON object from being a pin: absent, unknown and wrongly typed fields first."""
+    if not isinstance(value, Mapping):
+        return (Mistake("", "an image is a mapping of fields"),)
+    return tuple(_shape(value)) or (*_digests(value), *_words(value), *_agreement(value))
 
 
-def parse_lock(text: str, file: str, image: str = "") -> Pin:
-    """The pin that a lock file holds; ``image`` is what the experiment names, and must be what was pinned.
+def _shape(value: Mapping[str, object]) -> Iterator[Mistake]:
+    names = [field.name for field in fields(Pin)]
+    yield from (Mistake(name, "is missing") for name in names if name not in value)
+    yield from (Mistake(str(name), "is not a field of a pinned image") for name in value if name not in names)
+    for name in names:
+        if name in value and (wanted := _wrong_type(name, value[name])):
+            yield Mistake(name, f"is not {wanted}")
 
-    Raises InputError with every problem and its line.
-    """
-    raise NotImplementedError
+
+def _wrong_type(name: str, value: object) -> str:
+    if name == "size_bytes":
+        return "" if type(value) is int and value >= 0 else "a number of bytes"
+    if name == "entrypoint":
+        texts = isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
+        return "" if texts else "a list of words"
+    if name == "environment":
+        texts = isinstance(value, Mapping) and all(isinstance(word, str) for pair in value.items() for word in pair)
+        return "" if texts else "a mapping of names to texts"
+    return "" if isinstance(value, str) else "a text"
+
+
+def _digests(value: Mapping[str, object]) -> Iterator[Mistake]:
+    for name in ("digest", "manifest_digest", "config_digest"):
+        text = str(value[name])
+        if (text or name == "digest") and (why := check_digest(text)):
+            yield Mistake(name, f"{text!r}: {why}")
+    for kind in ("manifest", "config"):
+        if value["digest_kind"] == kind and value[f"{kind}_digest"] != value["digest"]:
+            yield Mistake(f"{kind}_digest", f"differs from digest, though digest_kind is {kind}")
+
+
+def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
+    kinds = _KINDS.get(str(value["pin_kind"]))
+    if kinds is None:
+        yield Mistake("pin_kind", f"{value['pin_kind']!r} is not one of {', '.join(_KINDS)}")
+    elif value["digest_kind"] not in kinds:
+        yield Mistake("digest_kind", f"{value['digest_kind']!r} is not one of {', '.join(kinds)}")
+    if not _PLATFORM.fullmatch(str(value["platform"])):
+        yield Mistake("platform", f"{value['platform']!r} is not OS/ARCHITECTURE", "write one such as linux/amd64")
+    if not _TIME.fullmatch(str(value["pinned_at"])):
+        yield Mistake("pinned_at", f"{value['pinned_at']!r} is not a time in UTC", "write 2026-01-31T12:00:00Z")
+
+
+def _agreement(value: Mapping[str, object]) -> Iterator[Mistake]:
+    """The reference as typed, and what was read from it, say the same."""
+    try:
+        reference = parse_reference(str(value["reference"]))
+    except InputError as bad:
+        yield Mistake("reference", bad.problems[0].why, bad.problems[0].fix)
+        return
+    for name in ("registry", "repository", "tag"):
+        if value[name] != (means := getattr(reference, name)):
+            yield Mistake(name, f"is {value[name]!r}, but reference {value['reference']!r} means {means!r}")
+    if reference.digest and value["pin_kind"] == "registry" and reference.digest != value["digest"]:
+        yield Mistake("digest", "differs from the digest in reference")
 
 
 def mirror_names(name: str, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Where ``registry/repository`` may be found: its mirrors in order, then itself."""
-    raise NotImplementedError
+    """Where ``registry/repository`` may be found: its mirrors in order, then itself.
+
+    A key of ``mirrors`` is a prefix of whole components; the longest one that fits counts, and each of its values
+    stands in its place: ``{docker.io: [m:5000]}`` makes docker.io/a/b also m:5000/a/b. Absent: only itself.
+    Source: containers-registries.conf(5), "Choosing a [[registry]] TOML table" and "Remapping and mirroring".
+    """
+    fitting = [prefix for prefix in mirrors if f"{name}/".startswith(f"{prefix.rstrip('/')}/")]
+    prefix = max(fitting, key=len, default="")
+    rest = name[len(prefix.rstrip("/")) :]
+    named = [mirror.rstrip("/") + rest for mirror in mirrors[prefix]] if prefix else []
+    return tuple(dict.fromkeys([mirror for mirror in named if mirror != name] + [name]))
 
 
 def sources(pin: Pin, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """What a node may pull, in order: ``name@sha256:…``; for image-id pins only ``sha256:…``."""
-    raise NotImplementedError
+    """What a node may pull, in order: ``name@sha256:…`` of each mirror, then of the origin; never a tag.
+
+    An image that is pinned by its id can only be there already: ``("sha256:…",)``.
+    """
+    if pin.pin_kind == "image-id":
+        return (pin.digest,)
+    return tuple(f"{name}@{pin.digest}" for name in mirror_names(pin.name, mirrors))
+
+
+def moved(pin: Pin, resolved: Pin) -> str:
+    """One line for a tag that now names other bytes than were pinned; empty when it does not."""
+    if pin.digest == resolved.digest:
+        return ""
+    return (
+        f"{pin.reference}: the tag has moved: {pin.digest} when pinned ({pin.pinned_at}), "
+        f"{resolved.digest} now ({resolved.pinned_at}, {resolved.served_by})"
+    )
 
 
 def kept_environment(entries: Sequence[str]) -> dict[str, str]:
-    """The variables of an image's config (``NAME=value``) that say which CUDA, TensorFlow and Python it runs."""
-    raise NotImplementedError
+    """The variables of an image's config (``NAME=value``) that say which CUDA, TensorFlow and Python it runs.
+
+    A name that sounds like a secret (``…_TOKEN``, ``…_KEY``) is left out: a lock file is committed and published.
+    """
+    pairs = (entry.partition("=") for entry in entries)
+    return {name: value for name, _, value in pairs if _KEPT.fullmatch(name) and not _SECRET.fullmatch(name)}

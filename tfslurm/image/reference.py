@@ -20,7 +20,7 @@ _LONGEST_REPOSITORY = 255
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image as named: ``docker.io/library/ubuntu:22.04``. ``tag`` and ``digest`` are empty when they were not typed."""
+    """An image as named: ``docker.io/library/ubuntu:22.04``. ``tag`` and ``digest``: empty when not typed."""
 
     registry: str
     repository: str

@@ -1,0 +1,72 @@
+"""EXP.lock.yaml: the file that is committed beside an experiment, so that its tag means the same bytes for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tfslurm.errors import InputError, Problem
+from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
+from tfslurm.image.reference import parse_reference
+
+if TYPE_CHECKING:
+    from tfslurm.document import Document
+
+LOCK_SCHEMA = "tfslurm.lock/1"
+
+_AGAIN = "run `tfslurm pin` again rather than writing it by hand"
+
+
+def lock_text(pin: Pin) -> str:
+    """The text of EXP.lock.yaml: ``schema``, then ``image`` with exactly the fields of the pin."""
+    from tfslurm.document import dump
+
+    return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin)})
+
+
+def parse_lock(text: str, file: str, image: str = "") -> Pin:
+    """The pin that a lock file holds.
+
+    ``image`` is what the experiment names now; when given, it must be what was pinned. Raises InputError with every
+    problem and its line: unknown schema, absent or unknown fields, malformed digests, fields that contradict others.
+    """
+    from tfslurm.document import read
+
+    document = read(text, file)
+    problems = list(_problems(document, image))
+    if problems:
+        raise InputError(problems)
+    return pin_from_json(document.value["image"])
+
+
+def _problems(document: Document, image: str) -> Iterator[Problem]:
+    value, file = document.value, document.file
+    if not isinstance(value, dict):
+        yield Problem(file, 1, "", "a lock file is a mapping with `schema` and `image`", _AGAIN)
+        return
+    if value.get("schema") != LOCK_SCHEMA:
+        line = document.line(("schema",)) if "schema" in value else 1
+        why = f"{value.get('schema')!r} is not a schema that this version reads ({LOCK_SCHEMA})"
+        yield Problem(file, line, "schema", why, "run `tfslurm pin --update`, or update tfslurm")
+        return
+    for key in value:
+        if key not in ("schema", "image"):
+            yield Problem(file, document.line((key,)), str(key), "is not a key of a lock file", _AGAIN)
+    if "image" not in value:
+        yield Problem(file, 1, "image", "is missing", _AGAIN)
+        return
+    yield from _image_problems(document, value["image"], image)
+
+
+def _image_problems(document: Document, pinned: object, image: str) -> Iterator[Problem]:
+    mistakes = pin_mistakes(pinned)
+    for mistake in mistakes:
+        there = isinstance(pinned, dict) and mistake.field in pinned
+        line = document.line(("image", mistake.field) if there else ("image",))
+        yield Problem(document.file, line, f"image.{mistake.field}".rstrip("."), mistake.why, mistake.fix)
+    if mistakes or not image or not isinstance(pinned, dict):
+        return
+    if parse_reference(str(pinned["reference"])) != parse_reference(image):
+        line = document.line(("image", "reference"))
+        why = f"{pinned['reference']!r} was pinned, but the experiment names {image!r}"
+        yield Problem(document.file, line, "image.reference", why, "run `tfslurm pin --update`")
