@@ -1,0 +1,224 @@
+"""Daemons that outlive us: started once, recognised later by process identity, stopped only if they are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .bed import BED, LOG, RUN, SYSTEM_PATH, BedError, say, wait_until
+
+# Every daemon, and what it starts, carries this in its environment: a lost pid file does not lose the process.
+MARK = "TFSLURM_BED_DAEMON"
+_SHOWN_LOG_LINES = 6
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A program that runs in the foreground of its own session, and how to see that it is ready."""
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[], bool]
+    texts: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    stale: tuple[Path, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    logs: tuple[Path, ...] = ()
+    patience_s: float = 40.0
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def stamp(self) -> str:
+        """Changes when the daemon has to be restarted: its arguments, environment or configuration text."""
+        told = json.dumps([self.argv, self.texts, self.env, self.user])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def pid_file(name: str) -> Path:
+    """Where the daemon's identity is written down."""
+    return RUN / f"{name}.pid.json"
+
+
+def _stat(pid: int) -> tuple[str, str] | None:
+    """The state letter and start time (clock ticks since boot) of a process, None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _record(name: str) -> dict[str, str]:
+    try:
+        record = json.loads(pid_file(name).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in record.items()} if isinstance(record, dict) else {}
+
+
+def running(name: str) -> int | None:
+    """The pid of the daemon that was started under this name and still is the same process, else None."""
+    record = _record(name)
+    if record.get("boot") != _boot():
+        return None
+    pid = int(record["pid"])
+    stat = _stat(pid)
+    return pid if stat and stat[0] not in "ZX" and stat[1] == record["started"] else None
+
+
+def start(daemons: Iterable[Daemon]) -> list[str]:
+    """The names of those that had to be started or restarted; all are ready afterwards."""
+    waiting = [(daemon, _spawn(daemon)) for daemon in daemons if not _current(daemon)]
+    for daemon, process in waiting:
+        _await(daemon, process)
+    return [daemon.name for daemon, _ in waiting]
+
+
+def _current(daemon: Daemon) -> bool:
+    pid = running(daemon.name)
+    if pid is None:
+        return False
+    if _record(daemon.name).get("stamp") == daemon.stamp and wait_until(daemon.ready, 5):
+        return True
+    say(f"{daemon.name}: restarted (its configuration changed, or it does not answer)")
+    stop([daemon.name], daemon.stop_signal)
+    return False
+
+
+def _spawn(daemon: Daemon) -> subprocess.Popen[bytes]:
+    for port in daemon.ports:
+        _claim(port, daemon.name)
+    for path in daemon.stale:
+        path.unlink(missing_ok=True)
+    environment = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", **daemon.env, MARK: str(BED)}
+    with (LOG / f"{daemon.name}.out").open("ab") as log:
+        process = subprocess.Popen(
+            daemon.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment,
+            start_new_session=True, user=daemon.user, group=daemon.user, extra_groups=[] if daemon.user else None,
+        )  # fmt: skip
+    stat = _stat(process.pid)
+    record = {"pid": process.pid, "started": stat[1] if stat else "", "boot": _boot(), "stamp": daemon.stamp}
+    pid_file(daemon.name).write_text(json.dumps(record))
+    return process
+
+
+def _await(daemon: Daemon, process: subprocess.Popen[bytes]) -> None:
+    wait_until(lambda: process.poll() is not None or daemon.ready(), daemon.patience_s)
+    if process.poll() is not None:
+        raise BedError(f"{daemon.name}: it ended with code {process.returncode}: {_last_words(daemon)}")
+    if not daemon.ready():
+        raise BedError(f"{daemon.name}: not ready after {daemon.patience_s:.0f} s: {_last_words(daemon)}")
+    process.returncode = 0  # it lives on; without this Popen warns about it when we end
+
+
+def _last_words(daemon: Daemon) -> str:
+    lines: list[str] = []
+    for path in (*daemon.logs, LOG / f"{daemon.name}.out"):
+        if path.is_file():
+            lines += path.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
+    return " | ".join(lines) + f"; read {LOG}" if lines else f"it logged nothing in {LOG}"
+
+
+def stop(names: Iterable[str], first: signal.Signals = signal.SIGTERM, patience_s: float = 10.0) -> list[str]:
+    """The names of those that were running; none is afterwards. Asked first, killed when that takes too long."""
+    pids = {name: pid for name in names if (pid := running(name)) is not None}
+    for pid in pids.values():
+        _signal(pid, first)
+    wait_until(lambda: all(running(name) is None for name in pids), patience_s)
+    for name, pid in pids.items():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # its own session: also the children it left
+        if not wait_until(lambda name=name: running(name) is None, 5):  # type: ignore[misc]
+            raise BedError(f"{name}: pid {pid} does not die, not even of SIGKILL: restart the machine")
+        pid_file(name).unlink(missing_ok=True)
+    return list(pids)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def marked() -> list[int]:
+    """The pids of all processes that carry this bed's mark: daemons, and what they started."""
+    mark = f"{MARK}={BED}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def sweep(patience_s: float = 5.0) -> int:
+    """How many marked processes were left over and have been killed."""
+    left = marked()
+    for pid in left:
+        _signal(pid, signal.SIGKILL)
+    if not wait_until(lambda: not marked(), patience_s):
+        raise BedError(f"processes {marked()} of the bed do not die: look at them with ps")
+    return len(left)
+
+
+def _claim(port: int, wanted_by: str) -> None:
+    """Ends our own orphan on a port; says who has it when that is somebody else."""
+    owner = port_owner(port)
+    if owner is None:
+        return
+    if owner in marked():
+        say(f"{wanted_by}: pid {owner} was left over from an earlier start, killed")
+        _signal(owner, signal.SIGKILL)
+        if wait_until(lambda: port_owner(port) is None, 5):
+            return
+    words = Path(f"/proc/{owner}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80] if owner else "?"
+    raise BedError(f"port {port} is taken by pid {owner} ({words.strip()}): {wanted_by} needs it; stop that program")
+
+
+def port_owner(port: int) -> int | None:
+    """The pid that listens on a TCP port, 0 when its owner cannot be seen, None when nobody listens."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return None
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and inodes & set(_open_files(entry)):
+            return int(entry.name)
+    return 0
+
+
+def _open_files(process: Path) -> Iterable[str]:
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield os.readlink(descriptor)
+
+
+def listening(*ports: int) -> Callable[[], bool]:
+    """A check that is true once all ports are open."""
+    return lambda: all(_listens(port) for port in ports)
+
+
+def _listens(port: int) -> bool:
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    wanted = f":{port:04X} "
+    lines = (line for table in tables if table.exists() for line in table.read_text().splitlines()[1:])
+    return any(wanted in line[:46] and line.split()[3] == "0A" for line in lines)
