@@ -1,16 +1,35 @@
-"""Jobs: submit, look, cancel. argv goes out, what Slurm printed comes in. Pure."""
+"""Jobs: submit, look, cancel. argv goes out, what Slurm printed comes in. Pure.
+
+Every argv begins with ``env``: a user's SQUEUE_FORMAT, SACCT_FORMAT or SBATCH_PARTITION would silently change what is
+asked, and times are asked for as seconds since 1970, which no time zone or daylight saving can bend.
+Source: squeue(1), sacct(1), sbatch(1), scancel(1), ENVIRONMENT VARIABLES; recorded from Slurm 22.05.8.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tfslurm.errors import Completed
+from tfslurm.errors import Completed, SlurmParseError, SubmitRejected
+from tfslurm.slurm.environment import clean
+from tfslurm.slurm.states import is_final, parse_state
+from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
+
+# Names and comments are anybody's text; these two characters are in none that a keyboard makes.
+FIELD = "\x1f"
+ROW = "\x1e"
+QUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%M", "%l", "%N", "%P", "%u", "%j", "%k")
+SACCT_FIELDS = (
+    *("JobID", "State", "Reason", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw"),
+    *("NodeList", "Partition", "JobName", "Comment", "User"),  # User last: never a line break, so it ends the row
+)
+NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What Slurm says about one job, or about one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
+    """What Slurm says of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
 
     job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
     array_job_id: str | None
@@ -18,7 +37,7 @@ class JobStatus:
     name: str
     state: str  # one of STATES
     reason: str  # Slurm's own word, '' when there is none; explain_reason says it in English
-    exit_code: int | None  # of the batch script; None while it runs
+    exit_code: int | None  # of the batch script; None until it is over, and from squeue, which does not print it
     signal: int | None  # that ended the batch script; None: no signal
     submitted_at: str | None
     started_at: str | None  # an estimate while PENDING
@@ -28,34 +47,180 @@ class JobStatus:
     nodes: tuple[str, ...]
     partition: str
     comment: str
-    restarts: int | None  # how often it was requeued; squeue does not say
+    restarts: int | None  # how often it was requeued; None from squeue, which does not print it
     user: str
 
 
 def sbatch_argv(script: str) -> tuple[str, ...]:
-    raise NotImplementedError
+    """``sbatch --parsable SCRIPT`` with nothing in the environment that stands over the script's own directives."""
+    return (*clean("sbatch"), "sbatch", "--parsable", script)
 
 
 def parse_sbatch(completed: Completed) -> str:
-    raise NotImplementedError
+    """The job id in sbatch's answer: its last line is ``1234`` or ``1234;cluster``, whatever a login shell said before.
+
+    Raises:
+        SubmitRejected: sbatch ended with a non-zero exit code.
+        SlurmParseError: it ended with 0 and the last line is anything else.
+    """
+    if completed.exit_code != 0:
+        raise SubmitRejected(completed, what="sbatch refused the job")
+    lines = completed.stdout.strip().splitlines()
+    found = re.fullmatch(r"(\d+)(;[\w.-]+)?", lines[-1].strip()) if lines else None
+    if not found:
+        raise SlurmParseError("sbatch", completed.stdout)
+    return found[1]
 
 
 def queue_argv(user: str) -> tuple[str, ...]:
-    raise NotImplementedError
+    """One squeue for all jobs of a user, those that ended less than MinJobAge ago included."""
+    wanted = FIELD.join(QUEUE_FIELDS) + ROW
+    options = ("--noheader", "--all", "--states=all", f"--user={user}", f"--format={wanted}")
+    return (*clean("squeue"), "squeue", *options)
 
 
 def parse_queue(text: str) -> tuple[JobStatus, ...]:
-    raise NotImplementedError
+    """The jobs of ``queue_argv``, a pending array as one entry per task, in squeue's order.
+
+    Raises:
+        SlurmParseError: a row with other fields than asked for, or a state that is not Slurm's.
+    """
+    rows = (row.removeprefix("\n") for row in text.split(ROW))
+    return tuple(status for row in rows if row.strip() for status in queue_row(row))
+
+
+def queue_row(row: str) -> tuple[JobStatus, ...]:
+    """The job, or the pending tasks of an array, in one row of squeue."""
+    fields = row.split(FIELD)
+    if len(fields) != len(QUEUE_FIELDS):
+        raise SlurmParseError("squeue", row)
+    job_id, state, reason, submitted, started, ended, elapsed, limit, nodes, partition, user, name, comment = fields
+    status = JobStatus(
+        job_id=job_id,
+        array_job_id=None,
+        array_task_id=None,
+        name=name,
+        state=parse_state(state),
+        reason=absent(reason),
+        exit_code=None,
+        signal=None,
+        submitted_at=parse_moment(submitted),
+        started_at=parse_moment(started),
+        ended_at=parse_moment(ended),
+        elapsed_s=None if elapsed in NO_LIMIT else parse_duration(elapsed),
+        time_limit_s=None if limit in NO_LIMIT else parse_duration(limit),
+        nodes=expand_hostlist(absent(nodes)),
+        partition=partition,
+        comment=absent(comment),
+        restarts=None,
+        user=user,
+    )
+    return per_task(status)
 
 
 def sacct_argv(*, job_ids: Sequence[str] = (), names: Sequence[str] = (), since: str = "") -> tuple[str, ...]:
-    """``since`` is RFC 3339 in UTC."""
-    raise NotImplementedError
+    """One sacct by ids, or by names since a moment (RFC 3339 in UTC), without which sacct would begin today."""
+    options = ["--noheader", "--parsable2", f"--delimiter={FIELD}", "--duplicates", "--allocations"]
+    options += [f"--format={','.join(SACCT_FIELDS)}"]
+    options += [f"--jobs={','.join(job_ids)}"] if job_ids else []
+    options += [f"--name={','.join(names)}"] if names else []
+    if since or not job_ids:
+        options.append(f"--starttime={since[:19] or '1970-01-01T00:00:00'}")
+    return (*clean("sacct"), "sacct", *options)
 
 
 def parse_sacct(text: str) -> tuple[JobStatus, ...]:
-    raise NotImplementedError
+    """The jobs of ``sacct_argv``: the newest run of each, ``restarts`` counting those before it.
+
+    A job that slurmdbd has not heard of yet is absent, not failed.
+
+    Raises:
+        SlurmParseError: a row with other fields than asked for, or a state that is not Slurm's.
+    """
+    latest: dict[str, JobStatus] = {}
+    for row in sacct_rows(text):
+        for status in sacct_row(row):
+            before = latest.get(status.job_id)
+            if before is None or before.name != status.name or before.user != status.user:
+                latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
+            else:
+                runs = (before.restarts or 0) + 1
+                latest[status.job_id] = replace(status, restarts=runs, submitted_at=before.submitted_at)
+    return tuple(latest.values())
+
+
+def sacct_rows(text: str) -> list[str]:
+    """The rows, each whole again where a name or comment holds a line break."""
+    rows: list[str] = []
+    open_row = ""
+    for line in text.split("\n"):
+        open_row = f"{open_row}\n{line}" if open_row else line
+        if open_row.count(FIELD) >= len(SACCT_FIELDS) - 1:
+            rows.append(open_row)
+            open_row = ""
+    if open_row.strip():
+        raise SlurmParseError("sacct", open_row)
+    return rows
+
+
+def sacct_row(row: str) -> tuple[JobStatus, ...]:
+    """The job, or the pending tasks of an array, in one row of sacct."""
+    fields = row.split(FIELD)
+    if len(fields) != len(SACCT_FIELDS):
+        raise SlurmParseError("sacct", row)
+    job_id, stated, reason, ending, submitted, started, ended, elapsed, minutes, nodes, *rest = fields
+    partition, name, comment, user = rest
+    state = parse_state(stated)
+    exit_code, signal = parse_exit(ending) if is_final(state) else (None, None)
+    status = JobStatus(
+        job_id=job_id,
+        array_job_id=None,
+        array_task_id=None,
+        name=name,
+        state=state,
+        reason=absent(reason),
+        exit_code=exit_code,
+        signal=signal,
+        submitted_at=parse_moment(submitted),
+        started_at=parse_moment(started),
+        ended_at=parse_moment(ended),
+        elapsed_s=int(elapsed) if elapsed.isdecimal() else None,
+        time_limit_s=int(minutes) * 60 if minutes.isdecimal() else None,
+        nodes=expand_hostlist("" if nodes == "None assigned" else nodes),
+        partition=partition,
+        comment=comment,
+        restarts=0,
+        user=user,
+    )
+    return per_task(status)
+
+
+def parse_exit(text: str) -> tuple[int, int | None]:
+    """Exit code and signal of sacct's ``1:0`` (exit code, colon, signal; 0 is no signal)."""
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    if not found:
+        raise SlurmParseError("exit code", text)
+    return int(found[1]), int(found[2]) or None
+
+
+def per_task(status: JobStatus) -> tuple[JobStatus, ...]:
+    """One status for each task in an id such as ``1234_[1-3,7%2]``; the status itself for a job that is no array."""
+    found = re.fullmatch(r"(\d+)_(?:(\d+)|\[(.+)\])", status.job_id)
+    if not found:
+        if not re.fullmatch(r"\d+(\+\d+)?", status.job_id):
+            raise SlurmParseError("job id", status.job_id)
+        return (status,)
+    tasks = (found[2],) if found[2] else tuple(str(task) for task in expand_tasks(found[3]))
+    return tuple(
+        replace(status, job_id=f"{found[1]}_{task}", array_job_id=found[1], array_task_id=task) for task in tasks
+    )
+
+
+def absent(text: str) -> str:
+    """'' for the words that Slurm prints in place of nothing."""
+    return "" if text in ("None", "(null)", "N/A") else text
 
 
 def cancel_argv(job_ids: Sequence[str], *, signal: str = "") -> tuple[str, ...]:
-    raise NotImplementedError
+    """``scancel`` of these jobs, or a signal such as USR1 to their steps."""
+    return (*clean("scancel"), "scancel", *((f"--signal={signal}",) if signal else ()), *job_ids)

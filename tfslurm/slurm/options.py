@@ -1,12 +1,132 @@
-"""sbatch's long options: names checked, values formatted, by simple_slurm's own parser. Pure."""
+"""sbatch's long options: names checked and values formatted by simple_slurm's own parser. Pure, but see below.
+
+simple_slurm is used for its vocabulary and its formatting only. Importing it sets up the root logger and reads
+SQUEUE_FORMAT (a usual value of which makes the import fail): the logger is put back here, the variable is for the
+caller to remove, because nothing in this module reads the environment.
+"""
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import logging
 from collections.abc import Mapping
+from typing import NoReturn, Protocol
+
+from tfslurm.errors import InputError, Problem
+
+# Long options of sbatch(1) up to 25.05 that simple_slurm 0.3.6 does not know.
+NEWER = ("consolidate_segments", "oom_kill_step", "resv_ports", "segment", "stepmgr", "tres_bind")
+# What a job's script and its submission depend on; each with what to write in its place.
+OURS: Mapping[str, str] = {
+    "array": "write `sweep:`",
+    "chdir": "the job's own folder is its working directory; give the container path in `command`",
+    "clusters": "name the cluster in `clusters:`",
+    "comment": "it holds the token that finds the job again; `wckey` or `extra` are free",
+    "error": "the output is kept in the job's own folder; read it with `tfslurm logs`",
+    "ignore_pbs": "there are no PBS lines to ignore",
+    "input": "read the file in `command`",
+    "job_name": "write `name:`",
+    "open_mode": "a requeued job keeps the output of each attempt",
+    "output": "the output is kept in the job's own folder; read it with `tfslurm logs`",
+    "parsable": "tfslurm asks for it",
+    "quiet": "it would hide the job's id",
+    "test_only": "write `tfslurm plan`",
+    "wait": "write `tfslurm submit --wait`",
+    "wrap": "write `command:`",
+}
 
 
 def check_options(
-    options: Mapping[str, str | int | bool], *, file: str = "", lines: Mapping[str, int] | None = None
+    options: Mapping[str, str | int | bool], *, file: str = "slurm", lines: Mapping[str, int] | None = None
 ) -> Mapping[str, str]:
-    """Option names with dashes -> value text, '' for a flag; False options are left out. Raises InputError."""
-    raise NotImplementedError
+    """The options as sbatch reads them, in the order given: name with dashes -> value, '' for a flag.
+
+    A False option is left out. ``file`` and ``lines`` (option -> line) say where the options stand, for the errors.
+
+    Raises:
+        InputError: every option that is unknown, tfslurm's own, or has a value that a directive cannot hold.
+    """
+    slurm = new_vocabulary()
+    known = {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)}
+    checked: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, value in options.items():
+        name = key.replace("-", "_")
+        refusal = refuse_name(name, known, slurm) or refuse_value(value)
+        text = None
+        if not refusal:
+            try:
+                text = formatted(slurm, name, value)
+            except ValueError as error:
+                refusal = (str(error), "")
+        if refusal:
+            problems.append(Problem(file, (lines or {}).get(key, 0), f"slurm.{key}", *refusal))
+        elif text is not None:
+            checked[name.replace("_", "-")] = text
+    if problems:
+        raise InputError(problems)
+    return checked
+
+
+class Vocabulary(Protocol):
+    """What is used of simple_slurm.Slurm: its parser, and the values that went through it."""
+
+    parser: argparse.ArgumentParser
+    namespace: object
+
+    def add_arguments(self, **options: str | int | bool) -> object:
+        """Check and format some options."""
+
+
+def new_vocabulary() -> Vocabulary:
+    """simple_slurm's parser, which takes no shortened names and raises ValueError in place of ending the program."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    import simple_slurm
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    slurm = simple_slurm.Slurm()
+    slurm.parser.allow_abbrev = False
+    slurm.parser.error = refuse_argument
+    vocabulary: Vocabulary = slurm
+    return vocabulary
+
+
+def refuse_argument(message: str) -> NoReturn:
+    """argparse's complaint as an exception."""
+    raise ValueError(message)
+
+
+def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str] | None:
+    """Why the option cannot be given, and what to do instead; None if it can."""
+    if name in OURS:
+        return "tfslurm sets this option itself", OURS[name]
+    if f"--{name}" in known and len(name) > 1:
+        return None
+    action = slurm.parser._option_string_actions.get(f"-{name}")
+    if action is not None:
+        return "is the short form of an option", f"write `{action.dest.replace('_', '-')}`"
+    near = difflib.get_close_matches(f"--{name}", sorted(known), n=3)
+    names = " or ".join(f"`{option[2:].replace('_', '-')}`" for option in near)
+    return "is not an option of sbatch", f"did you mean {names}?" if near else "see `man sbatch` for its long options"
+
+
+def refuse_value(value: object) -> tuple[str, str] | None:
+    """Why a #SBATCH line cannot hold the value; sbatch drops a backslash even in quotes, and a line ends at its end."""
+    if isinstance(value, str) and any(character in value for character in "\\\n\r\0"):
+        return f"{value!r} has a backslash or a line break, which a #SBATCH line cannot hold", "leave it out"
+    return None
+
+
+def formatted(slurm: Vocabulary, name: str, value: str | int | bool) -> str | None:
+    """The value as simple_slurm writes it; None for a flag that is off."""
+    from simple_slurm.core import fmt_value
+
+    if value is False:
+        return None
+    if name in NEWER:
+        return str(fmt_value(value))
+    slurm.add_arguments(**{name: value})
+    return str(getattr(slurm.namespace, name))

@@ -1,66 +1,119 @@
-"""What a cluster is: its configuration, its partitions, the user's accounts. Pure."""
+"""What a cluster is: its configuration, its partitions, the user's accounts. argv out, text in. Pure.
+
+Source: scontrol(1), sinfo(1), sacctmgr(1); recorded from Slurm 22.05.8.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from tfslurm.errors import SlurmParseError
+from tfslurm.slurm.environment import clean
+from tfslurm.slurm.values import parse_duration, split_outside
+
+FIELD = "\x1f"
+PARTITION_FIELDS = ("%P", "%a", "%l", "%F", "%G", "%c", "%m")
+ACCOUNT_FIELDS = ("Cluster", "Account", "Partition", "QOS", "DefaultAccount")
 
 
 @dataclass(frozen=True, slots=True)
 class SlurmConfig:
-    """``scontrol show config``; a key that this Slurm does not print is None (or '' for a text)."""
+    """``scontrol show config``. A key that this Slurm does not print is None, or '' for a text."""
 
-    values: Mapping[str, str]  # every line as printed
+    values: Mapping[str, str]  # every `key = value` line as printed, cgroup.conf's lines included
+
+    def text(self, key: str) -> str:
+        """The value, '' where Slurm prints ``(null)`` or not this key at all."""
+        value = self.values.get(key, "")
+        return "" if value in ("(null)", "N/A") else value
+
+    def number(self, key: str) -> int | None:
+        """The number that the value begins with: 30 of ``30 sec``."""
+        found = re.match(r"\d+", self.text(key))
+        return int(found[0]) if found else None
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """The value's parts between commas."""
+        return tuple(word for word in self.text(key).split(",") if word)
 
     @property
     def version(self) -> str:
-        raise NotImplementedError
+        """Such as 22.05.8."""
+        return self.text("SLURM_VERSION")
 
     @property
     def cluster_name(self) -> str:
-        raise NotImplementedError
+        """ClusterName, which sacct and slurmdbd know the cluster by."""
+        return self.text("ClusterName")
 
     @property
     def kill_wait_s(self) -> int | None:
-        raise NotImplementedError
+        """Seconds between SIGTERM and SIGKILL at the time limit or scancel."""
+        return self.number("KillWait")
 
     @property
     def message_timeout_s(self) -> int | None:
-        raise NotImplementedError
+        """Seconds after which sbatch gives up on the controller, which may have taken the job all the same."""
+        return self.number("MessageTimeout")
 
     @property
     def min_job_age_s(self) -> int | None:
-        raise NotImplementedError
+        """Seconds that squeue still shows a finished job."""
+        return self.number("MinJobAge")
 
     @property
     def max_array_size(self) -> int | None:
-        raise NotImplementedError
+        """One more than the largest index of an array task."""
+        return self.number("MaxArraySize")
+
+    @property
+    def max_job_count(self) -> int | None:
+        """How many jobs the controller keeps at once; each task of an array is one."""
+        return self.number("MaxJobCount")
 
     @property
     def has_accounting(self) -> bool:
-        raise NotImplementedError
+        """Does sacct answer (slurmdbd behind it)?"""
+        return self.text("AccountingStorageType").endswith("slurmdbd")
 
     @property
     def keeps_comment(self) -> bool:
-        """Does sacct know a job's comment (AccountingStoreFlags has job_comment)?"""
-        raise NotImplementedError
+        """Does sacct know a job's comment?"""
+        return "job_comment" in self.words("AccountingStoreFlags")
+
+    @property
+    def requeues(self) -> bool:
+        """Does a job that loses its node start again unless it says --no-requeue?"""
+        return self.number("JobRequeue") == 1
 
     @property
     def select_type(self) -> str:
-        raise NotImplementedError
+        """Such as select/cons_tres."""
+        return self.text("SelectType")
 
     @property
     def gres_types(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Such as ('gpu',)."""
+        return self.words("GresTypes")
 
     @property
     def task_plugins(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Such as ('task/affinity', 'task/cgroup')."""
+        return tuple(word if "/" in word else f"task/{word}" for word in self.words("TaskPlugin"))
+
+    @property
+    def confines_devices(self) -> bool | None:
+        """Does task/cgroup keep a job to the GPUs that it was given? None: this Slurm does not print it."""
+        if "ConstrainDevices" not in self.values:
+            return None
+        return self.text("ConstrainDevices") == "yes" and "task/cgroup" in self.task_plugins
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One partition; nodes of one kind are counted together in ``shapes``."""
+    """One partition; where its nodes differ, the per-node numbers are those of the largest."""
 
     name: str
     is_default: bool
@@ -68,50 +121,137 @@ class Partition:
     time_limit_s: int | None  # None: infinite
     nodes: int
     idle_nodes: int
-    gres: tuple[str, ...]  # every distinct gres text of its nodes, such as 'gpu:a100:4'
-    cpus_per_node: int  # the largest
-    memory_mib_per_node: int  # the largest
-    gpus_per_node: int  # the largest
+    gres: tuple[str, ...]  # each distinct kind, such as 'gpu:a100:4'
+    cpus_per_node: int
+    memory_mib_per_node: int
+    gpus_per_node: int
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One association of the user: an account, on one partition ('' = any), with the qos it may name."""
+    """One association of the user: an account, on one partition ('' = any), with the QOS that may be named."""
 
+    cluster: str
     account: str
     partition: str
     qos: tuple[str, ...]
-    default_account: str
+    is_default: bool
 
 
 def config_argv() -> tuple[str, ...]:
-    raise NotImplementedError
+    """The whole configuration: one call, worth keeping."""
+    return (*clean("scontrol"), "scontrol", "show", "config")
 
 
 def parse_config(text: str) -> SlurmConfig:
-    raise NotImplementedError
+    """The lines ``KillWait                = 30 sec``.
+
+    Raises:
+        SlurmParseError: no such line for the version, which every Slurm prints.
+    """
+    pairs = (line.partition(" = ") for line in (*text.splitlines(),) if " = " in line)
+    config = SlurmConfig({key.strip(): value.strip() for key, _, value in pairs})
+    if not config.version:
+        raise SlurmParseError("scontrol show config", text)
+    return config
 
 
 def partitions_argv() -> tuple[str, ...]:
-    raise NotImplementedError
+    """The partitions that the user may see, nodes of one kind counted together."""
+    options = ("--noheader", "--exact", f"--format={FIELD.join(PARTITION_FIELDS)}")
+    return (*clean("sinfo"), "sinfo", *options)
 
 
 def parse_partitions(text: str) -> tuple[Partition, ...]:
-    raise NotImplementedError
+    """The partitions of ``partitions_argv`` in sinfo's order.
+
+    Raises:
+        SlurmParseError: a row with other fields than asked for.
+    """
+    found: dict[str, Partition] = {}
+    for line in text.splitlines():
+        part = partition_row(line)
+        before = found.get(part.name)
+        found[part.name] = joined(before, part) if before else part
+    return tuple(found.values())
+
+
+def partition_row(line: str) -> Partition:
+    """One row, ``gpu* up 1-00:00:00 0/2/0/2 gpu:a100:4(S:0-1) 64 257000`` with unit separators."""
+    fields = line.split(FIELD)
+    counts = fields[3].split("/") if len(fields) == len(PARTITION_FIELDS) else []
+    if len(counts) != 4 or not all(word.isdecimal() for word in (*counts, *fields[5:])):
+        raise SlurmParseError("sinfo", line)
+    name, available, limit, _, gres_text, cpus, memory = fields
+    gres = tuple(re.sub(r"\(.*?\)", "", word) for word in split_outside(gres_text) if word != "(null)")
+    return Partition(
+        name=name.removesuffix("*"),
+        is_default=name.endswith("*"),
+        is_up=available == "up",
+        time_limit_s=None if limit == "infinite" else parse_duration(limit),
+        nodes=int(counts[3]),
+        idle_nodes=int(counts[1]),
+        gres=gres,
+        cpus_per_node=int(cpus),
+        memory_mib_per_node=int(memory),
+        gpus_per_node=sum(int(found[1]) for word in gres if (found := re.fullmatch(r"gpu(?::[^:]+)?:(\d+)", word))),
+    )
+
+
+def joined(one: Partition, other: Partition) -> Partition:
+    """Two rows of the same partition as one."""
+    return Partition(
+        name=one.name,
+        is_default=one.is_default,
+        is_up=one.is_up,
+        time_limit_s=one.time_limit_s,
+        nodes=one.nodes + other.nodes,
+        idle_nodes=one.idle_nodes + other.idle_nodes,
+        gres=tuple(dict.fromkeys((*one.gres, *other.gres))),
+        cpus_per_node=max(one.cpus_per_node, other.cpus_per_node),
+        memory_mib_per_node=max(one.memory_mib_per_node, other.memory_mib_per_node),
+        gpus_per_node=max(one.gpus_per_node, other.gpus_per_node),
+    )
 
 
 def accounts_argv(user: str) -> tuple[str, ...]:
-    raise NotImplementedError
+    """The user's associations on every cluster of this slurmdbd."""
+    wanted = ("show", "user", "withassoc", "where", f"name={user}", f"format={','.join(ACCOUNT_FIELDS)}")
+    return (*clean("sacctmgr"), "sacctmgr", "--noheader", "--parsable2", *wanted)
 
 
-def parse_accounts(text: str) -> tuple[Account, ...]:
-    raise NotImplementedError
+def parse_accounts(text: str, cluster: str = "") -> tuple[Account, ...]:
+    """The associations of ``accounts_argv``, those of one cluster (its ClusterName) where one is named.
+
+    Raises:
+        SlurmParseError: a row with other fields than asked for.
+    """
+    accounts = [account_row(line) for line in text.splitlines() if line]
+    return tuple(account for account in accounts if cluster in ("", account.cluster))
+
+
+def account_row(line: str) -> Account:
+    """One row, ``alpha|lab||normal,long|lab``."""
+    fields = line.split("|")
+    if len(fields) != len(ACCOUNT_FIELDS):
+        raise SlurmParseError("sacctmgr", line)
+    cluster, account, partition, qos, default = fields
+    return Account(cluster, account, partition, tuple(word for word in qos.split(",") if word), account == default)
 
 
 def version_argv() -> tuple[str, ...]:
-    raise NotImplementedError
+    """``sbatch --version``, which asks no controller."""
+    return ("sbatch", "--version")
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """(22, 5, 8) of 'slurm-wlm 22.05.8'."""
-    raise NotImplementedError
+    """(22, 5, 8) of ``slurm-wlm 22.05.8``, the last line whatever a login shell said before.
+
+    Raises:
+        SlurmParseError: anything else.
+    """
+    lines = text.strip().splitlines()
+    found = re.fullmatch(r"slurm\S* (\d+)\.(\d+)\.(\d+)\S*", lines[-1]) if lines else None
+    if not found:
+        raise SlurmParseError("sbatch --version", text)
+    return tuple(int(part) for part in found.groups())
