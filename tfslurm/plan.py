@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.cluster import Cluster
-from tfslurm.errors import InputError, Problem
+from tfslurm.errors import InputError
 from tfslurm.image import Pin, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 
@@ -155,7 +155,7 @@ def make_plan(
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
-    refuse_mounts(experiment, cluster, spec_file)
+    refuse_mounts(experiment, cluster)
     command, env = fill(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
@@ -195,7 +195,7 @@ def identify(plan: JobPlan) -> JobPlan:
     return replace(plan, plan_sha256=plan_sha256, plan_id=plan_id)
 
 
-def refuse_mounts(experiment: Experiment, cluster: Cluster, file: str) -> None:
+def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
     """Nothing, if every mount's source lies under a folder that the cluster's file allows.
 
     Raises:
@@ -203,11 +203,9 @@ def refuse_mounts(experiment: Experiment, cluster: Cluster, file: str) -> None:
     """
     allowed = ", ".join(str(path) for path in cluster.mounts_allow) or "nothing"
     problems = [
-        Problem(
-            file,
-            experiment.lines.get(("mounts", index), 0),
-            f"mounts[{index}].source",
-            f"{str(mount.source)!r} is outside what cluster {cluster.name} allows ({allowed})",
+        experiment.problem(
+            ("mounts", index, "source"),
+            f"{mount.source!r} is outside what cluster {cluster.name} allows ({allowed})",
             f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}",
         )
         for index, mount in enumerate(experiment.mounts)

@@ -48,6 +48,11 @@ class TrackedJob:
     record: Mapping[str, Any] | None
 
     @property
+    def job_name(self) -> str:
+        """Its name in Slurm's queue: tells it from another job that got the same id later."""
+        return f"{self.name}-{self.plan_id}"
+
+    @property
     def key(self) -> str:
         """How a user names this job on any machine: ``alpha:1234``."""
         return f"{self.cluster}:{self.job_id}"
@@ -132,16 +137,14 @@ class Tracker:
         with self._change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
 
-    def submit(self, plan: JobPlan, job_id: str, submitted_at: str, state: str = "PENDING") -> None:
+    def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
         """The scheduler gave an id. Saying it twice changes nothing."""
         with self._change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
-            known = db.execute("SELECT 1 FROM jobs WHERE plan_id = ? AND job_id = ?", (plan.plan_id, job_id)).fetchone()
-            if not known:
-                db.execute(
-                    "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                    (plan.cluster, job_id, submitted_at, plan.plan_id, state),
-                )
+            db.execute(
+                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
+                (plan.cluster, job_id, plan.planned_at, plan.plan_id, state),
+            )
 
     def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
         """What the scheduler, or the job's own end file, says of a job now."""
@@ -159,7 +162,7 @@ class Tracker:
                 (canonical(record).decode("utf-8", "surrogatepass"), job.cluster, job.job_id, job.submitted_at),
             )
 
-    def local_id(self, plan: JobPlan, submitted_at: str) -> str:
+    def local_id(self, plan: JobPlan) -> str:
         """The next id of the cluster `local`, counted from 1, taken by this plan."""
         with self._change() as db:
             row = db.execute("SELECT max(CAST(job_id AS INTEGER)) FROM jobs WHERE cluster = ?", (plan.cluster,)).fetchone()
@@ -167,7 +170,7 @@ class Tracker:
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ?", (plan.plan_id,))
             db.execute(
                 "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, 'RUNNING')",
-                (plan.cluster, job_id, submitted_at, plan.plan_id),
+                (plan.cluster, job_id, plan.planned_at, plan.plan_id),
             )
             return job_id
 

@@ -1,0 +1,76 @@
+"""The house's plan: imports point only up the list of rooms, and the rooms above the line touch nothing outside."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tfslurm"
+ROOMS = (
+    *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "record", "export"),
+    *("registry", "host", "snapshot", "tracker", "submit", "check", "services", "cli"),
+)
+PURE = ROOMS[: ROOMS.index("registry")]
+IMPURE = {"subprocess", "socket", "paramiko", "docker", "os", "shutil", "time", "tempfile", "click", "requests", "sqlite3", "threading"}
+OWNERS = {
+    "jinja2": {"render"},
+    "simple_slurm": {"slurm"},
+    "requests": {"registry"},
+    "docker": {"registry"},
+    "paramiko": {"host"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "sqlite3": {"tracker"},
+    "yaml": {"document"},
+    "pydantic": {"document", "spec", "cluster"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem not in ("__init__", "__main__"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write tfslurm.…"
+            found.append((node.lineno, node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_up_and_pure_rooms_stay_pure(path: Path) -> None:
+    room = room_of(path)
+    assert room in ROOMS, f"{path} is in no room of the list; add it where it belongs"
+    wrong = []
+    for line, name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "tfslurm" and rest:
+            target = rest.split(".")[0]
+            if target in ROOMS and ROOMS.index(target) > ROOMS.index(room):
+                wrong.append(f"{path}:{line}: {room} imports {target}, which comes after it")
+        if room in PURE and top in IMPURE:
+            wrong.append(f"{path}:{line}: {room} is pure and imports {top}")
+        if top in OWNERS and room not in OWNERS[top]:
+            wrong.append(f"{path}:{line}: {top} belongs to {', '.join(sorted(OWNERS[top]))}, not to {room}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines; split it by what it does"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            doc = ast.get_docstring(node, clean=False) or ""
+            length = (node.end_lineno or node.lineno) - node.lineno + 1 - doc.count("\n")
+            assert length <= 45, f"{path}:{node.lineno}: {node.name} has {length} lines"

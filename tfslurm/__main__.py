@@ -1,0 +1,5 @@
+"""`python -m tfslurm` is the command line."""
+
+from tfslurm.cli import main
+
+main()

@@ -1,0 +1,125 @@
+"""The command line: the only prints, the only catch-all, the only exit codes.
+
+Each command lives in its own module, imported when it is called, so that `tfslurm --help` costs click alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from tfslurm import __version__
+from tfslurm.errors import InputError, TfslurmError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
+    "check": ("tfslurm.cli.check:check", "Say what works on each cluster, and what to do where it does not."),
+    "schema": ("tfslurm.cli.files:schema", "Print the JSON Schema of exp.yaml (or of a cluster file)."),
+    "pin": ("tfslurm.cli.pin:pin", "Resolve the image's tag to a digest and write EXP.lock.yaml."),
+    "plan": ("tfslurm.cli.submit:plan", "Show the very plan and script that submit would send."),
+    "submit": ("tfslurm.cli.submit:submit", "Submit the experiment; print one line per Slurm job."),
+    "run": ("tfslurm.cli.submit:run", "Run the experiment here and now, with docker alone and no scheduler."),
+    "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
+    "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
+    "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
+    "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
+    "provenance": ("tfslurm.cli.provenance:provenance", "Print a job's record: image, node, driver, GPUs, code, outputs."),
+    "tracker": ("tfslurm.cli.tracker:tracker", "Look at, or rebuild, the index of jobs and records."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of a user's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest command named when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, from the table above: nothing is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tfslurm")
+def group() -> None:
+    """Run a pinned TensorFlow image as a Slurm job, with a record that a reviewer can check.
+
+    JOB is 1234, 1234_7 or alpha:1234_7. Everywhere: --json prints one JSON document on stdout and nothing else,
+    messages go to stderr, -v shows each command that is run. Exit codes: 0 done, 1 the world said no, 2 your input,
+    130 interrupted.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; a user's mistake never shows a traceback without -vv."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line; errors are printed here and nowhere else."""
+    try:
+        result = group.main(arguments, prog_name="tfslurm", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except TfslurmError as error:
+        if "-vv" in arguments:
+            raise
+        tell(error)
+        return error.exit_code
+    except BrokenPipeError:
+        return quiet_pipe()
+    except Exception as error:
+        if "-vv" in arguments:
+            raise
+        click.echo(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv", err=True)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def tell(error: TfslurmError) -> None:
+    """Print an error: one line for each problem of a text, one for anything else."""
+    if isinstance(error, InputError):
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        return
+    again = " (trying again can help)" if error.transient else ""
+    click.echo(f"error: {error}{again}", err=True)
+
+
+def quiet_pipe() -> int:
+    """The reader of stdout went away (`| head`): end without a word, as cat does."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -1,0 +1,50 @@
+"""How the commands speak: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(function: F) -> F:
+    """The options that every command has: --json and -v (-vv shows tracebacks)."""
+    verbose = click.option("-v", "--verbose", count=True, help="Show each command that is run (-vv: tracebacks too).")
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else.")
+    return verbose(as_json(function))
+
+
+def emit(value: object) -> None:
+    """The one JSON document of a command."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(message: str) -> None:
+    """A message or progress line, on stderr."""
+    click.echo(message, err=True)
+
+
+def tracer(verbose: int) -> Callable[[str], None] | None:
+    """What the hosts call with each command line they run; None when nobody asked to see them."""
+    return (lambda line: say(f"+ {line}")) if verbose else None
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callable[[str], str] | None = None) -> None:
+    """A table on stdout; colour only on a terminal and without NO_COLOR (rich sees to both)."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = None if sys.stdout.isatty() else 10_000
+    console = Console(width=wide, highlight=False)
+    grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for header in headers:
+        grid.add_column(header, overflow="fold")
+    for row in rows:
+        grid.add_row(*[Text(cell, style=styles(cell) if styles else "") for cell in row])
+    console.print(grid, soft_wrap=wide is not None)

@@ -1,0 +1,81 @@
+"""tfslurm pin, and how the other commands come to a pin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, emit, say
+from tfslurm.image import Pin, moved
+from tfslurm.submit.places import Known, known_clusters
+from tfslurm.submit.prepare import Asked, pin_now, pinned, read_experiment, write_lock
+from tfslurm.submit.send import now
+
+
+@click.command(short_help="Resolve the image's tag to a digest and write EXP.lock.yaml.")
+@click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
+@click.option("--update", is_flag=True, help="Follow a tag that has moved: write the new digest.")
+@click.option("--local", is_flag=True, help="Pin an image that only this machine's docker daemon has, by its id (weaker).")
+@common
+def pin(experiment: Path, update: bool, local: bool, as_json: bool, verbose: int) -> None:
+    """Resolve the image's tag to a digest and write EXP.lock.yaml beside EXP.yaml (commit it).
+
+    The registry is asked over HTTP; no docker daemon is needed. With a lock already there, the tag is asked again and
+    a move is reported, never followed, unless --update is given.
+    """
+    asked = read_experiment(experiment)
+    have = pinned_or_none(asked, update)
+    found = resolve(asked, local, have)
+    if have and have.digest != found.digest and not update:
+        say(f"{asked.lock_file}: {moved(have, found)}; the lock is kept; `tfslurm pin {experiment} --update` follows the tag")
+        found = have
+    elif have and have.digest == found.digest:
+        say(f"{asked.lock_file}: the tag still stands for the pinned digest")
+        found = have
+    else:
+        write_lock(asked, found)
+        say(f"{asked.lock_file}: written; commit it")
+    if as_json:
+        emit(asdict(found))
+    else:
+        click.echo(f"{found.name}@{found.digest}")
+
+
+def pinned_or_none(asked: Asked, update: bool) -> Pin | None:
+    """The lock's pin; with --update a lock that no longer fits the experiment counts as none."""
+    from tfslurm.errors import InputError
+
+    try:
+        return pinned(asked)
+    except InputError:
+        if update:
+            return None
+        raise
+
+
+def resolve(asked: Asked, local: bool, have: Pin | None) -> Pin:
+    """What the image is now: from this machine's daemon, or from the registries."""
+    if local or (have and have.pin_kind == "image-id"):
+        from tfslurm.registry import pin_local_image
+
+        return pin_local_image(asked.reference, now())
+    return pin_now(asked, [known.cluster for known in clusters_of(asked)], now())
+
+
+def clusters_of(asked: Asked) -> list[Known]:
+    """The clusters whose mirrors may be asked: the experiment's, else all."""
+    return known_clusters(asked.experiment.clusters)
+
+
+def pin_on_first_use(asked: Asked, clusters: Sequence[Known]) -> Pin:
+    """The lock's pin; where there is no lock, the digest of now, written down and said."""
+    have = pinned(asked)
+    if have:
+        return have
+    found = pin_now(asked, [known.cluster for known in clusters], now())
+    write_lock(asked, found)
+    say(f"pinned {asked.experiment.image} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it")
+    return found

@@ -1,0 +1,49 @@
+"""tfslurm provenance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.errors import HostError, refuse
+from tfslurm.export import record_text
+from tfslurm.host import open_host
+from tfslurm.submit.follow import find_job, read_record, refresh
+from tfslurm.submit.places import open_tracker
+from tfslurm.submit.reach import known_for
+
+
+@click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
+@click.argument("job", metavar="JOB")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@common
+def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose: int) -> None:
+    """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified."""
+    import json
+
+    tracker = open_tracker()
+    found = find_job(tracker, job)
+    known = known_for(found, tracker)
+    try:
+        with open_host(known.cluster, trace=tracer(verbose)) as host:
+            refresh(known.cluster.name, known.user, tracker, host, [found])
+            record = read_record(find_job(tracker, found.key), tracker, host)
+    except HostError as error:
+        if not found.record:
+            raise
+        say(f"{str(error).splitlines()[0]}; this is the record as last read")
+        record = dict(found.record)
+    if output is None and (as_json or form == "json"):
+        emit(record)
+        return
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n" if as_json or form == "json" else record_text(record)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise refuse(str(output), f"cannot be written: {error.strerror}") from error

@@ -1,0 +1,177 @@
+"""tfslurm status, wait and cancel."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from tfslurm import slurm
+from tfslurm.cli.console import common, emit, say, table, tracer
+from tfslurm.errors import HostError, TfslurmError
+from tfslurm.host import open_host
+from tfslurm.submit.follow import find_job, refresh
+from tfslurm.submit.places import LOCAL, Known, open_tracker
+from tfslurm.submit.reach import clusters_for, known_named
+from tfslurm.tracker import TrackedJob, Tracker
+
+RECENT = 20
+COLOURS = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow", "FAILED": "red", "TIMEOUT": "red", "LOST": "red"}
+FAILED = 1
+
+
+def look(tracker: Tracker, clusters: Iterable[Known], verbose: int) -> list[str]:
+    """Ask each cluster once; the clusters that did not answer, each as one line, while the others are up to date."""
+    silent = []
+    for known in clusters:
+        try:
+            with open_host(known.cluster, trace=tracer(verbose)) as host:
+                refresh(known.cluster.name, known.user, tracker, host)
+        except HostError as error:
+            silent.append(str(error).splitlines()[0])
+    return silent
+
+
+def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
+    """The named jobs; without names the unfinished ones and the last few that ended."""
+    if names:
+        return [find_job(tracker, name) for name in names]
+    jobs = tracker.jobs()
+    recent = {job.key for job in jobs[-RECENT:]}
+    return [job for job in jobs if everything or not job.final or job.key in recent]
+
+
+@click.command(short_help="Show the states of your jobs on all clusters.")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--all", "everything", is_flag=True, help="Every job of the tracker, not only the unfinished and the last 20.")
+@click.option("--watch", is_flag=True, help="Look again until every job shown has ended (slower and slower, up to a minute).")
+@common
+def status(jobs: tuple[str, ...], everything: bool, watch: bool, as_json: bool, verbose: int) -> int:
+    """Show the states of your jobs on all clusters: one scheduler query per cluster."""
+    tracker = open_tracker()
+    pause = 2.0
+    while True:
+        shown = wanted(tracker, jobs, everything)
+        silent = look(tracker, clusters_to_ask(tracker, shown), verbose)
+        shown = wanted(tracker, jobs, everything)
+        show(shown, as_json, clear=watch and sys.stdout.isatty())
+        for line in silent:
+            say(f"error: {line}; shown is what was last seen there")
+        if not watch or all(job.final for job in shown):
+            return FAILED if silent else 0
+        time.sleep(pause)
+        pause = min(pause * 1.3, 60.0)
+
+
+def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob]) -> list[Known]:
+    """The clusters with an unfinished job among these, and those with a plan that never got its id."""
+    asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
+    for left in tracker.plans(stage="planned"):
+        name = left.plan.cluster
+        if name not in asked and name != LOCAL:
+            asked[name] = known_named(name, left.plan.plan_id, tracker)
+    return list(asked.values())
+
+
+def show(jobs: Sequence[TrackedJob], as_json: bool, *, clear: bool) -> None:
+    """Print the jobs, as a table or as JSON."""
+    if as_json:
+        emit([as_value(job) for job in jobs])
+        return
+    if clear:
+        click.clear()
+    rows = [[job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)] for job in jobs]
+    if rows:
+        table(["JOB", "NAME", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, ""))
+    else:
+        say("no jobs; `tfslurm submit exp.yaml` makes one")
+
+
+def as_value(job: TrackedJob) -> dict[str, Any]:
+    """One job for --json."""
+    status = {key: value for key, value in job.status.items() if key not in ("job_id", "name", "state")}
+    return {"job": job.key, "cluster": job.cluster, "job_id": job.job_id, "name": job.name, "state": job.state, **status}
+
+
+def elapsed(job: TrackedJob) -> str:
+    """How long the job has run, as H:MM:SS; empty when it has not, or nobody said."""
+    seconds = job.status.get("elapsed_s")
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
+
+
+def why(job: TrackedJob) -> str:
+    """Why a job waits, or how it failed, in plain words."""
+    code = job.status.get("exit_code")
+    if job.state == "PENDING":
+        start = job.status.get("started_at")
+        reason = slurm.explain_reason(str(job.status.get("reason") or ""))
+        return f"{reason}; expected to start {start}" if start else reason
+    if job.state == "LOST":
+        return "the scheduler does not know it and it left no end file"
+    if code == 78:
+        return "exit 78: a link of the chain did not hold; `tfslurm logs` says which"
+    return f"exit {code}" if code else ""
+
+
+@click.command(short_help="Wait for jobs to end; exit with the job's own exit code.")
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@common
+def wait(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Wait for jobs to end; exit with the job's own exit code (of several: the first that is not 0)."""
+    tracker = open_tracker()
+    code = wait_for(jobs, tracker, verbose)
+    if as_json:
+        emit([as_value(find_job(tracker, name)) for name in jobs])
+    return code
+
+
+def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
+    """Wait until the named jobs have ended; their exit code as `wait` gives it."""
+    pause, last = 0.5, ""
+    while True:
+        left = [job for job in (find_job(tracker, name) for name in names) if not job.final]
+        silent = look(tracker, clusters_for(left, tracker), verbose)
+        now = [find_job(tracker, name) for name in names]
+        line = ", ".join([*(f"{job.key} {job.state}" for job in now), *silent])
+        if line != last:
+            say(line)
+            last, pause = line, 0.5
+        if all(job.final or job.state == "LOST" for job in now):
+            return next((code for job in now if (code := exit_code(job))), 0)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 30.0)
+
+
+def exit_code(job: TrackedJob) -> int:
+    """A job's own exit code; 128 + n after signal n; 1 where Slurm ended it without one."""
+    if job.state == "COMPLETED":
+        return 0
+    code, signal = job.status.get("exit_code"), job.status.get("signal")
+    return int(code) or FAILED if code else 128 + int(signal) if signal else FAILED
+
+
+@click.command(short_help="Cancel jobs.")
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@common
+def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> None:
+    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept."""
+    tracker = open_tracker()
+    found = [find_job(tracker, name) for name in jobs]
+    for known in clusters_for(found, tracker):
+        here = [job for job in found if job.cluster == known.cluster.name]
+        if known.cluster.name == LOCAL:
+            raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
+        with open_host(known.cluster, trace=tracer(verbose)) as host:
+            answer = host.run(slurm.cancel_argv([job.job_id for job in here]))
+            if answer.exit_code != 0:
+                raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)
+            refresh(known.cluster.name, known.user, tracker, host, here)
+    after = [find_job(tracker, job.key) for job in found]
+    if as_json:
+        emit([as_value(job) for job in after])
+    else:
+        for job in after:
+            click.echo(f"{job.key} {job.state}")

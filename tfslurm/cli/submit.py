@@ -1,0 +1,147 @@
+"""tfslurm plan, submit and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.pin import pin_on_first_use
+from tfslurm.host import open_host
+from tfslurm.plan import to_json
+from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
+from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
+from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
+from tfslurm.tracker import Tracker
+
+experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
+cluster_option = click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Where to; default: the file's.")
+set_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of exp.yaml (resources.time=01:00:00), or a parameter that {{ }} names (lr=0.1).",
+)
+
+
+def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
+    """One job for each cluster, with the image pinned (now, if it never was)."""
+    pin = pin_on_first_use(asked, clusters)
+    return [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
+
+
+@click.command(short_help="Show the very plan and script that submit would send.")
+@experiment_file
+@cluster_option
+@set_option
+@click.option("--script", is_flag=True, help="Print the batch script alone.")
+@common
+def plan(experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], script: bool, as_json: bool, verbose: int) -> None:
+    """Show the very plan and script that submit would send; touches no cluster.
+
+    The plan's id and the names made from it hold the moment, so those differ from one call to the next.
+    """
+    asked = read_experiment(experiment, sets)
+    jobs = prepared_for(asked, choose_clusters(clusters, asked.experiment.clusters))
+    if as_json:
+        emit([{**to_json(job.plan), "script": job.script} for job in jobs])
+    elif script:
+        click.echo("\n".join(job.script for job in jobs), nl=False)
+    else:
+        click.echo("\n\n".join(summary(job) for job in jobs))
+
+
+def summary(job: Prepared) -> str:
+    """The plan of one job as a person reads it."""
+    made = job.plan
+    resources = made.resources
+    code = made.code
+    lines = [
+        ("job", f"{made.name} on {made.cluster}, as {made.user}"),
+        ("image", f"{made.pin.reference} = {made.pin.digest} ({made.pin.digest_kind}, pinned {made.pin.pinned_at})"),
+        ("from", ", ".join(made.image_sources)),
+        ("command", " ".join(repr(word) if not word.isprintable() or " " in word else word for word in made.command)),
+        ("code", f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{', dirty' if code.dirty else ''}" if code else "none"),
+        ("mounts", ", ".join(f"{m.source} -> {m.target} ({'ro' if m.read_only else 'rw'})" for m in made.mounts) or "none"),
+        ("outputs", f"{made.outputs} -> {made.run_dir}/<job>/out" if made.outputs else "none: nothing the program writes is kept"),
+        ("gpus", f"{resources.gpus} per node, {resources.nodes} node(s), {resources.tasks_per_node} task(s) per node"),
+        ("sbatch", " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in made.options.items())),
+        ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),
+    ]
+    return "\n".join(f"{name:8} {text}" for name, text in lines)
+
+
+@click.command(short_help="Submit the experiment; print one line per Slurm job.")
+@experiment_file
+@cluster_option
+@set_option
+@click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
+@common
+def submit(
+    experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], wait_too: bool, as_json: bool, verbose: int
+) -> int:
+    """Submit the experiment; print one line per Slurm job: alpha:1234.
+
+    The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
+    experiment's only one.
+    """
+    asked = read_experiment(experiment, sets)
+    chosen = choose_clusters(clusters, asked.experiment.clusters)
+    if len(chosen) > 1 and not clusters:
+        names = ", ".join(known.cluster.name for known in chosen)
+        raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
+    secrets = read_secrets(asked.experiment.secrets)
+    tracker = open_tracker()
+    jobs = []
+    for known, job in zip(chosen, prepared_for(asked, chosen), strict=True):
+        job_id = submit_once(known, job, tracker, secrets, verbose)
+        jobs.append(f"{job.plan.cluster}:{job_id}")
+        if not as_json:
+            click.echo(jobs[-1])
+    if as_json:
+        emit([{"job": key, "plan_id": job.plan.plan_id} for key, job in zip(jobs, [job], strict=False)])
+    if wait_too:
+        from tfslurm.cli.status import wait_for
+
+        return wait_for(jobs, tracker, verbose)
+    return 0
+
+
+def submit_once(known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int) -> str:
+    """The id of the job; where an earlier call was cut off after the scheduler had taken the same job, that one's."""
+    with open_host(known.cluster, trace=tracer(verbose)) as host:
+        left = settle_all(known.cluster.name, tracker, host)
+        if job.plan.plan_sha256 in left:
+            say(f"{known.cluster.name}: an earlier submit was cut off after this very job was queued; here is its id")
+            return left[job.plan.plan_sha256]
+        return submit_job(job, tracker, host, secrets)
+
+
+@click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")
+@experiment_file
+@set_option
+@click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` does later.")
+@common
+def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, verbose: int) -> int:
+    """Run the experiment here and now, with docker alone and no scheduler (cluster `local`, ids from 1).
+
+    The same node script, the same checks, the same record. Exits with the program's own code; Ctrl-C ends it as
+    scancel would.
+    """
+    from tfslurm.cli.logs import follow_process
+
+    asked = read_experiment(experiment, sets)
+    known = local_cluster()
+    secrets = read_secrets(asked.experiment.secrets)
+    job = prepared_for(asked, [known])[0]
+    tracker = open_tracker()
+    result: dict[str, Any] = follow_process(known, job, tracker, secrets, show=not (quiet or as_json), verbose=verbose)
+    if as_json:
+        emit(result)
+    else:
+        say(f"{result['job']}: {result['state']}, exit {result['exit_code']}; `tfslurm provenance {result['job']}`")
+    return int(result["exit_code"])

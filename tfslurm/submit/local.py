@@ -1,0 +1,56 @@
+"""The same job here and now: the very script, run by bash, with docker alone and no scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfslurm.errors import HostError
+from tfslurm.host import Host
+from tfslurm.submit.prepare import Prepared
+from tfslurm.submit.send import send_files
+from tfslurm.tracker import Tracker
+
+
+def start(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]) -> tuple[str, subprocess.Popen[bytes]]:
+    """The id of the local job and its running process, whose output goes where a batch job's goes.
+
+    Raises:
+        HostError: bash could not be started.
+    """
+    plan = prepared.plan
+    tracker.plan(plan, prepared.cluster_text)
+    send_files(prepared, host, secrets)
+    job_id = tracker.local_id(plan)
+    folder = Path(plan.run_dir)
+    hidden = ("SLURM_", "SBATCH_", "SRUN_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    environment["TFSLURM_LOCAL_JOB_ID"] = job_id
+    try:
+        with (folder / f"slurm-{job_id}.out").open("wb") as out:
+            process = subprocess.Popen(
+                ["bash", str(folder / "job.sbatch")],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise HostError(f"bash: cannot be started: {error.strerror}") from error
+    return job_id, process
+
+
+def stop(process: subprocess.Popen[bytes], grace_s: float = 30) -> None:
+    """End a local job as scancel would: TERM, then KILL after the grace time."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

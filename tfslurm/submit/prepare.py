@@ -1,0 +1,194 @@
+"""The files a user wrote -> what will be submitted. Reads this machine's disk and, for a tag not yet pinned, a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from tfslurm import __version__
+from tfslurm.cluster import Cluster
+from tfslurm.errors import InputError, refuse
+from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
+from tfslurm.plan import CodeState, JobPlan, make_plan, slurm_options
+from tfslurm.render import render
+from tfslurm.slurm import check_options
+from tfslurm.snapshot import Snapshot, take
+from tfslurm.spec import Experiment, parse_experiment
+
+BUILT_IN_TEMPLATE = "job.sbatch.j2"
+KEYS = {field.name for field in fields(Experiment)} - {"file", "lines", "overridden"}
+NODE_SIDE = ("node.sh", "entry.sh", "probe.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An experiment as it stands in its file, with what the command line set."""
+
+    file: Path
+    text: str
+    experiment: Experiment
+    reference: Reference
+    parameters: Mapping[str, str]
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the image's pin is kept: EXP.lock.yaml beside EXP.yaml."""
+        return self.file.with_name(f"{self.file.stem}.lock.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One job, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what the plan's tree names."""
+
+    plan: JobPlan
+    script: str
+    code: Snapshot | None
+    cluster: Cluster
+    cluster_text: str
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that the user named.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise refuse(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+
+
+def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
+    """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
+
+    A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
+
+    Raises:
+        InputError: every problem of the file and of ``sets``.
+    """
+    overrides: dict[str, str] = {}
+    parameters: dict[str, str] = {}
+    for setting in sets:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise refuse(f"--set {setting}", "is not key=value", "for example --set lr=0.1")
+        into = overrides if key.split(".")[0] in KEYS else parameters
+        into[key.strip()] = value
+    text = read_text(file)
+    experiment = parse_experiment(text, str(file), overrides)
+    reference = parse_reference(experiment.image, file=str(file), line=experiment.lines.get(("image",), 0))
+    moving = refuse_moving(reference)
+    if moving:
+        why, _, fix = moving.partition("; ")
+        raise InputError([experiment.problem(("image",), why, fix)])
+    return Asked(file, text, experiment, reference, parameters)
+
+
+def pinned(asked: Asked) -> Pin | None:
+    """The pin in EXP.lock.yaml, or None when the image was never pinned."""
+    if not asked.lock_file.exists():
+        return None
+    return parse_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
+
+
+def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str) -> Pin:
+    """The image's digest as the registry says now: from the clusters' mirrors first, then from its own registry."""
+    from tfslurm.registry import resolve
+
+    mirrors: dict[str, tuple[str, ...]] = {}
+    for cluster in clusters:
+        for prefix, names in cluster.mirrors.items():
+            mirrors[prefix] = tuple(dict.fromkeys((*mirrors.get(prefix, ()), *names)))
+    return resolve(asked.reference, mirrors, "linux/amd64", now)
+
+
+def write_lock(asked: Asked, pin: Pin) -> None:
+    """Write EXP.lock.yaml, whole or not at all."""
+    temporary = asked.lock_file.with_suffix(".tmp")
+    try:
+        temporary.write_text(lock_text(pin), "utf-8")
+        temporary.replace(asked.lock_file)
+    except OSError as error:
+        raise refuse(str(asked.lock_file), f"cannot be written: {error.strerror}") from error
+
+
+def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: str, now: str) -> Prepared:
+    """The job as it will be submitted to ``cluster``.
+
+    Raises:
+        InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
+    """
+    code = snapshot(asked)
+    experiment = asked.experiment
+    lines = {str(key[1]): line for key, line in experiment.lines.items() if len(key) == 2 and key[0] == "slurm"}
+    options = check_options(slurm_options(experiment, cluster), file=str(asked.file), lines=lines)
+    plan = make_plan(
+        experiment,
+        cluster,
+        pin,
+        options=options,
+        code=code_state(code, experiment) if code else None,
+        parameters=asked.parameters,
+        user=user,
+        planned_at=now,
+        spec_file=str(asked.file),
+        spec_text=asked.text,
+        tfslurm_version=__version__,
+    )
+    templates, name = find_templates(asked)
+    return Prepared(plan, render(plan, templates, name), code, cluster, cluster_text)
+
+
+def snapshot(asked: Asked) -> Snapshot | None:
+    """The code that the experiment brings, as it is on disk now; None when it brings none."""
+    if asked.experiment.code is None:
+        return None
+    folder = asked.file.parent / asked.experiment.code.path
+    if not folder.is_dir():
+        why = f"{str(folder)!r} is not a folder"
+        raise InputError([asked.experiment.problem(("code",), why, "name a folder, or drop `code`")])
+    return take(folder)
+
+
+def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
+    """What the plan says of a snapshot."""
+    assert experiment.code is not None  # noqa: S101 - a snapshot is only taken of code
+    return CodeState(
+        tree=code.tree,
+        writable=experiment.code.writable,
+        files=code.files,
+        size_bytes=code.bytes,
+        remote=code.remote,
+        commit=code.commit,
+        branch=code.branch,
+        dirty=code.dirty,
+    )
+
+
+def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
+    """Every template's text by name, and the name of the one to render.
+
+    ``template: my.sbatch.j2`` is looked for beside the experiment, then in ./job_templates.
+    """
+    texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE)}
+    name = asked.experiment.template
+    if not name:
+        return texts, BUILT_IN_TEMPLATE
+    places = (asked.file.parent, Path("job_templates"))
+    for place in places:
+        with suppress(FileNotFoundError):
+            texts[name] = (place / name).read_text("utf-8")
+            return texts, name
+    looked = " nor ".join(str(place) for place in places)
+    raise InputError([asked.experiment.problem(("template",), f"{name!r} is not in {looked}", "put it there")])
+
+
+def packaged(name: str) -> str:
+    """The text of a file that ships with tfslurm in job_templates."""
+    return (resources.files("tfslurm.job_templates") / name).read_text("utf-8")

@@ -1,0 +1,40 @@
+"""The cluster that a job was sent to, even where its file has since gone: the tracker kept the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tfslurm.cluster import parse_cluster
+from tfslurm.errors import RecordError
+from tfslurm.submit.places import LOCAL, Known, cluster_files, known_clusters, local_cluster
+from tfslurm.tracker import TrackedJob, Tracker
+
+
+def known_for(job: TrackedJob, tracker: Tracker) -> Known:
+    """The cluster of a job: its file as it is now, else the text that it was submitted with.
+
+    Raises:
+        RecordError: neither is there.
+    """
+    return known_named(job.cluster, job.plan_id, tracker)
+
+
+def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
+    """The cluster ``name``; ``plan_id`` is a plan that was sent there."""
+    if name in cluster_files():
+        return known_clusters([name])[0]
+    if name == LOCAL:
+        return local_cluster()
+    for kept in tracker.plans(plan_id=plan_id):
+        text = kept.cluster_text
+        return Known(parse_cluster(text, f"{name}.yaml as it was when {plan_id} was submitted"), text, None)
+    raise RecordError(f"{name}: no cluster file of that name, and the tracker kept none")
+
+
+def clusters_for(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:
+    """Every cluster that has one of the jobs, once, in the order of the jobs."""
+    seen: dict[str, Known] = {}
+    for job in jobs:
+        if job.cluster not in seen:
+            seen[job.cluster] = known_for(job, tracker)
+    return list(seen.values())

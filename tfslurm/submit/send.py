@@ -1,0 +1,155 @@
+"""A plan becomes a job. Intent is written down first, so that a crash at any point leaves a job that can be found."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from tfslurm import slurm
+from tfslurm.errors import Completed, HostError, SubmitRejected, refuse
+from tfslurm.host import File, Host, put, put_tree
+from tfslurm.plan import JobPlan, to_json
+from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
+from tfslurm.tracker import TrackedPlan, Tracker
+
+DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes were transmitted", "Connection reset")
+
+
+def now() -> str:
+    """This moment, RFC 3339 in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def submit_job(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]) -> str:
+    """The id of the new job.
+
+    Raises:
+        SubmitRejected: sbatch said no; nothing was queued.
+        HostError: the cluster or its scheduler did not answer; the plan is kept and the next command settles it.
+    """
+    plan = prepared.plan
+    tracker.plan(plan, prepared.cluster_text)
+    send_files(prepared, host, secrets)
+    job_id = hand_over(plan, tracker, host)
+    tracker.submit(plan, job_id)
+    return job_id
+
+
+def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
+    """The values of the named secrets from the environment of this command.
+
+    Raises:
+        InputError: one is not set, or is empty.
+    """
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        named = ", ".join(missing)
+        raise refuse(f"secrets: {named}", "not set in this shell", f"export {missing[0]}=… first, or drop it from `secrets`")
+    return {name: os.environ[name] for name in names}
+
+
+def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
+    """Put the code (once per snapshot) and the run folder where the nodes can read them."""
+    plan = prepared.plan
+    if prepared.code and plan.code_dir:
+        code = prepared.code
+        put_tree(host, plan.code_dir, files=code.files, bytes=code.bytes, stream=code.stream())
+    point = {"index": 0, "parameters": dict(plan.parameters)}
+    files = {
+        "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o755),
+        "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
+        "points.jsonl": File((json.dumps(point) + "\n").encode()),
+        **{name: File(packaged(name).encode()) for name in NODE_SIDE},
+        **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape"), 0o600) for name, value in secrets.items()},
+    }
+    put(host, plan.run_dir, files)
+
+
+def hand_over(plan: JobPlan, tracker: Tracker, host: Host) -> str:
+    """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
+    completed = host.run(slurm.sbatch_argv(str(plan.run_dir / "job.sbatch")))
+    if completed.exit_code == 0:
+        return slurm.parse_sbatch(completed)
+    if any(words in completed.stderr for words in DOUBT):
+        found = find_by_token(plan, host)
+        if found:
+            return found
+        raise unreachable(plan, completed)
+    tracker.refuse(plan.plan_id, completed.stderr.strip())
+    raise rejected(plan, host, completed)
+
+
+def unreachable(plan: JobPlan, completed: Completed) -> HostError:
+    """The scheduler does not answer: what is known, and what to do."""
+    said = completed.stderr.strip().splitlines()[-1] if completed.stderr.strip() else f"exit {completed.exit_code}"
+    return HostError(
+        f"{plan.cluster}: sbatch: {said}; the plan {plan.plan_id} is kept: run the same command again, "
+        "it first asks whether the job was queued",
+        transient=True,
+    )
+
+
+def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
+    """sbatch's refusal with the valid names beside it."""
+    partitions: tuple[slurm.Partition, ...] = ()
+    accounts: tuple[slurm.Account, ...] = ()
+    answer = host.run(slurm.partitions_argv())
+    if answer.exit_code == 0:
+        partitions = slurm.parse_partitions(answer.stdout)
+    if "ccount" in completed.stderr or "qos" in completed.stderr.lower():
+        answer = host.run(slurm.accounts_argv(plan.user))
+        if answer.exit_code == 0:
+            accounts = slurm.parse_accounts(answer.stdout)
+    more = slurm.explain_rejection(completed.stderr, partitions, accounts, plan.directives)
+    said = completed.stderr.replace("sbatch: error: ", "").replace("Batch job submission failed: ", "").strip()
+    told = Completed(completed.argv, completed.exit_code, "", "\n  ".join(filter(None, [said, more])), completed.host)
+    return SubmitRejected(told, what=f"sbatch refused {plan.name}")
+
+
+def find_by_token(plan: JobPlan, host: Host) -> str | None:
+    """The id of the job that carries the plan's token, or None where the scheduler knows none.
+
+    Raises:
+        HostError: the scheduler does not answer.
+    """
+    answer = host.run(slurm.queue_argv(plan.user))
+    if answer.exit_code != 0:
+        raise unreachable(plan, answer)
+    for status in slurm.parse_queue(answer.stdout):
+        if status.comment == plan.comment or status.name == plan.job_name:
+            return status.array_job_id or status.job_id
+    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at))
+    if answer.exit_code == 0:
+        for status in slurm.parse_sacct(answer.stdout):
+            if status.name == plan.job_name:
+                return status.array_job_id or status.job_id
+    return None
+
+
+def settle(left: TrackedPlan, tracker: Tracker, host: Host) -> str | None:
+    """What became of a plan that never got its id: the id if the scheduler has the job, else None and it is closed.
+
+    Raises:
+        HostError: the scheduler does not answer; the plan stays open.
+    """
+    job_id = find_by_token(left.plan, host)
+    if job_id:
+        tracker.submit(left.plan, job_id)
+    else:
+        tracker.refuse(left.plan.plan_id, "never reached the scheduler")
+    return job_id
+
+
+def settle_all(cluster: str, tracker: Tracker, host: Host) -> dict[str, str]:
+    """Settle every open plan of a cluster: plan_sha256 -> job id of those that the scheduler has."""
+    found: dict[str, str] = {}
+    for left in tracker.plans(stage="planned"):
+        if left.plan.cluster != cluster:
+            continue
+        job_id = settle(left, tracker, host)
+        if job_id:
+            found[left.plan.plan_sha256] = job_id
+    return found
+
