@@ -1,0 +1,289 @@
+"""A snapshot is what `git add --all` would take, under the id that Git itself gives to it. Real git, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tfslurm.errors import InputError, TfslurmError
+from tfslurm.snapshot import take, without_credentials
+
+GIT_ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example",
+}
+
+
+def git(folder: Path, *arguments: str, **environment: str) -> str:
+    command = ["git", "-c", "protocol.file.allow=always", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env={**GIT_ENVIRONMENT, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def repository(folder: Path, files: Mapping[str, str | bytes] | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "-q", "-b", "main")
+    write(folder, files if files is not None else {"train.py": "print(1)\n"})
+    git(folder, "add", "--all")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "first")
+    return folder
+
+
+def write_tree(folder: Path, index: Path, prefix: str = "") -> str:
+    """The id that git itself gives to everything in the folder, from an index of its own."""
+    environment = {"GIT_INDEX_FILE": str(index)}
+    git(folder, "add", "--all", ".", **environment)
+    return git(folder, "write-tree", *([f"--prefix={prefix}"] if prefix else []), **environment)
+
+
+def unpack(stream: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(stream), errors="surrogateescape") as archive:
+        return {member.name: member for member in archive}
+
+
+def test_the_tree_id_is_gits_own(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo", {"a.py": "a", "gone.py": "g", "deep/er/b.py": "b", ".gitignore": "*.h5\n"})
+    write(folder, {"a.py": "changed", "new.txt": "n", "big.h5": "ignored", "empty": "", "deep/er/line\nbreak": "x"})
+    write(folder, {"a/file": "after a.py, before a0", "a0": "0", "a-b": "-", "名前/é.py": "u", "quote\"'\\ x": "q"})
+    write(folder, {os.fsdecode(b"not-utf8-\xff"): "raw", "windows\r\n.txt": "a\r\nb\r\n"})
+    (folder / "gone.py").unlink()
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("./deep/")
+    (folder / "dangling").symlink_to("nowhere")
+    snapshot = take(folder)
+    assert snapshot.tree == write_tree(folder, tmp_path / "index")
+    assert "big.h5" not in {entry.name for entry in snapshot.entries}
+    assert "gone.py" not in {entry.name for entry in snapshot.entries}
+    assert snapshot.bytes == sum(entry.size for entry in snapshot.entries)
+
+
+def test_a_subfolder_of_a_repository_is_a_tree_of_its_own(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo", {"top.py": "t", "exp/one/train.py": "1", "exp/one/.hidden": "h"})
+    write(folder, {"exp/one/untracked": "u"})
+    snapshot = take(folder / "exp" / "one")
+    assert snapshot.tree == write_tree(folder, tmp_path / "index", "exp/one/")
+    assert [entry.name for entry in snapshot.entries] == [".hidden", "train.py", "untracked"]
+
+
+def test_a_clean_checkout_has_the_commits_own_tree_and_is_not_dirty(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    git(folder, "remote", "add", "origin", "https://alice:s3cret@git.example/lab/digits.git")
+    snapshot = take(folder)
+    assert snapshot.tree == git(folder, "rev-parse", "HEAD^{tree}")
+    assert (snapshot.commit, snapshot.branch, snapshot.dirty) == (git(folder, "rev-parse", "HEAD"), "main", False)
+    assert snapshot.remote == "https://git.example/lab/digits.git"
+
+
+@pytest.mark.parametrize("name", ["train.py", "untracked.py"])
+def test_a_changed_or_a_new_file_makes_it_dirty(tmp_path: Path, name: str) -> None:
+    folder = repository(tmp_path / "repo")
+    write(folder, {name: "print(2)\n"})
+    assert take(folder).dirty is True
+
+
+def test_a_detached_head_has_no_branch_and_a_new_repository_no_commit(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    git(folder, "checkout", "-q", "--detach")
+    assert take(folder).branch is None
+    new = tmp_path / "new"
+    new.mkdir()
+    git(new, "init", "-q", "-b", "main")
+    write(new, {"train.py": "1"})
+    snapshot = take(new)
+    assert (snapshot.commit, snapshot.branch, snapshot.dirty, snapshot.remote) == (None, "main", True, None)
+
+
+def test_nothing_is_written_into_the_repository(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    write(folder, {"train.py": "print(2)\n", "new": "n"})
+
+    def state() -> dict[str, float]:
+        return {str(path): path.stat().st_mtime_ns for path in (folder / ".git").rglob("*")}
+
+    before = state()
+    take(folder)
+    assert state() == before
+
+
+def test_a_linked_worktree_and_a_hooks_environment_do_not_mislead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = repository(tmp_path / "repo")
+    other = repository(tmp_path / "other", {"x": "x"})
+    git(folder, "worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    snapshot = take(tmp_path / "side")
+    assert (snapshot.branch, [entry.name for entry in snapshot.entries]) == ("side", ["train.py"])
+
+
+def test_a_submodule_is_entered_and_one_that_is_not_checked_out_is_refused(tmp_path: Path) -> None:
+    inner = repository(tmp_path / "inner", {"lib.py": "lib", ".gitignore": "x.bin\n"})
+    folder = repository(tmp_path / "repo")
+    git(folder, "submodule", "add", "-q", str(inner), "vendor/inner")
+    git(folder, "commit", "-q", "-m", "submodule")
+    write(folder, {"vendor/inner/x.bin": "ignored there", "vendor/inner/new.py": "n"})
+    names = {entry.name for entry in take(folder).entries}
+    assert {"vendor/inner/lib.py", "vendor/inner/new.py", ".gitmodules"} <= names
+    assert "vendor/inner/x.bin" not in names
+    git(tmp_path, "clone", "-q", str(folder), "clone")
+    with pytest.raises(InputError, match=r"submodule 'vendor/inner' is not checked out; .*submodule update --init"):
+        take(tmp_path / "clone")
+
+
+def test_a_folder_that_became_a_link_is_a_link_only(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo", {"old/x.py": "x", "new/x.py": "x"})
+    (folder / "old" / "x.py").unlink()
+    (folder / "old").rmdir()
+    (folder / "old").symlink_to("new")
+    assert take(folder).tree == write_tree(folder, tmp_path / "index")
+
+
+def test_outside_git_all_but_caches_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, {"train.py": "1", "exp.lock.yaml": "image:\n", "pkg/__pycache__/a.pyc": "c"})
+    write(tmp_path, {".venv/bin/python": "v", "pkg/a.py": "a", "pkg/b.pyc": "b", ".env": "E=1", "out/model.keras": "m"})
+    (tmp_path / "again").symlink_to("pkg")
+    os.mkfifo(tmp_path / "pipe")
+    snapshot = take(tmp_path)
+    names = [entry.name for entry in snapshot.entries]
+    assert names == [".env", "again", "exp.lock.yaml", "out/model.keras", "pkg/a.py", "train.py"]
+    assert (snapshot.commit, snapshot.branch, snapshot.dirty, snapshot.remote) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "inner/../../outside", "here/../.."])
+def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, target: str) -> None:
+    folder = tmp_path / "code"
+    write(folder, {"inner/a.py": "a"})
+    (folder / "here").symlink_to(".")
+    (folder / "leaves").symlink_to(target)
+    with pytest.raises(InputError, match=r"leaves: is a symbolic link to .* not in the snapshot; .*mounts"):
+        take(folder)
+
+
+def test_too_much_is_refused_with_the_largest_files_and_the_mend(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    write(folder, {f"data/{number}.npy": bytes(number * 2**18) for number in range(1, 8)})
+    with pytest.raises(InputError, match=r"largest: data/7\.npy \(1\.8 MiB\), data/6\.npy") as caught:
+        take(folder, limit_bytes=2**20)
+    said = str(caught.value)
+    assert "7.0 MiB in 8 files, more than 1.0 MiB" in said
+    assert ".gitignore" in said
+    assert "data/2.npy" not in said
+
+
+def test_a_missing_an_empty_and_a_wholly_ignored_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a folder"):
+        take(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no file"):
+        take(tmp_path / "empty")
+    folder = repository(tmp_path / "repo", {".gitignore": "scratch/\n"})
+    write(folder, {"scratch/train.py": "1"})
+    with pytest.raises(InputError, match="everything is ignored"):
+        take(folder / "scratch")
+
+
+def test_the_stream_is_the_same_for_the_same_files_and_lists_them(tmp_path: Path) -> None:
+    content: dict[str, str | bytes] = {"a.py": "a", "b/line\nbreak": "b", "b/" + "long" * 60: "l", "empty": ""}
+    streams: list[bytes] = []
+    for name in ("one", "two"):
+        write(tmp_path / name, content)
+        (tmp_path / name / "link").symlink_to("b")
+        (tmp_path / name / "a.py").chmod(0o755)
+        os.utime(tmp_path / name / "a.py", (len(streams), len(streams)))
+        streams.append(b"".join(take(tmp_path / name).stream()))
+    assert streams[0] == streams[1]
+    members = unpack(streams[0])
+    assert (members["tree/a.py"].mode, members["tree/empty"].mode, members["tree/link"].linkname) == (0o755, 0o644, "b")
+    assert {(member.mtime, member.uid, member.uname) for member in members.values()} == {(0, 0, "")}
+    with tarfile.open(fileobj=io.BytesIO(streams[0])) as archive:
+        listed = archive.extractfile("contents")
+        assert listed is not None
+        rows = listed.read().split(b"\0")
+    assert rows[0] == hashlib.sha256(b"a").hexdigest().encode() + b"  ./a.py"
+    assert rows[-2:] == [b"./link -> b", b""]
+
+
+@pytest.mark.parametrize("how", ["content", "size", "gone", "mode", "kind", "link"])
+def test_a_file_that_changes_before_it_is_sent_is_a_transient_error(tmp_path: Path, how: str) -> None:
+    write(tmp_path, {"a.py": "a", "train.py": "one"})
+    (tmp_path / "link").symlink_to("a.py")
+    snapshot = take(tmp_path)
+    path = tmp_path / "train.py"
+    if how == "content":
+        path.write_text("two")
+    elif how == "size":
+        path.write_text("longer")
+    elif how == "mode":
+        path.chmod(0o755)
+    elif how == "link":
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to("train.py")
+    else:
+        path.unlink()
+        if how == "kind":
+            path.symlink_to("a.py")
+    with pytest.raises(TfslurmError, match=r"while the snapshot was taken; .*try again") as caught:
+        list(snapshot.stream())
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://user:token@host/a.git", "https://host/a.git"),
+        ("https://token@host:8443/a", "https://host:8443/a"),
+        ("https://host/a?private_token=x#y", "https://host/a"),
+        ("https://u:p@ss@host/a", "https://host/a"),
+        ("ssh://git:pw@host:2222/a.git", "ssh://git@host:2222/a.git"),
+        ("git+ssh://git@host/a", "git+ssh://git@host/a"),
+        ("codecommit::https://u:p@host/a", "codecommit::https://host/a"),
+        ("git@host:lab/a.git", "git@host:lab/a.git"),
+        ("git:pw@host:lab/a.git", "git@host:lab/a.git"),
+        ("/srv/a@b.git", "/srv/a@b.git"),
+        ("file:///srv/a.git", "file:///srv/a.git"),
+    ],
+)
+def test_credentials_never_stay_in_a_remote(url: str, kept: str) -> None:
+    assert without_credentials(url) == kept
+
+
+def test_the_branchs_own_remote_is_named_first(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    git(folder, "remote", "add", "upstream", "https://up.example/a")
+    assert take(folder).remote == "https://up.example/a"
+    git(folder, "remote", "add", "origin", "https://origin.example/a")
+    assert take(folder).remote == "https://origin.example/a"
+    git(folder, "config", "branch.main.remote", "upstream")
+    assert take(folder).remote == "https://up.example/a"
+
+
+def test_two_thousand_small_files_take_half_a_second(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo", {f"pkg{n % 40}/module{n}.py": f"value = {n}\n" * 20 for n in range(2000)})
+    write(folder, {"new.py": "n"})
+    began = time.perf_counter()
+    assert take(folder).files == 2001
+    assert time.perf_counter() - began < 0.5

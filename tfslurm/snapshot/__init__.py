@@ -1,0 +1,148 @@
+"""A folder on this machine as it is now: its files, their Git tree id, where they come from, and a tar stream of them.
+
+In a Git working tree the files are what `git add --all` would take: tracked, changed and untracked ones, deleted ones
+left out, .gitignore honoured; submodules and nested repositories are entered. Content is what is on disk, before any
+filter of Git's (line ends, LFS), because that is what runs. Outside Git they are all files except LEFT_OUT.
+Nothing is written into .git.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfslurm.errors import InputError, refuse
+from tfslurm.snapshot.files import Entry, changed, entry_of, link_target, tar_stream, tree_id
+from tfslurm.snapshot.git import git_names, is_in_git, origin, without_credentials
+
+__all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
+
+LIMIT_BYTES = 256 * 2**20
+
+LEFT_OUT = frozenset((
+    *(".git", ".hg", ".svn", ".DS_Store", ".ipynb_checkpoints"),
+    *("__pycache__", ".venv", ".tox", ".nox", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+))
+"Names of files and folders that are no part of a snapshot outside Git; *.pyc neither."
+
+Chunks = Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a folder held when it was looked at. Outside Git the last four are None; so is a fact that Git lacks."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    tree: str
+    "40 hex: what `git write-tree` gives for the same files; the SWHID is swh:1:dir:<tree>"
+    bytes: int
+    remote: str | None = None
+    "the URL without credentials"
+    commit: str | None = None
+    branch: str | None = None
+    "None on a detached HEAD"
+    dirty: bool | None = None
+    "whether the folder differs from the commit"
+
+    @property
+    def files(self) -> int:
+        """How many files, symbolic links included."""
+        return len(self.entries)
+
+    def stream(self) -> Chunks:
+        """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
+
+        The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`. The
+        same files give the same bytes: sorted, no times, no owner.
+
+        Raises:
+            TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.
+        """
+        return tar_stream(self.folder, self.entries)
+
+
+def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
+    """Return what the folder holds now.
+
+    Raises:
+        InputError: the folder is missing, empty or larger than the limit, or a symbolic link leaves it.
+        TfslurmError: git failed, or (transient) a file changed while it was read.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise refuse(str(folder), "is not a folder", "`code` names a folder on this machine")
+    repository = is_in_git(folder)
+    found = dict(_stat_all(folder, git_names(folder) if repository else _walk(folder)))
+    if not found:
+        why = "has no file that git would keep: everything is ignored" if repository else "holds no file"
+        raise refuse(str(folder), why, f"`git -C {folder} status --ignored` shows why" if repository else "")
+    total = sum(status.st_size for status in found.values())
+    if total > limit_bytes:
+        raise _too_large(folder, found, total, limit_bytes, repository)
+    entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
+    known = origin(folder) if repository else None
+    return Snapshot(
+        folder=folder,
+        entries=entries,
+        tree=tree_id(entries),
+        bytes=total,
+        remote=known.remote if known else None,
+        commit=known.commit if known else None,
+        branch=known.branch if known else None,
+        dirty=known.dirty if known else None,
+    )
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise refuse(str(error.filename), f"cannot be read: {error.strerror}")
+
+    for here, folders, names in os.walk(folder, onerror=fail):
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        folders[:] = [name for name in folders if name not in LEFT_OUT and name not in links]
+        for name in [*names, *links]:
+            if name not in LEFT_OUT and not name.endswith(".pyc"):
+                yield str(Path(here, name).relative_to(folder))
+
+
+def _stat_all(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Pair names with what lstat says; sockets, pipes and devices are left out as Git does."""
+    root = os.path.realpath(folder)
+    for name in names:
+        path = folder / name
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            raise changed(folder, name, "vanished") from None
+        if stat.S_ISLNK(status.st_mode):
+            _refuse_leaving(folder, root, name)
+        if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
+            yield name, status
+
+
+def _refuse_leaving(folder: Path, root: str, name: str) -> None:
+    path = folder / name
+    target = link_target(path)
+    written = os.path.normpath(Path(name).parent / target)
+    real = os.path.realpath(path)
+    inside = real == root or real.startswith(root + os.sep)
+    if target.startswith("/") or written == ".." or written.startswith("../") or not inside:
+        raise refuse(
+            str(path),
+            f"is a symbolic link to {target!r}, which is not in the snapshot",
+            "ignore it (.gitignore), put the file itself there, or use `mounts` for data on the cluster",
+        )
+
+
+def _too_large(
+    folder: Path, found: Mapping[str, os.stat_result], total: int, limit: int, repository: bool
+) -> InputError:
+    largest = sorted(found, key=lambda name: -found[name].st_size)[:5]
+    names = ", ".join(f"{name} ({found[name].st_size / 2**20:.1f} MiB)" for name in largest)
+    why = f"holds {total / 2**20:.1f} MiB in {len(found)} files, more than {limit / 2**20:.1f} MiB; largest: {names}"
+    mend = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
+    return refuse(str(folder), why, mend if repository else f"`git init` here, then {mend}")

@@ -1,0 +1,155 @@
+"""The files of a snapshot: their content checked while it is read, their Git ids, their tar stream."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfslurm.errors import TfslurmError, refuse
+
+REGULAR, EXECUTABLE, SYMLINK, FOLDER = 0o100644, 0o100755, 0o120000, 0o040000
+CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file: its name below the folder, Git mode (100644, 100755, 120000), blob id and size."""
+
+    name: str
+    mode: int
+    blob: str
+    size: int
+
+
+def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
+    """Read one file or symbolic link that lstat described so."""
+    if stat.S_ISLNK(status.st_mode):
+        content = os.fsencode(link_target(folder / name))
+        return Entry(name, SYMLINK, _blob(len(content), [content]), len(content))
+    mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
+    return Entry(name, mode, _blob(status.st_size, _content(folder, name, mode, status.st_size)), status.st_size)
+
+
+def link_target(path: Path) -> str:
+    """Return what a symbolic link says, to the letter: Path.readlink makes `x` of `./x` and of `x/`."""
+    return os.readlink(path)  # noqa: PTH115
+
+
+def _blob(size: int, chunks: Iterable[bytes]) -> str:
+    digest = _sha1(b"blob %d\0" % size)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sha1(head: bytes, body: bytes = b"") -> hashlib._Hash:
+    """Git's own hash: an identity here, nothing that has to withstand an attack."""
+    return hashlib.sha1(head + body, usedforsecurity=False)
+
+
+def _content(folder: Path, name: str, mode: int, size: int) -> Iterator[bytes]:
+    """Yield a regular file that must still have this mode and size."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise refuse(str(folder / name), "cannot be read: permission denied", "chmod u+r it") from None
+        raise changed(folder, name, "vanished") from None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        executable = bool(status.st_mode & stat.S_IXUSR)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size or executable != (mode == EXECUTABLE):
+            raise changed(folder, name, "changed")
+        left = size
+        while chunk := file.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+    if left:
+        raise changed(folder, name, "changed")
+
+
+def changed(folder: Path, name: str, how: str) -> TfslurmError:
+    """A file is no longer what it was: trying again can help."""
+    why = f"{folder / name}: {how} while the snapshot was taken"
+    return TfslurmError(f"{why}; let what writes there finish, then try again", transient=True)
+
+
+def tree_id(entries: Iterable[Entry]) -> str:
+    """Return the id that Git gives to a tree of these files, with SHA-1 as in any repository's default format.
+
+    Source: git-mktree and gitformat-index manual pages; a tree sorts its folders as if their names ended in `/`.
+    """
+    return _tree([(os.fsencode(entry.name), entry) for entry in entries]).hex()
+
+
+def _tree(files: Iterable[tuple[bytes, Entry]]) -> bytes:
+    rows: list[tuple[bytes, bytes]] = []
+    folders: dict[bytes, list[tuple[bytes, Entry]]] = {}
+    for path, entry in files:
+        name, _, below = path.partition(b"/")
+        if below:
+            folders.setdefault(name, []).append((below, entry))
+        else:
+            rows.append((name, b"%o %s\0" % (entry.mode, name) + bytes.fromhex(entry.blob)))
+    for name, inside in folders.items():
+        rows.append((name + b"/", b"%o %s\0" % (FOLDER, name) + _tree(inside)))
+    body = b"".join(row for _, row in sorted(rows))
+    return _sha1(b"tree %d\0" % len(body), body).digest()
+
+
+def tar_stream(folder: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Yield a tar of `tree/<name>` for every file and, last, their list `contents`.
+
+    The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`.
+    """
+    sums: list[bytes] = []
+    links: list[bytes] = []
+    for entry in entries:
+        yield from _link(folder, entry, links) if entry.mode == SYMLINK else _file(folder, entry, sums)
+    manifest = b"".join(sums + links)
+    yield _header("contents", REGULAR, len(manifest))
+    yield manifest + _padding(len(manifest))
+    yield b"\0" * 2 * tarfile.BLOCKSIZE
+
+
+def _link(folder: Path, entry: Entry, links: list[bytes]) -> Iterator[bytes]:
+    try:
+        target = link_target(folder / entry.name)
+    except OSError:
+        raise changed(folder, entry.name, "changed") from None
+    if _blob(entry.size, [os.fsencode(target)]) != entry.blob:
+        raise changed(folder, entry.name, "changed")
+    links.append(b"./%s -> %s\0" % (os.fsencode(entry.name), os.fsencode(target)))
+    yield _header(f"tree/{entry.name}", SYMLINK, 0, target)
+
+
+def _file(folder: Path, entry: Entry, sums: list[bytes]) -> Iterator[bytes]:
+    yield _header(f"tree/{entry.name}", entry.mode, entry.size)
+    blob, digest = _sha1(b"blob %d\0" % entry.size), hashlib.sha256()
+    for chunk in _content(folder, entry.name, entry.mode, entry.size):
+        blob.update(chunk)
+        digest.update(chunk)
+        yield chunk
+    if blob.hexdigest() != entry.blob:
+        raise changed(folder, entry.name, "changed")
+    yield _padding(entry.size)
+    sums.append(b"%s  ./%s\0" % (digest.hexdigest().encode(), os.fsencode(entry.name)))
+
+
+def _header(name: str, mode: int, size: int, target: str = "") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, mode & 0o777 or 0o777
+    if mode == SYMLINK:
+        info.type, info.linkname = tarfile.SYMTYPE, target
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _padding(size: int) -> bytes:
+    return b"\0" * (-size % tarfile.BLOCKSIZE)
