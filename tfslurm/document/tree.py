@@ -1,0 +1,116 @@
+"""A document: plain values, the line of each key, and what was wrong with the text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfslurm.errors import Problem
+
+Path = tuple[str | int, ...]
+
+_SHOWN = 72
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "a yes-or-no value", list: "a list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML text as plain values: dict, list, str, int, float, bool, None.
+
+    lines       where each key and list item stands; the first line is 1
+    written     plain (unquoted) scalars as they were typed
+    problems    what is wrong with the text itself; ``read`` raises them, ``scan`` leaves them to ``validate``
+    suspect     values that are part of a problem already, so that nothing more is said about them
+    overridden  keys that ``--set`` replaced
+    """
+
+    file: str
+    value: Any
+    lines: Mapping[Path, int] = field(default_factory=dict)
+    written: Mapping[Path, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    suspect: frozenset[Path] = frozenset()
+    overridden: tuple[Path, ...] = ()
+
+    def line(self, path: Path) -> int:
+        """The line of a key, else of the nearest key that holds it; 0 where neither was written."""
+        return locate(self.file, self.lines, (), path, "").line
+
+    def problem(self, path: Path, why: str, fix: str = "") -> Problem:
+        """A problem at a key: its line in the file, or the ``--set`` that replaced it."""
+        return locate(self.file, self.lines, self.overridden, path, why, fix)
+
+    def is_suspect(self, path: Path) -> bool:
+        """Whether the value there, or one that holds it, was refused when the text was read."""
+        return any(path[:end] in self.suspect for end in range(len(path) + 1))
+
+    def at(self, path: Path) -> Any:  # noqa: ANN401
+        """The value at a path; None where there is none."""
+        value = self.value
+        for part in path:
+            inside = part < len(value) if isinstance(value, list) and isinstance(part, int) else False
+            if not inside and not (isinstance(value, dict) and part in value):
+                return None
+            value = value[part]
+        return value
+
+    def shown(self, path: Path) -> str:
+        """The value as a message shows it: as it was typed where that is known."""
+        return show(self.written.get(path, self.at(path)))
+
+
+class Refused(ValueError):
+    """A value that a rule does not accept: why, the mend, where inside the value; ``all`` were found together."""
+
+    def __init__(self, why: str, fix: str = "", at: Path = ()) -> None:
+        super().__init__(why)
+        self.why, self.fix, self.at = why, fix, at
+        self.all: tuple[Refused, ...] = (self,)
+
+    @classmethod
+    def together(cls, refusals: Sequence[Refused]) -> Refused:
+        """One refusal that carries them all."""
+        first = refusals[0]
+        first.all = tuple(refusals)
+        return first
+
+
+def locate(
+    file: str, lines: Mapping[Path, int], overridden: Sequence[Path], path: Path, why: str, fix: str = ""
+) -> Problem:
+    """A problem at the nearest key that was written: ``path`` itself, else a key that holds it."""
+    for given in overridden:
+        if path[: len(given)] == given:
+            return Problem(f"--set {key_text(given)}", 0, key_text(path) if path != given else "", why, fix)
+    held_by = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in lines), ())
+    return Problem(file, lines.get(held_by, 0), key_text(path), why, fix)
+
+
+def key_text(path: Path) -> str:
+    """A key path as a reader writes it: ``mounts[0].source``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def show(value: object) -> str:
+    """A value on one short line, without characters that could disturb a terminal."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def kind(value: object) -> str:
+    """What a value is, in a reader's words."""
+    return "nothing" if value is None else _KINDS.get(type(value), "a mapping")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``did you mean `x` or `y`? `` for the names that look like this one; empty where none does."""
+    by_fold = {known.lower().replace("_", "-"): known for known in names}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), by_fold, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(f'`{by_fold[found]}`' for found in close)}? " if close else ""

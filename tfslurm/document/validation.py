@@ -1,0 +1,172 @@
+"""Document x model -> checked values: what a model does not accept, told in the words of the file's writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from tfslurm.document.tree import Document, Path, Refused, key_text, kind, nearest, show
+from tfslurm.document.writing import dump
+from tfslurm.errors import InputError, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_WANTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of `key: value`",
+    "model_type": "a mapping of `key: value`",
+    "model_attributes_type": "a mapping of `key: value`",
+}
+_BOUNDS = {"greater_than_equal": ("ge", "least"), "less_than_equal": ("le", "most")}
+
+
+def validate(document: Document, model: type[Model], *checks: Callable[[Document], Iterable[Problem]]) -> Model:
+    """The document's value as an instance of the model.
+
+    ``checks`` see the plain values and look at several keys at once; they must bear values of any type.
+
+    Raises:
+        InputError: the problems of the text, of the model and of the checks, all at once.
+    """
+    problems = list(document.problems)
+    empty = {path for path in paths_of_nothing(document.value) if not document.is_suspect(path)}
+    problems += [_nothing(document, model, path) for path in sorted(empty, key=document.line)]
+    checked = None
+    try:
+        checked = model.model_validate(document.value)
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            problems += _told(document, model, found, empty)
+    for check in checks:
+        problems += (problem for problem in check(document))
+    if problems or checked is None:
+        raise InputError(problems)
+    return checked
+
+
+def paths_of_nothing(value: object, path: Path = ()) -> Iterator[Path]:
+    """Where a key was written without a value."""
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from paths_of_nothing(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from paths_of_nothing(item, (*path, index))
+
+
+def _nothing(document: Document, model: type[BaseModel], path: Path) -> Problem:
+    holder = _model_at(model, path[:-1])
+    if holder and isinstance(path[-1], str) and path[-1] not in _keys(holder):
+        return _unknown(document, holder, path)
+    example = _example(model, path)
+    return document.problem(
+        path, "has no value", f"write {example}, or remove the key" if example else "remove the key"
+    )
+
+
+def _told(document: Document, model: type[BaseModel], found: ErrorDetails, told: set[Path]) -> Iterator[Problem]:
+    path: Path = tuple(part for part in found["loc"] if part != "[key]")
+    if document.is_suspect(path) or path in told:
+        return
+    kind_of_error, context = str(found["type"]), found.get("ctx", {})
+    if kind_of_error == "missing":
+        yield _missing(document, model, path)
+    elif kind_of_error == "extra_forbidden":
+        yield _unknown(document, _model_at(model, path[:-1]) or model, path)
+    elif isinstance(context.get("error"), Refused):
+        for refused in context["error"].all:
+            if not document.is_suspect((*path, *refused.at)) and (*path, *refused.at) not in told:
+                yield document.problem((*path, *refused.at), refused.why, refused.fix)
+    else:
+        yield document.problem(path, *_not_accepted(document, model, path, kind_of_error, context))
+
+
+def _missing(document: Document, model: type[BaseModel], path: Path) -> Problem:
+    example = _example(model, path)
+    return document.problem(path, "is missing", f"add {example}" if example else "add it")
+
+
+def _unknown(document: Document, holder: type[BaseModel], path: Path) -> Problem:
+    accepted = _keys(holder)
+    where = f"`{key_text(path[:-1])}`" if path[:-1] else "the file"
+    fix = f"{nearest(str(path[-1]), accepted)}{where} may hold: {', '.join(accepted)}"
+    return document.problem(path, "is not a known key", fix)
+
+
+def _not_accepted(document: Document, model: type[BaseModel], path: Path, error: str, context: Any) -> tuple[str, str]:
+    shown, value, example = document.shown(path), document.at(path), _example(model, path)
+    fix = f"write {example}" if example else ""
+    if error == "string_type" and isinstance(value, str | int | float):
+        written = document.written.get(path, show(value))
+        return f"{shown} is {kind(value)}, not a text", f'write "{written.strip(chr(34))}" in quotes'
+    if error in _WANTED:
+        return f"{shown} is {kind(value)}; {_WANTED[error]} is wanted", fix
+    if error in _BOUNDS:
+        bound, word = _BOUNDS[error]
+        return f"{shown} is out of range: the {word} is {bounds[bound]}", fix
+    if error == "literal_error":
+        accepted = _literals(model, path)
+        return f"{shown} is not accepted", f"{nearest(str(value), accepted)}write one of: {', '.join(accepted)}"
+    if error == "too_short":
+        return f"{shown} holds too little", fix
+    return f"{shown} is not accepted here", fix
+
+
+def _example(model: type[BaseModel], path: Path) -> str:
+    info = _field_at(model, path)
+    if info is None or not info.examples or not path:
+        return ""
+    return f"`{path[-1]}: {_flow(info.examples[0])}`"
+
+
+def _flow(value: object) -> str:
+    """A value as one would type it: flow style, quoted where a plain text would be read as something else."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return dump(value).removesuffix("\n").removesuffix("\n...")
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(info.alias or name for name, info in model.model_fields.items())
+
+
+def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    holder = _model_at(model, path[:-1]) if path else None
+    if holder is None:
+        return None
+    return next((info for name, info in holder.model_fields.items() if (info.alias or name) == path[-1]), None)
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model of the mapping at a path: list items and lists share one; None where keys are free."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        info = _field_at(current, (part,)) if current else None
+        current = _model_in(info.annotation) if info else None
+    return current
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((inner for part in get_args(annotation) if (inner := _model_in(part))), None)
+
+
+def _literals(model: type[BaseModel], path: Path) -> Sequence[str]:
+    info = _field_at(model, path)
+    return [str(item) for item in get_args(info.annotation)] if info else []
