@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from tfslurm.document.writing import dump
 from tfslurm.errors import InputError, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
+Bounds = Mapping[str, object]
 
 _WANTED = {
     "string_type": "a text",
@@ -104,7 +105,9 @@ def _unknown(document: Document, holder: type[BaseModel], path: Path) -> Problem
     return document.problem(path, "is not a known key", fix)
 
 
-def _not_accepted(document: Document, model: type[BaseModel], path: Path, error: str, context: Any) -> tuple[str, str]:
+def _not_accepted(
+    document: Document, model: type[BaseModel], path: Path, error: str, bounds: Bounds
+) -> tuple[str, str]:
     shown, value, example = document.shown(path), document.at(path), _example(model, path)
     fix = f"write {example}" if example else ""
     if error == "string_type" and isinstance(value, str | int | float):
