@@ -10,6 +10,8 @@ import sys
 
 from . import site
 from .bed import CLUSTERS, BedError
+from .demo import demo
+from .install import install
 from .users import login_environment
 
 
@@ -22,6 +24,8 @@ def _arguments() -> argparse.Namespace:
     status = verbs.add_parser("status", help="one line per daemon and cluster; exit code 1 unless all is well")
     env = verbs.add_parser("env", help="what a login shell of a cluster needs; eval it")
     env.add_argument("cluster", nargs="?", choices=sorted(CLUSTERS), default="alpha")
+    verbs.add_parser("install", help="install this checkout's tfslurm for the bed's users")
+    verbs.add_parser("demo", help="run the main job as a user types it")
     for verb in (up, down, status, env):
         verb.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser.parse_args()
@@ -46,6 +50,12 @@ def main() -> int:
 
 
 def _act(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "install":
+        install()
+        return 0
+    if arguments.verb == "demo":
+        demo()
+        return 0
     if arguments.verb == "up":
         facts = site.up()
         print(json.dumps(facts, indent=1)) if arguments.json else None

@@ -1,0 +1,55 @@
+# Every habit is one word. The test bed (make cluster) needs root on Debian 12; see tests/cluster/README.md.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+SCRIPTS := job_templates/node.sh job_templates/entry.sh job_templates/check-node.sh .ci/run
+
+.PHONY: help demo test check format bench wheel cluster cluster-down cluster-status clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+demo: cluster  ## set up the test bed and run the main job: examples/digits, submitted, waited for, its record printed
+	@$(PYTHON) -m tests.cluster demo
+
+test: $(BIN)/.ready cluster  ## every test, those on real Slurm, Docker and registry among them
+	@$(PYTHON) -m tests.cluster install
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.ready  ## ruff, mypy strict, shellcheck, layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	shellcheck --external-sources $(SCRIPTS)
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(BIN)/.ready  ## let ruff lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(BIN)/.ready cluster  ## the table of docs/benchmarks.md, measured here and now beside the peers
+	@$(PYTHON) -m tests.cluster install
+	$(BIN)/python -m tests.bench
+
+wheel: $(BIN)/.ready  ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+cluster:  ## start the test bed (two Slurm clusters and more); quick when it is up
+	@$(PYTHON) -m tests.cluster up
+
+cluster-down:  ## stop the test bed; its data stay, so the next start is quick
+	@$(PYTHON) -m tests.cluster down
+
+cluster-status:  ## what of the test bed is up
+	@$(PYTHON) -m tests.cluster status
+
+clean:  ## remove what was built here (not the test bed)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/.ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv)
+	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,74 @@
+"""tfslurm init and schema: the files that a user starts from."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, emit, say
+from tfslurm.errors import refuse
+from tfslurm.submit.places import cluster_files, config_folder
+
+
+@click.command(short_help="Write a commented exp.yaml, and a cluster file if there is none.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]")
+@click.option("--force", is_flag=True, help="Replace an exp.yaml that is there.")
+@common
+def init(folder: Path, force: bool, as_json: bool, verbose: int) -> None:
+    """Write a commented exp.yaml into DIR (default: here), and a cluster file if none is configured."""
+    written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
+    if not cluster_files():
+        written.append(write(config_folder() / "clusters" / "mycluster.yaml", starter("mycluster.yaml"), force=False))
+    if as_json:
+        emit({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        click.echo(path)
+    say(f"next: edit them, then `tfslurm check` and `tfslurm plan {written[0]}`")
+
+
+def starter(name: str) -> str:
+    """The text of a starter file that ships with tfslurm."""
+    text = (resources.files("tfslurm.cluster_configs") / "starters" / name).read_text("utf-8")
+    return text.replace("@HOME@", str(Path.home()))
+
+
+def write(path: Path, text: str, force: bool) -> Path:
+    """The path, now holding the text.
+
+    Raises:
+        InputError: it is there already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise refuse(str(path), "is there already; nothing was changed", "--force replaces it") from error
+    except OSError as error:
+        raise refuse(str(path), f"cannot be written: {error.strerror}") from error
+    return path
+
+
+@click.command(short_help="Print the JSON Schema of exp.yaml (or of a cluster file).")
+@click.argument("which", type=click.Choice(["experiment", "cluster"]), default="experiment")
+@common
+def schema(which: str, as_json: bool, verbose: int) -> None:
+    """Print the JSON Schema of exp.yaml, or of a cluster file.
+
+    Save it and name it in the first line of the YAML, so that an editor checks while you type:
+
+    \b
+        tfslurm schema > exp.schema.json
+        # yaml-language-server: $schema=exp.schema.json
+    """
+    if which == "experiment":
+        from tfslurm.spec import experiment_schema
+
+        emit(experiment_schema())
+    else:
+        from tfslurm.cluster import cluster_schema
+
+        emit(cluster_schema())

@@ -1,0 +1,63 @@
+"""tfslurm tracker."""
+
+from __future__ import annotations
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.errors import HostError
+from tfslurm.host import open_host
+from tfslurm.submit.places import LOCAL, data_folder, known_clusters, local_cluster, open_tracker
+
+
+@click.group(short_help="Look at, or rebuild, the index of jobs and records.")
+def tracker() -> None:
+    """Look at, or rebuild, the index of jobs and records.
+
+    The run folders on the clusters are the truth; the tracker is an SQLite file that can always be made again from them.
+    """
+
+
+@tracker.command()
+@common
+def path(as_json: bool, verbose: int) -> None:
+    """Print where the tracker is."""
+    where = data_folder() / "tracker.sqlite"
+    if as_json:
+        emit({"path": str(where)})
+    else:
+        click.echo(where)
+
+
+@tracker.command()
+@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@common
+def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Read the run folders of the clusters (default: all, and `local`) and index every job found there.
+
+    Jobs that the tracker already has are kept; nothing on a cluster is changed.
+    """
+    from tfslurm.submit.rebuild import rebuild as rebuild_cluster
+
+    index = open_tracker()
+    known = known_clusters(clusters)
+    if not clusters and LOCAL not in {each.cluster.name for each in known}:
+        known.append(local_cluster())
+    result: dict[str, object] = {}
+    failed = False
+    for each in known:
+        try:
+            with open_host(each.cluster, trace=tracer(verbose)) as host:
+                count, unreadable = rebuild_cluster(each, index, host)
+        except HostError as error:
+            failed = True
+            say(f"error: {str(error).splitlines()[0]}")
+            continue
+        result[each.cluster.name] = {"jobs": count, "unreadable": unreadable}
+        for line in unreadable:
+            say(f"{each.cluster.name}: {line}")
+        if not as_json:
+            click.echo(f"{each.cluster.name}: {count} jobs")
+    if as_json:
+        emit(result)
+    return 1 if failed else 0

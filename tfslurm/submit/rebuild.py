@@ -1,0 +1,65 @@
+"""The tracker anew, from the run folders on the clusters: they are the truth, it is only their index."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from tfslurm import slurm
+from tfslurm.host import Host, get
+from tfslurm.plan import JobPlan, from_json
+from tfslurm.submit.follow import find_job, last_end
+from tfslurm.submit.places import Known
+from tfslurm.tracker import Tracker
+
+HEAVY = ("*/out", "*/facts", "*.log", "*.out", "*/secrets", "*.sh", "*.py", "*.sbatch", "*/home", "*/workspace", "*/outputs.*")
+JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
+
+
+def rebuild(known: Known, tracker: Tracker, host: Host) -> tuple[int, list[str]]:
+    """Put every job of a cluster's run folders into the tracker: how many, and the folders that could not be read.
+
+    Jobs that have ended get the state that their end file tells; the others are asked for at the next `status`.
+    """
+    files = get(host, known.cluster.root / "runs", exclude=HEAVY, max_bytes=512 * 2**20)
+    plans, unreadable = read_plans(files)
+    ends: dict[tuple[str, str], dict[str, bytes]] = {}
+    for name, content in files.items():
+        match = JOB_FOLDER.fullmatch(name)
+        if match:
+            ends.setdefault((match[1], match[2]), {})[match[3]] = content
+    for folder, plan in plans.items():
+        tracker.plan(plan, known.text)
+        for job_id in sorted(job for found, job in ends if found == folder):
+            keep(plan, job_id, ends[folder, job_id], tracker)
+    return len([key for key in ends if key[0] in plans]), unreadable
+
+
+def read_plans(files: Mapping[str, bytes]) -> tuple[dict[str, JobPlan], list[str]]:
+    """Run folder -> its plan, and the folders whose plan cannot be read."""
+    plans: dict[str, JobPlan] = {}
+    unreadable: list[str] = []
+    for name, content in files.items():
+        folder, _, rest = name.partition("/")
+        if rest != "plan.json":
+            continue
+        try:
+            plans[folder] = from_json(json.loads(content))
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable.append(f"{folder}/plan.json: {type(error).__name__}: {error}")
+    return plans, unreadable
+
+
+def keep(plan: JobPlan, job_id: str, files: Mapping[str, bytes], tracker: Tracker) -> None:
+    """One job of a run folder, with its end where it has one."""
+    tracker.submit(plan, job_id, "UNKNOWN")
+    end = last_end(files)
+    if end is None:
+        return
+    code, signal = int(end.get("exit_code") or 0), end.get("signal")
+    state = slurm.state_from_exit(code, signal)
+    status = {"exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
+    tracker.see(find_job(tracker, f"{plan.cluster}:{job_id}"), state, slurm.is_final(state), status)
+
+
