@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfslurm.errors import InputError, Problem
 
@@ -20,12 +20,16 @@ _LONGEST_REPOSITORY = 255
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image as named: ``docker.io/library/ubuntu:22.04``. ``tag`` and ``digest``: empty when not typed."""
+    """An image as named: ``docker.io/library/ubuntu:22.04``. ``tag`` and ``digest``: empty when not typed.
+
+    ``typed`` is the text it was read from; two references that mean the same are equal, however they were typed.
+    """
 
     registry: str
     repository: str
     tag: str = ""
     digest: str = ""
+    typed: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -83,7 +87,7 @@ def _read(text: str) -> Reference:
     name, tag = _split_tag(named)
     registry, repository = _split_host(name)
     _check_repository(repository)
-    return Reference(registry, repository, tag, digest)
+    return Reference(registry, repository, tag, digest, text)
 
 
 def _refuse_shapes(text: str) -> None:

@@ -1,0 +1,166 @@
+"""Manifests and image configs: bytes in, checked values out.
+
+Sources: OCI image specification (manifest.md, image-index.md, config.md), docker "Image Manifest V 2, Schema 2",
+and docs.docker.com/build/metadata/attestations/attestation-storage (the unknown/unknown entries of an index).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tfslurm.errors import RegistryError
+from tfslurm.image import check_digest, kept_environment
+
+INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An index or a manifest as received. ``kind``: index | manifest; ``digest`` is the sha256 of its very bytes."""
+
+    kind: str
+    digest: str
+    media_type: str
+    value: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an image's config says of it."""
+
+    platform: str
+    created: str
+    entrypoint: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class Unreadable(RegistryError):
+    """Why a document cannot be used; whoever asked for it puts the name in front."""
+
+
+def sha256_of(body: bytes) -> str:
+    """``sha256:…`` of bytes."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def read_manifest(body: bytes, content_type: str) -> Manifest:
+    """The index or manifest in a body, by the body's own ``mediaType`` where it has one, else by its header.
+
+    A body that could be read as both kinds is refused (CVE-2021-41190), and so is schema 1: its digest covers
+    signatures, and docker no longer pulls it.
+    """
+    value = _mapping(body)
+    header = content_type.partition(";")[0].strip().lower()
+    media_type = str(value.get("mediaType") or header)
+    if value.get("schemaVersion") == 1 or "manifest.v1+" in media_type:
+        raise Unreadable(
+            "it is a schema 1 manifest, which docker no longer pulls; push the image anew, or build it anew"
+        )
+    lists, layers = isinstance(value.get("manifests"), list), isinstance(value.get("layers"), list)
+    kind = "index" if media_type in INDEX_TYPES else "manifest" if media_type in MANIFEST_TYPES else ""
+    if not kind:
+        raise Unreadable(f"it is of type {media_type[:80]!r}, which is no image; name an image")
+    if (lists, layers) != (kind == "index", kind == "manifest") or header in {*INDEX_TYPES, *MANIFEST_TYPES} - {
+        media_type
+    }:
+        raise Unreadable("it can be read as two kinds of manifest; do not use it, and tell who pushed it")
+    return Manifest(kind, sha256_of(body), media_type, value)
+
+
+def platforms(index: Manifest) -> dict[str, str]:
+    """``os/architecture[/variant]`` to manifest digest, in the index's order; attestations are left out."""
+    found: dict[str, str] = {}
+    for entry in _list(index.value, "manifests"):
+        about = entry.get("platform")
+        if isinstance(about, Mapping) and about.get("os") != "unknown" and entry.get("mediaType") not in INDEX_TYPES:
+            found.setdefault(platform_name(about), _digest(entry))
+    return found
+
+
+def choose(available: Mapping[str, str], platform: str) -> tuple[str, str]:
+    """The platform and digest that ``platform`` means. Raises Unreadable, listing what there is."""
+    if platform in available:
+        return platform, available[platform]
+    fitting = [name for name in available if name.startswith(f"{platform}/")]
+    if len(fitting) == 1:
+        return fitting[0], available[fitting[0]]
+    known = ", ".join(available) or "none"
+    why = f"{platform} may be {', '.join(fitting)}" if fitting else f"there is no {platform} in it"
+    raise Unreadable(f"{why}; its platforms are: {known}")
+
+
+def platform_name(about: Mapping[str, object]) -> str:
+    """``linux/arm64/v8`` of an index entry or a config; parts that are not there are left out."""
+    parts = (about.get(part) for part in ("os", "architecture", "variant"))
+    return "/".join(part for part in parts if isinstance(part, str) and part)
+
+
+def config_digest(manifest: Manifest) -> str:
+    """The digest of the config that a manifest names; an artifact that is no image is refused."""
+    config = manifest.value.get("config")
+    if not isinstance(config, Mapping):
+        raise Unreadable("it names no config; it is no image that docker could run")
+    if config.get("mediaType") not in CONFIG_TYPES:
+        raise Unreadable(f"it holds {str(config.get('mediaType'))[:80]!r} rather than an image; name an image")
+    return _digest(config)
+
+
+def size_bytes(manifest: Manifest) -> int:
+    """Layers and config as they travel."""
+    config = manifest.value["config"]
+    parts = [*_list(manifest.value, "layers"), *([config] if isinstance(config, Mapping) else [])]
+    sizes = [part.get("size") for part in parts]
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise Unreadable("a layer has no size; it is no image that docker could run")
+    return sum(size for size in sizes if isinstance(size, int))
+
+
+def read_config(body: bytes) -> Facts:
+    """What an image's config says that a run depends on."""
+    value = _mapping(body)
+    runtime = value.get("config")
+    runtime = runtime if isinstance(runtime, Mapping) else {}
+    created = value.get("created")
+    return Facts(
+        platform=platform_name(value),
+        created=created if isinstance(created, str) else "",
+        entrypoint=_texts(runtime.get("Entrypoint"), "Entrypoint"),
+        environment=kept_environment(_texts(runtime.get("Env"), "Env")),
+    )
+
+
+def _mapping(body: bytes) -> Mapping[str, object]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Unreadable("it is not the JSON object that a registry serves; check that the host is a registry")
+    return value
+
+
+def _list(value: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+    entries = value.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Unreadable(f"its {key} is not a list of objects; it is no image that docker could run")
+    return entries
+
+
+def _digest(entry: Mapping[str, object]) -> str:
+    digest = str(entry.get("digest"))
+    if why := check_digest(digest):
+        raise Unreadable(f"it names {digest[:80]!r}: {why}; it cannot be pinned")
+    return digest
+
+
+def _texts(value: object, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise Unreadable(f"its config's {name} is not a list of texts; it is no image that docker could run")
+    return tuple(value)

@@ -1,0 +1,186 @@
+"""A tag becomes a digest: asked of the mirrors and then of the image's own registry, and checked byte by byte."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from tfslurm.errors import RegistryError, refuse
+from tfslurm.image import Pin, Reference, mirror_names, refuse_moving
+from tfslurm.registry.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Facts,
+    Manifest,
+    Unreadable,
+    choose,
+    config_digest,
+    platforms,
+    read_config,
+    read_manifest,
+    sha256_of,
+    size_bytes,
+)
+from tfslurm.registry.trouble import Answer
+from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Remote
+
+_ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+_TAG_PAGES = 5
+
+
+def resolve(
+    reference: Reference,
+    mirrors: Mapping[str, Sequence[str]],
+    platform: str,
+    now: str,
+    docker_config: str | None = None,
+) -> Pin:
+    """The pin of an image, from the first of its mirrors that has it, else from its own registry.
+
+    The digest is the sha256 of the bytes received, and must be what the registry announces; a digest in ``reference``
+    must be met by whoever answers, so a mirror with other bytes is passed over. ``platform`` is os/architecture, with
+    a variant where the image has several. ``now`` is RFC 3339 in UTC. ``docker_config`` is the folder of docker's
+    ``config.json`` (default: as docker finds it). Raises RegistryError: one line that says for every place asked why
+    it did not do, or InputError for a tag that is meant to move. Source: OCI distribution specification, "Pulling manifests"; no docker daemon takes part.
+    """
+    if why := refuse_moving(reference):
+        raise refuse(reference.typed or str(reference), why)
+    names, failures = mirror_names(reference.name, mirrors), []
+    for name in names:
+        try:
+            with Remote(name, docker_config) as remote:
+                return _resolve_at(remote, reference, platform, now)
+        except RegistryError as failure:
+            failures.append(failure)
+    if len(failures) == 1:
+        raise failures[0]
+    told = " | ".join(str(failure) for failure in failures)
+    message = f"{reference}: none of {len(names)} places gave it: {told}"
+    raise RegistryError(message, transient=any(failure.transient for failure in failures))
+
+
+def exists(name: str, digest: str, docker_config: str | None = None) -> bool:
+    """Whether ``registry/repository`` serves the manifest or index with this digest.
+
+    False only when the registry says 404; anything else that is not 200 raises RegistryError. Asked with HEAD, which
+    Docker Hub does not count as a pull.
+    """
+    with Remote(name, docker_config) as remote:
+        what = _short(digest)
+        answer = remote.ask(f"manifests/{digest}", what, method="HEAD", accept=_ACCEPT)
+        if answer.status == 404:
+            return False
+        if answer.status != 200:
+            raise remote.refused(what, answer)
+        if answer.headers.get("docker-content-digest", digest) != digest:
+            raise RegistryError(f"{name}: {what}: the registry announces another digest; do not use it")
+        return True
+
+
+def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -> Pin:
+    """The pin from one place."""
+    what = _short(reference.digest) if reference.digest else reference.tag
+    try:
+        top = _manifest(remote, reference.digest or reference.tag, what)
+        manifest, served = top, ""
+        if top.kind == "index":
+            served, digest = choose(platforms(top), platform)
+            manifest = _manifest(remote, digest, f"{what} for {served}")
+            if manifest.kind == "index":
+                raise Unreadable(f"its {served} is an index again; name the digest of the one that is meant")
+        config, facts = _config(remote, manifest, what)
+        served = served or choose({facts.platform: manifest.digest}, platform)[0]
+        size = size_bytes(manifest)
+    except Unreadable as why:
+        raise RegistryError(f"{remote.name}: {what}: {why}") from None
+    return Pin(
+        reference=reference.typed or str(reference),
+        registry=reference.registry,
+        repository=reference.repository,
+        tag=reference.tag,
+        digest=top.digest,
+        digest_kind=top.kind,
+        pin_kind="registry",
+        platform=served,
+        manifest_digest=manifest.digest,
+        config_digest=config,
+        size_bytes=size,
+        media_type=top.media_type,
+        created=facts.created,
+        served_by=remote.name,
+        pinned_at=now,
+        entrypoint=facts.entrypoint,
+        environment=facts.environment,
+    )
+
+
+def _manifest(remote: Remote, wanted: str, what: str) -> Manifest:
+    """The index or manifest at a tag or digest; its bytes, its header and the digest asked for all agree."""
+    answer = remote.ask(f"manifests/{wanted}", what, accept=_ACCEPT, limit=MANIFEST_LIMIT)
+    if answer.status == 404:
+        raise remote.refused(what, answer, _known_tags(remote, wanted))
+    if answer.status != 200:
+        raise remote.refused(what, answer)
+    announced = answer.headers.get("docker-content-digest", "")
+    _agree(remote, what, answer.body, announced, "its Docker-Content-Digest header says")
+    _agree(remote, what, answer.body, wanted if wanted.startswith("sha256:") else "", "what was asked for is")
+    return read_manifest(answer.body, answer.headers.get("content-type", ""))
+
+
+def _config(remote: Remote, manifest: Manifest, what: str) -> tuple[str, Facts]:
+    digest = config_digest(manifest)
+    answer = remote.ask(f"blobs/{digest}", f"{what}, its config", limit=CONFIG_LIMIT)
+    if answer.status != 200:
+        raise remote.refused(f"{what}, its config", answer)
+    _agree(remote, f"{what}, its config", answer.body, digest, "its manifest says")
+    return digest, read_config(answer.body)
+
+
+def _agree(remote: Remote, what: str, body: bytes, digest: str, who_says: str) -> None:
+    """Compares bytes with a digest; one in another algorithm than sha256 is compared in its own."""
+    algorithm = digest.partition(":")[0]
+    if not digest:
+        return
+    found = f"sha512:{hashlib.sha512(body).hexdigest()}" if algorithm == "sha512" else sha256_of(body)
+    if found != digest:
+        why = f"the bytes received are {found}, {who_says} {digest[:140]}"
+        raise RegistryError(f"{remote.name}: {what}: {why}; do not use this source")
+
+
+def _known_tags(remote: Remote, wanted: str) -> str:
+    """The mend for a tag that is not there: the nearest that are, when the registry lists them."""
+    if wanted.startswith("sha256:"):
+        return "it has no such digest: it was deleted there, or never pushed there"
+    tags = _tags(remote)
+    near = difflib.get_close_matches(wanted, tags, n=5, cutoff=0.5) or tags[-5:]
+    if not near:
+        return "correct the name or the tag"
+    return f"the nearest of its {len(tags)} tags: {', '.join(near)}"
+
+
+def _tags(remote: Remote) -> list[str]:
+    """The tags of the repository, at most some thousands; none when the registry does not list them."""
+    path, tags = "tags/list?n=1000", list[str]()
+    try:
+        for _ in range(_TAG_PAGES):
+            answer = remote.ask(path, "its tags")
+            tags += [str(tag) for tag in json.loads(answer.body)["tags"] or []] if answer.status == 200 else []
+            path = _next_page(answer)
+            if not path:
+                break
+    except (RegistryError, ValueError, LookupError, TypeError, RecursionError):
+        pass
+    return [tag for tag in tags if tag.isascii() and tag.isprintable()]
+
+
+def _next_page(answer: Answer) -> str:
+    """The query of the next page (RFC 8288); the path is always this repository's own."""
+    link = re.match(r'<[^>?]*\?([^>]*)>;\s*rel="?next', answer.headers.get("link", ""))
+    return f"tags/list?{link[1]}" if link else ""
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:19]}…"
