@@ -1,6 +1,7 @@
-"""The stand-in for tensorflow/tensorflow:2.16.1-gpu: real TensorFlow for CPUs under the official image's environment.
+"""The stand-in for tensorflow/tensorflow:2.16.1-gpu: the real TensorFlow under the official image's environment.
 
-It is built once from Debian and PyPI, without a daemon, as two layers that stay in the bed's cache.
+It is built once from Debian and PyPI, without a daemon, as two layers that stay in the bed's cache. The wheel is the
+official image's own (it knows its CUDA and cuDNN versions); the CUDA libraries are not there, so it runs on the CPU.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FOLDER = CACHE / "tensorflow"
 _MADE = _FOLDER / "image.json"
 _DEBS = "python3,python3-distutils"
 _WHEELS = (
-    "tensorflow-cpu==2.16.1", "keras==3.0.5", "tf_keras==2.16.0", "scikit-learn==1.4.2", "setuptools==69.1.1", "pip==24.0",
+    "tensorflow==2.16.1", "keras==3.0.5", "tf_keras==2.16.0", "scikit-learn==1.4.2", "setuptools==69.1.1", "pip==24.0",
 )  # fmt: skip
 _BRANDS = ("tesla", "unknown", "nvidia", "nvidiartx", "geforce", "geforcertx", "quadro", "quadrortx", "titan", "titanrtx")
 _BRANCHES = (470, 525, 535)
@@ -47,7 +48,7 @@ _ENV = (
     "DEBIAN_FRONTEND=noninteractive",
     "LANG=C.UTF-8",
 )
-_LABELS = {images.LABEL: f"stand-in for {REPOSITORY}:{TAG}: real TensorFlow for CPUs on Debian 12, no CUDA libraries"}
+_LABELS = {images.LABEL: f"stand-in for {REPOSITORY}:{TAG}: real TensorFlow on Debian 12, without CUDA libraries"}
 _UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/log")
 
 

@@ -1,0 +1,409 @@
+"""Pins against a real registry (docker-registry), one with a login too, and a real docker daemon; all on loopback."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfslurm.errors import RegistryError
+from tfslurm.image import Reference, parse_reference, sources
+from tfslurm.registry import exists, pin_local_image, resolve
+
+NOW = "2026-11-23T08:00:00Z"
+OCI = "application/vnd.oci.image"
+INDEX, MANIFEST, CONFIG = f"{OCI}.index.v1+json", f"{OCI}.manifest.v1+json", f"{OCI}.config.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+USER, PASSWORD = "alice", "p:ä ss/wörd"
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("docker-registry"), reason="needs the Debian package docker-registry"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A registry that runs, and how to push to it."""
+
+    address: str
+    authorization: str = ""
+
+    def request(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> http.client.HTTPMessage:
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        headers = {"Content-Type": content_type or "application/octet-stream"}
+        try:
+            login = {"Authorization": self.authorization} if self.authorization else {}
+            connection.request(method, path, body, headers | login)
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status < 300, f"{method} {path}: {answer.status} {said!r}"
+            return answer.headers
+        finally:
+            connection.close()
+
+    def blob(self, repository: str, body: bytes) -> str:
+        digest = digest_of(body)
+        where = self.request("POST", f"/v2/{repository}/blobs/uploads/")["Location"]
+        path = where.partition(self.address)[2] or where
+        self.request("PUT", f"{path}&digest={digest}", body)
+        return digest
+
+    def manifest(self, repository: str, reference: str, value: dict[str, Any]) -> str:
+        body = json.dumps(value).encode()
+        said = self.request("PUT", f"/v2/{repository}/manifests/{reference}", body, value["mediaType"])
+        assert said["Docker-Content-Digest"] == digest_of(body)
+        return digest_of(body)
+
+
+def digest_of(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def image(served: Served, repository: str, architecture: str, *, docker: bool = False) -> tuple[dict[str, Any], str]:
+    """Pushes config and layers of one platform; its manifest and the config's digest come out."""
+    config = {
+        "os": "linux",
+        "architecture": architecture,
+        "created": "2024-03-08T20:12:55Z",
+        "config": {
+            "Env": ["CUDA_VERSION=12.3.0", "HOME=/root", f"NVARCH={architecture}"],
+            "Entrypoint": ["/entry", "--flag"],
+        },
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    body = json.dumps(config).encode()
+    layers = [b"layer one " + architecture.encode(), b"layer two"]
+    types = (DOCKER_MANIFEST, DOCKER_CONFIG, "application/vnd.docker.image.rootfs.diff.tar.gzip")
+    manifest_type, config_type, layer_type = types if docker else (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+gzip")
+    parts = [{"mediaType": layer_type, "digest": served.blob(repository, one), "size": len(one)} for one in layers]
+    about = {"mediaType": config_type, "digest": served.blob(repository, body), "size": len(body)}
+    manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": about, "layers": parts}
+    return manifest, about["digest"]
+
+
+def index(served: Served, repository: str, tag: str, *, docker: bool = False) -> dict[str, str]:
+    """Pushes an index of amd64, arm64/v8 and an attestation; digests come out by name."""
+    entries, digests = [], {}
+    for platform in (("amd64", ""), ("arm64", "v8"), ("unknown", "")):
+        manifest, config = image(served, repository, platform[0], docker=docker)
+        size = len(json.dumps(manifest).encode())
+        digests[platform[0]] = served.manifest(repository, digest_of(json.dumps(manifest).encode()), manifest)
+        digests[f"{platform[0]} config"] = config
+        digests[f"{platform[0]} size"] = str(
+            sum(part["size"] for part in (*manifest["layers"], manifest["config"])),
+        )
+        about = {"os": "unknown" if platform[0] == "unknown" else "linux", "architecture": platform[0]}
+        about |= {"variant": platform[1]} if platform[1] else {}
+        entry = {"mediaType": manifest["mediaType"], "digest": digests[platform[0]], "size": size, "platform": about}
+        entries.append(entry)
+    value = {"schemaVersion": 2, "mediaType": DOCKER_LIST if docker else INDEX, "manifests": entries}
+    digests["index"] = served.manifest(repository, tag, value)
+    return digests
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(folder: Path, auth: str = "") -> Iterator[str]:
+    """A docker-registry process on a free port until the generator ends; its address comes out."""
+    address = f"127.0.0.1:{free_port()}"
+    text = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+    (folder / "registry.yml").write_text(f"{text}http: {{addr: '{address}'}}\n{auth}")
+    environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
+    with (folder / "log").open("wb") as log:
+        argv = ["docker-registry", "serve", str(folder / "registry.yml")]
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
+    try:
+        await_answer(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def await_answer(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the port is listened on; the registry has no other sign of being ready."""
+    host, _, port = address.rpartition(":")
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        assert process.poll() is None, "docker-registry ended"
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("docker-registry does not listen")
+
+
+@pytest.fixture(scope="module")
+def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    for address in serve(tmp_path_factory.mktemp("registry")):
+        yield Served(address)
+
+
+@pytest.fixture(scope="module")
+def other_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    for address in serve(tmp_path_factory.mktemp("other")):
+        yield Served(address)
+
+
+@pytest.fixture(scope="module")
+def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    bcrypt = pytest.importorskip("bcrypt")
+    folder = tmp_path_factory.mktemp("locked")
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    for address in serve(folder, f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n"):
+        yield Served(address, f"Basic {pair}")
+
+
+def reference(served: Served, rest: str) -> Reference:
+    return parse_reference(f"{served.address}/{rest}")
+
+
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+def test_a_tag_becomes_the_digest_of_its_index_with_the_facts_of_its_platform(
+    open_registry: Served, docker: bool
+) -> None:
+    digests = index(open_registry, "team/tf", "2.16.1-gpu", docker=docker)
+    pin = resolve(reference(open_registry, "team/tf:2.16.1-gpu"), {}, "linux/amd64", NOW)
+    assert (pin.digest, pin.digest_kind, pin.pin_kind) == (digests["index"], "index", "registry")
+    assert (pin.manifest_digest, pin.config_digest) == (digests["amd64"], digests["amd64 config"])
+    assert pin.size_bytes == int(digests["amd64 size"])
+    assert pin.media_type == (DOCKER_LIST if docker else INDEX)
+    assert (pin.platform, pin.created, pin.pinned_at) == ("linux/amd64", "2024-03-08T20:12:55Z", NOW)
+    assert (pin.entrypoint, dict(pin.environment)) == (
+        ("/entry", "--flag"),
+        {"CUDA_VERSION": "12.3.0", "NVARCH": "amd64"},
+    )
+    assert pin.served_by == f"{open_registry.address}/team/tf"
+    assert pin.reference == f"{open_registry.address}/team/tf:2.16.1-gpu"
+
+
+def test_another_platform_is_taken_when_asked_for_its_variant_named_or_not(open_registry: Served) -> None:
+    digests = index(open_registry, "team/arm", "1")
+    for asked in ("linux/arm64", "linux/arm64/v8"):
+        pin = resolve(reference(open_registry, "team/arm:1"), {}, asked, NOW)
+        assert (pin.platform, pin.manifest_digest) == ("linux/arm64/v8", digests["arm64"])
+        assert pin.digest == digests["index"]
+
+
+def test_a_platform_that_is_not_there_is_told_with_those_that_are(open_registry: Served) -> None:
+    index(open_registry, "team/tf", "2")
+    with pytest.raises(RegistryError, match=r"no linux/s390x in it; its platforms are: linux/amd64, linux/arm64/v8$"):
+        resolve(reference(open_registry, "team/tf:2"), {}, "linux/s390x", NOW)
+
+
+def test_a_single_manifest_is_its_own_platform(open_registry: Served) -> None:
+    manifest, config = image(open_registry, "team/single", "amd64")
+    digest = open_registry.manifest("team/single", "1", manifest)
+    pin = resolve(reference(open_registry, "team/single:1"), {}, "linux/amd64", NOW)
+    assert (pin.digest, pin.digest_kind, pin.manifest_digest, pin.config_digest) == (digest, "manifest", digest, config)
+    with pytest.raises(RegistryError, match="its platforms are: linux/amd64"):
+        resolve(reference(open_registry, "team/single:1"), {}, "linux/arm64", NOW)
+
+
+def test_a_digest_is_fetched_as_such_whatever_tag_stands_with_it(open_registry: Served) -> None:
+    digests = index(open_registry, "team/tf", "3")
+    pin = resolve(reference(open_registry, f"team/tf:gone@{digests['index']}"), {}, "linux/amd64", NOW)
+    assert (pin.digest, pin.tag) == (digests["index"], "gone")
+    pin = resolve(reference(open_registry, f"team/tf@{digests['arm64']}"), {}, "linux/arm64", NOW)
+    assert (pin.digest, pin.digest_kind) == (digests["arm64"], "manifest")
+
+
+def test_a_tag_that_is_not_there_is_told_with_the_nearest_that_are(open_registry: Served) -> None:
+    manifest, _ = image(open_registry, "team/near", "amd64")
+    for tag in ("2.16.1", "2.16.1-gpu", "2.17.0-gpu", "zzz"):
+        open_registry.manifest("team/near", tag, manifest)
+    with pytest.raises(RegistryError) as caught:
+        resolve(reference(open_registry, "team/near:2.16.1-gpuu"), {}, "linux/amd64", NOW)
+    message = str(caught.value)
+    assert "2.16.1-gpuu: HTTP 404 MANIFEST_UNKNOWN: manifest unknown; the nearest of its 4 tags: 2.16.1-gpu," in message
+    assert "\n" not in message
+    assert not caught.value.transient
+
+
+def test_a_repository_that_is_not_there_is_told(open_registry: Served) -> None:
+    with pytest.raises(RegistryError, match=r"HTTP 404 MANIFEST_UNKNOWN: .*; correct the name or the tag"):
+        resolve(reference(open_registry, "nobody/nothing:1"), {}, "linux/amd64", NOW)
+
+
+def test_whether_a_digest_is_served_is_told_without_fetching_it(open_registry: Served) -> None:
+    digests = index(open_registry, "team/tf", "4")
+    name = f"{open_registry.address}/team/tf"
+    assert exists(name, digests["index"])
+    assert exists(name, digests["amd64"])
+    assert not exists(name, "sha256:" + "0" * 64)
+
+
+def test_the_first_mirror_that_has_the_image_answers(open_registry: Served, other_registry: Served) -> None:
+    origin = index(open_registry, "hub/tf", "1")
+    mirrored = index(other_registry, "copies/tf", "1")
+    assert origin["index"] == mirrored["index"]
+    mirrors = {f"{open_registry.address}/hub": [f"{other_registry.address}/none", f"{other_registry.address}/copies"]}
+    pin = resolve(reference(open_registry, "hub/tf:1"), mirrors, "linux/amd64", NOW)
+    assert pin.served_by == f"{other_registry.address}/copies/tf"
+    assert pin.name == f"{open_registry.address}/hub/tf"
+    assert sources(pin, mirrors)[1:] == (
+        f"{other_registry.address}/copies/tf@{origin['index']}",
+        f"{open_registry.address}/hub/tf@{origin['index']}",
+    )
+
+
+def test_a_digest_that_no_place_has_is_told_for_each_place(open_registry: Served, other_registry: Served) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    mirrors = {open_registry.address: [dead, other_registry.address]}
+    with pytest.raises(RegistryError) as caught:
+        resolve(reference(open_registry, "hub/tf@sha256:" + "0" * 64), mirrors, "linux/amd64", NOW)
+    message = str(caught.value)
+    assert "none of 3 places gave it" in message
+    assert f"{dead}/hub/tf: sha256:000000000000…: 127.0.0.1 refuses connections" in message
+    assert message.count("HTTP 404 MANIFEST_UNKNOWN") == 2
+
+
+def docker_config(folder: Path, address: str, password: str = PASSWORD) -> str:
+    pair = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {address: {"auth": pair}}}))
+    return str(folder)
+
+
+def test_a_stored_login_opens_a_registry(locked_registry: Served, tmp_path: Path) -> None:
+    digests = index(locked_registry, "private/tf", "1")
+    config = docker_config(tmp_path, locked_registry.address)
+    pin = resolve(reference(locked_registry, "private/tf:1"), {}, "linux/amd64", NOW, config)
+    assert pin.digest == digests["index"]
+    assert exists(f"{locked_registry.address}/private/tf", digests["index"], config)
+
+
+def test_docker_config_in_the_environment_is_honoured(
+    locked_registry: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = index(locked_registry, "private/tf", "2")
+    monkeypatch.setenv("DOCKER_CONFIG", docker_config(tmp_path, locked_registry.address))
+    pin = resolve(reference(locked_registry, "private/tf:2"), {}, "linux/amd64", NOW)
+    assert pin.digest == digests["index"]
+
+
+def test_a_credential_helper_is_asked_as_docker_asks_it(
+    locked_registry: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = index(locked_registry, "private/tf", "3")
+    answer = json.dumps({"ServerURL": locked_registry.address, "Username": USER, "Secret": PASSWORD})
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(f"#!/bin/sh\nread -r asked\n[ \"$asked\" = {locked_registry.address} ] && echo '{answer}'\n")
+    helper.chmod(0o755)
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {locked_registry.address: "test"}}))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    pin = resolve(reference(locked_registry, "private/tf:3"), {}, "linux/amd64", NOW, str(tmp_path))
+    assert pin.digest == digests["index"]
+
+
+@pytest.mark.parametrize("password", ["", "wrong-secret"])
+def test_a_login_that_lacks_or_is_wrong_is_told_with_the_mend_and_no_secret(
+    locked_registry: Served, tmp_path: Path, password: str
+) -> None:
+    config = docker_config(tmp_path, locked_registry.address, password) if password else str(tmp_path)
+    with pytest.raises(RegistryError) as caught:
+        resolve(reference(locked_registry, "private/tf:1"), {}, "linux/amd64", NOW, config)
+    message = str(caught.value)
+    assert "HTTP 401 UNAUTHORIZED: authentication required" in message
+    assert f"`docker login {locked_registry.address}`" in message
+    assert ("stored login alice" in message) is bool(password)
+    for secret in filter(None, (password, base64.b64encode(f"{USER}:{password}".encode()).decode())):
+        assert secret not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"auths": ', "line 1 is not JSON"),
+        ('{"auths": {"ADDRESS": {"auth": "%%%"}}}', "its `auths` are not as docker writes them"),
+        ('{"credsStore": "is-not-installed"}', "its credential helper is missing or failed"),
+    ],
+)
+def test_a_configuration_that_gives_no_login_is_told_where_a_login_is_needed(
+    locked_registry: Served, open_registry: Served, tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "config.json").write_text(text.replace("ADDRESS", locked_registry.address))
+    with pytest.raises(RegistryError, match=f"config.json gave no login \\({told}"):
+        resolve(reference(locked_registry, "private/tf:1"), {}, "linux/amd64", NOW, str(tmp_path))
+    index(open_registry, "team/tf", "5")
+    assert resolve(reference(open_registry, "team/tf:5"), {}, "linux/amd64", NOW, str(tmp_path)).digest
+
+
+@pytest.fixture(scope="module")
+def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A docker daemon of its own, without a network for containers: none is run here."""
+    if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("docker"):
+        pytest.skip("needs root, dockerd and docker")
+    folder = tmp_path_factory.mktemp("d")
+    host = f"unix://{folder}/s"
+    argv = [
+        *("dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"),
+        *(f"--host={host}", "--iptables=false", "--bridge=none", "--storage-driver=vfs"),
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        ends = time.monotonic() + 60
+        while subprocess.run(["docker", "--host", host, "version"], capture_output=True).returncode:
+            if process.poll() is not None or time.monotonic() > ends:
+                pytest.skip(f"dockerd does not run here: {(folder / 'log').read_text()[-300:]}")
+            time.sleep(0.1)
+        yield host
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def docker(host: str, *words: str, given: bytes = b"") -> str:
+    done = subprocess.run(["docker", "--host", host, *words], input=given, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+EMPTY_TAR = b"\0" * 10240
+
+
+def test_docker_and_tfslurm_agree_on_what_a_pushed_tag_is(docker_host: str, open_registry: Served) -> None:
+    name = f"{open_registry.address}/pushed/tf"
+    change = ("--change", 'ENTRYPOINT ["/entry"]', "--change", "ENV CUDA_VERSION=12.3.0")
+    docker(docker_host, "import", *change, "-", f"{name}:1", given=EMPTY_TAR)
+    docker(docker_host, "push", "--quiet", f"{name}:1")
+    pin = resolve(parse_reference(f"{name}:1"), {}, "linux/amd64", NOW)
+    inspected = json.loads(docker(docker_host, "image", "inspect", f"{name}:1"))[0]
+    assert inspected["RepoDigests"] == [f"{name}@{pin.digest}"] == list(sources(pin, {}))
+    assert inspected["Id"] == pin.config_digest
+    assert (pin.entrypoint, pin.environment) == (("/entry",), {"CUDA_VERSION": "12.3.0"})
+
+
+def test_an_image_that_only_the_daemon_has_is_pinned_by_its_id(
+    docker_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker(docker_host, "import", "--change", "ENV CUDA_VERSION=12.3.0", "-", "built/here:1", given=EMPTY_TAR)
+    monkeypatch.setenv("DOCKER_HOST", docker_host)
+    pin = pin_local_image(parse_reference("built/here:1"), NOW)
+    image_id = docker(docker_host, "image", "inspect", "--format", "{{.Id}}", "built/here:1")
+    assert (pin.digest, pin.config_digest, pin.digest_kind, pin.pin_kind) == (image_id, image_id, "config", "image-id")
+    assert pin.platform == "linux/amd64"
+    assert sources(pin, {}) == (image_id,)
+    with pytest.raises(RegistryError, match=r"built/here:2: the docker daemon has no such image; build or load it"):
+        pin_local_image(parse_reference("built/here:2"), NOW)
