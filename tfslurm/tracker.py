@@ -28,6 +28,7 @@ CREATE TABLE jobs (
   cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL REFERENCES plans,
   state TEXT NOT NULL, final INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '{}', record TEXT,
   PRIMARY KEY (cluster, job_id, submitted_at));
+CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL);
 CREATE INDEX jobs_by_plan ON jobs (plan_id);
 CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
 """
@@ -174,6 +175,15 @@ class Tracker:
             )
             return job_id
 
+    def ask_tag(self, reference: str, now: str, not_since: str) -> bool:
+        """Whether a tag is due to be asked for: True, and noted as asked now, when it was not asked since then."""
+        with self._change() as db:
+            row = db.execute("SELECT asked_at FROM tags WHERE reference = ?", (reference,)).fetchone()
+            due = row is None or row["asked_at"] < not_since
+            if due:
+                db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (reference, now))
+            return due
+
     def jobs(self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False) -> list[TrackedJob]:
         """The jobs, oldest submission first."""
         where: list[str] = []
@@ -185,7 +195,7 @@ class Tracker:
         if unfinished:
             where.append("final = 0")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} ORDER BY submitted_at, rowid"  # noqa: S608
+        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} ORDER BY submitted_at, jobs.rowid"  # noqa: S608
         return [tracked(row) for row in self._rows(query, values)]
 
     def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import click
 
 from tfslurm.cli.console import common, emit, say
+from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, moved
 from tfslurm.submit.places import Known, known_clusters
 from tfslurm.submit.prepare import Asked, pin_now, pinned, read_experiment, write_lock
-from tfslurm.submit.send import now
+from tfslurm.submit.send import now, stamp
+from tfslurm.tracker import Tracker
+
+ASK_AGAIN = timedelta(minutes=10)
 
 
 @click.command(short_help="Resolve the image's tag to a digest and write EXP.lock.yaml.")
@@ -79,3 +84,17 @@ def pin_on_first_use(asked: Asked, clusters: Sequence[Known]) -> Pin:
     write_lock(asked, found)
     say(f"pinned {asked.experiment.image} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it")
     return found
+
+
+def report_move(asked: Asked, pin: Pin, clusters: Sequence[Known], tracker: Tracker) -> None:
+    """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag."""
+    moment = datetime.now(timezone.utc)
+    if pin.pin_kind != "registry" or not pin.tag or not tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN)):
+        return
+    try:
+        found = pin_now(asked, [known.cluster for known in clusters], stamp(moment))
+    except RegistryError as error:
+        say(f"note: {str(error).splitlines()[0]}; whether {pin.reference} has moved is not known; {pin.digest} is used")
+        return
+    if found.digest != pin.digest:
+        say(f"warning: {moved(pin, found)}; the pinned digest is used; `tfslurm pin {asked.file} --update` follows the tag")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, say, tracer
-from tfslurm.cli.pin import pin_on_first_use
+from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
@@ -96,14 +96,16 @@ def submit(
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
     secrets = read_secrets(asked.experiment.secrets)
     tracker = open_tracker()
-    jobs = []
-    for known, job in zip(chosen, prepared_for(asked, chosen), strict=True):
+    prepared = prepared_for(asked, chosen)
+    jobs: list[str] = []
+    for known, job in zip(chosen, prepared, strict=True):
         job_id = submit_once(known, job, tracker, secrets, verbose)
         jobs.append(f"{job.plan.cluster}:{job_id}")
         if not as_json:
             click.echo(jobs[-1])
     if as_json:
-        emit([{"job": key, "plan_id": job.plan.plan_id} for key, job in zip(jobs, [job], strict=False)])
+        emit([{"job": key, "plan_id": job.plan.plan_id} for key, job in zip(jobs, prepared, strict=True)])
+    report_move(asked, prepared[0].plan.pin, chosen, tracker)
     if wait_too:
         from tfslurm.cli.status import wait_for
 

@@ -19,7 +19,12 @@ DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes w
 
 def now() -> str:
     """This moment, RFC 3339 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return stamp(datetime.now(timezone.utc))
+
+
+def stamp(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 to the microsecond."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def submit_job(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]) -> str:

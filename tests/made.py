@@ -1,0 +1,73 @@
+"""Small complete values for tests: an experiment, a cluster, a pin and the plan made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from tfslurm.cluster import Cluster
+from tfslurm.image import Pin
+from tfslurm.plan import CodeState, JobPlan, make_plan
+from tfslurm.spec import Experiment, Mount, Placeholder, Resources, Word
+
+DIGEST = "sha256:" + "a1" * 32
+CONFIG = "sha256:" + "b2" * 32
+NOW = "2026-11-23T07:50:01.123456Z"
+
+PIN = Pin(
+    reference="tensorflow/tensorflow:2.16.1-gpu",
+    registry="docker.io",
+    repository="tensorflow/tensorflow",
+    tag="2.16.1-gpu",
+    digest=DIGEST,
+    digest_kind="manifest",
+    pin_kind="registry",
+    platform="linux/amd64",
+    manifest_digest=DIGEST,
+    config_digest=CONFIG,
+    size_bytes=214_000_000,
+    media_type="application/vnd.docker.distribution.manifest.v2+json",
+    created="2024-03-08T12:00:00Z",
+    served_by="127.0.0.1:5000",
+    pinned_at=NOW,
+    entrypoint=(),
+    environment={"CUDA_VERSION": "12.3.0"},
+)
+CLUSTER = Cluster(
+    name="alpha",
+    root=PurePosixPath("/scratch/alice/tfslurm"),
+    mirrors={"docker.io": ("127.0.0.1:5000",)},
+    slurm={"partition": "gpu"},
+    mounts_allow=(PurePosixPath("/data"),),
+)
+EXPERIMENT = Experiment(
+    name="digits",
+    image="tensorflow/tensorflow:2.16.1-gpu",
+    command=(Word(("python",)), Word(("train.py",)), Word(("--lr=", Placeholder("lr"))), Word(("--out",)), Word(("/out",))),
+    mounts=(Mount("/data/digits", "/data"),),
+    outputs="/out",
+    env={"SEED": Word(("7",))},
+    resources=Resources(gpus=1, cpus=4, memory_mib=16384, time_s=7200),
+)
+CODE = CodeState(tree="4b825dc642cb6eb9a060e54bf8d69288fbee4904", writable=False, files=2, size_bytes=900)
+
+
+def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **changes: Any) -> JobPlan:
+    """The plan of EXPERIMENT on CLUSTER; ``changes`` replace arguments of make_plan."""
+    arguments: dict[str, Any] = {
+        "options": {"partition": "gpu", "gres": "gpu:1", "no-requeue": ""},
+        "code": CODE,
+        "parameters": {"lr": "0.1"},
+        "user": "alice",
+        "planned_at": NOW,
+        "spec_file": "exp.yaml",
+        "spec_text": "name: digits\n",
+        "tfslurm_version": "0.1.0",
+    }
+    return make_plan(experiment, cluster, arguments.pop("pin", PIN), **{**arguments, **changes})
+
+
+def experiment(**changes: Any) -> Experiment:
+    """EXPERIMENT with some fields replaced."""
+    return replace(EXPERIMENT, **changes)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+
+import pytest
+
+from tests.made import CLUSTER, EXPERIMENT, experiment, plan
+from tfslurm.errors import InputError
+from tfslurm.plan import from_json, slurm_options, slurm_time, to_json
+from tfslurm.spec import Checkpoint, Mount, Resources
+
+
+def test_a_plan_comes_back_from_its_json() -> None:
+    made = plan()
+    again = from_json(json.loads(json.dumps(to_json(made))))
+    assert again == made
+    assert again.command == ("python", "train.py", "--lr=0.1", "--out", "/out")
+
+
+def test_a_plan_of_another_schema_is_refused() -> None:
+    values = to_json(plan()) | {"schema": "tfslurm.plan/99"}
+    with pytest.raises(ValueError, match="tfslurm.plan/99"):
+        from_json(values)
+
+
+def test_the_same_question_at_another_moment_has_the_same_hash_and_another_id() -> None:
+    first, later = plan(), plan(planned_at="2026-11-23T07:50:01.123457Z", spec_file="/elsewhere/exp.yaml")
+    assert first.plan_sha256 == later.plan_sha256
+    assert first.plan_id != later.plan_id
+    assert len(first.plan_id) == 12
+
+
+@pytest.mark.parametrize("change", [{"parameters": {"lr": "0.2"}}, {"spec_text": "name: other\n"}, {"code": None}])
+def test_another_question_has_another_hash(change: dict[str, object]) -> None:
+    assert plan(**change).plan_sha256 != plan().plan_sha256
+
+
+def test_the_token_is_in_the_name_and_in_the_comment() -> None:
+    made = plan()
+    assert made.directives["job-name"] == f"digits-{made.plan_id}"
+    assert made.directives["comment"] == f"tfslurm:{made.plan_id}"
+    assert made.run_dir == PurePosixPath(f"/scratch/alice/tfslurm/runs/digits-{made.plan_id}")
+
+
+def test_a_percent_sign_in_the_root_does_not_become_a_file_name_pattern() -> None:
+    from dataclasses import replace
+
+    made = plan(cluster=replace(CLUSTER, root=PurePosixPath("/scratch/100%u")))
+    assert made.directives["output"].startswith("/scratch/100%%u/runs/")
+
+
+def test_every_mount_outside_the_allowed_folders_is_named() -> None:
+    wrong = experiment(mounts=(Mount("/data/x", "/a"), Mount("/home/bob", "/b"), Mount("/database", "/c")))
+    with pytest.raises(InputError) as caught:
+        plan(wrong)
+    assert [problem.key for problem in caught.value.problems] == ["mounts[1].source", "mounts[2].source"]
+    assert "'/database' is outside what cluster alpha allows (/data)" in str(caught.value)
+
+
+def test_resources_become_slurm_options() -> None:
+    asked = experiment(
+        slurm={"account": "lab", "partition": "long"},
+        resources=Resources(gpus=2, gpu_type="a100", cpus=6, memory_mib=2048, time_s=90_061, nodes=2, tasks_per_node=4),
+        checkpoint=Checkpoint(signal="USR2", before_end_s=90, requeue=True),
+    )
+    assert slurm_options(asked, CLUSTER) == {
+        "partition": "long",
+        "account": "lab",
+        "nodes": 2,
+        "ntasks-per-node": 4,
+        "cpus-per-task": 2,
+        "gres": "gpu:a100:2",
+        "mem": "2048M",
+        "time": "1-01:01:01",
+        "signal": "USR2@90",
+        "requeue": True,
+    }
+
+
+def test_a_cpu_job_asks_for_no_gpu_and_is_not_requeued() -> None:
+    options = slurm_options(experiment(resources=Resources(gpus=0)), CLUSTER)
+    assert "gres" not in options
+    assert options["no-requeue"] is True
+    assert "mem" not in options
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(60, "0-00:01:00"), (86_399, "0-23:59:59"), (172_800, "2-00:00:00")])
+def test_times_are_written_in_full(seconds: int, text: str) -> None:
+    assert slurm_time(seconds) == text
+
+
+def test_a_placeholder_without_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match="lr"):
+        plan(EXPERIMENT, parameters={})
