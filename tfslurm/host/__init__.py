@@ -4,8 +4,8 @@
         host.run(["squeue", "--me"])
         put(host, folder, {"job.sbatch": File(b"...")})
 
-One small protocol (`Host`: name, run, run_bytes), three ways to reach a machine (local, paramiko, openssh), and files as
-tar streams through ``run``, so that each way stays small and all of them behave alike.
+One small protocol (`Host`: name, run, run_bytes), three ways to reach a machine (local, paramiko, openssh), and files
+as tar streams through ``run``, so that each way stays small and all of them behave alike.
 """
 
 from __future__ import annotations
@@ -30,5 +30,17 @@ def open_host(cluster: Cluster) -> Iterator[Host]:
     Raises:
         HostError: the login node cannot be reached, its host key is not known, or it does not let the user in.
     """
-    raise NotImplementedError
-    yield
+    login = cluster.login
+    if login is None:
+        from tfslurm.host.local import LocalHost
+
+        yield LocalHost(cluster.name, cluster.environment)
+    elif login.transport == "openssh":
+        from tfslurm.host.openssh import OpenSshHost
+
+        yield OpenSshHost(cluster.name, login, cluster.environment)
+    else:
+        from tfslurm.host.paramiko import ParamikoHost
+
+        with ParamikoHost(cluster.name, login, cluster.environment) as host:
+            yield host

@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from tfslurm.errors import CommandFailed, Completed, HostError
 from tfslurm.host.protocol import Host
+
+SLOWEST_BYTES_PER_S = 250_000
+"What a line must carry at least before a transfer is given up."
+
+
+def _line(script: str) -> str:
+    """One line of a script, because tcsh as a login shell takes no line break within quotes."""
+    return " ".join(script.split("\n"))
+
+
+# $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
+PUT = _line("""set -eu; export LC_ALL=C;
+[ ! -e "$1/$2" ] || { echo "it exists already" >&2; exit 1; };
+mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'rm -rf -- "$new"' EXIT;
+tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permissions;
+[ "$(find "$new" -type f -printf . | wc -c)" -eq "$4" ] || { echo "the transfer was cut short" >&2; exit 1; };
+chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT""")
+
+# $1 folder.
+LOOK = _line("""[ -d "$1" ] || { echo absent; exit; };
+find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
+
+# $1 parent, $2 name. Times become now, because scratch file systems remove what looks old. Whoever loses a race finds
+# the other's folder, which is the same. A folder without w cannot change its parent, so it loses its w last.
+PUT_TREE = _line(r"""set -eu; export LC_ALL=C;
+mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
+tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
+[ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
+{ find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero;
+find . -type l -printf '%p -> %l\0' | sort --zero-terminated; } > "$new/arrived";
+cmp -s -- "$new/arrived" "$new/contents" || { echo "other bytes arrived than were sent" >&2; exit 1; };
+chmod -R a-w . ; chmod u+w . ; cd / ;
+mv --no-target-directory -- "$new/tree" "$1/$2" 2> "$new/said" || [ -d "$1/$2" ] || { cat "$new/said" >&2; exit 1; };
+chmod a-w -- "$1/$2" """)
+
+# $1 folder, $2 limit of the stream, then tar's exclude options. tar ends with 1 where a file changed meanwhile.
+GET = _line("""[ -d "$1" ] || exit 0; cd -- "$1" || exit; limit=$2; shift 2;
+tar --create --file=- --hard-dereference --anchored --wildcards --wildcards-match-slash "$@" . | head -c "$limit";
+code=${PIPESTATUS[0]}; case $code in 0|1|141) exit 0 ;; *) exit "$code" ;; esac""")
+
+# $1 path, $2 first byte from 1, $3 how many.
+READ = _line("""[ -e "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +71,10 @@ def put(host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: i
         CommandFailed: the folder exists already, or the machine refused (permissions, quota, no space).
         HostError: the machine could not be reached; nothing was written.
     """
-    raise NotImplementedError
+    content = _tar(files, mode)
+    argv = ("sh", "-c", PUT, "sh", str(folder.parent), folder.name, f"{mode:o}", str(len(files)))
+    done = host.run(argv, input=content, timeout_s=_patience_s(len(content)))
+    _check(done, "write", folder)
 
 
 def put_tree(host: Host, folder: PurePosixPath, *, files: int, bytes: int, stream: Iterable[bytes]) -> bool:
@@ -39,7 +87,16 @@ def put_tree(host: Host, folder: PurePosixPath, *, files: int, bytes: int, strea
         CommandFailed: the machine refused, or other bytes arrived than were sent.
         HostError: the folder is there but not whole (a purge of old files), or the machine could not be reached.
     """
-    raise NotImplementedError
+    there = _check(host.run(("sh", "-c", LOOK, "sh", str(folder)), timeout_s=120), "look into", folder).strip()
+    if there == str(files):
+        return False
+    if there != "absent":
+        why = f"holds {there} of its {files} files; was it cleaned up?"
+        raise HostError(f"{host.name}: {folder}: {why} Remove it there (chmod -R u+w, rm -r), then try again")
+    argv = ("sh", "-c", PUT_TREE, "sh", str(folder.parent), folder.name)
+    done = host.run(argv, input=stream, timeout_s=_patience_s(bytes + 1024 * files))
+    _check(done, "write", folder)
+    return True
 
 
 def get(
@@ -47,16 +104,69 @@ def get(
 ) -> Mapping[str, bytes]:
     """Return the regular files below a folder, relative name -> content; nothing where the folder does not exist.
 
-    ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes all below along):
-    ``("*/out", "secrets")``. Files that grow while they are read are kept as far as they were read.
+    ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes all in it along):
+    ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read.
 
     Raises:
         HostError: the files together hold more than ``max_bytes``.
         CommandFailed: a file could not be read.
     """
-    raise NotImplementedError
+    limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
+    options = [f"--exclude=./{pattern}" for pattern in exclude]
+    argv = ("bash", "-c", GET, "bash", str(folder), str(limit), *options)
+    try:
+        stream = host.run_bytes(argv, timeout_s=_patience_s(max_bytes))
+    except CommandFailed as failure:
+        raise _named(failure.completed, "read", folder) from None
+    found: dict[str, bytes] = {}
+    if 0 < len(stream) < limit:
+        with tarfile.open(fileobj=io.BytesIO(stream), errors="surrogateescape") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content:
+                    found[member.name.removeprefix("./")] = content.read()
+    if len(stream) >= limit or sum(map(len, found.values())) > max_bytes:
+        raise HostError(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
+    return found
 
 
 def read_from(host: Host, path: PurePosixPath, offset: int, max_bytes: int = 2**20) -> bytes:
     """Return at most ``max_bytes`` of a file from byte ``offset`` on; empty at its end or where it does not exist."""
-    raise NotImplementedError
+    return host.run_bytes(("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes)))
+
+
+def _tar(files: Mapping[str, File], mode: int) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
+        made: set[PurePosixPath] = set()
+        for name, file in files.items():
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or str(path) in ("", "."):
+                raise ValueError(f"{name!r} is no name below a folder")
+            for parent in [parent for parent in reversed(path.parents) if parent.name and parent not in made]:
+                made.add(parent)
+                archive.addfile(_member(parent, mode, tarfile.DIRTYPE, 0))
+            member = _member(path, file.mode, tarfile.REGTYPE, len(file.content))
+            archive.addfile(member, io.BytesIO(file.content))
+    return stream.getvalue()
+
+
+def _member(path: PurePosixPath, mode: int, kind: bytes, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(str(path))
+    info.mode, info.type, info.size = mode, kind, size
+    return info
+
+
+def _patience_s(size: int) -> float:
+    return 120 + size / SLOWEST_BYTES_PER_S
+
+
+def _check(done: Completed, verb: str, folder: PurePosixPath) -> str:
+    if done.exit_code:
+        raise _named(done, verb, folder)
+    return done.stdout
+
+
+def _named(done: Completed, verb: str, folder: PurePosixPath) -> CommandFailed:
+    """The failure under what was meant, because the script itself tells a user nothing."""
+    return CommandFailed(Completed((verb, str(folder)), done.exit_code, done.stdout, done.stderr, done.host))

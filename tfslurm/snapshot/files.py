@@ -113,7 +113,7 @@ def tar_stream(folder: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
     links: list[bytes] = []
     for entry in entries:
         yield from _link(folder, entry, links) if entry.mode == SYMLINK else _file(folder, entry, sums)
-    manifest = b"".join(sums + links)
+    manifest = b"".join(sums + sorted(links))
     yield _header("contents", REGULAR, len(manifest))
     yield manifest + _padding(len(manifest))
     yield b"\0" * 2 * tarfile.BLOCKSIZE

@@ -1,0 +1,384 @@
+"""Commands and files on this machine, and the line that a remote shell gets. Real processes, real tar, real shells."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tfslurm.cluster import Cluster
+from tfslurm.errors import CommandFailed, HostError, TfslurmError
+from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
+from tfslurm.host.command import Raw, Transport, remote_line, remote_result
+from tfslurm.host.local import LocalHost
+from tfslurm.snapshot import Snapshot, take
+
+
+class ShellHost(Transport):
+    """A login shell of this machine in place of SSH: the same one line, the same reading of what comes back."""
+
+    name = "shell"
+
+    def __init__(self, shell: str, before: str = "") -> None:
+        self._shell, self._before, self._local = shell, before, LocalHost("shell")
+
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s)
+        raw = self._local.execute([self._shell, "-c", line], input, timeout_s)
+        return remote_result(self.name, argv, raw)
+
+
+SHELLS = [name for name in ("sh", "bash", "zsh", "tcsh", "fish") if shutil.which(name)]
+
+
+@pytest.fixture(params=["local", *SHELLS])
+def host(request: pytest.FixtureRequest) -> Host:
+    return LocalHost() if request.param == "local" else ShellHost(request.param)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def snapshot_of(folder: Path, count: int = 3) -> Snapshot:
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"m{number}.py").write_text(f"value = {number}\n")
+    return take(folder)
+
+
+def send(host: Host, folder: Path, snapshot: Snapshot) -> bool:
+    target = PurePosixPath(folder)
+    return put_tree(host, target, files=snapshot.files, bytes=snapshot.bytes, stream=snapshot.stream())
+
+
+# --- commands
+
+
+def test_every_word_arrives_as_it_is(host: Host) -> None:
+    words = ["", "a b", "'", '"', "$HOME", "`id`", "*", "-n", "é", "\\", "#", "; exit 3", "%s", "~", "=x"]
+    script = "import sys; print(sys.argv[1:])"
+    done = host.run([sys.executable, "-c", script, *words])
+    assert (done.exit_code, done.stdout) == (0, f"{words}\n")
+
+
+def test_an_exit_code_is_told_and_never_raised(host: Host) -> None:
+    done = host.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
+    assert (done.exit_code, done.stdout, done.stderr, done.host) == (7, "out\n", "err\n", host.name)
+    assert done.argv == ("sh", "-c", "echo out; echo err >&2; exit 7")
+
+
+def test_death_by_signal_is_128_plus_its_number(host: Host) -> None:
+    assert host.run(["sh", "-c", "kill -KILL $$"]).exit_code == 137
+
+
+def test_undecodable_output_is_kept_as_surrogates_and_bytes_are_bytes(host: Host) -> None:
+    done = host.run(["printf", r"\377x"])
+    assert done.stdout.encode("utf-8", "surrogateescape") == b"\xffx"
+    assert host.run_bytes(["printf", r"\377\000x"]) == b"\xff\x00x"
+
+
+def test_run_bytes_raises_what_the_command_said(host: Host) -> None:
+    with pytest.raises(CommandFailed, match="exit 3: no such partition") as caught:
+        host.run_bytes(["sh", "-c", "echo no such partition >&2; exit 3"])
+    assert caught.value.completed.exit_code == 3
+
+
+def test_without_input_stdin_is_empty_and_input_arrives(host: Host) -> None:
+    assert host.run(["cat"]).stdout == ""
+    assert host.run(["cat"], input=b"x\0y").stdout == "x\0y"
+    assert host.run(["cat"], input=(chunk for chunk in [b"a", b"b"])).stdout == "ab"
+
+
+def test_a_command_that_does_not_read_its_input_is_no_error(host: Host) -> None:
+    assert host.run(["sh", "-c", "exit 4"], input=bytes(2**22)).exit_code == 4
+
+
+def test_megabytes_on_both_streams_and_on_stdin_do_not_deadlock(host: Host) -> None:
+    script = "import sys; data = sys.stdin.buffer.read(); sys.stderr.buffer.write(data); sys.stdout.buffer.write(data)"
+    done = host.run([sys.executable, "-c", script], input=b"x" * 3_000_000)
+    assert (len(done.stdout), len(done.stderr)) == (3_000_000, 3_000_000)
+
+
+def test_a_chunk_that_cannot_be_made_ends_the_input_and_is_raised(host: Host, tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"begun"
+        raise TfslurmError("a.py changed", transient=True)
+
+    with pytest.raises(TfslurmError, match=r"a\.py changed"):
+        host.run(["sh", "-c", 'cat > "$0"', str(tmp_path / "arrived")], input=chunks())
+    assert (tmp_path / "arrived").read_bytes() == b"begun"
+
+
+def test_a_missing_program_names_itself_and_its_machine(host: Host) -> None:
+    with pytest.raises(HostError, match=rf"^{host.name}: 'sbatchh' is not a program there") as caught:
+        host.run(["sbatchh", "--parsable"])
+    assert not caught.value.transient
+
+
+def test_a_command_that_does_not_end_is_given_up_with_its_children(tmp_path: Path) -> None:
+    lock = str(tmp_path / "lock")
+    with pytest.raises(HostError, match=r"did not end within 0\.5 s") as caught:
+        LocalHost().run(["sh", "-c", 'flock "$0" sleep 60 & wait', lock], timeout_s=0.5)
+    assert caught.value.transient
+    assert LocalHost().run(["flock", "--timeout=10", lock, "true"]).exit_code == 0
+
+
+def test_the_environment_of_the_cluster_file_lies_over_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("SLURM_CONF", "mine")
+    with open_host(Cluster(name="alpha", root=PurePosixPath("/x"), environment={"SLURM_CONF": "/a b"})) as alpha:
+        assert alpha.name == "alpha"
+        assert alpha.run(["sh", "-c", 'echo "$KEPT $SLURM_CONF"']).stdout == "1 /a b\n"
+    assert ShellHost("sh").run(["sh", "-c", 'echo "$WORD"']).stdout == "a b\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_start_up_files_print_is_not_the_commands_output(shell: str) -> None:
+    noisy = ShellHost(shell, before="echo Welcome; echo Maintenance on Monday; ")
+    assert noisy.run(["echo", "1234"]).stdout == "1234\n"
+    assert noisy.run_bytes(["printf", r"\001"]) == b"\x01"
+
+
+def test_a_login_shell_that_refuses_is_an_error_with_its_words() -> None:
+    with pytest.raises(HostError, match=r"login shell there did not start 'id' \(exit 1\): account disabled"):
+        ShellHost("sh", before="echo account disabled; exit 1; ").run(["id"])
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/nologin").exists(), reason="no nologin here")
+def test_nologin_is_an_error() -> None:
+    with pytest.raises(HostError, match="account is currently not available"):
+        ShellHost("/usr/sbin/nologin").run(["id"])
+
+
+# --- files
+
+
+def test_a_new_folder_is_written_whole_with_its_modes(host: Host, tmp_path: Path) -> None:
+    target = PurePosixPath(tmp_path, "runs", "digits-0123")
+    files = {
+        "job.sbatch": File(b"#!/bin/bash\n", 0o755),
+        "plan.json": File(b"{}"),
+        "secrets/KEY": File(b"s3cret", 0o600),
+        "empty": File(b""),
+        "name with\nbreak é": File(b"x"),
+        "n" * 200: File(bytes(range(256)) * 1000),
+    }
+    put(host, target, files)
+    there = {
+        str(path.relative_to(target)): (path.read_bytes(), path.stat().st_mode & 0o777)
+        for path in Path(target).rglob("*")
+        if path.is_file()
+    }
+    assert there == {name: (file.content, file.mode) for name, file in files.items()}
+    assert Path(target).stat().st_mode & 0o777 == 0o700
+    assert Path(target, "secrets").stat().st_mode & 0o777 == 0o700
+    assert names(Path(target.parent)) == ["digits-0123"]
+    assert time.time() - Path(target, "plan.json").stat().st_mtime < 3600
+
+
+def test_a_folder_that_exists_is_never_touched(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(CommandFailed, match=r"write .*/run: exit 1: it exists already"):
+        put(host, PurePosixPath(tmp_path, "run"), {"a": File(b"")})
+    assert names(tmp_path) == ["run"]
+    assert names(tmp_path / "run") == []
+
+
+def test_a_place_that_cannot_be_written_says_why_and_leaves_nothing(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandFailed, match=r"write .*mkdir: cannot create directory"):
+        put(host, PurePosixPath(tmp_path, "file", "run"), {"a": File(b"")})
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "", "."])
+def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no name below a folder"):
+        put(LocalHost(), PurePosixPath(tmp_path, "run"), {name: File(b"")})
+
+
+def test_a_transfer_that_is_cut_leaves_nothing_behind(tmp_path: Path) -> None:
+    class CutHost(LocalHost):
+        """A line that dies between two files, where tar itself sees nothing wrong."""
+
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+            whole = input if isinstance(input, bytes) else b"".join(input)
+            if not whole:
+                return super().execute(argv, whole, timeout_s)
+            with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+                last = archive.getmembers()[-1].offset
+            return super().execute(argv, whole[:last], timeout_s)
+
+    with pytest.raises(CommandFailed, match="the transfer was cut short"):
+        put(CutHost(), PurePosixPath(tmp_path, "runs", "a"), {"one": File(b"1"), "two": File(b"2")})
+    snapshot = snapshot_of(tmp_path / "code")
+    with pytest.raises(CommandFailed, match="the transfer was cut short"):
+        send(CutHost(), tmp_path / "runs" / "tree", snapshot)
+    assert names(tmp_path / "runs") == []
+
+
+def test_what_was_put_comes_back(host: Host, tmp_path: Path) -> None:
+    target = PurePosixPath(tmp_path, "run")
+    files = {"a": b"1", "deep/er/b": bytes(range(256)), "line\nbreak": b"", "é": b"u", "n" * 150 + "/x": b"long"}
+    put(host, target, {name: File(content) for name, content in files.items()})
+    assert get(host, target) == files
+
+
+def test_get_leaves_out_what_is_excluded_and_what_is_no_regular_file(host: Host, tmp_path: Path) -> None:
+    files = {"1234/attempt-1/exit.json": b"{}", "1234/out/model": b"m", "secrets/KEY": b"s", "1234/x.log": b"l"}
+    files["out"] = b"o"
+    put(host, PurePosixPath(tmp_path, "run"), {name: File(content) for name, content in files.items()})
+    (tmp_path / "run" / "link").symlink_to("/etc/passwd")
+    os.link(tmp_path / "run" / "out", tmp_path / "run" / "same")
+    os.mkfifo(tmp_path / "run" / "pipe")
+    kept = get(host, PurePosixPath(tmp_path, "run"), exclude=["*/out", "secrets", "*.log"])
+    assert kept == {"1234/attempt-1/exit.json": b"{}", "out": b"o", "same": b"o"}
+
+
+def test_a_missing_folder_is_no_files_and_too_much_is_refused(host: Host, tmp_path: Path) -> None:
+    assert get(host, PurePosixPath(tmp_path, "none")) == {}
+    (tmp_path / "empty").mkdir()
+    assert get(host, PurePosixPath(tmp_path, "empty")) == {}
+    (tmp_path / "big").mkdir()
+    for size in (2 * 2**20, 60 * 2**20):
+        (tmp_path / "big" / "x").write_bytes(bytes(size))
+        with pytest.raises(HostError, match="holds more than 1 MiB"):
+            get(host, PurePosixPath(tmp_path, "big"), max_bytes=2**20)
+
+
+def test_files_that_are_written_meanwhile_do_not_disturb(tmp_path: Path) -> None:
+    (tmp_path / "still").write_text("still")
+    stop = threading.Event()
+
+    def write() -> None:
+        with (tmp_path / "log").open("ab", buffering=0) as file:
+            while not stop.is_set():
+                file.write(b"x" * 4096)
+                file.truncate(0) if file.tell() > 2**24 else None
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(20):
+            assert get(LocalHost(), PurePosixPath(tmp_path))["still"] == b"still"
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_file_is_read_from_an_offset(host: Host, tmp_path: Path) -> None:
+    path = PurePosixPath(tmp_path, "stdout.log")
+    assert read_from(host, path, 0) == b""
+    Path(path).write_bytes(b"0123\xff\n")
+    assert read_from(host, path, 0) == b"0123\xff\n"
+    assert read_from(host, path, 2, 3) == b"23\xff"
+    assert read_from(host, path, 6) == b""
+    assert read_from(host, path, 60) == b""
+
+
+# --- code
+
+
+def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    (folder / "pkg").mkdir(parents=True)
+    odd = ("pkg/line\nbreak", "pkg/é", "pkg/back\\slash", "windows\r", os.fsdecode(b"raw-\xff"), "-n")
+    for name in ("a.py", "empty", *odd):
+        (folder / name).write_text("" if name == "empty" else name, errors="surrogateescape")
+    (folder / "a.py").chmod(0o755)
+    for name in ("link", "link !", "pkg/up"):
+        (folder / name).symlink_to("./a.py" if name != "pkg/up" else "../a.py")
+    snapshot = take(folder)
+    target = tmp_path / "root" / "code" / snapshot.tree
+    assert send(host, target, snapshot)
+    assert not send(host, target, snapshot)
+    assert take(target).tree == snapshot.tree
+    assert names(Path(target.parent)) == [snapshot.tree]
+    for path in [target, *target.rglob("*")]:
+        assert path.is_symlink() or not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH), path
+
+
+def test_a_snapshot_that_is_there_is_not_read_again(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    send(LocalHost(), tmp_path / "tree", snapshot)
+    (tmp_path / "code" / "m0.py").unlink()
+    assert not send(LocalHost(), tmp_path / "tree", snapshot)
+
+
+def test_a_code_folder_that_lost_files_is_named(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    send(LocalHost(), tmp_path / "tree", snapshot)
+    (tmp_path / "tree").chmod(0o755)
+    (tmp_path / "tree" / "m1.py").unlink()
+    with pytest.raises(HostError, match="holds 2 of its 3 files; was it cleaned up"):
+        send(LocalHost(), tmp_path / "tree", snapshot)
+
+
+def test_bytes_that_change_on_the_way_are_noticed(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    stream = b"".join(snapshot.stream()).replace(b"value = 1", b"value = 2")
+    with pytest.raises(CommandFailed, match="other bytes arrived than were sent"):
+        put_tree(LocalHost(), PurePosixPath(tmp_path, "trees", "t"), files=3, bytes=99, stream=[stream])
+    assert names(tmp_path / "trees") == []
+
+
+def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    (tmp_path / "code" / "m1.py").write_text("value = 7\n")
+    with pytest.raises(TfslurmError, match=r"m1\.py: changed while the snapshot was taken"):
+        send(LocalHost(), tmp_path / "trees" / "t", snapshot)
+    assert names(tmp_path / "trees") == []
+
+
+def test_two_clients_at_once_are_harmless(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code", 200)
+    failures: list[BaseException] = []
+    start = threading.Barrier(4)
+
+    def client() -> None:
+        start.wait()
+        try:
+            send(LocalHost(), tmp_path / "trees" / snapshot.tree, snapshot)
+        except BaseException as failure:
+            failures.append(failure)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join()
+    assert not failures
+    assert names(tmp_path / "trees") == [snapshot.tree]
+    assert take(tmp_path / "trees" / snapshot.tree).tree == snapshot.tree
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
+def test_an_ordinary_user_can_move_and_clean_what_is_read_only(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    root = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    try:
+        os.chown(root, 65534, 65534)
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+        class UserHost(LocalHost):
+            def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+                return super().execute([*user, *argv], input, timeout_s)
+
+        stream = b"".join(snapshot.stream()).replace(b"value = 1", b"value = 2")
+        with pytest.raises(CommandFailed, match="other bytes arrived"):
+            put_tree(UserHost(), PurePosixPath(root, "trees", "t"), files=3, bytes=99, stream=[stream])
+        assert send(UserHost(), root / "trees" / "t", snapshot)
+        assert not send(UserHost(), root / "trees" / "t", snapshot)
+        assert names(root / "trees") == ["t"]
+    finally:
+        shutil.rmtree(root)

@@ -1,0 +1,134 @@
+"""One command on its way to a machine and back: what it is fed, the line that a remote shell gets, what came of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tfslurm.errors import CommandFailed, Completed, HostError
+
+log = logging.getLogger("tfslurm.host")
+
+BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """How a command ended, byte for byte."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(ABC):
+    """What the ways to reach a machine have in common; each of them only says how one command is executed."""
+
+    name: str
+
+    @abstractmethod
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        """Run one command to its end."""
+
+    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+        """Return the command and how it ended; see Host."""
+        return _completed(self.name, argv, self._execute(argv, input, timeout_s))
+
+    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+        """Return the command's stdout; see Host."""
+        raw = self._execute(argv, input, timeout_s)
+        if raw.exit_code:
+            raise CommandFailed(_completed(self.name, argv, raw))
+        return raw.stdout
+
+    def _execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        if isinstance(argv, str) or not argv or any("\0" in word for word in argv):
+            raise ValueError(f"not an argv: {argv!r}")
+        log.info("%s$ %s", self.name, shlex.join(argv))
+        return self.execute(argv, input, timeout_s)
+
+
+def _completed(name: str, argv: Sequence[str], raw: Raw) -> Completed:
+    out, err = (stream.decode("utf-8", "surrogateescape") for stream in (raw.stdout, raw.stderr))
+    return Completed(argv=tuple(argv), exit_code=raw.exit_code, stdout=out, stderr=err, host=name)
+
+
+def too_late(name: str, argv: Sequence[str], timeout_s: float) -> HostError:
+    """The error for a command that was given up."""
+    why = f"did not end within {timeout_s:g} s and was given up; is the machine or its file system overloaded?"
+    return HostError(f"{name}: {shlex.join(argv)[:400]}: {why}", transient=True)
+
+
+def no_program(name: str, program: str, *, remote: bool) -> HostError:
+    """The error for a program that cannot be started."""
+    mend = "install it, or put its folder on PATH"
+    if remote:
+        mend = "its folder may be on PATH in login shells only; set `environment: {PATH: ...}` in the cluster file"
+    return HostError(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {mend}")
+
+
+class Feeder(threading.Thread):
+    """Writes the input while others read the output; keeps the failure of a chunk that could not be made."""
+
+    def __init__(
+        self, input: bytes | Iterable[bytes], write: Callable[[bytes], object], close: Callable[[], object]
+    ) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self._input, self._write, self._close = input, write, close
+        self._failure: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Write chunk after chunk, then end the input."""
+        try:
+            for chunk in [self._input] if isinstance(self._input, bytes) else self._input:
+                try:
+                    self._write(chunk)
+                except (OSError, ValueError):
+                    break  # the command has stopped reading; its exit code and stderr say why
+        except BaseException as failure:  # raised on in the caller's thread
+            self._failure = failure
+        finally:
+            with suppress(OSError, ValueError):
+                self._close()
+
+    def finish(self) -> None:
+        """Raise what went wrong while a chunk was made."""
+        self.join(5)
+        if self._failure:
+            raise self._failure
+
+
+def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> str:
+    """Return the one line for a remote login shell of any kind (bash, zsh, tcsh, fish): words in quotes only.
+
+    Marks around stdout tell the command's own output from what start-up files print; the far side ends the command
+    itself a little after this side has given it up, because closing a line kills nothing.
+    """
+    script = f"printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"
+    settings = [f"{key}={value}" for key, value in environment.items()]
+    limit = ["timeout", "--kill-after=5", str(math.ceil(timeout_s) + 5)]
+    return shlex.join(["sh", "-c", script, "sh", "env", *settings, *limit, *argv])
+
+
+def remote_result(name: str, argv: Sequence[str], raw: Raw) -> Raw:
+    """Return what the command itself did, freed of the marks.
+
+    Raises:
+        HostError: the remote shell did not start it, the program is missing there, or the line was lost.
+    """
+    noise, begin, body = raw.stdout.partition(BEGIN)
+    if not begin:
+        said = (raw.stderr or noise).decode("utf-8", "replace").strip()[-400:] or "it said nothing"
+        raise HostError(f"{name}: the login shell there did not start {argv[0]!r} (exit {raw.exit_code}): {said}")
+    if not body.endswith(END):
+        raise HostError(f"{name}: the line was lost while {shlex.join(argv)[:400]} ran; try again", transient=True)
+    if raw.exit_code in (126, 127) and b"timeout: failed to run command" in raw.stderr:
+        raise no_program(name, argv[0], remote=True)
+    return Raw(raw.exit_code, body.removesuffix(END), raw.stderr)
