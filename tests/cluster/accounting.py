@@ -8,9 +8,22 @@ import socket
 import subprocess
 
 from .bed import (
-    ACCOUNTS, BED, CLUSTERS, CONF, LOG, MARIADB_PORT, MUNGE_SOCKET, RUN, SLURMDBD_PORT, STATE, SYSTEM_PATH, USERS,
-    BedError, conf_text, say, write_if_changed,
-)  # fmt: skip
+    ACCOUNTS,
+    BED,
+    CLUSTERS,
+    CONF,
+    LOG,
+    MARIADB_PORT,
+    MUNGE_SOCKET,
+    RUN,
+    SLURMDBD_PORT,
+    STATE,
+    USERS,
+    BedError,
+    conf_text,
+    say,
+    write_if_changed,
+)
 from .daemons import Daemon, listening
 from .slurm import slurm
 
@@ -27,11 +40,21 @@ def mariadb() -> Daemon:
     if not (_DATA / "mysql").is_dir() or not (_DATA / "made").exists():
         _install()
     argv = (
-        "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={_DATA}", f"--socket={_SOCKET}", "--user=mysql",
-        "--bind-address=127.0.0.1", f"--port={MARIADB_PORT}", f"--pid-file={_SOCKET.parent}/mariadb.pid",
-        f"--log-error={_DATA}/error.log", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=64M",
-        "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=2", "--skip-log-bin",
-    )  # fmt: skip
+        "/usr/sbin/mariadbd",
+        "--no-defaults",
+        f"--datadir={_DATA}",
+        f"--socket={_SOCKET}",
+        "--user=mysql",
+        "--bind-address=127.0.0.1",
+        f"--port={MARIADB_PORT}",
+        f"--pid-file={_SOCKET.parent}/mariadb.pid",
+        f"--log-error={_DATA}/error.log",
+        "--innodb-buffer-pool-size=128M",
+        "--innodb-log-file-size=64M",
+        "--innodb-lock-wait-timeout=900",
+        "--innodb-flush-log-at-trx-commit=2",
+        "--skip-log-bin",
+    )
     return Daemon("mariadb", argv, listening(MARIADB_PORT), ports=(MARIADB_PORT,), logs=(_DATA / "error.log",))
 
 
@@ -40,10 +63,18 @@ def _install() -> None:
     for entry in _DATA.iterdir():  # half made, by an `up` that was interrupted
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     done = subprocess.run(
-        ["mariadb-install-db", "--no-defaults", f"--datadir={_DATA}", "--user=mysql", "--skip-test-db",
-         "--auth-root-authentication-method=socket", "--innodb-log-file-size=64M"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={_DATA}",
+            "--user=mysql",
+            "--skip-test-db",
+            "--auth-root-authentication-method=socket",
+            "--innodb-log-file-size=64M",
+        ],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise BedError(f"mariadb: mariadb-install-db failed: {(done.stderr or done.stdout).strip()[-300:]}")
     (_DATA / "made").touch()
@@ -55,16 +86,27 @@ def slurmdbd() -> Daemon:
         write_if_changed(_PASSWORD, secrets.token_hex(16), 0o600)
     password = _PASSWORD.read_text()
     text = conf_text(
-        "slurmdbd.conf", munge_socket=MUNGE_SOCKET, port=SLURMDBD_PORT, log=LOG, run=RUN, mariadb_port=MARIADB_PORT,
+        "slurmdbd.conf",
+        munge_socket=MUNGE_SOCKET,
+        port=SLURMDBD_PORT,
+        log=LOG,
+        run=RUN,
+        mariadb_port=MARIADB_PORT,
         password=password,
-    )  # fmt: skip
+    )
     path = CONF / "slurmdbd.conf"
     write_if_changed(path, text, 0o600)
     shutil.chown(path, "slurm", "slurm")
     return Daemon(
-        "slurmdbd", ("/usr/sbin/slurmdbd", "-D"), listening(SLURMDBD_PORT), texts=(text,), ports=(SLURMDBD_PORT,),
-        env={"SLURM_CONF": str(path.parent / "slurm.conf")}, logs=(LOG / "slurmdbd.log",), patience_s=90,
-    )  # fmt: skip
+        "slurmdbd",
+        ("/usr/sbin/slurmdbd", "-D"),
+        listening(SLURMDBD_PORT),
+        texts=(text,),
+        ports=(SLURMDBD_PORT,),
+        env={"SLURM_CONF": str(path.parent / "slurm.conf")},
+        logs=(LOG / "slurmdbd.log",),
+        patience_s=90,
+    )
 
 
 def grant() -> None:
@@ -79,7 +121,10 @@ def grant() -> None:
         f"GRANT ALL ON slurm_acct_db.* TO slurm@'127.0.0.1';"
     )
     answer = subprocess.run(
-        ["mariadb", "--no-defaults", f"--socket={_SOCKET}", "--user=root"], input=statements, capture_output=True, text=True
+        ["mariadb", "--no-defaults", f"--socket={_SOCKET}", "--user=root"],
+        input=statements,
+        capture_output=True,
+        text=True,
     )
     if answer.returncode:
         raise BedError(f"mariadb: making slurmdbd's user failed: {answer.stderr.strip()}")
@@ -96,8 +141,12 @@ def enroll() -> None:
     if done.exists() and done.read_text() == wanted:
         return
     commands = [f"add cluster {names}"]
-    commands += [f"add account {account} Description={account} Organization=bed Cluster={names}" for account in ACCOUNTS]
-    commands += [f"add user {users} Account={account} DefaultAccount={ACCOUNTS[0]} Cluster={names}" for account in ACCOUNTS]
+    commands += [
+        f"add account {account} Description={account} Organization=bed Cluster={names}" for account in ACCOUNTS
+    ]
+    commands += [
+        f"add user {users} Account={account} DefaultAccount={ACCOUNTS[0]} Cluster={names}" for account in ACCOUNTS
+    ]
     for command in commands:
         answer = slurm(kept[0], "sacctmgr", "--immediate", *command.split())
         if answer.returncode and "already exist" not in answer.stdout + answer.stderr:

@@ -89,8 +89,12 @@ class User:
         return HOME / self.name
 
 
-_A100 = GpuModel("NVIDIA A100-SXM4-40GB", 40960, "550.54.14", "12.4", "nvidia", "8.0", "92.00.45.00.03", "Disabled", "400.00")
-_V100 = GpuModel("Tesla V100-SXM2-16GB", 16384, "535.54.03", "12.2", "tesla", "7.0", "88.00.4F.00.09", "[N/A]", "300.00")
+_A100 = GpuModel(
+    "NVIDIA A100-SXM4-40GB", 40960, "550.54.14", "12.4", "nvidia", "8.0", "92.00.45.00.03", "Disabled", "400.00"
+)
+_V100 = GpuModel(
+    "Tesla V100-SXM2-16GB", 16384, "535.54.03", "12.2", "tesla", "7.0", "88.00.4F.00.09", "[N/A]", "300.00"
+)
 _T4 = GpuModel("Tesla T4", 15360, "545.23.06", "12.3", "tesla", "7.5", "90.04.38.00.03", "[N/A]", "70.00")
 
 CLUSTERS: dict[str, Cluster] = {

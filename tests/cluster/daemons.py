@@ -11,12 +11,14 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from .bed import BED, LOG, RUN, SYSTEM_PATH, BedError, say, wait_until
 
 # Every daemon, and what it starts, carries this in its environment: a lost pid file does not lose the process.
 MARK = "TFSLURM_BED_DAEMON"
 _SHOWN_LOG_LINES = 6
+_LARGEST_LOG = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,32 @@ class Daemon:
         told = json.dumps([self.argv, self.texts, self.env, self.user])
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @property
+    def output(self) -> Path:
+        """Where its stdout and stderr go: its log, unless it writes one itself."""
+        return LOG / f"{self.name}.{'out' if self.logs else 'log'}"
+
 
 def pid_file(name: str) -> Path:
     """Where the daemon's identity is written down."""
     return RUN / f"{name}.pid.json"
 
 
-def _stat(pid: int) -> tuple[str, str] | None:
-    """The state letter and start time (clock ticks since boot) of a process, None when there is none."""
+class _Stat(NamedTuple):
+    """What identifies a process, from /proc/PID/stat; `started` is in clock ticks since boot."""
+
+    state: str
+    parent: int
+    started: str
+
+
+def _stat(pid: int) -> _Stat | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()
-    return fields[0], fields[19]
+    return _Stat(fields[0], int(fields[1]), fields[19])
 
 
 def _boot() -> str:
@@ -76,7 +90,7 @@ def running(name: str) -> int | None:
         return None
     pid = int(record["pid"])
     stat = _stat(pid)
-    return pid if stat and stat[0] not in "ZX" and stat[1] == record["started"] else None
+    return pid if stat and stat.state not in "ZX" and stat.started == record["started"] else None
 
 
 def start(daemons: Iterable[Daemon]) -> list[str]:
@@ -104,13 +118,23 @@ def _spawn(daemon: Daemon) -> subprocess.Popen[bytes]:
     for path in daemon.stale:
         path.unlink(missing_ok=True)
     environment = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", **daemon.env, MARK: str(BED)}
-    with (LOG / f"{daemon.name}.out").open("ab") as log:
+    if daemon.output.exists() and daemon.output.stat().st_size > _LARGEST_LOG:
+        daemon.output.rename(daemon.output.with_suffix(".old"))
+    with daemon.output.open("ab") as log:
         process = subprocess.Popen(
-            daemon.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment,
-            start_new_session=True, user=daemon.user, group=daemon.user, extra_groups=[] if daemon.user else None,
-        )  # fmt: skip
+            daemon.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            user=daemon.user,
+            group=daemon.user,
+            extra_groups=[] if daemon.user else None,
+        )
     stat = _stat(process.pid)
-    record = {"pid": process.pid, "started": stat[1] if stat else "", "boot": _boot(), "stamp": daemon.stamp}
+    record = {"pid": process.pid, "started": stat.started if stat else "", "boot": _boot(), "stamp": daemon.stamp}
     pid_file(daemon.name).write_text(json.dumps(record))
     return process
 
@@ -126,7 +150,7 @@ def _await(daemon: Daemon, process: subprocess.Popen[bytes]) -> None:
 
 def _last_words(daemon: Daemon) -> str:
     lines: list[str] = []
-    for path in (*daemon.logs, LOG / f"{daemon.name}.out"):
+    for path in (*daemon.logs, daemon.output):
         if path.is_file():
             lines += path.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
     return " | ".join(lines) + f"; read {LOG}" if lines else f"it logged nothing in {LOG}"
@@ -164,13 +188,39 @@ def marked() -> list[int]:
     return found
 
 
+def _holders() -> list[int]:
+    """The pids that have a socket under the bed open: also a slurmstepd, which overwrites its environment."""
+    held = set()
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        words = line.split(maxsplit=7)
+        if len(words) == 8 and words[7].startswith(f"{BED}/"):
+            held.add(f"socket:[{words[6]}]")
+    processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(entry.name) for entry in processes if held & set(_open_files(entry))]
+
+
+def leftovers() -> set[int]:
+    """The pids of everything of the bed that runs: marked, or with its sockets open, and what those started."""
+    found = {*marked(), *_holders()}
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))) and stat.state not in "ZX":
+            parents.setdefault(stat.parent, []).append(int(entry.name))
+    waiting = list(found)
+    while waiting:
+        children = [child for child in parents.get(waiting.pop(), []) if child not in found]
+        found.update(children)
+        waiting += children
+    return found
+
+
 def sweep(patience_s: float = 5.0) -> int:
-    """How many marked processes were left over and have been killed."""
-    left = marked()
+    """How many processes of the bed were left over and have been killed."""
+    left = leftovers()
     for pid in left:
         _signal(pid, signal.SIGKILL)
-    if not wait_until(lambda: not marked(), patience_s):
-        raise BedError(f"processes {marked()} of the bed do not die: look at them with ps")
+    if not wait_until(lambda: not any((stat := _stat(pid)) and stat.state not in "ZX" for pid in left), patience_s):
+        raise BedError(f"processes {sorted(leftovers())} of the bed do not die: look at them with ps")
     return len(left)
 
 
@@ -184,8 +234,14 @@ def _claim(port: int, wanted_by: str) -> None:
         _signal(owner, signal.SIGKILL)
         if wait_until(lambda: port_owner(port) is None, 5):
             return
-    words = Path(f"/proc/{owner}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80] if owner else "?"
-    raise BedError(f"port {port} is taken by pid {owner} ({words.strip()}): {wanted_by} needs it; stop that program")
+    raise BedError(f"port {port} is taken by {_described(owner)}: {wanted_by} needs it; stop that program")
+
+
+def _described(pid: int) -> str:
+    if not pid:
+        return "a program outside this container or namespace"
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return f"pid {pid} ({words.strip()[:80]})"
 
 
 def port_owner(port: int) -> int | None:
@@ -209,7 +265,7 @@ def _open_files(process: Path) -> Iterable[str]:
     with contextlib.suppress(OSError):
         for descriptor in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
-                yield os.readlink(descriptor)
+                yield str(descriptor.readlink())
 
 
 def listening(*ports: int) -> Callable[[], bool]:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 from . import daemons
-from .bed import BED, CONF, DOCKER_HOST, DOCKER_SOCKET, LOG, RUN, SYSTEM_PATH, BedError, conf_text, say, write_if_changed
+from .bed import (
+    BED,
+    CONF,
+    DOCKER_HOST,
+    DOCKER_SOCKET,
+    LOG,
+    RUN,
+    SYSTEM_PATH,
+    BedError,
+    conf_text,
+    say,
+    write_if_changed,
+)
 from .daemons import Daemon
 from .gpus import HOOK_DIR
 
@@ -55,9 +66,12 @@ def containerd() -> Daemon:
     path = CONF / "containerd.toml"
     write_if_changed(path, text)
     return Daemon(
-        "containerd", ("/usr/bin/containerd", "--config", str(path)), lambda: _connects(_CONTAINERD_SOCKET),
-        texts=(text,), stale=(_CONTAINERD_SOCKET, _CONTAINERD_SOCKET.with_name("containerd.sock.ttrpc")),
-    )  # fmt: skip
+        "containerd",
+        ("/usr/bin/containerd", "--config", str(path)),
+        lambda: _connects(_CONTAINERD_SOCKET),
+        texts=(text,),
+        stale=(_CONTAINERD_SOCKET, _CONTAINERD_SOCKET.with_name("containerd.sock.ttrpc")),
+    )
 
 
 def dockerd() -> Daemon:
@@ -66,15 +80,27 @@ def dockerd() -> Daemon:
     path = CONF / "daemon.json"
     write_if_changed(path, "{}\n")
     argv = (
-        "/usr/sbin/dockerd", f"--config-file={path}", f"--data-root={BED}/docker", f"--exec-root={RUN}/docker",
-        f"--pidfile={RUN}/dockerd.pid", f"--containerd={_CONTAINERD_SOCKET}", f"--host={DOCKER_HOST}", "--group=docker",
-        f"--bridge={BRIDGE}", f"--iptables={'true' if _iptables_work() else 'false'}",
-    )  # fmt: skip
+        "/usr/sbin/dockerd",
+        f"--config-file={path}",
+        f"--data-root={BED}/docker",
+        f"--exec-root={RUN}/docker",
+        f"--pidfile={RUN}/dockerd.pid",
+        f"--containerd={_CONTAINERD_SOCKET}",
+        f"--host={DOCKER_HOST}",
+        "--group=docker",
+        f"--bridge={BRIDGE}",
+        f"--iptables={'true' if _iptables_work() else 'false'}",
+    )
     served_by = str(daemons.running("containerd"))
     return Daemon(
-        "dockerd", argv, lambda: api("GET", "/_ping")[0] == 200, env={"PATH": f"{HOOK_DIR}:{SYSTEM_PATH}"},
-        texts=(served_by,), stale=(RUN / "dockerd.pid", DOCKER_SOCKET), patience_s=60,
-    )  # fmt: skip
+        "dockerd",
+        argv,
+        lambda: api("GET", "/_ping")[0] == 200,
+        env={"PATH": f"{HOOK_DIR}:{SYSTEM_PATH}"},
+        texts=(served_by,),
+        stale=(RUN / "dockerd.pid", DOCKER_SOCKET),
+        patience_s=60,
+    )
 
 
 def _connects(path: Path) -> bool:
@@ -131,5 +157,5 @@ def purge() -> None:
     """Removes the daemon's data; plain removal fails where a mount or an immutable file was left."""
     for folder in (BED / "docker", BED / "containerd"):
         shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists() and os.listdir(folder):
+        if folder.exists() and any(folder.iterdir()):
             raise BedError(f"docker: {folder} cannot be removed: something in {LOG.parent} is still mounted or in use")

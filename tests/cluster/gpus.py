@@ -44,10 +44,23 @@ def inventory() -> list[Gpu]:
         for node in cluster.nodes:
             for index in range(cluster.gpus_per_node):
                 found.append(
-                    Gpu(node, index, len(found), f"GPU-{uuid.uuid5(_NAMESPACE, f'{node}/{index}')}", model.name,
-                        model.memory_mib, model.driver, f"00000000:{_BUSES[index]:02X}:00.0", model.cuda, model.brand,
-                        model.compute_cap, model.vbios, model.mig, model.power_limit_w)
-                )  # fmt: skip
+                    Gpu(
+                        node,
+                        index,
+                        len(found),
+                        f"GPU-{uuid.uuid5(_NAMESPACE, f'{node}/{index}')}",
+                        model.name,
+                        model.memory_mib,
+                        model.driver,
+                        f"00000000:{_BUSES[index]:02X}:00.0",
+                        model.cuda,
+                        model.brand,
+                        model.compute_cap,
+                        model.vbios,
+                        model.mig,
+                        model.power_limit_w,
+                    )
+                )
     return found
 
 

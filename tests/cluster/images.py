@@ -60,7 +60,11 @@ def push(image: Image, repository: str, tag: str, address: str = REGISTRY) -> st
     config = image.config()
     registry.put_blob(address, repository, config)
     layers = [
-        {"mediaType": _LAYER, "size": _size(layer.source), "digest": registry.put_blob(address, repository, layer.source)}
+        {
+            "mediaType": _LAYER,
+            "size": _size(layer.source),
+            "digest": registry.put_blob(address, repository, layer.source),
+        }
         for layer in image.layers
     ]
     described = {"mediaType": _CONFIG, "size": len(config), "digest": registry.digest_of(config)}
@@ -104,7 +108,9 @@ def _busybox() -> Layer:
     files |= {f"/bin/{name}": ("link", "busybox") for name in names if name != "busybox"}
     files["/etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\n"
     files["/etc/group"] = "root:x:0:\n"
-    return layer_of(files, ("/bin", "/dev", "/etc", "/proc", "/root", "/sys", "/tmp", "/usr", "/usr/bin", "/var", "/var/tmp"))
+    return layer_of(
+        files, ("/bin", "/dev", "/etc", "/proc", "/root", "/sys", "/tmp", "/usr", "/usr/bin", "/var", "/var/tmp")
+    )
 
 
 def push_small(
@@ -123,9 +129,12 @@ def push_small(
     if files:
         layers.append(layer_of(dict(files)))
     image = Image(
-        tuple(layers), env=(_PATH, *env), labels={LABEL: "busybox for tests", **(labels or {})},
-        entrypoint=tuple(entrypoint), user=user,
-    )  # fmt: skip
+        tuple(layers),
+        env=(_PATH, *env),
+        labels={LABEL: "busybox for tests", **(labels or {})},
+        entrypoint=tuple(entrypoint),
+        user=user,
+    )
     return push(image, repository, tag, address)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from .bed import CLUSTERS, CONF, USERS, conf_text, write_if_changed
@@ -25,11 +24,14 @@ def daemons() -> list[Daemon]:
         text = conf_text("sshd_config", port=cluster.ssh_port, host_key=key, users=users, environment=environment)
         path = CONF / cluster.name / "sshd_config"
         write_if_changed(path, text)
-        os.chmod(key, 0o600)
+        key.chmod(0o600)
         found.append(
             Daemon(
-                f"sshd-{cluster.name}", ("/usr/sbin/sshd", "-D", "-e", "-f", str(path)), listening(cluster.ssh_port),
-                texts=(text, key.read_text()), ports=(cluster.ssh_port,),
-            )  # fmt: skip
+                f"sshd-{cluster.name}",
+                ("/usr/sbin/sshd", "-D", "-e", "-f", str(path)),
+                listening(cluster.ssh_port),
+                texts=(text, key.read_text()),
+                ports=(cluster.ssh_port,),
+            )
         )
     return found

@@ -51,8 +51,11 @@ def _apt(*arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", *arguments],
-        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         wrong = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("E:", "dpkg: error"))]
         why = " | ".join(wrong) or done.stderr.strip()
@@ -68,5 +71,7 @@ def unpack(package: str, into: Path) -> None:
         done = subprocess.run(["apt-get", "-q", "download", package], cwd=into, capture_output=True, text=True)
     archives = sorted(into.glob(f"{package}_*.deb"))
     if done.returncode or not archives:
-        raise BedError(f"packages: `apt-get download {package}` failed: {done.stderr.strip()}; see if the mirror answers")
+        raise BedError(
+            f"packages: `apt-get download {package}` failed: {done.stderr.strip()}; see if the mirror answers"
+        )
     subprocess.run(["dpkg-deb", "--extract", archives[-1], into], check=True)

@@ -15,9 +15,13 @@ from .daemons import Daemon
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _ACCEPT = ", ".join(
-    (MANIFEST, "application/vnd.docker.distribution.manifest.list.v2+json",
-     "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json")
-)  # fmt: skip
+    (
+        MANIFEST,
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+    )
+)
 
 
 class _Answer:
@@ -41,9 +45,13 @@ def _daemon(name: str, address: str) -> Daemon:
     path = CONF / f"{name}.yml"
     write_if_changed(path, text)
     return Daemon(
-        name, ("/usr/bin/docker-registry", "serve", str(path)), lambda: answers(address), texts=(text,),
-        ports=(int(address.rpartition(":")[2]),), env={"OTEL_TRACES_EXPORTER": "none"},
-    )  # fmt: skip
+        name,
+        ("/usr/bin/docker-registry", "serve", str(path)),
+        lambda: answers(address),
+        texts=(text,),
+        ports=(int(address.rpartition(":")[2]),),
+        env={"OTEL_TRACES_EXPORTER": "none"},
+    )
 
 
 def answers(address: str) -> bool:
@@ -83,7 +91,9 @@ def tag_digest(address: str, repository: str, tag: str) -> str | None:
 
 def delete_manifest(address: str, repository: str, digest: str) -> None:
     """Removes a manifest and every tag that points to it; the blobs stay."""
-    _expect(_request(address, "DELETE", f"/v2/{repository}/manifests/{digest}"), 202, f"deleting {digest} from {address}")
+    _expect(
+        _request(address, "DELETE", f"/v2/{repository}/manifests/{digest}"), 202, f"deleting {digest} from {address}"
+    )
 
 
 def put_manifest(address: str, repository: str, tag: str, body: bytes, media_type: str = MANIFEST) -> str:
@@ -133,13 +143,16 @@ def digest_of(source: bytes | Path) -> str:
     """sha256:… of bytes or of a file."""
     if isinstance(source, bytes):
         return f"sha256:{hashlib.sha256(source).hexdigest()}"
+    digest = hashlib.sha256()
     with source.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _expect(answer: _Answer, status: int, doing: str) -> None:
     if answer.status != status:
-        raise BedError(f"registry: {doing}: HTTP {answer.status} {answer.body[:200]!r}; see BED/log/registry*.out")
+        raise BedError(f"registry: {doing}: HTTP {answer.status} {answer.body[:200]!r}; see registry*.log of the bed")
 
 
 def purge() -> None:

@@ -10,19 +10,44 @@ from collections.abc import Iterator
 
 from . import accounting, daemons, docker, gpus, images, login, packages, registry, slurm, tensorflow, users
 from .bed import (
-    BED, BED_JSON, BIN, CACHE, CLUSTERS, CONF, DOCKER_HOST, DOCKER_SOCKET, GPUS_TSV, HOME, HOOK_LOG, LOG, MIRROR,
-    REGISTRY, RUN, SCRATCH, STATE, USERS, BedError, say, write_if_changed,
-)  # fmt: skip
+    BED,
+    BED_JSON,
+    BIN,
+    CACHE,
+    CLUSTERS,
+    CONF,
+    DOCKER_HOST,
+    DOCKER_SOCKET,
+    GPUS_TSV,
+    HOME,
+    HOOK_LOG,
+    LOG,
+    MIRROR,
+    REGISTRY,
+    RUN,
+    SCRATCH,
+    STATE,
+    USERS,
+    BedError,
+    say,
+    write_if_changed,
+)
 
 _NODES = [node for cluster in CLUSTERS.values() for node in cluster.nodes]
-_SITES = [cluster for cluster in CLUSTERS.values()]
+_SITES = list(CLUSTERS.values())
 # In the order in which they are stopped.
 NAMES = (
     *(f"sshd-{cluster.name}" for cluster in _SITES if cluster.ssh_port),
     *(f"slurmd-{node}" for node in _NODES),
     *(f"slurmctld-{cluster.name}" for cluster in _SITES),
-    "slurmdbd", "mariadb", "dockerd", "containerd", "registry", "registry-mirror", "munged",
-)  # fmt: skip
+    "slurmdbd",
+    "mariadb",
+    "dockerd",
+    "containerd",
+    "registry",
+    "registry-mirror",
+    "munged",
+)
 
 
 @contextlib.contextmanager
@@ -56,7 +81,9 @@ def up() -> dict[str, object]:
 
 
 def _start() -> None:
-    started = daemons.start([slurm.munged(), docker.containerd(), *registry.daemons(), accounting.mariadb(), *login.daemons()])
+    started = daemons.start(
+        [slurm.munged(), docker.containerd(), *registry.daemons(), accounting.mariadb(), *login.daemons()]
+    )
     started += daemons.start([docker.dockerd(), *slurm.controllers([c for c in _SITES if not c.accounting])])
     accounting.grant()
     kept = [cluster for cluster in _SITES if cluster.accounting]
@@ -89,14 +116,25 @@ def describe() -> dict[str, object]:
         for cluster in _SITES
     }
     people = {
-        user.name: {"uid": user.uid, "home": str(user.home), "key": str(user.home / ".ssh" / "id_ed25519")} for user in USERS
+        user.name: {"uid": user.uid, "home": str(user.home), "key": str(user.home / ".ssh" / "id_ed25519")}
+        for user in USERS
     }
     paths = {"bed": BED, "bin": BIN, "log": LOG, "scratch": SCRATCH, "hook_log": HOOK_LOG, "gpus_tsv": GPUS_TSV}
     addresses = {"docker_host": DOCKER_HOST, "registry": REGISTRY, "mirror": MIRROR}
     pulled = {"tensorflow_image": tensorflow.REFERENCE, "small_image": f"{REGISTRY}/{images.SMALL}:{images.SMALL_TAG}"}
-    notes = [] if slurm.cgroup_version() == 1 else ["cgroup v2: --gpus cannot inject devices, alpha's confinement is untried"]
-    return {**{key: str(path) for key, path in paths.items()}, **addresses, **pulled,
-            "clusters": clusters, "users": people, "notes": notes}  # fmt: skip
+    notes = (
+        []
+        if slurm.cgroup_version() == 1
+        else ["cgroup v2: --gpus cannot inject devices, alpha's confinement is untried"]
+    )
+    return {
+        **{key: str(path) for key, path in paths.items()},
+        **addresses,
+        **pulled,
+        "clusters": clusters,
+        "users": people,
+        "notes": notes,
+    }
 
 
 def down(purge: bool = False) -> list[str]:
@@ -133,6 +171,10 @@ def status() -> dict[str, str]:
         shown = " ".join(f"{node}={state}" for node, state in states.items())
         found[cluster.name] = shown if states and slurm.well(cluster) else f"NOT ready {shown}".strip()
     for address in (REGISTRY, MIRROR):
-        digest = registry.tag_digest(address, tensorflow.REPOSITORY, tensorflow.TAG) if registry.answers(address) else None
-        found[address] = f"{tensorflow.REPOSITORY}:{tensorflow.TAG} {digest}" if digest else "NOT serving the TensorFlow image"
+        digest = (
+            registry.tag_digest(address, tensorflow.REPOSITORY, tensorflow.TAG) if registry.answers(address) else None
+        )
+        found[address] = (
+            f"{tensorflow.REPOSITORY}:{tensorflow.TAG} {digest}" if digest else "NOT serving the TensorFlow image"
+        )
     return found

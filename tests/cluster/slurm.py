@@ -10,9 +10,24 @@ from pathlib import Path
 
 from . import daemons
 from .bed import (
-    BED, BIN, CLUSTERS, CONF, DOCKER_HOST, LOG, MUNGE_SOCKET, RUN, SLURMDBD_PORT, STATE, SYSTEM_PATH,
-    BedError, Cluster, conf_text, say, wait_until, write_if_changed,
-)  # fmt: skip
+    BED,
+    BIN,
+    CLUSTERS,
+    CONF,
+    DOCKER_HOST,
+    LOG,
+    MUNGE_SOCKET,
+    RUN,
+    SLURMDBD_PORT,
+    STATE,
+    SYSTEM_PATH,
+    BedError,
+    Cluster,
+    conf_text,
+    say,
+    wait_until,
+    write_if_changed,
+)
 from .daemons import Daemon
 from .gpus import device_files
 
@@ -45,9 +60,14 @@ def munged() -> Daemon:
         key.chmod(0o400)
         shutil.chown(key, "munge", "munge")
     argv = (
-        "/usr/sbin/munged", "--foreground", f"--socket={MUNGE_SOCKET}", f"--key-file={key}",
-        f"--log-file={home}/munged.log", f"--pid-file={home}/munged.pid", f"--seed-file={home}/munged.seed",
-    )  # fmt: skip
+        "/usr/sbin/munged",
+        "--foreground",
+        f"--socket={MUNGE_SOCKET}",
+        f"--key-file={key}",
+        f"--log-file={home}/munged.log",
+        f"--pid-file={home}/munged.pid",
+        f"--seed-file={home}/munged.seed",
+    )
     lock = MUNGE_SOCKET.with_name(MUNGE_SOCKET.name + ".lock")
     return Daemon("munged", argv, MUNGE_SOCKET.is_socket, user="munge", stale=(MUNGE_SOCKET, lock))
 
@@ -59,12 +79,22 @@ def write_conf(cluster: Cluster) -> tuple[str, ...]:
         folder.mkdir(parents=True, exist_ok=True)
     shutil.chown(STATE / cluster.name, "slurm", "slurm")
     slurm = conf_text(
-        "slurm.conf", cluster=cluster.name, host=host, ctld_port=cluster.ctld_port, munge_socket=MUNGE_SOCKET,
-        state=STATE / cluster.name, bed=BED, run=RUN, log=LOG, conf=CONF, gpus=cluster.gpus_per_node,
+        "slurm.conf",
+        cluster=cluster.name,
+        host=host,
+        ctld_port=cluster.ctld_port,
+        munge_socket=MUNGE_SOCKET,
+        state=STATE / cluster.name,
+        bed=BED,
+        run=RUN,
+        log=LOG,
+        conf=CONF,
+        gpus=cluster.gpus_per_node,
         nodes=f"{cluster.name}[1-{len(cluster.nodes)}]",
         node_ports=f"[{cluster.ctld_port + 1}-{cluster.ctld_port + len(cluster.nodes)}]",
-        confinement=_confinement(cluster), accounting=_accounting(cluster),
-    )  # fmt: skip
+        confinement=_confinement(cluster),
+        accounting=_accounting(cluster),
+    )
     plugin = "cgroup/v1" if cgroup_version() == 1 else "cgroup/v2\nIgnoreSystemd=yes"
     cgroup = conf_text("cgroup.conf", plugin=plugin, confined="yes" if cluster.confined else "no")
     gres = "AutoDetect=off\n" + "".join(
@@ -189,6 +219,6 @@ def remove_cgroups() -> None:
             for top in _CGROUPS.glob(f"*/slurm_{node}"):
                 for folder, _, _ in os.walk(top, topdown=False):
                     try:
-                        os.rmdir(folder)
+                        Path(folder).rmdir()
                     except OSError:
                         say(f"slurm: {folder} is not empty, left")

@@ -28,9 +28,25 @@ _FOLDER = CACHE / "tensorflow"
 _MADE = _FOLDER / "image.json"
 _DEBS = "python3,python3-distutils"
 _WHEELS = (
-    "tensorflow==2.16.1", "keras==3.0.5", "tf_keras==2.16.0", "scikit-learn==1.4.2", "setuptools==69.1.1", "pip==24.0",
-)  # fmt: skip
-_BRANDS = ("tesla", "unknown", "nvidia", "nvidiartx", "geforce", "geforcertx", "quadro", "quadrortx", "titan", "titanrtx")
+    "tensorflow==2.16.1",
+    "keras==3.0.5",
+    "tf_keras==2.16.0",
+    "scikit-learn==1.4.2",
+    "setuptools==69.1.1",
+    "pip==24.0",
+)
+_BRANDS = (
+    "tesla",
+    "unknown",
+    "nvidia",
+    "nvidiartx",
+    "geforce",
+    "geforcertx",
+    "quadro",
+    "quadrortx",
+    "titan",
+    "titanrtx",
+)
 _BRANCHES = (470, 525, 535)
 _REQUIRE = " ".join(
     ["cuda>=12.3", *(f"brand={b},driver>={d},driver<{d + 1}" for d in _BRANCHES for b in _BRANDS)],
@@ -107,9 +123,14 @@ class Build:
     def _run(self, *argv: str | Path) -> None:
         words = [str(word) for word in argv]
         child = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}, start_new_session=True,
-        )  # fmt: skip
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
         self._children.append(child)
         output = child.communicate()[0]
         if child.returncode:
@@ -131,9 +152,19 @@ class Build:
         local = root / "usr" / "local"
         self._run("/usr/bin/python3", "-m", "venv", venv)
         self._run(
-            venv / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-cache-dir",
-            "--no-compile", "--no-warn-script-location", "--ignore-installed", f"--prefix={local}", *_WHEELS,
-        )  # fmt: skip
+            venv / "bin" / "python",
+            "-m",
+            "pip",
+            "--quiet",
+            "--disable-pip-version-check",
+            "install",
+            "--no-cache-dir",
+            "--no-compile",
+            "--no-warn-script-location",
+            "--ignore-installed",
+            f"--prefix={local}",
+            *_WHEELS,
+        )
         packages = local / "lib" / "python3.11" / "dist-packages"
         packages.with_name("site-packages").rename(packages)
         shutil.rmtree(packages / "tensorflow" / "include")
@@ -143,7 +174,18 @@ class Build:
         for script in (local / "bin").iterdir():
             script.write_text(script.read_text().replace(f"{venv}/bin/python", "/usr/bin/python", 1))
         # The tar has no times of day, so the bytecode must not be compared with them.
-        compiled = ("-m", "compileall", "-q", "-j2", "--invalidation-mode=unchecked-hash", "-s", root, "-p", "/", packages)
+        compiled = (
+            "-m",
+            "compileall",
+            "-q",
+            "-j2",
+            "--invalidation-mode=unchecked-hash",
+            "-s",
+            root,
+            "-p",
+            "/",
+            packages,
+        )
         self._run("/bin/sh", "-c", '/usr/bin/python3 "$@" >/dev/null 2>&1; true', "sh", *compiled)
         shutil.rmtree(venv)
         return _pack(root, "--owner=0", "--group=0", "--mtime=2024-03-08 00:00Z")
@@ -183,12 +225,16 @@ def _pack(root: Path, *options: str) -> Layer:
     packed = root.with_name(f"{root.name}.tar.gz")
     digest = hashlib.sha256()
     command = ["tar", "--create", "--sort=name", "--numeric-owner", *options, f"--directory={root}", "."]
-    with packed.open("wb") as file, subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
-        with subprocess.Popen(["gzip", "-n", "-1"], stdin=subprocess.PIPE, stdout=file) as gzip:
-            assert tar.stdout and gzip.stdin
-            while chunk := tar.stdout.read(1 << 20):
-                digest.update(chunk)
-                gzip.stdin.write(chunk)
+    with (
+        packed.open("wb") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE) as tar,
+        subprocess.Popen(["gzip", "-n", "-1"], stdin=subprocess.PIPE, stdout=file) as gzip,
+    ):
+        assert tar.stdout and gzip.stdin
+        while chunk := tar.stdout.read(1 << 20):
+            digest.update(chunk)
+            gzip.stdin.write(chunk)
+        gzip.stdin.close()
     if tar.returncode or gzip.returncode:
         raise BedError(f"images: packing {root} failed: see if the disk is full")
     shutil.rmtree(root)

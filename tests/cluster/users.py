@@ -10,7 +10,20 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .bed import BIN, CLUSTERS, CONF, DOCKER_HOST, HOME, LOGIN_PATH, SCRATCH, USERS, BedError, Cluster, User, write_if_changed
+from .bed import (
+    BIN,
+    CLUSTERS,
+    CONF,
+    DOCKER_HOST,
+    HOME,
+    LOGIN_PATH,
+    SCRATCH,
+    USERS,
+    BedError,
+    Cluster,
+    User,
+    write_if_changed,
+)
 
 
 def ensure() -> None:
@@ -113,10 +126,19 @@ def run_as(
     environment = {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user, "SHELL": entry.pw_shell, "LANG": "C.UTF-8"}
     environment |= login_environment(cluster) if cluster else {"PATH": LOGIN_PATH, "DOCKER_HOST": DOCKER_HOST}
     return subprocess.run(
-        [str(word) for word in argv], input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=timeout_s, cwd=cwd or entry.pw_dir, env=environment | dict(env or {}),
-        user=entry.pw_uid, group=entry.pw_gid, extra_groups=os.getgrouplist(user, entry.pw_gid), umask=0o022,
-    )  # fmt: skip
+        [str(word) for word in argv],
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=cwd or entry.pw_dir,
+        env=environment | dict(env or {}),
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=os.getgrouplist(user, entry.pw_gid),
+        umask=0o022,
+    )
 
 
 def purge() -> None:
