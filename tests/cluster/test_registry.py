@@ -90,15 +90,17 @@ def image(served: Served, repository: str, architecture: str, *, docker: bool = 
     types = (DOCKER_MANIFEST, DOCKER_CONFIG, "application/vnd.docker.image.rootfs.diff.tar.gzip")
     manifest_type, config_type, layer_type = types if docker else (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+gzip")
     parts = [{"mediaType": layer_type, "digest": served.blob(repository, one), "size": len(one)} for one in layers]
-    about = {"mediaType": config_type, "digest": served.blob(repository, body), "size": len(body)}
-    manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": about, "layers": parts}
-    return manifest, about["digest"]
+    config_digest = served.blob(repository, body)
+    about = {"mediaType": config_type, "digest": config_digest, "size": len(body)}
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": manifest_type, "config": about, "layers": parts}
+    return manifest, config_digest
 
 
 def index(served: Served, repository: str, tag: str, *, docker: bool = False) -> dict[str, str]:
     """Pushes an index of amd64, arm64/v8 and an attestation; digests come out by name."""
     entries, digests = [], {}
-    for platform in (("amd64", ""), ("arm64", "v8"), ("unknown", "")):
+    wanted: tuple[tuple[str, str], ...] = (("amd64", ""), ("arm64", "v8"), ("unknown", ""))
+    for platform in wanted:
         manifest, config = image(served, repository, platform[0], docker=docker)
         size = len(json.dumps(manifest).encode())
         digests[platform[0]] = served.manifest(repository, digest_of(json.dumps(manifest).encode()), manifest)

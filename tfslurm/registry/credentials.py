@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def stored_credentials(registry: str, docker_config: str | None = None) -> Crede
         content = json.loads(Path(path).read_text("utf-8")) if path.endswith(".json") else None
         if not content:
             return Credentials()
-        entry = auth.load_config(config_path=path, config_dict=content).resolve_authconfig(registry) or {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # docker warns of an absent helper, then raises
+            entry = auth.load_config(config_path=path, config_dict=content).resolve_authconfig(registry) or {}
     except (errors.DockerException, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         return Credentials(why_none=f"{path} gave no login ({_kind(error)})")
     return Credentials(

@@ -57,7 +57,7 @@ def read_manifest(body: bytes, content_type: str) -> Manifest:
     value = _mapping(body)
     header = content_type.partition(";")[0].strip().lower()
     media_type = str(value.get("mediaType") or header)
-    if value.get("schemaVersion") == 1 or "manifest.v1+" in media_type:
+    if value.get("schemaVersion") == 1 or "docker.distribution.manifest.v1+" in media_type:
         raise Unreadable(
             "it is a schema 1 manifest, which docker no longer pulls; push the image anew, or build it anew"
         )

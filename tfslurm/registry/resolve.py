@@ -43,8 +43,9 @@ def resolve(
     The digest is the sha256 of the bytes received, and must be what the registry announces; a digest in ``reference``
     must be met by whoever answers, so a mirror with other bytes is passed over. ``platform`` is os/architecture, with
     a variant where the image has several. ``now`` is RFC 3339 in UTC. ``docker_config`` is the folder of docker's
-    ``config.json`` (default: as docker finds it). Raises RegistryError: one line that says for every place asked why
-    it did not do, or InputError for a tag that is meant to move. Source: OCI distribution specification, "Pulling manifests"; no docker daemon takes part.
+    ``config.json`` (default: as docker finds it). No docker daemon takes part. Raises RegistryError, one line that
+    says for every place asked why it did not do; InputError for a tag that is meant to move.
+    Source: OCI distribution specification, "Pulling manifests".
     """
     if why := refuse_moving(reference):
         raise refuse(reference.typed or str(reference), why)

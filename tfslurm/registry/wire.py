@@ -93,7 +93,10 @@ class Remote:
 
     def _redirected(self, url: str, answer: Answer, what: str) -> str:
         """Where a redirect leads: never from https to http."""
-        target = urljoin(url, answer.headers.get("location", ""))
+        try:
+            target = urljoin(url, answer.headers.get("location", ""))
+        except ValueError:
+            target = ""
         scheme, host, _ = _origin(target)
         if scheme == "https" or (scheme == "http" and is_loopback(host) and _origin(url)[0] == "http"):
             return target
