@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import TrackerError
-from tfslurm.plan import JobPlan, canonical, from_json, to_json
+from tfslurm.plan import JobPlan, from_json, to_json
 
 VERSION = 1
 SCHEMA = """
@@ -160,7 +160,7 @@ class Tracker:
         with self._change() as db:
             db.execute(
                 "UPDATE jobs SET record = ? WHERE cluster = ? AND job_id = ? AND submitted_at = ?",
-                (canonical(record).decode("utf-8", "surrogatepass"), job.cluster, job.job_id, job.submitted_at),
+                (json.dumps(record), job.cluster, job.job_id, job.submitted_at),
             )
 
     def local_id(self, plan: JobPlan) -> str:
