@@ -1,0 +1,1 @@
+"""The templates and the node side; shipped as tfslurm.job_templates."""
