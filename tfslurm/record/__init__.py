@@ -1,14 +1,19 @@
 """The record: what is written down about one job, from the raw files that the job left. Pure.
 
-model     the record's keys, in the order of the wire contract
-facts     one raw observation (a file's bytes) -> values
-build     the files of one job -> Record
-verified  does each link of the chain hold
+model      the record's keys, in the order of the wire contract
+canonical  the one byte form of JSON values that is hashed
+facts      one raw observation (a file's bytes) -> values
+folder     the raw observations of one place, and why some are missing
+task       one task's observations -> TaskFacts
+build      the files of one job -> Record
+verified   does each link of the chain hold
+lost       what the program wrote where nothing keeps it
 """
 
 from __future__ import annotations
 
 from tfslurm.record.build import build_record
+from tfslurm.record.canonical import canonical
 from tfslurm.record.model import (
     Attempt,
     Code,
@@ -26,7 +31,6 @@ from tfslurm.record.model import (
     TaskFacts,
     Verdict,
     Verified,
-    canonical,
     record_json,
     record_sha256,
     seal,

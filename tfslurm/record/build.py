@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from tfslurm.plan import JobPlan
-from tfslurm.record.model import Record
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.job import read_ending, read_job
+from tfslurm.record.lost import lost_files
+from tfslurm.record.model import (
+    SCHEMA,
+    Attempt,
+    Code,
+    Environment,
+    Experiment,
+    Image,
+    Integrity,
+    LostFile,
+    Output,
+    Package,
+    Record,
+    seal,
+)
+from tfslurm.record.task import read_task
+from tfslurm.record.verified import Observed, verify
+from tfslurm.record.warnings import warnings_of
 from tfslurm.slurm import JobStatus
 
 
@@ -19,9 +42,163 @@ def build_record(
     image_facts: bytes | None = None,
     point: Mapping[str, Any] | None = None,
 ) -> Record:
-    """``files``: relative to the job's folder ('attempt-1/begin.json'); logs and outputs need not be among them.
+    """The record of one job, sealed; a file that is missing or cut off makes facts null, with the reason.
 
-    ``image_facts`` is ROOT/images/<digest>.json; ``point`` this task's line of points.jsonl (its parameters, command
-    and env stand over the plan's).
+    ``files`` are those below the job's folder, by relative path ('attempt-1/begin.json'); logs and the outputs
+    themselves need not be among them. ``status`` is Slurm's word, None where Slurm does not know the job any more.
+    ``image_facts`` is ROOT/images/<digest>.json; ``point`` the task's line of points.jsonl, whose ``parameters``,
+    ``command`` and ``env`` stand over the plan's.
     """
-    raise NotImplementedError
+    root = Folder(files, "", "")
+    indexes = attempt_indexes(files)
+    folders = [root.below(f"attempt-{index}", f"attempts[{place}]") for place, index in enumerate(indexes)]
+    endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
+    observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
+    attempts = tuple(
+        Attempt(
+            index, ending.state, tuple(one.task for one in observed if one.files.path.startswith(f"{folder.path}."))
+        )
+        for index, folder, ending in zip(indexes, folders, endings, strict=True)
+    )
+    job = read_job(plan, job_id, root, folders, endings, status)
+    experiment = read_experiment(plan, root, folders, observed, point or {})
+    record = Record(
+        schema=SCHEMA,
+        record_id=record_urn(plan.cluster, job_id, plan.plan_id),
+        job=job,
+        experiment=experiment,
+        image=read_image(plan),
+        code=read_code(plan),
+        attempts=attempts,
+        environment=read_environment(root, image_facts),
+        verified=verify(plan, observed),
+        warnings=(),
+        unknown=root.unknown,
+        integrity=Integrity(None, "", None),
+    )
+    return seal(warnings_of(plan, record))
+
+
+def attempt_indexes(files: Mapping[str, bytes]) -> list[int]:
+    """The attempts that left a file, in order."""
+    return sorted({int(found[1]) for name in files if (found := re.match(r"attempt-(\d+)/", name))})
+
+
+def read_tasks(folder: Folder, index: int) -> list[Observed]:
+    """The tasks of one attempt by rank."""
+    pattern = re.compile(re.escape(folder.prefix) + r"facts/task-(\d+)/")
+    ranks = sorted({int(found[1]) for name in folder.files if (found := pattern.match(name))})
+    if not ranks:
+        folder.tell("tasks", folder.text("refused.txt") or "no task of this attempt left an observation")
+    observed = []
+    for place, rank in enumerate(ranks):
+        below = folder.below(f"facts/task-{rank}", f"{folder.path}.tasks[{place}]")
+        observed.append(Observed(f"attempt {index}, rank {rank}", read_task(below, rank), below))
+    return observed
+
+
+def read_experiment(
+    plan: JobPlan, root: Folder, folders: list[Folder], observed: list[Observed], point: Mapping[str, Any]
+) -> Experiment:
+    """What was asked, and what came of it."""
+    return Experiment(
+        name=plan.name,
+        spec_sha256=plan.spec_sha256,
+        parameters=point.get("parameters", plan.parameters),
+        command=tuple(point.get("command", plan.command)),
+        mounts=tuple(asdict(mount) for mount in plan.mounts),
+        env=point.get("env", plan.env),
+        outputs=read_outputs(plan, root, folders),
+        lost=read_lost(plan, root, [one for one in observed if one.files.prefix.startswith(folders[-1].prefix)]),
+    )
+
+
+def read_outputs(plan: JobPlan, root: Folder, folders: list[Folder]) -> tuple[Output, ...] | None:
+    """The outputs as the last attempt that ended left them; () where the experiment keeps none."""
+    if not plan.outputs:
+        return ()
+    if not folders:
+        root.tell("experiment.outputs", "no attempt of the job left a file")
+        return None
+    last = Folder(root.files, folders[-1].prefix, "experiment", root.unknown)
+    hashes = last.fact("outputs", "outputs.sha256", facts.parse_hashes)
+    if hashes is None:
+        return None
+    sizes = last.fact("outputs[*].bytes", "outputs.sizes", facts.parse_sizes) or {}
+    return tuple(Output(path, sizes.get(path), hashes[path]) for path in sorted(hashes))
+
+
+def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[LostFile, ...] | None:
+    """What the tasks of the last attempt wrote outside every mount; None where docker diff could not be asked."""
+    found: dict[str, LostFile] = {}
+    for one in observed:
+        files = Folder(one.files.files, one.files.prefix, "experiment", root.unknown)
+        changes = files.fact("lost", "container-diff.txt", facts.parse_diff)
+        if changes is None:
+            return None
+        found.update((entry.path, entry) for entry in lost_files(changes, mount_targets(plan, files)))
+    if not observed:
+        root.tell("experiment.lost", "no task of the job left an observation")
+        return None
+    return tuple(found[path] for path in sorted(found))
+
+
+def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
+    """The container paths that are kept elsewhere: those of the plan, and those that docker says were mounted."""
+    container = Folder(files.files, files.prefix, "").fact("", "container-inspect.json", facts.parse_inspect) or {}
+    mounted = [str(mount.get("Destination", "")) for mount in container.get("Mounts") or ()]
+    mounted += list((container.get("HostConfig") or {}).get("Tmpfs") or ())
+    asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
+    return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
+
+
+def read_image(plan: JobPlan) -> Image:
+    """The pin, which every node was held to."""
+    pin = plan.pin
+    return Image(
+        reference=pin.reference,
+        registry=pin.registry,
+        repository=pin.repository,
+        tag=pin.tag or None,
+        digest=pin.digest,
+        digest_kind=pin.digest_kind,
+        config_digest=pin.config_digest or None,
+        platform=pin.platform or None,
+        served_by=pin.served_by or None,
+        pinned_at=pin.pinned_at or None,
+    )
+
+
+def read_code(plan: JobPlan) -> Code | None:
+    """The code snapshot; None where the experiment brings no code."""
+    code = plan.code
+    return Code(code.remote, code.commit, code.branch, code.dirty, code.tree) if code else None
+
+
+def read_environment(root: Folder, image_facts: bytes | None) -> Environment:
+    """What the probe found in the image."""
+    files = Folder({"the image's facts": image_facts} if image_facts is not None else {}, "", "", root.unknown)
+    found = files.fact("environment", "the image's facts", facts.parse_object) or {}
+    for error in found.get("errors") or ():
+        key, _, why = str(error).partition(":")
+        files.tell(f"environment.{key.strip()}", why.strip() or str(error))
+    packages = found.get("packages")
+    texts = {key: None if found.get(key) is None else str(found[key]) for key in ENVIRONMENT}
+    whole = isinstance(packages, list) and all(isinstance(entry, dict) for entry in packages)
+    listed = (Package(str(entry.get("name")), str(entry.get("version"))) for entry in packages or ()) if whole else None
+    return Environment(**texts, packages=None if listed is None else tuple(listed))
+
+
+ENVIRONMENT = ("python", "tensorflow", "cuda", "cudnn", "os", "glibc", "source")
+
+
+def record_urn(cluster: str, job_id: str, plan_id: str) -> str:
+    """The same id for the same job, however often its record is built. Source: RFC 9562, section 5.8 (version 8).
+
+    ``plan_id`` holds the moment of submission, so a job id that Slurm uses again gives another record.
+    """
+    digest = bytearray(sha256(f"tfslurm.record {cluster} {job_id} {plan_id}".encode()).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

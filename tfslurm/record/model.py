@@ -1,21 +1,26 @@
 """The record's keys: a wire contract, in the order in which they are printed. Pure.
 
-Every value is a text, a whole number, a truth value or null, so that the record has one canonical form. Times are
-RFC 3339 in UTC, sizes carry their unit in the name, ids are texts. A fact that could not be observed is null, and
-``unknown`` holds the reason under the fact's path: ``{"attempts[0].tasks[0].driver_version": "nvidia-smi: …"}``.
+Times are RFC 3339 in UTC, sizes carry their unit in the name, ids are texts. A fact that could not be observed is
+null, and ``unknown`` holds the reason under the fact's path: ``{"attempts[0].tasks[0].driver_version": "…"}``. So a
+null without an entry in ``unknown`` says that there is nothing: no array, no signal, no tag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from typing import Any
+
+from tfslurm.record.canonical import canonical
 
 SCHEMA = "tfslurm.record/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """The job as Slurm ran it; started_at, ended_at and elapsed_s are those of its last attempt."""
+
     cluster: str
     job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
     array_job_id: str | None
@@ -38,6 +43,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Output:
+    """One file that the program left where `outputs` keeps it."""
+
     path: str  # below the outputs folder
     bytes: int | None
     sha256: str
@@ -53,6 +60,8 @@ class LostFile:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
+    """What was asked for, and what came of it."""
+
     name: str
     spec_sha256: str | None
     parameters: Mapping[str, Any]
@@ -65,13 +74,14 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Image:
+    """The pin: what was typed, and the digest that it stood for."""
+
     reference: str
     registry: str
     repository: str
     tag: str | None
     digest: str
-    digest_kind: str  # 'index' | 'manifest' | 'config'
-    pin_kind: str  # 'registry' | 'image-id'
+    digest_kind: str  # 'index' | 'manifest' | 'config' (the image's id: it is on one docker daemon only)
     config_digest: str | None
     platform: str | None
     served_by: str | None
@@ -80,6 +90,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Code:
+    """The code that ran: the git tree id of what was on disk, and where it came from."""
+
     remote: str | None
     commit: str | None
     branch: str | None
@@ -89,6 +101,8 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
+    """One GPU, or one slice of a GPU in MIG mode, as the driver names it."""
+
     uuid: str
     name: str | None
     memory_mib: int | None
@@ -96,6 +110,8 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Container:
+    """The container as docker saw it end."""
+
     id: str | None
     exit_code: int | None
     oom_killed: bool | None
@@ -123,6 +139,8 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
+    """One run of the job; a requeued job has several."""
+
     index: int  # from 1
     state: str | None
     tasks: tuple[TaskFacts, ...]
@@ -130,6 +148,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Package:
+    """One Python distribution in the image."""
+
     name: str
     version: str
 
@@ -150,12 +170,16 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """Does one link of the chain hold, and how is that known?"""
+
     status: str  # 'ok' | 'failed' | 'unknown'
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
+    """The links: the image on the node, the GPUs in the container, the driver for the image, TensorFlow on the GPUs."""
+
     image: Verdict
     gpus: Verdict
     driver: Verdict
@@ -164,13 +188,17 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
+    """What shows that the record is whole and unchanged."""
+
     previous: str | None
-    record_sha256: str  # over canonical(record_json(record)) without this key itself
+    record_sha256: str  # see record_sha256()
     signature: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """Everything that is known of one job."""
+
     schema: str
     record_id: str
     job: Job
@@ -186,20 +214,35 @@ class Record:
 
 
 def record_json(record: Record) -> dict[str, Any]:
-    """The record as JSON values: exactly these keys, in this order."""
-    raise NotImplementedError
+    """The record as JSON values: exactly these keys, in this order; bytes that were no UTF-8 as ``\\xff``."""
+    values: dict[str, Any] = plain(asdict(record))
+    return values
 
 
-def canonical(value: Any) -> bytes:
-    """The one byte form that is hashed: keys sorted, no spaces, UTF-8; floats are refused (RecordError)."""
-    raise NotImplementedError
+def plain(value: object) -> Any:  # noqa: ANN401 (JSON is what it is)
+    """The same value of dict, list, str, int, float, bool and None, its texts all valid UTF-8."""
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)
 
 
 def record_sha256(value: Mapping[str, Any]) -> str:
-    """The hash that ``integrity.record_sha256`` of this record (as JSON values) must have."""
-    raise NotImplementedError
+    """The hash that ``integrity.record_sha256`` of this record (as JSON values) must have.
+
+    It covers everything but itself and ``integrity.signature``, which is made over it.
+    """
+    unsealed = {"record_sha256", "signature"}
+    integrity = {key: item for key, item in value["integrity"].items() if key not in unsealed}
+    return sha256(canonical({**value, "integrity": integrity})).hexdigest()
 
 
 def seal(record: Record, *, previous: str | None = None, signature: str | None = None) -> Record:
-    """The same record with its integrity computed anew."""
-    raise NotImplementedError
+    """The same record with its hash computed anew; ``previous`` is the hash of the record that it replaces."""
+    unsealed = replace(record, integrity=Integrity(previous, "", signature))
+    return replace(record, integrity=Integrity(previous, record_sha256(record_json(unsealed)), signature))

@@ -17,6 +17,29 @@ from tfslurm.errors import InputError, Problem
 
 # Long options of sbatch(1) up to 25.05 that simple_slurm 0.3.6 does not know.
 NEWER = ("consolidate_segments", "oom_kill_step", "resv_ports", "segment", "stepmgr", "tres_bind")
+# Those that may stand without a value. Source: the struct options of slurm_opt.c, has_arg none or optional.
+FLAGS = frozenset(
+    [
+        "consolidate_segments",
+        "contiguous",
+        "exclusive",
+        "get_user_env",
+        "hold",
+        "nice",
+        "no_kill",
+        "no_requeue",
+        "oom_kill_step",
+        "overcommit",
+        "oversubscribe",
+        "reboot",
+        "requeue",
+        "resv_ports",
+        "spread_job",
+        "stepmgr",
+        "use_min_nodes",
+        "verbose",
+    ]
+)
 # What a job's script and its submission depend on; each with what to write in its place.
 OURS: Mapping[str, str] = {
     "array": "write `sweep:`",
@@ -53,7 +76,7 @@ def check_options(
     problems: list[Problem] = []
     for key, value in options.items():
         name = key.replace("-", "_")
-        refusal = refuse_name(name, known, slurm) or refuse_value(value)
+        refusal = refuse_name(name, known, slurm) or refuse_value(name, value)
         text = None
         if not refusal:
             try:
@@ -108,15 +131,21 @@ def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str
     action = slurm.parser._option_string_actions.get(f"-{name}")
     if action is not None:
         return "is the short form of an option", f"write `{action.dest.replace('_', '-')}`"
-    near = difflib.get_close_matches(f"--{name}", sorted(known), n=3)
-    names = " or ".join(f"`{option[2:].replace('_', '-')}`" for option in near)
+    free = sorted(option[2:] for option in known if option.startswith("--") and option[2:] not in OURS)
+    begun = [option for option in free if option.startswith(name)][:2]
+    near = dict.fromkeys([*begun, *difflib.get_close_matches(name, free, n=3)])
+    names = " or ".join(f"`{option.replace('_', '-')}`" for option in near)
     return "is not an option of sbatch", f"did you mean {names}?" if near else "see `man sbatch` for its long options"
 
 
-def refuse_value(value: object) -> tuple[str, str] | None:
+def refuse_value(name: str, value: object) -> tuple[str, str] | None:
     """Why a #SBATCH line cannot hold the value; sbatch drops a backslash even in quotes, and a line ends at its end."""
     if isinstance(value, str) and any(character in value for character in "\\\n\r\0"):
         return f"{value!r} has a backslash or a line break, which a #SBATCH line cannot hold", "leave it out"
+    if value is True and name not in FLAGS:
+        return "needs a value, and `true` is none", f"see `man sbatch`, --{name.replace('_', '-')}"
+    if isinstance(value, str) and value.startswith("-") and not value[1:].isdecimal():
+        return f"{value!r} begins with a dash, which sbatch reads as another option", "leave the dash out"
     return None
 
 

@@ -10,20 +10,8 @@ from collections.abc import Mapping
 
 from tfslurm.errors import SlurmParseError
 
-FINAL = (
-    *(
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "TIMEOUT",
-    ),
-    "REVOKED",  # a flag, but the end of the job on this cluster: its federation runs it on another one
-)
+FINAL = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
+ELSEWHERE = "REVOKED"  # a flag, but the end of the job on this cluster: its federation runs it on another one
 ACTIVE = ("PENDING", "RUNNING", "SUSPENDED")
 # Shown in the base state's place while they are set.
 FLAGS = (
@@ -46,7 +34,7 @@ FLAGS = (
 )
 
 STATES: Mapping[str, bool] = {
-    **dict.fromkeys(FINAL, True),
+    **dict.fromkeys((*FINAL, "TIMEOUT", ELSEWHERE), True),
     **dict.fromkeys((*ACTIVE, *FLAGS), False),
 }
 """Every state that Slurm 20.11 to 25.11 prints -> whether a job in it is over."""
@@ -82,6 +70,7 @@ def state_from_exit(exit_code: int, signal: int | None = None, *, oom_killed: bo
 
 REASONS: Mapping[str, str] = {
     "AccountNotAllowed": "the partition does not take jobs of this account",
+    "AccountingPolicy": "a limit of your account or its QOS is reached",
     "AssociationJobLimit": "your account has as many jobs running as it may",
     "AssociationResourceLimit": "your account uses as much as it may",
     "AssociationTimeLimit": "your account has used up its time",
@@ -92,8 +81,10 @@ REASONS: Mapping[str, str] = {
     "BurstBufferStageIn": "its files are being copied to the burst buffer",
     "Cleaning": "its previous run is still being cleaned up",
     "Constraints": "no node has the features that the job asks for",
+    "DeadLine": "it cannot end before its deadline",
     "Dependency": "it waits for the job that it depends on",
     "DependencyNeverSatisfied": "the job that it depends on ended otherwise than asked, so it will never start",
+    "FedJobLock": "another cluster of the federation is looking at it",
     "FrontEndDown": "no front-end node is available",
     "InactiveLimit": "it was ended because it was idle for too long",
     "InvalidAccount": "its account is not valid any more",
@@ -104,14 +95,19 @@ REASONS: Mapping[str, str] = {
     "JobHoldMaxRequeue": "it was requeued too often and is held; look at its log, then `scontrol release`",
     "JobLaunchFailure": "a node could not start it; look at its log and tell the administrators",
     "Licenses": "it waits for a licence",
+    "MaxMemPerLimit": "it asks for more memory than its account or partition allows",
     "MaxPoweredUpNodes": "as many nodes are powered up as the site allows",
     "MpiPortsBusy": "the ports that it needs for MPI are in use",
     "NodeDown": "a node that it needs is down",
     "NonZeroExitCode": "its script ended with an exit code other than 0",
+    "OutOfMemory": "it used more memory than it asked for",
+    "PartitionConfig": "it asks for more nodes, cpus or time than its partition has or allows, and will wait for ever",
     "PartitionDown": "its partition takes jobs but starts none",
     "PartitionInactive": "its partition is closed",
     "PartitionNodeLimit": "it asks for more nodes than its partition has or allows",
     "PartitionTimeLimit": "it asks for more time than its partition allows",
+    "PowerNotAvail": "it waits for electric power to become available",
+    "PowerReserved": "it waits for electric power that is reserved",
     "Priority": "other jobs come first",
     "Prolog": "the node is being prepared",
     "QOSJobLimit": "its QOS has as many jobs running as it may",

@@ -1,0 +1,56 @@
+"""The raw observations of one place, and why some of them are missing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Files below one prefix of the job's folder; what cannot be read is told to ``unknown``, never raised.
+
+    ``unknown`` (path of the fact in the record -> why) is one dict for the whole record, written as facts are read.
+    """
+
+    files: Mapping[str, bytes]
+    prefix: str  # '' or ends with '/'
+    path: str  # of the facts in the record: 'attempts[0].tasks[0]'
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    def below(self, prefix: str, path: str) -> Folder:
+        """A folder in this one, whose facts stand under another path."""
+        return Folder(self.files, f"{self.prefix}{prefix}/", path, self.unknown)
+
+    def raw(self, name: str) -> bytes | None:
+        """The file's bytes; None if it is not there."""
+        return self.files.get(self.prefix + name)
+
+    def text(self, name: str) -> str | None:
+        """The file as one stripped line or more; None if it is not there or empty."""
+        raw = self.raw(name)
+        return raw.decode("utf-8", "backslashreplace").strip() or None if raw is not None else None
+
+    def missing(self, name: str) -> str:
+        """Why the file is not there, in the words of the command that should have written it."""
+        said = self.text(f"{name}.error")
+        return f"{name}: {' '.join(said.split())[:400]}" if said else f"{name} was not written"
+
+    def fact(self, key: str, name: str, parse: Callable[[bytes], Value]) -> Value | None:
+        """The value that the file holds for a fact; None, with the reason in ``unknown``, if it holds none."""
+        raw = self.raw(name)
+        if raw is None:
+            self.tell(key, self.missing(name))
+            return None
+        try:
+            return parse(raw)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            self.tell(key, f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}")
+            return None
+
+    def tell(self, key: str, why: str) -> None:
+        """Put down why a fact is null."""
+        self.unknown[f"{self.path}.{key}" if self.path else key] = why

@@ -1,0 +1,183 @@
+"""How a job and its attempts began and ended: Slurm's word where it has one, else the job's own files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tfslurm.errors import SlurmParseError
+from tfslurm.plan import JobPlan
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import Job
+from tfslurm.slurm import JobStatus, is_final, state_from_exit
+from tfslurm.slurm.values import expand_hostlist
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One attempt, as it wrote itself down; None: it did not get to it."""
+
+    begin: Mapping[str, Any]
+    state: str | None
+    exit_code: int | None
+    signal: int | None
+    began_at: str | None
+    ended_at: str | None
+
+
+def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
+    """How one attempt went; for the last one Slurm's state counts, and the job's own record only without it."""
+    own = Folder(folder.files, folder.prefix, folder.path)
+    begin = own.fact("begin", "begin.json", facts.parse_object) or {}
+    end = own.fact("state", "exit.json", parse_exit)
+    state = status.state if status and is_last else None
+    if state is None and end is not None:
+        state = state_from_exit(end["exit_code"], end["signal"], oom_killed=was_oom_killed(folder))
+    if state is None:
+        folder.tell("state", own.unknown["state"] + ": the attempt did not get to writing its end")
+    return Ending(
+        begin=begin,
+        state=state,
+        exit_code=end["exit_code"] if end else None,
+        signal=end["signal"] if end else None,
+        began_at=moment(begin.get("began_at")),
+        ended_at=end["ended_at"] if end else None,
+    )
+
+
+def parse_exit(raw: bytes) -> Mapping[str, Any]:
+    """``{"exit_code":0,"signal":null,"ended_at":"2026-11-23T08:00:00Z","reason":""}``."""
+    end = facts.parse_object(raw)
+    signal = end.get("signal")
+    return {
+        "exit_code": int(end["exit_code"]),
+        "signal": None if signal is None else int(signal),
+        "ended_at": facts.parse_time(end["ended_at"]),
+    }
+
+
+def was_oom_killed(folder: Folder) -> bool:
+    """Did the kernel end a task's container for its memory?"""
+    ends = (
+        name for name in folder.files if name.startswith(f"{folder.prefix}facts/task-") and name.endswith("/exit.json")
+    )
+    for name in ends:
+        found = Folder(folder.files, "", "").fact("", name, facts.parse_object)
+        if found and found.get("oom_killed") is True:
+            return True
+    return False
+
+
+def moment(value: object) -> str | None:
+    """The time, None for anything that is none."""
+    try:
+        return facts.parse_time(value)
+    except ValueError:
+        return None
+
+
+def read_job(
+    plan: JobPlan,
+    job_id: str,
+    root: Folder,
+    folders: list[Folder],
+    endings: list[Ending],
+    status: JobStatus | None,
+) -> Job:
+    """The job as a whole. ``started_at`` and ``elapsed_s`` are those of the last attempt, as Slurm counts them."""
+    begin = endings[-1].begin if endings else {}
+    own = from_files(endings)
+    said = from_slurm(status)
+    values = {key: said[key] if said[key] is not None else own[key] for key in own}
+    array_job_id, _, array_task_id = job_id.partition("_")
+    nodes = status.nodes if status and status.nodes else nodes_of(begin)
+    values["submitted_at"] = status.submitted_at if status else None
+    job = Job(
+        cluster=plan.cluster,
+        job_id=job_id,
+        array_job_id=array_job_id if array_task_id else None,
+        array_task_id=array_task_id or None,
+        name=plan.job_name,
+        user=plan.user,
+        partition=(status.partition if status else None) or text_or_none(begin.get("partition")),
+        nodes=nodes,
+        time_limit_s=(status.time_limit_s if status else None) or plan.resources.time_s,
+        script_sha256=text_or_none(begin.get("script_sha256")),
+        **values,
+    )
+    tell_unknown(job, root, folders, status)
+    return job
+
+
+def from_files(endings: list[Ending]) -> dict[str, Any]:
+    """The job as its own files have it."""
+    last = endings[-1] if endings else Ending({}, None, None, None, None, None)
+    elapsed = None
+    if last.began_at and last.ended_at:
+        elapsed = int((datetime_of(last.ended_at) - datetime_of(last.began_at)).total_seconds())
+    return {
+        "state": last.state,
+        "exit_code": last.exit_code,
+        "signal": last.signal,
+        "started_at": last.began_at,
+        "ended_at": last.ended_at,
+        "elapsed_s": elapsed,
+        "restarts": last.begin.get("restart_count") if isinstance(last.begin.get("restart_count"), int) else None,
+    }
+
+
+def from_slurm(status: JobStatus | None) -> dict[str, Any]:
+    """The job as Slurm has it; an estimate of a beginning or an end is not taken for one."""
+    begun = status is not None and status.state != "PENDING"
+    over = status is not None and is_final(status.state)
+    return {
+        "state": status.state if status else None,
+        "exit_code": status.exit_code if status else None,
+        "signal": status.signal if status else None,
+        "started_at": status.started_at if status and begun else None,
+        "ended_at": status.ended_at if status and over else None,
+        "elapsed_s": status.elapsed_s if status and begun else None,
+        "restarts": status.restarts if status else None,
+    }
+
+
+def tell_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatus | None) -> None:
+    """Why a fact of the job is null, where there is one to know."""
+    over = job.state is None or is_final(job.state)
+    absent = "Slurm does not know the job any more" if status is None else "Slurm does not say"
+    own = f"{folders[-1].prefix}exit.json was not written" if folders else "no attempt of the job left a file"
+    expected = {
+        "submitted_at": True,
+        "state": True,
+        "partition": True,
+        "script_sha256": bool(folders),
+        "started_at": bool(folders),
+        "ended_at": over,
+        "exit_code": over,
+        "elapsed_s": over,
+        "restarts": True,
+    }
+    for key, is_expected in expected.items():
+        if is_expected and getattr(job, key) is None:
+            root.tell(f"job.{key}", absent if key == "submitted_at" else f"{absent}; {own}")
+
+
+def nodes_of(begin: Mapping[str, Any]) -> tuple[str, ...]:
+    """The nodes that Slurm told the job; () where it was not Slurm that started it."""
+    try:
+        return expand_hostlist(str(begin.get("nodelist") or ""))
+    except SlurmParseError:  # a list that is not understood is no reason to lose the record
+        return (str(begin["nodelist"]),)
+
+
+def text_or_none(value: object) -> str | None:
+    """The text; None for nothing or an empty one."""
+    return str(value) if value else None
+
+
+def datetime_of(text: str) -> datetime:
+    """The moment of an RFC 3339 time in UTC."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,132 @@
+"""One task's raw observations -> TaskFacts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import Container, Gpu, TaskFacts
+
+
+def read_task(folder: Folder, rank: int) -> TaskFacts:
+    """What was observed of one task on its node; what is missing is None, with the reason in the folder's unknown."""
+    driver_version, driver_source = read_driver(folder)
+    return TaskFacts(
+        node=read_node(folder),
+        rank=rank,
+        driver_version=driver_version,
+        driver_source=driver_source,
+        gpus=read_gpus(folder),
+        gpu_source=folder.fact("gpu_source", "gpu-source.txt", facts.text),
+        image_digests=folder.fact("image_digests", "image-inspect.json", image_digests),
+        container=read_container(folder),
+        kernel=folder.fact("kernel", "uname.txt", facts.parse_uname),
+        os=folder.fact("os", "os-release", facts.parse_os),
+        cpu_model=folder.fact("cpu_model", "cpuinfo.txt", facts.parse_cpu),
+        memory_mib=folder.fact("memory_mib", "meminfo.txt", facts.parse_memory),
+    )
+
+
+def read_node(folder: Folder) -> str | None:
+    """The node by Slurm's name for it, else by its own."""
+    raw = folder.raw("slurm.env")
+    named = facts.parse_environment(raw).get("SLURMD_NODENAME") if raw else None
+    return named or folder.fact("node", "hostname", facts.text)
+
+
+def read_driver(folder: Folder) -> tuple[str | None, str | None]:
+    """The version of the NVIDIA driver and who said it; on a node without one, None and the reason."""
+    reasons = []
+    for name, source, parse in DRIVER_SOURCES:
+        raw = folder.raw(name)
+        try:
+            if raw is not None:
+                return parse(raw), source
+            reasons.append(folder.missing(name))
+        except ValueError as error:
+            reasons.append(f"{name} cannot be read: {error}")
+    for key in ("driver_version", "driver_source"):
+        folder.tell(key, "; ".join(reasons))
+    return None, None
+
+
+def queried_driver(raw: bytes) -> str:
+    """The version that every row names."""
+    versions = {row["driver_version"] for row in facts.parse_query(raw) if "driver_version" in row}
+    if len(versions) != 1:
+        raise ValueError(f"it names {len(versions)} driver versions")
+    return facts.parse_version(versions.pop().encode())
+
+
+# Who may say the driver's version, best first: the tool, then the loaded kernel module in two places.
+DRIVER_SOURCES = (
+    ("nvidia-smi-query.csv", "nvidia-smi --query-gpu=driver_version", queried_driver),
+    ("nvidia-driver-proc.txt", "/proc/driver/nvidia/version", facts.parse_driver),
+    ("nvidia-driver-module.txt", "/sys/module/nvidia/version", facts.parse_version),
+)
+
+
+def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
+    """The GPUs that the task was given, by UUID; () for a CPU job, None where they could not be told."""
+    uuids = folder.fact("gpus", "gpus.txt", facts.parse_lines)
+    if uuids is None:
+        return None
+    scratch = Folder(folder.files, folder.prefix, folder.path)
+    rows = scratch.fact("gpus", "nvidia-smi-query.csv", facts.parse_query) or ()
+    known: dict[str, Mapping[str, str]] = {row["uuid"]: row for row in rows}
+    names = dict(scratch.fact("gpus", "nvidia-smi-L.txt", facts.parse_list) or ())
+    gpus = []
+    for index, uuid in enumerate(uuids):
+        row = known.get(uuid, {})
+        memory = row.get("memory.total", "")
+        gpu = Gpu(uuid, row.get("name") or names.get(uuid), int(memory) if memory.isdecimal() else None)
+        for key in ("name", "memory_mib"):
+            if getattr(gpu, key) is None:
+                folder.tell(f"gpus[{index}].{key}", f"nvidia-smi-query.csv has no {key} of {uuid}")
+        gpus.append(gpu)
+    return tuple(gpus)
+
+
+def image_digests(raw: bytes) -> tuple[str, ...]:
+    """The digests by which the node knows the image (``name@sha256:…``), then its id on that node."""
+    image = facts.parse_inspect(raw)
+    return (*sorted(str(digest) for digest in image.get("RepoDigests") or ()), str(image["Id"]))
+
+
+def read_container(folder: Folder) -> Container | None:
+    """The container as docker saw it end; where docker could not be asked any more, as the task wrote it down."""
+    if folder.raw("container-inspect.json") is None and folder.raw("container-id.txt") is None:
+        folder.tell("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
+        return None
+    inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
+    scratch = Folder(folder.files, folder.prefix, inside.path)
+    state = scratch.fact("", "container-inspect.json", container_state)
+    own = scratch.fact("", "exit.json", facts.parse_object)
+    if state is None and own is None:
+        for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
+            inside.tell(key, inside.missing("container-inspect.json"))
+    values: Mapping[str, Any] = state or own or {}
+    return Container(
+        id=(state or {}).get("id") or inside.fact("id", "container-id.txt", facts.text),
+        exit_code=values.get("exit_code"),
+        oom_killed=values.get("oom_killed"),
+        started_at=values.get("started_at"),
+        ended_at=values.get("ended_at"),
+    )
+
+
+def container_state(raw: bytes) -> Mapping[str, Any]:
+    """How ``docker container inspect`` says that the container ended."""
+    container = facts.parse_inspect(raw)
+    state = container["State"]
+    if state["Status"] not in ("exited", "dead", "stopped"):
+        raise ValueError(f"the container was {state['Status']!r} when it was looked at")
+    return {
+        "id": str(container["Id"]),
+        "exit_code": int(state["ExitCode"]),
+        "oom_killed": bool(state["OOMKilled"]),
+        "started_at": facts.parse_time(state["StartedAt"]),
+        "ended_at": facts.parse_time(state["FinishedAt"]),
+    }

@@ -1,0 +1,131 @@
+"""Does each link of the chain hold: image, GPUs, driver. Pure.
+
+Each verdict looks at every task that reached a node. One that fails makes it ``failed``; one that could not be looked
+at makes it ``unknown``; only if all hold is it ``ok``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tfslurm.image import driver_verdict
+from tfslurm.plan import JobPlan
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import TaskFacts, Verdict, Verified
+
+NO_GPU = Verdict("ok", "the job asked for no GPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One task: its facts in the record, and the raw files behind them."""
+
+    where: str  # 'attempt 1, rank 0'
+    task: TaskFacts
+    files: Folder
+
+
+def verify(plan: JobPlan, observed: Sequence[Observed]) -> Verified:
+    """The verdicts on one job."""
+    return Verified(
+        image=overall(observed, lambda one: image_holds(plan, one)),
+        gpus=overall(observed, lambda one: gpus_hold(plan, one)),
+        driver=overall(observed, lambda one: driver_holds(plan, one)),
+        tensorflow_gpu=overall(observed, lambda one: tensorflow_holds(plan, one)),
+    )
+
+
+def overall(observed: Sequence[Observed], check: Callable[[Observed], Verdict]) -> Verdict:
+    """The worst verdict of all tasks, with the task that it is of."""
+    if not observed:
+        return Verdict("unknown", "no task of the job left an observation")
+    verdicts = [(one.where, check(one)) for one in observed]
+    for status in ("failed", "unknown"):
+        for where, verdict in verdicts:
+            if verdict.status == status:
+                return Verdict(status, f"{where}: {verdict.reason}" if len(verdicts) > 1 else verdict.reason)
+    return verdicts[-1][1]
+
+
+def image_holds(plan: JobPlan, one: Observed) -> Verdict:
+    """Is the image on the node the pinned one, and was the container made from it?"""
+    files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
+    image = files.fact("image", "image-inspect.json", facts.parse_inspect)
+    if image is None:
+        return not_started(one) or Verdict("unknown", files.unknown["image"])
+    image_id = str(image.get("Id"))
+    digests = [str(digest) for digest in image.get("RepoDigests") or ()]
+    if pin.pin_kind == "image-id":
+        matching = [image_id] if image_id == pin.digest else []
+    else:
+        matching = [digest for digest in digests if digest.rpartition("@")[2] == pin.digest]
+    if not matching:
+        has = ", ".join([*digests, image_id])
+        return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
+    container = files.fact("container", "container-inspect.json", facts.parse_inspect)
+    if container is None:
+        return not_started(one) or Verdict("unknown", files.unknown["container"])
+    if container.get("Image") != image_id:
+        return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
+    return Verdict("ok", f"the node has it as {matching[0]} and the container was made from it")
+
+
+def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
+    """Did the container see exactly the GPUs that Slurm gave to the task?"""
+    if not plan.resources.gpus and not one.task.gpus:
+        return NO_GPU
+    if one.task.gpus is None:
+        return not_started(one) or Verdict("unknown", "the GPUs that the task was given could not be told")
+    files = Folder(one.files.files, one.files.prefix, "")
+    given = {gpu.uuid for gpu in one.task.gpus}
+    check = files.fact("check", "container/gpu-check.txt", facts.parse_check)
+    inside = files.fact("inside", "container/nvidia-smi-L.txt", facts.parse_list)
+    if inside is not None and {uuid for uuid, _ in inside} != given:
+        seen = ", ".join(uuid for uuid, _ in inside) or "none"
+        return Verdict("failed", f"the container saw {seen}; the task was given {', '.join(sorted(given)) or 'none'}")
+    if check and check[0] == "failed":
+        return Verdict("failed", check[1])
+    if len(given) > plan.resources.gpus:
+        return Verdict("failed", f"the task has {len(given)} GPUs; the job asked for {plan.resources.gpus} per node")
+    if inside is None:
+        return not_started(one) or Verdict("unknown", check[1] if check and check[1] else files.unknown["inside"])
+    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}")
+
+
+def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
+    """Do all sources name one driver, and is it new enough for the CUDA in the image?"""
+    if not plan.resources.gpus and not one.task.gpus:
+        return NO_GPU
+    version = one.task.driver_version
+    if version is None:
+        return Verdict("unknown", "no driver was found on the node")
+    files = Folder(one.files.files, one.files.prefix, "")
+    loaded = {
+        "/proc/driver/nvidia/version": files.fact("proc", "nvidia-driver-proc.txt", facts.parse_driver),
+        "/sys/module/nvidia/version": files.fact("module", "nvidia-driver-module.txt", facts.parse_version),
+    }
+    for source, said in loaded.items():
+        if said is not None and said != version:
+            return Verdict("failed", f"{one.task.driver_source} says {version}, {source} says {said}")
+    verdict = driver_verdict(plan.pin.environment, version)
+    statuses = {"full": "ok", "minor-version compatible": "ok", "too old": "failed"}
+    return Verdict(statuses.get(verdict.status, "unknown"), verdict.reason)
+
+
+def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
+    """Did TensorFlow itself see the GPUs? Said by a check inside the container, where one was made."""
+    if not plan.resources.gpus and not one.task.gpus:
+        return NO_GPU
+    files = Folder(one.files.files, one.files.prefix, "")
+    if files.raw("container/tensorflow-gpu.txt") is None:
+        return Verdict("unknown", "not checked")
+    check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
+    return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.unknown["check"])
+
+
+def not_started(one: Observed) -> Verdict | None:
+    """A failed verdict in the node's own words, where it did not start the program."""
+    words = one.files.text("refused.txt")
+    return Verdict("failed", f"the program was not started: {' '.join(words.split())}") if words else None

@@ -1,0 +1,64 @@
+"""What a reader of the record should know before trusting it, in one line each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tfslurm.plan import JobPlan
+from tfslurm.record.model import Record
+
+SHOWN = 5
+
+
+def warnings_of(plan: JobPlan, record: Record) -> Record:
+    """The record with its warnings."""
+    return replace(record, warnings=tuple(lines(plan, record)))
+
+
+def lines(plan: JobPlan, record: Record) -> Iterator[str]:
+    """The warnings, the gravest first."""
+    for name in ("image", "gpus", "driver", "tensorflow_gpu"):
+        verdict = getattr(record.verified, name)
+        if verdict.status == "failed":
+            yield f"{name}: {verdict.reason}"
+    yield from about_files(plan, record)
+    yield from about_code(record)
+    if record.image.digest_kind == "config":
+        yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
+    yield from about_node(record)
+
+
+def about_files(plan: JobPlan, record: Record) -> Iterator[str]:
+    """Work that is gone, or was never kept."""
+    lost = record.experiment.lost or ()
+    if lost:
+        names = ", ".join(entry.path for entry in lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
+        kept = f"only {plan.outputs} and writable mounts are kept" if plan.outputs else "no `outputs` folder is kept"
+        yield f"{len(lost)} files were lost with the container: {names}; {kept}"
+    if plan.outputs and record.experiment.outputs == () and record.job.state == "COMPLETED":
+        yield f"the program left nothing in {plan.outputs}"
+
+
+def about_code(record: Record) -> Iterator[str]:
+    """Code that a reader may not be able to get."""
+    code = record.code
+    if code is None:
+        return
+    if code.dirty:
+        yield f"code: it differs from commit {code.commit}: the tree id, not the commit, names what ran"
+    if code.commit is None:
+        yield "code: it was in no git repository"
+    elif code.remote is None:
+        yield "code: its git repository has no remote, so nobody else can fetch the commit"
+
+
+def about_node(record: Record) -> Iterator[str]:
+    """Ways in which the node's word is weaker than it could be."""
+    tasks = [task for attempt in record.attempts for task in attempt.tasks]
+    if any(task.gpu_source == "index-unconstrained" for task in tasks):
+        yield "gpus: the site does not confine jobs to their GPUs; other jobs could use the same ones"
+    if any(task.container and task.container.oom_killed for task in tasks):
+        yield "the kernel ended a container because the job's memory was used up"
+    if record.job.restarts:
+        yield f"the job was requeued {record.job.restarts} times; outputs are those of the last attempt"
