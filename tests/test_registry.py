@@ -452,6 +452,14 @@ def test_a_redirect_to_another_host_without_https_is_refused(start: Start, where
     assert ("without https" if where else "more than 5 redirects") in refusal(registry)
 
 
+def test_a_redirect_without_an_end_is_not_read(start: Start) -> None:
+    registry = start()
+    serve_image(registry)
+    blob = f"/v2/team/tf/blobs/{digest_of(image_config())}"
+    registry.paths[blob] = Said(302, headers={"Location": "/moved"}, size=64 * 2**20)
+    assert "the answer is larger than 8 MiB" in refusal(registry)
+
+
 # What a registry may refuse.
 
 
@@ -554,7 +562,7 @@ def test_a_registry_on_this_machine_is_reached_past_any_proxy(start: Start, monk
 
 
 def test_a_host_without_an_address_is_told() -> None:
-    with pytest.raises(RegistryError, match=r"registry\.invalid/team/tf: 1: .*registry\.invalid") as caught:
+    with pytest.raises(RegistryError, match=r"registry\.invalid/team/tf: tag 1: .*registry\.invalid") as caught:
         resolve(parse_reference("registry.invalid/team/tf:1"), {}, "linux/amd64", NOW)
     assert caught.value.transient
 
@@ -608,7 +616,10 @@ def test_an_image_id_of_unknown_kind_is_refused(start: Start, monkeypatch: pytes
         pin_local_image(parse_reference("built/here:1"), NOW)
 
 
-def test_no_docker_daemon_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+def test_no_docker_daemon_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = start()
+    gone.shutdown()
+    gone.server_close()
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://{gone.address}")
     with pytest.raises(RegistryError, match=r"no docker daemon answers .*; start it, or name it in DOCKER_HOST"):
         pin_local_image(parse_reference("built/here:1"), NOW)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
 from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
 from tfslurm.image.reference import parse_reference
-
-if TYPE_CHECKING:
-    from tfslurm.document import Document
 
 LOCK_SCHEMA = "tfslurm.lock/1"
 
@@ -19,8 +16,6 @@ _AGAIN = "run `tfslurm pin` again rather than writing it by hand"
 
 def lock_text(pin: Pin) -> str:
     """The text of EXP.lock.yaml: ``schema``, then ``image`` with exactly the fields of the pin."""
-    from tfslurm.document import dump
-
     return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin)})
 
 
@@ -30,8 +25,6 @@ def parse_lock(text: str, file: str, image: str = "") -> Pin:
     ``image`` is what the experiment names now; when given, it must be what was pinned. Raises InputError with every
     problem and its line: unknown schema, absent or unknown fields, malformed digests, fields that contradict others.
     """
-    from tfslurm.document import read
-
     document = read(text, file)
     problems = list(_problems(document, image))
     if problems:

@@ -83,7 +83,7 @@ def exists(name: str, digest: str, docker_config: str | None = None) -> bool:
 
 def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -> Pin:
     """The pin from one place."""
-    what = _short(reference.digest) if reference.digest else reference.tag
+    what = _short(reference.digest) if reference.digest else f"tag {reference.tag}"
     try:
         top = _manifest(remote, reference.digest or reference.tag, what)
         manifest, served = top, ""

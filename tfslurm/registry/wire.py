@@ -42,6 +42,13 @@ class _Header(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Leaves redirects alone; requests would read their bodies whole and parse their targets even when told not to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No target."""
+
+
 class Remote:
     """A repository where it is asked for: ``registry/repository``, its connections and its token."""
 
@@ -53,7 +60,7 @@ class Remote:
         self._docker_config = docker_config
         self._credentials: Credentials | None = None
         self._authorization = ""
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers.update({"User-Agent": f"tfslurm/{__version__}", "Accept-Encoding": "identity"})
 
     def __enter__(self) -> Remote:
@@ -145,7 +152,8 @@ class Remote:
         limit: int = MANIFEST_LIMIT, query: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None,
     ) -> Answer:  # fmt: skip
         """One request and its whole answer, at most ``limit`` bytes of it."""
-        host = _origin(url)[1]
+        _, host, port = _origin(url)
+        place = host if port in (80, 443) else f"{host}:{port}"
         try:
             with self._session.request(
                 method, url, headers={"Accept": accept}, params=query, data=form, auth=_Header(authorization),
@@ -155,7 +163,7 @@ class Remote:
                 lower = {key.lower(): value for key, value in response.headers.items()}
                 return Answer(response.status_code, lower, self._read(response, what, limit))
         except requests.RequestException as error:
-            raise silence(self.name, what, host, error) from None
+            raise silence(self.name, what, place, error) from None
 
     def _read(self, response: requests.Response, what: str, limit: int) -> bytes:
         ends = time.monotonic() + _WHOLE_S
