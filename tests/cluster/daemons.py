@@ -188,40 +188,45 @@ def marked() -> list[int]:
     return found
 
 
-def _holders() -> list[int]:
-    """The pids that have a socket under the bed open: also a slurmstepd, which overwrites its environment."""
+def holders(folder: Path) -> list[int]:
+    """The pids that have a socket under a folder open: so is a slurmstepd found, which overwrites its environment."""
     held = set()
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         words = line.split(maxsplit=7)
-        if len(words) == 8 and words[7].startswith(f"{BED}/"):
+        if len(words) == 8 and words[7].startswith(f"{folder}/"):
             held.add(f"socket:[{words[6]}]")
-    processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()] if held else []
     return [int(entry.name) for entry in processes if held & set(_open_files(entry))]
 
 
-def leftovers() -> set[int]:
-    """The pids of everything of the bed that runs: marked, or with its sockets open, and what those started."""
-    found = {*marked(), *_holders()}
-    parents: dict[int, list[int]] = {}
+def _with_descendants(pids: Iterable[int]) -> set[int]:
+    """These processes, and all that they started."""
+    found = set(pids)
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (stat := _stat(int(entry.name))) and stat.state not in "ZX":
-            parents.setdefault(stat.parent, []).append(int(entry.name))
+            children.setdefault(stat.parent, []).append(int(entry.name))
     waiting = list(found)
     while waiting:
-        children = [child for child in parents.get(waiting.pop(), []) if child not in found]
-        found.update(children)
-        waiting += children
+        fresh = [child for child in children.get(waiting.pop(), []) if child not in found]
+        found.update(fresh)
+        waiting += fresh
     return found
 
 
-def sweep(patience_s: float = 5.0) -> int:
-    """How many processes of the bed were left over and have been killed."""
-    left = leftovers()
-    for pid in left:
+def kill(pids: Iterable[int], patience_s: float = 5.0) -> int:
+    """How many processes were killed: these, and all that they started."""
+    killed = _with_descendants(pids)
+    for pid in killed:
         _signal(pid, signal.SIGKILL)
-    if not wait_until(lambda: not any((stat := _stat(pid)) and stat.state not in "ZX" for pid in left), patience_s):
-        raise BedError(f"processes {sorted(leftovers())} of the bed do not die: look at them with ps")
-    return len(left)
+    if not wait_until(lambda: not any((stat := _stat(pid)) and stat.state not in "ZX" for pid in killed), patience_s):
+        raise BedError(f"processes among {sorted(killed)} do not die, not even of SIGKILL: look at them with ps")
+    return len(killed)
+
+
+def sweep() -> int:
+    """How many processes of the bed were left over and have been killed."""
+    return kill({*marked(), *holders(BED)})
 
 
 def _claim(port: int, wanted_by: str) -> None:

@@ -17,7 +17,6 @@ from .bed import (
     CLUSTERS,
     CONF,
     DOCKER_HOST,
-    DOCKER_SOCKET,
     GPUS_TSV,
     HOME,
     HOOK_LOG,
@@ -81,6 +80,8 @@ def up() -> dict[str, object]:
 
 
 def _start() -> None:
+    docker.bury()
+    slurm.bury()
     started = daemons.start(
         [slurm.munged(), docker.containerd(), *registry.daemons(), accounting.mariadb(), *login.daemons()]
     )
@@ -141,8 +142,7 @@ def down(purge: bool = False) -> list[str]:
     """The names of the daemons that ran; nothing of the bed runs or is mounted afterwards."""
     with _lock():
         slurm.drain()
-        if DOCKER_SOCKET.is_socket():
-            docker.kill_containers()
+        docker.remove_containers()
         stopped = daemons.stop([name for name in NAMES if name.startswith(("sshd", "slurm"))])
         stopped += daemons.stop(name for name in NAMES if name not in stopped)
         swept = daemons.sweep()

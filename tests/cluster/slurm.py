@@ -198,6 +198,18 @@ def await_nodes(cluster: Cluster, patience_s: float = 40.0) -> None:
     raise BedError(f"{cluster.name}: nodes are not ready after {patience_s:.0f} s: {states}; read {LOG}/slurmd-*.log")
 
 
+def bury() -> None:
+    """Kills the job steps of nodes whose slurmd crashed together with the slurmctld.
+
+    The slurmctld's last seconds are lost, so it may start their jobs again and drain the node over the duplicate.
+    """
+    for cluster in CLUSTERS.values():
+        if daemons.running(f"slurmctld-{cluster.name}") is None:
+            for node in cluster.nodes:
+                if daemons.running(f"slurmd-{node}") is None:
+                    daemons.kill(daemons.holders(BED / "spool" / node))
+
+
 def drain() -> None:
     """Cancels every job, so that the next `up` does not start old work again."""
     for cluster in CLUSTERS.values():
