@@ -1,0 +1,1109 @@
+# shellcheck shell=bash
+# The node side of a job: sourced by job.sbatch, which has set the settings and `set -euo pipefail`.
+#
+#   batch   node::begin, node::batch   once per attempt, on the first node: starts one task per srun task, keeps the end
+#   task    node::task                 once per task, on its node: observe, guard, run one container, observe again
+#   sweep   node::sweep                once per node, only when a task died without an end: ends and removes its container
+#
+# It observes, guards, runs and writes what it saw to files, one per observation; nothing here reads meaning into them.
+# A link that does not hold ends the task with 78 before the program starts, an engine that fails with 75; there is no
+# falling back. Needs bash 4.2, coreutils, findutils, flock and the docker client; nvidia-smi where there are GPUs.
+#
+# shellcheck disable=SC2154  # the settings stand in job.sbatch
+
+readonly EX_TEMPFAIL=75 EX_CONFIG=78
+readonly PROBE_PATIENCE_S=120 # how long a finished program's task waits for the probe of its image
+
+# ---------------------------------------------------------------------------------------------------------- batch role
+
+# Makes the attempt's folder and says there who, where and when; from here on every end is written down.
+node::begin() {
+    node::_job
+    local restarts=${SLURM_RESTART_COUNT:-0} submitted_from=${SLURM_SUBMIT_HOST:-${HOSTNAME-}}
+    attempt=$((restarts + 1))
+    mkdir --parents "$job_dir/out"
+    until mkdir "$job_dir/attempt-$attempt" 2>/dev/null; do # never over the evidence of another attempt
+        if [[ ! -d $job_dir/attempt-$attempt ]]; then
+            printf 'tfslurm: %s: the job has no folder: it cannot be made; make it writable\n' "$job_dir" >&2
+            exit "$EX_CONFIG"
+        fi
+        attempt=$((attempt + 1))
+    done
+    attempt_dir=$job_dir/attempt-$attempt
+    node::_user
+    mkdir "$attempt_dir/facts"
+    cp -- "$0" "$attempt_dir/job.sbatch" # the very script that runs; the tasks run this copy
+    local sum
+    sum=$(sha256sum <"$attempt_dir/job.sbatch")
+    time::now
+    json::object cluster s "$cluster" job_id s "$raw_job_id" array_job_id o "${SLURM_ARRAY_JOB_ID-}" \
+        array_task_id o "${SLURM_ARRAY_TASK_ID-}" attempt n "$attempt" restart_count n "$restarts" user s "$user" \
+        uid n "$EUID" gid n "${GROUPS[0]}" submit_host s "$submitted_from" \
+        nodelist s "${SLURM_JOB_NODELIST:-${HOSTNAME-}}" partition o "${SLURM_JOB_PARTITION-}" \
+        job_name s "${SLURM_JOB_NAME:-$name-$plan_id}" script_sha256 s "${sum%% *}" began_at s "$now"
+    node::_write "$attempt_dir/begin.json" "$json"
+    job_exit_code='' stopped='' checkpointed='' waited_for=''
+    trap node::_batch_left EXIT
+    trap 'node::_batch_told TERM' TERM INT HUP
+    if [[ -n $checkpoint_signal ]]; then
+        trap 'checkpointed=yes; node::_batch_told "$checkpoint_signal"' "$checkpoint_signal"
+    fi
+}
+
+# Runs the tasks, waits for all of them, and leaves the job's exit code in job_exit_code. It stays alive through SIGTERM:
+# when a batch script dies Slurm kills its srun at once, and what the tasks still had to say is lost.
+node::batch() {
+    export TFSLURM_ATTEMPT=$attempt
+    batch::_kill_wait
+    batch::_runner
+    ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
+    waited_for=$!
+    node::_wait "$waited_for"
+    waited_for=''
+    if [[ -e $attempt_dir/checkpoint-signal ]]; then checkpointed=yes; fi
+    batch::_sweep
+    batch::_end "$waited_code"
+}
+
+batch::_runner() {
+    runner=()
+    if [[ -n $is_local ]]; then return; fi
+    # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
+    runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
+    if [[ -n ${SLURM_CPUS_PER_TASK-} ]]; then runner+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi # not inherited since 22.05
+}
+
+# How long after SIGTERM Slurm sends SIGKILL; asked once per attempt, told to every task.
+batch::_kill_wait() {
+    local line
+    kill_wait=''
+    if [[ -z $is_local ]]; then
+        while read -r line; do
+            if [[ $line =~ ^KillWait\ *=\ *([0-9]+) ]]; then kill_wait=${BASH_REMATCH[1]}; fi
+        done < <(scontrol show config 2>/dev/null)
+    fi
+    export TFSLURM_KILL_WAIT=$kill_wait
+}
+
+# Tasks that were killed outright left a container behind; its lifeline has ended it, this looks at it and removes it.
+batch::_sweep() {
+    local folder left=''
+    for folder in "$attempt_dir"/facts/task-*/; do
+        if [[ -d $folder && ! -e $folder/exit.json ]]; then left=yes; fi
+    done
+    if [[ -z $left ]]; then return; fi
+    local -a again=()
+    if [[ -z $is_local ]]; then again=(srun --export=ALL --input=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1); fi
+    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} bash "$attempt_dir/job.sbatch" sweep </dev/null || :
+}
+
+batch::_end() {
+    local code=$1 reason='' folder
+    # shellcheck disable=SC2034  # job.sbatch exits with it
+    job_exit_code=$code
+    outputs::list
+    for folder in "$attempt_dir"/facts/task-*/; do
+        if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
+    done
+    if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
+    if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
+    if batch::_wants_requeue; then
+        batch::_exit_json "$code" "requeued after SIG$checkpoint_signal"
+        local said
+        if said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then return; fi
+        reason="not requeued after SIG$checkpoint_signal: ${said:-scontrol failed}"
+        printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
+    fi
+    batch::_exit_json "$code" "$reason"
+}
+
+# The program was warned and nobody cancelled the job: it ended by itself, or the time limit ended it.
+batch::_wants_requeue() {
+    if [[ $checkpoint_requeue != true || -z $checkpointed || -n $is_local ]]; then return 1; fi
+    [[ -z $stopped || $(scontrol show job "$SLURM_JOB_ID" 2>/dev/null) == *Reason=TimeLimit* ]]
+}
+
+batch::_exit_json() {
+    local code=$1 reason=$2
+    time::now
+    json::signal "$code"
+    json::object exit_code n "$code" signal n "$signal" ended_at s "$now" reason s "$reason"
+    node::_write "$attempt_dir/exit.json" "$json"
+}
+
+# Every other way out, for example a prologue that failed.
+node::_batch_left() {
+    local code=$?
+    trap - EXIT
+    if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
+    if [[ ! -e $attempt_dir/exit.json ]]; then
+        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did"
+    fi
+    exit "$code"
+}
+
+node::_batch_told() {
+    if [[ $1 == TERM ]]; then stopped=TERM; fi
+    interrupted=yes
+    # srun passes it on to the tasks, for which a second one is harmless.
+    if [[ -n $waited_for ]]; then kill -s "$1" "$waited_for" 2>/dev/null || :; fi
+}
+
+# What the program left in `outputs`: sizes first, for they are cheap, then the sha256 of every file.
+outputs::list() {
+    if [[ -z $outputs ]]; then return; fi
+    (
+        cd "$job_dir/out" || exit
+        find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp"
+        mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
+    )
+    if [[ -z $stopped ]]; then
+        outputs::_sums && return
+    else # SIGKILL is near: what cannot be read in time is left out whole
+        local -i left_s=${kill_wait:-5}/2
+        local sums
+        outputs::_sums &
+        sums=$!
+        (sleep "$left_s" && kill -- "$sums") 2>/dev/null &
+        wait "$sums" && return
+    fi
+    printf 'not hashed: %s\n' "${stopped:+the job was being stopped}" >"$attempt_dir/outputs.sha256.error"
+    rm --force "$attempt_dir/outputs.sha256.tmp"
+}
+
+outputs::_sums() (
+    cd "$job_dir/out" || exit
+    if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
+        find . -type f -printf '%P\0' | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --
+    else
+        find . -type f -printf '%P\0' | sort --zero-terminated | while IFS= read -r -d '' path; do
+            sum=$(sha256sum <"$path") && printf '%s  %s\0' "${sum%% *}" "$path"
+        done
+    fi >"$attempt_dir/outputs.sha256.tmp" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
+)
+
+# ----------------------------------------------------------------------------------------------------------- task role
+
+# One container: everything that must hold is looked at before it starts, everything that can wait while it runs.
+node::task() {
+    node::_job
+    node::_task
+    trap task::_left EXIT
+    trap 'task::_told_to_stop' TERM INT HUP
+    if [[ -n $checkpoint_signal ]]; then trap 'task::_told_to_save' "$checkpoint_signal"; fi
+    event task-began "$SLURM_STEP"
+    facts::environment
+    gpu::look
+    node::_user
+    mount::check
+    secrets::check
+    image::ensure
+    gpu::resolve
+    container::create
+    container::run
+    container::end
+    task::_finish "$exit_code"
+}
+
+node::_task() {
+    attempt=${TFSLURM_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
+    attempt_dir=$job_dir/attempt-$attempt
+    rank=${SLURM_PROCID:-0}
+    facts=$attempt_dir/facts/task-$rank
+    home_dir=$attempt_dir/home/$rank
+    stdout_log=$attempt_dir/stdout${SLURM_PROCID:+.$rank}.log stderr_log=$attempt_dir/stderr${SLURM_PROCID:+.$rank}.log
+    if [[ $rank == 0 ]]; then stdout_log=$attempt_dir/stdout.log stderr_log=$attempt_dir/stderr.log; fi
+    grace_s=3 # between SIGTERM and SIGKILL for the program: less than Slurm's own, or nobody is left to write the end
+    if [[ -n ${TFSLURM_KILL_WAIT-} ]] && ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
+    if [[ -n $is_local ]]; then grace_s=10; fi
+    container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
+    SLURM_STEP=${SLURM_STEP_ID:-0}
+    container_name=tfslurm-$cluster-$job-$SLURM_STEP-$rank-$attempt
+    mkdir --parents "$facts/container" "$home_dir" "$job_dir/out"
+}
+
+# SIGTERM: scancel, the time limit, preemption. A second one changes nothing.
+task::_told_to_stop() {
+    interrupted=yes
+    if [[ -n $stopped ]]; then return; fi
+    stopped=TERM
+    event told-to-stop SIGTERM
+    if [[ -n $client ]]; then
+        container::_stop &
+    elif [[ -n $waited_for ]]; then # a pull, or a lock
+        kill -s TERM "$waited_for" 2>/dev/null || :
+    fi
+}
+
+# The checkpoint signal goes to the program; that it came is left where the batch role sees it.
+task::_told_to_save() {
+    interrupted=yes
+    event told-to-save "SIG$checkpoint_signal"
+    : >"$attempt_dir/checkpoint-signal"
+    if [[ -n $client ]]; then docker kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>&1 & fi
+}
+
+# Before anything slow begins: is there still a reason to begin it?
+task::_stop_if_told() {
+    if [[ -z $stopped ]]; then return; fi
+    printf 'tfslurm: %s: stopped before the program started\n' "$where" >&2
+    exit 143
+}
+
+# The one way to say no. What it names is the link; the program has not started.
+task::refuse() {
+    local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG}
+    local line="tfslurm: $where: $what: $why${fix:+; $fix}"
+    line=${line//[$'\n\r\t']/ }
+    printf '%s\n' "$line" >"$facts/refused.txt"
+    printf '%s\n' "$line" >&2
+    event refused "$what: $why"
+    exit "$code"
+}
+
+task::engine_failed() {
+    task::refuse docker "$1" "${2:-ask the administrator of $where, or exclude the node: --exclude=$where}" "$EX_TEMPFAIL"
+}
+
+task::_finish() {
+    facts::wait
+    event task-ended "$1"
+    trap - EXIT
+    exit "$1"
+}
+
+# Whatever went wrong: no container stays, the node is still described, and the end is written.
+task::_left() {
+    local code=$?
+    trap - EXIT
+    set +e
+    if [[ -n $container_id ]]; then container::end; fi
+    facts::slow
+    if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' ''; fi
+    facts::wait
+    event task-ended "$code"
+    exit "$code"
+}
+
+task::_exit_json() {
+    local code=$1 oom=$2 began=$3 ended=$4
+    time::now
+    json::signal "$code"
+    json::object exit_code n "$code" oom_killed n "$oom" started_at o "$began" ended_at s "${ended:-$now}" signal n "$signal"
+    node::_write "$facts/exit.json" "$json"
+}
+
+# ---------------------------------------------------------------------------------------------------------- sweep role
+
+node::sweep() {
+    node::_job
+    attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
+    local left
+    while IFS=$'\t' read -r left rank; do
+        facts=$attempt_dir/facts/task-$rank grace_s=3 started=yes stopped='' client=''
+        if [[ ! -d $facts ]]; then continue; fi
+        container_id=$left
+        event swept "$left"
+        container::end
+    done < <(docker ps --all --no-trunc --format '{{.ID}}\t{{.Label "tfslurm.rank"}}' --filter "label=tfslurm.uid=$EUID" \
+        --filter "label=tfslurm.cluster=$cluster" --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt")
+}
+
+# ---------------------------------------------------------------------------------------------------------------- GPUs
+
+# Asks for what this task may see, beside everything else that must be asked.
+gpu::look() {
+    gpu_look=''
+    if ((gpus == 0)); then return; fi
+    if ! type -P nvidia-smi >/dev/null; then
+        printf 'exit 127\nnvidia-smi is not in PATH\n' >"$facts/nvidia-smi-L.txt.error"
+        return
+    fi
+    facts::keep nvidia-smi-L.txt nvidia-smi -L &
+    gpu_look=$!
+}
+
+# The UUIDs that the container gets, in gpu_ids, and how they were found, in gpu_source. No variable of Slurm's names a
+# GPU in a way docker understands (positions in gres.conf, or in the cgroup); what this task may see does.
+gpu::resolve() {
+    gpu_ids=() gpu_source=none
+    if [[ -n $gpu_look ]]; then wait "$gpu_look" || :; fi
+    if ((gpus > 0)); then
+        gpu::_listed
+        gpu::_granted
+        gpu::_choose
+        gpu::_check
+    fi
+    : >"$facts/gpus.txt"
+    if ((${#gpu_ids[@]})); then printf '%s\n' "${gpu_ids[@]}" >"$facts/gpus.txt"; fi
+    printf '%s\n' "$gpu_source" >"$facts/gpu-source.txt"
+    event gpus "$gpu_source ${gpu_ids[*]-}"
+}
+
+# `nvidia-smi -L` as UUIDs in its order; a GPU that is cut into MIG devices counts as those.
+gpu::_listed() {
+    local line uuid parent=''
+    listed=() has_mig=''
+    if [[ ! -r $facts/nvidia-smi-L.txt ]]; then return; fi
+    while IFS= read -r line; do
+        if [[ ! $line =~ \(UUID:\ ([^\)]+)\) ]]; then continue; fi
+        uuid=${BASH_REMATCH[1]}
+        if [[ $uuid == MIG-* && -n $parent ]]; then
+            unset "listed[$parent]"
+            listed=(${listed[@]+"${listed[@]}"})
+            parent='' has_mig=yes
+        elif [[ $uuid != MIG-* ]]; then
+            parent=${#listed[@]}
+        fi
+        listed+=("$uuid")
+    done <"$facts/nvidia-smi-L.txt"
+}
+
+# What the scheduler (or, without one, the user) gave this task: entries of CUDA_VISIBLE_DEVICES, else a bare count.
+gpu::_granted() {
+    granted=() want=0
+    if [[ -n ${CUDA_VISIBLE_DEVICES-} && $CUDA_VISIBLE_DEVICES != NoDevFiles ]]; then
+        IFS=, read -r -a granted <<<"$CUDA_VISIBLE_DEVICES"
+        want=${#granted[@]}
+    elif [[ -z $is_local ]]; then
+        want=${SLURM_GPUS_ON_NODE:-0}
+    elif ((${#listed[@]} > gpus)); then
+        task::refuse gpus "${#listed[@]} GPUs are here and $gpus are wanted, which ones is not said" \
+            "set CUDA_VISIBLE_DEVICES to the UUIDs of $gpus of them (nvidia-smi -L lists them)"
+    else
+        want=${#listed[@]}
+    fi
+    if ((want * tasks_per_node < gpus)) || [[ -n $is_local && $want -ne $gpus ]]; then
+        task::refuse gpus "$want granted to this task, $gpus asked for per node" "see SLURM_* in $facts/slurm.env"
+    fi
+}
+
+gpu::_choose() {
+    local word
+    if [[ ${granted[0]-} == GPU-* || ${granted[0]-} == MIG-* ]]; then
+        gpu_ids=("${granted[@]}") gpu_source=slurm-uuid
+        if [[ -n $is_local ]]; then gpu_source=index-unconstrained; fi
+        return
+    fi
+    if ((${#listed[@]} == want)); then
+        gpu_ids=("${listed[@]}") gpu_source=cgroup
+        if [[ -n $is_local ]]; then gpu_source=whole-machine; fi
+    elif ((${#listed[@]} > want)); then
+        for word in ${granted[@]+"${granted[@]}"}; do
+            if [[ $has_mig || ! $word =~ ^[0-9]+$ || -z ${listed[word]-} ]]; then
+                task::refuse gpus "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES cannot be told apart among ${#listed[@]} visible devices" \
+                    "ask the site to set ConstrainDevices=yes in cgroup.conf"
+            fi
+            gpu_ids+=("${listed[word]}")
+        done
+        gpu_source=index-unconstrained
+    fi
+}
+
+gpu::_check() {
+    local id seen=' '
+    if ((${#listed[@]} < want)) || ((${#gpu_ids[@]} != want)); then
+        task::refuse gpus "nvidia-smi lists ${#listed[@]} GPUs to this task, Slurm granted $want" \
+            "see $facts/nvidia-smi-L.txt; exclude the node: --exclude=$where"
+    fi
+    for id in "${gpu_ids[@]}"; do
+        # An empty or odd id would be read by docker as no GPU at all, and the program would train on the CPU.
+        if [[ ! $id =~ ^(GPU|MIG)-[0-9A-Za-z/-]+$ || $seen == *" $id "* ]]; then
+            task::refuse gpus "${id:-an empty word} is not the UUID of one more GPU" "see $facts/nvidia-smi-L.txt"
+        fi
+        if [[ " ${listed[*]-} " != *" $id "* ]]; then
+            task::refuse gpus "$id was granted and nvidia-smi does not list it to this task" "see $facts/nvidia-smi-L.txt"
+        fi
+        seen+="$id "
+    done
+}
+
+# --------------------------------------------------------------------------------------------------------------- image
+
+# Afterwards image_source is a name@digest (or an image id) that this node's daemon has, looked at and compared.
+image::ensure() {
+    local pulled=present
+    if ! image::_find; then
+        if [[ $pin_kind == image-id ]]; then
+            task::refuse image "$image_digest is not on this node" "load it here: docker load < IMAGE.tar"
+        fi
+        image::_fetch
+        pulled="pulled from $pulled_from"
+    fi
+    printf '%s\n' "$image_source" >"$facts/image-source.txt"
+    printf '%s\n' "$pulled" >"$facts/image-pulled.txt"
+    printf '[%s]\n' "$image_json" >"$facts/image-inspect.json"
+    event image "$image_source $pulled"
+}
+
+# One question for all the names: docker answers for those it has and complains of the others.
+image::_find() {
+    local answer names line complaint=''
+    answer=$(docker image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}' \
+        "${image_sources[@]}" 2>"$facts/image-inspect.stderr") || :
+    while IFS= read -r names && IFS= read -r image_json; do
+        for image_source in "${image_sources[@]}"; do
+            # docker leaves `docker.io/` and `docker.io/library/` out of the names that it shows
+            line=${image_source#docker.io/}
+            if [[ " $names " == *" ${line#library/} "* ]]; then return 0; fi
+        done
+    done <<<"$answer"
+    while IFS= read -r line; do
+        if [[ -n $line && $line != *[Nn]o\ such\ image* ]]; then complaint+="$line "; fi
+    done <"$facts/image-inspect.stderr"
+    if [[ -n $complaint ]]; then task::engine_failed "$complaint"; fi
+    return 1
+}
+
+# Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.
+image::_fetch() {
+    local lock
+    lock::take "$image_digest"
+    if image::_find; then
+        pulled_from="another task's pull"
+    else
+        image::_pull
+        if ! image::_find; then
+            task::refuse image "$pulled_from was pulled and the daemon does not list it under that digest" "report it with $facts"
+        fi
+    fi
+    lock::drop
+}
+
+# Every source in order, three rounds; a source whose answer cannot change is asked once.
+image::_pull() {
+    local source round said last=''
+    local -A dead=()
+    for round in 1 2 3; do
+        for source in "${image_sources[@]}"; do
+            if [[ -n ${dead[$source]-} ]]; then continue; fi
+            event pull "$source"
+            if task::_in_background docker pull --quiet "$source" >/dev/null 2>"$facts/pull.stderr"; then
+                pulled_from=$source
+                return
+            fi
+            task::_stop_if_told
+            IFS= read -r -d '' said <"$facts/pull.stderr" || :
+            printf 'round %d: %s\n%s\n' "$round" "$source" "$said" >>"$facts/image-pull.log"
+            event pull-failed "$source: $said"
+            last="$source: ${said%$'\n'}"
+            if image::_daemon_is_gone "$said"; then task::engine_failed "$said"; fi
+            if ! image::_is_transient "$said"; then dead[$source]=yes; fi
+        done
+        if ((${#dead[@]} == ${#image_sources[@]})); then break; fi
+        if ((round < 3)); then task::_in_background sleep "$((round * 2)).$((RANDOM % 10))"; fi
+        task::_stop_if_told
+    done
+    task::refuse image "$image_reference is not obtainable as $image_digest: $last" \
+        "\`tfslurm image mirror\` it, or see $facts/image-pull.log"
+}
+
+image::_is_transient() {
+    local said=${1,,} word
+    for word in timeout 'timed out' 'connection refused' 'connection reset' eof 'temporary failure' 'try again' \
+        'no such host' 'deadline exceeded' toomanyrequests 'too many requests' 'received unexpected http status: 5' \
+        '500 internal' '502 bad' '503 service' '504 gateway' 'no route to host' 'network is unreachable'; do
+        if [[ $said == *"$word"* ]]; then return 0; fi
+    done
+    return 1
+}
+
+image::_daemon_is_gone() {
+    [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
+}
+
+# --------------------------------------------------------------------------------------------------- mounts and secrets
+
+# Afterwards mount_sources holds what each mount's source really is; a link may not lead out of the allowed folders.
+mount::check() {
+    mount_sources=()
+    if [[ -n $code_dir && ! -d $code_dir ]]; then
+        task::refuse code "$code_dir does not exist on this node" "submit again, and see that the file system is mounted"
+    fi
+    if ((${#mounts[@]} == 0)); then return; fi
+    local -i at
+    local -a asked=() allowed=()
+    local real
+    for ((at = 0; at < ${#mounts[@]}; at += 3)); do
+        if [[ ! -e ${mounts[at]} ]]; then
+            task::refuse mounts "${mounts[at]} does not exist on this node, or $user may not look there" \
+                "correct \`source\`, or ask for a node that mounts it"
+        fi
+        asked+=("${mounts[at]}")
+    done
+    while IFS= read -r -d '' real; do mount_sources+=("$real"); done \
+        < <(realpath --canonicalize-existing --zero -- "${asked[@]}")
+    if ((${#mount_sources[@]} != ${#asked[@]})); then
+        task::refuse mounts 'a source vanished while it was looked at' 'submit again'
+    fi
+    if ((${#mounts_allow[@]})); then
+        while IFS= read -r -d '' real; do allowed+=("$real"); done \
+            < <(realpath --canonicalize-missing --zero -- "${mounts_allow[@]}")
+    fi
+    for ((at = 0; at < ${#asked[@]}; at++)); do
+        mount::_allowed "${asked[at]}" "${mount_sources[at]}" ${allowed[@]+"${allowed[@]}"}
+    done
+}
+
+mount::_allowed() {
+    local source=$1 real=$2 folder by='' socket shown=$1
+    shift 2
+    if [[ $source != "$real" ]]; then shown="$source is really $real, which"; fi
+    for folder in "$@"; do
+        if [[ $real == "$folder" || $folder == / || $real == "$folder"/* ]]; then by=$folder; fi
+    done
+    if [[ -z $by ]]; then
+        task::refuse mounts "$shown is outside what this cluster allows ($*)" 'mount a path under those'
+    fi
+    for folder in /etc /root /dev /proc /sys; do # those themselves never; below them only what the site names there
+        if [[ $real == "$folder" || ($real == "$folder"/* && $by != "$folder"/*) ]]; then
+            task::refuse mounts "$shown belongs to the node itself" 'mount a folder of data'
+        fi
+    done
+    for socket in /run/docker.sock /var/run/docker.sock "${DOCKER_HOST#unix://}"; do
+        if [[ $real == / || $real == "$socket" || $socket == "$real"/* ]]; then
+            task::refuse mounts "$shown holds the docker socket, which is root on the node" 'mount a folder of data'
+        fi
+    done
+}
+
+secrets::check() {
+    local name
+    for name in ${secrets[@]+"${secrets[@]}"}; do
+        if [[ ! -r $run_dir/secrets/$name ]]; then
+            task::refuse secrets "$name is not in $run_dir/secrets, or is not readable" 'submit again with the variable set'
+        fi
+    done
+}
+
+# Adds one --mount. Its fields are CSV: one with a comma, a quote or a newline stands in quotes, inner quotes doubled.
+mount::add() {
+    local source=$1 target=$2 mode=$3 field line=type=bind
+    for field in "source=$source" "target=$target"; do
+        if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
+        line+=,$field
+    done
+    if [[ $mode == ro ]]; then line+=,readonly; fi
+    create+=(--mount "$line")
+}
+
+# ----------------------------------------------------------------------------------------------------------- container
+
+# The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
+container::create() {
+    local said
+    create=(docker create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
+    container::_labels
+    container::_gpus
+    container::_user
+    container::_limits
+    container::_mounts
+    container::_environment
+    create+=(--network "$network" --entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
+        "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" ${command[@]+"${command[@]}"})
+    printf '%s\0' "${create[@]}" >"$facts/container-argv"
+    task::_stop_if_told
+    if ! container_id=$("${create[@]}" 2>"$facts/create.stderr"); then
+        IFS= read -r -d '' said <"$facts/create.stderr" || :
+        container_id=''
+        container::_refused "$said"
+    fi
+    printf '%s\n' "$container_id" >"$facts/container-id.txt"
+    event created "$container_id"
+}
+
+container::_refused() {
+    case $1 in
+    *'is already in use by container'*)
+        task::refuse container "$container_name exists on this node already" "\`tfslurm reap $cluster\`, then submit again" "$EX_TEMPFAIL" ;;
+    *'bind source path does not exist'* | *'invalid mount config'*)
+        task::refuse mounts "$1" 'the docker daemon (root) must be able to reach the source' ;;
+    *) task::engine_failed "$1" ;;
+    esac
+}
+
+container::_labels() {
+    create+=(--label "tfslurm.cluster=$cluster" --label "tfslurm.job_id=$job" --label "tfslurm.user=$user"
+        --label "tfslurm.uid=$EUID" --label "tfslurm.plan_id=$plan_id"
+        --label "tfslurm.attempt=$attempt" --label "tfslurm.rank=$rank")
+}
+
+# The quotes inside are docker's: without them `device=a,b` is read as device a and a second option b.
+container::_gpus() {
+    local IFS=,
+    if ((${#gpu_ids[@]})); then create+=(--gpus "\"device=${gpu_ids[*]}\""); fi
+}
+
+# The user himself: his uid and all his groups, one line of passwd and group instead of the node's, no way to more.
+# HOME is a folder of the attempt: a tmpfs would count as memory, and what caches leave there is not lost unseen.
+container::_user() {
+    local group home=/home/$user
+    printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "${GROUPS[0]}" "$home" >"$facts/passwd"
+    printf '%s:x:%s:\n' "$user" "${GROUPS[0]}" >"$facts/group"
+    create+=(--user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL)
+    for group in "${GROUPS[@]:1}"; do create+=(--group-add "$group"); done
+    mount::add "$facts/passwd" /etc/passwd ro
+    mount::add "$facts/group" /etc/group ro
+    mount::add "$home_dir" "$home" rw
+}
+
+# A container is dockerd's child, so none of the job's own limits holds for it; these are the same, said to docker.
+container::_limits() {
+    limits::cpus
+    limits::memory
+    create+=(--pids-limit 32768 --ulimit stack=67108864)
+    # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
+    if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
+    if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
+}
+
+container::_mounts() {
+    local -i at
+    mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    mount::add "$facts/container" /run/tfslurm rw
+    if ((${#secrets[@]})); then mount::add "$run_dir/secrets" /run/tfslurm-secrets ro; fi
+    if [[ -n $code_dir ]]; then
+        container::_code
+        create+=(--workdir /workspace)
+    fi
+    if [[ -n $outputs ]]; then mount::add "$job_dir/out" "$outputs" rw; fi
+    for ((at = 0; at < ${#mount_sources[@]}; at++)); do
+        mount::add "${mount_sources[at]}" "${mounts[at * 3 + 1]}" "${mounts[at * 3 + 2]}"
+    done
+}
+
+container::_code() {
+    if [[ $code_writable != true ]]; then
+        mount::add "$code_dir" /workspace ro
+        return
+    fi
+    local copy=$attempt_dir/workspace/$rank
+    mkdir --parents "$attempt_dir/workspace"
+    cp --recursive --preserve=mode,timestamps,links --no-dereference -- "$code_dir" "$copy"
+    chmod --recursive u+w -- "$copy"
+    mount::add "$copy" /workspace rw
+}
+
+# The experiment's variables stand over tfslurm's, except those that keep the chain.
+container::_environment() {
+    local pair key
+    local -A own=()
+    for pair in ${environment[@]+"${environment[@]}"}; do
+        key=${pair%%=*}
+        case $key in
+        NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
+            task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
+        esac
+        own[$key]=yes
+        create+=(--env "$pair")
+    done
+    for pair in "HOME=/home/$user" "USER=$user" "LOGNAME=$user" CUDA_DEVICE_ORDER=PCI_BUS_ID; do
+        if [[ -z ${own[${pair%%=*}]-} ]]; then create+=(--env "$pair"); fi
+    done
+    for key in SLURM_{JOB_ID,JOB_NAME,JOB_PARTITION,JOB_NUM_NODES,JOB_NODELIST,CLUSTER_NAME,NODEID,PROCID,LOCALID,NTASKS,NNODES} \
+        SLURM_{STEP_ID,STEP_NODELIST,STEP_NUM_NODES,STEP_NUM_TASKS,STEP_TASKS_PER_NODE,TASKS_PER_NODE,NTASKS_PER_NODE} \
+        SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,RESTART_COUNT,LAUNCH_NODE_IPADDR} \
+        SLURM_ARRAY_{JOB_ID,TASK_ID,TASK_COUNT,TASK_MIN,TASK_MAX,TASK_STEP} SLURMD_NODENAME; do
+        if [[ -n ${!key-} && -z ${own[$key]-} ]]; then create+=(--env "$key=${!key}"); fi
+    done
+    create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
+    if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
+    # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
+    if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
+}
+
+# Starts the container and waits. The client's standard input is a pipe that only this shell holds open: when this shell
+# or the client is killed, entry.sh in the container reads its end and ends everything there.
+container::run() {
+    event starting "$container_id"
+    # shellcheck disable=SC2034  # nothing is ever written to it
+    coproc LIFELINE {
+        exec docker start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
+    }
+    client=$LIFELINE_PID
+    started=yes
+    if [[ -n $stopped ]]; then container::_stop & fi
+    facts::slow
+    probe::start
+    node::_wait "$client"
+    event client-ended "$waited_code"
+}
+
+# Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
+container::_stop() {
+    while kill -0 "$client" 2>/dev/null; do
+        docker stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        sleep 0.2
+    done
+}
+
+# Looks at the container's end, writes it down and removes it. exit_code is then the task's.
+container::end() {
+    local diff removal
+    docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
+    diff=$!
+    container::_look
+    if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
+        event client-lost "$container_id"
+        wait "$diff" || :
+        docker stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
+        diff=$!
+        container::_look
+    fi
+    wait "$diff" || :
+    docker rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
+    removal=$!
+    container_id=''
+    if [[ -n $started ]]; then container::_judge; fi
+    wait "$removal" || event remove-failed "$(<"$facts/rm.stderr")"
+}
+
+container::_look() {
+    local answer first rest
+    state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
+    if ! answer=$(docker container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
+        "$container_id" 2>"$facts/container-inspect.json.error"); then
+        return
+    fi
+    first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
+    read -r state_running state_code state_oom state_began state_ended <<<"$first"
+    state_error=${rest%%$'\n'*}
+    if [[ $state_began == 0001-* ]]; then state_began=''; fi
+    if [[ $state_ended == 0001-* ]]; then state_ended=''; fi
+    printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"
+}
+
+# Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
+container::_judge() {
+    local check=''
+    if [[ -z $looked ]]; then
+        task::_exit_json "$EX_TEMPFAIL" false '' ''
+        task::engine_failed "the container cannot be looked at any more: $(<"$facts/container-inspect.json.error")"
+    fi
+    exit_code=$state_code
+    if [[ -z $state_began ]]; then
+        exit_code=$EX_TEMPFAIL
+        if [[ -n $stopped ]]; then exit_code=143; fi
+    elif [[ -r $facts/container/gpu-check.txt ]]; then
+        IFS= read -r check <"$facts/container/gpu-check.txt" || :
+    elif [[ $state_code == 12[67] ]]; then
+        exit_code=$EX_CONFIG
+    fi
+    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
+    event ended "exit $exit_code, OOM killed: $state_oom"
+    if [[ -z $state_began && -z $stopped ]]; then
+        if [[ $state_error == '""' ]]; then IFS= read -r -d '' state_error <"$stderr_log" || :; fi
+        task::engine_failed "the container did not start: $state_error"
+    fi
+    if [[ $exit_code == "$EX_CONFIG" && -z $check ]]; then
+        task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
+    elif [[ $exit_code == "$EX_CONFIG" && $check == failed:* ]]; then
+        task::refuse gpus "inside the container: ${check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
+    fi
+}
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+# The CPUs that this task is bound to, if that is fewer than there are; else their number.
+limits::cpus() {
+    local key value bound='' online='' count=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-$cpus}}
+    while IFS=$':\t' read -r key value; do
+        if [[ $key == Cpus_allowed_list ]]; then bound=$value; fi
+    done </proc/self/status
+    IFS= read -r online </sys/devices/system/cpu/online || :
+    limits::_count "$online"
+    local there=$counted
+    limits::_count "$bound"
+    if ((counted > 0 && counted < there)); then
+        create+=(--cpuset-cpus "$bound")
+    elif ((count < there || there == 0)); then
+        create+=(--cpus "$count")
+    fi
+}
+
+# 0-3,8 -> 5
+limits::_count() {
+    local range
+    local -a ranges
+    counted=0
+    IFS=, read -r -a ranges <<<"$1"
+    for range in ${ranges[@]+"${ranges[@]}"}; do counted=$((counted + ${range#*-} - ${range%-*} + 1)); done
+}
+
+# The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
+limits::memory() {
+    local -i limit=0 each
+    for each in "$memory_mib" "${SLURM_MEM_PER_NODE:-0}" "$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-0}))"; do
+        if ((each > 0 && (limit == 0 || each < limit))); then limit=each; fi
+    done
+    if ((limit > 0)); then
+        limit=limit/tasks_per_node
+        create+=(--memory "${limit}m" --memory-swap "${limit}m")
+    fi
+}
+
+# --------------------------------------------------------------------------------------------------------------- facts
+
+# One observation: its output under its name, or NAME.error where the command failed.
+facts::keep() {
+    local name=$1 code=0 said
+    shift
+    "$@" >"$facts/$name" 2>"$facts/$name.error" </dev/null || code=$?
+    if ((code == 0)); then
+        rm --force "$facts/$name.error"
+        return
+    fi
+    said=$(<"$facts/$name.error")
+    printf 'exit %d\n%s\n' "$code" "$said$(<"$facts/$name")" >"$facts/$name.error"
+    rm --force "$facts/$name"
+}
+
+facts::environment() {
+    local name
+    for name in "${!SLURM@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL; do
+        if [[ $name != SLURM_STEP && -n ${!name+set} ]]; then printf '%s=%s\0' "$name" "${!name}"; fi
+    done >"$facts/slurm.env"
+}
+
+# What describes the node but guards nothing; it is gathered while the program runs.
+facts::slow() {
+    if [[ -n $slow_facts ]]; then return; fi
+    (
+        trap - EXIT TERM
+        set +e
+        facts::keep engine-version.json docker version --format '{{json .}}' &
+        facts::keep engine-info.json docker info --format '{{json .}}' &
+        if type -P nvidia-smi >/dev/null; then
+            facts::keep nvidia-smi-query.csv nvidia-smi --format=csv,nounits \
+                --query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id &
+            if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi
+        fi
+        facts::keep uname.txt uname -srmn
+        facts::keep hostname printf '%s\n' "${HOSTNAME-}"
+        facts::_copy os-release /etc/os-release
+        facts::_copy meminfo.txt /proc/meminfo
+        facts::_copy nvidia-driver-proc.txt /proc/driver/nvidia/version
+        facts::_copy nvidia-driver-module.txt /sys/module/nvidia/version
+        facts::_cpu >"$facts/cpuinfo.txt"
+        wait
+    ) </dev/null >/dev/null 2>&1 &
+    slow_facts=$!
+}
+
+facts::_copy() {
+    if [[ -r $2 ]]; then printf '%s\n' "$(<"$2")" >"$facts/$1"; fi
+}
+
+# The first processor as the kernel describes it, and how many there are.
+facts::_cpu() {
+    local line first=yes
+    local -i processors=0
+    while IFS= read -r line; do
+        if [[ $line == processor* ]]; then processors+=1; fi
+        if [[ -z $line ]]; then first=''; fi
+        if [[ -n $first ]]; then printf '%s\n' "$line"; fi
+    done </proc/cpuinfo
+    printf 'processors\t: %d\n' "$processors"
+}
+
+facts::wait() {
+    if [[ -n $slow_facts ]]; then wait "$slow_facts" || :; fi
+    probe::wait
+    local file
+    local -a done_with=("$facts"/*.stderr)
+    for file in "$facts"/container-{diff.txt,inspect.json}.error; do
+        if [[ ! -s $file ]]; then done_with+=("$file"); fi
+    done
+    rm --force "${done_with[@]}"
+    rmdir "$home_dir" 2>/dev/null || :
+}
+
+# --------------------------------------------------------------------------------------------------------------- probe
+
+# What is inside the image, once per digest and cluster, by rank 0, in a container of its own without GPU and network.
+probe::start() {
+    probe_file=$images_dir/${image_digest#sha256:}.json
+    if [[ $rank != 0 || -e $probe_file || -n $probe ]]; then return; fi
+    (
+        trap - EXIT
+        trap 'exit 143' TERM
+        set +e
+        lock::take "probe-$image_digest"
+        if [[ ! -e $probe_file ]]; then probe::_run; fi
+    ) </dev/null >/dev/null 2>&1 &
+    probe=$!
+}
+
+probe::_run() {
+    local temporary=$probe_file.$job.$rank.tmp code=0
+    local -a ask=(docker run --rm --init --network none --name "$container_name-probe" --log-driver none)
+    create=()
+    container::_labels
+    limits::memory
+    mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
+    mkdir --parents "$images_dir"
+    event probing "$image_source"
+    # shellcheck disable=SC2016  # the container's shell reads it
+    "${ask[@]}" "${create[@]}" --user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL \
+        --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
+        -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
+        sh /run/tfslurm-probe.py >"$temporary" 2>"$facts/probe.stderr" &
+    trap 'kill %% 2>/dev/null; exit 143' TERM
+    wait $! || code=$?
+    if ((code != 0)) || [[ ! -s $temporary ]]; then
+        local said
+        IFS= read -r -d '' said <"$facts/probe.stderr" || :
+        if ((code == 127)); then said="no python in the image: $said"; fi
+        json::object schema s tfslurm.image/1 python n null tensorflow n null cuda n null cudnn n null os n null \
+            glibc n null packages n null source s 'nothing could be asked in the container' \
+            errors l "probe ended with $code: $said"
+        printf '%s\n' "$json" >"$temporary"
+    fi
+    mv --no-clobber -- "$temporary" "$probe_file"
+    rm --force "$temporary" "$facts/probe.stderr"
+    event probed "exit $code"
+}
+
+probe::wait() {
+    if [[ -z $probe ]]; then return; fi
+    local timer
+    if [[ -n $stopped ]]; then kill -s TERM "$probe" 2>/dev/null || :; fi
+    (sleep "$PROBE_PATIENCE_S" && kill -s TERM "$probe") >/dev/null 2>&1 &
+    timer=$!
+    node::_wait "$probe"
+    probe=''
+    kill -s TERM "$timer" 2>/dev/null || :
+}
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+# Who and what this is, from Slurm or from the caller that runs without it.
+node::_job() {
+    is_local='' interrupted=''
+    if [[ -n ${TFSLURM_LOCAL_JOB_ID-} ]]; then is_local=yes; fi
+    raw_job_id=${TFSLURM_LOCAL_JOB_ID:-${SLURM_JOB_ID:-}}
+    where=${SLURMD_NODENAME:-${HOSTNAME-}}
+    if [[ -z $raw_job_id ]]; then
+        printf 'tfslurm: job.sbatch: this is not a job: SLURM_JOB_ID is not set; submit it: sbatch %s/job.sbatch\n' "$run_dir" >&2
+        exit "$EX_CONFIG"
+    fi
+    job=$raw_job_id
+    if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+    job_dir=$run_dir/$job
+}
+
+node::_user() {
+    user=${SLURM_JOB_USER:-${USER-}}
+    if [[ -z $user ]]; then user=$(id --user --name 2>/dev/null) || user=$EUID; fi
+}
+
+# Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code.
+node::_wait() {
+    local again
+    while :; do
+        interrupted='' waited_code=0
+        wait "$1" || waited_code=$?
+        if [[ -z $interrupted ]]; then return 0; fi
+        if kill -0 "$1" 2>/dev/null; then continue; fi
+        again=0
+        wait "$1" 2>/dev/null || again=$?
+        if ((again != 127)); then waited_code=$again; fi
+        return 0
+    done
+}
+
+# Runs a command that SIGTERM may end.
+task::_in_background() {
+    "$@" </dev/null &
+    waited_for=$!
+    node::_wait "$waited_for"
+    waited_for=''
+    return "$waited_code"
+}
+
+# A lock of this user on this node. /tmp is everybody's: the folder must be ours alone, or a link could be put there.
+lock::take() {
+    local folder=/tmp/tfslurm-$EUID mode
+    mkdir --mode=0700 "$folder" 2>/dev/null || :
+    mode=$(stat --format='%a %u %F' "$folder" 2>/dev/null) || :
+    if [[ $mode != "700 $EUID directory" ]]; then
+        task::refuse lock "$folder is not a folder of mode 0700 that only $user owns ($mode)" "remove it from $where"
+    fi
+    exec {lock}>"$folder/${1//[!a-zA-Z0-9-]/_}.lock"
+    until flock --exclusive --timeout 2 "$lock"; do task::_stop_if_told; done
+}
+
+lock::drop() { exec {lock}>&-; }
+
+event() {
+    time::now
+    local detail=${2-}
+    printf '%s\t%s\t%s\n' "$now" "$1" "${detail//[$'\n\r\t']/ }" >>"$facts/events.tsv"
+}
+
+# RFC 3339 in UTC, in now; with milliseconds where bash knows them (5.0).
+time::now() {
+    local TZ=UTC0 fraction=''
+    if [[ -n ${EPOCHREALTIME-} ]]; then
+        fraction=${EPOCHREALTIME##*[.,]}
+        fraction=.${fraction:0:3}
+        printf -v now '%(%Y-%m-%dT%H:%M:%S)T%sZ' "${EPOCHREALTIME%%[.,]*}" "$fraction"
+    else
+        printf -v now '%(%Y-%m-%dT%H:%M:%S)TZ' -1
+    fi
+}
+
+# Whole or not at all.
+node::_write() {
+    printf '%s\n' "$2" >"$1.tmp"
+    mv -- "$1.tmp" "$1"
+}
+
+# json::object KEY KIND VALUE …  -> json. Kinds: s text, o text or null when empty, n as it stands, l a list of one text.
+json::object() {
+    json='{'
+    while (($#)); do
+        if [[ $json != '{' ]]; then json+=', '; fi
+        json::string "$3"
+        case $2 in
+        n) json_text=$3 ;;
+        o) if [[ -z $3 ]]; then json_text=null; fi ;;
+        l) json_text="[$json_text]" ;;
+        esac
+        json+="\"$1\": $json_text"
+        shift 3
+    done
+    json+='}'
+}
+
+# Any bytes -> a JSON string in json_text; what is not UTF-8 becomes U+FFFD, byte by byte.
+json::string() {
+    local LC_ALL=C rest=$1 char escape
+    local -r utf8=$'^([\x01-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]|[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]|\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf])'
+    json_text=''
+    while [[ -n $rest ]]; do
+        char=${rest%%[!\ !#-\[\]-~]*} # the longest run that needs nothing
+        json_text+=$char
+        rest=${rest:${#char}}
+        if [[ -z $rest ]]; then break; fi
+        char=${rest:0:1}
+        if [[ $rest =~ $utf8 ]]; then char=${BASH_REMATCH[1]}; fi
+        case $char in
+        \" | \\) json_text+=\\$char ;;
+        [$'\x01'-$'\x1f'$'\x7f'])
+            printf -v escape '\\u%04x' "'$char"
+            json_text+=$escape ;;
+        [$'\x80'-$'\xff']) json_text+='\ufffd' ;;
+        *) json_text+=$char ;;
+        esac
+        rest=${rest:${#char}}
+    done
+    json_text="\"$json_text\""
+}
+
+# The signal behind an exit code as shells and docker write it, in signal; null where there is none.
+json::signal() {
+    signal=null
+    if (($1 > 128 && $1 <= 192)); then signal=$(($1 - 128)); fi
+}

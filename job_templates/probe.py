@@ -1,0 +1,137 @@
+"""What is inside an image, as one JSON document on standard output; run once per image in a container of it.
+
+Standard library only, Python 3.6 and later. What could not be asked is null, with the reason under ``errors``.
+"""
+
+import json
+import os
+import signal
+import sys
+
+PATIENCE_S = 110  # an import that hangs ends the probe, which nobody may be left to stop
+
+
+def main():
+    """Print the document; whatever an import prints meanwhile goes to standard error."""
+    signal.alarm(PATIENCE_S)
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    errors = []
+    packages = installed(errors)
+    version, build = tensorflow(packages, errors)
+    facts = {
+        "schema": "tfslurm.image/1",
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "tensorflow": version,
+        "cuda": text(build.get("cuda_version")),
+        "cudnn": text(build.get("cudnn_version")),
+        "os": operating_system(errors),
+        "glibc": glibc(errors),
+        "packages": packages,
+        "source": "importlib.metadata + tf.sysconfig.get_build_info in the container",
+        "errors": errors,
+    }
+    with os.fdopen(answer, "w") as out:
+        json.dump(facts, out, indent=1, sort_keys=True)
+        out.write("\n")
+
+
+def text(value):
+    """The value as text, or None where there is none."""
+    return str(value) if value else None
+
+
+def installed(errors):
+    """Name and version of every installed distribution, sorted; the one that an import would find comes first."""
+    found = {}
+    try:
+        for name, version in distributions():
+            if name and name.lower() not in found:
+                found[name.lower()] = {"name": name, "version": version or ""}
+    except Exception as error:
+        errors.append("packages: {}: {}".format(type(error).__name__, error))
+    return [found[key] for key in sorted(found)]
+
+
+def distributions():
+    """(name, version) in the order of sys.path: importlib.metadata since 3.8, else the files it would read."""
+    try:
+        from importlib import metadata
+    except ImportError:
+        yield from metadata_files()
+        return
+    for distribution in metadata.distributions():
+        yield distribution.metadata["Name"], distribution.version
+
+
+def metadata_files():
+    """The Name and Version headers of *.dist-info/METADATA and *.egg-info/PKG-INFO."""
+    for folder in sys.path:
+        if not os.path.isdir(folder):
+            continue
+        for entry in sorted(os.listdir(folder)):
+            if not entry.endswith((".dist-info", ".egg-info")):
+                continue
+            path = os.path.join(folder, entry)
+            for name in ("METADATA", "PKG-INFO", ""):
+                if os.path.isfile(os.path.join(path, name) if name else path):
+                    yield headers(os.path.join(path, name) if name else path)
+                    break
+
+
+def headers(path):
+    """Name and Version of one metadata file."""
+    values = {}
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.strip():
+                break
+            key, _, value = line.partition(":")
+            values.setdefault(key.strip(), value.strip())
+    return values.get("Name"), values.get("Version")
+
+
+def tensorflow(packages, errors):
+    """The version that an import gives (else the installed distribution's) and the build's own facts."""
+    names = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly")
+    versions = [package["version"] for package in packages if package["name"].lower().replace("_", "-") in names]
+    if not versions:
+        errors.append("tensorflow: no distribution of it is installed")
+        return None, {}
+    try:
+        import tensorflow as tf
+
+        return text(tf.__version__), dict(tf.sysconfig.get_build_info())
+    except Exception as error:
+        errors.append("tensorflow: {}: {}".format(type(error).__name__, error))
+        return versions[0], {}
+
+
+def operating_system(errors):
+    """PRETTY_NAME of /etc/os-release."""
+    try:
+        with open("/etc/os-release", encoding="utf-8") as lines:
+            for line in lines:
+                key, _, value = line.strip().partition("=")
+                if key == "PRETTY_NAME":
+                    return value.strip("\"'")
+        errors.append("os: /etc/os-release has no PRETTY_NAME")
+    except OSError as error:
+        errors.append("os: {}".format(error))
+    return None
+
+
+def glibc(errors):
+    """The version of the C library; None where it is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+        if name == "glibc":
+            return version
+        errors.append("glibc: the C library does not say that it is glibc")
+    except (OSError, ValueError) as error:
+        errors.append("glibc: {}".format(error))
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""JobPlan -> the text of job.sbatch. Pure, and the only user of jinja2.
+
+Two parsers read the script, so values are written in two ways: bash reads the settings, sbatch's own reader, which is no
+shell, reads the directives. A value that one of them cannot carry byte for byte is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tfslurm.errors import InputError, Problem
+from tfslurm.plan import JobPlan
+from tfslurm.spec import Mount
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MAX_SCRIPT_BYTES = 4 * 2**20  # slurmctld's max_script_size, unless the site raised it
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+OPTION = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def render(plan: JobPlan, templates: Mapping[str, str], name: str) -> str:
+    """The batch script of a plan: the template ``name``, which may extend or include the others by their names.
+
+    Templates see the plan as ``plan`` and three ways to write a value: ``sh`` for bash, ``directive`` for ``#SBATCH``,
+    ``remark`` for a comment.
+
+    Raises:
+        InputError: a template does not parse or uses a name that is not there (with its line), or a value that cannot
+            stand where it is written.
+    """
+    from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
+
+    try:
+        script = environment(templates).get_template(name).render(plan=plan)
+    except TemplateNotFound as error:
+        known = tuple(templates)
+        near = get_close_matches(str(error.name), known, 1) or known
+        raise problem(name, 0, f"there is no template {error.name!r}", f"there is {', '.join(near)}") from error
+    except TemplateSyntaxError as error:
+        raise problem(error.name or name, error.lineno, error.message or "is not a template") from error
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        file, line = place(error.__traceback__, templates)
+        raise problem(file or name, line, str(error) or type(error).__name__) from error
+    size = len(script.encode("utf-8", "surrogateescape"))
+    if size > MAX_SCRIPT_BYTES:
+        raise problem(name, 0, f"the script has {size} bytes, Slurm takes {MAX_SCRIPT_BYTES}", "pass long values in a file")
+    if "\r\n" in script:
+        raise problem(name, 0, "the script has DOS line ends, which sbatch refuses", "save the template with Unix line ends")
+    return script
+
+
+def problem(file: str, line: int, why: str, fix: str = "") -> InputError:
+    """One problem of a template."""
+    return InputError([Problem(file, line, "template", why, fix)])
+
+
+def place(traceback: TracebackType | None, templates: Mapping[str, str]) -> tuple[str, int]:
+    """The innermost template line of a traceback; jinja2 rewrites the frames of templates to their own lines."""
+    found = ("", 0)
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if file in templates:
+            found = (file, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def environment(templates: Mapping[str, str]) -> Environment:
+    """jinja2 over the given texts alone: undefined names are errors, nothing is escaped as HTML, no code is reached."""
+    from jinja2 import FunctionLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def load(name: str) -> tuple[str, str, None] | None:
+        return (templates[name], name, None) if name in templates else None
+
+    made = ImmutableSandboxedEnvironment(
+        loader=FunctionLoader(load),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - the output is a bash script
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"sh": sh, "array": array, "pairs": pairs, "triples": triples, "directive": directive, "remark": remark}
+    return made
+
+
+def sh(value: object) -> str:
+    """One word of bash that means exactly this text.
+
+    Control characters are written ``$'\\r'``: sbatch refuses a script with CR LF anywhere in it.
+    """
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"{text[:40]!r} has a NUL, which no argument and no variable can hold; pass it in a file")
+    if not CONTROL.search(text):
+        return shlex.quote(text)
+    text = text.replace("\\", "\\\\").replace("'", "\\'")
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return "$'" + CONTROL.sub(lambda found: named.get(found[0], f"\\{ord(found[0]):03o}"), text) + "'"
+
+
+def array(values: Iterable[object], per_line: int = 1) -> str:
+    """The right side of a bash array's assignment, ``per_line`` words a line."""
+    words = [sh(value) for value in values]
+    if not words:
+        return "()"
+    rows = [" ".join(words[start : start + per_line]) for start in range(0, len(words), per_line)]
+    return "(\n" + "".join(f"    {row}\n" for row in rows) + ")"
+
+
+def pairs(values: Mapping[str, str]) -> list[str]:
+    """KEY=value for each variable."""
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def triples(mounts: Sequence[Mount]) -> list[str]:
+    """Source, target and ro or rw of each mount, in one list."""
+    return [word for mount in mounts for word in (mount.source, mount.target, "ro" if mount.read_only else "rw")]
+
+
+def directive(key: str, value: str) -> str:
+    """One option for ``#SBATCH``; an empty value is a flag.
+
+    sbatch's reader cuts at ``#`` outside quotes, expands nothing, and drops a backslash even inside single quotes.
+    Source: Slurm, src/sbatch/opt.c, _get_next_opt and _next_token.
+    """
+    if not OPTION.fullmatch(key):
+        raise ValueError(f"{key!r} is not the long name of an sbatch option")
+    if CONTROL.search(value) or "\\" in value:
+        raise ValueError(f"{key}={value!r}: sbatch cannot read a backslash or a control character in a directive")
+    return f"--{key}={shlex.quote(value)}" if value else f"--{key}"
+
+
+def remark(value: object) -> str:
+    """The text for a comment, which it cannot leave: control characters are written as Python writes them."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
