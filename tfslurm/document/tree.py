@@ -59,7 +59,8 @@ class Document:
 
     def shown(self, path: Path) -> str:
         """The value as a message shows it: as it was typed where that is known."""
-        return show(self.written.get(path, self.at(path)))
+        value = self.at(path)
+        return show(value) if isinstance(value, str) else self.written.get(path, show(value))
 
 
 class Refused(ValueError):

@@ -14,7 +14,6 @@ from tfslurm.document.writing import dump
 from tfslurm.errors import InputError, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
-Bounds = Mapping[str, object]
 
 _WANTED = {
     "string_type": "a text",
@@ -70,10 +69,10 @@ def _nothing(document: Document, model: type[BaseModel], path: Path) -> Problem:
     holder = _model_at(model, path[:-1])
     if holder and isinstance(path[-1], str) and path[-1] not in _keys(holder):
         return _unknown(document, holder, path)
-    example = _example(model, path)
-    return document.problem(
-        path, "has no value", f"write {example}, or remove the key" if example else "remove the key"
-    )
+    info, example = _field_at(model, path), _example(model, path)
+    mends = [f"write {example}"] if example else []
+    mends += [] if info and info.is_required() else ["remove the key" if isinstance(path[-1], str) else "remove it"]
+    return document.problem(path, "has no value", ", or ".join(mends))
 
 
 def _told(document: Document, model: type[BaseModel], found: ErrorDetails, told: set[Path]) -> Iterator[Problem]:
@@ -106,7 +105,7 @@ def _unknown(document: Document, holder: type[BaseModel], path: Path) -> Problem
 
 
 def _not_accepted(
-    document: Document, model: type[BaseModel], path: Path, error: str, bounds: Bounds
+    document: Document, model: type[BaseModel], path: Path, error: str, bounds: Mapping[str, object]
 ) -> tuple[str, str]:
     shown, value, example = document.shown(path), document.at(path), _example(model, path)
     fix = f"write {example}" if example else ""

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Option, Path, Placeholder, Resources, Word
+from tfslurm.spec.experiment import (
+    Checkpoint,
+    Code,
+    Experiment,
+    Mount,
+    Option,
+    Placeholder,
+    Resources,
+    Word,
+)
+from tfslurm.spec.words import fill
 
 __all__ = [
     "Checkpoint",
@@ -16,7 +26,6 @@ __all__ = [
     "Experiment",
     "Mount",
     "Option",
-    "Path",
     "Placeholder",
     "Resources",
     "Word",
@@ -29,23 +38,19 @@ __all__ = [
 def parse_experiment(text: str, file: str, overrides: Mapping[str, str] | None = None) -> Experiment:
     """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
 
+    ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
+    ``true``, ``[a, b]``), else as text.
+
     Raises:
         InputError: every problem of the text and of the overrides.
     """
-    raise NotImplementedError
+    from tfslurm.spec.parsing import parse
+
+    return parse(text, file, overrides or {})
 
 
 def experiment_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of an experiment file, for editors and other tools."""
-    raise NotImplementedError
+    from tfslurm.spec.parsing import schema
 
-
-def fill(experiment: Experiment, parameters: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The exact argv and environment with the parameters put in: a value never becomes a second word.
-
-    Text goes in as it is; numbers, true and false as JSON writes them.
-
-    Raises:
-        InputError: names without a value, each with its line and the nearest name.
-    """
-    raise NotImplementedError
+    return schema()

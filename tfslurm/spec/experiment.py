@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
 
-Path = tuple[str | int, ...]
 Option = str | int | bool
 
 
@@ -71,7 +71,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The warning before the time limit: ``signal`` (without SIG) reaches the program ``before_end_s`` seconds early."""
+    """The warning before the time limit: ``signal`` (without SIG) reaches the program ``before_end_s`` early."""
 
     signal: str = "USR1"
     before_end_s: int = 60
@@ -108,22 +108,3 @@ class Experiment:
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem that stands where the key was written: its line, or the ``--set`` that replaced it."""
         return locate(self.file, self.lines, self.overridden, path, why, fix)
-
-
-def locate(
-    file: str, lines: Mapping[Path, int], overridden: tuple[Path, ...], path: Path, why: str, fix: str = ""
-) -> Problem:
-    """A problem at the nearest written key: the line of ``path`` itself, else of the key that holds it."""
-    for given in overridden:
-        if path[: len(given)] == given:
-            return Problem(f"--set {key_text(given)}", 0, key_text(path) if path != given else "", why, fix)
-    nearest = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in lines), ())
-    return Problem(file, lines.get(nearest, 0), key_text(path), why, fix)
-
-
-def key_text(path: Path) -> str:
-    """A key path as a reader writes it: ``mounts[0].source``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
-from tfslurm.spec import Option, Path
+from tfslurm.spec import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
     ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
-    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs.
+    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs. ``lines``
+    says where a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -42,23 +44,32 @@ class Cluster:
     lines: Mapping[Path, int] = field(default_factory=dict)
 
     def allows(self, source: PurePosixPath) -> bool:
-        """Whether a path of the cluster may be mounted: it is one of the allowed folders, or lies under one."""
+        """Whether a path of the cluster may be mounted: it is one of the allowed folders, or lies under one.
+
+        Compared by components, without following links; a path with ``..`` is never allowed.
+        """
+        if ".." in source.parts or not source.is_absolute():
+            return False
         return any(source == folder or folder in source.parents for folder in self.mounts_allow)
 
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem that stands where the key was written."""
-        raise NotImplementedError
+        return locate(self.file, self.lines, (), path, why, fix)
 
 
 def parse_cluster(text: str, file: str) -> Cluster:
-    """The cluster that a text describes.
+    """The cluster that a text describes; ``file`` names the text in messages.
 
     Raises:
         InputError: every problem of the text.
     """
-    raise NotImplementedError
+    from tfslurm.cluster.parsing import parse
+
+    return parse(text, file)
 
 
 def cluster_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a cluster file."""
-    raise NotImplementedError
+    """The JSON Schema (draft 2020-12) of a cluster file, for editors and other tools."""
+    from tfslurm.cluster.parsing import schema
+
+    return schema()

@@ -1,0 +1,159 @@
+"""The keys of a cluster file as a pydantic model: types, rules, help and examples. The schema comes from here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from tfslurm.document import Refused, show
+from tfslurm.spec import names, places
+
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_REGISTRY = re.compile(
+    r"(?=[a-z0-9])(?P<host>[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*(?::[0-9]{1,5})?)"
+    r"(?P<path>(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
+)
+
+
+def host(text: str) -> str:
+    """The text, if it can name a machine, or a Host of ~/.ssh/config."""
+    if _HOST.fullmatch(text):
+        return text
+    if "@" in text or re.search(r":[0-9]+$", text):
+        raise Refused(f"{show(text)} is more than a host", "write the user and the port under `user` and `port`")
+    raise Refused(f"{show(text)} is not a host name", "write a name such as login.alpha.example")
+
+
+def user(text: str) -> str:
+    """The text, if it can name a user."""
+    if _USER.fullmatch(text):
+        return text
+    raise Refused(f"{show(text)} is not a user name", "write the name that you log in with")
+
+
+def proxy_jump(text: str) -> str:
+    """The text, if it is ``[user@]host[:port]``, or several with commas, as ssh's ProxyJump."""
+    for hop in text.split(","):
+        login, _, machine = hop.rpartition("@")
+        name, _, port = machine.partition(":")
+        if not _HOST.fullmatch(name) or (login and not _USER.fullmatch(login)) or ("@" in hop and not login):
+            raise Refused(f"{show(hop)} is not a machine to jump over", "write [user@]host[:port]")
+        if ":" in machine and not _PORT.fullmatch(port):
+            raise Refused(f"{show(port)} is not a port", "write [user@]host[:port]")
+    return text
+
+
+def registry(text: str) -> str:
+    """The text, if it is a registry with an optional path: ``host[:port][/path]``, without scheme, tag or digest."""
+    if _REGISTRY.fullmatch(text):
+        return text
+    bare = re.sub(r"^https?://", "", text).rstrip("/")
+    known = bare != text and _REGISTRY.fullmatch(bare)
+    mend = f"write {bare}" if known else "write host[:port][/path], such as docker.io"
+    raise Refused(f"{show(text)} is not a registry or a path in one", mend)
+
+
+def root(text: str) -> str:
+    """The text, if it is a folder of the cluster that can hold run folders."""
+    places.absolute(text)
+    if text == "/" or places.inside(text, "/proc") or places.inside(text, "/dev") or places.inside(text, "/sys"):
+        raise Refused(f"{show(text)} cannot hold run folders", "name a folder of your own that all nodes share")
+    return text
+
+
+def value(item: object) -> str:
+    """The text, if a variable can hold it."""
+    if not isinstance(item, str):
+        scalar = isinstance(item, int | float)
+        raise Refused(f"{show(item)} is not a text", f'write "{show(item)}" in quotes' if scalar else "write a text")
+    if "\0" in item:
+        raise Refused("holds a NUL character, which no variable can carry", "remove it")
+    return item
+
+
+Host = Annotated[str, AfterValidator(host)]
+User = Annotated[str, AfterValidator(user)]
+ProxyJump = Annotated[str, AfterValidator(proxy_jump)]
+Root = Annotated[str, AfterValidator(root), WithJsonSchema({"type": "string", "pattern": "^/."})]
+Folder = Annotated[str, AfterValidator(places.source)]
+Registry = Annotated[str, AfterValidator(registry)]
+Name = Annotated[
+    str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
+]
+Text = Annotated[str, PlainValidator(value), WithJsonSchema({"type": "string"})]
+Options = dict[
+    Annotated[str, AfterValidator(names.option)],
+    Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
+]
+
+
+class Keys(BaseModel):
+    """A mapping with fixed keys: every other key is a mistake, and no type is turned into another."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Login(Keys):
+    """How the login node is reached; ~/.ssh/config, known_hosts and the agent are honoured."""
+
+    host: Host = Field(
+        description="The login node's name, or a Host of ~/.ssh/config.", examples=["login.alpha.example"]
+    )
+    user: User | None = Field(None, description="Your name there; absent: as ~/.ssh/config says.", examples=["alice"])
+    port: int | None = Field(
+        None, ge=1, le=65535, description="The port of its ssh server; absent: as ~/.ssh/config says.", examples=[22]
+    )
+    proxy_jump: ProxyJump | None = Field(
+        None, description="A machine to go through: [user@]host[:port].", examples=["bastion.example"]
+    )
+    transport: Literal["paramiko", "openssh"] = Field(
+        "paramiko", description="paramiko (built in), or openssh (your ssh program).", examples=["openssh"]
+    )
+
+
+class Mounts(Keys):
+    """What experiments may mount."""
+
+    allow: list[Folder] = Field(
+        [], description="Folders of the cluster; what lies outside is refused.", examples=[["/data", "/scratch/alice"]]
+    )
+
+
+class Cluster(Keys):
+    """One cluster: where jobs go and how to get there."""
+
+    name: Name = Field(description="Names the cluster: a-z, 0-9 and -; jobs are named NAME:ID.", examples=["alpha"])
+    login: Login | None = Field(
+        None,
+        description="The login node; absent: Slurm's commands run on this machine.",
+        examples=[{"host": "login.alpha.example", "user": "alice"}],
+    )
+    root: Root = Field(
+        description="The folder for run folders, on the file system that the nodes share.",
+        examples=["/scratch/alice/tfslurm"],
+    )
+    engine: Literal["docker", "podman"] = Field(
+        "docker", description="What runs containers on the nodes.", examples=["docker"]
+    )
+    mirrors: dict[Registry, list[Registry]] = Field(
+        {},
+        description="Registries asked first, in order, in place of another; equal digest or refused.",
+        examples=[{"docker.io": ["mirror.example:5000"]}],
+    )
+    slurm: Options = Field(
+        {},
+        description="Long sbatch options under every experiment's, such as partition.",
+        examples=[{"partition": "gpu"}],
+    )
+    mounts: Mounts = Field(
+        default_factory=Mounts, description="What experiments may mount.", examples=[{"allow": ["/data"]}]
+    )
+    environment: dict[Annotated[str, AfterValidator(names.any_variable)], Text] = Field(
+        {},
+        description="Variables for Slurm's commands on the login node, not for jobs.",
+        examples=[{"SLURM_CONF": "/etc/slurm-alpha/slurm.conf"}],
+    )

@@ -1,0 +1,40 @@
+"""Text -> document -> checked keys -> Cluster."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from tfslurm.cluster import Cluster, Login, model
+from tfslurm.document import scan, validate
+from tfslurm.spec.checks import repeated_options
+from tfslurm.spec.schema import published
+
+SCHEMA_ID = "urn:tfslurm:cluster:1"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a cluster file."""
+    return published(model.Cluster, SCHEMA_ID, "tfslurm cluster")
+
+
+def parse(text: str, file: str) -> Cluster:
+    """The cluster that a text describes."""
+    document = scan(text, file)
+    read = validate(document, model.Cluster, repeated_options)
+    return Cluster(
+        name=read.name,
+        root=PurePosixPath(read.root),
+        login=_login(read.login),
+        engine=read.engine,
+        mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
+        slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
+        mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
+        environment=dict(read.environment),
+        file=document.file,
+        lines=document.lines,
+    )
+
+
+def _login(read: model.Login | None) -> Login | None:
+    return Login(read.host, read.user, read.port, read.proxy_jump, read.transport) if read else None

@@ -1,0 +1,160 @@
+"""The shape of ``sweep``: axes that are crossed, zipped or drawn, what is left out, and how points are spread."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from tfslurm.document import Refused, show
+
+_AXIS = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+_DISTRIBUTIONS = {"uniform": 2, "loguniform": 2, "choice": 0}
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_RANGE = {
+    "type": "object",
+    "properties": {"range": {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 3}},
+    "required": ["range"],
+    "additionalProperties": False,
+}
+
+
+def axis_name(text: str) -> str:
+    """The text, if it can be written as ``{{ name }}``."""
+    if _AXIS.fullmatch(text):
+        return text
+    raise Refused(f"{show(text)} cannot be a parameter", "use letters, digits, _ and dots; begin with a letter")
+
+
+def scalar(value: object) -> str | int | float | bool:
+    """The value, if it is one text, number, true or false."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    raise Refused(f"{show(value)} cannot be a parameter's value", "write a text, a number, true or false")
+
+
+def values(value: object) -> object:
+    """A list of values with at least one, or ``{range: [first, end, step]}``."""
+    if isinstance(value, list) and value:
+        refusals = []
+        for index, item in enumerate(value):
+            try:
+                scalar(item)
+            except Refused as refused:
+                refusals.append(Refused(refused.why, refused.fix, (index,)))
+        if refusals:
+            raise Refused.together(refusals)
+        return value
+    if isinstance(value, dict) and set(value) == {"range"} and _numbers(value["range"], 1, 3):
+        return value
+    raise Refused(f"{show(value)} is not an axis", "write a list such as [0.1, 0.01], or {range: [0, 10]}")
+
+
+def drawn(value: object) -> dict[str, Any]:
+    """Distributions by parameter, with ``samples`` and ``seed`` beside them."""
+    if not isinstance(value, dict):
+        raise Refused(f"{show(value)} is not a mapping", "write {dropout: {uniform: [0.1, 0.5]}, samples: 20}")
+    refusals = [refused for key, item in value.items() if (refused := _not_drawn(key, item))]
+    if "samples" not in value:
+        refusals.append(Refused("`samples` is missing", "add how many points to draw, such as `samples: 20`"))
+    if refusals:
+        raise Refused.together(refusals)
+    return value
+
+
+def _not_drawn(key: str, item: object) -> Refused | None:
+    if key in ("samples", "seed"):
+        whole = isinstance(item, int) and not isinstance(item, bool) and item >= (key == "samples")
+        return None if whole else Refused(f"{show(item)} is not a whole number", "write one such as 20", (key,))
+    if not _AXIS.fullmatch(key):
+        return Refused(f"{show(key)} cannot be a parameter", "use letters, digits, _ and dots", (key,))
+    if isinstance(item, dict) and len(item) == 1 and (kind := next(iter(item))) in _DISTRIBUTIONS:
+        count = _DISTRIBUTIONS[kind]
+        listed = isinstance(item[kind], list) and bool(item[kind])
+        if listed and (not count or _numbers(item[kind], count, count)):
+            return None
+    accepted = ", ".join(_DISTRIBUTIONS)
+    return Refused(f"{show(item)} is not a distribution", f"write one of {accepted}: {{uniform: [0.1, 0.5]}}", (key,))
+
+
+def _numbers(value: object, least: int, most: int) -> bool:
+    if not isinstance(value, list) or not least <= len(value) <= most:
+        return False
+    return all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+
+
+def spread_over(value: object) -> object:
+    """One of the ways to spread points, or weights by cluster."""
+    weights = isinstance(value, dict) and all(
+        isinstance(weight, int) and weight is not True and weight > 0 for weight in value.values()
+    )
+    if value in ("idle", "even", "blocked") or (weights and value):
+        return value
+    raise Refused(f"{show(value)} is no way to spread points", "write idle, even, blocked or {alpha: 3, beta: 1}")
+
+
+Axis = Annotated[str, AfterValidator(axis_name)]
+Scalar = Annotated[Any, PlainValidator(scalar), WithJsonSchema(_SCALAR)]
+Values = Annotated[
+    Any,
+    PlainValidator(values),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": _SCALAR, "minItems": 1}, _RANGE]}),
+]
+Drawn = Annotated[
+    Any,
+    PlainValidator(drawn),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                "samples": {"type": "integer", "minimum": 1, "description": "How many points are drawn."},
+                "seed": {"type": "integer", "minimum": 0, "description": "Makes the draw repeatable."},
+            },
+            "required": ["samples"],
+            "additionalProperties": {
+                "type": "object",
+                "properties": {kind: {"type": "array"} for kind in _DISTRIBUTIONS},
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+            },
+        }
+    ),
+]
+
+
+class Sweep(BaseModel):
+    """Many jobs from one experiment: every point gives each parameter one value."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", title="Sweep")
+
+    grid: dict[Axis, Values] | None = Field(
+        None, description="Axes that are crossed: every combination is a point.", examples=[{"lr": [0.1, 0.01]}]
+    )
+    zip: list[dict[Axis, Values]] | None = Field(
+        None,
+        description="Groups of axes of equal length that advance together.",
+        examples=[[{"depth": [2, 4], "width": [64, 128]}]],
+    )
+    random: Drawn | None = Field(
+        None,
+        description="Parameters drawn from distributions, `samples` times.",
+        examples=[{"dropout": {"uniform": [0.1, 0.5]}, "samples": 20, "seed": 7}],
+    )
+    exclude: list[dict[Axis, Scalar]] | None = Field(
+        None, description="Points with these values are left out.", examples=[[{"lr": 0.1, "depth": 4}]]
+    )
+    max_parallel: int | None = Field(None, ge=1, description="How many points run at once, per cluster.", examples=[32])
+    spread: Annotated[
+        Any,
+        PlainValidator(spread_over),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["idle", "even", "blocked"]},
+                    {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+                ]
+            }
+        ),
+    ] = Field("idle", description="How points are spread over clusters; a mapping gives weights.", examples=["idle"])

@@ -1,0 +1,101 @@
+"""Rules that look at several keys of an experiment at once. They read plain values of any type: the model's own
+complaints come beside theirs, so that one reading of the file tells everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tfslurm.document import Document, Path, Refused, show
+from tfslurm.errors import Problem
+from tfslurm.spec import quantities
+from tfslurm.spec.places import inside
+
+
+def repeated_names(document: Document) -> Iterator[Problem]:
+    """Clusters and secrets listed twice, and variables that are secrets too."""
+    for key in ("clusters", "secrets"):
+        for index, first in _repeats(_list(document, key)):
+            yield document.problem((key, index), f"repeats {show(_list(document, key)[index])}", _first(key, first))
+    env = document.at(("env",))
+    for index, name in enumerate(_list(document, "secrets")):
+        if isinstance(env, dict) and isinstance(name, str) and name in env:
+            why = f"{name} is in `env` too (line {document.line(('env', name))})"
+            yield document.problem(("secrets", index), why, "keep it in one of them")
+
+
+def repeated_options(document: Document) -> Iterator[Problem]:
+    """One sbatch option written with dashes and with underscores."""
+    options = document.at(("slurm",))
+    names = list(options) if isinstance(options, dict) else []
+    for index, first in _repeats([name.replace("_", "-") for name in names]):
+        yield document.problem(("slurm", names[index]), f"is the same option as `{names[first]}`", "keep one of them")
+
+
+def covered_targets(document: Document) -> Iterator[Problem]:
+    """Mounts with one target, and mounts and outputs inside each other."""
+    mounts = _list(document, "mounts")
+    targets = [mount.get("target") if isinstance(mount, dict) else None for mount in mounts]
+    for index, first in _repeats(targets):
+        where: Path = ("mounts", index, "target")
+        yield document.problem(where, f"repeats {show(targets[index])}", _first("mounts", first))
+    outputs = document.at(("outputs",))
+    for index, target in enumerate(targets):
+        if not isinstance(outputs, str) or not isinstance(target, str) or "/" in (outputs, target):
+            continue
+        where = ("mounts", index, "target")
+        if inside(target, outputs):
+            yield document.problem(where, f"{show(target)} lies in `outputs` {show(outputs)}", "mount it elsewhere")
+        elif inside(outputs, target):
+            why = (
+                f"{show(outputs)} lies in the mount {show(target)}, so the outputs' folder would be made in its source"
+            )
+            yield document.problem(("outputs",), why, "choose a folder of its own, such as /out")
+
+
+def shares(document: Document) -> Iterator[Problem]:
+    """CPUs that the tasks of a node cannot share evenly."""
+    path: Path = ("resources", "cpus")
+    cpus, tasks = document.at(path), document.at(("resources", "tasks_per_node"))
+    if not _whole(cpus) or not _whole(tasks) or tasks < 1 or cpus < 1 or not cpus % tasks:
+        return
+    more = (cpus // tasks + 1) * tasks
+    fix = f"write {more - tasks} or {more}" if more > tasks else f"write {more}"
+    yield document.problem(path, f"{cpus} CPUs per node cannot be shared evenly by {tasks} tasks", fix)
+
+
+def early_enough(document: Document) -> Iterator[Problem]:
+    """A checkpoint's warning that would come before the job begins."""
+    path: Path = ("checkpoint", "before_end")
+    before, time = document.at(path), document.at(("resources", "time"))
+    try:
+        limit_s = quantities.time_s(time)
+    except Refused:
+        return
+    if _whole(before) and before >= limit_s:
+        why = f"{before} s before the end is before the job begins: `resources.time` is {limit_s} s"
+        yield document.problem(path, why, "write fewer seconds or ask for more time")
+
+
+ALL = (repeated_names, repeated_options, covered_targets, shares, early_enough)
+
+
+def _list(document: Document, key: str) -> list[Any]:
+    value = document.at((key,))
+    return value if isinstance(value, list) else []
+
+
+def _repeats(items: list[Any]) -> Iterator[tuple[int, int]]:
+    """The index of each text that came before, and where it came first."""
+    seen: dict[str, int] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, str) and seen.setdefault(item, index) != index:
+            yield index, seen[item]
+
+
+def _first(key: str, index: int) -> str:
+    return f"it is {key}[{index}] already; remove one of them"
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

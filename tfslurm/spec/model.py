@@ -1,0 +1,209 @@
+"""The keys of an experiment file as pydantic models: types, rules, help and examples. The schema comes from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from tfslurm.document import Refused, show
+from tfslurm.spec import names, places, quantities, words
+from tfslurm.spec.axes import Sweep
+
+
+def command(value: object) -> tuple[words.Parts, ...]:
+    """The words of a command line or an exact argv."""
+    if isinstance(value, str):
+        return words.split(value)
+    if not isinstance(value, list):
+        raise Refused(f"{show(value)} is not a command", "write a line, or a list of words")
+    if not value or value[0] == "":
+        raise Refused("names no program", "write `command: [python, train.py]`")
+    parts, refusals = [], []
+    for index, word in enumerate(value):
+        try:
+            parts.append(argument(word))
+        except Refused as refused:
+            refusals.append(Refused(refused.why, refused.fix, (index,)))
+    if refusals:
+        raise Refused.together(refusals)
+    return tuple(parts)
+
+
+def argument(word: object) -> words.Parts:
+    """One argument or variable: literal text and placeholders."""
+    if not isinstance(word, str):
+        scalar = isinstance(word, int | float)
+        raise Refused(f"{show(word)} is not a text", f'write "{show(word)}" in quotes' if scalar else "write a text")
+    return words.template(word)
+
+
+def folder(value: object) -> object:
+    """``code: .`` is short for ``code: {path: .}``."""
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _text(pattern: str = "") -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {})})
+
+
+Memory = Annotated[int, PlainValidator(quantities.memory_mib), _text("^[0-9]+[KMGTkmgt]$")]
+Time = Annotated[
+    int,
+    PlainValidator(quantities.time_s),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": "^([0-9]+-)?[0-9]+(:[0-9]{1,2}){0,2}$", "minimum": 1}),
+]
+Gpus = Annotated[
+    tuple[int, str | None],
+    PlainValidator(quantities.gpus),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": quantities.MAX_GPUS,
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*:[1-9][0-9]*$",
+        }
+    ),
+]
+Command = Annotated[
+    tuple[words.Parts, ...],
+    PlainValidator(command),
+    WithJsonSchema(
+        {"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}, "minItems": 1},
+    ),
+]
+Template = Annotated[words.Parts, PlainValidator(argument), _text()]
+Options = dict[
+    Annotated[str, AfterValidator(names.option)],
+    Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
+]
+Name = Annotated[str, AfterValidator(names.name), _text("^[a-z0-9][a-z0-9-]{0,63}$")]
+Target = Annotated[str, AfterValidator(places.target), _text("^/.")]
+
+
+class Keys(BaseModel):
+    """A mapping with fixed keys: every other key is a mistake, and no type is turned into another."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Code(Keys):
+    """The folder whose snapshot is the working directory, /workspace."""
+
+    path: Annotated[str, AfterValidator(names.local_path)] = Field(
+        description="The folder, relative to this file.", examples=["."]
+    )
+    writable: bool = Field(
+        False, description="true gives each attempt a private copy; false mounts it read-only.", examples=[True]
+    )
+
+
+class Mount(Keys):
+    """One folder or file of the cluster inside the container."""
+
+    source: Annotated[str, AfterValidator(places.source), _text("^/.")] = Field(
+        description="The absolute path on the cluster; the cluster's file lists what may be mounted.",
+        examples=["/data/digits"],
+    )
+    target: Target = Field(description="The absolute path in the container.", examples=["/data"])
+    read_only: bool = Field(True, description="false lets the program write there.", examples=[True])
+
+
+class Resources(Keys):
+    """What one job asks Slurm for."""
+
+    gpus: Gpus | None = Field(
+        None, description="GPUs per node, or type:count; 0 is a CPU job; absent: 1.", examples=[1, "a100:2"]
+    )
+    cpus: int | None = Field(None, ge=1, le=65536, description="CPUs per node, shared by its tasks.", examples=[4])
+    memory: Memory | None = Field(
+        None, description="Memory per node with its unit (K, M, G, T); absent: the site's default.", examples=["16G"]
+    )
+    time: Time | None = Field(
+        None,
+        description='Time limit: "HH:MM:SS", "D-HH:MM:SS", or minutes; absent: the partition\'s default.',
+        examples=["02:00:00"],
+    )
+    nodes: int = Field(1, ge=1, le=100000, description="How many nodes.", examples=[1])
+    tasks_per_node: int = Field(1, ge=1, le=4096, description="How many containers run on each node.", examples=[1])
+    shm: Memory | None = Field(None, description="Size of /dev/shm; absent: docker's default, 64M.", examples=["8G"])
+
+
+class Checkpoint(Keys):
+    """The warning that the program gets before its time is up."""
+
+    signal: Literal["USR1", "USR2", "TERM", "INT", "HUP"] = Field(
+        "USR1", description="The signal that the program gets.", examples=["USR1"]
+    )
+    before_end: int = Field(
+        60, ge=1, le=65535, description="How many seconds before the time limit it gets it.", examples=[120]
+    )
+    requeue: bool = Field(
+        False, description="true queues the job again when its time is up or its node fails.", examples=[True]
+    )
+
+
+class Experiment(Keys):
+    """One experiment: a pinned image, a command, and what it needs."""
+
+    name: Name = Field(description="Names the job: a-z, 0-9 and -.", examples=["digits-cnn"])
+    image: Annotated[str, AfterValidator(names.image), _text(r"^[^\s-]\S*$")] = Field(
+        description="repository:tag or repository@sha256:…; a tag is resolved once, by `tfslurm pin`.",
+        examples=["tensorflow/tensorflow:2.16.1-gpu"],
+    )
+    command: Command = Field(
+        description="A line, split like a shell line but run without a shell; or a list, the exact argv. "
+        "{{ name }} is replaced by a parameter.",
+        examples=["python train.py --out /out", ["python", "train.py"]],
+    )
+    code: Annotated[
+        Code | None,
+        BeforeValidator(folder, json_schema_input_type=str | Code),
+    ] = Field(
+        None,
+        description="The folder whose snapshot is the working directory /workspace; absent: no code.",
+        examples=[".", {"path": ".", "writable": True}],
+    )
+    mounts: list[Mount] = Field(
+        [],
+        description="Folders and files of the cluster inside the container.",
+        examples=[[{"source": "/data/digits", "target": "/data"}]],
+    )
+    outputs: Target | None = Field(
+        None, description="The container path that is kept: the job's own output folder.", examples=["/out"]
+    )
+    env: dict[Annotated[str, AfterValidator(names.variable)], Template] = Field(
+        {}, description="Environment variables; numbers in quotes.", examples=[{"TF_DETERMINISTIC_OPS": "1"}]
+    )
+    secrets: list[Annotated[str, AfterValidator(names.variable)]] = Field(
+        [],
+        description="Names of variables whose values come from your environment and are never recorded.",
+        examples=[["WANDB_API_KEY"]],
+    )
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="What the job asks Slurm for, per node.",
+        examples=[{"gpus": 1, "time": "02:00:00"}],
+    )
+    network: Literal["bridge", "host", "none"] = Field(
+        "bridge", description="The container's network.", examples=["bridge"]
+    )
+    template: Annotated[str, AfterValidator(names.template_file)] | None = Field(
+        None, description="A job template of your own that extends the built-in one.", examples=["my.sbatch.j2"]
+    )
+    slurm: Options = Field(
+        {},
+        description="Any other long sbatch option, such as partition and account.",
+        examples=[{"partition": "gpu", "account": "lab"}],
+    )
+    checkpoint: Checkpoint | None = Field(
+        None,
+        description="The signal before the time limit, and whether the job is queued again.",
+        examples=[{"signal": "USR1", "before_end": 120, "requeue": True}],
+    )
+    clusters: list[Name] = Field(
+        [], description="Where it may run; absent: the only cluster configured.", examples=[["alpha", "beta"]]
+    )
+    sweep: Sweep | None = Field(
+        None, description="Many jobs from this one experiment.", examples=[{"grid": {"lr": [0.1, 0.01]}}]
+    )

@@ -1,0 +1,159 @@
+"""Names that a file may give: of jobs, images, variables, secrets, files and sbatch options; and those it may not."""
+
+from __future__ import annotations
+
+import re
+
+from tfslurm.document import Refused, nearest, show
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9_-]+")
+_GPUS = "the job's GPUs are passed to the container by their UUIDs"
+_OWN_VARIABLES = {
+    "NVIDIA_VISIBLE_DEVICES": _GPUS,
+    "CUDA_VISIBLE_DEVICES": _GPUS,
+    "CUDA_DEVICE_ORDER": _GPUS,
+    "HOME": "the container runs as the job's user, with a home of its own",
+    "USER": "the container runs as the job's user",
+    "LOGNAME": "the container runs as the job's user",
+}
+_OWN_PREFIXES = {
+    "TFSLURM_": "tfslurm tells the program about its job with these",
+    "SLURM_": "Slurm tells the program about its job with these",
+}
+_GRES, _TASKS, _MEM = "`resources: {gpus: …}`", "`resources: {tasks_per_node: …}`", "`resources: {memory: …}`"
+_LOGS = "leave it out; `tfslurm logs` shows what the job printed"
+_OWN_OPTIONS = {
+    **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task"), _GRES),
+    **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "`resources: {cpus: …}`"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), _MEM),
+    **dict.fromkeys(("ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket"), _TASKS),
+    "nodes": "`resources: {nodes: …}`",
+    "time": "`resources: {time: …}`",
+    "signal": "`checkpoint: {signal: …, before_end: …}`",
+    **dict.fromkeys(("requeue", "no-requeue"), "`checkpoint: {requeue: …}`"),
+    "job-name": "`name`",
+    "array": "`sweep`",
+    **dict.fromkeys(("clusters", "cluster"), "`clusters`"),
+    **dict.fromkeys(("export", "export-file", "get-user-env"), "`env`"),
+    "chdir": "`code`, which is the working directory",
+    **dict.fromkeys(("container", "container-id"), "`image`"),
+    **dict.fromkeys(("output", "error", "open-mode"), _LOGS),
+    "comment": "leave it out; tfslurm finds its jobs again by the comment",
+    "wait": "`tfslurm submit --wait`",
+    "hold": "leave it out; run `scontrol hold JOB` after the submission",
+    "wrap": "`command`",
+    **dict.fromkeys(
+        ("parsable", "test-only", "quiet", "verbose", "help", "usage", "version", "input", "uid", "gid"),
+        "leave it out; it changes how sbatch is called, not the job",
+    ),
+}
+
+
+def name(text: str) -> str:
+    """The text, if it can name an experiment or a cluster: it becomes part of file, job and container names.
+
+    Raises:
+        Refused: other characters than a-z, 0-9 and -, a leading dash, or more than 64 characters.
+    """
+    if _NAME.fullmatch(text):
+        return text
+    fixed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
+    mend = f"write {fixed}" if fixed else "write a name such as digits-cnn"
+    raise Refused(f"{show(text)} is not a name of a-z, 0-9 and - (64 characters at most, no dash in front)", mend)
+
+
+def image(text: str) -> str:
+    """The text, if it can be an image reference; the reference itself is read later.
+
+    Raises:
+        Refused: blanks, control characters, a leading dash, or nothing.
+    """
+    if text and text.isprintable() and not re.search(r"\s", text) and not text.startswith("-"):
+        return text
+    raise Refused(f"{show(text)} is not an image reference", "write repository:tag, with no blanks")
+
+
+def variable(text: str) -> str:
+    """The text, if it can name an environment variable that tfslurm does not set itself.
+
+    Raises:
+        Refused: it cannot, or it is one of tfslurm's or Slurm's own.
+    """
+    if not _VARIABLE.fullmatch(text):
+        raise Refused(f"{show(text)} is not a variable's name", "use letters, digits and _; do not begin with a digit")
+    why = _OWN_VARIABLES.get(text) or next((why for head, why in _OWN_PREFIXES.items() if text.startswith(head)), None)
+    if why:
+        raise Refused(f"{text} is set by the job itself: {why}", "remove it")
+    return text
+
+
+def any_variable(text: str) -> str:
+    """The text, if it can name an environment variable of Slurm's commands.
+
+    Raises:
+        Refused: it cannot.
+    """
+    if _VARIABLE.fullmatch(text):
+        return text
+    raise Refused(f"{show(text)} is not a variable's name", "use letters, digits and _; do not begin with a digit")
+
+
+def template_file(text: str) -> str:
+    """The text, if it is a file name without a folder.
+
+    Raises:
+        Refused: it is not.
+    """
+    if text and text.isprintable() and "/" not in text and text not in (".", "..") and not text.startswith("-"):
+        return text
+    raise Refused(
+        f"{show(text)} is not a file name", "write the name alone, such as my.sbatch.j2; folders are searched"
+    )
+
+
+def local_path(text: str) -> str:
+    """The text, if it can be a path on this machine.
+
+    Raises:
+        Refused: nothing, or control characters.
+    """
+    if text and not any(ord(char) < 32 or ord(char) == 127 for char in text):
+        return text
+    raise Refused(f"{show(text)} is not a path", "write the folder of your code, such as `.`")
+
+
+def option(text: str) -> str:
+    """The text, if it is the form of a long sbatch option that tfslurm leaves to the writer.
+
+    Raises:
+        Refused: another form, or an option that another key of the file says.
+    """
+    long = text.replace("_", "-")
+    if long in _OWN_OPTIONS:
+        instead = _OWN_OPTIONS[long]
+        mend = instead if instead.startswith("leave") else f"use {instead} instead"
+        raise Refused(f"{text} is an option that tfslurm sets itself", mend)
+    if _OPTION.fullmatch(text):
+        return text
+    bare = text.lstrip("-").split("=")[0]
+    mend = f"write `{bare}: …`" if _OPTION.fullmatch(bare) else "write the long name, such as partition or account"
+    raise Refused(f"{show(text)} is not the long name of an sbatch option", nearest(bare, _OWN_OPTIONS) + mend)
+
+
+def option_value(value: object) -> str | int | bool:
+    """The value, if an ``#SBATCH`` line can carry it; true is a flag, false leaves the option out.
+
+    Raises:
+        Refused: another type, or characters that sbatch's own reader would drop or break at.
+    """
+    if isinstance(value, bool | int):
+        return value
+    if not isinstance(value, str):
+        fix = f'write "{value}" in quotes' if isinstance(value, float) else "write one text, number, true or false"
+        raise Refused(f"{show(value)} is not a value for an option", fix)
+    if not value or not value.isprintable() or "\\" in value:
+        why = f"{show(value)} cannot stand in an #SBATCH line"
+        raise Refused(why, "remove the key" if not value else "use no line breaks, control characters or backslashes")
+    return value

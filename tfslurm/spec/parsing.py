@@ -1,0 +1,78 @@
+"""Text -> document -> checked keys -> Experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tfslurm.document import Document, Path, scan, validate
+from tfslurm.errors import Problem
+from tfslurm.spec import checks, model
+from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Resources, Word
+from tfslurm.spec.overrides import override
+from tfslurm.spec.schema import published
+
+SCHEMA_ID = "urn:tfslurm:experiment:1"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of an experiment file."""
+    return published(model.Experiment, SCHEMA_ID, "tfslurm experiment (exp.yaml)")
+
+
+def parse(text: str, file: str, overrides: Mapping[str, str]) -> Experiment:
+    """The experiment that a text describes, with the values of ``--set`` in place of its own."""
+    document = scan(text, file)
+    if overrides:
+        document = override(document, overrides, schema())
+    return _experiment(document, validate(document, model.Experiment, *checks.ALL, refuse_sweep))
+
+
+def refuse_sweep(document: Document) -> Iterator[Problem]:
+    """The one place that says what this version does not run yet."""
+    if document.at(("sweep",)) is not None:
+        why = "sweeps are read but not submitted yet"
+        yield document.problem(("sweep",), why, "remove `sweep` and submit one point, with its values in `command`")
+
+
+def _experiment(document: Document, read: model.Experiment) -> Experiment:
+    asked = read.resources
+    gpus, gpu_type = asked.gpus or (1, None)
+    return Experiment(
+        name=read.name,
+        image=read.image,
+        command=tuple(Word(parts, _word_line(document, index)) for index, parts in enumerate(read.command)),
+        code=Code(read.code.path, read.code.writable) if read.code else None,
+        mounts=tuple(Mount(mount.source, mount.target, mount.read_only) for mount in read.mounts),
+        outputs=read.outputs,
+        env={name: Word(parts, document.line(("env", name))) for name, parts in read.env.items()},
+        secrets=tuple(read.secrets),
+        resources=Resources(
+            gpus=gpus,
+            gpu_type=gpu_type,
+            cpus=asked.cpus or asked.tasks_per_node,
+            memory_mib=asked.memory,
+            time_s=asked.time,
+            nodes=asked.nodes,
+            tasks_per_node=asked.tasks_per_node,
+            shm_mib=asked.shm,
+        ),
+        network=read.network,
+        template=read.template,
+        slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
+        checkpoint=_checkpoint(read.checkpoint),
+        clusters=tuple(read.clusters),
+        sweep=document.at(("sweep",)),
+        file=document.file,
+        lines=document.lines,
+        overridden=document.overridden,
+    )
+
+
+def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:
+    return Checkpoint(read.signal, read.before_end, read.requeue) if read else None
+
+
+def _word_line(document: Document, index: int) -> int:
+    path: Path = ("command", index)
+    return document.line(path)

@@ -1,0 +1,98 @@
+"""Paths of the cluster and of the container: their form, and the places that are never mounted or covered."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from tfslurm.document import Refused, show
+
+# Mounting one of these, or a folder that holds it, hands the node to whoever wrote the file.
+_NEVER_SOURCES = {
+    "/etc": "the node's configuration and password hashes",
+    "/root": "the home of root",
+    "/proc": "the node's processes",
+    "/sys": "the node's kernel settings",
+    "/dev": "the node's devices; GPUs are passed by `resources: {gpus: …}`",
+    "/boot": "the node's kernel",
+    "/run": "the sockets of the node's services, docker's among them",
+    "/var/run": "the sockets of the node's services, docker's among them",
+    "/var/lib/docker": "docker's own files",
+    "/var/lib/containerd": "containerd's own files",
+    "/var/lib/containers": "podman's own files",
+    "/var/lib/kubelet": "the kubelet's own files",
+    "/var/spool/slurmd": "the scripts and credentials of running jobs",
+    "/var/spool/slurm": "the scripts and credentials of running jobs",
+    "/var/spool/cron": "commands that the node runs as root",
+}
+_NEVER_TARGETS = {
+    "/workspace": "the code is there",
+    "/run/tfslurm": "tfslurm's own files are there",
+    "/run/secrets": "secrets are there",
+    "/proc": "the container's kernel files are there",
+    "/sys": "the container's kernel files are there",
+    "/dev": "the container's devices are there",
+    "/etc/passwd": "tfslurm puts the job's user there",
+    "/etc/group": "tfslurm puts the job's user there",
+}
+_LONGEST = 4096
+
+
+def absolute(text: str) -> str:
+    """The text, if it is an absolute path in its shortest form.
+
+    Raises:
+        Refused: a relative path, ``..``, ``.``, doubled or trailing slashes, control characters.
+    """
+    if not text.isprintable() and any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise Refused(f"{show(text)} holds a control character", "rename the folder")
+    if not text.startswith("/"):
+        raise Refused(f"{show(text)} is not an absolute path", "begin it with /; ~ and variables are not expanded")
+    if ".." in text.split("/"):
+        raise Refused(f"{show(text)} holds `..`", "write the path that is meant")
+    shortest = "/" + str(PurePosixPath(text)).lstrip("/")
+    if shortest != text:
+        raise Refused(f"{show(text)} is not the shortest form of that path", f"write {shortest}")
+    if len(text.encode("utf-8", "surrogatepass")) >= _LONGEST:
+        raise Refused(f"a path of {len(text)} characters is too long", f"{_LONGEST - 1} bytes are the most")
+    return text
+
+
+def source(text: str) -> str:
+    """The text, if it is a path of the cluster that may ever be mounted; the cluster's own list narrows it further.
+
+    Raises:
+        Refused: it is none, or it is, lies in, or holds a place that is never mounted.
+    """
+    path = PurePosixPath(absolute(text))
+    if path == PurePosixPath("/"):
+        raise Refused("'/' is the whole node, which is never mounted", "name the folder with the data")
+    for place, why in _NEVER_SOURCES.items():
+        never = PurePosixPath(place)
+        if never == path or never in path.parents:
+            raise Refused(f"{show(text)} is never mounted: {why}", "copy what the job needs to a data folder")
+        if path in never.parents:
+            raise Refused(f"{show(text)} is never mounted: it holds {place}, {why}", "name the folder with the data")
+    return text
+
+
+def target(text: str) -> str:
+    """The text, if it is a container path that a mount or the outputs may cover.
+
+    Raises:
+        Refused: it is none, or it is ``/``, or something that must stay as it is lies there.
+    """
+    path = PurePosixPath(absolute(text))
+    if path == PurePosixPath("/"):
+        raise Refused("'/' would cover the whole image", "name a folder such as /data")
+    for place, why in _NEVER_TARGETS.items():
+        never = PurePosixPath(place)
+        if never == path or never in path.parents or path in never.parents:
+            raise Refused(f"{show(text)} cannot be covered: {why} ({place})", "name another folder such as /data")
+    if str(path).startswith("/run/tfslurm"):
+        raise Refused(f"{show(text)} cannot be covered: names that begin so are tfslurm's", "name another folder")
+    return text
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path is the folder itself or lies under it, by components."""
+    return path == folder or PurePosixPath(folder) in PurePosixPath(path).parents

@@ -1,0 +1,93 @@
+"""Amounts as Slurm writes them: memory with a unit, times with colons, GPUs with a type."""
+
+from __future__ import annotations
+
+import re
+
+from tfslurm.document import Refused, show
+
+_MEMORY = re.compile(r"([0-9]{1,12})([KMGT])", re.IGNORECASE)
+_LOOSE_MEMORY = re.compile(r"([0-9]{1,9})(\.[0-9]{1,6})? ?([kmgt])i?b?", re.IGNORECASE)
+_KIB = {"K": 1, "M": 1 << 10, "G": 1 << 20, "T": 1 << 30}
+_TIME = re.compile(r"(?:(?P<days>[0-9]{1,5})-)?(?P<rest>[0-9]{1,7}(?::[0-9]{1,2}){0,2})")
+_GPUS = re.compile(r"(?P<kind>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<count>[0-9]{1,5})")
+MAX_GPUS = 1024
+
+
+def memory_mib(value: object) -> int:
+    """MiB from ``16G`` or ``512M``: units K, M, G and T, base 1024 as Slurm's ``--mem``; parts of a MiB round up.
+
+    Raises:
+        Refused: no unit, another spelling, or nothing at all.
+    """
+    text = value if isinstance(value, str) else ""
+    found = _MEMORY.fullmatch(text)
+    if found:
+        mib = -(-int(found[1]) * _KIB[found[2].upper()] // 1024)
+        if not mib:
+            raise Refused(f"{show(value)} is no memory at all", "write 16G, or remove the key for the site's default")
+        return mib
+    loose = _LOOSE_MEMORY.fullmatch(text)
+    if loose and not loose[2]:
+        raise Refused(f"{show(value)} is not an amount of memory", f"write {loose[1]}{loose[3].upper()}")
+    if loose:
+        mib = int(float(f"{loose[1]}{loose[2]}") * _KIB[loose[3].upper()] / 1024)
+        raise Refused(f"{show(value)} is not a whole amount of memory", f"write {mib}M")
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Refused(f"{value} has no unit", f"write {value}M or {value}G" if value > 0 else "write 16G")
+    raise Refused(f"{show(value)} is not an amount of memory", "write a whole number and K, M, G or T, such as 16G")
+
+
+def time_s(value: object) -> int:
+    """Seconds from a time limit as Slurm reads it.
+
+    Accepted: minutes (``90``), ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM`` and ``D-HH:MM:SS``.
+    Source: sbatch(1), --time.
+
+    Raises:
+        Refused: anything else, and zero, which Slurm takes as no limit.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise Refused(f"{show(value)} is not a time limit", 'write "HH:MM:SS" in quotes, such as "02:00:00"')
+    found = _TIME.fullmatch(str(value))
+    if not found:
+        raise Refused(f"{show(value)} is not a time limit", 'write "HH:MM:SS", "D-HH:MM:SS" or minutes')
+    fields = [int(field) for field in found["rest"].split(":")]
+    if found["days"] is not None:
+        days, (hours, minutes, seconds) = int(found["days"]), (*fields, 0, 0)[:3]
+    else:
+        days, (hours, minutes, seconds) = 0, ((0, *fields, 0)[:3] if len(fields) < 3 else tuple(fields))
+    _refuse_overflow(value, found["days"] is not None, fields)
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not total:
+        raise Refused(f"{show(value)} would be no limit at all", "write a limit, or remove the key for the partition's")
+    return total
+
+
+def _refuse_overflow(value: object, with_days: bool, fields: list[int]) -> None:
+    names = ("hours", "minutes", "seconds")[: len(fields)] if with_days else ("minutes", "seconds")[-len(fields[1:]) :]
+    checked = fields if with_days else fields[1:]
+    for name, number in zip(names, checked, strict=False):
+        most = 23 if name == "hours" else 59
+        if number > most:
+            raise Refused(f"{show(value)} has {number} {name}; {most} is the most", 'write it as "D-HH:MM:SS"')
+
+
+def gpus(value: object) -> tuple[int, str | None]:
+    """How many GPUs per node, and of which type (None: any), from ``2`` or ``a100:2``.
+
+    Raises:
+        Refused: anything else.
+    """
+    mend = "write a number, or type:count such as a100:2; 0 is a CPU job"
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 0 <= value <= MAX_GPUS:
+            return value, None
+        raise Refused(f"{value} is out of range: 0 to {MAX_GPUS} GPUs per node", mend)
+    text = value if isinstance(value, str) else ""
+    found = _GPUS.fullmatch(text)
+    if found and 1 <= int(found["count"]) <= MAX_GPUS:
+        return int(found["count"]), found["kind"]
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        raise Refused(f"{show(value)} is a text, not a number", f"write {int(text)} without quotes")
+    raise Refused(f"{show(value)} is not a number of GPUs", mend)

@@ -1,0 +1,184 @@
+"""Command lines and ``{{ name }}`` placeholders: text -> words, words + parameters -> the exact argv.
+
+A command line is split before any value is put in, so a value never becomes a second word. There is no shell: what
+only a shell would understand is refused rather than passed on as an argument that the writer did not mean.
+Source: POSIX.1-2017, Shell Command Language, 2.2 Quoting and 2.3 Token Recognition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from tfslurm.document import Path, Refused, nearest, show
+from tfslurm.errors import InputError, Problem
+from tfslurm.spec.experiment import Experiment, Placeholder, Word
+
+Parts = tuple[str | Placeholder, ...]
+Parameter = str | int | float | bool
+
+_PLACE = re.compile(r"\{\{\s*(?:([A-Za-z_]\w*(?:\.\w+)*)|'\{\{'|\"\{\{\")\s*\}\}", re.ASCII)
+_HOLE = "\0"  # stands for a placeholder while a line is split; no document and no argv can hold it
+_TOKEN = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
+_OPERATOR = re.compile(r"\|\|?|&&?|>>?|<<?|;|`|\$\(|\$\{?[A-Za-z_0-9?@*#!]+")
+_EXPANSION = re.compile(r"`|\$\(|\$\{?[A-Za-z_0-9?@*#!]+")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_SHELL = 'to use one write `command: [bash, -c, "…"]`; to pass it on as it is, put it in single quotes'
+
+
+def template(text: str) -> Parts:
+    """Literal text and placeholders in order; ``{{ "{{" }}`` stands for two braces.
+
+    Raises:
+        Refused: ``{{`` that begins no placeholder, or a NUL.
+    """
+    if _HOLE in text:
+        raise Refused("holds a NUL character, which no argument or variable can carry", "remove it")
+    parts: list[str | Placeholder] = []
+    literal, position = "", 0
+    while (start := text.find("{{", position)) >= 0:
+        found = _PLACE.match(text, start)
+        if not found:
+            why = f"{show(text[start : start + 24])} is not a placeholder"
+            raise Refused(why, 'write {{ name }} with letters, digits, _ and dots; for the braces write {{ "{{" }}')
+        literal += text[position:start] + ("" if found[1] else "{{")
+        if found[1]:
+            parts += [literal, Placeholder(found[1])] if literal else [Placeholder(found[1])]
+            literal = ""
+        position = found.end()
+    literal += text[position:]
+    return (*parts, literal) if literal else tuple(parts)
+
+
+def split(line: str) -> tuple[Parts, ...]:
+    """The words of a command line, as a shell would split and unquote it.
+
+    Raises:
+        Refused: an open quote, or what needs a shell: operators, variables, substitutions, assignments, comments.
+    """
+    parts = template(line)
+    text = "".join(_HOLE if isinstance(part, Placeholder) else part for part in parts)
+    holes = iter([part for part in parts if isinstance(part, Placeholder)])
+    words = list(_words(text))
+    if not words or not words[0]:
+        raise Refused("names no program", "write `command: python train.py`")
+    if refusals := list(_shell_only(text)):
+        raise Refused.together(refusals)
+    return tuple(_refilled(word, holes) for word in words)
+
+
+def _words(text: str) -> Iterator[str]:
+    word: str | None = None
+    position = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        if not token:
+            open_quote = text[position] in "'\""
+            what = f"the quote {text[position]} is opened and never closed" if open_quote else "ends in a backslash"
+            raise Refused(what, "close the quote" if open_quote else "remove it")
+        position = token.end()
+        kind, value = str(token.lastgroup), token[str(token.lastgroup)]
+        if kind == "blank":
+            if word is not None:
+                yield word
+            word = None
+        else:
+            word = (word or "") + _unquoted(kind, value)
+    if word is not None:
+        yield word
+
+
+def _unquoted(kind: str, value: str) -> str:
+    if kind == "escaped" and value == _HOLE:
+        raise Refused("a backslash stands before {{", 'for the braces themselves write {{ "{{" }}')
+    if kind == "double":
+        # In double quotes a backslash is an escape only before these; before a line's end both vanish.
+        return re.sub(r'\\(["\\$`\n])', lambda escape: escape[1].strip("\n"), value)
+    return "" if kind == "escaped" and value == "\n" else value
+
+
+def _shell_only(text: str) -> Iterator[Refused]:
+    """What on a line would mean something to a shell, and nothing to the program."""
+    found: dict[str, None] = {}
+    before = ""
+    for token in _TOKEN.finditer(text):
+        kind, value = str(token.lastgroup), token[str(token.lastgroup)]
+        if kind == "blank" and "\n" in value and before and token.end() < len(text):
+            yield Refused("a line break ends a command in a shell, and no shell reads this", "fold the lines with `>-`")
+        if kind == "plain":
+            yield from _shell_beginning(value, before)
+            found.update(dict.fromkeys(_OPERATOR.findall(value)))
+        elif kind == "double":
+            found.update(dict.fromkeys(_EXPANSION.findall(re.sub(r"\\.", "", value, flags=re.DOTALL))))
+        before = "leading blank" if kind == "blank" and before in ("", "leading blank") else kind
+    if found:
+        yield Refused(f"{' and '.join(found)} would need a shell, and no shell reads this", _SHELL)
+
+
+def _shell_beginning(text: str, before: str) -> Iterator[Refused]:
+    """An assignment where the line begins, and a comment where a word does."""
+    if before in ("", "leading blank") and (name := _ASSIGNMENT.match(text)):
+        yield Refused(f"{name[0]}… sets a variable only in a shell", f'write `env: {{{name[0][:-1]}: "…"}}`')
+    if before in ("", "leading blank", "blank") and text.startswith("#"):
+        yield Refused(f"{show(text)} begins a comment in a shell, and no shell reads this", "put it in quotes")
+
+
+def _refilled(word: str, holes: Iterator[Placeholder]) -> Parts:
+    """The word with its holes turned back into placeholders, which come in the order of the line."""
+    literals = word.split(_HOLE)
+    parts: list[str | Placeholder] = [literals[0]]
+    for literal in literals[1:]:
+        parts += [next(holes), literal]
+    return tuple(part for part in parts if part != "")
+
+
+def fill(experiment: Experiment, parameters: Mapping[str, Parameter]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The exact argv and environment with the parameters put in: a value never becomes a second word.
+
+    Text goes in as it is; numbers, true and false as JSON writes them.
+
+    Raises:
+        InputError: names without a value, each with its line and the nearest name; values that no argument can carry.
+    """
+    texts = {name: _text(name, value) for name, value in parameters.items()}
+    problems = list(_undefined(experiment, texts))
+    if problems:
+        raise InputError(problems)
+    argv = tuple(_filled(word, texts) for word in experiment.command)
+    return argv, {name: _filled(word, texts) for name, word in experiment.env.items()}
+
+
+def _undefined(experiment: Experiment, texts: Mapping[str, str]) -> Iterator[Problem]:
+    placed: list[tuple[Path, Word]] = [(("env", name), word) for name, word in experiment.env.items()]
+    for index, word in enumerate(experiment.command):
+        here: Path = ("command", index)
+        placed.append((here if here in experiment.lines else ("command",), word))
+    seen: set[tuple[Path, str]] = set()
+    for path, word in placed:
+        for name in word.names:
+            if name not in texts and (path, name) not in seen:
+                seen.add((path, name))
+                yield experiment.problem(path, f"{{{{ {name} }}}} has no value", _known(name, texts))
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    known = ", ".join(names)
+    return f"{nearest(name, names)}{f'the parameters are: {known}' if known else 'this experiment has no parameters'}"
+
+
+def _filled(word: Word, texts: Mapping[str, str]) -> str:
+    return "".join(texts[part.name] if isinstance(part, Placeholder) else part for part in word.parts)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, str) and "\0" not in value:
+        return value
+    why = f"{show(value)} cannot be put into a command"
+    raise InputError([Problem(f"parameter {name}", 0, "", why, "use text, a number, true or false")])
