@@ -66,7 +66,8 @@ def send(host: Host, folder: Path, snapshot: Snapshot) -> bool:
 
 
 def test_every_word_arrives_as_it_is(host: Host) -> None:
-    words = ["", "a b", "'", '"', "$HOME", "`id`", "*", "-n", "é", "\\", "#", "; exit 3", "%s", "~", "=x"]
+    words = ["", "a b", "'", '"', "$HOME", "`id`", "*", "-n", "é", "\\", "#", "; exit 3", "%s", "~", "=x", "=ls"]
+    words += ["a!b", "\\\\'", "~root", "^x", "?", "{a,b}"]
     script = "import sys; print(sys.argv[1:])"
     done = host.run([sys.executable, "-c", script, *words])
     assert (done.exit_code, done.stdout) == (0, f"{words}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shlex
 import threading
 from abc import ABC, abstractmethod
@@ -114,7 +115,18 @@ def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: 
     script = f"printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"
     settings = [f"{key}={value}" for key, value in environment.items()]
     limit = ["timeout", "--kill-after=5", str(math.ceil(timeout_s) + 5)]
-    return shlex.join(["sh", "-c", script, "sh", "env", *settings, *limit, *argv])
+    return " ".join(map(quoted, ["sh", "-c", script, "sh", "env", *settings, *limit, *argv]))
+
+
+def quoted(word: str) -> str:
+    r"""Return a word that sh, bash, zsh, tcsh and fish all read as it is; a line break is beyond tcsh alone.
+
+    shlex.quote is not enough: zsh looks up a program for a bare `=x`, fish reads `\\'` within quotes, tcsh reads `!`.
+    """
+    parts = re.findall(r"[\\'!]|[^\\'!]+", word)
+    safe = re.compile(r"[A-Za-z0-9_./:,+-]+")
+    shown = (f"\\{part}" if part in "\\'!" else part if safe.fullmatch(part) else f"'{part}'" for part in parts)
+    return "".join(shown) or "''"
 
 
 def remote_result(name: str, argv: Sequence[str], raw: Raw) -> Raw:

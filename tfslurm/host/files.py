@@ -46,6 +46,7 @@ mv --no-target-directory -- "$new/tree" "$1/$2" 2> "$new/said" || [ -d "$1/$2" ]
 chmod a-w -- "$1/$2" """)
 
 # $1 folder, $2 limit of the stream, then tar's exclude options. tar ends with 1 where a file changed meanwhile.
+# bash -p reads no BASH_ENV, which may print.
 GET = _line("""[ -d "$1" ] || exit 0; cd -- "$1" || exit; limit=$2; shift 2;
 tar --create --file=- --hard-dereference --anchored --wildcards --wildcards-match-slash "$@" . | head -c "$limit";
 code=${PIPESTATUS[0]}; case $code in 0|1|141) exit 0 ;; *) exit "$code" ;; esac""")
@@ -104,7 +105,7 @@ def get(
 ) -> Mapping[str, bytes]:
     """Return the regular files below a folder, relative name -> content; nothing where the folder does not exist.
 
-    ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes all in it along):
+    ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes what it holds):
     ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read.
 
     Raises:
@@ -113,7 +114,7 @@ def get(
     """
     limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
     options = [f"--exclude=./{pattern}" for pattern in exclude]
-    argv = ("bash", "-c", GET, "bash", str(folder), str(limit), *options)
+    argv = ("bash", "-p", "-c", GET, "bash", str(folder), str(limit), *options)
     try:
         stream = host.run_bytes(argv, timeout_s=_patience_s(max_bytes))
     except CommandFailed as failure:

@@ -1,0 +1,104 @@
+"""known_hosts text -> the keys under which a machine is known. Pure. Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tfslurm.errors import HostError
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """One line that speaks of the machine; ``marker`` is empty, ``@revoked`` or ``@cert-authority``."""
+
+    kind: str
+    blob: bytes
+    marker: str
+    file: str
+    line: int
+
+
+def known_keys(text: str, file: str, host: str, port: int) -> tuple[KnownKey, ...]:
+    """Return the keys of a machine; for a port other than 22 those of `[host]:port` and, as OpenSSH, of `host`."""
+    names = [host.lower()] if port == 22 else [f"[{host.lower()}]:{port}", host.lower()]
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        marker = words.pop(0) if words and words[0].startswith("@") else ""
+        if len(words) < 3 or words[0].startswith("#") or not any(_matches(words[0], name) for name in names):
+            continue
+        try:
+            blob = base64.b64decode(words[2], validate=True)
+        except binascii.Error:
+            continue
+        found.append(KnownKey(words[1], blob, marker, file, number))
+    return tuple(found)
+
+
+def _matches(patterns: str, name: str) -> bool:
+    if patterns.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part) for part in patterns.split("|")[2:4])
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+    matched = False
+    for pattern in patterns.lower().split(","):
+        # brackets are letters here: `[host]:2222`
+        if fnmatchcase(name, pattern.lstrip("!").replace("[", "[[]")):
+            if pattern.startswith("!"):
+                return False
+            matched = True
+    return matched
+
+
+def fingerprint(blob: bytes) -> str:
+    """Return a key's fingerprint as `ssh-keygen -l` shows it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Sequence[KnownKey]) -> None:
+    """Accept a machine's key only where it is known.
+
+    Raises:
+        HostError: the key is unknown, changed or revoked; with the command that shows or mends it.
+    """
+    same = [key for key in known if key.blob == blob]
+    where = host if port == 22 else f"[{host}]:{port}"
+    shown = f"{kind} {fingerprint(blob)}"
+    if any(key.marker == "@revoked" for key in same):
+        raise HostError(f"{name}: {where}: its host key ({shown}) is marked @revoked; ask the cluster's administrators")
+    if any(not key.marker for key in same):
+        return
+    if other := next((key for key in known if not key.marker and key.kind == kind), None):
+        raise HostError(changed_key(name, host, port, f"({shown}) is not the one in {other.file}:{other.line}"))
+    if any(key.marker == "@cert-authority" for key in known):
+        why = "is known by its certificate authority only, which paramiko cannot check"
+        raise HostError(f"{name}: {where}: {why}; set `login: {{transport: openssh}}` in the cluster file")
+    raise HostError(unknown_key(name, host, port, f" ({shown})"))
+
+
+def unknown_key(name: str, host: str, port: int, shown: str = "") -> str:
+    """What is said of a machine that was never met."""
+    scan = shlex.join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), host])
+    return (
+        f"{name}: {host}: its host key{shown} is unknown and is never added unasked; compare it with the one that the "
+        f"cluster's administrators publish, then: {scan} >> ~/.ssh/known_hosts"
+    )
+
+
+def changed_key(name: str, host: str, port: int, shown: str = "") -> str:
+    """What is said of a machine that shows another key than it used to."""
+    where = host if port == 22 else f"[{host}]:{port}"
+    mend = shlex.join(["ssh-keygen", "-R", where])
+    return (
+        f"{name}: {where}: its host key CHANGED {shown}: somebody may be listening; ask the cluster's administrators "
+        f"whether it was replaced, and only then: {mend}"
+    )

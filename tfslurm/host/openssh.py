@@ -1,0 +1,129 @@
+"""The system's ssh: all of ~/.ssh/config, GSSAPI, FIDO keys, certificates. One login serves many commands.
+
+The first command makes a shared connection (ControlMaster) that stays for ten minutes after the last one, so that
+somebody who logs in with a second factor does so once. Source: ssh_config(5).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tfslurm.cluster import Login
+from tfslurm.errors import HostError
+from tfslurm.host.command import BEGIN, Raw, Transport, no_program, remote_line, remote_result
+from tfslurm.host.known_hosts import changed_key, unknown_key
+from tfslurm.host.local import run_process
+from tfslurm.host.terminal import has_terminal
+
+CONNECT_S = 20
+PERSIST_S = 600
+LONGEST_SOCKET = 104 - len("/") - 40 - len(".0123456789abcdef") - 1
+"What sockaddr_un leaves for the folder: %C is 40 characters, and ssh adds 17 while it makes the socket."
+
+SETTINGS = {
+    "StrictHostKeyChecking": "yes",
+    "UpdateHostKeys": "no",
+    "ConnectTimeout": str(CONNECT_S),
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "4",
+    "ClearAllForwardings": "yes",
+    "RequestTTY": "no",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+    "LogLevel": "ERROR",
+}
+
+
+class OpenSshHost(Transport):
+    """A login node behind the ssh program; ``options`` come first on its command line."""
+
+    def __init__(
+        self, name: str, login: Login, environment: Mapping[str, str] | None = None, *, options: Sequence[str] = ()
+    ) -> None:
+        self.name = name
+        self._login = login
+        self._environment = environment or {}
+        self._ssh = ["ssh", *options, *(word for item in SETTINGS.items() for word in ("-o", "=".join(item)))]
+        self._ssh += ["-l", login.user] if login.user else []
+        self._ssh += ["-p", str(login.port)] if login.port else []
+        self._ssh += ["-J", login.proxy_jump] if login.proxy_jump else []
+        if not self._answers():  # the user's own shared connection is as good
+            self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/%C"]
+            if not self._answers():
+                self._connect()
+
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        """Run one command to its end."""
+        line = remote_line(argv, self._environment, timeout_s)
+        words = ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "--", self._login.host, line]
+        raw = self._run(words, input, timeout_s)
+        if raw.exit_code == 255 and BEGIN not in raw.stdout:
+            raise self._refused(raw.stderr)
+        return remote_result(self.name, argv, raw)
+
+    def _run(self, words: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        return run_process(self.name, [*self._ssh, *words], input, timeout_s, os.environ)
+
+    def _answers(self) -> bool:
+        return self._run(["-O", "check", "--", self._login.host], b"", CONNECT_S).exit_code == 0
+
+    def _connect(self) -> None:
+        """Log in; questions, if any, come on the terminal, so this is the one ssh that is not taken off it.
+
+        stderr is a file: the shared connection stays in the background and would hold a pipe open.
+        """
+        asks = has_terminal()
+        words = ["-o", f"BatchMode={'no' if asks else 'yes'}", "-o", "ControlMaster=auto"]
+        words += ["-o", f"ControlPersist={PERSIST_S}", "--", self._login.host, "true"]
+        with tempfile.TemporaryFile() as said:
+            try:
+                done = subprocess.run(
+                    [*self._ssh, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    timeout=300 if asks else 2 * CONNECT_S,
+                    check=False,
+                )
+            except FileNotFoundError:
+                raise no_program(self.name, "ssh", remote=False) from None
+            except subprocess.TimeoutExpired:
+                why = f"{self.name}: {self._login.host}: ssh did not get in in time; try again"
+                raise HostError(why, transient=True) from None
+            said.seek(0)
+            if done.returncode == 255:
+                raise self._refused(said.read())
+
+    def _refused(self, stderr: bytes) -> HostError:
+        login = self._login
+        said = " ".join(stderr.decode("utf-8", "replace").split())
+        if "IDENTIFICATION HAS CHANGED" in said:
+            return HostError(changed_key(self.name, login.host, login.port or 22))
+        if "Host key verification failed" in said:
+            return HostError(unknown_key(self.name, login.host, login.port or 22))
+        if "Permission denied" in said or "authentication failures" in said:
+            mend = "load a key (ssh-add), or run this on a terminal so that you can be asked"
+            return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {mend}")
+        why = f"cannot be reached: {said[-400:] or 'ssh said nothing'}"
+        return HostError(f"{self.name}: {login.host}: {why}", transient=True)
+
+
+def runtime_folder(name: str) -> Path:
+    """Return a folder of the user alone, short enough for sockets.
+
+    Raises:
+        HostError: somebody else made it, or can write in it.
+    """
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", "tfslurm")
+    if len(str(folder)) > LONGEST_SOCKET or not folder.parent.is_dir():
+        folder = Path(f"/tmp/tfslurm-{os.getuid()}")  # noqa: S108  (checked below)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise HostError(f"{name}: {folder}: is not a folder of yours alone; remove it, or chmod 700 it")
+    return folder

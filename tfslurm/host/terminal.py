@@ -1,0 +1,35 @@
+"""Questions to the user: on the controlling terminal only, never on stdin or stdout, which may be pipes."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import suppress
+from pathlib import Path
+
+TERMINAL = Path("/dev/tty")
+
+
+def has_terminal() -> bool:
+    """Say whether somebody can be asked."""
+    with suppress(OSError):
+        os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY))
+        return True
+    return False
+
+
+def ask(prompt: str, *, echo: bool) -> str:
+    """Return what the user types; call it only where there is a terminal."""
+    if not echo:
+        return getpass.getpass(prompt)
+    with TERMINAL.open("r", encoding="utf-8") as keyboard, TERMINAL.open("w", encoding="utf-8") as screen:
+        screen.write(prompt)
+        screen.flush()
+        return keyboard.readline().rstrip("\n")
+
+
+def tell(text: str) -> None:
+    """Show a text before a question."""
+    if text.strip():
+        with TERMINAL.open("w", encoding="utf-8") as screen:
+            screen.write(text.strip() + "\n")
