@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# What `tfslurm check` looks at on a compute node: it observes, changes nothing, and judges nothing.
+#
+#   bash check-node.sh ENGINE ROOT TOKEN [HOST PORT]...
+#
+# Prints `key<TAB>value` lines between `check<TAB>begin` and `check<TAB>end`; a key may come more than once. What could not
+# be observed is `key.error<TAB>why`. Lines that a site's prolog prints around them do no harm.
+set -uo pipefail # no -e: a command that fails is an observation too
+export LC_ALL=C
+
+readonly patience_s=10
+
+# One line of the answer; what would break the line becomes a blank.
+fact::say() {
+    printf 'check.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+}
+
+# The lines that a command prints, each under the key; its last words where it fails or hangs.
+fact::ask() {
+    local key=$1 out err=0 line
+    shift
+    out=$(timeout --kill-after=1 "$patience_s" "$@" 2>&1 </dev/null) || err=$?
+    if ((err)); then
+        ((err == 124)) && out="no answer in $patience_s s"
+        fact::say "$key.error" "exit $err: $(grep --invert-match '^{' <<<"$out" | tail --lines=3)"
+        return 0
+    fi
+    while IFS= read -r line; do
+        fact::say "$key" "$line"
+    done <<<"$out"
+}
+
+# As fact::ask for the first line only, and without the words on stderr.
+fact::head() {
+    local key=$1 out
+    shift
+    out=$(timeout --kill-after=1 "$patience_s" "$@" 2>/dev/null </dev/null | head --lines=1)
+    fact::say "$key" "$out"
+}
+
+# Where a program is; nothing where there is none.
+fact::which() {
+    local path
+    path=$(type -P "$2") || path=''
+    fact::say "$1" "$path"
+}
+
+node::look() {
+    fact::say node "${SLURMD_NODENAME:-$(uname -n)}"
+    fact::say kernel "$(uname -srm)"
+    fact::say user "$(id --user --name 2>/dev/null || id --user)"
+    fact::say groups "$(id --groups --name 2>/dev/null)"
+}
+
+node::look_at_tools() {
+    local name
+    fact::say bash "$BASH_VERSION"
+    for name in flock timeout sha256sum find xargs realpath scontrol; do
+        fact::which "tool-$name" "$name"
+    done
+    fact::head flock flock --version
+}
+
+# Is ROOT the folder that the login node sees? TOKEN is a file that was written there a moment ago.
+root::look() {
+    local root=$1 token=$2
+    fact::ask token cat -- "$root/$token"
+    fact::ask root-type stat --file-system --format=%T -- "$root"
+    fact::say root-writable "$([[ -w $root && -x $root ]] && echo yes || echo no)"
+}
+
+gpu::look() {
+    fact::say granted "${CUDA_VISIBLE_DEVICES-}"
+    fact::say granted-count "${SLURM_GPUS_ON_NODE-}"
+    fact::say devices "$(shopt -s nullglob && set -- /dev/nvidia[0-9]* && echo "$#")"
+    fact::which nvidia-smi nvidia-smi
+    [[ -n $(type -P nvidia-smi) ]] || return 0
+    fact::ask gpu nvidia-smi -L
+    fact::ask gpu-row nvidia-smi --query-gpu=driver_version,name,memory.total --format=csv,noheader
+    [[ -r /proc/driver/nvidia/version ]] && fact::head driver-kernel cat /proc/driver/nvidia/version
+    [[ -r /sys/module/nvidia/version ]] && fact::head driver-module cat /sys/module/nvidia/version
+    return 0
+}
+
+engine::look() {
+    local engine=$1
+    fact::which engine "$engine"
+    [[ -n $(type -P "$engine") ]] || return 0
+    fact::ask engine-version "$engine" version --format '{{json .}}'
+    fact::ask engine-info "$engine" info --format '{{json .}}'
+    [[ $engine == docker ]] && docker::look
+    return 0
+}
+
+docker::look() {
+    local socket=${DOCKER_HOST:-unix:///var/run/docker.sock} root
+    fact::say docker-host "$socket"
+    [[ $socket == unix://* ]] && fact::ask docker-socket stat --dereference --format='%A %U %G' -- "${socket#unix://}"
+    root=$(timeout "$patience_s" docker info --format '{{.DockerRootDir}}' 2>/dev/null </dev/null) || root=''
+    [[ -n $root ]] && fact::ask images-free df --block-size=1M --output=avail,target -- "$root"
+    return 0
+}
+
+# What a user can see of the two ways by which an engine hands out GPUs.
+engine::look_for_gpus() {
+    local file name
+    for name in nvidia-container-runtime-hook nvidia-cdi-hook nvidia-ctk; do
+        fact::which "tool-$name" "$name"
+    done
+    for file in /etc/cdi/* /var/run/cdi/*; do
+        [[ -r $file ]] && grep --quiet 'nvidia.com/gpu' -- "$file" 2>/dev/null && fact::say cdi "$file"
+    done
+    return 0
+}
+
+# Can a TCP connection be opened? It says nothing about TLS, a login, or the daemon's own proxy.
+registry::knock() {
+    local host=$1 port=$2 err=0 words
+    # shellcheck disable=SC2016 # the inner bash expands its own arguments
+    words=$(timeout --kill-after=1 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"' knock "$host" "$port" 2>&1 </dev/null) || err=$?
+    case $err in
+    0) fact::say registry "$host:$port open" ;;
+    124) fact::say registry "$host:$port no answer in 5 s" ;;
+    *)
+        words=${words%%$'\n'*} # the first complaint is the cause
+        fact::say registry "$host:$port ${words##*: }"
+        ;;
+    esac
+}
+
+main() {
+    local engine=$1 root=$2 token=$3
+    shift 3
+    echo # whatever was printed before may not have ended its line
+    fact::say begin 1
+    node::look
+    node::look_at_tools
+    [[ -n $token ]] && root::look "$root" "$token"
+    gpu::look
+    engine::look "$engine"
+    engine::look_for_gpus
+    while (($# >= 2)); do
+        registry::knock "$1" "$2"
+        shift 2
+    done
+    fact::say end 1
+}
+
+main "$@"

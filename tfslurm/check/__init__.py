@@ -1,0 +1,15 @@
+"""What works on a cluster: one fact a line, each observed or said to be unknown, with what to do about it.
+
+fact      a fact, its status and its mend
+site      what Slurm says of itself -> facts
+node      what check-node.sh printed on a compute node -> facts
+engine    what the container engine there says of itself -> facts
+asking    the only part that asks anybody: login node, compute nodes, registries
+"""
+
+from __future__ import annotations
+
+from tfslurm.check.asking import Look, check_clusters
+from tfslurm.check.fact import Fact, failed
+
+__all__ = ["Fact", "Look", "check_clusters", "failed"]

@@ -1,0 +1,173 @@
+"""Who is asked: the registries from here, the login node, Slurm, and compute nodes. Each answer becomes facts."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from tfslurm.check.fact import Fact, one_line, unknown
+from tfslurm.check.look import Looker, unseen
+from tfslurm.check.registries import registry_facts, registry_names
+from tfslurm.check.site import CONFIG_FACTS, Site, root_fact, site_facts
+from tfslurm.cluster import Cluster
+from tfslurm.errors import HostError, SlurmParseError
+from tfslurm.host import Host, open_host
+from tfslurm.registry.ping import ping
+from tfslurm.slurm import accounts_argv, config_argv, parse_accounts, parse_config, parse_partitions, partitions_argv
+from tfslurm.slurm.limits import limits_argv, parse_limits, parse_qos_limits, qos_limits_argv
+from tfslurm.submit.places import LOCAL, Known
+from tfslurm.submit.prepare import packaged
+
+Trace = Callable[[str], None] | None
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How far to look: at compute nodes too, and how long a busy partition is waited for."""
+
+    nodes: bool = True
+    wait_s: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command printed; ``why`` there is nothing, '' where it ended well."""
+
+    text: str
+    why: str = ""
+
+
+def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
+    """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
+    with ThreadPoolExecutor(max_workers=len(clusters) or 1) as pool:
+        for known, facts in zip(
+            clusters, pool.map(lambda known: check_cluster(known, look, trace), clusters), strict=True
+        ):
+            yield known.cluster.name, facts
+
+
+def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
+    """Everything about one cluster."""
+    cluster = known.cluster
+    registries = registry_names(cluster.mirrors)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        reached = pool.submit(registry_facts, registries, ping)
+        begun = time.monotonic()
+        try:
+            with open_host(cluster, trace=trace) as host:
+                site, nodes = ask_cluster(host, known, look, registries, begun)
+        except HostError as error:
+            site, nodes = not_reached(cluster, one_line(str(error)))
+        return [*site, *reached.result(), *nodes]
+
+
+def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
+    """The facts of a cluster whose login node does not answer."""
+    mend = f"see that `ssh {cluster.login.host}` works without a question" if cluster.login else "see what it says"
+    names = [*CONFIG_FACTS, "partitions", "root"]
+    down = Fact("reach", "FAIL", why, mend)
+    return [down, *unknown(names, "not reached")], unseen(Fact("node", "unknown", "not reached"), None)
+
+
+def ask_cluster(
+    host: Host, known: Known, look: Look, registries: Sequence[str], begun: float
+) -> tuple[list[Fact], list[Fact]]:
+    """What the login node and Slurm say, and what the compute nodes show."""
+    cluster = known.cluster
+    who = ask(host, ["id", "--user", "--name"])
+    if who.why:
+        return not_reached(cluster, who.why)
+    user, took_s = who.text.strip(), time.monotonic() - begun
+    reach = reach_fact(known, user, ask(host, ["uname", "-n"]).text.strip(), took_s)
+    has_slurm = cluster.name != LOCAL
+    site = ask_slurm(host, user) if has_slurm else Site()
+    facts = [reach, *(site_facts(site, cluster.slurm, user) if has_slurm else [])]
+    token = f".tfslurm-check-{secrets.token_hex(8)}"
+    try:
+        root, written = ask_root(host, cluster.root, token)
+        looker = Looker(
+            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s
+        )
+        return [*facts, root], look_at(looker, look, has_slurm)
+    finally:
+        with suppress(HostError):
+            host.run(["rm", "--force", "--", str(cluster.root / token)])
+
+
+def look_at(looker: Looker, look: Look, has_slurm: bool) -> list[Fact]:
+    """The compute nodes, or this machine where it is the one that runs the jobs."""
+    if not look.nodes:
+        return unseen(Fact("node", "unknown", "not looked at (--no-node)"), looker.site.config)
+    if has_slurm and not looker.site.partitions:
+        return unseen(Fact("node", "unknown", "no partition is known"), looker.site.config)
+    return looker.nodes() if has_slurm else looker.here()
+
+
+def reach_fact(known: Known, user: str, node: str, took_s: float) -> Fact:
+    """The login node answers; how, how fast, as whom."""
+    login = known.cluster.login
+    how = f"{login.transport} to {login.host}" if login else "this machine"
+    value = f"{how}, {took_s:.2f} s, as {user} on {node}"
+    if user != known.user:
+        mend = f"write `login: {{user: {user}}}` in the cluster file"
+        return Fact("reach", "FAIL", f"{value}, but jobs would be looked for as {known.user}'s", mend)
+    return Fact("reach", "ok", value)
+
+
+def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Answer:
+    """What a command on the login node says; never raises."""
+    try:
+        done = host.run(argv, input=input)
+    except HostError as error:
+        return Answer("", one_line(str(error)))
+    if done.exit_code != 0:
+        said = one_line(done.stderr or done.stdout) or "it said nothing"
+        return Answer(done.stdout, f"exit {done.exit_code}: {said}")
+    return Answer(done.stdout)
+
+
+def ask_slurm(host: Host, user: str) -> Site:
+    """Configuration, partitions, and what accounting knows of the user."""
+    why: dict[str, str] = {}
+    config = understood("config", ask(host, config_argv()), parse_config, why)
+    partitions = understood("partitions", ask(host, partitions_argv()), parse_partitions, why) if config else None
+    if config is None or not config.has_accounting:
+        why["accounts"] = why["limits"] = "no accounting to ask" if config else "not asked"
+        return Site(config, partitions, why=why)
+    name = config.cluster_name
+    accounts = understood("accounts", ask(host, accounts_argv(user)), lambda text: parse_accounts(text, name), why)
+    limits = understood("limits", ask(host, limits_argv(user)), lambda text: parse_limits(text, name), why)
+    qos: Mapping[str, int] = understood("qos", ask(host, qos_limits_argv()), parse_qos_limits, why) or {}
+    return Site(config, partitions, accounts, limits, qos, why)
+
+
+def understood(name: str, answer: Answer, parse: Callable[[str], T], why: dict[str, str]) -> T | None:
+    """The answer as a value; None and a line in ``why`` where there is none."""
+    if not answer.why:
+        try:
+            return parse(answer.text)
+        except SlurmParseError as error:
+            why[name] = one_line(str(error))
+            return None
+    why[name] = answer.why
+    return None
+
+
+def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
+    """Make the root and write the token into it, as its name and its content; whether that went well."""
+    made = ask(host, ["mkdir", "--parents", "--", str(root)])
+    written = made if made.why else ask(host, ["tee", "--", str(root / token)], input=token.encode())
+    if written.why:
+        mend = "name a folder of yours on the file system that the compute nodes share as `root:`"
+        return Fact("root", "FAIL", f"{root} cannot be written: {written.why}", mend), False
+    kind = ask(host, ["stat", "--file-system", "--format=%T", "--", str(root)]).text.strip()
+    rows = ask(host, ["df", "--block-size=1M", "--output=avail", "--", str(root)]).text.split()
+    free = int(rows[-1]) if rows and rows[-1].isdecimal() else None
+    return root_fact(str(root), kind, free), True

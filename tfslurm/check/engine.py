@@ -1,0 +1,195 @@
+"""What the container engine on a node says of itself -> facts. Pure.
+
+Source: Docker Engine API, GET /info and /version; podman-info(1). Which hook a docker daemon found when it started is
+in neither, so for some nodes GPU support stays unknown until a job has run there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tfslurm.check.fact import Fact, gib, one_line, unknown
+from tfslurm.check.seen import Seen
+
+OLDEST_DOCKER = (19, 3)
+CDI_DOCKER = (25, 0)
+ROOMY_MIB = 20 * 1024
+DAEMON_RELOAD = (
+    "if a running job loses its GPU (`Failed to initialize NVML`), the node's systemd was reloaded: CDI mends it"
+)
+
+
+def engine_facts(seen: Seen, engine: str, *, gpus: bool) -> list[Fact]:
+    """Engine, access, cgroups, GPU support, init, and room for images."""
+    rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
+    if not seen.one("engine"):
+        other = "podman" if engine == "docker" else "docker"
+        mend = f"install it there, or write `engine: {other}` in the cluster file if the nodes have that"
+        absent = Fact("engine", "FAIL", f"no {engine} in PATH on {seen.one('node')}", mend)
+        return [absent, *unknown(rest, f"there is no {engine}")]
+    if engine == "podman":
+        return podman_facts(seen, gpus=gpus)
+    version, info = seen.json("engine-version"), seen.json("engine-info")
+    if not version.get("Server") or not info:
+        refused, why = access_refused(seen)
+        return [refused, *unknown([name for name in rest if name != refused.fact], why)]
+    return docker_facts(seen, version, info, gpus=gpus)
+
+
+def access_refused(seen: Seen) -> tuple[Fact, str]:
+    """Why the daemon did not answer, and the same in three words."""
+    why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
+    if "permission denied" in why.lower():
+        socket = seen.one("docker-socket") or "its socket"
+        mend = f"ask the site to put you into the group that owns it ({socket}); that group is root's equal"
+        return Fact(
+            "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", mend
+        ), "no access"
+    mend = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
+    return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", mend), "the daemon does not answer"
+
+
+def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any], *, gpus: bool) -> list[Fact]:
+    """A docker daemon that answers."""
+    return [
+        docker_fact(version, info),
+        access_fact(seen, info),
+        cgroup_fact(str(info.get("CgroupDriver") or ""), str(info.get("CgroupVersion") or "")),
+        *([docker_gpu_fact(seen, version, info)] if gpus else []),
+        init_fact(version),
+        images_fact(seen),
+    ]
+
+
+def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
+    """Versions and storage driver."""
+    server = str(version["Server"].get("Version") or "")
+    client = str((version.get("Client") or {}).get("Version") or "")
+    driver = str(info.get("Driver") or "unknown")
+    value = f"docker {server} (client {client}), storage {driver}"
+    if numbers(server) < OLDEST_DOCKER:
+        return Fact("engine", "FAIL", value, "docker 19.03 or later is needed: older ones know no --gpus")
+    if driver == "vfs":
+        return Fact(
+            "engine", "warn", value, "vfs copies the whole image for every container: the site can use overlay2"
+        )
+    return Fact("engine", "ok", value)
+
+
+def access_fact(seen: Seen, info: Mapping[str, Any]) -> Fact:
+    """The user may talk to the daemon; as whom do containers run?"""
+    options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
+    groups = seen.one("groups").split()
+    value = f"{seen.one('user')} may talk to {seen.one('docker-host')}" + (
+        " (group docker)" if "docker" in groups else ""
+    )
+    if "name=userns" in options:
+        return Fact(
+            "engine-access", "warn", f"{value}; the daemon remaps users", "files that jobs write get other owners"
+        )
+    if "name=rootless" in options:
+        mend = "GPUs need CDI, or no-cgroups=true in nvidia-container-runtime's config.toml"
+        return Fact("engine-access", "warn", f"{value}; the daemon is rootless", mend)
+    return Fact("engine-access", "ok", value)
+
+
+def cgroup_fact(driver: str, version: str) -> Fact:
+    """How the engine puts containers into cgroups."""
+    if not driver:
+        return Fact("cgroup", "unknown", "the engine did not say")
+    value = f"{driver}, v{version or '1'}; limits are given to each container, for it is outside the job's own cgroup"
+    return Fact("cgroup", "ok", value, DAEMON_RELOAD if driver == "systemd" else "")
+
+
+def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
+    """Will `--gpus` work? Only an nvidia runtime or CDI devices can be seen from outside."""
+    name = "gpu-support"
+    if "nvidia" in (info.get("Runtimes") or {}):
+        default = ", the default one" if info.get("DefaultRuntime") == "nvidia" else ""
+        return Fact(name, "ok", f"docker knows the nvidia runtime{default}")
+    devices = [str(item.get("ID")) for item in info.get("DiscoveredDevices") or () if isinstance(item, dict)]
+    if any(device.startswith("nvidia.com/gpu") for device in devices):
+        return Fact(name, "ok", "docker lists CDI devices nvidia.com/gpu")
+    folders = [str(folder) for folder in info.get("CDISpecDirs") or ()]
+    found = [file for file in seen.all("cdi") if any(file.startswith(f"{folder}/") for folder in folders)]
+    if found and numbers(str(version["Server"].get("Version"))) >= CDI_DOCKER:
+        return Fact(name, "ok", f"docker reads CDI descriptions of nvidia.com/gpu: {', '.join(found)}")
+    hook = seen.one("tool-nvidia-container-runtime-hook") or seen.one("tool-nvidia-cdi-hook")
+    hint = f"{hook} is installed" if hook else "no nvidia hook is in the user's own PATH"
+    value = f"no nvidia runtime or CDI device in docker info; whether the daemon found a hook cannot be seen ({hint})"
+    return Fact(
+        name,
+        "unknown",
+        value,
+        "a job with `gpus: 1` shows it; if it stops with exit 75: install nvidia-container-toolkit",
+    )
+
+
+def init_fact(version: Mapping[str, Any]) -> Fact:
+    """docker-init is PID 1 of each container, so that TERM ends it."""
+    components = version["Server"].get("Components")
+    if not isinstance(components, list):
+        return Fact("init", "unknown", "this daemon does not list its parts")
+    for part in components:
+        if (
+            isinstance(part, dict)
+            and part.get("Name") == "docker-init"
+            and part.get("Version") not in (None, "", "N/A")
+        ):
+            return Fact("init", "ok", f"docker-init {part['Version']}")
+    mend = "install docker-init (tini) beside the daemon: without it as PID 1, scancel leaves a container running"
+    return Fact("init", "FAIL", "the daemon has no docker-init", mend)
+
+
+def images_fact(seen: Seen) -> Fact:
+    """Room where the daemon keeps images: `df` prints a heading, then MiB and the mount point."""
+    rows = [line.split(None, 1) for line in seen.all("images-free")]
+    found = next((row for row in rows if len(row) == 2 and row[0].isdecimal()), None)
+    if not found:
+        return Fact(
+            "images-free", "unknown", one_line(seen.one("images-free.error")) or "the daemon's folder is not said"
+        )
+    free = int(found[0])
+    value = f"{gib(free)} free on {found[1]} of the node for images"
+    if free < ROOMY_MIB:
+        return Fact(
+            "images-free", "warn", value, "a TensorFlow GPU image takes 4 to 8 GiB, twice that while it is unpacked"
+        )
+    return Fact("images-free", "ok", value)
+
+
+def podman_facts(seen: Seen, *, gpus: bool) -> list[Fact]:
+    """podman: no daemon, so what is seen is what a job gets."""
+    info = seen.json("engine-info")
+    rest = ["cgroup", *(["gpu-support"] if gpus else [])]
+    if not info:
+        why = one_line(seen.one("engine-info.error") or "it said nothing")
+        broken = Fact(
+            "engine", "FAIL", f"podman info: {why}", "`podman info` must work for the user on the node: tell the site"
+        )
+        return [broken, *unknown(rest, "podman does not work")]
+    host, store = info.get("host") or {}, info.get("store") or {}
+    version = (info.get("version") or {}).get("Version") or "of unknown version"
+    runtime = (host.get("ociRuntime") or {}).get("name") or "unknown"
+    driver = store.get("graphDriverName") or "unknown"
+    facts = [
+        Fact("engine", "ok", f"podman {version}, storage {driver}, runtime {runtime}"),
+        Fact("engine-access", "ok", "podman runs as the user; there is no daemon to ask"),
+        cgroup_fact(str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")),
+    ]
+    if not gpus:
+        return facts
+    if seen.all("cdi"):
+        return [*facts, Fact("gpu-support", "ok", f"CDI descriptions of nvidia.com/gpu: {', '.join(seen.all('cdi'))}")]
+    mend = "the site runs `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on each node"
+    return [
+        *facts,
+        Fact("gpu-support", "FAIL", "no CDI description of nvidia.com/gpu in /etc/cdi or /var/run/cdi", mend),
+    ]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """(20, 10) of 20.10.24+dfsg1."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -1,0 +1,48 @@
+"""The lines of check-node.sh as they came. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MARK = "check."
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was printed, key -> its lines. ``whole``: the script came to its end."""
+
+    lines: Mapping[str, tuple[str, ...]]
+    whole: bool
+
+    def one(self, key: str) -> str:
+        """The first line of a key; '' where there is none."""
+        return next(iter(self.lines.get(key, ())), "")
+
+    def all(self, key: str) -> tuple[str, ...]:
+        """Every line of a key, in order."""
+        return self.lines.get(key, ())
+
+    def json(self, key: str) -> Mapping[str, Any]:
+        """The JSON object among a key's lines (a program may print warnings beside it); empty where there is none."""
+        for line in self.all(key):
+            if line.startswith("{"):
+                try:
+                    value = json.loads(line)
+                except ValueError:
+                    return {}
+                return value if isinstance(value, dict) else {}
+        return {}
+
+
+def parse_seen(text: str) -> Seen:
+    """The script's lines; what a site's prolog or a login shell printed between them is left out."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith(MARK) and "\t" in line:
+            key, _, value = line.removeprefix(MARK).partition("\t")
+            found.setdefault(key, []).append(value.strip())
+    lines = {key: tuple(values) for key, values in found.items()}
+    return Seen(lines, "begin" in found and "end" in found)
