@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from tfslurm.document import Refused, show
+from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]?")
@@ -68,8 +68,7 @@ def root(text: str) -> str:
 def value(item: object) -> str:
     """The text, if a variable can hold it."""
     if not isinstance(item, str):
-        scalar = isinstance(item, int | float)
-        raise Refused(f"{show(item)} is not a text", f'write "{show(item)}" in quotes' if scalar else "write a text")
+        raise NotText(item)
     if "\0" in item:
         raise Refused("holds a NUL character, which no variable can carry", "remove it")
     return item

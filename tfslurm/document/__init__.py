@@ -8,13 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from tfslurm.document.tree import Document, Path, Refused, key_text, locate, nearest, show
+from tfslurm.document.tree import Document, NotText, Path, Refused, key_text, locate, nearest, show
 from tfslurm.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Document", "Path", "Refused", "dump", "key_text", "locate", "nearest", "read", "scan", "show", "validate"]
+__all__ = [
+    "Document",
+    "NotText",
+    "Path",
+    "Refused",
+    "dump",
+    "key_text",
+    "locate",
+    "nearest",
+    "read",
+    "scan",
+    "show",
+    "validate",
+]
 
 Model = TypeVar("Model", bound="BaseModel")
 

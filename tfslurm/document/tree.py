@@ -79,6 +79,13 @@ class Refused(ValueError):
         return first
 
 
+class NotText(Refused):
+    """A value that should be a text; the document knows how it was typed, and so what to put in quotes."""
+
+    def __init__(self, value: object, at: Path = ()) -> None:
+        super().__init__(f"{show(value)} is {kind(value)}, not a text", "write a text", at)
+
+
 def locate(
     file: str, lines: Mapping[Path, int], overridden: Sequence[Path], path: Path, why: str, fix: str = ""
 ) -> Problem:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from tfslurm.document.tree import Document, Path, Refused, key_text, kind, nearest, show
+from tfslurm.document.tree import Document, NotText, Path, Refused, key_text, kind, nearest
 from tfslurm.document.writing import dump
 from tfslurm.errors import InputError, Problem
 
@@ -86,8 +86,10 @@ def _told(document: Document, model: type[BaseModel], found: ErrorDetails, told:
         yield _unknown(document, _model_at(model, path[:-1]) or model, path)
     elif isinstance(context.get("error"), Refused):
         for refused in context["error"].all:
-            if not document.is_suspect((*path, *refused.at)) and (*path, *refused.at) not in told:
-                yield document.problem((*path, *refused.at), refused.why, refused.fix)
+            here = (*path, *refused.at)
+            if not document.is_suspect(here) and here not in told:
+                why, fix = _not_text(document, here) if isinstance(refused, NotText) else (refused.why, refused.fix)
+                yield document.problem(here, why, fix)
     else:
         yield document.problem(path, *_not_accepted(document, model, path, kind_of_error, context))
 
@@ -109,9 +111,8 @@ def _not_accepted(
 ) -> tuple[str, str]:
     shown, value, example = document.shown(path), document.at(path), _example(model, path)
     fix = f"write {example}" if example else ""
-    if error == "string_type" and isinstance(value, str | int | float):
-        written = document.written.get(path, show(value))
-        return f"{shown} is {kind(value)}, not a text", f'write "{written.strip(chr(34))}" in quotes'
+    if error == "string_type":
+        return _not_text(document, path)
     if error in _WANTED:
         return f"{shown} is {kind(value)}; {_WANTED[error]} is wanted", fix
     if error in _BOUNDS:
@@ -123,6 +124,12 @@ def _not_accepted(
     if error == "too_short":
         return f"{shown} holds too little", fix
     return f"{shown} is not accepted here", fix
+
+
+def _not_text(document: Document, path: Path) -> tuple[str, str]:
+    shown, value = document.shown(path), document.at(path)
+    scalar = isinstance(value, int | float)
+    return f"{shown} is {kind(value)}, not a text", f'write "{shown}" in quotes' if scalar else "write a text"
 
 
 def _example(model: type[BaseModel], path: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from tfslurm.document import Refused, show
+from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Sweep
 
@@ -19,12 +19,14 @@ def command(value: object) -> tuple[words.Parts, ...]:
         raise Refused(f"{show(value)} is not a command", "write a line, or a list of words")
     if not value or value[0] == "":
         raise Refused("names no program", "write `command: [python, train.py]`")
-    parts, refusals = [], []
+    parts: list[words.Parts] = []
+    refusals: list[Refused] = []
     for index, word in enumerate(value):
         try:
             parts.append(argument(word))
         except Refused as refused:
-            refusals.append(Refused(refused.why, refused.fix, (index,)))
+            refused.at = (index,)
+            refusals.append(refused)
     if refusals:
         raise Refused.together(refusals)
     return tuple(parts)
@@ -33,8 +35,7 @@ def command(value: object) -> tuple[words.Parts, ...]:
 def argument(word: object) -> words.Parts:
     """One argument or variable: literal text and placeholders."""
     if not isinstance(word, str):
-        scalar = isinstance(word, int | float)
-        raise Refused(f"{show(word)} is not a text", f'write "{show(word)}" in quotes' if scalar else "write a text")
+        raise NotText(word)
     return words.template(word)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tfslurm.document import Refused, nearest, show
+from tfslurm.document import NotText, Refused, nearest, show
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -151,8 +151,9 @@ def option_value(value: object) -> str | int | bool:
     if isinstance(value, bool | int):
         return value
     if not isinstance(value, str):
-        fix = f'write "{value}" in quotes' if isinstance(value, float) else "write one text, number, true or false"
-        raise Refused(f"{show(value)} is not a value for an option", fix)
+        if isinstance(value, float):
+            raise NotText(value)
+        raise Refused(f"{show(value)} is not a value for an option", "write one text, number, true or false")
     if not value or not value.isprintable() or "\\" in value:
         why = f"{show(value)} cannot stand in an #SBATCH line"
         raise Refused(why, "remove the key" if not value else "use no line breaks, control characters or backslashes")

@@ -9,7 +9,15 @@ from tfslurm.document import Refused, show
 _MEMORY = re.compile(r"([0-9]{1,12})([KMGT])", re.IGNORECASE)
 _LOOSE_MEMORY = re.compile(r"([0-9]{1,9})(\.[0-9]{1,6})? ?([kmgt])i?b?", re.IGNORECASE)
 _KIB = {"K": 1, "M": 1 << 10, "G": 1 << 20, "T": 1 << 30}
-_TIME = re.compile(r"(?:(?P<days>[0-9]{1,5})-)?(?P<rest>[0-9]{1,7}(?::[0-9]{1,2}){0,2})")
+_HOUR, _SIXTY = "([01]?[0-9]|2[0-3])", "([0-5]?[0-9])"
+_TIMES = {  # the forms of sbatch's --time: how many seconds each of their numbers is worth
+    re.compile("([0-9]{1,7})"): (60,),
+    re.compile(f"([0-9]{{1,7}}):{_SIXTY}"): (60, 1),
+    re.compile(f"([0-9]{{1,5}}):{_SIXTY}:{_SIXTY}"): (3600, 60, 1),
+    re.compile(f"([0-9]{{1,4}})-{_HOUR}"): (86400, 3600),
+    re.compile(f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}"): (86400, 3600, 60),
+    re.compile(f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}:{_SIXTY}"): (86400, 3600, 60, 1),
+}
 _GPUS = re.compile(r"(?P<kind>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<count>[0-9]{1,5})")
 MAX_GPUS = 1024
 
@@ -47,30 +55,16 @@ def time_s(value: object) -> int:
     Raises:
         Refused: anything else, and zero, which Slurm takes as no limit.
     """
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise Refused(f"{show(value)} is not a time limit", 'write "HH:MM:SS" in quotes, such as "02:00:00"')
-    found = _TIME.fullmatch(str(value))
-    if not found:
-        raise Refused(f"{show(value)} is not a time limit", 'write "HH:MM:SS", "D-HH:MM:SS" or minutes')
-    fields = [int(field) for field in found["rest"].split(":")]
-    if found["days"] is not None:
-        days, (hours, minutes, seconds) = int(found["days"]), (*fields, 0, 0)[:3]
-    else:
-        days, (hours, minutes, seconds) = 0, ((0, *fields, 0)[:3] if len(fields) < 3 else tuple(fields))
-    _refuse_overflow(value, found["days"] is not None, fields)
-    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if not total:
-        raise Refused(f"{show(value)} would be no limit at all", "write a limit, or remove the key for the partition's")
-    return total
-
-
-def _refuse_overflow(value: object, with_days: bool, fields: list[int]) -> None:
-    names = ("hours", "minutes", "seconds")[: len(fields)] if with_days else ("minutes", "seconds")[-len(fields[1:]) :]
-    checked = fields if with_days else fields[1:]
-    for name, number in zip(names, checked, strict=False):
-        most = 23 if name == "hours" else 59
-        if number > most:
-            raise Refused(f"{show(value)} has {number} {name}; {most} is the most", 'write it as "D-HH:MM:SS"')
+    mend = 'write "HH:MM:SS", "D-HH:MM:SS" or minutes, such as "02:00:00"'
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    for form, seconds in _TIMES.items():
+        if found := form.fullmatch(text):
+            total = sum(int(number) * worth for number, worth in zip(found.groups(), seconds, strict=True))
+            if total:
+                return total
+            why = f"{show(value)} would be no limit at all"
+            raise Refused(why, "write a limit, or remove the key for the partition's own")
+    raise Refused(f"{show(value)} is not a time limit", mend)
 
 
 def gpus(value: object) -> tuple[int, str | None]:
