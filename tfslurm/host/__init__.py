@@ -10,7 +10,7 @@ as tar streams through ``run``, so that each way stays small and all of them beh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,25 @@ __all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from"]
 
 
 @contextmanager
-def open_host(cluster: Cluster) -> Iterator[Host]:
+def open_host(cluster: Cluster, trace: Callable[[str], None] | None = None) -> Iterator[Host]:
     """Yield the cluster's login node, or this machine where the cluster file has no ``login``.
+
+    ``trace`` is called with each command line before it runs.
 
     Raises:
         HostError: the login node cannot be reached, its host key is not known, or it does not let the user in.
     """
+    with _reach(cluster) as host:
+        if trace is None:
+            yield host
+        else:
+            from tfslurm.host.traced import TracedHost
+
+            yield TracedHost(host, trace)
+
+
+@contextmanager
+def _reach(cluster: Cluster) -> Iterator[Host]:
     login = cluster.login
     if login is None:
         from tfslurm.host.local import LocalHost

@@ -1,0 +1,36 @@
+"""A machine whose commands are told before they run (`-v`)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tfslurm.errors import Completed
+from tfslurm.host.protocol import Host
+
+
+@dataclass(frozen=True, slots=True)
+class TracedHost:
+    """The same machine; ``tell`` gets each command as one pastable line. What goes in on stdin is not told."""
+
+    host: Host
+    tell: Callable[[str], None]
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.host.name
+
+    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+        """As the machine's own."""
+        self._told(argv)
+        return self.host.run(argv, input=input, timeout_s=timeout_s)
+
+    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+        """As the machine's own."""
+        self._told(argv)
+        return self.host.run_bytes(argv, input=input, timeout_s=timeout_s)
+
+    def _told(self, argv: Sequence[str]) -> None:
+        self.tell(f"{self.name}: {shlex.join(argv)}")
