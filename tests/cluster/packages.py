@@ -41,7 +41,12 @@ def ensure() -> None:
     say(f"packages: installing {' '.join(missing)}")
     if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
         _apt("update")
-    _apt("install", "--yes", "--no-install-recommends", *missing)
+    words = ("install", "--yes", "--no-install-recommends", *missing)
+    try:
+        _apt(*words)
+    except BedError:  # the lists may be older than what the mirror still has
+        _apt("update")
+        _apt(*words)
     absent = [package for package in missing if not os.path.lexists(_NEEDED[package])]
     if absent:
         raise BedError(f"packages: apt installed {' '.join(absent)} but its files are not where Debian 12 has them")
