@@ -24,6 +24,7 @@ SACCT_FIELDS = (
     *("JobID", "State", "Reason", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw"),
     *("NodeList", "Partition", "JobName", "Comment", "User"),  # User last: never a line break, so it ends the row
 )
+LAST_SIGNAL = 64  # SIGRTMAX of Linux
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
@@ -37,7 +38,7 @@ class JobStatus:
     name: str
     state: str  # one of STATES
     reason: str  # Slurm's own word, '' when there is none; explain_reason says it in English
-    exit_code: int | None  # of the batch script; None until it is over, and from squeue, which does not print it
+    exit_code: int | None  # of the batch script; None: it did not end by itself (yet), or squeue said it, which cannot
     signal: int | None  # that ended the batch script; None: no signal
     submitted_at: str | None
     started_at: str | None  # an estimate while PENDING
@@ -171,7 +172,7 @@ def sacct_row(row: str) -> tuple[JobStatus, ...]:
     job_id, stated, reason, ending, submitted, started, ended, elapsed, minutes, nodes, *rest = fields
     partition, name, comment, user = rest
     state = parse_state(stated)
-    exit_code, signal = parse_exit(ending) if is_final(state) else (None, None)
+    exit_code, signal = parse_exit(ending, state) if is_final(state) else (None, None)
     status = JobStatus(
         job_id=job_id,
         array_job_id=None,
@@ -195,12 +196,19 @@ def sacct_row(row: str) -> tuple[JobStatus, ...]:
     return per_task(status)
 
 
-def parse_exit(text: str) -> tuple[int, int | None]:
-    """Exit code and signal of sacct's ``1:0`` (exit code, colon, signal; 0 is no signal)."""
+def parse_exit(text: str, state: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of sacct's ``1:0``; at most one of them is known.
+
+    Slurm prints ``0`` for an exit code that there was not: for a script that a signal ended (``0:10``), and for one
+    that was cancelled or ran out of time (``0:0``). Out of memory is ``0:125``, and 125 is no signal of Linux.
+    """
     found = re.fullmatch(r"(\d+):(\d+)", text)
     if not found:
         raise SlurmParseError("exit code", text)
-    return int(found[1]), int(found[2]) or None
+    code, signal = int(found[1]), int(found[2])
+    if signal:
+        return None, signal if signal <= LAST_SIGNAL else None
+    return (code if code or state == "COMPLETED" else None), None
 
 
 def per_task(status: JobStatus) -> tuple[JobStatus, ...]:

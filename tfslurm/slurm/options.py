@@ -71,7 +71,7 @@ def check_options(
         InputError: every option that is unknown, tfslurm's own, or has a value that a directive cannot hold.
     """
     slurm = new_vocabulary()
-    known = {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)}
+    known = {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)} - {"--help"}
     checked: dict[str, str] = {}
     problems: list[Problem] = []
     for key, value in options.items():

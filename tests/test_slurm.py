@@ -1,0 +1,506 @@
+"""Slurm's dialect, read from recordings of a real Slurm: see tests/slurm_output/record.py."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tfslurm import slurm
+from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
+from tfslurm.slurm import states
+from tfslurm.slurm.environment import clean
+from tfslurm.slurm.jobs import FIELD, ROW, parse_exit
+from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
+
+RECORDED = sorted(
+    path for path in (Path(__file__).parent / "slurm_output").iterdir() if path.is_dir() and path.name[0].isdigit()
+)
+
+
+@pytest.fixture(params=RECORDED, ids=lambda path: str(path.name))
+def recorded(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def said(folder: Path, name: str) -> str:
+    """What the command printed, without the header that names it."""
+    return (folder / f"{name}.txt").read_bytes().decode().partition("\n\n")[2]
+
+
+def by_name(jobs: tuple[slurm.JobStatus, ...]) -> dict[str, slurm.JobStatus]:
+    return {job.name: job for job in jobs}
+
+
+# --- sbatch
+
+
+@pytest.mark.parametrize(
+    ("stdout", "job_id"),
+    [
+        ("1234\n", "1234"),
+        ("1234;alpha\n", "1234"),
+        ("Welcome to alpha, 3 users\nquota: 17 of 20\n1234\n", "1234"),
+        ("1234;alpha-2.site\n\n", "1234"),
+    ],
+)
+def test_a_job_id_is_the_whole_last_line(stdout: str, job_id: str) -> None:
+    assert slurm.parse_sbatch(Completed(("sbatch",), 0, stdout, "")) == job_id
+
+
+def test_a_recorded_answer_of_sbatch_is_a_job_id(recorded: Path) -> None:
+    assert slurm.parse_sbatch(Completed(("sbatch",), 0, said(recorded, "sbatch"), "")).isdecimal()
+
+
+@pytest.mark.parametrize("stdout", ["", "\n", "Submitted batch job 1234\n", "1234\nbye\n", "1234 5\n", "-1\n", "12a\n"])
+def test_an_integer_somewhere_is_not_a_job_id(stdout: str) -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.parse_sbatch(Completed(("sbatch",), 0, stdout, ""))
+
+
+def test_a_refusal_carries_sbatchs_own_words(recorded: Path) -> None:
+    with pytest.raises(SubmitRejected, match="Invalid partition name specified"):
+        slurm.parse_sbatch(Completed(("sbatch",), 1, "", said(recorded, "refused-partition")))
+
+
+def test_no_variable_of_the_user_changes_what_is_asked() -> None:
+    argv = slurm.sbatch_argv("/run/job.sbatch")
+    assert argv[0] == "env" and argv[-3:] == ("sbatch", "--parsable", "/run/job.sbatch")
+    unset = {argv[index + 1] for index, word in enumerate(argv) if word == "-u"}
+    assert {"SBATCH_PARTITION", "SBATCH_EXPORT", "SBATCH_TIMELIMIT", "SLURM_CLUSTERS"} <= unset
+    assert not any("=" in word for word in argv), "sbatch hands its environment on to the job"
+    assert {"SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES"} <= set(slurm.queue_argv("alice"))
+    assert "SACCT_FORMAT" in slurm.sacct_argv(job_ids=["1"])
+
+
+def test_every_variable_of_the_installed_manual_pages_is_known() -> None:
+    """A newer Slurm brings variables; this names them where its manual is at hand."""
+    for command in ("sbatch", "squeue", "sacct", "sinfo", "scancel"):
+        page = subprocess.run(
+            ["man", command], capture_output=True, text=True, env={"MANWIDTH": "200", "PATH": "/usr/bin:/bin"}
+        )
+        if page.returncode:
+            pytest.skip(f"no manual page of {command}")
+        inputs = page.stdout.partition("OUTPUT ENVIRONMENT")[0]
+        names = set(re.findall(rf"^\s+({command.upper()}_\w+)(?:\s|$)", inputs, re.MULTILINE))
+        assert names <= set(clean(command)), command
+
+
+# --- squeue and sacct
+
+
+def test_squeue_shows_every_job_with_its_state_and_comment(recorded: Path) -> None:
+    jobs = slurm.parse_queue(said(recorded, "squeue"))
+    named = by_name(jobs)
+    assert named["a|b c"].state == "COMPLETED"
+    assert named["a|b c"].comment == "tfslurm:0123456789ab\nand a|second line"
+    assert named["two\nlines"].state == "FAILED"
+    assert named["two\nlines"].comment == ""
+    assert {"TIMEOUT", "OUT_OF_MEMORY", "PENDING", "RUNNING", "CANCELLED"} <= {job.state for job in jobs}
+    assert all(job.exit_code is None and job.restarts is None for job in jobs)
+
+
+def test_squeue_times_are_utc_and_durations_seconds(recorded: Path) -> None:
+    job = by_name(slurm.parse_queue(said(recorded, "squeue")))["a|b c"]
+    assert job.submitted_at and job.submitted_at.endswith("Z") and len(job.submitted_at) == 20
+    assert job.time_limit_s == 3600 and job.elapsed_s == 0
+    assert job.nodes in {("alpha1",), ("alpha2",)}
+
+
+def test_a_pending_array_is_one_entry_per_task(recorded: Path) -> None:
+    waiting = [job for job in slurm.parse_queue(said(recorded, "squeue")) if job.reason == "JobArrayTaskLimit"]
+    assert [job.array_task_id for job in waiting] == ["5", "10", "15", "20"]
+    assert {job.job_id for job in waiting} == {f"{waiting[0].array_job_id}_{task}" for task in (5, 10, 15, 20)}
+    assert {job.submitted_at is not None and job.started_at is None for job in waiting} == {True}
+
+
+def test_no_jobs_are_no_entries(recorded: Path) -> None:
+    assert slurm.parse_queue(said(recorded, "squeue-nobody")) == ()
+    assert slurm.parse_sacct("") == ()
+
+
+def test_sacct_knows_how_every_job_ended(recorded: Path) -> None:
+    jobs = slurm.parse_sacct(said(recorded, "sacct-ended"))
+    named = by_name(jobs)
+    assert (named["a|b c"].exit_code, named["a|b c"].signal) == (0, None)
+    assert (named["two\nlines"].exit_code, named["two\nlines"].signal) == (3, None)
+    assert (named["kill.sh"].exit_code, named["kill.sh"].signal) == (None, 10)
+    assert (named["memory.sh"].state, named["memory.sh"].exit_code, named["memory.sh"].signal) == (
+        "OUT_OF_MEMORY",
+        None,
+        None,
+    )
+    timeout = next(job for job in jobs if job.state == "TIMEOUT")
+    assert timeout.exit_code is None and timeout.elapsed_s and timeout.elapsed_s >= 60 and timeout.time_limit_s == 60
+    assert all(slurm.is_final(job.state) for job in jobs)
+
+
+def test_sacct_counts_the_runs_of_a_requeued_job(recorded: Path) -> None:
+    first, *_ = [job for job in slurm.parse_sacct(said(recorded, "sacct")) if job.comment == "tfslurm:requeued"]
+    assert (first.state, first.restarts) == ("RUNNING", 1)
+    assert first.submitted_at and first.started_at and first.started_at > first.submitted_at
+
+
+def test_the_tasks_of_an_array_end_each_for_itself(recorded: Path) -> None:
+    tasks = [job for job in slurm.parse_sacct(said(recorded, "sacct-ended")) if job.name == "tasks.sh"]
+    assert {job.array_task_id: (job.state, job.exit_code) for job in tasks} == {
+        "1": ("COMPLETED", 0), "2": ("COMPLETED", 0), "3": ("FAILED", 1), "4": ("COMPLETED", 0),
+    }  # fmt: skip
+
+
+def test_sacct_finds_a_job_by_its_name(recorded: Path) -> None:
+    jobs = slurm.parse_sacct(said(recorded, "sacct-by-name"))
+    assert jobs and {job.name for job in jobs} == {"a|b c"}
+
+
+def test_an_id_that_slurm_gave_out_again_is_the_newer_job() -> None:
+    row = "7|COMPLETED|None|0:0|100|100|160|60|60|n1|gpu|{}||alice\n".replace("|", FIELD)
+    (job,) = slurm.parse_sacct(row.format("old") + row.format("new"))
+    assert (job.name, job.restarts) == ("new", 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["slurm_load_jobs error: Unable to contact slurm controller\n", f"12{FIELD}RUNNING{ROW}\n"]
+)
+def test_other_words_than_asked_for_are_not_read(text: str) -> None:
+    for parse in (slurm.parse_queue, slurm.parse_sacct):
+        with pytest.raises(SlurmParseError):
+            parse(text)
+
+
+def test_by_ids_sacct_looks_back_for_ever_and_by_name_from_the_moment_asked() -> None:
+    assert not any("--starttime" in word for word in slurm.sacct_argv(job_ids=["1", "2_3"]))
+    assert "--starttime=2026-11-23T08:00:00" in slurm.sacct_argv(names=["digits"], since="2026-11-23T08:00:00Z")
+    assert "--starttime=1970-01-01T00:00:00" in slurm.sacct_argv(names=["digits"])
+
+
+def test_cancel_names_the_jobs_and_the_signal() -> None:
+    assert slurm.cancel_argv(["1", "2_3"])[-3:] == ("scancel", "1", "2_3")
+    assert slurm.cancel_argv(["1"], signal="USR1")[-2:] == ("--signal=USR1", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "exit_code", "signal"),
+    [
+        ("0:0", "COMPLETED", 0, None),
+        ("3:0", "FAILED", 3, None),
+        ("0:9", "FAILED", None, 9),
+        ("0:0", "TIMEOUT", None, None),
+        ("0:0", "CANCELLED", None, None),
+        ("0:125", "OUT_OF_MEMORY", None, None),
+        ("0:0", "NODE_FAIL", None, None),
+    ],
+)
+def test_only_a_script_that_ended_by_itself_has_an_exit_code(
+    text: str, state: str, exit_code: int | None, signal: int | None
+) -> None:
+    assert parse_exit(text, state) == (exit_code, signal)
+
+
+# --- states and reasons
+
+
+def test_cancelled_by_someone_is_cancelled() -> None:
+    assert slurm.parse_state("CANCELLED by 1000") == "CANCELLED"
+
+
+@pytest.mark.parametrize("text", ["", "DONE", "completed", "CANCELLED+", "COMPLETED,COMPLETING", "(null)"])
+def test_a_word_that_slurm_does_not_have_is_never_the_end(text: str) -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.is_final(text)
+
+
+def test_suspended_stopped_and_requeued_jobs_are_not_over() -> None:
+    for state in ("SUSPENDED", "STOPPED", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "STAGE_OUT"):
+        assert not slurm.is_final(state)
+    assert Counter(slurm.STATES.values())[True] == 10
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "signal", "oom_killed", "state"),
+    [
+        (0, None, False, "COMPLETED"),
+        (1, None, False, "FAILED"),
+        (0, 15, False, "FAILED"),
+        (137, 9, True, "OUT_OF_MEMORY"),
+    ],
+)
+def test_without_accounting_the_jobs_own_end_says_its_state(
+    exit_code: int, signal: int | None, oom_killed: bool, state: str
+) -> None:
+    assert slurm.state_from_exit(exit_code, signal, oom_killed=oom_killed) == state
+
+
+def test_reasons_are_told_in_plain_words() -> None:
+    assert slurm.explain_reason("None") == slurm.explain_reason("") == ""
+    assert "for ever" in slurm.explain_reason("PartitionConfig")
+    assert "down, drained" in slurm.explain_reason("ReqNodeNotAvail,_UnavailableNodes:n1")
+    assert (
+        slurm.explain_reason("QOSGrpGRESMinutes")
+        == "a limit of its QOS on GRES (all its jobs together): QOSGrpGRESMinutes"
+    )
+    assert "your account on Cpu" in slurm.explain_reason("AssocMaxCpuPerJobLimit")
+    assert slurm.explain_reason("SomethingNew") == "SomethingNew"
+
+
+def test_every_recorded_reason_is_explained(recorded: Path) -> None:
+    for job in (*slurm.parse_queue(said(recorded, "squeue")), *slurm.parse_sacct(said(recorded, "sacct-ended"))):
+        assert slurm.explain_reason(job.reason) != job.reason or not job.reason
+
+
+def test_no_reason_is_explained_with_itself() -> None:
+    assert all(words and words != word for word, words in states.REASONS.items())
+    assert list(states.REASONS) == sorted(states.REASONS)
+
+
+# --- Slurm's ways to write
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0:00", 0), ("5:00", 300), ("1:02:03", 3723), ("7-00:00:00", 604800), ("1-02:03:04", 93784)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("", ()),
+        ("n1", ("n1",)),
+        ("n[1-3]", ("n1", "n2", "n3")),
+        ("n[08-10,12],login2", ("n08", "n09", "n10", "n12", "login2")),
+        ("r[1-2]n[1-2]-ib", ("r1n1-ib", "r1n2-ib", "r2n1-ib", "r2n2-ib")),
+    ],
+)
+def test_hostlists(text: str, nodes: tuple[str, ...]) -> None:
+    assert expand_hostlist(text) == nodes
+
+
+@pytest.mark.parametrize(
+    ("text", "tasks"), [("1", (1,)), ("1-3", (1, 2, 3)), ("0-20:5%1", (0, 5, 10, 15, 20)), ("1,3-4%2", (1, 3, 4))]
+)
+def test_array_tasks(text: str, tasks: tuple[int, ...]) -> None:
+    assert expand_tasks(text) == tasks
+
+
+def test_a_list_that_slurm_cut_short_is_not_taken_for_whole() -> None:
+    with pytest.raises(SlurmParseError):
+        expand_tasks("1,3,5,...")
+    with pytest.raises(SlurmParseError):
+        expand_hostlist("n[1-3")
+
+
+def test_a_moment_in_another_format_is_not_guessed() -> None:
+    assert parse_moment("1795421174") == "2026-11-23T08:06:14Z"
+    assert parse_moment("Unknown") is None
+    with pytest.raises(SlurmParseError):
+        parse_moment("2026-11-23T08:06:14")
+
+
+# --- the cluster
+
+
+def test_the_configuration_says_what_a_job_needs_to_know(recorded: Path) -> None:
+    config = slurm.parse_config(said(recorded, "scontrol-config"))
+    assert config.version.startswith(recorded.name)
+    assert config.cluster_name == "alpha"
+    assert (config.kill_wait_s, config.message_timeout_s, config.min_job_age_s) == (5, 10, 300)
+    assert (config.max_array_size, config.max_job_count) == (1001, 10000)
+    assert config.has_accounting and config.keeps_comment and config.requeues
+    assert config.gres_types == ("gpu",)
+    assert "task/cgroup" in config.task_plugins and config.select_type == "select/cons_tres"
+    assert config.confines_devices is True
+
+
+def test_a_cluster_without_accounting_says_so(recorded: Path) -> None:
+    config = slurm.parse_config(said(recorded, "scontrol-config-no-accounting"))
+    assert not config.has_accounting and not config.keeps_comment
+
+
+def test_an_error_is_not_a_configuration() -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.parse_config("slurm_load_ctl_conf error: Unable to contact slurm controller (connect failure)\n")
+
+
+def test_partitions_have_limits_and_gpus(recorded: Path) -> None:
+    gpu, debug = slurm.parse_partitions(said(recorded, "sinfo"))
+    assert (gpu.name, gpu.is_default, gpu.is_up, gpu.time_limit_s) == ("gpu", True, True, 604800)
+    assert (gpu.nodes, gpu.gres, gpu.gpus_per_node, gpu.cpus_per_node, gpu.memory_mib_per_node) == (
+        2,
+        ("gpu:4",),
+        4,
+        16,
+        8000,
+    )
+    assert (debug.name, debug.is_default, debug.time_limit_s) == ("debug", False, 300)
+
+
+def test_a_partition_of_unlike_nodes_is_one_partition() -> None:
+    rows = ["gpu*|up|infinite|3/1/0/4|gpu:a100:4(S:0-1),nvme:1|64|250000", "gpu*|up|infinite|0/2/1/3|(null)|16|64000"]
+    (part,) = slurm.parse_partitions("\n".join(rows).replace("|", FIELD))
+    assert (part.nodes, part.idle_nodes, part.time_limit_s) == (7, 3, None)
+    assert (part.gres, part.gpus_per_node, part.cpus_per_node) == (("gpu:a100:4", "nvme:1"), 4, 64)
+
+
+def test_accounts_are_those_of_one_cluster(recorded: Path) -> None:
+    accounts = slurm.parse_accounts(said(recorded, "sacctmgr"), "alpha")
+    assert [(entry.account, entry.partition, entry.qos, entry.is_default) for entry in accounts] == [
+        ("guest", "", ("normal",), False),
+        ("lab", "", ("normal",), True),
+    ]
+
+
+def test_versions(recorded: Path) -> None:
+    assert slurm.parse_version(said(recorded, "sbatch-version")) >= (22, 5)
+    assert slurm.parse_version("slurm 24.11.0-0rc1\n") == (24, 11, 0)
+    with pytest.raises(SlurmParseError):
+        slurm.parse_version("bash: sbatch: command not found")
+
+
+# --- refusals
+
+
+def explained(recorded: Path, name: str, **asked: str) -> str:
+    partitions = slurm.parse_partitions(said(recorded, "sinfo"))
+    accounts = slurm.parse_accounts(said(recorded, "sacctmgr"), "alpha")
+    return slurm.explain_rejection(said(recorded, f"refused-{name}"), partitions, accounts, asked)
+
+
+def test_an_unknown_partition_is_answered_with_those_there_are(recorded: Path) -> None:
+    told = explained(recorded, "partition", partition="nosuch")
+    assert told == "partition 'nosuch' is not on this cluster; it has: gpu (default), debug"
+
+
+def test_the_nearest_name_comes_first() -> None:
+    parts = slurm.parse_partitions(
+        "\n".join(f"{name}|up|infinite|0/1/0/1|(null)|1|1" for name in ("cpu", "big", "gpu-long")).replace("|", FIELD)
+    )
+    told = slurm.explain_rejection("sbatch: error: invalid partition specified: gpulong", parts)
+    assert told.endswith("it has: gpu-long, cpu, big")
+
+
+def test_an_account_that_is_not_yours_is_answered_with_yours(recorded: Path) -> None:
+    assert explained(recorded, "account", account="lap").endswith("`slurm: {account: …}`: lab, guest")
+    alone = slurm.explain_rejection(said(recorded, "refused-account"))
+    assert "ask the administrators" in alone
+
+
+@pytest.mark.parametrize("name", ["gres-count", "gres-type", "gres-name", "memory"])
+def test_a_job_that_fits_nowhere_is_answered_with_the_nodes(recorded: Path, name: str) -> None:
+    told = explained(recorded, name, gres="gpu:8", nodes="1")
+    assert told.splitlines() == [
+        "the job asks for nodes=1 gres=gpu:8; there is",
+        "gpu: 2 nodes of up to 16 cpus, 8000 MiB, gpu:4",
+        "debug: 2 nodes of up to 16 cpus, 8000 MiB, gpu:4",
+    ]
+
+
+@pytest.mark.parametrize("name", ["array", "feature", "node", "reservation"])
+def test_other_refusals_say_where_to_look(recorded: Path, name: str) -> None:
+    assert explained(recorded, name)
+
+
+def test_a_timeout_of_sbatch_is_not_a_refusal() -> None:
+    words = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    assert "may have taken the job" in slurm.explain_rejection(words)
+
+
+def test_time_and_qos_are_answered_with_what_there_is(recorded: Path) -> None:
+    partitions = slurm.parse_partitions(said(recorded, "sinfo"))
+    words = (
+        "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)"
+    )
+    assert "gpu 7-00:00:00, debug 0-00:05:00" in slurm.explain_rejection(words, partitions, (), {"time": "9-0"})
+    accounts = slurm.parse_accounts(said(recorded, "sacctmgr"), "alpha")
+    words = "sbatch: error: Batch job submission failed: Invalid qos specification"
+    assert slurm.explain_rejection(words, (), accounts, {"qos": "norm"}) == "qos 'norm' is not yours; yours are: normal"
+
+
+def test_words_that_explain_themselves_are_left_alone() -> None:
+    assert slurm.explain_rejection("sbatch: error: Batch script is empty!") == ""
+
+
+# --- options
+
+
+def test_options_are_named_as_sbatch_names_them() -> None:
+    options: dict[str, str | int | bool] = {
+        "cpus_per_task": 4,
+        "mem": "16G",
+        "exclusive": True,
+        "hold": False,
+        "nice": -5,
+        "segment": 2,
+        "gres": "gpu:1",
+    }
+    assert dict(slurm.check_options(options)) == {
+        "cpus-per-task": "4", "mem": "16G", "exclusive": "", "nice": "-5", "segment": "2", "gres": "gpu:1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("partitoin", "gpu", "did you mean `partition`"),
+        ("part", "gpu", "did you mean `partition`"),
+        ("p", "gpu", "short form of an option; write `partition`"),
+        ("job-name", "x", "write `name:`"),
+        ("array", "0-3", "write `sweep:`"),
+        ("comment", "x", "token"),
+        ("xyzzy", "1", "see `man sbatch`"),
+        ("constraint", "a\\b", "backslash"),
+        ("constraint", "a\nb", "line break"),
+        ("constraint", "-x", "begins with a dash"),
+        ("mem", True, "needs a value"),
+        ("help", True, "is not an option"),
+    ],
+)
+def test_an_option_that_would_go_wrong_is_refused_with_the_mend(key: str, value: str | bool, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        slurm.check_options({key: value}, file="exp.yaml", lines={key: 9})
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.key) == ("exp.yaml", 9, f"slurm.{key}")
+    assert words in str(problem)
+
+
+def test_all_wrong_options_are_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        slurm.check_options({"partitoin": "gpu", "accuont": "lab", "qos": "x"})
+    assert len(caught.value.problems) == 2
+
+
+def test_checking_options_leaves_the_logging_of_the_program_alone() -> None:
+    code = (
+        "import logging; from tfslurm import slurm; root = logging.getLogger(); before = root.handlers[:], root.level\n"
+        "slurm.check_options({'mem': '1G'}); assert (root.handlers, root.level) == before, root.handlers"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert logging.getLogger() is logging.root
+
+
+def test_every_option_of_the_installed_manual_page_is_known() -> None:
+    page = subprocess.run(
+        ["man", "sbatch"], capture_output=True, text=True, env={"MANWIDTH": "200", "PATH": "/usr/bin:/bin"}
+    )
+    if page.returncode:
+        pytest.skip("no manual page of sbatch")
+    from tfslurm.slurm.options import NEWER, OURS, new_vocabulary
+
+    words = [line.split() for line in page.stdout.splitlines() if line.strip().startswith(("-", "–"))]
+    found = {
+        word.partition("=")[0].partition("[")[0].strip("-,")
+        for line in words
+        for word in line[:2]
+        if word.startswith("--")
+    }
+    known = {*new_vocabulary().parser._option_string_actions, *(f"--{name}" for name in (*NEWER, *OURS))}
+    unknown = {name for name in found if name and f"--{name.replace('-', '_')}" not in known}
+    assert unknown <= {"help", "usage", "version"}, unknown
