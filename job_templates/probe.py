@@ -3,20 +3,25 @@
 Standard library only, Python 3.6 and later. What could not be asked is null, with the reason under ``errors``.
 """
 
+# ruff: noqa: UP006, UP035, UP045, PTH112, PTH113, PTH118, PTH123, PTH208 - an image's Python may be as old as 3.6
 import json
 import os
 import signal
 import sys
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+Build = Dict[str, Any]
+Named = Tuple[Optional[str], Optional[str]]
 
 PATIENCE_S = 110  # an import that hangs ends the probe, which nobody may be left to stop
 
 
-def main():
+def main() -> None:
     """Print the document; whatever an import prints meanwhile goes to standard error."""
     signal.alarm(PATIENCE_S)
     answer = os.dup(1)
     os.dup2(2, 1)
-    errors = []
+    errors: List[str] = []
     packages = installed(errors)
     version, build = tensorflow(packages, errors)
     facts = {
@@ -36,24 +41,24 @@ def main():
         out.write("\n")
 
 
-def text(value):
+def text(value: object) -> Optional[str]:
     """The value as text, or None where there is none."""
     return str(value) if value else None
 
 
-def installed(errors):
+def installed(errors: List[str]) -> List[Dict[str, str]]:
     """Name and version of every installed distribution, sorted; the one that an import would find comes first."""
-    found = {}
+    found: Dict[str, Dict[str, str]] = {}
     try:
         for name, version in distributions():
             if name and name.lower() not in found:
                 found[name.lower()] = {"name": name, "version": version or ""}
     except Exception as error:
-        errors.append("packages: {}: {}".format(type(error).__name__, error))
+        errors.append(f"packages: {type(error).__name__}: {error}")
     return [found[key] for key in sorted(found)]
 
 
-def distributions():
+def distributions() -> Iterator[Named]:
     """(name, version) in the order of sys.path: importlib.metadata since 3.8, else the files it would read."""
     try:
         from importlib import metadata
@@ -64,7 +69,7 @@ def distributions():
         yield distribution.metadata["Name"], distribution.version
 
 
-def metadata_files():
+def metadata_files() -> Iterator[Named]:
     """The Name and Version headers of *.dist-info/METADATA and *.egg-info/PKG-INFO."""
     for folder in sys.path:
         if not os.path.isdir(folder):
@@ -79,9 +84,9 @@ def metadata_files():
                     break
 
 
-def headers(path):
+def headers(path: str) -> Named:
     """Name and Version of one metadata file."""
-    values = {}
+    values: Dict[str, str] = {}
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if not line.strip():
@@ -91,7 +96,7 @@ def headers(path):
     return values.get("Name"), values.get("Version")
 
 
-def tensorflow(packages, errors):
+def tensorflow(packages: List[Dict[str, str]], errors: List[str]) -> Tuple[Optional[str], Build]:
     """The version that an import gives (else the installed distribution's) and the build's own facts."""
     names = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly")
     versions = [package["version"] for package in packages if package["name"].lower().replace("_", "-") in names]
@@ -103,11 +108,11 @@ def tensorflow(packages, errors):
 
         return text(tf.__version__), dict(tf.sysconfig.get_build_info())
     except Exception as error:
-        errors.append("tensorflow: {}: {}".format(type(error).__name__, error))
+        errors.append(f"tensorflow: {type(error).__name__}: {error}")
         return versions[0], {}
 
 
-def operating_system(errors):
+def operating_system(errors: List[str]) -> Optional[str]:
     """PRETTY_NAME of /etc/os-release."""
     try:
         with open("/etc/os-release", encoding="utf-8") as lines:
@@ -117,11 +122,11 @@ def operating_system(errors):
                     return value.strip("\"'")
         errors.append("os: /etc/os-release has no PRETTY_NAME")
     except OSError as error:
-        errors.append("os: {}".format(error))
+        errors.append(f"os: {error}")
     return None
 
 
-def glibc(errors):
+def glibc(errors: List[str]) -> Optional[str]:
     """The version of the C library; None where it is another one."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
@@ -129,7 +134,7 @@ def glibc(errors):
             return version
         errors.append("glibc: the C library does not say that it is glibc")
     except (OSError, ValueError) as error:
-        errors.append("glibc: {}".format(error))
+        errors.append(f"glibc: {error}")
     return None
 
 

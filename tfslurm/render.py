@@ -1,7 +1,7 @@
 """JobPlan -> the text of job.sbatch. Pure, and the only user of jinja2.
 
-Two parsers read the script, so values are written in two ways: bash reads the settings, sbatch's own reader, which is no
-shell, reads the directives. A value that one of them cannot carry byte for byte is refused.
+Two parsers read the script, so values are written in two ways: bash reads the settings; sbatch's own reader, which is
+no shell, reads the directives. A value that one of them cannot carry byte for byte is refused.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def render(plan: JobPlan, templates: Mapping[str, str], name: str) -> str:
         raise problem(file or name, line, str(error) or type(error).__name__) from error
     size = len(script.encode("utf-8", "surrogateescape"))
     if size > MAX_SCRIPT_BYTES:
-        raise problem(name, 0, f"the script has {size} bytes, Slurm takes {MAX_SCRIPT_BYTES}", "pass long values in a file")
+        why = f"the script has {size} bytes, Slurm takes {MAX_SCRIPT_BYTES}"
+        raise problem(name, 0, why, "pass long values in a file")
     if "\r\n" in script:
-        raise problem(name, 0, "the script has DOS line ends, which sbatch refuses", "save the template with Unix line ends")
+        why = "the script has DOS line ends, which sbatch refuses"
+        raise problem(name, 0, why, "save the template with Unix line ends")
     return script
 
 
@@ -83,12 +85,12 @@ def environment(templates: Mapping[str, str]) -> Environment:
     made = ImmutableSandboxedEnvironment(
         loader=FunctionLoader(load),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - the output is a bash script
+        autoescape=False,  # the output is a bash script, not HTML
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"sh": sh, "array": array, "pairs": pairs, "triples": triples, "directive": directive, "remark": remark}
+    made.filters |= {filter.__name__: filter for filter in (sh, array, pairs, triples, directive, remark)}
     return made
 
 
