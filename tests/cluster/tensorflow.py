@@ -167,10 +167,7 @@ class Build:
         )
         packages = local / "lib" / "python3.11" / "dist-packages"
         packages.with_name("site-packages").rename(packages)
-        shutil.rmtree(packages / "tensorflow" / "include")
-        for package in ("numpy", "scipy", "sklearn"):
-            for folder in sorted((packages / package).rglob("tests")):
-                shutil.rmtree(folder)
+        _lighten(packages)
         for script in (local / "bin").iterdir():
             script.write_text(script.read_text().replace(f"{venv}/bin/python", "/usr/bin/python", 1))
         # The tar has no times of day, so the bytecode must not be compared with them.
@@ -211,6 +208,14 @@ def _fresh(name: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _lighten(packages: Path) -> None:
+    """Removes the headers and the packages' own tests, which no program asks for."""
+    shutil.rmtree(packages / "tensorflow" / "include")
+    for package in ("numpy", "scipy", "sklearn"):
+        for folder in sorted((packages / package).rglob("tests")):
+            shutil.rmtree(folder)
 
 
 def _debian_mirror() -> str:
