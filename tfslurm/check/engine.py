@@ -14,7 +14,7 @@ from tfslurm.check.fact import Fact, gib, one_line, unknown
 from tfslurm.check.seen import Seen
 
 OLDEST_DOCKER = (19, 3)
-CDI_DOCKER = (25, 0)
+CDI_DOCKER = (28, 3)  # from here on `--gpus` uses CDI where no hook was found
 ROOMY_MIB = 20 * 1024
 DAEMON_RELOAD = (
     "if a running job loses its GPU (`Failed to initialize NVML`), the node's systemd was reloaded: CDI mends it"
@@ -105,26 +105,28 @@ def cgroup_fact(driver: str, version: str) -> Fact:
 
 def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
     """Will `--gpus` work? Only an nvidia runtime or CDI devices can be seen from outside."""
-    name = "gpu-support"
     if "nvidia" in (info.get("Runtimes") or {}):
         default = ", the default one" if info.get("DefaultRuntime") == "nvidia" else ""
-        return Fact(name, "ok", f"docker knows the nvidia runtime{default}")
-    devices = [str(item.get("ID")) for item in info.get("DiscoveredDevices") or () if isinstance(item, dict)]
-    if any(device.startswith("nvidia.com/gpu") for device in devices):
-        return Fact(name, "ok", "docker lists CDI devices nvidia.com/gpu")
-    folders = [str(folder) for folder in info.get("CDISpecDirs") or ()]
-    found = [file for file in seen.all("cdi") if any(file.startswith(f"{folder}/") for folder in folders)]
-    if found and numbers(str(version["Server"].get("Version"))) >= CDI_DOCKER:
-        return Fact(name, "ok", f"docker reads CDI descriptions of nvidia.com/gpu: {', '.join(found)}")
+        return Fact("gpu-support", "ok", f"docker knows the nvidia runtime{default}")
+    cdi = cdi_words(seen, info)
+    if cdi and numbers(str(version["Server"].get("Version"))) >= CDI_DOCKER:
+        return Fact("gpu-support", "ok", cdi)
     hook = seen.one("tool-nvidia-container-runtime-hook") or seen.one("tool-nvidia-cdi-hook")
     hint = f"{hook} is installed" if hook else "no nvidia hook is in the user's own PATH"
-    value = f"no nvidia runtime or CDI device in docker info; whether the daemon found a hook cannot be seen ({hint})"
-    return Fact(
-        name,
-        "unknown",
-        value,
-        "a job with `gpus: 1` shows it; if it stops with exit 75: install nvidia-container-toolkit",
-    )
+    shown = f"{cdi}, but before 28.3 `--gpus` needs a hook" if cdi else "no nvidia runtime or CDI device in docker info"
+    value = f"{shown}; whether the daemon found a hook cannot be seen ({hint})"
+    mend = "a job with `gpus: 1` shows it; if it stops with exit 75: install nvidia-container-toolkit"
+    return Fact("gpu-support", "unknown", value, mend)
+
+
+def cdi_words(seen: Seen, info: Mapping[str, Any]) -> str:
+    """The CDI devices that docker lists, or the descriptions in the folders that it reads; '' where there are none."""
+    devices = [str(item.get("ID")) for item in info.get("DiscoveredDevices") or () if isinstance(item, dict)]
+    if any(device.startswith("nvidia.com/gpu") for device in devices):
+        return "docker lists CDI devices nvidia.com/gpu"
+    folders = [str(folder) for folder in info.get("CDISpecDirs") or ()]
+    found = [file for file in seen.all("cdi") if any(file.startswith(f"{folder}/") for folder in folders)]
+    return f"docker reads CDI descriptions of nvidia.com/gpu: {', '.join(found)}" if found else ""
 
 
 def init_fact(version: Mapping[str, Any]) -> Fact:

@@ -86,7 +86,7 @@ def bare(fact: Fact) -> Fact:
 
 def with_count(node: Fact, count: int, first: str) -> Fact:
     """A node's line that says for how many facts not to look below it."""
-    return replace(node, value=f"{node.value}; {count} facts as in {first}") if count else node
+    return replace(node, value=f"{node.value}; {count} fact{'s' if count > 1 else ''} as in {first}") if count else node
 
 
 def place_of(fact: Fact) -> str:
