@@ -7,6 +7,7 @@ folder     the raw observations of one place, and why some are missing
 task       one task's observations -> TaskFacts
 build      the files of one job -> Record
 verified   does each link of the chain hold
+reading    the record back from its JSON
 lost       what the program wrote where nothing keeps it
 """
 
@@ -35,6 +36,7 @@ from tfslurm.record.model import (
     record_sha256,
     seal,
 )
+from tfslurm.record.reading import record_from_json
 
 __all__ = [
     "Attempt",
@@ -55,6 +57,7 @@ __all__ = [
     "Verified",
     "build_record",
     "canonical",
+    "record_from_json",
     "record_json",
     "record_sha256",
     "seal",

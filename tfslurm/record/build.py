@@ -70,9 +70,9 @@ def build_record(
         image=read_image(plan),
         code=read_code(plan),
         attempts=attempts,
-        environment=read_environment(root, image_facts),
+        environment=read_environment(root, plan.pin.digest, image_facts),
         verified=verify(plan, observed),
-        warnings=(),
+        warnings=((endings[-1].reason,) if endings and endings[-1].reason else ()),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
@@ -133,6 +133,8 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
     found: dict[str, LostFile] = {}
     for one in observed:
         files = Folder(one.files.files, one.files.prefix, "experiment", root.unknown)
+        if one.task.container is None:
+            continue  # nothing ran that could have lost anything
         changes = files.fact("lost", "container-diff.txt", facts.parse_diff)
         if changes is None:
             return None
@@ -175,13 +177,15 @@ def read_code(plan: JobPlan) -> Code | None:
     return Code(code.remote, code.commit, code.branch, code.dirty, code.tree) if code else None
 
 
-def read_environment(root: Folder, image_facts: bytes | None) -> Environment:
+def read_environment(root: Folder, digest: str, image_facts: bytes | None) -> Environment:
     """What the probe found in the image."""
-    files = Folder({"the image's facts": image_facts} if image_facts is not None else {}, "", "", root.unknown)
-    found = files.fact("environment", "the image's facts", facts.parse_object) or {}
+    name = f"images/{digest.removeprefix('sha256:')}.json"
+    files = Folder({name: image_facts} if image_facts is not None else {}, "", "", root.unknown)
+    found = files.fact("environment", name, facts.parse_object) or {}
     for error in found.get("errors") or ():
-        key, _, why = str(error).partition(":")
-        files.tell(f"environment.{key.strip()}", why.strip() or str(error))
+        key, _, why = str(error).partition(": ")
+        known = key in Environment.__dataclass_fields__
+        files.tell(f"environment.{key}" if known else "environment", why if known else str(error).strip(" :"))
     packages = found.get("packages")
     texts = {key: None if found.get(key) is None else str(found[key]) for key in ENVIRONMENT}
     whole = isinstance(packages, list) and all(isinstance(entry, dict) for entry in packages)

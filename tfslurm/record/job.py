@@ -26,6 +26,7 @@ class Ending:
     signal: int | None
     began_at: str | None
     ended_at: str | None
+    reason: str  # why it ended before its program did; '': it did not
 
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
@@ -45,6 +46,7 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         signal=end["signal"] if end else None,
         began_at=moment(begin.get("began_at")),
         ended_at=end["ended_at"] if end else None,
+        reason=end["reason"] if end else "",
     )
 
 
@@ -56,6 +58,7 @@ def parse_exit(raw: bytes) -> Mapping[str, Any]:
         "exit_code": int(end["exit_code"]),
         "signal": None if signal is None else int(signal),
         "ended_at": facts.parse_time(end["ended_at"]),
+        "reason": " ".join(str(end.get("reason") or "").split()).removeprefix("tfslurm: "),
     }
 
 
@@ -114,7 +117,7 @@ def read_job(
 
 def from_files(endings: list[Ending]) -> dict[str, Any]:
     """The job as its own files have it."""
-    last = endings[-1] if endings else Ending({}, None, None, None, None, None)
+    last = endings[-1] if endings else Ending({}, None, None, None, None, None, "")
     elapsed = None
     if last.began_at and last.ended_at:
         elapsed = int((datetime_of(last.ended_at) - datetime_of(last.began_at)).total_seconds())

@@ -15,7 +15,7 @@ from tfslurm.record.model import LostFile
 CHANGES = {"A": "added", "C": "changed"}  # what the program deleted was the image's, not its own work
 # Written by docker into every container, or living in memory only.
 ENGINE = re.compile(
-    r"/(proc|sys|dev|run|var/run)(/.*)?|/\.dockerenv|/run/\.containerenv"
+    r"/(proc|sys|dev|run|var/run)(/.*)?|/\.dockerenv|(/usr)?/sbin/docker-init"
     r"|/etc/(hosts|hostname|resolv\.conf|mtab|passwd|group|ld\.so\.cache|ld\.so\.conf\.d(/.*)?)"
 )
 # Put there by NVIDIA's hook: tools, libraries, firmware, settings.

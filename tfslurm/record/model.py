@@ -1,8 +1,9 @@
 """The record's keys: a wire contract, in the order in which they are printed. Pure.
 
 Times are RFC 3339 in UTC, sizes carry their unit in the name, ids are texts. A fact that could not be observed is
-null, and ``unknown`` holds the reason under the fact's path: ``{"attempts[0].tasks[0].driver_version": "…"}``. So a
-null without an entry in ``unknown`` says that there is nothing: no array, no signal, no tag.
+null, and ``unknown`` holds the reason under the path of the fact, or of what it is a part of:
+``{"attempts[0].tasks[0].driver_version": "…", "environment": "…"}``. So a null without a reason says that there is
+nothing: no array, no signal, no tag.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
     image = files.fact("image", "image-inspect.json", facts.parse_inspect)
     if image is None:
-        return not_started(one) or Verdict("unknown", files.unknown["image"])
+        return not_started(one, "image") or Verdict("unknown", files.unknown["image"])
     image_id = str(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
     if pin.pin_kind == "image-id":
@@ -66,10 +66,11 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
     if container is None:
-        return not_started(one) or Verdict("unknown", files.unknown["container"])
+        return not_started(one, "image") or Verdict("unknown", files.unknown["container"])
     if container.get("Image") != image_id:
         return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
-    return Verdict("ok", f"the node has it as {matching[0]} and the container was made from it")
+    name = matching[0].rpartition("@")[0] or "its id"
+    return Verdict("ok", f"the node has this digest as {name}, and the container was made from it")
 
 
 def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
@@ -77,7 +78,7 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
     if one.task.gpus is None:
-        return not_started(one) or Verdict("unknown", "the GPUs that the task was given could not be told")
+        return not_started(one, "gpus") or Verdict("unknown", "the GPUs that the task was given could not be told")
     files = Folder(one.files.files, one.files.prefix, "")
     given = {gpu.uuid for gpu in one.task.gpus}
     check = files.fact("check", "container/gpu-check.txt", facts.parse_check)
@@ -90,7 +91,8 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if len(given) > plan.resources.gpus:
         return Verdict("failed", f"the task has {len(given)} GPUs; the job asked for {plan.resources.gpus} per node")
     if inside is None:
-        return not_started(one) or Verdict("unknown", check[1] if check and check[1] else files.unknown["inside"])
+        why = check[1] if check and check[1] else files.unknown["inside"]
+        return not_started(one, "gpus") or Verdict("unknown", why)
     return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}")
 
 
@@ -125,7 +127,15 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.unknown["check"])
 
 
-def not_started(one: Observed) -> Verdict | None:
-    """A failed verdict in the node's own words, where it did not start the program."""
-    words = one.files.text("refused.txt")
-    return Verdict("failed", f"the program was not started: {' '.join(words.split())}") if words else None
+def not_started(one: Observed, link: str) -> Verdict | None:
+    """The verdict where the node did not start the program: failed if it was for this link, else not known.
+
+    ``tfslurm: alpha1: image: tensorflow/tensorflow:2.16.1 is not obtainable as sha256:…; …`` is a node's refusal.
+    """
+    words = " ".join((one.files.text("refused.txt") or "").split()).removeprefix("tfslurm: ")
+    if not words:
+        return None
+    _, what, *_ = [*words.split(": ", 2), ""]
+    if what != link:
+        return Verdict("unknown", "the program was not started")
+    return Verdict("failed", f"the program was not started: {words}")

@@ -12,16 +12,12 @@ SHOWN = 5
 
 
 def warnings_of(plan: JobPlan, record: Record) -> Record:
-    """The record with its warnings."""
-    return replace(record, warnings=tuple(lines(plan, record)))
+    """The record with these warnings after those it has; failed links stand in ``verified``."""
+    return replace(record, warnings=(*record.warnings, *lines(plan, record)))
 
 
 def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     """The warnings, the gravest first."""
-    for name in ("image", "gpus", "driver", "tensorflow_gpu"):
-        verdict = getattr(record.verified, name)
-        if verdict.status == "failed":
-            yield f"{name}: {verdict.reason}"
     yield from about_files(plan, record)
     yield from about_code(record)
     if record.image.digest_kind == "config":
@@ -35,7 +31,8 @@ def about_files(plan: JobPlan, record: Record) -> Iterator[str]:
     if lost:
         names = ", ".join(entry.path for entry in lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
         kept = f"only {plan.outputs} and writable mounts are kept" if plan.outputs else "no `outputs` folder is kept"
-        yield f"{len(lost)} files were lost with the container: {names}; {kept}"
+        many = f"{len(lost)} files were" if len(lost) > 1 else "1 file was"
+        yield f"{many} lost with the container: {names}; {kept}"
     if plan.outputs and record.experiment.outputs == () and record.job.state == "COMPLETED":
         yield f"the program left nothing in {plan.outputs}"
 
@@ -61,4 +58,5 @@ def about_node(record: Record) -> Iterator[str]:
     if any(task.container and task.container.oom_killed for task in tasks):
         yield "the kernel ended a container because the job's memory was used up"
     if record.job.restarts:
-        yield f"the job was requeued {record.job.restarts} times; outputs are those of the last attempt"
+        times = f"{record.job.restarts} times" if record.job.restarts > 1 else "once"
+        yield f"the job was requeued {times}; its outputs hold what all attempts left"

@@ -1,0 +1,40 @@
+"""JSON values -> Record: the other way of ``record_json``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from tfslurm.record.model import Record
+
+
+def record_from_json(values: Mapping[str, Any]) -> Record:
+    """The record that ``record_json`` wrote.
+
+    Raises:
+        ValueError: a key is missing, one too many, or of another kind than a record has.
+    """
+    try:
+        record = build(Record, values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record: {type(error).__name__}: {error}") from error
+    assert isinstance(record, Record)  # noqa: S101 - build makes what it is told to
+    return record
+
+
+def build(kind: Any, value: Any) -> Any:  # noqa: ANN401 (types in, their values out)
+    """A value of a type that the record's fields have."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        unknown = set(value) - set(hints)
+        if unknown:
+            raise KeyError(", ".join(sorted(unknown)))
+        return kind(**{field.name: build(hints[field.name], value[field.name]) for field in fields(kind)})  # type: ignore[operator]
+    arguments = get_args(kind)
+    if NoneType in arguments:
+        return None if value is None else build(next(each for each in arguments if each is not NoneType), value)
+    if get_origin(kind) is tuple:
+        return tuple(build(arguments[0], each) for each in value)
+    return value
