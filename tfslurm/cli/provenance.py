@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, say, tracer
 from tfslurm.errors import HostError, refuse
 from tfslurm.export import record_text
 from tfslurm.host import open_host
-from tfslurm.submit.follow import find_job, read_record, refresh
+from tfslurm.record import record_json
+from tfslurm.submit.follow import find_job, kept_record, read_record, refresh
 from tfslurm.submit.places import open_tracker
 from tfslurm.submit.reach import known_for
 
@@ -22,8 +24,6 @@ from tfslurm.submit.reach import known_for
 @common
 def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose: int) -> None:
     """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified."""
-    import json
-
     tracker = open_tracker()
     found = find_job(tracker, job)
     known = known_for(found, tracker)
@@ -35,13 +35,13 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
         if not found.record:
             raise
         say(f"{str(error).splitlines()[0]}; this is the record as last read")
-        record = dict(found.record)
-    if output is None and (as_json or form == "json"):
-        emit(record)
-        return
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n" if as_json or form == "json" else record_text(record)
+        record = kept_record(found)
+    if as_json or form == "json":
+        text = json.dumps(record_json(record), indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = record_text(record)
     if output is None:
-        click.echo(text)
+        click.echo(text, nl=False)
         return
     try:
         output.write_text(text, "utf-8")

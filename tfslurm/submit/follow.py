@@ -13,7 +13,7 @@ from tfslurm import slurm
 from tfslurm.errors import HostError, RecordError, refuse
 from tfslurm.host import Host, get, read_from
 from tfslurm.plan import JobPlan
-from tfslurm.record import build_record, record_json
+from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.places import LOCAL
 from tfslurm.submit.send import settle_all
@@ -133,7 +133,7 @@ def plan_of(job: TrackedJob, tracker: Tracker) -> JobPlan:
     return found[0].plan
 
 
-def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> dict[str, Any]:
+def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
     """The record as the run folder and the scheduler tell it now; kept in the tracker too.
 
     Where the run folder is gone, the record that was kept is given.
@@ -146,15 +146,27 @@ def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> dict[str, Any]
     files = get(host, folder, exclude=("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace"))
     if not files:
         if job.record:
-            return dict(job.record)
+            return kept_record(job)
         if job.final:
             raise RecordError(f"{job.key}: {job.state}: it left nothing in {folder}; `tfslurm logs {job.key}` may say why")
         raise RecordError(f"{job.key}: has not started yet ({job.state}); its record begins when it does")
     digest = plan.pin.digest.removeprefix("sha256:")
     facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
-    record = record_json(build_record(plan, job.job_id, files, status_of(job), image_facts=facts))
-    tracker.keep(job, record)
+    record = build_record(plan, job.job_id, files, status_of(job), image_facts=facts)
+    tracker.keep(job, record_json(record))
     return record
+
+
+def kept_record(job: TrackedJob) -> Record:
+    """The record as it was last read.
+
+    Raises:
+        RecordError: it was never read, or the tracker's copy is not one.
+    """
+    try:
+        return record_from_json(job.record or {})
+    except ValueError as error:
+        raise RecordError(f"{job.key}: the tracker has no record of it that can be read: {error}") from error
 
 
 def status_of(job: TrackedJob) -> JobStatus | None:
