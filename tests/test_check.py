@@ -1,0 +1,571 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfslurm.check import Fact, failed
+from tfslurm.check.asking import Answer, understood
+from tfslurm.check.engine import engine_facts
+from tfslurm.check.fact import gib, one_line, unknown
+from tfslurm.check.node import Wanted, node_facts
+from tfslurm.check.registries import address, registry_names
+from tfslurm.check.registries import registry_facts as asked_here
+from tfslurm.check.seen import Seen, parse_seen
+from tfslurm.check.site import Site, root_fact, site_facts
+from tfslurm.cli.check import next_step, shared, unrepeated
+from tfslurm.errors import RegistryError, SlurmParseError
+from tfslurm.slurm import Account, Partition, SlurmConfig, parse_config
+from tfslurm.slurm.limits import SubmitLimit, limits_argv, parse_limits, parse_qos_limits
+from tfslurm.slurm.probe import CLEAN, is_busy, probe_argv
+from tfslurm.spec import Option
+
+SCRIPT = Path(__file__).parent.parent / "job_templates" / "check-node.sh"
+UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")
+MIG = "MIG-3f2b9c1a-7d5e-5b1c-9a53-2f0d8c7e6b4a"
+VERSION: dict[str, Any] = {
+    "Client": {"Version": "28.2.2"},
+    "Server": {
+        "Version": "20.10.24+dfsg1",
+        "Components": [{"Name": "Engine", "Version": "20.10.24"}, {"Name": "docker-init", "Version": "0.19.0"}],
+    },
+}
+INFO: dict[str, Any] = {
+    "Driver": "overlay2",
+    "CgroupDriver": "cgroupfs",
+    "CgroupVersion": "1",
+    "Runtimes": {"runc": {"path": "runc"}},
+    "DefaultRuntime": "runc",
+    "SecurityOptions": ["name=seccomp,profile=default"],
+    "CDISpecDirs": None,
+}
+LINES: Mapping[str, tuple[str, ...]] = {
+    "begin": ("1",),
+    "node": ("alpha1",),
+    "kernel": ("Linux 6.1.0 x86_64",),
+    "user": ("alice",),
+    "groups": ("alice docker",),
+    "bash": ("5.2.15(1)-release",),
+    "flock": ("flock from util-linux 2.38.1",),
+    **{
+        f"tool-{name}": (f"/usr/bin/{name}",) for name in ("flock", "timeout", "sha256sum", "find", "xargs", "realpath")
+    },
+    "tool-scontrol": ("/usr/bin/scontrol",),
+    "token": ("t0k3n",),
+    "root-type": ("nfs",),
+    "root-writable": ("yes",),
+    "granted": ("0",),
+    "granted-count": ("1",),
+    "devices": ("4",),
+    "nvidia-smi": ("/usr/bin/nvidia-smi",),
+    "gpu": (f"GPU 0: NVIDIA A100-SXM4-40GB (UUID: {UUIDS[0]})",),
+    "gpu-row": ("550.54.14, NVIDIA A100-SXM4-40GB, 40960 MiB",),
+    "driver-kernel": ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024",),
+    "engine": ("/usr/bin/docker",),
+    "engine-version": (json.dumps(VERSION),),
+    "engine-info": ("WARNING: No swap limit support", json.dumps(INFO)),
+    "docker-host": ("unix:///var/run/docker.sock",),
+    "docker-socket": ("srw-rw---- root docker",),
+    "images-free": ("Avail Mounted on", "78000 /var/lib"),
+    "registry": ("127.0.0.1:5000 open",),
+    "end": ("1",),
+}
+TWO = (f"GPU 0: A100 (UUID: {UUIDS[0]})", f"GPU 1: A100 (UUID: {UUIDS[1]})")
+OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.54.03  Release Build"
+
+
+def look(gpus: int = 1, **changes: str | tuple[str, ...] | None) -> dict[str, Fact]:
+    """The facts of LINES with some changed (None: not printed); ``_`` stands for ``-`` and ``__`` for ``.``."""
+    lines = dict(LINES)
+    for name, value in changes.items():
+        key = name.replace("__", ".").replace("_", "-")
+        if value is None:
+            lines.pop(key, None)
+        else:
+            lines[key] = (value,) if isinstance(value, str) else value
+    seen = Seen(lines, whole=True)
+    return {fact.fact: fact for fact in node_facts(seen, Wanted("docker", "/scratch/alice", "t0k3n", gpus), 0.4)}
+
+
+def info(**changes: object) -> str:
+    return json.dumps({**INFO, **changes})
+
+
+def server(**changes: object) -> str:
+    return json.dumps({**VERSION, "Server": {**VERSION["Server"], **changes}})
+
+
+def test_a_node_without_fault_has_one_unknown_the_hook_that_no_user_can_see() -> None:
+    found = look()
+    assert {fact.fact for fact in found.values() if fact.status != "ok"} == {"gpu-support"}
+    assert found["gpu-support"].status == "unknown"
+    assert found["node"].value == "alpha1 after 0.4 s; Linux 6.1.0 x86_64"
+    assert found["devices"].value.startswith("confined: nvidia-smi lists 1 where 1 was granted")
+    assert found["driver"].value == "550.54.14; NVIDIA A100-SXM4-40GB 40960 MiB"
+    assert found["engine"].value == "docker 20.10.24+dfsg1 (client 28.2.2), storage overlay2"
+
+
+def test_nothing_that_was_not_printed_is_ok() -> None:
+    facts = node_facts(Seen({"node": ("n",)}, whole=True), Wanted("docker", "/r", "t", 1), 1.0)
+    assert [fact.fact for fact in facts if fact.status == "ok"] == ["node"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"gpu": TWO}, "warn", "unconfined: nvidia-smi lists 2 where 1 was granted"),
+        ({"granted": "0,1", "gpu": TWO}, "ok", "lists 2 where 2"),
+        ({"granted": "0,1"}, "FAIL", "lists 1 where 2"),
+        ({"granted": "", "granted_count": ""}, "FAIL", "named none"),
+        ({"granted": "NoDevFiles", "granted_count": "1"}, "ok", "lists 1 where 1"),
+        ({"granted": UUIDS[0]}, "ok", "lists 1 where 1"),
+        ({"granted": MIG, "gpu": (TWO[0], f"  MIG 1g.5gb Device 0: (UUID: {MIG})")}, "ok", "lists 1 where 1"),
+        ({"devices": "1"}, "unknown", "no other to hide"),
+        ({"devices": ""}, "unknown", "no other to hide"),
+        ({"nvidia_smi": ""}, "FAIL", "no nvidia-smi"),
+        ({"gpu": None, "gpu__error": "exit 18: Driver/library version mismatch"}, "FAIL", "version mismatch"),
+    ],
+)
+def test_device_confinement(changes: dict[str, Any], status: str, words: str) -> None:
+    fact = look(**changes)["devices"]
+    assert fact.status == status
+    assert words in fact.value
+    assert fact.do or status in ("ok", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"driver_kernel": None, "driver_module": "550.54.14"}, "ok", "550.54.14; "),
+        ({"driver_kernel": OPEN_MODULE}, "warn", "535.54.03, 550.54.14"),
+        ({"gpu_row": None, "gpu_row__error": "exit 9: NVML"}, "warn", "550.54.14 by the kernel module"),
+        ({"gpu_row": None, "gpu_row__error": "exit 9: NVML", "driver_kernel": None}, "unknown", "NVML"),
+        ({"gpu_row": None, "driver_kernel": None, "nvidia_smi": ""}, "unknown", "did not say"),
+    ],
+)
+def test_driver(changes: dict[str, Any], status: str, words: str) -> None:
+    fact = look(**changes)["driver"]
+    assert (fact.status, words in fact.value) == (status, True), fact
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "status", "words"),
+    [
+        ({"token": None, "token__error": "exit 1: No such file"}, "root-shared", "FAIL", "No such file"),
+        ({"token": "other"}, "root-shared", "FAIL", "another file"),
+        ({"root_writable": "no"}, "root-shared", "FAIL", "may not write"),
+        ({"tool_scontrol": ""}, "requeue", "warn", "no scontrol"),
+        ({"tool_flock": "", "flock": ""}, "tools", "FAIL", "missing: flock"),
+        ({"bash": "4.1.2(1)-release"}, "tools", "FAIL", "4.1.2"),
+        ({"bash": "4.2.46(2)-release"}, "tools", "ok", "4.2.46"),
+        ({"registry": "h:443 no answer in 5 s"}, "registry h:443", "warn", "no answer"),
+        (
+            {"registry": "h:443 refused", "engine_info": info(HttpsProxy="http://proxy:3128")},
+            "registry h:443",
+            "unknown",
+            "proxy of its own",
+        ),
+        ({"registry": None}, "registry", "unknown", "none was tried"),
+    ],
+)
+def test_root_tools_and_registries(changes: dict[str, Any], name: str, status: str, words: str) -> None:
+    fact = look(**changes)[name]
+    assert (fact.status, words in fact.value) == (status, True), fact
+
+
+DENIED = "exit 1: permission denied while trying to connect to the Docker daemon socket"
+SILENT = "exit 1: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "status", "words"),
+    [
+        ({"engine": ""}, "engine", "FAIL", "no docker in PATH on alpha1"),
+        ({"engine_version": None, "engine_version__error": DENIED}, "engine-access", "FAIL", "permission denied"),
+        ({"engine_version": None, "engine_version__error": SILENT}, "engine", "FAIL", "Cannot connect"),
+        ({"engine_version": '{"Client":{"Version":"1"},"Server":null}'}, "engine", "FAIL", "does not answer"),
+        ({"engine_version": "{not json"}, "engine", "FAIL", "does not answer"),
+        ({"engine_info": info(Driver="vfs")}, "engine", "warn", "storage vfs"),
+        ({"engine_version": server(Version="18.09.1")}, "engine", "FAIL", "18.09.1"),
+        ({"engine_info": info(SecurityOptions=["name=userns"])}, "engine-access", "warn", "remaps users"),
+        ({"engine_info": info(SecurityOptions=["name=rootless"])}, "engine-access", "warn", "rootless"),
+        ({"engine_info": info(CgroupDriver="systemd", CgroupVersion="2")}, "cgroup", "ok", "systemd, v2"),
+        ({"engine_info": info(CgroupDriver="")}, "cgroup", "unknown", "did not say"),
+        ({"engine_info": info(Runtimes={"nvidia": {}, "runc": {}})}, "gpu-support", "ok", "nvidia runtime"),
+        (
+            {"engine_info": info(Runtimes={"nvidia": {}}, DefaultRuntime="nvidia")},
+            "gpu-support",
+            "ok",
+            "the default one",
+        ),
+        (
+            {
+                "engine_info": info(DiscoveredDevices=[{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]),
+                "engine_version": server(Version="29.0.1"),
+            },
+            "gpu-support",
+            "ok",
+            "lists CDI devices",
+        ),
+        (
+            {
+                "engine_info": info(CDISpecDirs=["/etc/cdi"]),
+                "engine_version": server(Version="28.3.0"),
+                "cdi": "/etc/cdi/nvidia.yaml",
+            },
+            "gpu-support",
+            "ok",
+            "/etc/cdi/nvidia.yaml",
+        ),
+        ({"engine_info": info(CDISpecDirs=["/etc/cdi"]), "cdi": "/etc/cdi/n.yaml"}, "gpu-support", "unknown", "hook"),
+        ({"tool_nvidia_container_runtime_hook": "/usr/bin/h"}, "gpu-support", "unknown", "/usr/bin/h is installed"),
+        ({"engine_version": server(Components=[])}, "init", "FAIL", "no docker-init"),
+        ({"engine_version": server(Components=None)}, "init", "unknown", "does not list"),
+        ({"images_free": ("Avail Mounted on", "900 /")}, "images-free", "warn", "900 MiB free on /"),
+        ({"images_free": None, "images_free__error": "exit 1: denied"}, "images-free", "unknown", "denied"),
+    ],
+)
+def test_docker(changes: dict[str, Any], name: str, status: str, words: str) -> None:
+    fact = look(**changes)[name]
+    assert (fact.status, words in fact.value) == (status, True), fact
+    assert fact.do or status != "FAIL"
+
+
+def test_what_hangs_on_an_absent_engine_is_unknown_and_not_ok() -> None:
+    found = look(engine="")
+    for name in ("engine-access", "cgroup", "gpu-support", "init", "images-free"):
+        assert found[name].status == "unknown"
+
+
+PODMAN = {
+    "host": {"cgroupManager": "cgroupfs", "cgroupVersion": "v2", "ociRuntime": {"name": "crun"}},
+    "store": {"graphDriverName": "overlay"},
+    "version": {"Version": "4.3.1"},
+}
+
+
+def test_podman_is_seen_as_a_job_sees_it() -> None:
+    seen = Seen({**LINES, "engine-info": (json.dumps(PODMAN),), "cdi": ("/etc/cdi/nvidia.yaml",)}, whole=True)
+    found = {fact.fact: fact for fact in engine_facts(seen, "podman", gpus=True)}
+    assert found["engine"].value == "podman 4.3.1, storage overlay, runtime crun"
+    assert found["cgroup"].value.startswith("cgroupfs, v2")
+    assert found["gpu-support"].status == "ok"
+    assert not failed(found.values())
+    without = Seen({**LINES, "engine-info": (json.dumps(PODMAN),)}, whole=True)
+    assert engine_facts(without, "podman", gpus=True)[-1].status == "FAIL"
+    broken = Seen({"engine": ("/usr/bin/podman",), "engine-info.error": ("exit 125: newuidmap",)}, whole=True)
+    assert "newuidmap" in engine_facts(broken, "podman", gpus=True)[0].value
+
+
+def test_a_look_without_gpus_says_nothing_of_gpus() -> None:
+    assert not {"devices", "driver", "gpu-support"} & set(look(gpus=0))
+
+
+# --- what the script prints
+
+
+def run_script(*arguments: str, env: dict[str, str] | None = None) -> str:
+    argv = ["bash", "-s", "--", *arguments]
+    path = {"PATH": "/usr/bin:/bin", **(env or {})}
+    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=path, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_script_prints_what_the_parser_reads(tmp_path: Path) -> None:
+    (tmp_path / "a 'b' $(touch x)").mkdir()
+    root = tmp_path / "a 'b' $(touch x)"
+    (root / ".token").write_text("t0k3n")
+    seen = parse_seen("prolog says hello" + run_script("nosuchengine", str(root), ".token", "127.0.0.1", "1"))
+    assert seen.whole
+    assert seen.one("token") == "t0k3n"
+    assert seen.one("root-writable") == "yes"
+    assert seen.one("engine") == ""
+    assert seen.one("registry") == "127.0.0.1:1 Connection refused"
+    assert seen.one("bash")
+    assert not (Path.cwd() / "x").exists()
+
+
+def test_the_script_says_of_a_failure_what_the_command_said(tmp_path: Path) -> None:
+    broken = tmp_path / "docker"
+    broken.write_text('#!/bin/sh\necho \'{"Client":1}\'\necho "one\ttwo" >&2; exit 3\n')
+    broken.chmod(0o755)
+    text = run_script("docker", str(tmp_path), "nosuchtoken", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    seen = parse_seen(text)
+    assert seen.one("engine-version.error") == "exit 3: one two"
+    assert "No such file" in seen.one("token.error")
+    assert not seen.all("engine-version")
+
+
+def test_a_cut_answer_is_not_whole() -> None:
+    assert not parse_seen("check.begin\t1\ncheck.node\tn1\n").whole
+    assert not parse_seen("").whole
+    assert parse_seen("check.begin\t1\r\nnoise\ncheck.end\t1\n").whole
+
+
+# --- Slurm
+
+
+def config(**changes: str) -> SlurmConfig:
+    values = {
+        "SLURM_VERSION": "22.05.8",
+        "ClusterName": "alpha",
+        "AccountingStorageType": "accounting_storage/slurmdbd",
+        "AccountingStoreFlags": "job_comment",
+        "AccountingStorageEnforce": "associations,limits,qos",
+        "MaxArraySize": "1001",
+        "MaxJobCount": "10000",
+        "KillWait": "30 sec",
+        "JobRequeue": "1",
+        "PreemptMode": "OFF",
+        "PreemptType": "preempt/none",
+    }
+    return parse_config("".join(f"{key} = {value}\n" for key, value in {**values, **changes}.items()))
+
+
+GPU = Partition("gpu", True, True, 86400, 2, 1, ("gpu:a100:4",), 64, 257000, 4)
+CPU = Partition("cpu", False, True, None, 9, 0, (), 64, 257000, 0)
+LAB = Account("alpha", "lab", "", ("normal", "long"), True)
+SITE = Site(config(), (GPU, CPU), (LAB,), ())
+
+
+def facts_of(site: Site = SITE, /, **options: Option) -> dict[str, Fact]:
+    return {fact.fact: fact for fact in site_facts(site, options, "alice")}
+
+
+def test_a_site_without_fault_is_ok_throughout() -> None:
+    found = facts_of(partition="gpu", account="lab", qos="long")
+    assert {fact.status for fact in found.values()} == {"ok"}
+    assert found["partition gpu"].value == (
+        "default, 2 nodes, 1 idle, gpu:a100:4 a node, 64 cpus, 250 GiB a node, time limit 1-00:00:00"
+    )
+    assert found["MaxArraySize"].value.startswith("1001: one array has indices 0 to 1000")
+    assert list(found)[-3:] == ["slurm.partition", "slurm.account", "slurm.qos"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "status", "words"),
+    [
+        ({"SLURM_VERSION": "19.05.8"}, "slurm", "warn", "19.05.8"),
+        ({"AccountingStorageType": "accounting_storage/none"}, "accounting", "warn", "none"),
+        ({"AccountingStoreFlags": "(null)"}, "accounting", "ok", "not kept"),
+        ({"MaxArraySize": "0"}, "MaxArraySize", "FAIL", "off"),
+        ({"MaxArraySize": "(null)"}, "MaxArraySize", "unknown", "not print"),
+        ({"KillWait": "5 sec"}, "KillWait", "warn", "5 s"),
+        ({"KillWait": "(null)"}, "KillWait", "unknown", "not print"),
+        ({"JobRequeue": "0"}, "JobRequeue", "ok", "checkpoint"),
+        ({"JobRequeue": "(null)"}, "JobRequeue", "unknown", "not print"),
+        ({"PreemptMode": "REQUEUE", "PreemptType": "preempt/qos"}, "PreemptMode", "warn", "preempt/qos"),
+        ({"PreemptMode": "(null)"}, "PreemptMode", "unknown", "not print"),
+    ],
+)
+def test_settings(changes: dict[str, str], name: str, status: str, words: str) -> None:
+    fact = facts_of(Site(config(**changes), (GPU,), (LAB,), ()))[name]
+    assert (fact.status, words in fact.value) == (status, True), fact
+
+
+def test_a_slurmctld_that_does_not_answer_leaves_the_rest_unknown() -> None:
+    found = facts_of(Site(why={"config": "exit 1: Unable to contact slurm controller"}), partition="gpu", account="lab")
+    assert found["slurm"].status == "FAIL"
+    assert "Unable to contact" in found["slurm"].value
+    assert {fact.status for name, fact in found.items() if name != "slurm"} == {"unknown"}
+
+
+def test_a_slurmdbd_that_does_not_answer_is_a_warning() -> None:
+    fact = facts_of(Site(config(), (GPU,), None, None, why={"accounts": "exit 1: Connection refused"}))["accounting"]
+    assert (fact.status, "Connection refused" in fact.value) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "status", "do"),
+    [
+        ({"partition": "gpus"}, "slurm.partition", "FAIL", "write one of: gpu, cpu"),
+        ({"partition": "cpu,gpuu"}, "slurm.partition", "FAIL", "write one of: gpu, cpu"),
+        ({"partition": "cpu,gpu"}, "slurm.partition", "ok", ""),
+        ({"account": "labs"}, "slurm.account", "FAIL", "write one of: lab"),
+        ({"qos": "lang"}, "slurm.qos", "FAIL", "write one of: long, normal"),
+    ],
+)
+def test_names_that_do_not_exist_come_with_those_that_do(
+    options: dict[str, Option], name: str, status: str, do: str
+) -> None:
+    fact = facts_of(**options)[name]
+    assert (fact.status, fact.do) == (status, do)
+
+
+def test_an_account_is_only_compared_where_slurm_compares_it() -> None:
+    loose = Site(config(AccountingStorageEnforce="none"), (GPU,), (LAB,), ())
+    assert facts_of(loose, account="labs")["slurm.account"].status == "warn"
+    none = Site(config(), (GPU,), None, None, why={"accounts": "no accounting to ask"})
+    assert facts_of(none, account="lab")["slurm.account"].status == "unknown"
+    stranger = facts_of(Site(config(), (GPU,), (), ()))["slurm.account"]
+    assert (stranger.status, "knows no account of alice" in stranger.value) == ("FAIL", True)
+
+
+def test_without_a_default_partition_one_must_be_named() -> None:
+    fact = facts_of(Site(config(), (CPU,), (LAB,), ()))["slurm.partition"]
+    assert (fact.status, fact.do) == ("FAIL", "write `slurm: {partition: …}` in the cluster file: cpu")
+    assert facts_of(Site(config(), (), (LAB,), ()))["partitions"].status == "FAIL"
+
+
+def test_a_partition_that_is_not_up_is_a_warning() -> None:
+    down = Partition("gpu", True, False, 86400, 2, 0, ("gpu:4",), 64, 1000, 4)
+    fact = facts_of(Site(config(), (down,), (LAB,), ()))["partition gpu"]
+    assert (fact.status, fact.value.startswith("not up")) == ("warn", True)
+
+
+def test_limits_of_associations_and_qos_are_told_together() -> None:
+    limits = parse_limits("alpha|lab||10|\nbeta|lab||1|1\nalpha|guest|gpu|2|40\n", "alpha")
+    assert limits == (SubmitLimit("lab", "", 10, None), SubmitLimit("guest", "gpu", 2, 40))
+    qos = parse_qos_limits("normal|5\nlong|\nother|9\n")
+    fact = facts_of(Site(config(), (GPU,), (LAB,), limits, qos))["MaxSubmitJobs"]
+    assert fact.value == "lab 10; guest/gpu 2; guest/gpu 40 together with its other users; qos normal 5"
+    with pytest.raises(SlurmParseError):
+        parse_limits("alpha|lab\n", "alpha")
+    with pytest.raises(SlurmParseError):
+        parse_qos_limits("normal|many\n")
+    assert limits_argv("alice")[-3:-1] == ("where", "user=alice")
+
+
+@pytest.mark.parametrize(
+    ("kind", "free", "status"),
+    [
+        ("nfs", 90000, "ok"),
+        ("tmpfs", 90000, "warn"),
+        ("overlayfs", 90000, "warn"),
+        ("nfs", 20, "warn"),
+        ("", None, "ok"),
+    ],
+)
+def test_the_root_warns_of_node_local_file_systems_and_little_room(kind: str, free: int | None, status: str) -> None:
+    assert root_fact("/scratch", kind, free).status == status
+
+
+def test_the_look_is_one_small_srun_whose_words_are_arguments() -> None:
+    argv = probe_argv("a b", "gpu:1", 20, {"account": "lab", "array": "1-9"}, ("bash", "-s", "--", "$(x)"))
+    assert argv[:4] == ("bash", "-c", CLEAN, "srun")
+    assert {"--partition=a b", "--gres=gpu:1", "--immediate=20", "--account=lab"} < set(argv)
+    assert not [word for word in argv if word.startswith("--array")]
+    assert argv[-1] == "$(x)"
+    assert not [word for word in probe_argv("", "", 5, {}, ("true",)) if word.startswith(("--gres", "--partition"))]
+
+
+def test_srun_is_started_without_the_variables_that_change_it() -> None:
+    shown = ["bash", "-c", CLEAN.replace("exec srun", "exec env"), "srun"]
+    dirty = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "SRUN_DEBUG": "1", "SLURM_CONF": "/c", "HOME": "/h"}
+    done = subprocess.run(shown, env=dirty, capture_output=True, text=True)
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert {"SLURM_CONF", "HOME"} < names
+    assert not names & {"SLURM_JOB_ID", "SRUN_DEBUG"}
+
+
+@pytest.mark.parametrize(
+    ("words", "busy"),
+    [
+        ("srun: error: Unable to allocate resources: Requested nodes are busy", True),
+        ("srun: Job allocation 7 has been revoked", True),
+        ("srun: error: Unable to allocate resources: Invalid account or account/partition combination", False),
+    ],
+)
+def test_busy_is_not_refused(words: str, busy: bool) -> None:
+    assert is_busy(words) == busy
+
+
+# --- registries
+
+
+@pytest.mark.parametrize(
+    ("registry", "place"),
+    [
+        ("docker.io", ("registry-1.docker.io", "443")),
+        ("127.0.0.1:5000", ("127.0.0.1", "5000")),
+        ("quay.io", ("quay.io", "443")),
+        ("[::1]:5000", ("::1", "5000")),
+    ],
+)
+def test_where_a_registry_is_knocked_at(registry: str, place: tuple[str, str]) -> None:
+    assert address(registry) == place
+
+
+def test_registries_are_the_mirrors_in_order_and_then_what_they_mirror() -> None:
+    mirrors = {"docker.io": ("127.0.0.1:5000/hub", "127.0.0.1:5001"), "quay.io/a": ("127.0.0.1:5000",)}
+    assert registry_names(mirrors) == ("127.0.0.1:5000", "127.0.0.1:5001", "docker.io", "quay.io")
+    assert registry_names({}) == ("docker.io",)
+
+
+def silent(name: str) -> str:
+    if name == "docker.io":
+        raise RegistryError("docker.io: GET /v2/: DNS")
+    return "answers"
+
+
+def test_a_silent_registry_is_a_warning_that_says_whether_it_matters() -> None:
+    first, second = asked_here(("127.0.0.1:5000", "docker.io"), silent)
+    assert (first.status, second.status, second.value) == ("ok", "warn", "GET /v2/: DNS")
+    assert "nothing, as long as" in second.do
+    assert "no tag can be pinned" in asked_here(("docker.io",), silent)[0].do
+
+
+# --- what is printed
+
+
+def test_facts_that_repeat_on_a_second_partition_are_counted_not_printed() -> None:
+    facts = [
+        Fact("gpu/node", "ok", "n1"),
+        Fact("gpu/driver", "ok", "550"),
+        Fact("gpu/registry a:1", "warn", "closed", "x"),
+        Fact("debug/node", "ok", "n1"),
+        Fact("debug/driver", "ok", "550"),
+        Fact("debug/registry a:1", "ok", "open"),
+    ]
+    lines = unrepeated(facts)
+    assert [fact.fact for fact in lines[3:]] == ["debug/node", "debug/registry a:1"]
+    assert lines[3].value == "n1; 1 fact as in gpu"
+
+
+def test_unknowns_of_one_reason_share_a_line() -> None:
+    facts = [
+        Fact("reach", "FAIL", "no"),
+        *unknown(["slurm", "accounting"], "not reached"),
+        Fact("x", "unknown", "other"),
+    ]
+    assert [(fact.fact, fact.value) for fact in shared(facts)] == [
+        ("reach", "no"),
+        ("(2 facts)", "slurm, accounting: not reached"),
+        ("x", "other"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "has_experiment", "words"),
+    [
+        ({"a": "ok"}, True, "`tfslurm submit exp.yaml --cluster a --wait`"),
+        ({"a": "ok"}, False, "`tfslurm init` writes an experiment to start from"),
+        ({"local": "ok"}, True, "`tfslurm run exp.yaml`"),
+        ({"a": "FAIL"}, True, "mend what FAILs, then `tfslurm check a`"),
+        (
+            {"a": "FAIL", "b": "warn"},
+            True,
+            "`tfslurm submit exp.yaml --cluster b --wait`; on a mend what FAILs, then `tfslurm check a`",
+        ),
+    ],
+)
+def test_the_last_line_is_the_next_command(found: dict[str, Any], has_experiment: bool, words: str) -> None:
+    assert next_step({name: [Fact("f", status, "")] for name, status in found.items()}, has_experiment) == words
+
+
+def test_an_answer_that_is_not_understood_is_a_reason_not_a_crash() -> None:
+    why: dict[str, str] = {}
+    assert understood("config", Answer("nonsense"), parse_config, why) is None
+    assert "cannot read" in why["config"]
+    assert understood("config", Answer("", "exit 1: no"), parse_config, why) is None
+    assert why["config"] == "exit 1: no"
+
+
+def test_sizes_and_long_words_are_shortened() -> None:
+    assert [gib(900), gib(78000), gib(3 * 1024**2)] == ["900 MiB", "76 GiB", "3.0 TiB"]
+    assert len(one_line("word " * 400)) == 300
