@@ -154,20 +154,47 @@ def test_a_root_that_the_nodes_do_not_share_fails(program: Path, folder: Path) -
     assert "No such file" in facts["gpu/root-shared"]["value"]
 
 
-def test_a_busy_partition_is_a_warning_that_says_how_long_was_waited(program: Path, folder: Path) -> None:
-    describe(folder, "gamma")
+@pytest.fixture
+def gamma_is_full() -> Iterator[None]:
+    """A job has every GPU of gamma."""
     held = run_as(USER, ["sbatch", "--parsable", "--gres=gpu:2", "--output=/dev/null", "--wrap", "sleep 300"], "gamma")
     job = held.stdout.strip()
     try:
         deadline = time.monotonic() + 120
         while run_as(USER, ["squeue", "-h", "-j", job, "-o", "%T"], "gamma").stdout.strip() != "RUNNING":
             assert time.monotonic() < deadline, "gamma has other work"
-        facts = checked(program, folder, "--wait", "2")["gamma"]
+        yield
     finally:
         run_as(USER, ["scancel", job], "gamma")
+
+
+@pytest.mark.usefixtures("gamma_is_full")
+def test_a_busy_partition_is_a_warning_that_says_how_long_was_waited(program: Path, folder: Path) -> None:
+    describe(folder, "gamma")
+    facts = checked(program, folder, "--wait", "2")["gamma"]
     assert facts["gpu/node"]["status"] == "warn"
     assert facts["gpu/node"]["value"].startswith("nothing was free within 2 s")
     assert facts["gpu/devices"]["status"] == "unknown"
+
+
+@pytest.mark.usefixtures("gamma_is_full")
+def test_an_interrupt_does_not_wait_for_a_busy_partition(program: Path, folder: Path) -> None:
+    describe(folder, "gamma")
+    begun = time.monotonic()
+    stopped = [
+        "timeout",
+        "--foreground",
+        "--preserve-status",
+        "--signal=INT",
+        "4",
+        str(program),
+        "check",
+        "--wait",
+        "30",
+    ]
+    done = run_as(USER, stopped, cwd=folder, env={"XDG_CONFIG_HOME": str(folder / "config")})
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "interrupted")
+    assert time.monotonic() - begun < 15
 
 
 def test_without_a_node_nothing_of_a_node_is_claimed(program: Path, folder: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
-from typing import TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar, cast
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.look import Looker, unseen
@@ -46,26 +48,46 @@ class Answer:
 
 def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
     """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
-    with ThreadPoolExecutor(max_workers=len(clusters) or 1) as pool:
-        for known, facts in zip(
-            clusters, pool.map(lambda known: check_cluster(known, look, trace), clusters), strict=True
-        ):
-            yield known.cluster.name, facts
+    answers = [(known.cluster.name, in_background(partial(check_cluster, known, look, trace))) for known in clusters]
+    for name, answer in answers:
+        yield name, answer()
+
+
+def in_background(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin ``work`` in a thread; what comes out waits for its result, or raises its error.
+
+    The thread does not outlive the command, as a pool's would: Ctrl-C must not wait for a busy partition.
+    """
+    ended: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
+
+    def begin() -> None:
+        try:
+            ended.put((work(), None))
+        except BaseException as error:
+            ended.put((None, error))
+
+    def result() -> T:
+        value, error = ended.get()
+        if error is not None:
+            raise error
+        return cast(T, value)
+
+    Thread(target=begin, daemon=True).start()
+    return result
 
 
 def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
     """Everything about one cluster."""
     cluster = known.cluster
     registries = registry_names(cluster.mirrors)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        reached = pool.submit(registry_facts, registries, ping)
-        begun = time.monotonic()
-        try:
-            with open_host(cluster, trace=trace) as host:
-                site, nodes = ask_cluster(host, known, look, registries, begun)
-        except HostError as error:
-            site, nodes = not_reached(cluster, one_line(str(error)))
-        return [*site, *reached.result(), *nodes]
+    reached = in_background(partial(registry_facts, registries, ping))
+    begun = time.monotonic()
+    try:
+        with open_host(cluster, trace=trace) as host:
+            site, nodes = ask_cluster(host, known, look, registries, begun)
+    except HostError as error:
+        site, nodes = not_reached(cluster, one_line(str(error)))
+    return [*site, *reached(), *nodes]
 
 
 def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
