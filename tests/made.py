@@ -44,7 +44,13 @@ CLUSTER = Cluster(
 EXPERIMENT = Experiment(
     name="digits",
     image="tensorflow/tensorflow:2.16.1-gpu",
-    command=(Word(("python",)), Word(("train.py",)), Word(("--lr=", Placeholder("lr"))), Word(("--out",)), Word(("/out",))),
+    command=(
+        Word(("python",)),
+        Word(("train.py",)),
+        Word(("--lr=", Placeholder("lr"))),
+        Word(("--out",)),
+        Word(("/out",)),
+    ),
     mounts=(Mount("/data/digits", "/data"),),
     outputs="/out",
     env={"SEED": Word(("7",))},

@@ -13,7 +13,20 @@ ROOMS = (
     *("registry", "host", "snapshot", "tracker", "submit", "check", "services", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("registry")]
-IMPURE = {"subprocess", "socket", "paramiko", "docker", "os", "shutil", "time", "tempfile", "click", "requests", "sqlite3", "threading"}
+IMPURE = {
+    "subprocess",
+    "socket",
+    "paramiko",
+    "docker",
+    "os",
+    "shutil",
+    "time",
+    "tempfile",
+    "click",
+    "requests",
+    "sqlite3",
+    "threading",
+}
 OWNERS = {
     "jinja2": {"render"},
     "simple_slurm": {"slurm"},
@@ -29,7 +42,9 @@ OWNERS = {
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem not in ("__init__", "__main__"))
+    return sorted(
+        path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem not in ("__init__", "__main__")
+    )
 
 
 def room_of(path: Path) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_a_plan_comes_back_from_its_json() -> None:
 
 def test_a_plan_of_another_schema_is_refused() -> None:
     values = to_json(plan()) | {"schema": "tfslurm.plan/99"}
-    with pytest.raises(ValueError, match="tfslurm.plan/99"):
+    with pytest.raises(ValueError, match="plan/99"):
         from_json(values)
 
 
@@ -32,7 +33,7 @@ def test_the_same_question_at_another_moment_has_the_same_hash_and_another_id() 
 
 
 @pytest.mark.parametrize("change", [{"parameters": {"lr": "0.2"}}, {"spec_text": "name: other\n"}, {"code": None}])
-def test_another_question_has_another_hash(change: dict[str, object]) -> None:
+def test_another_question_has_another_hash(change: dict[str, Any]) -> None:
     assert plan(**change).plan_sha256 != plan().plan_sha256
 
 

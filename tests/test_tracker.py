@@ -82,7 +82,9 @@ def test_local_ids_count_from_one_without_a_gap_or_a_repeat(tmp_path: Path) -> N
 
 
 def test_several_processes_that_make_the_tracker_at_once_agree(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from tfslurm.tracker import Tracker; Tracker(Path(sys.argv[1])).jobs()"
+    code = (
+        "import sys; from pathlib import Path; from tfslurm.tracker import Tracker; Tracker(Path(sys.argv[1])).jobs()"
+    )
     path = str(tmp_path / "new" / "tracker.sqlite")
     running = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(6)]
     assert [process.wait(60) for process in running] == [0] * 6

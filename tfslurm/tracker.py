@@ -1,8 +1,8 @@
 """The index of plans, jobs and records: one SQLite file on the user's machine.
 
-The run folders on the clusters are the truth; this file can be deleted and rebuilt from them. It is kept safe on network
-homes (rollback journal, no WAL: WAL needs shared memory, https://sqlite.org/wal.html) and with several processes at once
-(every change is one immediate transaction; others wait up to 30 s).
+The run folders on the clusters are the truth; this file can be deleted and rebuilt from them. It is safe on network
+homes (rollback journal, no WAL: WAL needs shared memory, https://sqlite.org/wal.html) and with several processes at
+once (every change is one immediate transaction; others wait up to 30 s).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tfslurm.plan import JobPlan, from_json, to_json
 VERSION = 1
 SCHEMA = """
 CREATE TABLE plans (
-  plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT NULL, planned_at TEXT NOT NULL,
-  stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')), note TEXT NOT NULL DEFAULT '',
+  plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT NULL,
+  planned_at TEXT NOT NULL, stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')), note TEXT NOT NULL DEFAULT '',
   plan TEXT NOT NULL, cluster_text TEXT NOT NULL);
 CREATE TABLE jobs (
   cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL REFERENCES plans,
@@ -151,7 +151,7 @@ class Tracker:
         """What the scheduler, or the job's own end file, says of a job now."""
         with self._change() as db:
             db.execute(
-                "UPDATE jobs SET state = ?, final = ?, status = ? WHERE cluster = ? AND job_id = ? AND submitted_at = ?",
+                "UPDATE jobs SET state = ?, final = ?, status = ? WHERE (cluster, job_id, submitted_at) = (?, ?, ?)",
                 (state, int(final), json.dumps(dict(status)), job.cluster, job.job_id, job.submitted_at),
             )
 
@@ -159,14 +159,16 @@ class Tracker:
         """The record as last read from the run folder, so that it survives the folder."""
         with self._change() as db:
             db.execute(
-                "UPDATE jobs SET record = ? WHERE cluster = ? AND job_id = ? AND submitted_at = ?",
+                "UPDATE jobs SET record = ? WHERE (cluster, job_id, submitted_at) = (?, ?, ?)",
                 (json.dumps(record), job.cluster, job.job_id, job.submitted_at),
             )
 
     def local_id(self, plan: JobPlan) -> str:
         """The next id of the cluster `local`, counted from 1, taken by this plan."""
         with self._change() as db:
-            row = db.execute("SELECT max(CAST(job_id AS INTEGER)) FROM jobs WHERE cluster = ?", (plan.cluster,)).fetchone()
+            row = db.execute(
+                "SELECT max(CAST(job_id AS INTEGER)) FROM jobs WHERE cluster = ?", (plan.cluster,)
+            ).fetchone()
             job_id = str((row[0] or 0) + 1)
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ?", (plan.plan_id,))
             db.execute(
@@ -184,7 +186,9 @@ class Tracker:
                 db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (reference, now))
             return due
 
-    def jobs(self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False) -> list[TrackedJob]:
+    def jobs(
+        self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False
+    ) -> list[TrackedJob]:
         """The jobs, oldest submission first."""
         where: list[str] = []
         values: list[str] = []
@@ -195,12 +199,15 @@ class Tracker:
         if unfinished:
             where.append("final = 0")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} ORDER BY submitted_at, jobs.rowid"  # noqa: S608
+        order = "ORDER BY submitted_at, jobs.rowid"
+        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
         return [tracked(row) for row in self._rows(query, values)]
 
     def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:
         """The intents, oldest first."""
-        query = "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
+        query = (
+            "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
+        )
         rows = self._rows(query, (stage, plan_id))
         return [TrackedPlan(self._plan(row), row["stage"], row["note"], row["cluster_text"]) for row in rows]
 

@@ -34,8 +34,18 @@ class Row:
 
     def as_markdown(self) -> str:
         """One line of the table."""
-        form = (lambda value: f"{value * 1000:+.0f} ms") if self.difference else (lambda value: f"{value:.2f}x")
-        cells = (self.what, f"{self.ours_s:.3f}", self.peer, f"{self.peer_s:.3f}", form(self.result), f"<= {form(self.at_most)}")
+
+        def form(value: float) -> str:
+            return f"{value * 1000:+.0f} ms" if self.difference else f"{value:.2f}x"
+
+        cells = (
+            self.what,
+            f"{self.ours_s:.3f}",
+            self.peer,
+            f"{self.peer_s:.3f}",
+            form(self.result),
+            f"<= {form(self.at_most)}",
+        )
         return f"| {' | '.join(cells)} | {'yes' if self.holds else 'NO'} |"
 
     def as_value(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ executor = submitit.AutoExecutor(folder="bench-submitit")
 executor.update_parameters(slurm_partition="gpu", timeout_min=5, gpus_per_node=1)
 print(executor.submit(work).job_id)
 """
-SIMPLE_SLURM = 'from simple_slurm import Slurm\nSlurm(partition="gpu", gres="gpu:1", output="/dev/null").sbatch("true")\n'
+SIMPLE_SLURM = (
+    'from simple_slurm import Slurm\nSlurm(partition="gpu", gres="gpu:1", output="/dev/null").sbatch("true")\n'
+)
 
 
 def rows(rounds: int) -> list[Row]:

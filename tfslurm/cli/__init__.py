@@ -25,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
-    "provenance": ("tfslurm.cli.provenance:provenance", "Print a job's record: image, node, driver, GPUs, code, outputs."),
+    "provenance": (
+        "tfslurm.cli.provenance:provenance",
+        "Print a job's record: image, node, driver, GPUs, code, outputs.",
+    ),
     "tracker": ("tfslurm.cli.tracker:tracker", "Look at, or rebuild, the index of jobs and records."),
 }
 
@@ -46,7 +49,9 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest command named when there is none."""
         try:
             return super().resolve_command(ctx, args)
@@ -55,7 +60,7 @@ class LazyGroup(click.Group):
 
             near = get_close_matches(args[0], COMMANDS, 1)
             if near:
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

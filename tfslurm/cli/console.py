@@ -15,7 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def common(function: F) -> F:
     """The options that every command has: --json and -v (-vv shows tracebacks)."""
     verbose = click.option("-v", "--verbose", count=True, help="Show each command that is run (-vv: tracebacks too).")
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else.")
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
+    )
     return verbose(as_json(function))
 
 

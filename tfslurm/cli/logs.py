@@ -52,7 +52,9 @@ def logs(job: str, follow: bool, attempt: int | None, rank: int, batch: bool, as
 class Reader:
     """The log files of one attempt of one job, each read on from where it was left."""
 
-    def __init__(self, job: TrackedJob, tracker: Tracker, host: Host, attempt: int | None, rank: int, batch: bool) -> None:
+    def __init__(
+        self, job: TrackedJob, tracker: Tracker, host: Host, attempt: int | None, rank: int, batch: bool
+    ) -> None:
         self.job, self.tracker, self.host = job, tracker, host
         self.attempt, self.rank, self.batch = attempt, rank, batch
         self.plan = plan_of(job, tracker)
@@ -60,7 +62,7 @@ class Reader:
         self.seen = False
 
     def files(self) -> list[tuple[str, PurePosixPath]]:
-        """The streams of this attempt; the batch script's own output where asked for, or where nothing else is there."""
+        """The streams of this attempt; the batch script's own output where asked for, or instead of nothing."""
         script = [("stderr", self.plan.run_dir / f"slurm-{self.job.job_id}.out")]
         if self.batch:
             return script

@@ -23,7 +23,9 @@ ASK_AGAIN = timedelta(minutes=10)
 @click.command(short_help="Resolve the image's tag to a digest and write EXP.lock.yaml.")
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 @click.option("--update", is_flag=True, help="Follow a tag that has moved: write the new digest.")
-@click.option("--local", is_flag=True, help="Pin an image that only this machine's docker daemon has, by its id (weaker).")
+@click.option(
+    "--local", is_flag=True, help="Pin an image that only this machine's docker daemon has, by its id (weaker)."
+)
 @common
 def pin(experiment: Path, update: bool, local: bool, as_json: bool, verbose: int) -> None:
     """Resolve the image's tag to a digest and write EXP.lock.yaml beside EXP.yaml (commit it).
@@ -35,7 +37,7 @@ def pin(experiment: Path, update: bool, local: bool, as_json: bool, verbose: int
     have = pinned_or_none(asked, update)
     found = resolve(asked, local, have)
     if have and have.digest != found.digest and not update:
-        say(f"{asked.lock_file}: {moved(have, found)}; the lock is kept; `tfslurm pin {experiment} --update` follows the tag")
+        say(f"warning: {moved(have, found)}; {asked.lock_file} is kept; `tfslurm pin {experiment} --update` follows")
         found = have
     elif have and have.digest == found.digest:
         say(f"{asked.lock_file}: the tag still stands for the pinned digest")
@@ -82,14 +84,18 @@ def pin_on_first_use(asked: Asked, clusters: Sequence[Known]) -> Pin:
         return have
     found = pin_now(asked, [known.cluster for known in clusters], now())
     write_lock(asked, found)
-    say(f"pinned {asked.experiment.image} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it")
+    say(f"pinned {found.reference} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it")
     return found
 
 
 def report_move(asked: Asked, pin: Pin, clusters: Sequence[Known], tracker: Tracker) -> None:
     """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag."""
     moment = datetime.now(timezone.utc)
-    if pin.pin_kind != "registry" or not pin.tag or not tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN)):
+    if (
+        pin.pin_kind != "registry"
+        or not pin.tag
+        or not tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN))
+    ):
         return
     try:
         found = pin_now(asked, [known.cluster for known in clusters], stamp(moment))
@@ -97,4 +103,4 @@ def report_move(asked: Asked, pin: Pin, clusters: Sequence[Known], tracker: Trac
         say(f"note: {str(error).splitlines()[0]}; whether {pin.reference} has moved is not known; {pin.digest} is used")
         return
     if found.digest != pin.digest:
-        say(f"warning: {moved(pin, found)}; the pinned digest is used; `tfslurm pin {asked.file} --update` follows the tag")
+        say(f"warning: {moved(pin, found)}; the pinned digest is used; `tfslurm pin {asked.file} --update` follows")

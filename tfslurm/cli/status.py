@@ -19,7 +19,14 @@ from tfslurm.submit.reach import clusters_for, known_named
 from tfslurm.tracker import TrackedJob, Tracker
 
 RECENT = 20
-COLOURS = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow", "FAILED": "red", "TIMEOUT": "red", "LOST": "red"}
+COLOURS = {
+    "COMPLETED": "green",
+    "RUNNING": "cyan",
+    "PENDING": "yellow",
+    "FAILED": "red",
+    "TIMEOUT": "red",
+    "LOST": "red",
+}
 FAILED = 1
 
 
@@ -46,8 +53,12 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
 
 @click.command(short_help="Show the states of your jobs on all clusters.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
-@click.option("--all", "everything", is_flag=True, help="Every job of the tracker, not only the unfinished and the last 20.")
-@click.option("--watch", is_flag=True, help="Look again until every job shown has ended (slower and slower, up to a minute).")
+@click.option(
+    "--all", "everything", is_flag=True, help="Every job of the tracker, not only the unfinished and the last 20."
+)
+@click.option(
+    "--watch", is_flag=True, help="Look again until every job shown has ended (slower and slower, up to a minute)."
+)
 @common
 def status(jobs: tuple[str, ...], everything: bool, watch: bool, as_json: bool, verbose: int) -> int:
     """Show the states of your jobs on all clusters: one scheduler query per cluster."""
@@ -83,7 +94,9 @@ def show(jobs: Sequence[TrackedJob], as_json: bool, *, clear: bool) -> None:
         return
     if clear:
         click.clear()
-    rows = [[job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)] for job in jobs]
+    rows = [
+        [job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)] for job in jobs
+    ]
     if rows:
         table(["JOB", "NAME", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, ""))
     else:
@@ -93,7 +106,14 @@ def show(jobs: Sequence[TrackedJob], as_json: bool, *, clear: bool) -> None:
 def as_value(job: TrackedJob) -> dict[str, Any]:
     """One job for --json."""
     status = {key: value for key, value in job.status.items() if key not in ("job_id", "name", "state")}
-    return {"job": job.key, "cluster": job.cluster, "job_id": job.job_id, "name": job.name, "state": job.state, **status}
+    return {
+        "job": job.key,
+        "cluster": job.cluster,
+        "job_id": job.job_id,
+        "name": job.name,
+        "state": job.state,
+        **status,
+    }
 
 
 def elapsed(job: TrackedJob) -> str:

@@ -18,7 +18,9 @@ from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
 from tfslurm.tracker import Tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
-cluster_option = click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Where to; default: the file's.")
+cluster_option = click.option(
+    "--cluster", "clusters", multiple=True, metavar="NAME", help="Where to; default: the file's."
+)
 set_option = click.option(
     "--set",
     "sets",
@@ -40,7 +42,9 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
 @set_option
 @click.option("--script", is_flag=True, help="Print the batch script alone.")
 @common
-def plan(experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], script: bool, as_json: bool, verbose: int) -> None:
+def plan(
+    experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], script: bool, as_json: bool, verbose: int
+) -> None:
     """Show the very plan and script that submit would send; touches no cluster.
 
     The plan's id and the names made from it hold the moment, so those differ from one call to the next.
@@ -65,9 +69,22 @@ def summary(job: Prepared) -> str:
         ("image", f"{made.pin.reference} = {made.pin.digest} ({made.pin.digest_kind}, pinned {made.pin.pinned_at})"),
         ("from", ", ".join(made.image_sources)),
         ("command", " ".join(repr(word) if not word.isprintable() or " " in word else word for word in made.command)),
-        ("code", f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{', dirty' if code.dirty else ''}" if code else "none"),
-        ("mounts", ", ".join(f"{m.source} -> {m.target} ({'ro' if m.read_only else 'rw'})" for m in made.mounts) or "none"),
-        ("outputs", f"{made.outputs} -> {made.run_dir}/<job>/out" if made.outputs else "none: nothing the program writes is kept"),
+        (
+            "code",
+            f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{', dirty' if code.dirty else ''}"
+            if code
+            else "none",
+        ),
+        (
+            "mounts",
+            ", ".join(f"{m.source} -> {m.target} ({'ro' if m.read_only else 'rw'})" for m in made.mounts) or "none",
+        ),
+        (
+            "outputs",
+            f"{made.outputs} -> {made.run_dir}/<job>/out"
+            if made.outputs
+            else "none: nothing the program writes is kept",
+        ),
         ("gpus", f"{resources.gpus} per node, {resources.nodes} node(s), {resources.tasks_per_node} task(s) per node"),
         ("sbatch", " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in made.options.items())),
         ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),

@@ -14,7 +14,7 @@ from tfslurm.submit.places import LOCAL, data_folder, known_clusters, local_clus
 def tracker() -> None:
     """Look at, or rebuild, the index of jobs and records.
 
-    The run folders on the clusters are the truth; the tracker is an SQLite file that can always be made again from them.
+    The run folders on the clusters are the truth; the tracker is an SQLite file that can be made again from them.
     """
 
 

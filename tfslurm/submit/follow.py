@@ -1,4 +1,4 @@
-"""What became of jobs: one queue query for all of a cluster, then accounting, then the end file that the job itself left."""
+"""What became of jobs: one queue query for all of a cluster, then accounting, then the job's own end file."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
         if job.record:
             return kept_record(job)
         if job.final:
-            raise RecordError(f"{job.key}: {job.state}: it left nothing in {folder}; `tfslurm logs {job.key}` may say why")
+            raise RecordError(
+                f"{job.key}: {job.state}: it left nothing in {folder}; `tfslurm logs {job.key}` may say why"
+            )
         raise RecordError(f"{job.key}: has not started yet ({job.state}); its record begins when it does")
     digest = plan.pin.digest.removeprefix("sha256:")
     facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None

@@ -15,7 +15,9 @@ from tfslurm.submit.send import send_files
 from tfslurm.tracker import Tracker
 
 
-def start(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]) -> tuple[str, subprocess.Popen[bytes]]:
+def start(
+    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]
+) -> tuple[str, subprocess.Popen[bytes]]:
     """The id of the local job and its running process, whose output goes where a batch job's goes.
 
     Raises:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from tfslurm.cluster import Cluster, parse_cluster
-from tfslurm.errors import InputError, refuse
+from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.submit.prepare import read_text
 from tfslurm.tracker import Tracker
 
@@ -84,8 +84,11 @@ def known_clusters(names: Sequence[str] = ()) -> list[Known]:
         if name not in files and name != LOCAL:
             near = get_close_matches(name, files, 1)
             have = ", ".join(files) or "none: run `tfslurm init`"
-            raise refuse(f"cluster {name!r}", f"is not known (known: {have})", f"did you mean {near[0]!r}?" if near else "")
-    found, problems = [], []
+            raise refuse(
+                f"cluster {name!r}", f"is not known (known: {have})", f"did you mean {near[0]!r}?" if near else ""
+            )
+    found: list[Known] = []
+    problems: list[Problem] = []
     for name in names or files:
         try:
             found.append(read_cluster(files[name]) if name in files else local_cluster())
@@ -119,7 +122,11 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str]) -> list[Kno
         files = [name for name in cluster_files() if name != LOCAL]
         if len(files) != 1:
             have = ", ".join(files) if files else "none"
-            fix = "name one with --cluster" if files else "write ~/.config/tfslurm/clusters/NAME.yaml (`tfslurm init` makes one)"
+            fix = (
+                "name one with --cluster"
+                if files
+                else "write ~/.config/tfslurm/clusters/NAME.yaml (`tfslurm init` makes one)"
+            )
             raise refuse("cluster", f"which one? configured: {have}", fix)
         names = files
     return known_clusters(names)
@@ -128,5 +135,3 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str]) -> list[Kno
 def by_name(clusters: Sequence[Known]) -> Mapping[str, Known]:
     """The clusters by their names."""
     return {known.cluster.name: known for known in clusters}
-
-

@@ -1,4 +1,4 @@
-"""The files a user wrote -> what will be submitted. Reads this machine's disk and, for a tag not yet pinned, a registry."""
+"""The files a user wrote -> what will be submitted. Reads this disk and, for a tag not yet pinned, a registry."""
 
 from __future__ import annotations
 

@@ -13,7 +13,19 @@ from tfslurm.submit.follow import find_job, last_end
 from tfslurm.submit.places import Known
 from tfslurm.tracker import Tracker
 
-HEAVY = ("*/out", "*/facts", "*.log", "*.out", "*/secrets", "*.sh", "*.py", "*.sbatch", "*/home", "*/workspace", "*/outputs.*")
+HEAVY = (
+    "*/out",
+    "*/facts",
+    "*.log",
+    "*.out",
+    "*/secrets",
+    "*.sh",
+    "*.py",
+    "*.sbatch",
+    "*/home",
+    "*/workspace",
+    "*/outputs.*",
+)
 JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
 
 
@@ -61,5 +73,3 @@ def keep(plan: JobPlan, job_id: str, files: Mapping[str, bytes], tracker: Tracke
     state = slurm.state_from_exit(code, signal)
     status = {"exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
     tracker.see(find_job(tracker, f"{plan.cluster}:{job_id}"), state, slurm.is_final(state), status)
-
-

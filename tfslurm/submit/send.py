@@ -51,7 +51,9 @@ def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         named = ", ".join(missing)
-        raise refuse(f"secrets: {named}", "not set in this shell", f"export {missing[0]}=… first, or drop it from `secrets`")
+        raise refuse(
+            f"secrets: {named}", "not set in this shell", f"export {missing[0]}=… first, or drop it from `secrets`"
+        )
     return {name: os.environ[name] for name in names}
 
 
@@ -157,4 +159,3 @@ def settle_all(cluster: str, tracker: Tracker, host: Host) -> dict[str, str]:
         if job_id:
             found[left.plan.plan_sha256] = job_id
     return found
-
