@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places
 
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]?")
+_HOST = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?\]?"
+)
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _REGISTRY = re.compile(
@@ -115,7 +117,7 @@ class Login(Keys):
 
 
 class Mounts(Keys):
-    """What experiments may mount."""
+    """The folders of the cluster that an experiment may name as sources."""
 
     allow: list[Folder] = Field(
         [], description="Folders of the cluster; what lies outside is refused.", examples=[["/data", "/scratch/alice"]]

@@ -19,6 +19,7 @@ _MOST_LINES = 10
 _WORDS = (
     ("mapping values are not", "a `: ` stands where no key can", "put the text in quotes, or check the indentation"),
     ("unknown escape", "a backslash in double quotes begins an escape that YAML does not know", "use single quotes"),
+    ("character escape", "a backslash in double quotes names a character that does not exist", "use single quotes"),
     ("escape sequence", "a backslash in double quotes begins an escape that is not complete", "use single quotes"),
     ("expected ':'", "a line without `:` stands among keys", "write `key: value`, or put a long text in quotes"),
     ("',' or ']'", "the list opened with [ is not closed", "add the ] or the comma that is missing"),
@@ -53,14 +54,17 @@ def characters(text: str, file: str) -> Iterator[Problem]:
 def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
     """The parser's complaint: the line to look at, what is wrong there, the mend."""
     said, lines = f"{error.problem} {error.context or ''}", _BREAK.split(text)
-    row = min(error.problem_mark.line if error.problem_mark else 0, len(lines) - 1)
+    mark = error.problem_mark
+    row, column = (min(mark.line, len(lines) - 1), mark.column) if mark else (0, 0)
     began = error.context_mark.line + 1 if error.context_mark else row + 1
     if re.match(r" *\t", lines[row]):
         return row + 1, "is indented with a tab", "use spaces; YAML does not take tabs there"
+    if "'\\t'" in said or ("cannot start any token" in said and lines[row][column:].startswith("\t")):
+        return row + 1, "a tab stands where YAML takes only spaces", "write spaces"
     if "end of stream" in said or "document indicator" in said:
         return began, "a quote is opened and never closed", "add the closing quote"
-    if "cannot start any token" in said and error.problem_mark:
-        char = lines[row][error.problem_mark.column :][:1]
+    if "cannot start any token" in said:
+        char = lines[row][column : column + 1]
         return row + 1, f"a plain text cannot begin with {char}", "write the value in quotes"
     for part, why, fix in _WORDS:
         if part in said:

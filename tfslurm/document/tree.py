@@ -47,7 +47,7 @@ class Document:
         """Whether the value there, or one that holds it, was refused when the text was read."""
         return any(path[:end] in self.suspect for end in range(len(path) + 1))
 
-    def at(self, path: Path) -> Any:  # noqa: ANN401
+    def at(self, path: Path) -> Any:
         """The value at a path; None where there is none."""
         value = self.value
         for part in path:

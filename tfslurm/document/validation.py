@@ -26,6 +26,13 @@ _WANTED = {
     "model_type": "a mapping of `key: value`",
     "model_attributes_type": "a mapping of `key: value`",
 }
+_PLAIN_MENDS = {
+    "list_type": "write a list such as [a, b]",
+    "dict_type": "write `key: value` pairs",
+    "string_type": "write a text",
+    "int_type": "write a whole number such as 1",
+    "bool_type": "write true or false",
+}
 _BOUNDS = {"greater_than_equal": ("ge", "least"), "less_than_equal": ("le", "most")}
 
 
@@ -110,7 +117,7 @@ def _not_accepted(
     document: Document, model: type[BaseModel], path: Path, error: str, bounds: Mapping[str, object]
 ) -> tuple[str, str]:
     shown, value, example = document.shown(path), document.at(path), _example(model, path)
-    fix = f"write {example}" if example else ""
+    fix = f"write {example}" if example else _PLAIN_MENDS.get(error, "write another value")
     if error == "string_type":
         return _not_text(document, path)
     if error in _WANTED:
@@ -136,7 +143,10 @@ def _example(model: type[BaseModel], path: Path) -> str:
     info = _field_at(model, path)
     if info is None or not info.examples or not path:
         return ""
-    return f"`{path[-1]}: {_flow(info.examples[0])}`"
+    example = info.examples[0]
+    if isinstance(path[-1], int):
+        return f"`{_flow(example[0])}`" if isinstance(example, list) else ""
+    return f"`{path[-1]}: {_flow(example)}`"
 
 
 def _flow(value: object) -> str:
@@ -153,10 +163,12 @@ def _keys(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    """The field of the key at a path; of a list's item the field of the list."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
     holder = _model_at(model, path[:-1]) if path else None
-    if holder is None:
-        return None
-    return next((info for name, info in holder.model_fields.items() if (info.alias or name) == path[-1]), None)
+    fields = holder.model_fields.items() if holder else ()
+    return next((info for name, info in fields if (info.alias or name) == path[-1]), None)
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:

@@ -7,7 +7,7 @@ import re
 from tfslurm.document import NotText, Refused, nearest, show
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]+")
 _GPUS = "the job's GPUs are passed to the container by their UUIDs"
 _OWN_VARIABLES = {

@@ -68,7 +68,7 @@ def _unknown(key: str, schema: dict[str, Any]) -> Problem:
     return Problem(f"--set {key}", 0, "", "is not a known key", f"{nearest(key, known)}keys: {', '.join(known)}")
 
 
-def _holder(value: Any, path: Path) -> dict[str, Any] | None:  # noqa: ANN401
+def _holder(value: Any, path: Path) -> dict[str, Any] | None:
     for part in path:
         value = value.setdefault(part, {})
         if not isinstance(value, dict):

@@ -18,7 +18,7 @@ def published(model: type[BaseModel], identifier: str, title: str) -> dict[str, 
     return {"$schema": DIALECT, "$id": identifier, **schema, "title": title}
 
 
-def _without_null(schema: Any) -> Any:  # noqa: ANN401
+def _without_null(schema: Any) -> Any:
     """The same schema where an absent key is absent: null is never written, and no default says so."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema]

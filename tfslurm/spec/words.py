@@ -25,8 +25,8 @@ _TOKEN = re.compile(
     r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
     re.DOTALL,
 )
-_OPERATOR = re.compile(r"\|\|?|&&?|>>?|<<?|;|`|\$\(|\$\{?[A-Za-z_0-9?@*#!]+")
-_EXPANSION = re.compile(r"`|\$\(|\$\{?[A-Za-z_0-9?@*#!]+")
+_EXPANSION = re.compile(r"`|\$\(|\$\{[^}]*\}?|\$[A-Za-z_0-9]+|\$[?@*#!$-]")
+_OPERATOR = re.compile(rf"\|\|?|&&?|>>?|<<?|;|{_EXPANSION.pattern}")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _SHELL = 'to use one write `command: [bash, -c, "…"]`; to pass it on as it is, put it in single quotes'
 
