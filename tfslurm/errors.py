@@ -87,9 +87,20 @@ class CommandFailed(TfslurmError):
         self.completed = completed
         said = completed.stderr.strip() or completed.stdout.strip() or "it said nothing"
         last = "\n".join(said.splitlines()[-10:])
-        command = shlex.join(completed.argv)
+        command = command_line(completed.argv)
         head = f"{completed.host}: {what or command}: exit {completed.exit_code}: {last}"
         super().__init__(head + (f"\n  command: {command}" if what else ""))
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """A command as one line; the many variables that `env` takes away from it are counted, not listed."""
+    words, gone = list(argv), 0
+    if words[:1] == ["env"]:
+        while len(words) > 3 and words[1] == "-u":
+            del words[1:3]
+            gone += 1
+    line = shlex.join(words[1:] if gone and "=" not in words[1] else words)
+    return f"{line}  # without {gone} variables that would change it" if gone else line
 
 
 class SubmitRejected(CommandFailed):

@@ -22,7 +22,8 @@ VERSION = 1
 SCHEMA = """
 CREATE TABLE plans (
   plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT NULL,
-  planned_at TEXT NOT NULL, stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')), note TEXT NOT NULL DEFAULT '',
+  planned_at TEXT NOT NULL, stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')),
+  note TEXT NOT NULL DEFAULT '',
   plan TEXT NOT NULL, cluster_text TEXT NOT NULL);
 CREATE TABLE jobs (
   cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL REFERENCES plans,

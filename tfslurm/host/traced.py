@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tfslurm.errors import Completed
+from tfslurm.errors import Completed, command_line
 from tfslurm.host.protocol import Host
 
 
@@ -33,4 +32,4 @@ class TracedHost:
         return self.host.run_bytes(argv, input=input, timeout_s=timeout_s)
 
     def _told(self, argv: Sequence[str]) -> None:
-        self.tell(f"{self.name}: {shlex.join(argv)}")
+        self.tell(f"{self.name}: {command_line(argv)}")

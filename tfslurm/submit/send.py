@@ -111,7 +111,8 @@ def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
             accounts = slurm.parse_accounts(answer.stdout)
     more = slurm.explain_rejection(completed.stderr, partitions, accounts, plan.directives)
     said = completed.stderr.replace("sbatch: error: ", "").replace("Batch job submission failed: ", "").strip()
-    told = Completed(completed.argv, completed.exit_code, "", "\n  ".join(filter(None, [said, more])), completed.host)
+    why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines()] if line)
+    told = Completed(completed.argv, completed.exit_code, "", why, completed.host)
     return SubmitRejected(told, what=f"sbatch refused {plan.name}")
 
 
