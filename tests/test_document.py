@@ -121,6 +121,7 @@ def test_scalars_that_readers_disagree_about_are_refused(text: str, why: str, me
     assert mend in said
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789+-_.:eExobTZ ~yesnof", max_size=14))
 @example("1__0")
 @example("0_")
@@ -252,7 +253,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=25).map("".join))
 def test_any_text_is_read_or_refused_and_both_loaders_read_the_same(text: str) -> None:
     slow, fast = scan_with(text, "f.yaml", yaml.SafeLoader), scan_with(text, "f.yaml", yaml.CSafeLoader)
@@ -274,7 +275,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(VALUES)
 @example("12:30:00")
 @example("1e-4")
@@ -388,6 +389,12 @@ def test_several_refusals_of_one_value_stay_several() -> None:
 )
 def test_a_path_is_written_as_a_reader_would(path: Path, text: str) -> None:
     assert key_text(path) == text
+
+
+def test_no_key_or_value_can_break_a_message_s_line() -> None:
+    text = '"a\\n\\e[31mb": 1\nname: "x\\ny"\ninner: {count: "\\e[31m"}\nmany: !<%1b> []\n'
+    for problem in refusal(text):
+        assert problem.isprintable()
 
 
 def test_the_nearest_names_ignore_case_dashes_and_underscores() -> None:

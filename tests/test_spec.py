@@ -240,7 +240,7 @@ def test_a_hostile_variable_name_is_refused_with_its_line(value: str) -> None:
 LINE = st.text(alphabet="ab '\"\\\t=-,.é{}()[]*?~:", max_size=24)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(LINE)
 @example("a\\ ")
 @example('"a\\"b" c')

@@ -92,9 +92,10 @@ def locate(
     """A problem at the nearest key that was written: ``path`` itself, else a key that holds it."""
     for given in overridden:
         if path[: len(given)] == given:
-            return Problem(f"--set {key_text(given)}", 0, key_text(path) if path != given else "", why, fix)
+            inner = key_text(path) if path != given else ""
+            return Problem(f"--set {key_text(given)}", 0, inner, printable(why), printable(fix))
     held_by = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in lines), ())
-    return Problem(file, lines.get(held_by, 0), key_text(path), why, fix)
+    return Problem(file, lines.get(held_by, 0), key_text(path), printable(why), printable(fix))
 
 
 def key_text(path: Path) -> str:
@@ -102,14 +103,19 @@ def key_text(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return printable(text)
 
 
 def show(value: object) -> str:
     """A value on one short line, without characters that could disturb a terminal."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    text = printable(text)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of characters that could disturb a terminal or break a line."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def kind(value: object) -> str:
