@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 
 from tfslurm.record import Attempt, Record, TaskFacts
@@ -23,8 +24,9 @@ def record_text(record: Record) -> str:
 
 
 def row(label: str, text: str) -> Iterator[str]:
-    """A label and its text; further lines of the text stand under the first."""
-    for index, line in enumerate(text.split("\n")):
+    """A label and its text; further lines stand under the first. No control character reaches the terminal."""
+    clean = "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
+    for index, line in enumerate(clean.split("\n")):
         yield f"{label if not index else '':<{WIDTH}}{line}"
 
 
@@ -133,10 +135,7 @@ def asked_lines(record: Record) -> Iterator[str]:
             for key, value in experiment.parameters.items()
         )
         yield from row("parameters", " ".join(pairs))
-    yield from row(
-        "command",
-        " ".join(word if word.isprintable() and " " not in word else repr(word) for word in experiment.command),
-    )
+    yield from row("command", shlex.join(experiment.command))
     for mount in experiment.mounts:
         mode = "read-only" if mount.get("read_only") else "writable"
         yield from row("mount", f"{mount.get('source')} at {mount.get('target')}, {mode}")

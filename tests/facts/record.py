@@ -1,4 +1,4 @@
-"""`python3 -m tests.facts.record` (as root, test bed up): runs real jobs and keeps the raw files that they left.
+"""`python3 -m tests.facts.record [CASE]...` (as root, test bed up): runs real jobs, keeps the raw files they left.
 
 The Slurm, the docker daemon, the registry and the container are real; the GPUs, their driver and nvidia-smi are the
 bed's stand-ins. Each CASE.json holds the plan, Slurm's word on the job, what was probed in the image, and every file
@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
@@ -29,20 +30,26 @@ from tfslurm.spec import Experiment, Mount, Resources, Word
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parent.parent / "job_templates"
 IMAGE = "127.0.0.1:5000/tfslurm/small:1"
+TENSORFLOW = "tensorflow/tensorflow:2.16.1-gpu"
+MIRRORS = {"docker.io": ("127.0.0.1:5000",)}
 ROOT = SCRATCH / "alpha" / "alice" / "recorded"
 DATA = SCRATCH / "alpha" / "alice" / "data"
 WRITES = "echo 1 >/out/metrics.json; mkdir /out/sub; echo 2 >/out/sub/model.h5; echo 3 >/tmp/lost.h5; cat /data/x"
 
+SEES = "python3 -c 'import tensorflow as tf; print(tf.config.list_physical_devices())'"
 
-def case(name: str, script: str, *, gpus: int = 0, tasks: int = 1) -> Experiment:
+
+def case(name: str, script: str, *, gpus: int = 0, tasks: int = 1, image: str = IMAGE) -> Experiment:
     return Experiment(
         name=name,
-        image=IMAGE,
+        image=image,
         command=tuple(Word((word,)) for word in ("sh", "-c", script)),
         mounts=(Mount(str(DATA), "/data"),),
         outputs="/out",
         env={"SEED": Word(("7",))},
-        resources=Resources(gpus=gpus, cpus=tasks, memory_mib=200 * tasks, time_s=600, tasks_per_node=tasks),
+        resources=Resources(
+            gpus=gpus, cpus=tasks, memory_mib=200 * tasks if image == IMAGE else 2000, time_s=600, tasks_per_node=tasks
+        ),
     )
 
 
@@ -54,7 +61,7 @@ def alice(*argv: str) -> str:
 
 def planned(experiment: Experiment, pin: Pin, **options: str) -> JobPlan:
     cluster = dataclasses.replace(
-        made.CLUSTER, root=PurePosixPath(ROOT), mirrors={}, mounts_allow=(PurePosixPath(DATA),)
+        made.CLUSTER, root=PurePosixPath(ROOT), mirrors=MIRRORS, mounts_allow=(PurePosixPath(DATA),)
     )
     resources = experiment.resources
     asked = {
@@ -125,13 +132,14 @@ def keep(name: str, plan: JobPlan, job_id: str) -> None:
     (HERE / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def main() -> None:
+def main(wanted: Sequence[str]) -> None:
     shutil.rmtree(ROOT, ignore_errors=True)
     DATA.mkdir(exist_ok=True)
     (DATA / "x").write_text("x\n")
     alice_owns(DATA)
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     pin = resolve(parse_reference(IMAGE), {}, "linux/amd64", now)
+    tensorflow = resolve(parse_reference(TENSORFLOW), MIRRORS, "linux/amd64", now)
     gone = dataclasses.replace(pin, digest=made.DIGEST, manifest_digest=made.DIGEST)
     jobs = {
         "gpu": planned(case("gpu", WRITES, gpus=1), pin),
@@ -141,17 +149,21 @@ def main() -> None:
         "requeued": planned(case("requeued", "sleep 20; echo 1 >/out/x", gpus=1), pin, requeue=""),
         "cancelled": planned(case("cancelled", "sleep 600", gpus=1), pin),
         "memory": planned(case("memory", "tail /dev/zero"), pin),
+        "tensorflow": planned(case("tensorflow", f"{SEES} >/out/seen", gpus=1, image=TENSORFLOW), tensorflow),
     }
+    jobs = {name: plan for name, plan in jobs.items() if not wanted or name in wanted}
     ids = {name: submit(plan) for name, plan in jobs.items()}
-    for name in ("requeued", "cancelled"):
+    for name in {"requeued", "cancelled"} & set(jobs):
         run_dir = Path(jobs[name].run_dir)
         wait(f"{name} starts", lambda run_dir=run_dir: any(run_dir.rglob("started-at.txt")))  # type: ignore[misc]
-    alice("scontrol", "requeue", ids["requeued"])
-    alice(*slurm.cancel_argv([ids["cancelled"]]))
+    if "requeued" in ids:
+        alice("scontrol", "requeue", ids["requeued"])
+    if "cancelled" in ids:
+        alice(*slurm.cancel_argv([ids["cancelled"]]))
     for name, plan in jobs.items():
         wait(f"{name} ends", lambda name=name: ended(ids[name]))  # type: ignore[misc]
         keep(name, plan, ids[name])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

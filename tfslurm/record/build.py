@@ -147,9 +147,7 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
 
 def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
     """The container paths that are kept elsewhere: those of the plan, and those that docker says were mounted."""
-    container = Folder(files.files, files.prefix, "").fact("", "container-inspect.json", facts.parse_inspect) or {}
-    mounted = [str(mount.get("Destination", "")) for mount in container.get("Mounts") or ()]
-    mounted += list((container.get("HostConfig") or {}).get("Tmpfs") or ())
+    mounted = Folder(files.files, files.prefix, "").fact("", "container-inspect.json", facts.parse_mounts) or ()
     asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
     return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
 

@@ -38,6 +38,14 @@ def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     return value[0]
 
 
+def parse_mounts(raw: bytes) -> tuple[str, ...]:
+    """The container paths that ``docker container inspect`` names as mounted, memory file systems as well."""
+    container = parse_inspect(raw)
+    host = container.get("HostConfig") or {}
+    bound = [mount["Destination"] for mount in container.get("Mounts") or ()]
+    return tuple(str(path) for path in (*bound, *(host.get("Tmpfs") or {})))
+
+
 def parse_list(raw: bytes) -> tuple[tuple[str, str], ...]:
     """(UUID, name) of each device in ``nvidia-smi -L``; the slices of a GPU in MIG mode stand in its place.
 

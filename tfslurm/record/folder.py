@@ -51,6 +51,10 @@ class Folder:
             self.tell(key, f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}")
             return None
 
+    def why(self, key: str) -> str:
+        """The reason that was put down for a fact; '' for none."""
+        return self.unknown.get(f"{self.path}.{key}" if self.path else key, "")
+
     def tell(self, key: str, why: str) -> None:
         """Put down why a fact is null."""
         self.unknown[f"{self.path}.{key}" if self.path else key] = why

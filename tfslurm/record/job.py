@@ -30,15 +30,15 @@ class Ending:
 
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
-    """How one attempt went; for the last one Slurm's state counts, and the job's own record only without it."""
+    """How one attempt went. The last one has Slurm's state, and only without it its own; those before were requeued."""
     own = Folder(folder.files, folder.prefix, folder.path)
     begin = own.fact("begin", "begin.json", facts.parse_object) or {}
     end = own.fact("state", "exit.json", parse_exit)
-    state = status.state if status and is_last else None
+    state = "REQUEUED" if not is_last else status.state if status else None
     if state is None and end is not None:
         state = state_from_exit(end["exit_code"], end["signal"], oom_killed=was_oom_killed(folder))
     if state is None:
-        folder.tell("state", own.unknown["state"] + ": the attempt did not get to writing its end")
+        folder.tell("state", f"{own.why('state')}: the attempt did not get to writing its end")
     return Ending(
         begin=begin,
         state=state,

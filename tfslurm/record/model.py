@@ -220,7 +220,7 @@ def record_json(record: Record) -> dict[str, Any]:
     return values
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 (JSON is what it is)
+def plain(value: object) -> Any:
     """The same value of dict, list, str, int, float, bool and None, its texts all valid UTF-8."""
     if isinstance(value, Mapping):
         return {plain(str(key)): plain(item) for key, item in value.items()}

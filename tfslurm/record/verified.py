@@ -54,7 +54,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
     image = files.fact("image", "image-inspect.json", facts.parse_inspect)
     if image is None:
-        return not_started(one, "image") or Verdict("unknown", files.unknown["image"])
+        return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id = str(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
     if pin.pin_kind == "image-id":
@@ -66,7 +66,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
     if container is None:
-        return not_started(one, "image") or Verdict("unknown", files.unknown["container"])
+        return not_started(one, "image") or Verdict("unknown", files.why("container"))
     if container.get("Image") != image_id:
         return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
     name = matching[0].rpartition("@")[0] or "its id"
@@ -91,7 +91,7 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if len(given) > plan.resources.gpus:
         return Verdict("failed", f"the task has {len(given)} GPUs; the job asked for {plan.resources.gpus} per node")
     if inside is None:
-        why = check[1] if check and check[1] else files.unknown["inside"]
+        why = check[1] if check and check[1] else files.why("inside")
         return not_started(one, "gpus") or Verdict("unknown", why)
     return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}")
 
@@ -124,7 +124,7 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     if files.raw("container/tensorflow-gpu.txt") is None:
         return Verdict("unknown", "not checked")
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
-    return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.unknown["check"])
+    return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.why("check"))
 
 
 def not_started(one: Observed, link: str) -> Verdict | None:

@@ -133,7 +133,8 @@ def sacct_argv(*, job_ids: Sequence[str] = (), names: Sequence[str] = (), since:
 def parse_sacct(text: str) -> tuple[JobStatus, ...]:
     """The jobs of ``sacct_argv``: the newest run of each, ``restarts`` counting those before it.
 
-    A job that slurmdbd has not heard of yet is absent, not failed.
+    A job that slurmdbd has not heard of yet is absent, not failed. slurmdbd hears of a comment when the run ends, so
+    ``comment`` is '' until then; names are there from the beginning.
 
     Raises:
         SlurmParseError: a row with other fields than asked for, or a state that is not Slurm's.
@@ -145,8 +146,12 @@ def parse_sacct(text: str) -> tuple[JobStatus, ...]:
             if before is None or before.name != status.name or before.user != status.user:
                 latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
             else:
-                runs = (before.restarts or 0) + 1
-                latest[status.job_id] = replace(status, restarts=runs, submitted_at=before.submitted_at)
+                latest[status.job_id] = replace(
+                    status,
+                    restarts=(before.restarts or 0) + 1,
+                    submitted_at=before.submitted_at,
+                    comment=status.comment or before.comment,
+                )
     return tuple(latest.values())
 
 

@@ -1,0 +1,539 @@
+"""Records, built from the raw files of real jobs (tests/facts/) and from what can go wrong with such files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import made
+from tfslurm import plan as plans
+from tfslurm.errors import RecordError
+from tfslurm.plan import JobPlan
+from tfslurm.record import Record, build_record, canonical, facts, record_json, record_sha256, seal
+from tfslurm.record.lost import lost_files
+from tfslurm.slurm import JobStatus
+
+FACTS = Path(__file__).parent / "facts"
+CASES = tuple(sorted(path.stem for path in FACTS.glob("*.json")))
+TASK = "attempt-1/facts/task-0/"
+
+
+class Case:
+    """One recorded job; ``build`` makes its record, of files that a test may have changed."""
+
+    def __init__(self, name: str) -> None:
+        document = json.loads((FACTS / f"{name}.json").read_text())
+        self.plan: JobPlan = plans.from_json(document["plan"])
+        self.job_id: str = document["job_id"]
+        self.status = JobStatus(**{**document["status"], "nodes": tuple(document["status"]["nodes"])})
+        self.image_facts = document["image_facts"].encode() if document["image_facts"] else None
+        self.files = {path: text.encode() for path, text in document["files"].items()}
+
+    def build(self, **changes: Any) -> Record:
+        wanted = {"plan": self.plan, "files": self.files, "status": self.status, "image_facts": self.image_facts}
+        arguments = {**wanted, **changes}
+        return build_record(arguments.pop("plan"), self.job_id, arguments.pop("files"), **arguments)
+
+    def without(self, *names: str) -> dict[str, bytes]:
+        return {path: raw for path, raw in self.files.items() if path not in names}
+
+
+@cache
+def case(name: str) -> Case:
+    return Case(name)
+
+
+# --- the wire contract
+
+CONTRACT = {
+    "": "schema record_id job experiment image code attempts environment verified warnings unknown integrity",
+    "job": "cluster job_id array_job_id array_task_id name user partition nodes state exit_code signal submitted_at "
+    "started_at ended_at elapsed_s time_limit_s restarts script_sha256",
+    "experiment": "name spec_sha256 parameters command mounts env outputs lost",
+    "experiment.outputs.0": "path bytes sha256",
+    "experiment.lost.0": "path change",
+    "image": "reference registry repository tag digest digest_kind config_digest platform served_by pinned_at",
+    "code": "remote commit branch dirty tree",
+    "attempts.0": "index state tasks",
+    "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests container kernel os "
+    "cpu_model memory_mib",
+    "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
+    "attempts.0.tasks.0.container": "id exit_code oom_killed started_at ended_at",
+    "environment": "python tensorflow cuda cudnn os glibc packages source",
+    "environment.packages.0": "name version",
+    "verified": "image gpus driver tensorflow_gpu",
+    "verified.image": "status reason",
+    "integrity": "previous record_sha256 signature",
+}
+IMAGE_FACTS = {
+    "schema": "tfslurm.image/1",
+    "python": "3.11.2",
+    "tensorflow": "2.16.1",
+    "cuda": "12.3",
+    "cudnn": "8",
+    "glibc": "2.35",
+    "os": "Ubuntu 22.04.3 LTS",
+    "packages": [{"name": "keras", "version": "3.0.5"}],
+    "source": "importlib.metadata",
+    "errors": [],
+}
+
+
+@pytest.mark.parametrize(("path", "keys"), CONTRACT.items())
+def test_the_keys_are_those_of_the_contract_in_its_order(path: str, keys: str) -> None:
+    plan = replace(case("gpu").plan, code=made.CODE)
+    value: Any = record_json(case("gpu").build(plan=plan, image_facts=json.dumps(IMAGE_FACTS).encode()))
+    for step in path.split(".") if path else ():
+        value = value[int(step)] if step.isdecimal() else value[step]
+    assert list(value) == keys.split()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_record_survives_json(name: str) -> None:
+    values = record_json(case(name).build())
+    assert json.loads(json.dumps(values)) == values
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_times_are_utc_and_digests_whole(name: str) -> None:
+    text = json.dumps(record_json(case(name).build()))
+    for time in re.findall(r'"(?:submitted|started|ended)_at": "([^"]*)"', text):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time)
+    for digest in re.findall(r"sha256:(\w+)", text):
+        assert re.fullmatch(r"[0-9a-f]{64}", digest)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_reason_stands_at_the_path_of_a_null(name: str) -> None:
+    record = record_json(case(name).build())
+    for path in record["unknown"]:
+        value: Any = record
+        for step in re.findall(r"\w+", path):
+            value = value[int(step)] if step.isdecimal() else value[step]
+        empty = value is None or value == [] or (isinstance(value, dict) and None in value.values())
+        assert empty, f"{path} is {value!r} and has a reason to be null"
+
+
+# --- what real jobs left
+
+
+def test_a_gpu_job_is_recorded_from_the_digest_to_the_uuid() -> None:
+    record = case("gpu").build()
+    (task,) = record.attempts[0].tasks
+    assert (record.job.state, record.job.exit_code, record.job.signal) == ("COMPLETED", 0, None)
+    assert record.job.nodes == (task.node,)
+    assert task.gpus and len(task.gpus) == 1
+    assert (
+        task.gpus[0].uuid.startswith("GPU-")
+        and task.gpus[0].name == "NVIDIA A100-SXM4-40GB"
+        and task.gpus[0].memory_mib == 40960
+    )
+    assert (task.gpu_source, task.driver_version) == ("cgroup", "550.54.14")
+    assert task.driver_source == "nvidia-smi --query-gpu=driver_version"
+    assert any(digest.endswith(f"@{record.image.digest}") for digest in task.image_digests or ())
+    assert task.container and task.container.exit_code == 0 and task.container.oom_killed is False
+    assert task.os == "Debian GNU/Linux 12 (bookworm)" and task.kernel and task.kernel.startswith("Linux ")
+    assert record.verified.image.status == record.verified.gpus.status == "ok"
+
+
+def test_outputs_are_hashed_and_work_outside_them_is_named_as_lost() -> None:
+    record = case("gpu").build()
+    assert [(entry.path, entry.bytes, entry.sha256) for entry in record.experiment.outputs or ()] == [
+        ("metrics.json", 2, sha256(b"1\n").hexdigest()),
+        ("sub/model.h5", 2, sha256(b"2\n").hexdigest()),
+    ]
+    assert [(entry.path, entry.change) for entry in record.experiment.lost or ()] == [("/tmp/lost.h5", "added")]
+    assert record.warnings == (
+        "1 file was lost with the container: /tmp/lost.h5; only /out and writable mounts are kept",
+    )
+
+
+def test_a_cpu_job_needs_no_gpu() -> None:
+    record = case("failed").build()
+    assert record.attempts[0].tasks[0].gpus == ()
+    assert (record.job.state, record.job.exit_code) == ("FAILED", 3)
+    assert record.verified.gpus.status == record.verified.driver.status == "ok"
+    assert record.experiment.outputs == () and record.experiment.lost == ()
+
+
+def test_an_image_that_is_not_the_pinned_one_stops_the_job_and_says_so() -> None:
+    record = case("refused").build()
+    assert (record.job.exit_code, record.verified.image.status) == (78, "failed")
+    assert "is not obtainable as sha256:" in record.verified.image.reason
+    assert record.verified.gpus.reason == "the program was not started"
+    assert record.attempts[0].tasks[0].container is None and record.experiment.lost == ()
+    assert any("is not obtainable" in warning for warning in record.warnings)
+
+
+def test_every_task_of_a_step_has_its_facts() -> None:
+    record = case("tasks").build()
+    assert [task.rank for task in record.attempts[0].tasks] == [0, 1]
+    assert all(task.container and task.container.exit_code == 0 for task in record.attempts[0].tasks)
+    assert "the program left nothing in /out" in record.warnings
+
+
+def test_a_requeued_job_has_all_its_attempts() -> None:
+    record = case("requeued").build()
+    assert [(attempt.index, attempt.state) for attempt in record.attempts] == [(1, "REQUEUED"), (2, "COMPLETED")]
+    assert record.job.restarts == 1
+    assert record.job.submitted_at and record.job.started_at and record.job.started_at > record.job.submitted_at
+    assert [entry.path for entry in record.experiment.outputs or ()] == ["x"]
+
+
+def test_a_cancelled_job_has_a_signal_and_no_exit_code() -> None:
+    record = case("cancelled").build()
+    assert (record.job.state, record.job.signal) == ("CANCELLED", 15)
+    assert "stopped by SIGTERM" in record.warnings
+
+
+def test_a_job_out_of_memory_says_so() -> None:
+    record = case("memory").build()
+    container = record.attempts[0].tasks[0].container
+    assert container and container.oom_killed is True
+    assert any("memory was used up" in warning for warning in record.warnings)
+
+
+# --- without Slurm's word
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "exit_code"),
+    [("gpu", "COMPLETED", 0), ("failed", "FAILED", 3), ("refused", "FAILED", 78), ("memory", "OUT_OF_MEMORY", None)],
+)
+def test_without_accounting_the_jobs_own_files_say_how_it_ended(name: str, state: str, exit_code: int | None) -> None:
+    job = case(name).build(status=None).job
+    assert job.state == state
+    assert job.exit_code == (exit_code if exit_code is not None else job.exit_code)
+    assert job.started_at and job.ended_at and job.elapsed_s is not None
+    assert job.partition == "gpu" and job.nodes and job.restarts == 0
+
+
+def test_what_only_slurm_knew_is_null_with_the_reason() -> None:
+    record = case("gpu").build(status=None)
+    assert record.job.submitted_at is None
+    assert record.unknown["job.submitted_at"] == "Slurm does not know the job any more"
+
+
+def test_a_job_that_never_began_is_a_record_all_the_same() -> None:
+    pending = replace(case("gpu").status, state="PENDING", nodes=(), started_at="2026-11-24T00:00:00Z", ended_at=None)
+    record = case("gpu").build(files={}, status=pending)
+    assert (record.job.state, record.job.started_at, record.attempts) == ("PENDING", None, ())
+    assert record.experiment.outputs is None and "experiment.outputs" in record.unknown
+    assert record.verified.image.status == "unknown"
+    nothing = case("gpu").build(files={}, status=None, image_facts=None)
+    assert nothing.job.state is None and "job.state" in nothing.unknown
+
+
+def test_a_node_that_died_leaves_an_attempt_without_an_end() -> None:
+    record = case("gpu").build(files=case("gpu").without("attempt-1/exit.json"), status=None)
+    assert record.attempts[0].state is None
+    assert "did not get to writing its end" in record.unknown["attempts[0].state"]
+    assert record.job.exit_code is None and "exit.json was not written" in record.unknown["job.exit_code"]
+
+
+def test_a_task_of_an_array_is_named_by_both_numbers() -> None:
+    source = case("gpu")
+    record = build_record(
+        source.plan, "59_3", source.files, source.status, point={"parameters": {"lr": 0.5}, "command": ["true"]}
+    )
+    assert (record.job.job_id, record.job.array_job_id, record.job.array_task_id) == ("59_3", "59", "3")
+    assert (record.experiment.parameters, record.experiment.command) == ({"lr": 0.5}, ("true",))
+
+
+# --- files that are not what they should be
+
+
+@pytest.mark.parametrize(
+    "name", [path for path in case("gpu").files if "/facts/" in path or path.endswith((".json", ".sha256"))]
+)
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "garbage", "other"])
+def test_no_damaged_file_breaks_the_record(name: str, damage: str) -> None:
+    raw = case("gpu").files[name]
+    damaged = {
+        "gone": None,
+        "empty": b"",
+        "cut": raw[: len(raw) // 2],
+        "garbage": b"\xff\x00\x80{]",
+        "other": b'{"a": [1]}\n',
+    }[damage]
+    files = case("gpu").without(name) | ({} if damaged is None else {name: damaged})
+    record = case("gpu").build(files=files)
+    values = record_json(record)
+    canonical(values)
+    assert values["job"]["state"] == "COMPLETED"
+    if values["attempts"][0]["tasks"][0]["gpus"] is None:
+        assert values["verified"]["gpus"]["status"] != "ok"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"[]", b"[1]", b"null", b'[{"Id": 1}]', b'[{"State": null}]', b'[{"Mounts": 7, "HostConfig": 7}]']
+)
+def test_json_of_another_shape_is_no_fact(raw: bytes) -> None:
+    for name in ("image-inspect.json", "container-inspect.json"):
+        record = case("gpu").build(files={**case("gpu").files, TASK + name: raw})
+        assert record.verified.image.status != "ok"
+
+
+def test_a_command_that_failed_gives_its_own_words_as_the_reason() -> None:
+    files = case("gpu").without(TASK + "uname.txt") | {
+        TASK + "uname.txt.error": b"exit 127\nuname: command not found\n"
+    }
+    record = case("gpu").build(files=files)
+    path = "attempts[0].tasks[0].kernel"
+    assert record.unknown[path] == "uname.txt: exit 127 uname: command not found"
+
+
+def test_the_driver_is_told_by_the_kernel_module_where_nvidia_smi_does_not() -> None:
+    proc = b"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build  (dvs-builder@U22)\n"
+    files = case("gpu").without(TASK + "nvidia-smi-query.csv") | {TASK + "nvidia-driver-proc.txt": proc}
+    task = case("gpu").build(files=files).attempts[0].tasks[0]
+    assert (task.driver_version, task.driver_source) == ("570.86.15", "/proc/driver/nvidia/version")
+    assert task.gpus and task.gpus[0].name == "NVIDIA A100-SXM4-40GB" and task.gpus[0].memory_mib is None
+
+
+# --- the links
+
+
+def gpu_with(**files: bytes) -> Record:
+    names = {key.replace("__", "/").replace("_", "-").replace("DOT", "."): raw for key, raw in files.items()}
+    return case("gpu").build(files={**case("gpu").files, **{TASK + name: raw for name, raw in names.items()}})
+
+
+def test_a_container_of_another_image_is_a_failed_link() -> None:
+    raw = case("gpu").files[TASK + "container-inspect.json"]
+    other = json.loads(raw)
+    other[0]["Image"] = made.CONFIG
+    record = gpu_with(container_inspectDOTjson=json.dumps(other).encode())
+    assert record.verified.image.status == "failed" and made.CONFIG in record.verified.image.reason
+
+
+def test_an_image_of_another_digest_is_a_failed_link() -> None:
+    plan = replace(case("gpu").plan, pin=replace(case("gpu").plan.pin, digest=made.DIGEST))
+    record = case("gpu").build(plan=plan)
+    assert record.verified.image.status == "failed" and f"not {made.DIGEST}" in record.verified.image.reason
+
+
+def test_an_image_pinned_by_its_id_is_held_to_its_id() -> None:
+    image_id = json.loads(case("gpu").files[TASK + "image-inspect.json"])[0]["Id"]
+    pin = replace(case("gpu").plan.pin, digest=image_id, digest_kind="config", pin_kind="image-id")
+    record = case("gpu").build(plan=replace(case("gpu").plan, pin=pin))
+    assert record.verified.image.status == "ok"
+    assert any("nobody else can pull it" in warning for warning in record.warnings)
+
+
+def test_a_container_that_sees_another_gpu_is_a_failed_link() -> None:
+    record = gpu_with(container__nvidia_smi_LDOTtxt=b"GPU 0: NVIDIA A100 (UUID: GPU-00000000-0000)\n")
+    assert record.verified.gpus.status == "failed" and "GPU-00000000-0000" in record.verified.gpus.reason
+
+
+def test_gpus_that_were_not_looked_at_inside_are_unknown() -> None:
+    files = case("gpu").without(TASK + "container/nvidia-smi-L.txt")
+    check = b"unknown: nvidia-smi is not in the container\n"
+    record = case("gpu").build(files={**files, TASK + "container/gpu-check.txt": check})
+    assert record.verified.gpus.status == "unknown"
+    assert record.verified.gpus.reason == "nvidia-smi is not in the container"
+
+
+@pytest.mark.parametrize(
+    ("driver", "status"), [("550.54.14", "ok"), ("535.104.05", "ok"), ("470.57.02", "failed"), ("", "unknown")]
+)
+def test_the_driver_is_held_to_the_images_cuda(driver: str, status: str) -> None:
+    pin = replace(case("gpu").plan.pin, environment={"CUDA_VERSION": "12.3.0"})
+    query = case("gpu").files[TASK + "nvidia-smi-query.csv"].replace(b"550.54.14", driver.encode())
+    files = {**case("gpu").files, TASK + "nvidia-smi-query.csv": query}
+    record = case("gpu").build(plan=replace(case("gpu").plan, pin=pin), files=files)
+    assert record.verified.driver.status == status, record.verified.driver.reason
+
+
+def test_two_sources_that_name_two_drivers_are_a_failed_link() -> None:
+    record = gpu_with(nvidia_driver_moduleDOTtxt=b"535.104.05\n")
+    assert record.verified.driver.status == "failed"
+    assert "550.54.14" in record.verified.driver.reason and "535.104.05" in record.verified.driver.reason
+
+
+def test_tensorflows_own_check_is_believed_where_one_was_made() -> None:
+    assert case("gpu").build().verified.tensorflow_gpu.reason == "not checked"
+    assert gpu_with(container__tensorflow_gpuDOTtxt=b"failed: no GPU in 2\n").verified.tensorflow_gpu.status == "failed"
+    assert gpu_with(container__tensorflow_gpuDOTtxt=b"ok\n").verified.tensorflow_gpu.status == "ok"
+
+
+def test_one_task_that_fails_makes_the_link_fail() -> None:
+    source = case("tasks")
+    files = {**source.files, "attempt-1/facts/task-1/container/nvidia-smi-L.txt": b"No devices found.\n"}
+    verdict = source.build(files=files).verified.gpus
+    assert verdict.status == "failed" and verdict.reason.startswith("attempt 1, rank 1: the container saw none")
+
+
+def test_code_and_gpus_that_are_less_certain_are_warned_of() -> None:
+    dirty = replace(made.CODE, commit="c" * 40, remote=None, dirty=True)
+    record = case("gpu").build(plan=replace(case("gpu").plan, code=dirty))
+    assert any("differs from commit" in warning for warning in record.warnings)
+    assert any("has no remote" in warning for warning in record.warnings)
+    assert any(
+        "does not confine" in warning for warning in gpu_with(gpu_sourceDOTtxt=b"index-unconstrained\n").warnings
+    )
+
+
+# --- what is inside the image
+
+
+def test_the_environment_is_what_the_probe_found() -> None:
+    environment = case("gpu").build(image_facts=json.dumps(IMAGE_FACTS).encode()).environment
+    assert (environment.tensorflow, environment.cuda, environment.glibc) == ("2.16.1", "12.3", "2.35")
+    assert environment.packages and environment.packages[0].name == "keras"
+
+
+def test_what_the_probe_could_not_ask_has_its_reason() -> None:
+    found = {
+        **IMAGE_FACTS,
+        "tensorflow": None,
+        "errors": ["tensorflow: no distribution of it is installed", "odd: thing"],
+    }
+    record = case("gpu").build(image_facts=json.dumps(found).encode())
+    assert record.environment.tensorflow is None
+    assert record.unknown["environment.tensorflow"] == "no distribution of it is installed"
+    assert record.unknown["environment"] == "odd: thing"
+    assert "was not written" in case("gpu").build(image_facts=None).unknown["environment"]
+
+
+# --- integrity
+
+
+def test_the_hash_covers_every_other_key() -> None:
+    record = record_json(case("gpu").build())
+    assert record["integrity"]["record_sha256"] == record_sha256(record)
+    changed = json.loads(json.dumps(record))
+    changed["attempts"][0]["tasks"][0]["driver_version"] = "550.54.15"
+    assert record_sha256(changed) != record["integrity"]["record_sha256"]
+    assert record_sha256({**record, "integrity": {**record["integrity"], "previous": "0" * 64}}) != record_sha256(
+        record
+    )
+    assert record_sha256({**record, "integrity": {**record["integrity"], "signature": "x"}}) == record_sha256(record)
+
+
+def test_building_twice_gives_the_same_record_and_sealing_links_it() -> None:
+    first, second = case("gpu").build(), case("gpu").build()
+    assert first == second
+    assert seal(first) == first
+    assert seal(first, previous=first.integrity.record_sha256).integrity.previous == first.integrity.record_sha256
+
+
+def test_the_id_is_the_same_whatever_slurm_still_knows() -> None:
+    assert case("gpu").build().record_id == case("gpu").build(status=None).record_id != case("failed").build().record_id
+    assert re.fullmatch(
+        r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", case("gpu").build().record_id
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": [True, None, "é\n\x7f"]}, '{"a":[true,null,"é\\n\x7f"],"b":1}'),
+        ([0.1, 1.0, -0.0, 1e-05, 1e-07, 1e21], "[0.1,1,0,0.00001,1e-7,1e+21]"),
+        ([1e20, 123456.789, -2.5e-10, 5e-324], "[100000000000000000000,123456.789,-2.5e-10,5e-324]"),
+        ({"\U0001f600": 1, "\ufb33": 2}, '{"\U0001f600":1,"\ufb33":2}'),
+        ('\u2028</script>\\"', '"\u2028</script>\\\\\\""'),
+    ],
+)
+def test_the_canonical_form_is_that_of_rfc_8785(value: object, text: str) -> None:
+    assert canonical(value) == text.encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"x", {1, 2}, "\udcff"])
+def test_what_json_cannot_hold_is_not_hashed(value: object) -> None:
+    with pytest.raises(RecordError):
+        canonical({"a": value})
+
+
+def test_names_that_are_no_utf_8_are_kept_readable() -> None:
+    raw = b"%s  ./\xff.h5\0" % (b"0" * 64)
+    record = case("gpu").build(files={**case("gpu").files, "attempt-1/outputs.sha256": raw})
+    assert [entry.path for entry in record.experiment.outputs or ()] == ["\\xff.h5"]
+    canonical(record_json(record))
+
+
+# --- parsers
+
+
+def test_slices_of_a_gpu_stand_in_its_place() -> None:
+    listed = (
+        b"GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-1)\n  MIG 3g.20gb     Device  0: (UUID: MIG-a)\n"
+        b"  MIG 1g.5gb      Device  1: (UUID: MIG-b)\nGPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-2)\n"
+    )
+    assert [uuid for uuid, _ in facts.parse_list(listed)] == ["MIG-a", "MIG-b", "GPU-2"]
+    assert facts.parse_list(listed)[0][1] == "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
+    assert facts.parse_list(b"No devices found.\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "version"),
+    [
+        (
+            b"NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n",
+            "535.129.03",
+        ),
+        (b"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\n", "550.54.15"),
+    ],
+)
+def test_both_kernel_modules_tell_their_version(raw: bytes, version: str) -> None:
+    assert facts.parse_driver(raw) == version
+
+
+def test_docker_never_is_no_time() -> None:
+    assert facts.parse_time("0001-01-01T00:00:00Z") is None
+    assert facts.parse_time("2026-11-23T09:59:04.123456789+02:00") == "2026-11-23T07:59:04Z"
+
+
+def test_a_list_of_hashes_that_was_cut_off_is_no_list() -> None:
+    whole = b"0" * 64 + b"  ./a\nb\0"
+    assert facts.parse_hashes(whole) == {"a\nb": "0" * 64}
+    with pytest.raises(ValueError, match="cut off"):
+        facts.parse_hashes(whole[:-1])
+
+
+@pytest.mark.parametrize(
+    ("path", "is_lost"),
+    [
+        ("/opt/model.h5", True),
+        ("/root/.keras/datasets/mnist.npz", True),
+        ("/tmp/checkpoint", True),
+        ("/out/model.h5", False),
+        ("/scratch", False),  # made by docker on the way to a mount
+        ("/usr/bin/nvidia-smi", False),
+        ("/usr/lib/x86_64-linux-gnu/libcuda.so.1", False),
+        ("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.550.54.14", False),
+        ("/usr/lib/firmware/nvidia/550.54.14/gsp_ga10x.bin", False),
+        ("/usr/local/lib/python3.11/dist-packages/nvidia_thing.txt", True),
+        ("/etc/ld.so.cache", False),
+        ("/etc/hostname", False),
+        ("/etc/motd", True),
+        ("/run/nvidia-persistenced/socket", False),
+        ("/sbin/docker-init", False),
+        ("/workspace/train.log", False),
+        ("/usr/lib/python3/__pycache__/a.cpython-311.pyc", False),
+        ("/root/.nv/ComputeCache/index", False),
+        ("/libcuda_notes.txt", True),
+    ],
+)
+def test_only_the_programs_own_work_counts_as_lost(path: str, is_lost: bool) -> None:
+    found = lost_files([("A", path)], ("/out", "/scratch/alice", "/workspace"))
+    assert bool(found) is is_lost
+
+
+def test_folders_and_deletions_are_not_files_that_were_lost() -> None:
+    changes = facts.parse_diff(b"C /opt\nA /opt/new\nA /opt/new/a\nb\nD /etc/motd\nC /etc/hosts.allow\n")
+    assert [(entry.path, entry.change) for entry in lost_files(changes, ())] == [
+        ("/etc/hosts.allow", "changed"),
+        ("/opt/new/a\nb", "added"),
+    ]
+
+
+def test_the_record_has_no_field_that_the_contract_does_not_name() -> None:
+    assert [field.name for field in fields(Record)] == CONTRACT[""].split()
