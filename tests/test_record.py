@@ -238,6 +238,21 @@ def test_a_node_that_died_leaves_an_attempt_without_an_end() -> None:
     assert record.job.exit_code is None and "exit.json was not written" in record.unknown["job.exit_code"]
 
 
+def test_a_local_run_has_no_queue_to_have_waited_in() -> None:
+    begin = json.loads(case("gpu").files["attempt-1/begin.json"]) | {"nodelist": None, "partition": None}
+    files = {**case("gpu").files, "attempt-1/begin.json": json.dumps(begin).encode()}
+    record = case("gpu").build(plan=replace(case("gpu").plan, cluster="local"), files=files, status=None)
+    assert record.job.submitted_at == record.job.started_at is not None
+    assert record.unknown == {"environment": "probe ended with 127: no python in the image"}
+
+
+def test_the_tasks_own_end_stands_in_where_docker_could_not_be_asked() -> None:
+    files = case("gpu").without(TASK + "container-inspect.json")
+    container = case("gpu").build(files=files).attempts[0].tasks[0].container
+    assert container and (container.exit_code, container.oom_killed) == (0, False)
+    assert container.id and container.started_at and len(container.started_at) == 20
+
+
 def test_a_task_of_an_array_is_named_by_both_numbers() -> None:
     source = case("gpu")
     record = build_record(

@@ -55,24 +55,20 @@ def build_record(
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
     attempts = tuple(
-        Attempt(
-            index, ending.state, tuple(one.task for one in observed if one.files.path.startswith(f"{folder.path}."))
-        )
-        for index, folder, ending in zip(indexes, folders, endings, strict=True)
+        Attempt(index, ending.state, tuple(one.task for one in observed if one.attempt == index))
+        for index, ending in zip(indexes, endings, strict=True)
     )
-    job = read_job(plan, job_id, root, folders, endings, status)
-    experiment = read_experiment(plan, root, folders, observed, point or {})
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
-        job=job,
-        experiment=experiment,
+        job=read_job(plan, job_id, root, folders, endings, status),
+        experiment=read_experiment(plan, root, folders, observed, point or {}),
         image=read_image(plan),
         code=read_code(plan),
         attempts=attempts,
         environment=read_environment(root, plan.pin.digest, image_facts),
         verified=verify(plan, observed),
-        warnings=((endings[-1].reason,) if endings and endings[-1].reason else ()),
+        warnings=tuple(ending.reason for ending in endings[-1:] if ending.reason),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
@@ -93,7 +89,7 @@ def read_tasks(folder: Folder, index: int) -> list[Observed]:
     observed = []
     for place, rank in enumerate(ranks):
         below = folder.below(f"facts/task-{rank}", f"{folder.path}.tasks[{place}]")
-        observed.append(Observed(f"attempt {index}, rank {rank}", read_task(below, rank), below))
+        observed.append(Observed(index, read_task(below, rank), below))
     return observed
 
 
@@ -109,7 +105,7 @@ def read_experiment(
         mounts=tuple(asdict(mount) for mount in plan.mounts),
         env=point.get("env", plan.env),
         outputs=read_outputs(plan, root, folders),
-        lost=read_lost(plan, root, [one for one in observed if one.files.prefix.startswith(folders[-1].prefix)]),
+        lost=read_lost(plan, root, [one for one in observed if one.attempt == observed[-1].attempt]),
     )
 
 

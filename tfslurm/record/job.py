@@ -15,6 +15,8 @@ from tfslurm.record.model import Job
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 
+LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -97,7 +99,8 @@ def read_job(
     values = {key: said[key] if said[key] is not None else own[key] for key in own}
     array_job_id, _, array_task_id = job_id.partition("_")
     nodes = status.nodes if status and status.nodes else nodes_of(begin)
-    values["submitted_at"] = status.submitted_at if status else None
+    is_local = plan.cluster == LOCAL
+    values["submitted_at"] = values["started_at"] if is_local else status.submitted_at if status else None
     job = Job(
         cluster=plan.cluster,
         job_id=job_id,
@@ -151,11 +154,12 @@ def tell_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatu
     """Why a fact of the job is null, where there is one to know."""
     over = job.state is None or is_final(job.state)
     absent = "Slurm does not know the job any more" if status is None else "Slurm does not say"
+    absent = "there was no Slurm to ask" if job.cluster == LOCAL else absent
     own = f"{folders[-1].prefix}exit.json was not written" if folders else "no attempt of the job left a file"
     expected = {
-        "submitted_at": True,
+        "submitted_at": job.cluster != LOCAL or bool(folders),
         "state": True,
-        "partition": True,
+        "partition": job.cluster != LOCAL,
         "script_sha256": bool(folders),
         "started_at": bool(folders),
         "ended_at": over,

@@ -103,7 +103,7 @@ def read_container(folder: Folder) -> Container | None:
     inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
     scratch = Folder(folder.files, folder.prefix, inside.path)
     state = scratch.fact("", "container-inspect.json", container_state)
-    own = scratch.fact("", "exit.json", facts.parse_object)
+    own = scratch.fact("", "exit.json", task_end)
     if state is None and own is None:
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
             inside.tell(key, inside.missing("container-inspect.json"))
@@ -115,6 +115,17 @@ def read_container(folder: Folder) -> Container | None:
         started_at=values.get("started_at"),
         ended_at=values.get("ended_at"),
     )
+
+
+def task_end(raw: bytes) -> Mapping[str, Any]:
+    """``{"exit_code": 0, "oom_killed": false, "started_at": "2026-…Z", "ended_at": "2026-…Z", "signal": null}``."""
+    end = facts.parse_object(raw)
+    return {
+        "exit_code": int(end["exit_code"]),
+        "oom_killed": bool(end["oom_killed"]),
+        "started_at": facts.parse_time(end["started_at"]) if end.get("started_at") else None,
+        "ended_at": facts.parse_time(end["ended_at"]) if end.get("ended_at") else None,
+    }
 
 
 def container_state(raw: bytes) -> Mapping[str, Any]:

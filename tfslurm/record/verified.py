@@ -22,9 +22,14 @@ NO_GPU = Verdict("ok", "the job asked for no GPU")
 class Observed:
     """One task: its facts in the record, and the raw files behind them."""
 
-    where: str  # 'attempt 1, rank 0'
+    attempt: int
     task: TaskFacts
     files: Folder
+
+    @property
+    def where(self) -> str:
+        """Such as ``attempt 1, rank 0``."""
+        return f"attempt {self.attempt}, rank {self.task.rank}"
 
 
 def verify(plan: JobPlan, observed: Sequence[Observed]) -> Verified:
