@@ -90,6 +90,7 @@ def write_conf(cluster: Cluster) -> tuple[str, ...]:
         log=LOG,
         conf=CONF,
         gpus=cluster.gpus_per_node,
+        forgets_after_s=300 if cluster.accounting else 5,  # so that a test can see a job that nobody knows any more
         nodes=f"{cluster.name}[1-{len(cluster.nodes)}]",
         node_ports=f"[{cluster.ctld_port + 1}-{cluster.ctld_port + len(cluster.nodes)}]",
         confinement=_confinement(cluster),
