@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.made import PIN
+from tfslurm.cli import COMMANDS, group
+from tfslurm.image import lock_text
+
+HEAVY = ("docker", "paramiko", "jinja2", "simple_slurm", "pydantic", "requests", "rich", "yaml", "sqlite3")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """`tfslurm …` in an empty folder, with a home of its own and no cluster configured."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+        "LANG": "C.UTF-8",
+    }
+
+    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tfslurm", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, timeout=120
+        )
+
+    return call
+
+
+def test_help_loads_click_and_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tfslurm", "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "click" in loaded
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps(name: str) -> None:
+    command = group.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    assert command.help
+    assert command.short_help == COMMANDS[name][1]
+    for parameter in command.params:
+        assert not isinstance(parameter, click.Option) or parameter.help, f"{name} {parameter.name} has no help"
+
+
+def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
+    done = run("sumbit", "exp.yaml")
+    assert done.returncode == 2
+    assert "Did you mean 'submit'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["plan", "absent.yaml"], 2, r"error: absent\.yaml: cannot be read: No such file"),
+        (["status", "12a"], 2, r"error: job '12a': is not a job; write 1234, 1234_7 or alpha:1234_7"),
+        (["provenance", "17"], 2, r"error: job '17': is not in the tracker"),
+        (["submit", "exp.yaml", "--set", "lr"], 2, r"error: --set lr: is not key=value"),
+        (["check", "nowhere"], 2, r"error: cluster 'nowhere': is not known"),
+        (["logs"], 2, r"Missing argument 'JOB'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(run: Run, arguments: list[str], code: int, says: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert re.search(says, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand(run: Run, tmp_path: Path) -> None:
+    assert run("init").returncode == 0
+    (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))
+    planned = run("plan", "exp.yaml", "--script")
+    assert planned.returncode == 0, planned.stderr
+    assert f"image_digest={PIN.digest}" in planned.stdout
+    again = run("init")
+    assert again.returncode == 2
+    assert "is there already; nothing was changed" in again.stderr
+
+
+def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+    import json
+
+    for arguments in (
+        ["schema", "--json"],
+        ["schema", "cluster", "--json"],
+        ["status", "--json"],
+        ["tracker", "path", "--json"],
+    ):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("which", ["experiment", "cluster"])
+def test_the_printed_schema_is_a_schema(run: Run, which: str) -> None:
+    import json
+
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(json.loads(run("schema", which).stdout))
+
+
+def test_a_closed_pipe_ends_quietly(run: Run) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m tfslurm schema | head -1", shell=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
