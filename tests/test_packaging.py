@@ -66,7 +66,8 @@ def test_an_installed_wheel_finds_its_templates_without_the_checkout(wheel: Path
         "import tfslurm\n"
         "from tfslurm.submit.prepare import packaged, NODE_SIDE\n"
         "from tfslurm.cli.files import starter\n"
-        "print(tfslurm.__file__, all(packaged(name) for name in ('job.sbatch.j2', *NODE_SIDE)), bool(starter('exp.yaml')))"
+        "found = all(packaged(name) for name in ('job.sbatch.j2', *NODE_SIDE))\n"
+        "print(tfslurm.__file__, found, bool(starter('exp.yaml')))"
     )
     parent = next(path for path in sys.path if path.endswith("site-packages"))
     reach = f"import sys; sys.path.append({parent!r})\n"  # the libraries, not the checkout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -126,6 +127,7 @@ def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: s
     """
     code = snapshot(asked)
     experiment = asked.experiment
+    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
     lines = {str(key[1]): line for key, line in experiment.lines.items() if len(key) == 2 and key[0] == "slurm"}
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file), lines=lines)
     plan = make_plan(
