@@ -873,7 +873,7 @@ facts::slow() {
         trap - EXIT TERM
         set +e
         # Not while the container is being started: that would take the processor from it.
-        while [[ -n $client && ! -e $facts/container/started-at.txt ]] && kill -0 "$client"; do sleep 0.05; done
+        while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do sleep 0.05; done
         facts::keep engine-version.json docker version --format '{{json .}}' &
         facts::keep engine-info.json docker info --format '{{json .}}' &
         if type -P nvidia-smi >/dev/null; then
