@@ -156,7 +156,6 @@ def test_a_login_shell_that_refuses_is_an_error_with_its_words() -> None:
         ShellHost("sh", before="echo account disabled; exit 1; ").run(["id"])
 
 
-@pytest.mark.skipif(not Path("/usr/sbin/nologin").exists(), reason="no nologin here")
 def test_nologin_is_an_error() -> None:
     with pytest.raises(HostError, match="account is currently not available"):
         ShellHost("/usr/sbin/nologin").run(["id"])
@@ -363,7 +362,6 @@ def test_two_clients_at_once_are_harmless(tmp_path: Path) -> None:
     assert take(tmp_path / "trees" / snapshot.tree).tree == snapshot.tree
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
 def test_an_ordinary_user_can_move_and_clean_what_is_read_only(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path / "code")
     root = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())

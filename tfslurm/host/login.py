@@ -31,6 +31,7 @@ class Hop:
     "the name in known_hosts (HostKeyAlias)"
     identities: tuple[Path, ...]
     identities_only: bool
+    agent: bool
     known_hosts: tuple[Path, ...]
     proxy_jump: str | None
     proxy_command: str | None
@@ -101,6 +102,7 @@ def _hop(name: str, login: Login, config: str, home: Path) -> Hop:
         key_name=found.get("hostkeyalias") or found["hostname"],
         identities=tuple(named or [home / ".ssh" / file for file in DEFAULT_KEYS]),
         identities_only=found.get("identitiesonly", "no").lower() == "yes",
+        agent=found.get("identityagent", "").lower() != "none",
         known_hosts=paths("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
         + paths("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
         proxy_jump=jump if jump and jump.lower() != "none" else None,
@@ -137,7 +139,22 @@ def authenticate(name: str, hop: Hop, transport: paramiko.Transport) -> None:
 
 def _with_keys(hop: Hop, transport: paramiko.Transport, allowed: Sequence[str], tried: list[str]) -> Sequence[str]:
     """Offer key after key; return what the machine still asks for."""
-    for label, key in _keys(hop, tried):
+    agent = paramiko.Agent() if hop.agent else None
+    try:
+        return _offer(hop, transport, allowed, _keys(hop, agent.get_keys() if agent else (), tried), tried)
+    finally:
+        if agent:
+            agent.close()
+
+
+def _offer(
+    hop: Hop,
+    transport: paramiko.Transport,
+    allowed: Sequence[str],
+    keys: Iterator[tuple[str, paramiko.PKey]],
+    tried: list[str],
+) -> Sequence[str]:
+    for label, key in keys:
         try:
             return transport.auth_publickey(hop.user, key)
         except paramiko.BadAuthenticationType as refusal:
@@ -151,10 +168,10 @@ def _with_keys(hop: Hop, transport: paramiko.Transport, allowed: Sequence[str], 
     return allowed
 
 
-def _keys(hop: Hop, tried: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
+def _keys(hop: Hop, agent: Sequence[paramiko.PKey], tried: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
     """Yield the agent's keys, the configured ones first, then the files that the agent does not hold."""
     public = {path: _public_blob(path) for path in hop.identities}
-    held = {key.asbytes(): key for key in paramiko.Agent().get_keys()}
+    held = {key.asbytes(): key for key in agent}
     named = [blob for blob in public.values() if blob in held]
     for blob in [*named, *([] if hop.identities_only else [blob for blob in held if blob not in named])]:
         yield "a key of the agent", held[blob]

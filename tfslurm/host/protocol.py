@@ -24,12 +24,8 @@ class Host(Protocol):
     def name(self) -> str:
         """What the user calls this machine: the cluster's name."""
 
-    def run(
-        self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0
-    ) -> Completed:
+    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
         """Return the command and how it ended, whatever its exit code; death by signal n is exit code 128 + n."""
 
-    def run_bytes(
-        self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0
-    ) -> bytes:
+    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
         """Return the command's stdout byte for byte; CommandFailed where its exit code is not 0."""

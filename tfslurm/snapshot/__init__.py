@@ -22,10 +22,12 @@ __all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
 
 LIMIT_BYTES = 256 * 2**20
 
-LEFT_OUT = frozenset((
-    *(".git", ".hg", ".svn", ".DS_Store", ".ipynb_checkpoints"),
-    *("__pycache__", ".venv", ".tox", ".nox", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
-))
+LEFT_OUT = frozenset(
+    (
+        *(".git", ".hg", ".svn", ".DS_Store", ".ipynb_checkpoints"),
+        *("__pycache__", ".venv", ".tox", ".nox", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+    )
+)
 "Names of files and folders that are no part of a snapshot outside Git; *.pyc neither."
 
 Chunks = Iterator[bytes]
