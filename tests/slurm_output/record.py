@@ -6,7 +6,10 @@ this folder is written by hand: a newer Slurm gets a folder of its own by runnin
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +73,32 @@ def keep(name: str, argv: Sequence[str], cluster: str = "alpha", *, stream: str 
     (folder / f"{name}.txt").write_text(head + (done.stderr if stream == "stderr" else done.stdout), newline="")
 
 
+def manual(command: str) -> str:
+    """The manual page of a command of the Slurm installed here, as wide lines."""
+    shown = {"MANWIDTH": "200", "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["man", command], capture_output=True, text=True, env=shown, check=True).stdout
+
+
+def keep_manual() -> None:
+    """The names, and only those, that the manual pages give: options of sbatch, variables that each command reads."""
+    variables = {}
+    for command in ("sbatch", "squeue", "sacct", "sinfo", "scancel"):
+        inputs = manual(command).partition("OUTPUT ENVIRONMENT")[0]
+        variables[command] = sorted(set(re.findall(rf"^\s+({command.upper()}_\w+)(?:\s|$)", inputs, re.MULTILINE)))
+    words = [line.split() for line in manual("sbatch").splitlines() if line.strip().startswith(("-", "–"))]
+    options = {
+        word.partition("=")[0].partition("[")[0].strip("-,")
+        for line in words
+        for word in line[:2]
+        if word.startswith("--")
+    }
+    version = alice(slurm.version_argv()).stdout.split()[-1]
+    names = {"slurm": version, "options": sorted(options - {""}), "variables": variables}
+    (HERE / version.rpartition(".")[0] / "manual.json").write_text(json.dumps(names, indent=1) + "\n")
+
+
 def main() -> None:
+    keep_manual()
     WORK.mkdir(exist_ok=True)
     for name, text in SCRIPTS.items():
         (WORK / f"{name}.sh").write_text(f"#!/bin/bash\n{text}\n")
