@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import shlex
@@ -13,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tfslurm.errors import CommandFailed, Completed, HostError
-
-log = logging.getLogger("tfslurm.host")
 
 BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
 
@@ -51,7 +48,6 @@ class Transport(ABC):
     def _execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
         if isinstance(argv, str) or not argv or any("\0" in word for word in argv):
             raise ValueError(f"not an argv: {argv!r}")
-        log.info("%s$ %s", self.name, shlex.join(argv))
         return self.execute(argv, input, timeout_s)
 
 
