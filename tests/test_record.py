@@ -14,9 +14,10 @@ import pytest
 
 from tests import made
 from tfslurm import plan as plans
+from tfslurm.document.canonical import canonical
 from tfslurm.errors import RecordError
 from tfslurm.plan import JobPlan
-from tfslurm.record import Record, build_record, canonical, facts, record_json, record_sha256, seal
+from tfslurm.record import Record, build_record, facts, record_json, record_sha256, seal
 from tfslurm.record.lost import lost_files
 from tfslurm.slurm import JobStatus
 

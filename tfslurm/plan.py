@@ -6,13 +6,13 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.cluster import Cluster
+from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.image import Pin, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
@@ -213,11 +213,6 @@ def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
     ]
     if problems:
         raise InputError(problems)
-
-
-def canonical(value: object) -> bytes:
-    """The bytes that are hashed: keys sorted, no spaces, UTF-8. Source: RFC 8785 for values without floats."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def to_json(plan: JobPlan) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The record: what is written down about one job, from the raw files that the job left. Pure.
 
 model      the record's keys, in the order of the wire contract
-canonical  the one byte form of JSON values that is hashed
 facts      one raw observation (a file's bytes) -> values
 folder     the raw observations of one place, and why some are missing
 task       one task's observations -> TaskFacts
@@ -14,7 +13,6 @@ lost       what the program wrote where nothing keeps it
 from __future__ import annotations
 
 from tfslurm.record.build import build_record
-from tfslurm.record.canonical import canonical
 from tfslurm.record.model import (
     Attempt,
     Code,
@@ -56,7 +54,6 @@ __all__ = [
     "Verdict",
     "Verified",
     "build_record",
-    "canonical",
     "record_from_json",
     "record_json",
     "record_sha256",

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from tfslurm.record.canonical import canonical
+from tfslurm.document.canonical import canonical
 
 SCHEMA = "tfslurm.record/1"
 

@@ -24,7 +24,7 @@ def record_from_json(values: Mapping[str, Any]) -> Record:
     return record
 
 
-def build(kind: Any, value: Any) -> Any:  # noqa: ANN401 (types in, their values out)
+def build(kind: Any, value: Any) -> Any:
     """A value of a type that the record's fields have."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)

@@ -79,6 +79,8 @@ def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise refuse(f"--set {setting}", "is not key=value", "for example --set lr=0.1")
+        if not setting.isascii() and setting.encode("utf-8", "replace").decode("utf-8") != setting:
+            raise refuse(f"--set {key.strip()}", "its value is not UTF-8 text", "save such a value in a file")
         into = overrides if key.split(".")[0] in KEYS else parameters
         into[key.strip()] = value
     text = read_text(file)
