@@ -202,6 +202,7 @@ node::task() {
     container::create
     container::run
     container::end
+    container::tell
     task::_finish "$exit_code"
 }
 
@@ -755,7 +756,7 @@ container::end() {
     docker rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
     removal=$!
     container_id=''
-    if [[ -n $started ]]; then container::_judge; fi
+    if [[ -n $started ]]; then container::_judge; fi # while docker removes it
     wait "$removal" || event remove-failed "$(<"$facts/rm.stderr")"
 }
 
@@ -776,30 +777,34 @@ container::_look() {
 
 # Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
 container::_judge() {
-    local check=''
-    if [[ -z $looked ]]; then
-        task::_exit_json "$EX_TEMPFAIL" false '' ''
-        task::engine_failed "the container cannot be looked at any more: $(<"$facts/container-inspect.json.error")"
-    fi
+    gpu_check=''
+    if [[ -r $facts/container/gpu-check.txt ]]; then IFS= read -r gpu_check <"$facts/container/gpu-check.txt" || :; fi
     exit_code=$state_code
-    if [[ -z $state_began ]]; then
+    if [[ -z $looked ]]; then
+        exit_code=$EX_TEMPFAIL state_oom=false
+    elif [[ -z $state_began ]]; then
         exit_code=$EX_TEMPFAIL
         if [[ -n $stopped ]]; then exit_code=143; fi
-    elif [[ -r $facts/container/gpu-check.txt ]]; then
-        IFS= read -r check <"$facts/container/gpu-check.txt" || :
-    elif [[ $state_code == 12[67] ]]; then
+    elif [[ -z $gpu_check && $state_code == 12[67] ]]; then # not even entry.sh has run
         exit_code=$EX_CONFIG
     fi
     task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
     event ended "exit $exit_code, OOM killed: $state_oom"
-    if [[ -z $state_began && -z $stopped ]]; then
-        if [[ $state_error == '""' ]]; then IFS= read -r -d '' state_error <"$stderr_log" || :; fi
-        task::engine_failed "the container did not start: $state_error"
-    fi
-    if [[ $exit_code == "$EX_CONFIG" && -z $check ]]; then
+}
+
+# Says why the program was not started, if it was not.
+container::tell() {
+    local why=$state_error
+    if [[ -z $looked ]]; then
+        IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
+        task::engine_failed "the container cannot be looked at any more: $why"
+    elif [[ -z $state_began && -z $stopped ]]; then
+        if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
+        task::engine_failed "the container did not start: $why"
+    elif [[ $state_code == 12[67] && -z $gpu_check ]]; then
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
-    elif [[ $exit_code == "$EX_CONFIG" && $check == failed:* ]]; then
-        task::refuse gpus "inside the container: ${check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
+    elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
+        task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
     fi
 }
 

@@ -64,8 +64,8 @@ def plan(cluster: str = "alpha", digest: str = "", **changes: Any) -> JobPlan:
     )  # fmt: skip
     values: dict[str, Any] = {
         "name": "node-side", "user": USER, "cluster": cluster, "root": str(root(cluster)), "engine": "docker",
-        "pin": pin, "image_sources": (f"{name}@{digest}",), "command": ("true",), "env": {}, "mounts": (), "mounts_allow": (),
-        "outputs": None, "secrets": (), "resources": resources, "network": "none", "code": None, "options": options,
+        "pin": pin, "image_sources": (f"{name}@{digest}",), "command": ("true",), "env": {}, "mounts": (),
+        "mounts_allow": (), "outputs": None, "secrets": (), "resources": resources, "network": "none", "code": None, "options": options,
         "template": "", "checkpoint": None, "parameters": {}, "spec_file": "exp.yaml", "spec_sha256": "12" * 32,
         "planned_at": uuid.uuid4().hex, "tfslurm_version": "0",
     }  # fmt: skip
