@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,23 +51,45 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
     """
     settle_all(cluster, tracker, host)
     left = [job for job in (tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs) if not job.final]
-    known: dict[str, JobStatus] = {}
-    if left and cluster != LOCAL:
-        known = queued(cluster, user, host)
-        gone = [job for job in left if not is_same(job, known.get(job.job_id))]
-        if gone:
-            known |= accounted(host, gone)
+    known = told_by_slurm(cluster, user, host, left) if left and cluster != LOCAL else {}
     for job in left:
         status = known.get(job.job_id)
-        if status and is_same(job, status):
-            tracker.see(job, status.state, slurm.is_final(status.state), asdict(status))
-        else:
+        if status is None:
             see_end_file(job, tracker, host)
+            continue
+        if is_half_told(status):
+            status = with_own_end(job, status, tracker, host)
+        tracker.see(job, status.state, slurm.is_final(status.state), asdict(status))
+
+
+def told_by_slurm(cluster: str, user: str, host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
+    """What the controller, and for those that left its queue or failed accounting, say of these very jobs, by id."""
+    listed = queued(cluster, user, host)
+    known = {job.job_id: listed[job.job_id] for job in jobs if is_same(job, listed.get(job.job_id))}
+    unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
+    kept = accounted(host, unsure) if unsure else {}
+    for job in unsure:
+        status = kept.get(job.job_id)
+        # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
+        if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
+            known[job.job_id] = status
+    return known
 
 
 def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
     """Whether a status is of this very job: ids are given out again, names with their plan's id are not."""
     return status is not None and status.name == job.job_name
+
+
+def is_half_told(status: JobStatus) -> bool:
+    """Whether the job failed and it is not said how: squeue prints no exit codes."""
+    return status.state == "FAILED" and status.exit_code is None and status.signal is None
+
+
+def with_own_end(job: TrackedJob, status: JobStatus, tracker: Tracker, host: Host) -> JobStatus:
+    """The status with the exit code that the job itself wrote down, where it got to that."""
+    end = own_end(job, tracker, host)
+    return replace(status, exit_code=int(end.get("exit_code") or 0)) if end else status
 
 
 def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
@@ -90,17 +112,21 @@ def accounted(host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
 
 def see_end_file(job: TrackedJob, tracker: Tracker, host: Host) -> None:
     """Decide by the end that the job itself wrote; without one the job is LOST, or still running here."""
-    plan = plan_of(job, tracker)
-    files = get(host, job_dir(plan, job.job_id), exclude=(*BULKY, "attempt-*/facts"))
-    end = last_end(files)
+    end = own_end(job, tracker, host)
     if end is None:
         if job.cluster != LOCAL:
             tracker.see(job, LOST, False, {})
         return
     code, signal = int(end.get("exit_code") or 0), end.get("signal")
     state = slurm.state_from_exit(code, signal)
-    status = {**dict(job.status), "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
-    tracker.see(job, state, slurm.is_final(state), status)
+    ending = {"state": state, "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
+    tracker.see(job, state, slurm.is_final(state), {**dict(job.status), **ending})
+
+
+def own_end(job: TrackedJob, tracker: Tracker, host: Host) -> Mapping[str, Any] | None:
+    """The end that the job's last attempt wrote, or None while it runs."""
+    folder = job_dir(plan_of(job, tracker), job.job_id)
+    return last_end(get(host, folder, exclude=(*BULKY, "attempt-*/facts")))
 
 
 def last_end(files: Mapping[str, bytes]) -> Mapping[str, Any] | None:
