@@ -1,0 +1,190 @@
+"""What the pages say is in the code, and what is in the code is on the pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import tfslurm.record as record_model
+from tests.made import plan
+from tfslurm import __version__
+from tfslurm.cli import COMMANDS, group
+from tfslurm.cluster import cluster_schema, parse_cluster
+from tfslurm.render import render
+from tfslurm.spec import experiment_schema, parse_experiment
+from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted((*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("tests/**/*.md")))
+OWN_PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def without_blocks(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in OWN_PAGES:
+        text = page.read_text("utf-8")
+        for found in FENCE.finditer(text):
+            if found[1] == language:
+                yield f"{named(page)}:{text.count(chr(10), 0, found.start()) + 1}", found[2]
+
+
+def anchor(heading: str) -> str:
+    """A heading's anchor as GitHub makes it, for the letters that these pages use."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+# --- links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(without_blocks(page.read_text("utf-8"))):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, fragment = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{named(page)}: {target}"
+        assert there.is_relative_to(ROOT), f"{named(page)}: {target} leads out of the project"
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", without_blocks(there.read_text("utf-8")), re.MULTILINE)
+            assert fragment in {anchor(heading) for heading in headings}, f"{named(page)}: {target}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = text_of("README.md")
+    missing = [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]
+    assert not missing
+
+
+# --- commands
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", inner) for below, inner in command.commands.items())
+
+
+@pytest.mark.parametrize(("name", "command"), list(every_command()), ids=str)
+def test_every_command_and_option_is_in_the_reference(name: str, command: click.Command) -> None:
+    everywhere, *sections = text_of("commands.md").split("\n## ")
+    (section,) = (text for text in sections if text.startswith(f"{name.partition(' ')[0]}\n"))
+    assert f"`tfslurm {name}" in section
+    for parameter in command.params:
+        for option in parameter.opts if isinstance(parameter, click.Option) else ():
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section + everywhere), f"{name} {option}"
+
+
+def test_the_reference_has_no_command_that_is_not_there() -> None:
+    assert re.findall(r"^## (.*)$", text_of("commands.md"), re.MULTILINE) == list(COMMANDS)
+
+
+# --- files
+
+
+def test_there_are_examples_to_read() -> None:
+    assert len(list(blocks("yaml"))) >= 6
+
+
+@pytest.mark.parametrize(("where", "text"), list(blocks("yaml")), ids=lambda value: value.split("\n")[0])
+def test_every_yaml_block_is_a_whole_file(where: str, text: str) -> None:
+    if re.search(r"^root:", text, re.MULTILINE):
+        parse_cluster(text, where)
+    else:
+        parse_experiment(text, where)
+
+
+def schema_keys(schema: dict[str, Any]) -> Iterator[str]:
+    """Dotted keys with fixed names: `resources.gpus`, `mounts[].source`."""
+
+    def below(place: dict[str, Any], path: str) -> Iterator[str]:
+        if "$ref" in place:
+            place = schema["$defs"][place["$ref"].rpartition("/")[2]]
+        for choice in place.get("anyOf", []):
+            yield from below(choice, path)
+        if place.get("type") == "array" and "items" in place:
+            yield from below(place["items"], f"{path}[]")
+        for key, inner in place.get("properties", {}).items():
+            yield f"{path}.{key}".lstrip(".")
+            if not path.startswith("sweep"):
+                yield from below(inner, f"{path}.{key}".lstrip("."))
+
+    yield from below(schema, "")
+
+
+@pytest.mark.parametrize("key", sorted(set(schema_keys(experiment_schema()))))
+def test_every_key_of_an_experiment_is_in_its_reference(key: str) -> None:
+    assert f"`{key}`" in text_of("experiment.md")
+
+
+@pytest.mark.parametrize("key", sorted(set(schema_keys(cluster_schema()))))
+def test_every_key_of_a_cluster_is_in_its_reference(key: str) -> None:
+    assert f"`{key}`" in text_of("clusters.md")
+
+
+# --- the record
+
+
+RECORD = (
+    *("Record", "Job", "Experiment", "Output", "LostFile", "Image", "Code", "Attempt", "TaskFacts", "Gpu"),
+    *("Container", "Environment", "Package", "Verified", "Verdict", "Integrity"),
+)
+
+
+@pytest.mark.parametrize("part", RECORD)
+def test_every_key_of_the_record_is_explained(part: str) -> None:
+    page = text_of("record.md")
+    missing = [field.name for field in fields(getattr(record_model, part)) if f"`{field.name}`" not in page]
+    assert not missing
+
+
+# --- the rest
+
+
+def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
+    versions = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_the_template_on_the_page_renders() -> None:
+    (mine,) = (text for where, text in blocks("jinja") if where.startswith("docs/templates.md"))
+    script = render(plan(), {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "tpl.sbatch.j2": mine}, "tpl.sbatch.j2")
+    lines = script.splitlines()
+    order = [
+        lines.index("#SBATCH --begin=now"),
+        lines.index("node::begin"),
+        next(index for index, line in enumerate(lines) if "starts on $SLURMD_NODENAME" in line),
+        lines.index("node::batch"),
+        next(index for index, line in enumerate(lines) if line.startswith('echo "left $job_exit_code')),
+        lines.index('exit "$job_exit_code"'),
+    ]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("page", OWN_PAGES, ids=named)
+def test_a_page_stays_short(page: Path) -> None:
+    assert len(page.read_text("utf-8").splitlines()) <= 200
