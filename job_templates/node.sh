@@ -191,7 +191,8 @@ node::task() {
     trap task::_left EXIT
     trap 'task::_told_to_stop' TERM INT HUP
     if [[ -n $checkpoint_signal ]]; then trap 'task::_told_to_save' "$checkpoint_signal"; fi
-    event task-began "$SLURM_STEP"
+    event task-began "step $step"
+    if [[ $engine != docker ]]; then task::refuse engine "$engine is not docker, the one this script knows" 'set engine: docker'; fi
     facts::environment
     gpu::look
     node::_user
@@ -210,23 +211,29 @@ node::_task() {
     attempt=${TFSLURM_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
     attempt_dir=$job_dir/attempt-$attempt
     rank=${SLURM_PROCID:-0}
-    facts=$attempt_dir/facts/task-$rank
-    home_dir=$attempt_dir/home/$rank
-    stdout_log=$attempt_dir/stdout${SLURM_PROCID:+.$rank}.log stderr_log=$attempt_dir/stderr${SLURM_PROCID:+.$rank}.log
-    if [[ $rank == 0 ]]; then stdout_log=$attempt_dir/stdout.log stderr_log=$attempt_dir/stderr.log; fi
+    task::_places
     grace_s=3 # between SIGTERM and SIGKILL for the program: less than Slurm's own, or nobody is left to write the end
     if [[ -n ${TFSLURM_KILL_WAIT-} ]] && ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
     if [[ -n $is_local ]]; then grace_s=10; fi
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
-    SLURM_STEP=${SLURM_STEP_ID:-0}
-    container_name=tfslurm-$cluster-$job-$SLURM_STEP-$rank-$attempt
+    step=${SLURM_STEP_ID:-0}
+    container_name=tfslurm-$cluster-$job-$step-$rank-$attempt
     mkdir --parents "$facts/container" "$home_dir" "$job_dir/out"
+}
+
+# Where a task of this rank leaves what: rank 0's logs have the plain names.
+task::_places() {
+    local of_rank=.$rank
+    if [[ $rank == 0 ]]; then of_rank=''; fi
+    facts=$attempt_dir/facts/task-$rank
+    home_dir=$attempt_dir/home/$rank
+    stdout_log=$attempt_dir/stdout$of_rank.log stderr_log=$attempt_dir/stderr$of_rank.log
 }
 
 # SIGTERM: scancel, the time limit, preemption. A second one changes nothing.
 task::_told_to_stop() {
     interrupted=yes
-    if [[ -n $stopped ]]; then return; fi
+    if [[ -n $stopped ]]; then return 0; fi # a bare `return` in a trap gives the status of what the signal interrupted
     stopped=TERM
     event told-to-stop SIGTERM
     if [[ -n $client ]]; then
@@ -301,7 +308,8 @@ node::sweep() {
     attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
     local left
     while IFS=$'\t' read -r left rank; do
-        facts=$attempt_dir/facts/task-$rank grace_s=3 started=yes stopped='' client=''
+        task::_places
+        grace_s=3 started=yes stopped='' client=''
         if [[ ! -d $facts ]]; then continue; fi
         container_id=$left
         event swept "$left"
@@ -740,14 +748,18 @@ container::_stop() {
 
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
-    local diff removal
+    local diff removal last_words
     docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
     diff=$!
     container::_look
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
         event client-lost "$container_id"
         wait "$diff" || :
+        # Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
+        docker attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
+        last_words=$!
         docker stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        wait "$last_words" || :
         docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
         diff=$!
         container::_look
@@ -867,7 +879,7 @@ facts::keep() {
 facts::environment() {
     local name
     for name in "${!SLURM@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL; do
-        if [[ $name != SLURM_STEP && -n ${!name+set} ]]; then printf '%s=%s\0' "$name" "${!name}"; fi
+        if [[ -n ${!name+set} ]]; then printf '%s=%s\0' "$name" "${!name}"; fi
     done >"$facts/slurm.env"
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -50,7 +51,7 @@ HOSTILE = (
         "{% raw %}",
         "{# note #}",
     ),
-    *("-n", "--", "--rm", "=", "a=b", "é", "日本語", "🧪", "\u2028", "caf\udce9", "EOF", ")", "(", "x" * 100_000),
+    *("-n", "--", "--rm", "=", "a=b", "é", "日本語", "🧪", "\u2028", "café\u0301", "EOF", ")", "(", "x" * 100_000),
 )
 
 
@@ -330,3 +331,21 @@ def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) ->
 def test_shellcheck_has_no_complaint_about_the_node_side(name: str) -> None:
     done = subprocess.run(["shellcheck", "-x", TEMPLATES / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_node_side_writes_json_for_any_bytes() -> None:
+    words = [
+        *(bytes([byte]) for byte in range(1, 256)),
+        bytes(range(1, 256)),
+        *(word.encode() for word in HOSTILE[:-1]),
+    ]
+    script = 'set -euo pipefail; source "$0"; for word; do json::string "$word"; printf "%s\\0" "$json_text"; done'
+    for locale in ("C", "C.UTF-8"):
+        argv = ["bash", "-c", script, TEMPLATES / "node.sh", *words]
+        done = subprocess.run(argv, capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": locale}, check=True)
+        for word, text in zip(words, done.stdout.split(b"\0")[:-1], strict=True):
+            found = json.loads(text.decode("utf-8"))
+            try:
+                assert found == word.decode("utf-8")
+            except UnicodeDecodeError:
+                assert "\ufffd" in found

@@ -65,9 +65,9 @@ def plan(cluster: str = "alpha", digest: str = "", **changes: Any) -> JobPlan:
     values: dict[str, Any] = {
         "name": "node-side", "user": USER, "cluster": cluster, "root": str(root(cluster)), "engine": "docker",
         "pin": pin, "image_sources": (f"{name}@{digest}",), "command": ("true",), "env": {}, "mounts": (),
-        "mounts_allow": (), "outputs": None, "secrets": (), "resources": resources, "network": "none", "code": None, "options": options,
-        "template": "", "checkpoint": None, "parameters": {}, "spec_file": "exp.yaml", "spec_sha256": "12" * 32,
-        "planned_at": uuid.uuid4().hex, "tfslurm_version": "0",
+        "mounts_allow": (), "outputs": None, "secrets": (), "resources": resources, "network": "none",
+        "code": None, "options": options, "template": "", "checkpoint": None, "parameters": {},
+        "spec_file": "exp.yaml", "spec_sha256": "12" * 32, "planned_at": uuid.uuid4().hex, "tfslurm_version": "0",
     }  # fmt: skip
     return identify(JobPlan(**{**values, **changes}))
 
@@ -362,6 +362,17 @@ def test_a_cancelled_program_may_end_in_its_own_way() -> None:
     assert job.end()["exit_code"] == 42
     assert job.output() == "bye\n"
     assert job.containers() == []
+
+
+def test_a_second_sigterm_changes_nothing() -> None:
+    job = submit(plan(outputs="/out", command=sh(f"trap '' TERM; {WAITING}")))
+    job.runs()
+    for _ in range(3):
+        slurm(job, "scancel", "--signal=TERM", job.job_id)
+    assert job.end()["exit_code"] == 137
+    assert [
+        job.fact("events.tsv").count(f"\t{event}\t") for event in ("told-to-stop", "client-ended", "client-lost")
+    ] == [1, 1, 0]
 
 
 def test_when_the_docker_client_is_killed_the_container_ends_and_the_end_is_written() -> None:
