@@ -341,7 +341,7 @@ def test_the_node_side_writes_json_for_any_bytes() -> None:
     ]
     script = 'set -euo pipefail; source "$0"; for word; do json::string "$word"; printf "%s\\0" "$json_text"; done'
     for locale in ("C", "C.UTF-8"):
-        argv = ["bash", "-c", script, TEMPLATES / "node.sh", *words]
+        argv: list[str | bytes] = ["bash", "-c", script, str(TEMPLATES / "node.sh"), *words]
         done = subprocess.run(argv, capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": locale}, check=True)
         for word, text in zip(words, done.stdout.split(b"\0")[:-1], strict=True):
             found = json.loads(text.decode("utf-8"))
