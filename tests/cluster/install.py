@@ -12,7 +12,7 @@ from pathlib import Path
 from .bed import BED, HOME, BedError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-VENV = BED / "venv"
+VENV = Path(os.environ.get("TFSLURM_BED_VENV") or BED / "venv")
 SHIPPED = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tfslurm", "job_templates", "cluster_configs")
 
 
