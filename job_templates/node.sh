@@ -115,6 +115,7 @@ batch::_end() {
         printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
     fi
     batch::_exit_json "$code" "$reason"
+    secrets::forget
 }
 
 # The program was warned and nobody cancelled the job: it ended by itself, or the time limit ended it.
@@ -504,7 +505,7 @@ image::_pull() {
         task::_stop_if_told
     done
     task::refuse image "$image_reference is not obtainable as $image_digest: $last" \
-        "\`tfslurm image mirror\` it, or see $facts/image-pull.log"
+        "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
 }
 
 image::_is_transient() {
@@ -583,6 +584,11 @@ secrets::check() {
             task::refuse secrets "$name is not in $run_dir/secrets, or is not readable" 'submit again with the variable set'
         fi
     done
+}
+
+# No later attempt needs them; the tasks of an array share theirs.
+secrets::forget() {
+    if [[ -z ${SLURM_ARRAY_JOB_ID-} && ${#secrets[@]} -gt 0 ]]; then rm --recursive --force -- "$run_dir/secrets"; fi
 }
 
 # Adds one --mount. Its fields are CSV: one with a comma, a quote or a newline stands in quotes, inner quotes doubled.

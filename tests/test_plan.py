@@ -32,7 +32,9 @@ def test_the_same_question_at_another_moment_has_the_same_hash_and_another_id() 
     assert len(first.plan_id) == 12
 
 
-@pytest.mark.parametrize("change", [{"parameters": {"lr": "0.2"}}, {"spec_text": "name: other\n"}, {"code": None}])
+@pytest.mark.parametrize(
+    "change", [{"parameters": {"lr": "0.2"}}, {"template_sha256": "c3"}, {"spec_text": "x\n"}, {"code": None}]
+)
 def test_another_question_has_another_hash(change: dict[str, Any]) -> None:
     assert plan(**change).plan_sha256 != plan().plan_sha256
 

@@ -369,7 +369,7 @@ def test_names_without_a_value_are_refused_with_their_lines() -> None:
         "the parameters are: learning_rate, seed",
         "exp.yaml:6: env.S: {{ sede }} has no value; did you mean `seed`? the parameters are: learning_rate, seed",
     ]
-    with pytest.raises(InputError, match="this experiment has no parameters"):
+    with pytest.raises(InputError, match=r"give it one: --set \w+=VALUE"):
         fill(experiment(command="a {{ b }}"), {})
 
 

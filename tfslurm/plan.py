@@ -66,6 +66,7 @@ class JobPlan:
     spec_sha256: str
     planned_at: str
     tfslurm_version: str
+    template_sha256: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -149,6 +150,7 @@ def make_plan(
     spec_file: str,
     spec_text: str,
     tfslurm_version: str,
+    template_sha256: str = "",
 ) -> JobPlan:
     """The plan of one job. ``options`` are slurm_options as Slurm's vocabulary checked and formatted them.
 
@@ -176,6 +178,7 @@ def make_plan(
         code=code,
         options=options,
         template=experiment.template or "",
+        template_sha256=template_sha256,
         checkpoint=experiment.checkpoint,
         parameters=parameters,
         spec_file=spec_file,

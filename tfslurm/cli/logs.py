@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -46,7 +47,7 @@ def logs(job: str, follow: bool, attempt: int | None, rank: int, batch: bool, as
         for stream, text in reader.follow(known) if follow else reader.once():
             click.echo(text, nl=False, err=stream == "stderr")
         if not reader.seen:
-            say(f"{found.key}: has written nothing yet ({found.state})")
+            say(f"{found.key}: {'wrote nothing' if found.final else 'has written nothing yet'} ({found.state})")
 
 
 class Reader:
@@ -136,6 +137,8 @@ def follow_process(
         found = find_job(tracker, f"{known.cluster.name}:{job_id}")
         say(f"{found.key}: started")
         reader = Reader(found, tracker, host, None, 0, False)
+        for told in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
         try:
             while process.poll() is None:
                 print_streams(reader, show and reader.last_attempt() > 0)

@@ -5,9 +5,11 @@ Pure: text in, values out. pydantic and yaml are loaded when a text is read, not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tfslurm.document import Document
+from tfslurm.errors import Problem
 from tfslurm.spec.experiment import (
     Checkpoint,
     Code,
@@ -19,6 +21,8 @@ from tfslurm.spec.experiment import (
     Word,
 )
 from tfslurm.spec.words import fill
+
+Check = Callable[[Document], Iterable[Problem]]
 
 __all__ = [
     "Checkpoint",
@@ -35,8 +39,12 @@ __all__ = [
 ]
 
 
-def parse_experiment(text: str, file: str, overrides: Mapping[str, str] | None = None) -> Experiment:
+def parse_experiment(
+    text: str, file: str, overrides: Mapping[str, str] | None = None, checks: Sequence[Check] = ()
+) -> Experiment:
     """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
+
+    ``checks`` look at the plain values too, for what other rooms know, and what they find is told with the rest.
 
     ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
     ``true``, ``[a, b]``), else as text.
@@ -46,7 +54,7 @@ def parse_experiment(text: str, file: str, overrides: Mapping[str, str] | None =
     """
     from tfslurm.spec.parsing import parse
 
-    return parse(text, file, overrides or {})
+    return parse(text, file, overrides or {}, checks)
 
 
 def experiment_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfslurm.document import Document, Path, scan, validate
@@ -12,6 +12,7 @@ from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Resourc
 from tfslurm.spec.overrides import override
 from tfslurm.spec.schema import published
 
+Check = Callable[[Document], Iterable[Problem]]
 SCHEMA_ID = "urn:tfslurm:experiment:1"
 
 
@@ -20,12 +21,12 @@ def schema() -> dict[str, Any]:
     return published(model.Experiment, SCHEMA_ID, "tfslurm experiment (exp.yaml)")
 
 
-def parse(text: str, file: str, overrides: Mapping[str, str]) -> Experiment:
+def parse(text: str, file: str, overrides: Mapping[str, str], more: Sequence[Check]) -> Experiment:
     """The experiment that a text describes, with the values of ``--set`` in place of its own."""
     document = scan(text, file)
     if overrides:
         document = override(document, overrides, schema())
-    return _experiment(document, validate(document, model.Experiment, *checks.ALL, refuse_sweep))
+    return _experiment(document, validate(document, model.Experiment, *checks.ALL, *more, refuse_sweep))
 
 
 def refuse_sweep(document: Document) -> Iterator[Problem]:

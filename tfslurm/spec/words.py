@@ -168,7 +168,7 @@ def _undefined(experiment: Experiment, texts: Mapping[str, str]) -> Iterator[Pro
 
 def _known(name: str, names: Iterable[str]) -> str:
     known = ", ".join(names)
-    return f"{nearest(name, names)}{f'the parameters are: {known}' if known else 'this experiment has no parameters'}"
+    return f"{nearest(name, names)}the parameters are: {known}" if known else f"give it one: --set {name}=VALUE"
 
 
 def _filled(word: Word, texts: Mapping[str, str]) -> str:

@@ -54,12 +54,21 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
     known = told_by_slurm(cluster, user, host, left) if left and cluster != LOCAL else {}
     for job in left:
         status = known.get(job.job_id)
+        if status and status.state == "CANCELLED" and not status.started_at:
+            forget_secrets(job, tracker, host)
         if status is None:
             see_end_file(job, tracker, host)
             continue
-        if is_half_told(status):
+        if status.started_at and slurm.is_final(status.state) and status.state != "COMPLETED":
             status = with_own_end(job, status, tracker, host)
         tracker.see(job, status.state, slurm.is_final(status.state), asdict(status))
+
+
+def forget_secrets(job: TrackedJob, tracker: Tracker, host: Host) -> None:
+    """Remove the secrets of a job that will never start; one that has run removed them itself."""
+    plan = plan_of(job, tracker)
+    if plan.secrets:
+        host.run(["rm", "-rf", "--", str(plan.run_dir / "secrets")])
 
 
 def told_by_slurm(cluster: str, user: str, host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
@@ -87,7 +96,10 @@ def is_half_told(status: JobStatus) -> bool:
 
 
 def with_own_end(job: TrackedJob, status: JobStatus, tracker: Tracker, host: Host) -> JobStatus:
-    """The status with the exit code that the job itself wrote down, where it got to that."""
+    """The status with the exit code that the job itself wrote down, where it got to that.
+
+    sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
+    """
     end = own_end(job, tracker, host)
     return replace(status, exit_code=int(end.get("exit_code") or 0)) if end else status
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
-from tfslurm.errors import InputError, refuse
+from tfslurm.document import Document
+from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
 from tfslurm.plan import CodeState, JobPlan, make_plan, slurm_options
 from tfslurm.render import render
@@ -84,13 +86,34 @@ def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
         into = overrides if key.split(".")[0] in KEYS else parameters
         into[key.strip()] = value
     text = read_text(file)
-    experiment = parse_experiment(text, str(file), overrides)
-    reference = parse_reference(experiment.image, file=str(file), line=experiment.lines.get(("image",), 0))
-    moving = refuse_moving(reference)
-    if moving:
-        why, _, fix = moving.partition("; ")
-        raise InputError([experiment.problem(("image",), why, fix)])
-    return Asked(file, text, experiment, reference, parameters)
+    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options))
+    return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
+
+
+def wrong_image(document: Document) -> Iterator[Problem]:
+    """What is wrong with `image`: not a reference, or a tag that is meant to move."""
+    typed = document.at(("image",))
+    if not isinstance(typed, str):
+        return
+    try:
+        why = refuse_moving(parse_reference(typed)) or ""
+    except InputError as error:
+        why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
+    if why:
+        said, _, fix = why.partition("; ")
+        yield document.problem(("image",), said, fix)
+
+
+def wrong_options(document: Document) -> Iterator[Problem]:
+    """Names under `slurm` that sbatch does not know, and values that it would misread."""
+    asked = document.at(("slurm",))
+    for key, value in asked.items() if isinstance(asked, dict) else ():
+        if isinstance(key, str) and isinstance(value, str | int):
+            try:
+                check_options({key.replace("_", "-"): value})
+            except InputError as error:
+                yield from (document.problem(("slurm", key), each.why, each.fix) for each in error.problems)
 
 
 def pinned(asked: Asked) -> Pin | None:
@@ -129,15 +152,15 @@ def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: s
     """
     code = snapshot(asked)
     experiment = asked.experiment
-    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    lines = {str(key[1]): line for key, line in experiment.lines.items() if len(key) == 2 and key[0] == "slurm"}
-    options = check_options(slurm_options(experiment, cluster), file=str(asked.file), lines=lines)
+    templates, name = find_templates(asked)
+    options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plan = make_plan(
         experiment,
         cluster,
         pin,
         options=options,
         code=code_state(code, experiment) if code else None,
+        template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
         parameters=asked.parameters,
         user=user,
         planned_at=now,
@@ -145,7 +168,6 @@ def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: s
         spec_text=asked.text,
         tfslurm_version=__version__,
     )
-    templates, name = find_templates(asked)
     return Prepared(plan, render(plan, templates, name), code, cluster, cluster_text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from tfslurm import slurm
 from tfslurm.host import Host, get
 from tfslurm.plan import JobPlan, from_json
-from tfslurm.submit.follow import find_job, last_end
+from tfslurm.submit.follow import last_end
 from tfslurm.submit.places import Known
 from tfslurm.tracker import Tracker
 
@@ -32,7 +32,7 @@ JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
 def rebuild(known: Known, tracker: Tracker, host: Host) -> tuple[int, list[str]]:
     """Put every job of a cluster's run folders into the tracker: how many, and the folders that could not be read.
 
-    Jobs that have ended get the state that their end file tells; the others are asked for at the next `status`.
+    Jobs that the tracker has are left as they are. The others are unfinished until the next `status` asks for them.
     """
     files = get(host, known.cluster.root / "runs", exclude=HEAVY, max_bytes=512 * 2**20)
     plans, unreadable = read_plans(files)
@@ -64,12 +64,9 @@ def read_plans(files: Mapping[str, bytes]) -> tuple[dict[str, JobPlan], list[str
 
 
 def keep(plan: JobPlan, job_id: str, files: Mapping[str, bytes], tracker: Tracker) -> None:
-    """One job of a run folder, with its end where it has one."""
-    tracker.submit(plan, job_id, "UNKNOWN")
-    end = last_end(files)
-    if end is None:
+    """One job of a run folder, unless the tracker has it. It stays unfinished: the next `status` asks the scheduler."""
+    if any(job.plan_id == plan.plan_id for job in tracker.jobs(cluster=plan.cluster, job_id=job_id)):
         return
-    code, signal = int(end.get("exit_code") or 0), end.get("signal")
-    state = slurm.state_from_exit(code, signal)
-    status = {"exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
-    tracker.see(find_job(tracker, f"{plan.cluster}:{job_id}"), state, slurm.is_final(state), status)
+    end = last_end(files)
+    code, signal = (int(end.get("exit_code") or 0), end.get("signal")) if end else (0, None)
+    tracker.submit(plan, job_id, slurm.state_from_exit(code, signal) if end else "UNKNOWN")

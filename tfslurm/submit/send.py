@@ -85,6 +85,7 @@ def hand_over(plan: JobPlan, tracker: Tracker, host: Host) -> str:
             return found
         raise unreachable(plan, completed)
     tracker.refuse(plan.plan_id, completed.stderr.strip())
+    host.run(["rm", "-rf", "--", str(plan.run_dir)])  # nothing was queued, and it may hold secrets
     raise rejected(plan, host, completed)
 
 
