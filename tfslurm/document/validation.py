@@ -53,8 +53,9 @@ def validate(document: Document, model: type[Model], *checks: Callable[[Document
     except ValidationError as error:
         for found in error.errors(include_url=False):
             problems += _told(document, model, found, empty)
+    refused = {(problem.line, problem.key) for problem in problems}  # what the model says of a key is enough
     for check in checks:
-        problems += (problem for problem in check(document))
+        problems += (problem for problem in check(document) if (problem.line, problem.key) not in refused)
     if problems or checked is None:
         raise InputError(problems)
     return checked
