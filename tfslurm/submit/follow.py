@@ -59,7 +59,9 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
         if status is None:
             see_end_file(job, tracker, host)
             continue
-        if status.started_at and slurm.is_final(status.state) and status.state != "COMPLETED":
+        if status.state == "COMPLETED":
+            status = replace(status, exit_code=0)  # what the state means, and squeue prints none; source: squeue(1)
+        elif status.started_at and slurm.is_final(status.state):
             status = with_own_end(job, status, tracker, host)
         tracker.see(job, status.state, slurm.is_final(status.state), asdict(status))
 
