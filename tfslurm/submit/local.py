@@ -29,7 +29,7 @@ def start(
     job_id = tracker.local_id(plan)
     folder = Path(plan.run_dir)
     hidden = ("SLURM_", "SBATCH_", "SRUN_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden) and key not in secrets}
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
         with (folder / f"slurm-{job_id}.out").open("wb") as out:

@@ -76,7 +76,9 @@ def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> No
 
 def hand_over(plan: JobPlan, tracker: Tracker, host: Host) -> str:
     """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
-    completed = host.run(slurm.sbatch_argv(str(plan.run_dir / "job.sbatch")))
+    # sbatch gives its environment to the job, and the site may keep it (sacct --env-vars)
+    hidden = [word for name in plan.secrets for word in ("-u", name)]
+    completed = host.run([*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(plan.run_dir / "job.sbatch"))])
     if completed.exit_code == 0:
         return slurm.parse_sbatch(completed)
     if any(words in completed.stderr for words in DOUBT):
