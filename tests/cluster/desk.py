@@ -66,14 +66,20 @@ class Desk:
         environment = {**self.environment(cluster), **(env or {})}
         return run_as(USER, [self.program, *words], cwd=self.folder, env=environment, timeout_s=timeout_s)
 
-    def start(self, *words: str | Path, cluster: str | None = "alpha", env: Mapping[str, str] | None = None) -> Process:
-        """The running `tfslurm …`, in a session of its own as a terminal gives it; stdout and stderr are pipes."""
+    def start(
+        self,
+        *words: str | Path,
+        cluster: str | None = "alpha",
+        env: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+    ) -> Process:
+        """The running `tfslurm …`, in a session of its own as a terminal gives it; stderr is a pipe."""
         entry = pwd.getpwnam(USER)
         person = {"HOME": entry.pw_dir, "USER": USER, "LANG": "C.UTF-8"}
         return subprocess.Popen(
             [str(word) for word in (self.program, *words)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
