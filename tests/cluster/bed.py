@@ -65,6 +65,7 @@ class Cluster:
     confined: bool = False
     accounting: bool = False
     enforce: str = ""
+    preempts: bool = False
 
     @property
     def slurm_conf(self) -> Path:
@@ -100,8 +101,8 @@ _T4 = GpuModel("Tesla T4", 15360, "545.23.06", "12.3", "tesla", "7.5", "90.04.38
 CLUSTERS: dict[str, Cluster] = {
     cluster.name: cluster
     for cluster in (
-        Cluster("alpha", ("alpha1", "alpha2"), 4, _A100, 17100, 2201, True, True, "associations"),
-        Cluster("beta", ("beta1", "beta2"), 4, _V100, 17200, 2202, False, True),
+        Cluster("alpha", ("alpha1", "alpha2"), 4, _A100, 17100, 2201, True, True, "associations", preempts=True),
+        Cluster("beta", ("beta1", "beta2"), 4, _V100, 17200, 2202, False, True, preempts=True),
         Cluster("gamma", ("gamma1",), 2, _T4, 17300),
     )
 }

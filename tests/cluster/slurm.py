@@ -95,6 +95,7 @@ def write_conf(cluster: Cluster) -> tuple[str, ...]:
         node_ports=f"[{cluster.ctld_port + 1}-{cluster.ctld_port + len(cluster.nodes)}]",
         confinement=_confinement(cluster),
         accounting=_accounting(cluster),
+        preemption=_preemption(cluster),
     )
     plugin = "cgroup/v1" if cgroup_version() == 1 else "cgroup/v2\nIgnoreSystemd=yes"
     cgroup = conf_text("cgroup.conf", plugin=plugin, confined="yes" if cluster.confined else "no")
@@ -128,6 +129,16 @@ def _accounting(cluster: Cluster) -> str:
     if cluster.enforce:
         lines.append(f"AccountingStorageEnforce={cluster.enforce}")
     return "\n".join(lines)
+
+
+def _preemption(cluster: Cluster) -> str:
+    """Two hidden partitions over the same nodes: a job in low is requeued for one that waits in high."""
+    if not cluster.preempts:
+        return ""
+    lines = ("PreemptType=preempt/partition_prio", "PreemptMode=REQUEUE", "PartitionName=DEFAULT PreemptMode=OFF")
+    low = "PartitionName=low Nodes=ALL DefaultTime=00:10:00 Hidden=YES PriorityTier=1 PreemptMode=REQUEUE State=UP"
+    high = "PartitionName=high Nodes=ALL DefaultTime=00:10:00 Hidden=YES PriorityTier=10 PreemptMode=OFF State=UP"
+    return "\n".join((*lines, low, high))
 
 
 def controllers(clusters: list[Cluster]) -> list[Daemon]:
