@@ -114,8 +114,8 @@ batch::_end() {
         reason="not requeued after SIG$checkpoint_signal: ${said:-scontrol failed}"
         printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
     fi
-    batch::_exit_json "$code" "$reason"
     secrets::forget
+    batch::_exit_json "$code" "$reason"
 }
 
 # The program was warned and nobody cancelled the job: it ended by itself, or the time limit ended it.
