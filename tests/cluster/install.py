@@ -61,7 +61,8 @@ def give_files(user: str, cluster_names: tuple[str, ...] = ("alpha", "beta", "ga
         text = (CHECKOUT / "cluster_configs" / f"{name}.yaml").read_text("utf-8")
         (clusters / f"{name}.yaml").write_text(text.replace("/alice", f"/{user}"), "utf-8")
     examples = home / "examples"
-    shutil.copytree(CHECKOUT / "examples", examples, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(examples, ignore_errors=True)  # an old lock file may name an image that is gone
+    shutil.copytree(CHECKOUT / "examples", examples, ignore=shutil.ignore_patterns("__pycache__", "*.lock.yaml"))
     owner = home.stat()
     for folder in (home / ".config", examples):
         for path in (folder, *folder.rglob("*")):
