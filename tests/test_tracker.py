@@ -112,3 +112,25 @@ def test_a_newer_trackers_file_is_not_touched(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(TrackerError, match="newer"):
         Tracker(path)
+
+
+def test_a_plan_is_claimed_by_one_at_a_time(tracker: Tracker) -> None:
+    other = Tracker(tracker.path)
+    with tracker.claim("0123456789ab") as mine:
+        assert mine
+        with other.claim("0123456789ab") as theirs, other.claim("ba9876543210") as another:
+            assert (theirs, another) == (False, True)
+    with other.claim("0123456789ab") as theirs:
+        assert theirs
+    assert list(tracker.path.with_name("claims").iterdir()) == []
+
+
+def test_a_claim_dies_with_its_process(tracker: Tracker) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from tfslurm.tracker import Tracker\n"
+        "with Tracker(Path(sys.argv[1])).claim('0123456789ab'): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tracker.path)]).returncode == -9
+    assert list(tracker.path.with_name("claims").iterdir())
+    with tracker.claim("0123456789ab") as mine:
+        assert mine

@@ -7,13 +7,14 @@ once (every change is one immediate transaction; others wait up to 30 s).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tfslurm.errors import TrackerError
 from tfslurm.plan import JobPlan, from_json, to_json
@@ -125,6 +126,18 @@ class Tracker:
         """Close the file."""
         self._db.close()
 
+    @contextmanager
+    def claim(self, plan_id: str) -> Iterator[bool]:
+        """Whether no other process is at work on this plan; until the block ends none is. It dies with its process."""
+        path = self.path.with_name("claims") / plan_id
+        with ExitStack() as open_files:
+            with self._told():
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                mine = locked(open_files.enter_context(path.open("a")))
+            yield mine
+            if mine:
+                path.unlink(missing_ok=True)
+
     def plan(self, plan: JobPlan, cluster_text: str) -> None:
         """Write the intent down, before anything leaves this machine."""
         values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
@@ -221,6 +234,15 @@ class Tracker:
     def _rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         with self._told():
             return self._db.execute(query, values).fetchall()
+
+
+def locked(file: IO[str]) -> bool:
+    """Whether the file is ours now; it is until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def tracked(row: sqlite3.Row) -> TrackedJob:

@@ -35,10 +35,11 @@ def submit_job(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mappin
         HostError: the cluster or its scheduler did not answer; the plan is kept and the next command settles it.
     """
     plan = prepared.plan
-    tracker.plan(plan, prepared.cluster_text)
-    send_files(prepared, host, secrets)
-    job_id = hand_over(plan, tracker, host)
-    tracker.submit(plan, job_id)
+    with tracker.claim(plan.plan_id):
+        tracker.plan(plan, prepared.cluster_text)
+        send_files(prepared, host, secrets)
+        job_id = hand_over(plan, tracker, host)
+        tracker.submit(plan, job_id)
     return job_id
 
 
@@ -154,12 +155,15 @@ def settle(left: TrackedPlan, tracker: Tracker, host: Host) -> str | None:
 
 
 def settle_all(cluster: str, tracker: Tracker, host: Host) -> dict[str, str]:
-    """Settle every open plan of a cluster: plan_sha256 -> job id of those that the scheduler has."""
+    """Settle every open plan of a cluster: plan_sha256 -> job id of those that the scheduler has.
+
+    A plan that another process is submitting, or settling, at this very moment is its own affair.
+    """
     found: dict[str, str] = {}
-    for left in tracker.plans(stage="planned"):
-        if left.plan.cluster != cluster:
-            continue
-        job_id = settle(left, tracker, host)
-        if job_id:
-            found[left.plan.plan_sha256] = job_id
+    for plan_id in [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]:
+        with tracker.claim(plan_id) as mine:
+            for left in tracker.plans(stage="planned", plan_id=plan_id) if mine else ():
+                job_id = settle(left, tracker, host)
+                if job_id:
+                    found[left.plan.plan_sha256] = job_id
     return found
