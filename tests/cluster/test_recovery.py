@@ -1,0 +1,241 @@
+"""Whatever is cut off, no job is lost and none is submitted twice: what Slurm counts is compared with what is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .bed import CLUSTERS
+from .desk import USER, Desk, gate, new_desk, open_gate, until
+from .users import run_as
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A job that gamma forgot, and that never began."""
+
+    desk: Desk
+    job: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten(bed: None) -> Iterator[Forgotten]:
+    """Cancelled behind tfslurm's back before all else, because gamma takes its time to forget."""
+    desk = new_desk()
+    job = desk.submit(desk.experiment("never", "true", slurm={"begin": "now+1hour"}), cluster="gamma")
+    assert run_as(USER, ["scancel", job.partition(":")[2]], "gamma").returncode == 0
+    yield Forgotten(desk, job)
+    desk.clear()
+
+
+def jobs_of(desk: Desk, cluster: str = "alpha") -> list[str]:
+    """The jobs of the tracker, as `tfslurm status` lists them."""
+    done = desk.tfslurm("status", "--json", "--all", cluster=cluster)
+    assert done.returncode == 0, done.stderr
+    return [str(job["job"]) for job in json.loads(done.stdout)]
+
+
+def one_job(desk: Desk) -> str:
+    """The only job that alpha has from this desk."""
+    (number,) = desk.jobs("alpha")
+    return f"alpha:{number}"
+
+
+# ----------------------------------------------------------------------------------------------- a controller is silent
+
+
+@pytest.fixture
+def deaf(desk: Desk) -> Path:
+    """A slurm.conf of alpha that names a port where nobody listens; its commands give up after a second."""
+    text = CLUSTERS["alpha"].slurm_conf.read_text()
+    port = f"SlurmctldPort={CLUSTERS['alpha'].ctld_port}"
+    assert port in text
+    path = desk.write("deaf/slurm.conf", text.replace(port, "SlurmctldPort=17199") + "MessageTimeout=2\n")
+    for name in ("gres.conf", "cgroup.conf"):
+        shutil.copy(CLUSTERS["alpha"].slurm_conf.with_name(name), path.parent)
+    return path
+
+
+def test_a_silent_controller_is_one_line_and_the_same_command_later_makes_one_job(desk: Desk, deaf: Path) -> None:
+    file = desk.experiment("later", "true")
+    assert desk.tfslurm("pin", file).returncode == 0
+    desk.describe("alpha", environment={"SLURM_CONF": str(deaf)})
+    for _ in range(2):
+        done = desk.tfslurm("submit", file, "--cluster", "alpha")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert "Unable to contact slurm controller" in done.stderr
+    assert desk.jobs("alpha") == []
+
+    desk.describe("alpha")
+    assert desk.submit(file) == one_job(desk)
+    assert jobs_of(desk) == [one_job(desk)]
+
+
+def test_status_shows_what_was_last_seen_of_a_silent_cluster_and_what_is_new_of_the_others(
+    desk: Desk, deaf: Path
+) -> None:
+    file = desk.experiment("seen", "true", slurm={"begin": "now+1hour"})
+    silent, heard = desk.submit(file), desk.submit(file, cluster="beta")
+    assert desk.tfslurm("status").returncode == 0
+    desk.describe("alpha", environment={"SLURM_CONF": str(deaf)})
+    assert run_as(USER, ["scancel", heard.partition(":")[2]], "beta").returncode == 0
+    done = desk.tfslurm("status", "--json")
+    assert done.returncode == 1
+    told = {job["job"]: job["state"] for job in json.loads(done.stdout)}
+    assert told == {silent: "PENDING", heard: "CANCELLED"}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: alpha: ")
+    assert line.endswith("shown is what was last seen there")
+
+
+def test_an_sbatch_that_timed_out_although_the_job_was_taken_is_looked_into(desk: Desk) -> None:
+    late = 'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1'
+    wrapped = desk.wrap("sbatch", f'$real "$@" >/dev/null && {late}')
+    job = desk.submit(desk.experiment("late", "true"), env=wrapped)
+    assert job == one_job(desk)
+    assert jobs_of(desk) == [job]
+    assert desk.ended(job) == "COMPLETED"
+
+
+# ------------------------------------------------------------------------------------------------- the client is killed
+
+
+def killed(desk: Desk, file: Path, body: str) -> None:
+    """Run `tfslurm submit` with an sbatch that kills it."""
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", env=desk.wrap("sbatch", body))
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+
+
+AFTER = '$real "$@" >/dev/null; kill -9 $PPID'
+BEFORE = "kill -9 $PPID; sleep 0.2"
+
+
+def test_a_client_killed_after_sbatch_answered_finds_its_job_at_the_next_status(desk: Desk) -> None:
+    killed(desk, desk.experiment("cut", "true"), AFTER)
+    assert jobs_of(desk) == [one_job(desk)]
+    assert desk.ended(one_job(desk)) == "COMPLETED"
+    assert desk.record(one_job(desk))["job"]["state"] == "COMPLETED"
+
+
+def test_a_client_killed_after_sbatch_answered_does_not_submit_the_same_again(desk: Desk) -> None:
+    file = desk.experiment("cut", "true")
+    killed(desk, file, AFTER)
+    done = desk.tfslurm("submit", file, "--cluster", "alpha")
+    assert done.returncode == 0
+    assert done.stdout == f"{one_job(desk)}\n"
+    assert "an earlier submit was cut off after this very job was queued" in done.stderr
+    second = desk.submit(file)  # that is settled: whoever submits once more means it
+    assert {f"alpha:{number}" for number in desk.jobs("alpha")} == {done.stdout.strip(), second}
+
+
+def test_a_job_that_ended_before_anybody_looked_is_found_too(desk: Desk) -> None:
+    file = desk.experiment("cut", "true")
+    killed(desk, file, AFTER)
+    until(lambda: bool(desk.jobs("alpha", "COMPLETED")), 60)
+    assert desk.submit(file) == one_job(desk)
+    assert desk.status(one_job(desk))["state"] == "COMPLETED"
+
+
+def test_a_client_killed_before_sbatch_ran_leaves_nothing_and_submits_later(desk: Desk) -> None:
+    file = desk.experiment("cut", "true")
+    killed(desk, file, BEFORE)
+    assert desk.jobs("alpha") == []
+    assert jobs_of(desk) == []
+    assert desk.submit(file) == one_job(desk)
+
+
+def test_the_same_experiment_submitted_by_several_at_once_is_as_many_jobs(desk: Desk) -> None:
+    file = desk.experiment("crowd", "true", slurm={"begin": "now+1hour"})
+    assert desk.tfslurm("pin", file).returncode == 0
+    clients = [desk.start("submit", file, "--cluster", "alpha") for _ in range(6)]
+    told = [client.communicate(timeout=120)[0].strip() for client in clients]
+    assert [client.returncode for client in clients] == [0] * 6
+    assert sorted(told) == sorted(f"alpha:{number}" for number in desk.jobs("alpha"))
+    assert len(set(told)) == 6
+    assert sorted(jobs_of(desk)) == sorted(told)
+
+
+# -------------------------------------------------------------------------------------------------- the tracker is gone
+
+
+def test_a_rebuilt_tracker_knows_every_job_and_gives_the_same_records(desk: Desk) -> None:
+    fine = desk.experiment("fine", ["sh", "-c", "echo kept >/out/kept"])
+    fails = desk.experiment("fails", ["sh", "-c", "exit 9"])
+    runs = desk.experiment("runs", ["sh", "-c", gate()])
+    jobs = [desk.submit(fine), desk.submit(fails, cluster="beta"), desk.submit(fine, cluster="gamma")]
+    running = desk.submit(runs)
+    assert desk.tfslurm("run", fine).returncode == 0
+    jobs.append("local:1")
+    states = {job: desk.ended(job) for job in jobs}
+    before = {job: desk.record(job) for job in jobs}
+
+    desk.tracker.unlink()
+    assert desk.tfslurm("provenance", jobs[0]).returncode == 2
+    done = desk.tfslurm("tracker", "rebuild")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["alpha: 2 jobs", "beta: 1 jobs", "gamma: 1 jobs", "local: 1 jobs"]
+    told = {job["job"]: job["state"] for job in json.loads(desk.tfslurm("status", "--json").stdout)}
+    assert told == {**states, running: "RUNNING"}
+    after = {job: desk.record(job) for job in jobs}
+    assert {job: record["integrity"]["record_sha256"] for job, record in after.items()} == {
+        job: record["integrity"]["record_sha256"] for job, record in before.items()
+    }
+    assert after == before
+
+    open_gate(desk, running)
+    assert desk.ended(running) == "COMPLETED"
+    assert desk.tfslurm("wait", jobs[1]).returncode == 9
+
+
+def test_rebuilding_what_is_whole_changes_nothing(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("whole", "true"))
+    assert desk.ended(job) == "COMPLETED"
+    before = (desk.status(job), desk.record(job))
+    assert desk.tfslurm("tracker", "rebuild", "alpha").stdout == "alpha: 1 jobs\n"
+    assert (desk.status(job), desk.record(job)) == before
+
+
+def test_a_damaged_tracker_is_one_line_that_says_what_to_do(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("damaged", "true"))
+    assert desk.ended(job) == "COMPLETED"
+    desk.tracker.write_bytes(b"not a database, " * 64)
+    done = desk.tfslurm("status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "move the file away and run `tfslurm tracker rebuild`" in done.stderr
+    desk.tracker.rename(desk.tracker.with_suffix(".away"))
+    assert desk.tfslurm("tracker", "rebuild").returncode == 0
+    assert desk.status(job)["state"] == "COMPLETED"
+
+
+def test_a_record_that_was_read_outlives_its_run_folder(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("outlived", "true"))
+    assert desk.ended(job) == "COMPLETED"
+    record = desk.record(job)
+    shutil.rmtree(desk.root("alpha") / "runs")
+    assert desk.record(job) == record
+
+
+def test_a_cluster_file_that_is_gone_does_not_take_its_jobs_along(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("orphan", ["sh", "-c", "echo here"]))
+    (desk.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml").unlink()
+    assert desk.ended(job) == "COMPLETED"
+    assert desk.tfslurm("logs", job).stdout == "here\n"
+    assert desk.record(job)["job"]["cluster"] == "alpha"
+
+
+def test_a_job_that_nobody_knows_and_that_left_no_end_is_called_lost(forgotten: Forgotten) -> None:
+    desk, job = forgotten.desk, forgotten.job
+    until(lambda: not desk.jobs("gamma"), 60, "gamma did not forget its job")
+    done = desk.tfslurm("status", job, cluster="gamma")
+    assert "LOST" in done.stdout
+    assert "the scheduler does not know it and it left no end file" in done.stdout
+    assert desk.tfslurm("wait", job, cluster="gamma").returncode == 1
+    assert desk.tfslurm("provenance", job, cluster="gamma").returncode == 1
