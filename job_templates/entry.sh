@@ -1,6 +1,6 @@
 #!/bin/sh
-# The first program in the container, run by the user himself: watches the lifeline, checks the GPUs, exports the
-# secrets, becomes the program.
+# The first program in the container, run by the user himself: watches the lifeline, checks the GPUs and, where
+# gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets, becomes the program.
 #
 #   entry.sh GRACE_S 'GPU-UUID …' 'SECRET …' PROGRAM [ARGUMENT …]
 #
@@ -74,6 +74,25 @@ tfslurm_check_gpus() {
     fi
 }
 
+# Writes tensorflow-gpu.txt: ok, failed: … or unknown: … What TensorFlow prints meanwhile is kept beside it.
+tfslurm_check_tensorflow() {
+    tfslurm_verdict='unknown: TensorFlow is not in the image: there is neither python3 nor python'
+    for tfslurm_line in python3 python; do
+        command -v "$tfslurm_line" >/dev/null 2>&1 || continue
+        tfslurm_code=0
+        # shellcheck disable=SC2086  # one word each
+        "$tfslurm_line" /run/tfslurm-gpu-check.py "$(set -- $tfslurm_expected && echo $#)" \
+            "$tfslurm_notes/tensorflow-gpu.txt" >"$tfslurm_notes/tensorflow-gpu.log" 2>&1 || tfslurm_code=$?
+        case $tfslurm_code in
+        0) read -r tfslurm_verdict <"$tfslurm_notes/tensorflow-gpu.txt" && return ;;
+        3) tfslurm_verdict='unknown: TensorFlow is not in the image' ;;
+        *) tfslurm_verdict="unknown: the check of TensorFlow ended with $tfslurm_code" ;;
+        esac
+        if [ "$tfslurm_code" != 3 ]; then break; fi
+    done
+    printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/tensorflow-gpu.txt"
+}
+
 # Byte for byte: `$( )` drops the newlines at a value's end, so one more letter stands there meanwhile.
 tfslurm_export() {
     tfslurm_value=$(cat "/run/tfslurm-secrets/$1" && printf x) || tfslurm_say_no "secrets: $1 cannot be read in the container"
@@ -86,5 +105,11 @@ printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/gpu-check.txt"
 case $tfslurm_verdict in
 failed:*) tfslurm_say_no "gpus: $tfslurm_verdict" ;;
 esac
+if [ -e /run/tfslurm-gpu-check.py ]; then
+    tfslurm_check_tensorflow
+    case $tfslurm_verdict in
+    failed:*) tfslurm_say_no "tensorflow: $tfslurm_verdict" ;;
+    esac
+fi
 for tfslurm_line in $tfslurm_secrets; do tfslurm_export "$tfslurm_line"; done
 exec "$@"

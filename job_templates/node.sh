@@ -196,11 +196,14 @@ node::task() {
     if [[ $engine != docker ]]; then task::refuse engine "$engine is not docker, the one this script knows" 'set engine: docker'; fi
     facts::environment
     gpu::look
+    driver::look
     node::_user
     mount::check
     secrets::check
     image::ensure
     gpu::resolve
+    driver::check
+    tensorflow::look
     container::create
     container::run
     container::end
@@ -426,6 +429,127 @@ gpu::_check() {
         fi
         seen+="$id "
     done
+}
+
+# -------------------------------------------------------------------------------------------------------------- driver
+
+# Asks for the driver's version: the kernel module tells it for nothing, nvidia-smi beside everything else.
+driver::look() {
+    driver_look='' driver_version='' driver_asked=''
+    if ((gpus == 0)); then return; fi
+    if [[ -r /sys/module/nvidia/version ]]; then
+        IFS= read -r driver_version </sys/module/nvidia/version || :
+    elif type -P nvidia-smi >/dev/null; then
+        driver::_query &
+        driver_look=$! driver_asked=yes
+    fi
+}
+
+driver::_query() {
+    facts::keep nvidia-smi-query.csv nvidia-smi --format=csv,nounits \
+        --query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id
+}
+
+# The plan names the oldest driver that can run the image's CUDA (minimum_driver; empty: it says none). The hook would
+# refuse an older one too, in its own words and as if the engine had failed.
+driver::check() {
+    local row=''
+    if [[ -n $driver_look ]]; then
+        wait "$driver_look" || :
+        driver_look=''
+        if [[ -r $facts/nvidia-smi-query.csv ]]; then { read -r && IFS= read -r row; } <"$facts/nvidia-smi-query.csv" || :; fi
+        IFS=, read -r _ _ _ _ driver_version _ <<<"$row"
+        driver_version=${driver_version// /}
+    fi
+    if [[ ! $driver_version =~ ^[0-9]+(\.[0-9]+)+$ ]]; then driver_version=''; fi
+    if [[ -n $minimum_driver && -n $driver_version ]] && driver::_is_older "$driver_version" "$minimum_driver"; then
+        task::refuse driver "too old: driver $driver_version is older than $minimum_driver, the oldest that the image ($minimum_driver_for) admits" \
+            "use an image with an older CUDA, or a node with a newer driver"
+    fi
+}
+
+# Did the hook stop the container because of NVIDIA_REQUIRE_CUDA, of which the plan's oldest driver is only one bound?
+driver::_is_refused() { [[ ${state_error-} == *'unsatisfied condition'* ]]; }
+
+# Part by part, as numbers; absent parts are 0.
+driver::_is_older() {
+    local -i at
+    local -a have want
+    IFS=. read -r -a have <<<"$1"
+    IFS=. read -r -a want <<<"$2"
+    for ((at = 0; at < ${#want[@]}; at++)); do
+        if ((10#${have[at]:-0} != 10#${want[at]})); then return $((10#${have[at]:-0} > 10#${want[at]})); fi
+    done
+    return 1
+}
+
+# ---------------------------------------------------------------------------------------------------------- TensorFlow
+
+# Whether entry.sh has to ask TensorFlow for its GPUs (tensorflow_ask), or the answer to the same question is known here:
+# same image, node, driver, kinds and number of GPUs, and same variables and mounts that could change what it finds.
+tensorflow::look() {
+    tensorflow_ask=''
+    if ((${#gpu_ids[@]} == 0)); then return; fi
+    if [[ $tensorflow_check == off ]]; then
+        printf 'unknown: not checked: gpu_check is off\n' >"$facts/container/tensorflow-gpu.txt"
+        return
+    fi
+    tensorflow::_kinds
+    tensorflow_key="$where, driver ${driver_version:-unknown}, $kinds"
+    tensorflow_cache=$images_dir/${image_digest#sha256:}.gpus/${tensorflow_key//[!a-zA-Z0-9.-]/_}
+    tensorflow_cache=${tensorflow_cache:0:$((${#images_dir} + 240))}-$tensorflow_check_key
+    if [[ $tensorflow_check != cached ]] || ! tensorflow::_is_known; then tensorflow_ask=yes; fi
+}
+
+# `2 x NVIDIA A100-SXM4-40GB`; a MIG device is named after its GPU and its size.
+tensorflow::_kinds() {
+    local line name gpu=''
+    local -A counts=()
+    while IFS= read -r line; do
+        if [[ $line =~ ^GPU\ [0-9]+:\ (.*)\ \(UUID:\ ([^\)]+)\) ]]; then
+            gpu=${BASH_REMATCH[1]} name=${BASH_REMATCH[1]}
+        elif [[ $line =~ ^\ +MIG\ ([^\ ]+)\ .*\(UUID:\ ([^\)]+)\) ]]; then
+            name="$gpu MIG ${BASH_REMATCH[1]}"
+        else
+            continue
+        fi
+        if [[ " ${gpu_ids[*]} " == *" ${BASH_REMATCH[2]} "* ]]; then counts[$name]=$((${counts[$name]:-0} + 1)); fi
+    done <"$facts/nvidia-smi-L.txt"
+    kinds=''
+    for name in "${!counts[@]}"; do kinds+="${kinds:+, }${counts[$name]} x $name"; done
+}
+
+# The cache has three lines: the answer, the question, and when and by which job it was asked.
+tensorflow::_is_known() {
+    local answer question observed
+    if [[ -z $driver_version || ! -r $tensorflow_cache ]]; then return 1; fi
+    { IFS= read -r answer && IFS= read -r question && IFS= read -r observed; } <"$tensorflow_cache" || return 1
+    if [[ $question != "$tensorflow_key" ]]; then return 1; fi
+    printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
+}
+
+# Keeps a fresh answer for later jobs, as soon as it is there. One that says no is never kept: the node may be mended.
+tensorflow::keep() {
+    local answer='' file=$facts/container/tensorflow-gpu.txt
+    if [[ -z ${tensorflow_ask-} || -z $driver_version ]]; then return; fi
+    while [[ ! -s $file ]] && kill -0 "$client"; do sleep 0.2; done
+    if [[ -r $file ]]; then IFS= read -r answer <"$file"; fi
+    if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
+    mkdir --parents "${tensorflow_cache%/*}"
+    time::now
+    printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp"
+    mv -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
+}
+
+# entry.sh said no: TensorFlow does not list what was granted.
+tensorflow::tell() {
+    local answer=''
+    if [[ -z ${tensorflow_ask-} || $exit_code != "$EX_CONFIG" ]]; then return; fi
+    if [[ -r $facts/container/tensorflow-gpu.txt ]]; then IFS= read -r answer <"$facts/container/tensorflow-gpu.txt" || :; fi
+    if [[ $answer == failed:* ]]; then
+        task::refuse tensorflow "${answer#failed: }; it would compute without" \
+            "$facts/container/tensorflow-gpu.log says why (often: the image lacks the CUDA libraries of its TensorFlow); gpu_check: \"off\" runs it all the same"
+    fi
 }
 
 # --------------------------------------------------------------------------------------------------------------- image
@@ -676,6 +800,7 @@ container::_mounts() {
     local -i at
     mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
     mount::add "$facts/container" /run/tfslurm rw
+    if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
     if ((${#secrets[@]})); then mount::add "$run_dir/secrets" /run/tfslurm-secrets ro; fi
     if [[ -n $code_dir ]]; then
         container::_code
@@ -802,6 +927,7 @@ container::_judge() {
         exit_code=$EX_TEMPFAIL state_oom=false
     elif [[ -z $state_began ]]; then
         exit_code=$EX_TEMPFAIL
+        if driver::_is_refused; then exit_code=$EX_CONFIG; fi
         if [[ -n $stopped ]]; then exit_code=143; fi
     elif [[ -z $gpu_check && $state_code == 12[67] ]]; then # not even entry.sh has run
         exit_code=$EX_CONFIG
@@ -816,6 +942,9 @@ container::tell() {
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
         task::engine_failed "the container cannot be looked at any more: $why"
+    elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
+        task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
+            "use an image with an older CUDA, or a node with a newer driver"
     elif [[ -z $state_began && -z $stopped ]]; then
         if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
         task::engine_failed "the container did not start: $why"
@@ -824,6 +953,7 @@ container::tell() {
     elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
         task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
     fi
+    tensorflow::tell
 }
 
 # -------------------------------------------------------------------------------------------------------------- limits
@@ -900,8 +1030,7 @@ facts::slow() {
         facts::keep engine-version.json docker version --format '{{json .}}' &
         facts::keep engine-info.json docker info --format '{{json .}}' &
         if type -P nvidia-smi >/dev/null; then
-            facts::keep nvidia-smi-query.csv nvidia-smi --format=csv,nounits \
-                --query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id &
+            if [[ -z ${driver_asked-} ]]; then driver::_query & fi
             if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi
         fi
         facts::keep uname.txt uname -srmn
@@ -912,6 +1041,7 @@ facts::slow() {
         facts::_copy nvidia-driver-module.txt /sys/module/nvidia/version
         facts::_cpu >"$facts/cpuinfo.txt"
         wait
+        tensorflow::keep
     ) </dev/null >/dev/null 2>&1 &
     slow_facts=$!
 }
@@ -934,6 +1064,7 @@ facts::_cpu() {
 
 facts::wait() {
     if [[ -n $slow_facts ]]; then wait "$slow_facts" || :; fi
+    if [[ -n ${driver_look-} ]]; then wait "$driver_look" || :; fi
     probe::wait
     local file
     local -a done_with=("$facts"/*.stderr)

@@ -14,10 +14,11 @@ from typing import Any
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
-from tfslurm.image import Pin, sources
+from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 
 SCHEMA = "tfslurm.plan/1"
+LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class JobPlan:
     planned_at: str
     tfslurm_version: str
     template_sha256: str = ""
+    gpu_check: str = "cached"
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -85,6 +87,23 @@ class JobPlan:
     def images_dir(self) -> PurePosixPath:
         """Where the facts of probed images are kept on the cluster."""
         return PurePosixPath(self.root) / "images"
+
+    @property
+    def gpu_check_key(self) -> str:
+        """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
+        env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
+        found = {"env": env, "mounts": [plain(asdict(mount)) for mount in self.mounts]}
+        return hashlib.sha256(canonical(found)).hexdigest()[:12]
+
+    @property
+    def minimum_driver(self) -> str:
+        """The oldest NVIDIA driver that can run the image's CUDA; '' where there is no GPU or the image names none."""
+        return oldest_driver({**self.pin.environment, **self.env}) if self.resources.gpus else ""
+
+    @property
+    def minimum_driver_for(self) -> str:
+        """What asks for it: ``CUDA 12.3.0``."""
+        return f"CUDA {self.pin.environment.get('CUDA_VERSION') or 'of its NVIDIA_REQUIRE_CUDA'}"
 
     @property
     def job_name(self) -> str:
@@ -175,6 +194,7 @@ def make_plan(
         secrets=experiment.secrets,
         resources=experiment.resources,
         network=experiment.network,
+        gpu_check=experiment.gpu_check,
         code=code,
         options=options,
         template=experiment.template or "",

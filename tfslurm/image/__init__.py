@@ -5,7 +5,7 @@ equal: ``index`` (one document for all platforms), ``manifest`` (one platform) a
 graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
 """
 
-from tfslurm.image.driver import Verdict, driver_verdict
+from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
 from tfslurm.image.pin import Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
@@ -21,6 +21,7 @@ __all__ = [
     "lock_text",
     "mirror_names",
     "moved",
+    "oldest_driver",
     "parse_lock",
     "parse_reference",
     "pin_from_json",

@@ -72,6 +72,26 @@ def driver_verdict(environment: Mapping[str, str], driver_version: str) -> Verdi
     return _by_toolkit(cuda, driver, driver_version, requirement)
 
 
+def oldest_driver(environment: Mapping[str, str]) -> str:
+    """The driver version below which every one is ``too old`` for an image; '' where its variables name none.
+
+    A driver above it may still be too old: NVIDIA_REQUIRE_CUDA can leave gaps, which driver_verdict knows. It is ''
+    where NVIDIA_DISABLE_REQUIRE says that somebody answers for the driver himself.
+    """
+    if environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
+        return ""
+    parts = [part for block in environment.get("NVIDIA_REQUIRE_CUDA", "").split() for part in block.split(",")]
+    wanted = [read[3] for part in parts if (read := _CONDITION.fullmatch(part))]
+    cudas = [version for text in (*wanted, environment.get("CUDA_VERSION", "")) if len(version := _version(text)) > 1]
+    named = {*wanted, *_FLOORS.values(), *(_toolkit_driver(cuda) for cuda in cudas)}
+    edges = sorted((text for text in named if _version(text)), key=_version)
+    # Between two edges every driver has one verdict; just above an edge it can be another than on it.
+    for driver in ("0", *(point for edge in edges for point in (edge, f"{edge}.0.0.1"))):
+        if driver_verdict(environment, driver).status != "too old":
+            return "" if driver == "0" else driver
+    return ""
+
+
 def _by_toolkit(cuda: _Version, driver: _Version, said: str, requirement: _Requirement) -> Verdict:
     """Rules 1 and 2, for an image whose own requirement does not refuse the driver."""
     name = "CUDA " + ".".join(map(str, cuda))

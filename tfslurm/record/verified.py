@@ -122,12 +122,17 @@ def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
 
 
 def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
-    """Did TensorFlow itself see the GPUs? Said by a check inside the container, where one was made."""
+    """Does TensorFlow itself list the GPUs? Said by a check in the container, or by an earlier one that still holds.
+
+    ``ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU (cached: observed 2026-… by job 145, alpha1, driver …)``
+    """
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
     files = Folder(one.files.files, one.files.prefix, "")
     if files.raw("container/tensorflow-gpu.txt") is None:
-        return Verdict("unknown", "not checked")
+        if plan.gpu_check == "off":
+            return Verdict("unknown", "not checked: gpu_check is off")
+        return not_started(one, "tensorflow") or Verdict("unknown", "not checked")
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
     return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.why("check"))
 

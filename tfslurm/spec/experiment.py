@@ -96,6 +96,7 @@ class Experiment:
     secrets: tuple[str, ...] = ()
     resources: Resources = Resources()
     network: str = "bridge"
+    gpu_check: str = "cached"
     template: str | None = None
     slurm: Mapping[str, Option] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None

@@ -189,6 +189,12 @@ class Experiment(Keys):
     network: Literal["bridge", "host", "none"] = Field(
         "bridge", description="The container's network.", examples=["bridge"]
     )
+    gpu_check: Literal["off", "cached", "always"] = Field(
+        "cached",
+        description="Whether TensorFlow must list every granted GPU before the program starts: each time, "
+        'or once per image, node, driver and kind of GPU. Write "off" in quotes.',
+        examples=["always"],
+    )
     template: Annotated[str, AfterValidator(names.template_file)] | None = Field(
         None, description="A job template of your own that extends the built-in one.", examples=["my.sbatch.j2"]
     )

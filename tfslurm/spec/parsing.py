@@ -59,6 +59,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
             shm_mib=asked.shm,
         ),
         network=read.network,
+        gpu_check=read.gpu_check,
         template=read.template,
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         checkpoint=_checkpoint(read.checkpoint),

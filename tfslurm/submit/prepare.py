@@ -23,7 +23,7 @@ from tfslurm.spec import Experiment, parse_experiment
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 KEYS = {field.name for field in fields(Experiment)} - {"file", "lines", "overridden"}
-NODE_SIDE = ("node.sh", "entry.sh", "probe.py")
+NODE_SIDE = ("node.sh", "entry.sh", "probe.py", "gpu_check.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""Before the program: does TensorFlow list the GPUs, can the driver run the image's CUDA, whose GPU is whose.
+
+The TensorFlow is the real one; the GPUs are stand-ins that nothing drives, so it rightly lists none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from . import images, registry
+from .bed import REGISTRY
+from .desk import Desk, Done
+from .gpus import of_node
+
+TENSORFLOW = "tensorflow/tensorflow:2.16.1-gpu"
+GPU = {"gpus": 1, "memory": "2G", "cpus": 2}
+
+
+def ran(desk: Desk, name: str, *words: str, cluster: str = "alpha", **keys: Any) -> tuple[Done, str]:
+    """What `submit --wait` gave, and the job."""
+    resources = {**GPU, **keys.pop("resources", {})}
+    file = desk.experiment(name, keys.pop("command", ["sh", "-c", "echo ran >/out/ran"]), resources=resources, **keys)
+    done = desk.tfslurm("submit", file, "--cluster", cluster, "--wait", *words, cluster=cluster)
+    return done, done.stdout.split()[-1]
+
+
+def ran_at_all(desk: Desk, job: str) -> bool:
+    return (desk.run_folder(job) / "out" / "ran").exists()
+
+
+def refused(desk: Desk, job: str) -> str:
+    """The refusal: exit 78 in the record, the same line in the attempt's end, and no program ran."""
+    record, folder = desk.record(job), desk.run_folder(job) / "attempt-1"
+    assert (record["job"]["state"], record["job"]["exit_code"]) == ("FAILED", 78)
+    line = (folder / "facts" / "task-0" / "refused.txt").read_text().strip()
+    assert json.loads((folder / "exit.json").read_text())["reason"] == line
+    assert not ran_at_all(desk, job)
+    return line
+
+
+# ----------------------------------------------------------------------------------------------------------- TensorFlow
+
+
+@pytest.fixture(scope="module")
+def without(shared: Desk) -> str:
+    """A GPU job of the real TensorFlow, which lists no GPU here; nothing in its file speaks of the check."""
+    done, job = ran(shared, "without", image=TENSORFLOW)
+    assert done.returncode == 78, done.stderr
+    return job
+
+
+def test_a_tensorflow_that_lists_no_gpu_stops_the_job_before_the_program(shared: Desk, without: str) -> None:
+    line = refused(shared, without)
+    assert re.match(r"tfslurm: alpha\d: tensorflow: TensorFlow 2\.16\.1 lists 0 of 1 granted GPU; it would", line)
+    assert 'gpu_check: "off" runs it all the same' in line
+
+
+def test_its_record_has_the_numbers_and_its_folder_what_tensorflow_said(shared: Desk, without: str) -> None:
+    verdict = shared.record(without)["verified"]["tensorflow_gpu"]
+    assert verdict == {"status": "failed", "reason": "TensorFlow 2.16.1 lists 0 of 1 granted GPU"}
+    log = shared.run_folder(without) / "attempt-1" / "facts" / "task-0" / "container" / "tensorflow-gpu.log"
+    assert "Could not find cuda drivers on your machine" in log.read_text()
+
+
+def test_the_other_links_of_that_job_hold_and_are_told(shared: Desk, without: str) -> None:
+    verified = shared.record(without)["verified"]
+    assert {link: verified[link]["status"] for link in ("image", "gpus", "driver")} == {
+        "image": "ok", "gpus": "ok", "driver": "ok",
+    }  # fmt: skip
+
+
+def test_a_no_is_not_kept_so_a_mended_node_is_believed_at_once(shared: Desk, without: str) -> None:
+    assert list(shared.root("alpha").glob("images/*.gpus/*TensorFlow*")) == []
+    digest = registry.tag_digest(REGISTRY, "tensorflow/tensorflow", "2.16.1-gpu") or ""
+    assert not (shared.root("alpha") / "images" / f"{digest.removeprefix('sha256:')}.gpus").exists()
+
+
+def test_a_check_that_is_off_is_not_made_and_the_record_says_so(shared: Desk, without: str) -> None:
+    done, job = ran(shared, "off", "--set", "gpu_check=off", image=TENSORFLOW)
+    assert done.returncode == 0, done.stderr
+    assert ran_at_all(shared, job)
+    verdict = shared.record(job)["verified"]["tensorflow_gpu"]
+    assert verdict == {"status": "unknown", "reason": "not checked: gpu_check is off"}
+
+
+def test_an_image_without_tensorflow_runs_and_its_unknown_is_kept_for_the_next_job(shared: Desk) -> None:
+    """The small image has no Python at all. Both jobs are for the same node: what is kept is kept of it."""
+    first_done, first = ran(shared, "first", slurm={"nodelist": "alpha2"})
+    second_done, second = ran(shared, "second", slurm={"nodelist": "alpha2"})
+    assert (first_done.returncode, second_done.returncode) == (0, 0), first_done.stderr + second_done.stderr
+    verdicts = [shared.record(job)["verified"]["tensorflow_gpu"] for job in (first, second)]
+    assert [verdict["status"] for verdict in verdicts] == ["unknown", "unknown"]
+    absent = "TensorFlow is not in the image: there is neither python3 nor python"
+    assert verdicts[0]["reason"] == absent
+    number = first.partition(":")[2]
+    name = of_node("alpha2")[0].name
+    kept = rf"{absent} \(cached: observed 20\S+Z by job {number}, alpha2, driver 550\.54\.14, 1 x {name}\)"
+    assert re.fullmatch(kept, verdicts[1]["reason"])
+    argv = (shared.run_folder(second) / "attempt-1/facts/task-0/container-argv").read_bytes().decode()
+    assert "gpu-check.py" not in argv, "nothing is asked in the container"
+
+
+def test_a_job_for_no_gpu_is_not_asked(shared: Desk) -> None:
+    done, job = ran(shared, "cpu", resources={"gpus": 0})
+    assert done.returncode == 0, done.stderr
+    assert not (shared.run_folder(job) / "attempt-1/facts/task-0/container/tensorflow-gpu.txt").exists()
+    assert shared.record(job)["verified"]["tensorflow_gpu"]["reason"] == "the job asked for no GPU"
+
+
+# --------------------------------------------------------------------------------------------------------------- driver
+
+
+@pytest.fixture
+def image(desk: Desk, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The small image with another CUDA written on it."""
+    repository = f"bed/cuda-{desk.token}"
+    digest = images.push_small(repository, "1", env=request.param)
+    yield f"{REGISTRY}/{repository}:1"
+    images.remove(f"{REGISTRY}/{repository}@{digest}")
+    registry.delete_manifest(REGISTRY, repository, digest)
+
+
+@pytest.mark.parametrize("image", [("CUDA_VERSION=13.0.0",)], indirect=True, ids=["CUDA 13"])
+def test_a_driver_that_is_too_old_for_the_images_cuda_ends_with_78_and_the_verdict(desk: Desk, image: str) -> None:
+    done, job = ran(desk, "old", image=image)
+    assert done.returncode == 78, done.stderr
+    line = refused(desk, job)
+    assert "driver: too old: driver 550.54.14 is older than 580, the oldest that the image (CUDA 13.0.0) admits" in line
+    verdict = desk.record(job)["verified"]["driver"]
+    assert verdict["status"] == "failed"
+    assert "driver 550.54.14 is older than 580" in verdict["reason"]
+
+
+GAP = ("CUDA_VERSION=12.4.0", "NVIDIA_REQUIRE_CUDA=cuda>=12.9 driver>=535,driver<536")
+
+
+@pytest.mark.parametrize("image", [GAP], indirect=True, ids=["a gap"])
+def test_what_only_the_hook_refuses_is_told_as_the_drivers_fault_too(desk: Desk, image: str) -> None:
+    """535 would do and 550 would not: one oldest version cannot say that, the hook's own stand-in does."""
+    done, job = ran(desk, "gap", image=image)
+    assert done.returncode == 78, done.stderr
+    line = refused(desk, job)
+    assert "driver: too old: NVIDIA's hook refuses driver 550.54.14: unsatisfied condition: cuda>=12.9" in line
+    assert desk.record(job)["verified"]["driver"]["status"] == "failed"

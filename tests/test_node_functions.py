@@ -1,0 +1,216 @@
+"""Functions of job_templates/node.sh by themselves, in bash, on recorded and handmade text."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
+A100 = "NVIDIA A100-SXM4-40GB"
+WHOLE = [f"GPU-{digit * 8}-1111-2222-3333-444444444444" for digit in "abc"]
+MIG = [f"MIG-{digit * 8}-5555-6666-7777-888888888888" for digit in "def"]
+# The format is that of NVIDIA's MIG User Guide, "Device enumeration": a GPU, then its devices, indented.
+# Source: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/getting-started-with-mig.html
+SLICED = f"""\
+GPU 0: {A100} (UUID: {WHOLE[0]})
+  MIG 3g.20gb     Device  0: (UUID: {MIG[0]})
+  MIG 1c.2g.10gb  Device  1: (UUID: {MIG[1]})
+GPU 1: {A100} (UUID: {WHOLE[1]})
+GPU 2: {A100} (UUID: {WHOLE[2]})
+  MIG 3g.20gb     Device  0: (UUID: {MIG[2]})
+"""
+OLD_MIG = f"GPU 0: A100-SXM4-40GB (UUID: {WHOLE[0]})\n  MIG 1g.5gb Device 0: (UUID: MIG-{WHOLE[0]}/7/0)\n"
+
+
+def bash(tmp_path: Path, script: str, listed: str = "", **env: str) -> str:
+    """What a script prints that has node.sh's functions; ``nvidia-smi -L`` said ``listed``."""
+    facts = tmp_path / "facts"
+    (facts / "container").mkdir(parents=True, exist_ok=True)
+    (facts / "nvidia-smi-L.txt").write_text(listed)
+    settings = (
+        f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
+    )
+    whole = f"set -euo pipefail\nsource {NODE_SH}\n{settings}{script}"
+    done = subprocess.run(["bash", "-c", whole], env={"PATH": "/usr/bin:/bin", **env}, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+# -------------------------------------------------------------------------------------------------- which GPUs are here
+
+
+@pytest.mark.parametrize(
+    ("listed", "uuids"),
+    [
+        ("No devices found.\n", []),
+        (f"GPU 0: Tesla V100 (UUID: {WHOLE[0]})\nGPU 1: Tesla V100 (UUID: {WHOLE[1]})\n", WHOLE[:2]),
+        (SLICED, [MIG[0], MIG[1], WHOLE[1], MIG[2]]),
+        (OLD_MIG, [f"MIG-{WHOLE[0]}/7/0"]),
+    ],
+)
+def test_a_gpu_that_is_cut_into_mig_devices_counts_as_those(listed: str, uuids: list[str], tmp_path: Path) -> None:
+    said = bash(tmp_path, 'gpu::_listed; printf "%s\\n" "${listed[@]}"', listed)
+    assert said.split() == uuids
+
+
+def resolved(tmp_path: Path, listed: str, granted: str, *, count: int = 1) -> str:
+    script = f'gpus={count} gpu_look="" user=alice; gpu::resolve; echo "$gpu_source ${{gpu_ids[*]-}}"'
+    return bash(tmp_path, script, listed, CUDA_VISIBLE_DEVICES=granted).strip()
+
+
+def test_mig_devices_are_taken_as_slurm_names_them(tmp_path: Path) -> None:
+    assert resolved(tmp_path, SLICED, f"{MIG[2]},{MIG[0]}", count=2) == f"slurm-uuid {MIG[2]} {MIG[0]}"
+
+
+def test_the_only_mig_device_that_a_task_can_see_is_its_own(tmp_path: Path) -> None:
+    confined = SLICED.splitlines(keepends=True)
+    assert resolved(tmp_path, confined[0] + confined[2], "0") == f"cgroup {MIG[1]}"
+
+
+def test_a_mig_device_in_the_older_form_of_its_name_is_one(tmp_path: Path) -> None:
+    assert resolved(tmp_path, OLD_MIG, f"MIG-{WHOLE[0]}/7/0") == f"slurm-uuid MIG-{WHOLE[0]}/7/0"
+
+
+def test_a_position_among_mig_devices_of_others_says_nothing(tmp_path: Path) -> None:
+    assert "gpus: CUDA_VISIBLE_DEVICES=1 cannot be told apart among 4 visible devices" in resolved(
+        tmp_path, SLICED, "1"
+    )
+
+
+def test_fewer_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
+    one = SLICED.splitlines(keepends=True)[3]
+    assert "gpus: nvidia-smi lists 1 GPUs to this task, Slurm granted 2" in resolved(tmp_path, one, "0,1", count=2)
+
+
+# ----------------------------------------------------------------------------------------------------------- the driver
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "older"),
+    [
+        ("535.104.05", "535.104.05", False),
+        ("535.104.05", "535.104.06", True),
+        ("535.54.03", "535.104.05", True),
+        ("535.104.09", "535.104.08", False),  # not octal
+        ("580.65", "580", False),
+        ("580.65", "580.65.06", True),
+        ("1000.1", "999.9", False),
+        ("470.57.02", "525.60.13", True),
+    ],
+)
+def test_drivers_are_compared_part_by_part(have: str, want: str, older: bool, tmp_path: Path) -> None:
+    said = bash(tmp_path, f"if driver::_is_older {have} {want}; then echo older; else echo not older; fi")
+    assert said.strip() == ("older" if older else "not older")
+
+
+QUERY = f"""\
+index, uuid, name, memory.total [MiB], driver_version, pci.bus_id
+0, {WHOLE[0]}, {A100}, 40960, 470.57.02, 00000000:07:00.0
+"""
+
+
+def test_a_driver_that_is_too_old_for_the_image_is_refused_in_words(tmp_path: Path) -> None:
+    script = f"""
+printf %s '{QUERY}' >"$facts/nvidia-smi-query.csv"
+true & driver_look=$!
+minimum_driver=525.60.13 minimum_driver_for='CUDA 12.3.0'
+driver::check
+"""
+    words = (
+        "driver: too old: driver 470.57.02 is older than 525.60.13, the oldest that the image (CUDA 12.3.0) admits; use"
+    )
+    assert words in bash(tmp_path, script)
+    assert words in (tmp_path / "facts" / "refused.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum"), [("470.57.02", ""), ("525.60.13", "525.60.13"), ("", "525.60.13"), ("[N/A]", "525.60.13")]
+)
+def test_a_driver_is_refused_only_when_both_versions_are_known(version: str, minimum: str, tmp_path: Path) -> None:
+    script = f"driver_look='' driver_version='{version}' minimum_driver={minimum}\ndriver::check\necho goes on"
+    assert bash(tmp_path, script) == "goes on\n"
+
+
+# ----------------------------------------------------------------------------------------------------------- TensorFlow
+
+
+def test_kinds_of_gpus_are_counted_and_a_mig_device_is_named_after_its_gpu(tmp_path: Path) -> None:
+    ids = f"gpu_ids=({MIG[0]} {MIG[2]} {WHOLE[1]})"
+    said = bash(tmp_path, f'{ids}; tensorflow::_kinds; echo "$kinds"', SLICED).strip()
+    assert sorted(said.split(", ")) == [f"1 x {A100}", f"2 x {A100} MIG 3g.20gb"]
+
+
+LOOK = """
+images_dir={images} image_digest=sha256:{digest} tensorflow_check={mode} tensorflow_check_key={key}
+gpu_ids=({uuid}) driver_version={driver}
+tensorflow::look
+echo "${{tensorflow_ask:-not asked}}"
+"""
+FRESH = """
+printf '%s\\n' '{answer}' >"$facts/container/tensorflow-gpu.txt"
+client=''
+tensorflow::keep
+"""
+
+
+def look(tmp_path: Path, *, answer: str = "", **changes: str) -> str:
+    """'yes' where TensorFlow must be asked, 'not asked' where not; then ``answer`` is what it said."""
+    asked = {
+        "images": str(tmp_path / "images"), "digest": "ab" * 32, "mode": "cached", "key": "0123456789ab",
+        "uuid": WHOLE[1], "driver": "550.54.14", **changes,
+    }  # fmt: skip
+    keep = FRESH.format(answer=answer) if answer else ""
+    return bash(tmp_path, LOOK.format(**asked) + keep, SLICED).strip()
+
+
+def told(tmp_path: Path) -> str:
+    return (tmp_path / "facts" / "container" / "tensorflow-gpu.txt").read_text()
+
+
+def test_an_answer_is_kept_and_the_next_job_relies_on_it_and_says_so(tmp_path: Path) -> None:
+    assert look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU") == "yes"
+    assert look(tmp_path) == "not asked"
+    said = told(tmp_path)
+    assert said.startswith("ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU (cached: observed 20")
+    assert said.endswith(f" by job 145, alpha1, driver 550.54.14, 1 x {A100})\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"digest": "cd" * 32}, {"driver": "550.54.15"}, {"uuid": MIG[0]}, {"key": "ba9876543210"}, {"mode": "always"}],
+    ids=str,
+)
+def test_another_question_is_asked_anew(change: dict[str, str], tmp_path: Path) -> None:
+    look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU")
+    assert look(tmp_path, **change) == "yes"
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [
+        ("failed: TensorFlow 2.16.1 lists 0 of 1 granted GPU", "yes"),
+        ("unknown: TensorFlow cannot be asked: ImportError", "yes"),
+        ("unknown: TensorFlow is not in the image", "not asked"),
+    ],
+)
+def test_only_what_another_look_would_not_change_is_kept(answer: str, again: str, tmp_path: Path) -> None:
+    look(tmp_path, answer=answer)
+    assert look(tmp_path) == again
+
+
+def test_without_the_drivers_version_nothing_is_kept_or_relied_on(tmp_path: Path) -> None:
+    assert look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU", driver="''") == "yes"
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_cache_file_that_was_cut_off_is_not_relied_on(tmp_path: Path) -> None:
+    look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU")
+    (file,) = (tmp_path / "images").glob("*.gpus/*")
+    file.write_text(file.read_text().splitlines()[0])
+    assert look(tmp_path) == "yes"
+
+
+def test_a_check_that_is_off_is_told_and_not_made(tmp_path: Path) -> None:
+    assert look(tmp_path, mode="off") == "not asked"
+    assert told(tmp_path) == "unknown: not checked: gpu_check is off\n"
