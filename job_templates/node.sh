@@ -7,7 +7,8 @@
 #
 # It observes, guards, runs and writes what it saw to files, one per observation; nothing here reads meaning into them.
 # A link that does not hold ends the task with 78 before the program starts, an engine that fails with 75; there is no
-# falling back. Needs bash 4.2, coreutils, findutils, flock and the docker client; nvidia-smi where there are GPUs.
+# falling back. Needs bash 4.2, coreutils, findutils, flock and docker or podman; nvidia-smi where there are GPUs.
+# Both engines are told the same in the same words; where they differ stands under `engine`.
 #
 # shellcheck disable=SC2154  # the settings stand in job.sbatch
 
@@ -193,11 +194,12 @@ node::task() {
     trap 'task::_told_to_stop' TERM INT HUP
     if [[ -n $checkpoint_signal ]]; then trap 'task::_told_to_save' "$checkpoint_signal"; fi
     event task-began "step $step"
-    if [[ $engine != docker ]]; then task::refuse engine "$engine is not docker, the one this script knows" 'set engine: docker'; fi
     facts::environment
     gpu::look
     driver::look
     node::_user
+    engine::look
+    cgroup::choose
     mount::check
     secrets::check
     image::ensure
@@ -252,7 +254,7 @@ task::_told_to_save() {
     interrupted=yes
     event told-to-save "SIG$checkpoint_signal"
     : >"$attempt_dir/checkpoint-signal"
-    if [[ -n $client ]]; then docker kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>&1 & fi
+    if [[ -n $client ]]; then "$engine" kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>&1 & fi
 }
 
 # Before anything slow begins: is there still a reason to begin it?
@@ -274,7 +276,7 @@ task::refuse() {
 }
 
 task::engine_failed() {
-    task::refuse docker "$1" "${2:-ask the administrator of $where, or exclude the node: --exclude=$where}" "$EX_TEMPFAIL"
+    task::refuse "$engine" "$1" "${2:-ask the administrator of $where, or exclude the node: --exclude=$where}" "$EX_TEMPFAIL"
 }
 
 task::_finish() {
@@ -311,15 +313,20 @@ node::sweep() {
     node::_job
     attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
     local left
-    while IFS=$'\t' read -r left rank; do
+    rank=sweep stopped='' facts=$(mktemp --directory)
+    node::_user
+    engine::look
+    rm --recursive "$facts"
+    while read -r left rank; do
         task::_places
         grace_s=3 started=yes stopped='' client=''
         if [[ ! -d $facts ]]; then continue; fi
         container_id=$left
         event swept "$left"
         container::end
-    done < <(docker ps --all --no-trunc --format '{{.ID}}\t{{.Label "tfslurm.rank"}}' --filter "label=tfslurm.uid=$EUID" \
-        --filter "label=tfslurm.cluster=$cluster" --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt")
+    done < <("$engine" ps --all --quiet --no-trunc --filter "label=tfslurm.uid=$EUID" --filter "label=tfslurm.cluster=$cluster" \
+        --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt" |
+        xargs --no-run-if-empty "$engine" container inspect --format '{{.Id}} {{index .Config.Labels "tfslurm.rank"}}')
 }
 
 # ---------------------------------------------------------------------------------------------------------------- GPUs
@@ -552,6 +559,149 @@ tensorflow::tell() {
     fi
 }
 
+# -------------------------------------------------------------------------------------------------------------- engine
+
+# Asks podman what it can do, for that is the user's own setting. Docker is asked only where the answer decides something,
+# beside everything else that must be asked.
+engine::look() {
+    engine_info='' engine_look=''
+    if [[ $engine == docker ]]; then
+        if ((gpus > 0)) && compgen -G '/etc/cdi/*' >/dev/null; then
+            engine::_info &
+            engine_look=$!
+        fi
+        return
+    fi
+    if [[ $engine != podman ]]; then task::refuse engine "$engine is neither docker nor podman" 'set engine: docker'; fi
+    engine::_info
+    if [[ -s $facts/engine-info.json.error && $(<"$facts/engine-info.json.error") == *'podman system migrate'* ]]; then
+        lock::take podman-migrate # it stops what runs; podman says this only where nothing of the user's is alive
+        engine::_info
+        if [[ -e $facts/engine-info.json.error ]]; then podman system migrate >/dev/null 2>&1 || :; fi
+        lock::drop
+        engine::_info
+        event podman-migrated 'no process kept the namespace of its containers'
+    fi
+    if [[ ! -s $facts/engine-info.json ]]; then
+        task::engine_failed "podman info: $(<"$facts/engine-info.json.error")" "\`podman info\` must work for $user on $where"
+    fi
+    engine_info=$(<"$facts/engine-info.json")
+}
+
+engine::_info() { facts::keep engine-info.json "$engine" info --format '{{json .}}'; }
+
+engine::_ask_info() {
+    if [[ -n $engine_info ]]; then return; fi
+    if [[ -n $engine_look ]]; then wait "$engine_look" || :; else engine::_info; fi
+    if [[ -s $facts/engine-info.json ]]; then engine_info=$(<"$facts/engine-info.json"); fi
+}
+
+engine::_is_rootless() { [[ $engine == podman && $engine_info =~ \"rootless\":\ *true ]]; }
+
+# Can the engine hold a container to a limit of this cgroup controller? Podman without root only to those that were delegated.
+# On cgroup v1 none is; there it would warn and go on without. Source: podman-create(1), --memory.
+engine::_can_limit() {
+    if ! engine::_is_rootless; then return 0; fi
+    [[ $engine_info =~ \"cgroupControllers\":\ *\[([^]]*)\] && ${BASH_REMATCH[1]} == *"\"$1\""* ]]
+}
+
+# Is the image known under this name? Docker leaves `docker.io/` and `docker.io/library/` out of the names that it shows,
+# podman the `sha256:` of ids.
+engine::_is_among() {
+    local short=${2#docker.io/}
+    [[ " $1 " == *" $2 "* || " $1 " == *" ${short#library/} "* || " $1 " == *" ${2#sha256:} "* ]]
+}
+
+# By CDI where the engine has it: podman knows no other way, and docker where a description on this node names every GPU.
+# The quotes inside are docker's: without them `device=a,b` is read as device a and a second option b.
+engine::_gpus() {
+    local id
+    if ((${#gpu_ids[@]} == 0)); then return; fi
+    if engine::_has_cdi; then
+        for id in "${gpu_ids[@]}"; do create+=(--device "nvidia.com/gpu=$id"); done
+        create+=(--env NVIDIA_VISIBLE_DEVICES=void) # the image says `all`, which an NVIDIA runtime would obey as well
+    else
+        local IFS=,
+        create+=(--gpus "\"device=${gpu_ids[*]}\"")
+    fi
+}
+
+# Docker lists the folders in its info only if it reads CDI at all. Source: Docker Engine API, GET /info, CDISpecDirs.
+engine::_has_cdi() {
+    local id
+    if [[ $engine == podman ]]; then return 0; fi
+    for id in "${gpu_ids[@]}"; do
+        grep --quiet --no-messages --recursive --fixed-strings -- "$id" /etc/cdi /var/run/cdi || return 1
+    done
+    engine::_ask_info
+    [[ $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]
+}
+
+# The user himself, with no way to more. Without root, podman maps the uid to another one unless told to keep it.
+engine::_identity() {
+    create+=(--user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL)
+    if engine::_is_rootless; then create+=(--userns keep-id); fi
+}
+
+# In a namespace of the user's own no other group can be named; crun can keep those that the task has, runc cannot.
+engine::_groups() {
+    local group
+    if ! engine::_is_rootless; then
+        for group in "${GROUPS[@]:1}"; do create+=(--group-add "$group"); done
+    elif [[ $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then
+        create+=(--group-add keep-groups)
+    elif ((${#GROUPS[@]} > 1)); then
+        event groups-dropped "${GROUPS[*]:1}"
+    fi
+}
+
+# Not even entry.sh has run. Docker's init ends with 126 or 127 for that, podman's (catatonit) with 1.
+engine::_found_no_shell() {
+    [[ -z $gpu_check && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
+}
+
+# Podman without root has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
+engine::_network() {
+    if [[ $network != bridge ]] || ! engine::_is_rootless; then create+=(--network "$network"); fi
+}
+
+# -------------------------------------------------------------------------------------------------------------- cgroup
+
+# Afterwards cgroup_path is the cgroup of Slurm's that holds this step, if the engine can put the container below it. That
+# works on cgroup v2 with the cgroupfs driver alone: systemd's wants a slice, and on v1 the start fails where devices are
+# confined. What was chosen, and why, is in cgroup-parent.txt.
+cgroup::choose() {
+    local why=''
+    cgroup_path=''
+    if [[ $cgroup_parent == off ]]; then
+        why='the cluster file says off'
+    elif [[ $engine == podman ]]; then
+        why="podman starts the container from the task, in the task's own cgroup"
+    elif [[ ! -e /sys/fs/cgroup/cgroup.controllers ]]; then
+        why='the node has cgroup v1'
+    else
+        engine::_ask_info
+        cgroup::_of_step "$(</proc/self/cgroup)"
+        if [[ ! $engine_info =~ \"CgroupDriver\":\ *\"cgroupfs\" ]]; then
+            why="docker's cgroup driver is not cgroupfs" cgroup_path=''
+        elif [[ -z $cgroup_path ]]; then
+            why="the task is in no cgroup of Slurm's"
+        fi
+    fi
+    if [[ $cgroup_parent == require && -n $why && $engine == docker ]]; then
+        task::refuse cgroup_parent "$why, so the container cannot be put below the job's cgroup" \
+            "write \`cgroup_parent: auto\` in the cluster file, and the container is given the job's limits one by one"
+    fi
+    printf '%s\n' "${cgroup_path:-none: $why}" >"$facts/cgroup-parent.txt"
+}
+
+# 0::/system.slice/slurmstepd.scope/job_5/step_0/user/task_0 -> …/step_0/user: a cgroup with processes of its own, as task_0
+# is, can have none below it. Never made from the job's id: from Slurm 26.05 on the folders have other names.
+cgroup::_of_step() {
+    cgroup_path=''
+    if [[ $1 =~ (^|$'\n')0::(/[^$'\n']*slurm[^$'\n']*/user)(/|$'\n'|$) ]]; then cgroup_path=${BASH_REMATCH[2]}; fi
+}
+
 # --------------------------------------------------------------------------------------------------------------- image
 
 # Afterwards image_source is a name@digest (or an image id) that this node's daemon has, looked at and compared.
@@ -559,7 +709,7 @@ image::ensure() {
     local pulled=present
     if ! image::_find; then
         if [[ $pin_kind == image-id ]]; then
-            task::refuse image "$image_digest is not on this node" "load it here: docker load < IMAGE.tar"
+            task::refuse image "$image_digest is not on this node" "load it here: $engine load < IMAGE.tar"
         fi
         image::_fetch
         pulled="pulled from $pulled_from"
@@ -570,20 +720,18 @@ image::ensure() {
     event image "$image_source $pulled"
 }
 
-# One question for all the names: docker answers for those it has and complains of the others.
+# One question for all the names: the engine answers for those it has and complains of the others.
 image::_find() {
     local answer names line complaint=''
-    answer=$(docker image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}' \
+    answer=$("$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}' \
         "${image_sources[@]}" 2>"$facts/image-inspect.stderr") || :
     while IFS= read -r names && IFS= read -r image_json; do
         for image_source in "${image_sources[@]}"; do
-            # docker leaves `docker.io/` and `docker.io/library/` out of the names that it shows
-            line=${image_source#docker.io/}
-            if [[ " $names " == *" ${line#library/} "* ]]; then return 0; fi
+            if engine::_is_among "$names" "$image_source"; then return 0; fi
         done
     done <<<"$answer"
     while IFS= read -r line; do
-        if [[ -n $line && $line != *[Nn]o\ such\ image* ]]; then complaint+="$line "; fi
+        if [[ -n $line && $line != *[Nn]o\ such\ image* && $line != *image\ not\ known* && $line != *level=warning* ]]; then complaint+="$line "; fi
     done <"$facts/image-inspect.stderr"
     if [[ -n $complaint ]]; then task::engine_failed "$complaint"; fi
     return 1
@@ -612,7 +760,7 @@ image::_pull() {
         for source in "${image_sources[@]}"; do
             if [[ -n ${dead[$source]-} ]]; then continue; fi
             event pull "$source"
-            if task::_in_background docker pull --quiet "$source" >/dev/null 2>"$facts/pull.stderr"; then
+            if task::_in_background "$engine" pull --quiet "$source" >/dev/null 2>"$facts/pull.stderr"; then
                 pulled_from=$source
                 return
             fi
@@ -731,14 +879,15 @@ mount::add() {
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
     local said
-    create=(docker create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
+    create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
-    container::_gpus
+    engine::_gpus
     container::_user
     container::_limits
     container::_mounts
     container::_environment
-    create+=(--network "$network" --entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
+    engine::_network
+    create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
         "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" ${command[@]+"${command[@]}"})
     printf '%s\0' "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
@@ -753,10 +902,10 @@ container::create() {
 
 container::_refused() {
     case $1 in
-    *'is already in use by container'*)
+    *'is already in use by'*)
         task::refuse container "$container_name exists on this node already" "\`tfslurm reap $cluster\`, then submit again" "$EX_TEMPFAIL" ;;
-    *'bind source path does not exist'* | *'invalid mount config'*)
-        task::refuse mounts "$1" 'the docker daemon (root) must be able to reach the source' ;;
+    *'bind source path does not exist'* | *'invalid mount config'* | *'statfs '*)
+        task::refuse mounts "$1" "$engine must be able to reach the source" ;;
     *) task::engine_failed "$1" ;;
     esac
 }
@@ -767,30 +916,26 @@ container::_labels() {
         --label "tfslurm.attempt=$attempt" --label "tfslurm.rank=$rank")
 }
 
-# The quotes inside are docker's: without them `device=a,b` is read as device a and a second option b.
-container::_gpus() {
-    local IFS=,
-    if ((${#gpu_ids[@]})); then create+=(--gpus "\"device=${gpu_ids[*]}\""); fi
-}
-
 # The user himself: his uid and all his groups, one line of passwd and group instead of the node's, no way to more.
 # HOME is a folder of the attempt: a tmpfs would count as memory, and what caches leave there is not lost unseen.
 container::_user() {
-    local group home=/home/$user
+    local home=/home/$user
     printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "${GROUPS[0]}" "$home" >"$facts/passwd"
     printf '%s:x:%s:\n' "$user" "${GROUPS[0]}" >"$facts/group"
-    create+=(--user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL)
-    for group in "${GROUPS[@]:1}"; do create+=(--group-add "$group"); done
+    engine::_identity
+    engine::_groups
     mount::add "$facts/passwd" /etc/passwd ro
     mount::add "$facts/group" /etc/group ro
     mount::add "$home_dir" "$home" rw
 }
 
-# A container is dockerd's child, so none of the job's own limits holds for it; these are the same, said to docker.
+# A container of docker's is dockerd's child, so none of the job's own limits holds for it; these are the same, said to it.
 container::_limits() {
     limits::cpus
     limits::memory
-    create+=(--pids-limit 32768 --ulimit stack=67108864)
+    if engine::_can_limit pids; then create+=(--pids-limit 32768); fi
+    if [[ $engine == docker ]] || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
+    if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
     if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
     if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
@@ -834,6 +979,9 @@ container::_environment() {
         NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
             task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
         esac
+        if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
+            task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone, or pass it in a file'
+        fi
         own[$key]=yes
         create+=(--env "$pair")
     done
@@ -858,7 +1006,7 @@ container::run() {
     event starting "$container_id"
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
-        exec docker start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
+        exec "$engine" start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
     }
     client=$LIFELINE_PID
     started=yes
@@ -872,7 +1020,7 @@ container::run() {
 # Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
 container::_stop() {
     while kill -0 "$client" 2>/dev/null; do
-        docker stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        "$engine" stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
         sleep 0.2
     done
 }
@@ -880,23 +1028,23 @@ container::_stop() {
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
     local diff removal last_words
-    docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
+    "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
     diff=$!
     container::_look
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
         event client-lost "$container_id"
         wait "$diff" || :
         # Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
-        docker attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
+        "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
         last_words=$!
-        docker stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        "$engine" stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
         wait "$last_words" || :
-        docker container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
+        "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
         diff=$!
         container::_look
     fi
     wait "$diff" || :
-    docker rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
+    "$engine" rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
     removal=$!
     container_id=''
     if [[ -n $started ]]; then container::_judge; fi # while docker removes it
@@ -906,12 +1054,12 @@ container::end() {
 container::_look() {
     local answer first rest
     state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
-    if ! answer=$(docker container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.StartedAt}} {{.State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
+    if ! answer=$("$engine" container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
         "$container_id" 2>"$facts/container-inspect.json.error"); then
         return
     fi
     first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
-    read -r state_running state_code state_oom state_began state_ended <<<"$first"
+    read -r state_running state_code state_oom state_began state_ended <<<"${first//\"/}"
     state_error=${rest%%$'\n'*}
     if [[ $state_began == 0001-* ]]; then state_began=''; fi
     if [[ $state_ended == 0001-* ]]; then state_ended=''; fi
@@ -929,7 +1077,9 @@ container::_judge() {
         exit_code=$EX_TEMPFAIL
         if driver::_is_refused; then exit_code=$EX_CONFIG; fi
         if [[ -n $stopped ]]; then exit_code=143; fi
-    elif [[ -z $gpu_check && $state_code == 12[67] ]]; then # not even entry.sh has run
+    elif [[ -z $state_ended || $state_code == -1 ]]; then # podman's own watcher was killed with it: nobody saw the code
+        exit_code=137
+    elif engine::_found_no_shell; then
         exit_code=$EX_CONFIG
     fi
     task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
@@ -948,7 +1098,7 @@ container::tell() {
     elif [[ -z $state_began && -z $stopped ]]; then
         if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
         task::engine_failed "the container did not start: $why"
-    elif [[ $state_code == 12[67] && -z $gpu_check ]]; then
+    elif engine::_found_no_shell; then
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
     elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
         task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
@@ -969,8 +1119,8 @@ limits::cpus() {
     local there=$counted
     limits::_count "$bound"
     if ((counted > 0 && counted < there)); then
-        create+=(--cpuset-cpus "$bound")
-    elif ((count < there || there == 0)); then
+        if engine::_can_limit cpuset; then create+=(--cpuset-cpus "$bound"); fi # else it inherits what the task is bound to
+    elif ((count < there || there == 0)) && engine::_can_limit cpu; then
         create+=(--cpus "$count")
     fi
 }
@@ -987,6 +1137,7 @@ limits::_count() {
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
 limits::memory() {
     local -i limit=0 each
+    if ! engine::_can_limit memory; then return; fi
     for each in "$memory_mib" "${SLURM_MEM_PER_NODE:-0}" "$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-0}))"; do
         if ((each > 0 && (limit == 0 || each < limit))); then limit=each; fi
     done
@@ -1027,8 +1178,8 @@ facts::slow() {
         set +e
         # Not while the container is being started: that would take the processor from it.
         while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do sleep 0.05; done
-        facts::keep engine-version.json docker version --format '{{json .}}' &
-        facts::keep engine-info.json docker info --format '{{json .}}' &
+        facts::keep engine-version.json "$engine" version --format '{{json .}}' &
+        if [[ ! -e $facts/engine-info.json ]]; then engine::_info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
             if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi
@@ -1093,16 +1244,16 @@ probe::start() {
 
 probe::_run() {
     local temporary=$probe_file.$job.$rank.tmp code=0
-    local -a ask=(docker run --rm --init --network none --name "$container_name-probe" --log-driver none)
+    local -a ask=("$engine" run --rm --init --network none --name "$container_name-probe" --log-driver none)
     create=()
     container::_labels
+    engine::_identity
     limits::memory
     mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
     mkdir --parents "$images_dir"
     event probing "$image_source"
     # shellcheck disable=SC2016  # the container's shell reads it
-    "${ask[@]}" "${create[@]}" --user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL \
-        --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
+    "${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
         sh /run/tfslurm-probe.py >"$temporary" 2>"$facts/probe.stderr" &
     trap 'kill %% 2>/dev/null; exit 143' TERM

@@ -69,6 +69,7 @@ class JobPlan:
     tfslurm_version: str
     template_sha256: str = ""
     gpu_check: str = "cached"
+    cgroup_parent: str = "auto"
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -184,6 +185,7 @@ def make_plan(
         cluster=cluster.name,
         root=str(cluster.root),
         engine=cluster.engine,
+        cgroup_parent=cluster.cgroup_parent,
         pin=pin,
         image_sources=sources(pin, cluster.mirrors),
         command=(*pin.entrypoint, *command),

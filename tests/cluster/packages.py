@@ -27,6 +27,8 @@ _NEEDED = {
     "iproute2": "/usr/bin/ip",
     "iptables": "/usr/sbin/iptables",
     "podman": "/usr/bin/podman",
+    "runc": "/usr/sbin/runc",
+    "catatonit": "/usr/bin/catatonit",
     "uidmap": "/usr/bin/newuidmap",
     "slirp4netns": "/usr/bin/slirp4netns",
     "fuse-overlayfs": "/usr/bin/fuse-overlayfs",

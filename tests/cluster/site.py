@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 
-from . import accounting, daemons, docker, gpus, images, login, packages, registry, slurm, tensorflow, users
+from . import accounting, daemons, docker, gpus, images, login, packages, podman, registry, slurm, tensorflow, users
 from .bed import (
     BED,
     BED_JSON,
@@ -70,6 +70,7 @@ def up() -> dict[str, object]:
         packages.ensure()
         users.ensure()
         gpus.ensure()
+        podman.ensure()
         with tensorflow.building() as built:
             _start()
             built.finish()
@@ -143,6 +144,7 @@ def down(purge: bool = False) -> list[str]:
     with _lock():
         slurm.drain()
         docker.remove_containers()
+        podman.stop()
         stopped = daemons.stop([name for name in NAMES if name.startswith(("sshd", "slurm"))])
         stopped += daemons.stop(name for name in NAMES if name not in stopped)
         swept = daemons.sweep()
@@ -156,6 +158,7 @@ def down(purge: bool = False) -> list[str]:
 
 def _purge() -> None:
     docker.purge()
+    podman.purge()
     users.purge()
     gpus.purge()
     shutil.rmtree(BED, ignore_errors=True)

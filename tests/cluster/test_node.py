@@ -29,6 +29,7 @@ from . import images, registry
 from .bed import BED_JSON, BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
 from .docker import docker
 from .gpus import of_node
+from .podman import podman
 from .users import run_as
 
 pytestmark = pytest.mark.skipif(not BED_JSON.exists() or os.geteuid() != 0, reason="needs the test bed and root")
@@ -154,7 +155,10 @@ class Job:
         (self.folder / "out" / "go").touch()
 
     def containers(self) -> list[str]:
-        return docker("ps", "--all", "--quiet", "--filter", f"label=tfslurm.plan_id={self.plan.plan_id}").stdout.split()
+        words = ("ps", "--all", "--quiet", "--filter", f"label=tfslurm.plan_id={self.plan.plan_id}")
+        done = podman(USER, *words) if self.plan.engine == "podman" else docker(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
 
     def process(self, *words: str) -> int:
         """The one process of this job whose command line holds the words; it is awaited."""

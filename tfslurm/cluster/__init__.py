@@ -36,6 +36,7 @@ class Cluster:
     root: PurePosixPath
     login: Login | None = None
     engine: str = "docker"
+    cgroup_parent: str = "auto"
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)
     mounts_allow: tuple[PurePosixPath, ...] = ()

@@ -140,6 +140,11 @@ class Cluster(Keys):
     engine: Literal["docker", "podman"] = Field(
         "docker", description="What runs containers on the nodes.", examples=["docker"]
     )
+    cgroup_parent: Literal["auto", "off", "require"] = Field(
+        "auto",
+        description='Is docker to put the container below the job\'s own cgroup? auto: where it can; "off"; require.',
+        examples=["auto"],
+    )
     mirrors: dict[Registry, list[Registry]] = Field(
         {},
         description="Registries asked first, in order, in place of another; equal digest or refused.",

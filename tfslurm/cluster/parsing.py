@@ -27,6 +27,7 @@ def parse(text: str, file: str) -> Cluster:
         root=PurePosixPath(read.root),
         login=_login(read.login),
         engine=read.engine,
+        cgroup_parent=read.cgroup_parent,
         mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
