@@ -9,7 +9,7 @@ import pytest
 
 from . import site
 from .bed import BED_JSON
-from .desk import Desk, new_desk
+from .desk import Desk, a_desk
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +24,12 @@ def bed() -> None:
 @pytest.fixture
 def desk(bed: None) -> Iterator[Desk]:
     """A fresh desk for one test: no jobs, no tracker, the cluster files of the bed."""
-    made = new_desk()
-    yield made
-    made.clear()
+    with a_desk() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def shared(bed: None) -> Iterator[Desk]:
     """A desk for the tests of one file that look at the same jobs."""
-    made = new_desk()
-    yield made
-    made.clear()
+    with a_desk() as made:
+        yield made

@@ -9,8 +9,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,14 +194,18 @@ class Desk:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_desk() -> Desk:
-    """An empty desk with the files of the bed's three clusters."""
+@contextmanager
+def a_desk() -> Iterator[Desk]:
+    """An empty desk with the files of the bed's three clusters; cleared afterwards."""
     desk = Desk(uuid4().hex[:8], install())
-    desk.folder.mkdir()
-    os.chown(desk.folder, *ids())
-    for cluster in CLUSTERS:
-        desk.describe(cluster)
-    return desk
+    try:
+        desk.folder.mkdir()
+        os.chown(desk.folder, *ids())
+        for cluster in CLUSTERS:
+            desk.describe(cluster)
+        yield desk
+    finally:
+        desk.clear()
 
 
 def ids() -> tuple[int, int]:

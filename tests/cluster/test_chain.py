@@ -80,7 +80,7 @@ def tenants(shared: Desk, request: pytest.FixtureRequest) -> Iterator[Tenants]:
     assert submitted.returncode == 0, submitted.stderr
     bobs = submitted.stdout.strip()
     try:
-        until(lambda: "IDX" in detail(cluster, bobs), 40)
+        until(lambda: "IDX" in detail(cluster, bobs), 120)
         two = shared.experiment(
             f"two-{cluster}",
             ["sh", "-c", f"nvidia-smi -L; ls /dev/nvidia*; {gate()}"],
@@ -156,8 +156,10 @@ def repository(desk: Desk) -> Iterator[str]:
     name = f"desk-{desk.token}/variant"
     yield name
     for address in (REGISTRY, MIRROR):
-        listed = docker("image", "ls", "--digests", "--format={{.Repository}}@{{.Digest}}", f"{address}/{name}")
-        for reference in set(listed.stdout.split()):
+        if digest := registry.tag_digest(address, name, "1"):
+            registry.delete_manifest(address, name, digest)
+        form = "--format={{.Repository}}@{{.Digest}} {{.Repository}}:{{.Tag}}"
+        for reference in set(docker("image", "ls", "--digests", form, f"{address}/{name}").stdout.split()):
             images.remove(reference)
 
 

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 from .bed import CLUSTERS
-from .desk import SMALL, USER, Desk, Process, gate, new_desk, open_gate, until
+from .desk import SMALL, USER, Desk, Process, a_desk, gate, open_gate, until
 from .docker import docker
 from .gpus import inventory
 from .slurm import slurm
@@ -51,10 +51,9 @@ class Forgotten:
 @pytest.fixture(scope="module", autouse=True)
 def forgotten(bed: None) -> Iterator[Forgotten]:
     """Submitted before all others, because gamma takes its time."""
-    desk = new_desk()
-    good, bad = (desk.experiment(f"ends{code}", ["sh", "-c", f"exit {code}"]) for code in (0, 3))
-    yield Forgotten(desk, desk.submit(good, cluster="gamma"), desk.submit(bad, cluster="gamma"))
-    desk.clear()
+    with a_desk() as desk:
+        good, bad = (desk.experiment(f"ends{code}", ["sh", "-c", f"exit {code}"]) for code in (0, 3))
+        yield Forgotten(desk, desk.submit(good, cluster="gamma"), desk.submit(bad, cluster="gamma"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,6 +159,12 @@ def test_wait_that_is_interrupted_ends_with_130_and_the_job_stays(shared: Desk, 
     read_until(process.stderr, "PENDING")
     assert interrupted(process) == (130, "interrupted")
     assert shared.status(jobs.waits)["state"] == "PENDING"
+
+
+def test_an_exit_code_above_128_is_no_signal(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("high", ["sh", "-c", "exit 137"]))
+    assert desk.tfslurm("wait", job).returncode == 137
+    assert desk.status(job)["exit_code"] == 137
 
 
 def test_submit_wait_is_submit_and_wait_in_one(desk: Desk) -> None:

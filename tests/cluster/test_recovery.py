@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .bed import CLUSTERS
-from .desk import USER, Desk, gate, new_desk, open_gate, until
+from .desk import USER, Desk, a_desk, gate, open_gate, until
 from .users import run_as
 
 
@@ -27,11 +27,10 @@ class Forgotten:
 @pytest.fixture(scope="module", autouse=True)
 def forgotten(bed: None) -> Iterator[Forgotten]:
     """Cancelled behind tfslurm's back before all else, because gamma takes its time to forget."""
-    desk = new_desk()
-    job = desk.submit(desk.experiment("never", "true", slurm={"begin": "now+1hour"}), cluster="gamma")
-    assert run_as(USER, ["scancel", job.partition(":")[2]], "gamma").returncode == 0
-    yield Forgotten(desk, job)
-    desk.clear()
+    with a_desk() as desk:
+        job = desk.submit(desk.experiment("never", "true", slurm={"begin": "now+1hour"}), cluster="gamma")
+        assert run_as(USER, ["scancel", job.partition(":")[2]], "gamma").returncode == 0
+        yield Forgotten(desk, job)
 
 
 def jobs_of(desk: Desk, cluster: str = "alpha") -> list[str]:
@@ -114,7 +113,7 @@ def killed(desk: Desk, file: Path, body: str) -> None:
 
 
 AFTER = '$real "$@" >/dev/null; kill -9 $PPID'
-BEFORE = "kill -9 $PPID; sleep 0.2"
+BEFORE = "kill -9 $PPID"
 
 
 def test_a_client_killed_after_sbatch_answered_finds_its_job_at_the_next_status(desk: Desk) -> None:

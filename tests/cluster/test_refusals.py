@@ -252,7 +252,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(shared: Desk) -> Kept:
     value = f"s3cr3t-{os.urandom(12).hex()} with 'quotes' and $signs"
-    script = f'printf "%s" "$TOKEN" | sha256sum >/out/hash; {gate()}; sleep 0.3'
+    script = f'printf "%s" "$TOKEN" | sha256sum >/out/hash; {gate()}'
     job = shared.submit(shared.experiment("secret", ["sh", "-c", script], secrets=["TOKEN"]), env={"TOKEN": value})
     until(lambda: any(shared.root("alpha").glob("runs/secret-*/*/out/hash")), 60)
     number = job.partition(":")[2]
