@@ -2,6 +2,7 @@
 # The node side of a job: sourced by job.sbatch, which has set the settings and `set -euo pipefail`.
 #
 #   batch   node::begin, node::batch   once per attempt, on the first node: starts one task per srun task, keeps the end
+#   prepare node::prepare              before several tasks, once per task: has the image pulled, says where it can be reached
 #   task    node::task                 once per task, on its node: observe, guard, run one container, observe again
 #   sweep   node::sweep                once per node, only when a task died without an end: ends and removes its container
 #
@@ -57,6 +58,10 @@ node::batch() {
     export TFSLURM_ATTEMPT=$attempt
     batch::_kill_wait
     batch::_runner
+    if ! batch::_prepare; then
+        batch::_end "$waited_code"
+        return
+    fi
     ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
     waited_for=$!
     node::_wait "$waited_for"
@@ -72,6 +77,20 @@ batch::_runner() {
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
     runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
     if [[ -n ${SLURM_CPUS_PER_TASK-} ]]; then runner+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi # not inherited since 22.05
+}
+
+# Whatever all tasks must have or know before one of them starts, in a step of the same layout. Fails with the step's code
+# in waited_code.
+batch::_prepare() {
+    waited_code=0
+    if ((nodes * tasks_per_node == 1)) || [[ -n $is_local ]] || [[ $network != host && $prepull != true ]]; then return; fi
+    "${runner[@]}" bash "$attempt_dir/job.sbatch" prepare </dev/null >"$attempt_dir/tasks.txt" &
+    waited_for=$!
+    node::_wait "$waited_for"
+    waited_for=''
+    if [[ -n $stopped ]] && ((waited_code == 0)); then waited_code=143; fi
+    if ((waited_code == 0)) && [[ $network == host ]]; then peers::gather || waited_code=$?; fi
+    ((waited_code == 0))
 }
 
 # How long after SIGTERM Slurm sends SIGKILL; asked once per attempt, told to every task.
@@ -99,7 +118,8 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason='' folder
+    local code=$1 reason=${batch_reason-} folder
+    batch::_blame
     # shellcheck disable=SC2034  # job.sbatch exits with it
     job_exit_code=$code
     outputs::list
@@ -117,6 +137,24 @@ batch::_end() {
     fi
     secrets::forget
     batch::_exit_json "$code" "$reason"
+}
+
+# Of several tasks, one that failed by itself speaks for the job: srun gives the highest code of all, and those that it then
+# stopped often end with a higher one.
+batch::_blame() {
+    if ((nodes * tasks_per_node == 1 || code == 0)) || [[ -n $stopped || -n $checkpointed ]]; then return; fi
+    local -i rank
+    local end
+    for ((rank = 0; rank < nodes * tasks_per_node; rank++)); do
+        folder=$attempt_dir/facts/task-$rank
+        if [[ ! -r $folder/exit.json ]] || grep --quiet told-to-stop "$folder/events.tsv" 2>/dev/null; then continue; fi
+        end=$(<"$folder/exit.json")
+        if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] != 0)); then
+            code=${BASH_REMATCH[1]}
+            if [[ -z $reason && ! -s $folder/refused.txt ]]; then reason="task $rank ended with $code, so the others were ended"; fi
+            return
+        fi
+    done
 }
 
 # The program was warned and nobody cancelled the job: it ended by itself, or the time limit ended it.
@@ -305,6 +343,100 @@ task::_exit_json() {
     json::signal "$code"
     json::object exit_code n "$code" oom_killed n "$oom" started_at o "$began" ended_at s "${ended:-$now}" signal n "$signal"
     node::_write "$facts/exit.json" "$json"
+}
+
+# -------------------------------------------------------------------------------------------------------- prepare role
+
+# What must be so before any task of several starts. On success only the last line is left to see; what is refused here is
+# written down as a task's refusal.
+node::prepare() {
+    node::_job
+    node::_user
+    if [[ $prepull == true && ${SLURM_LOCALID:-0} == 0 ]]; then
+        node::_task
+        trap task::_left EXIT
+        trap 'task::_told_to_stop' TERM INT HUP
+        event prepare-began "step $step"
+        image::ensure
+        trap - EXIT
+    fi
+    local port=-
+    if [[ $network == host ]]; then peers::port; fi
+    printf 'tfslurm-task %s %s %s\n' "${SLURM_PROCID:-0}" "$where" "$port"
+}
+
+# --------------------------------------------------------------------------------------------------------------- peers
+
+# A port of this node, in port, where nothing listens: by job id, so that jobs do not meet; the tasks of one job never
+# choose the same one, even if two nodes were one machine. Below the ports that Linux gives to clients by itself.
+peers::port() {
+    local -i first=20000 count=12000 tasks=${SLURM_NTASKS:-1} step=${SLURM_PROCID:-0}
+    local taken=' ' local_address state file hex
+    for file in /proc/net/tcp /proc/net/tcp6; do
+        if [[ ! -r $file ]]; then continue; fi
+        while read -r _ local_address _ state _; do
+            if [[ -n $state ]]; then taken+="${local_address##*:} "; fi
+        done <"$file"
+    done
+    for ((; step < count; step += tasks)); do
+        port=$((first + (raw_job_id * 64 + step) % count))
+        printf -v hex '%04X' "$port"
+        if [[ $taken != *" $hex "* ]]; then return; fi
+    done
+    printf 'tfslurm: %s: network: no port from %d to %d is free for task %s; exclude the node: --exclude=%s\n' \
+        "$where" "$first" "$((first + count - 1))" "${SLURM_PROCID:-0}" "$where" >&2
+    exit "$EX_TEMPFAIL"
+}
+
+# What the tasks said of themselves becomes what every task is told: TFSLURM_WORKERS, host:port by rank, and TFSLURM_HOSTS,
+# the names that the nodes' own resolver does not know.
+peers::gather() {
+    local word rank node port workers=''
+    local -a worker_of=()
+    local -A reach=()
+    peers_hosts=''
+    while read -r word rank node port; do
+        if [[ $word != tfslurm-task || ! $rank =~ ^[0-9]+$ ]]; then continue; fi # what a site's prolog prints
+        if [[ -z ${reach[$node]-} ]]; then
+            peers::_reach "$node" || return
+            reach[$node]=$reached
+        fi
+        worker_of[rank]=${reach[$node]}:$port
+    done <"$attempt_dir/tasks.txt"
+    if ((${#worker_of[@]} != nodes * tasks_per_node)); then
+        peers::_refuse "${#worker_of[@]} of $((nodes * tasks_per_node)) tasks said where they are" "see $attempt_dir/tasks.txt" || return
+    fi
+    for word in "${worker_of[@]}"; do workers+=,$word; done
+    export TFSLURM_WORKERS=${workers#,} TFSLURM_HOSTS=${peers_hosts# }
+}
+
+# How others reach a node, in reached: by its name where that means an address, else by the one that Slurm itself uses.
+peers::_reach() {
+    local node=$1 said=''
+    reached=$node
+    if getent hosts "$node" >/dev/null; then return; fi
+    said=$(scontrol show node "$node" 2>/dev/null) || :
+    if [[ $said =~ NodeAddr=([0-9A-Za-z.:_-]+) ]] && read -r reached _ < <(getent ahostsv4 "${BASH_REMATCH[1]}"); then
+        peers_hosts+=" $node:$reached"
+        return
+    fi
+    peers::_refuse "the name $node means no address on $where, and Slurm tells none" \
+        "ask the site to put node names into its DNS or /etc/hosts; tasks that do not talk to each other can do with \`network: none\`"
+}
+
+peers::_refuse() {
+    printf 'tfslurm: %s: network: %s; %s\n' "$where" "$1" "$2" >&2
+    batch_reason="$1"
+    return "$EX_CONFIG"
+}
+
+# The others, for this task's container: names for SlurmClusterResolver, TF_CONFIG for TFConfigClusterResolver.
+peers::tell() {
+    local pair workers
+    for pair in ${TFSLURM_HOSTS-}; do create+=(--add-host "$pair"); done
+    if [[ -z ${TFSLURM_WORKERS-} || -n ${own[TF_CONFIG]-} ]]; then return; fi
+    workers=\"${TFSLURM_WORKERS//,/\", \"}\"
+    create+=(--env "TF_CONFIG={\"cluster\": {\"worker\": [$workers]}, \"task\": {\"type\": \"worker\", \"index\": $rank}}")
 }
 
 # ---------------------------------------------------------------------------------------------------------- sweep role
@@ -715,7 +847,8 @@ image::ensure() {
         pulled="pulled from $pulled_from"
     fi
     printf '%s\n' "$image_source" >"$facts/image-source.txt"
-    printf '%s\n' "$pulled" >"$facts/image-pulled.txt"
+    # What `prepare` pulled for this very task is present by now.
+    if [[ $pulled != present || ! -e $facts/image-pulled.txt ]]; then printf '%s\n' "$pulled" >"$facts/image-pulled.txt"; fi
     printf '[%s]\n' "$image_json" >"$facts/image-inspect.json"
     event image "$image_source $pulled"
 }
@@ -752,11 +885,13 @@ image::_fetch() {
     lock::drop
 }
 
-# Every source in order, three rounds; a source whose answer cannot change is asked once.
+# Every source in order, in rounds ever further apart, and never in step with other nodes; a source whose answer cannot
+# change is asked once.
 image::_pull() {
     local source round said last=''
+    local -i pause=2
     local -A dead=()
-    for round in 1 2 3; do
+    for round in 1 2 3 4; do
         for source in "${image_sources[@]}"; do
             if [[ -n ${dead[$source]-} ]]; then continue; fi
             event pull "$source"
@@ -773,7 +908,8 @@ image::_pull() {
             if ! image::_is_transient "$said"; then dead[$source]=yes; fi
         done
         if ((${#dead[@]} == ${#image_sources[@]})); then break; fi
-        if ((round < 3)); then task::_in_background sleep "$((round * 2)).$((RANDOM % 10))"; fi
+        if ((round < 4)); then task::_in_background sleep "$((pause + RANDOM % pause)).$((RANDOM % 10))" || :; fi
+        pause=$((pause * 2))
         task::_stop_if_told
     done
     task::refuse image "$image_reference is not obtainable as $image_digest: $last" \
@@ -994,6 +1130,7 @@ container::_environment() {
         SLURM_ARRAY_{JOB_ID,TASK_ID,TASK_COUNT,TASK_MIN,TASK_MAX,TASK_STEP} SLURMD_NODENAME; do
         if [[ -n ${!key-} && -z ${own[$key]-} ]]; then create+=(--env "$key=${!key}"); fi
     done
+    peers::tell
     create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
     if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
     # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.

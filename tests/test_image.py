@@ -209,9 +209,16 @@ def test_a_mirror_stands_for_whole_components_and_the_longest_prefix_counts() ->
 
 
 def test_what_a_node_pulls_is_never_a_tag() -> None:
-    assert sources(PIN, {"docker.io": ["m:5000"]}) == (
+    alone = dataclasses.replace(PIN, digest_kind="manifest", manifest_digest=A)
+    assert sources(alone, {"docker.io": ["m:5000"]}) == (
         f"m:5000/tensorflow/tensorflow@{A}",
         f"docker.io/tensorflow/tensorflow@{A}",
+    )
+    assert sources(PIN, {"docker.io": ["m:5000"]}) == (
+        f"m:5000/tensorflow/tensorflow@{A}",
+        f"m:5000/tensorflow/tensorflow@{PIN.manifest_digest}",
+        f"docker.io/tensorflow/tensorflow@{A}",
+        f"docker.io/tensorflow/tensorflow@{PIN.manifest_digest}",
     )
     local = dataclasses.replace(PIN, pin_kind="image-id", digest_kind="config", digest=C, manifest_digest="")
     assert sources(local, {"docker.io": ["m:5000"]}) == (C,)

@@ -16,6 +16,7 @@ from tests import made
 from tfslurm import plan as plans
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import RecordError
+from tfslurm.export import record_text
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, facts, record_json, record_sha256, seal
 from tfslurm.record.lost import lost_files
@@ -63,8 +64,8 @@ CONTRACT = {
     "image": "reference registry repository tag digest digest_kind config_digest platform served_by pinned_at",
     "code": "remote commit branch dirty tree",
     "attempts.0": "index state tasks",
-    "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests container kernel os "
-    "cpu_model memory_mib",
+    "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
+    "image_pulled container kernel os cpu_model memory_mib",
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
     "attempts.0.tasks.0.container": "id exit_code oom_killed started_at ended_at",
     "environment": "python tensorflow cuda cudnn os glibc packages source",
@@ -334,6 +335,33 @@ def test_an_image_of_another_digest_is_a_failed_link() -> None:
     plan = replace(case("gpu").plan, pin=replace(case("gpu").plan.pin, digest=made.DIGEST))
     record = case("gpu").build(plan=plan)
     assert record.verified.image.status == "failed" and f"not {made.DIGEST}" in record.verified.image.reason
+
+
+def test_the_manifest_that_a_pinned_index_names_is_the_same_image_and_the_verdict_says_so() -> None:
+    pin = case("gpu").plan.pin
+    index = replace(pin, digest=made.DIGEST, digest_kind="index", manifest_digest=pin.digest)
+    verdict = case("gpu").build(plan=replace(case("gpu").plan, pin=index)).verified.image
+    assert verdict.status == "ok"
+    assert f"the manifest that this index names for linux/amd64, {pin.digest}, as 127.0.0.1:5000/" in verdict.reason
+    other = replace(index, manifest_digest=made.CONFIG)
+    assert case("gpu").build(plan=replace(case("gpu").plan, pin=other)).verified.image.status == "failed"
+
+
+def test_the_verdict_on_several_tasks_names_the_gpus_of_each() -> None:
+    record = case("tasks").build()
+    (first, second) = record.attempts[0].tasks
+    assert first.gpus and second.gpus
+    for gpu in (*first.gpus, *second.gpus):
+        assert gpu.uuid in record.verified.gpus.reason
+        assert gpu.uuid in record_text(record).partition("verified")[2]
+
+
+def test_a_task_says_where_its_image_came_from() -> None:
+    (task,) = case("gpu").build().attempts[0].tasks
+    assert task.image_source == f"127.0.0.1:5000/tfslurm/small@{case('gpu').plan.pin.digest}"
+    assert task.image_pulled == "present"
+    (task,) = gpu_with(image_pulledDOTtxt=b"pulled from m:5000/a@sha256:1\n").attempts[0].tasks
+    assert task.image_pulled == "pulled from m:5000/a@sha256:1"
 
 
 def test_an_image_pinned_by_its_id_is_held_to_its_id() -> None:

@@ -122,6 +122,7 @@ def full_plan(**changes: Any) -> JobPlan:
         secrets=("WANDB_API_KEY",),
         resources=Resources(gpus=2, cpus=4, memory_mib=16384, time_s=7200, nodes=2, shm_mib=8192),
         network="host",
+        prepull=True,
         code=CodeState("4b825dc642cb6eb9a060e54bf8d69288fbee4904", True, 3, 1200, commit="c0ffee", dirty=True),
         options={"partition": "gpu", "signal": "USR1@120", "gres": "gpu:2", "requeue": "", "comment": "tfslurm:x #1"},
         checkpoint=Checkpoint("USR1", 120, requeue=True),
@@ -196,7 +197,7 @@ def test_every_setting_of_a_full_plan_reaches_bash(tmp_path: Path) -> None:
     names = (
         *("plan_id", "name", "cluster", "run_dir", "images_dir", "code_dir", "code_writable", "engine", "network"),
         *("image_reference", "image_digest", "image_digest_kind", "pin_kind", "gpus", "cpus", "memory_mib", "shm_mib"),
-        *("nodes", "tasks_per_node", "checkpoint_signal", "checkpoint_requeue"),
+        *("nodes", "tasks_per_node", "prepull", "checkpoint_signal", "checkpoint_requeue"),
     )
     found = {name: words[0].decode() for name, words in read_back(asked, tmp_path, *names).items()}
     assert found == {
@@ -205,8 +206,8 @@ def test_every_setting_of_a_full_plan_reaches_bash(tmp_path: Path) -> None:
         "code_dir": f"{tmp_path}/code/4b825dc642cb6eb9a060e54bf8d69288fbee4904", "code_writable": "true",
         "engine": "docker", "network": "host", "image_reference": "tensorflow/tensorflow:2.16.1-gpu",
         "image_digest": DIGEST, "image_digest_kind": "index", "pin_kind": "registry", "gpus": "2", "cpus": "4",
-        "memory_mib": "16384", "shm_mib": "8192", "nodes": "2", "tasks_per_node": "1", "checkpoint_signal": "USR1",
-        "checkpoint_requeue": "true",
+        "memory_mib": "16384", "shm_mib": "8192", "nodes": "2", "tasks_per_node": "1", "prepull": "true",
+        "checkpoint_signal": "USR1", "checkpoint_requeue": "true",
     }  # fmt: skip
 
 

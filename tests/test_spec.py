@@ -107,7 +107,7 @@ def test_what_is_absent_is_the_site_s_default_and_one_gpu() -> None:
     assert read.resources == Resources(gpus=1, cpus=1, memory_mib=None, time_s=None, nodes=1, tasks_per_node=1)
     assert (read.code, read.outputs, read.template, read.checkpoint, read.sweep) == (None, None, None, None, None)
     assert (read.mounts, read.secrets, read.clusters, read.env, read.slurm) == ((), (), (), {}, {})
-    assert read.network == "bridge"
+    assert (read.network, read.prepull) == ("bridge", False)
 
 
 def test_cpus_follow_the_tasks_of_a_node_where_they_are_not_given() -> None:
@@ -150,6 +150,19 @@ def test_every_mistake_of_a_broken_file_is_told_and_nothing_else(path: Path) -> 
         assert not JARGON.search(f"{problem.why} {problem.fix}".replace("!!str", "")), problem
         assert problem.fix
         assert "\n" not in str(problem)
+
+
+@pytest.mark.parametrize("several", [{"nodes": 2}, {"tasks_per_node": 2}])
+def test_several_tasks_share_the_hosts_network_unless_another_is_written(several: dict[str, int]) -> None:
+    assert experiment(resources=several).network == "host"
+    assert experiment(resources=several, network="none").network == "none"
+    assert experiment(resources={"tasks_per_node": 2}, network="bridge").network == "bridge"
+
+
+def test_a_bridge_between_nodes_is_refused_with_its_line() -> None:
+    (found,) = problems(LEAST + "network: bridge\nresources: {nodes: 3}\n")
+    assert (found.line, found.key) == (4, "network")
+    assert found.why == "containers on 3 nodes cannot reach each other over bridges"
 
 
 def test_there_are_thirty_broken_files_and_several_have_more_than_one_mistake() -> None:

@@ -99,6 +99,9 @@ def task_lines(record: Record, task: TaskFacts, path: str, *, many: bool) -> Ite
     memory = f", {task.memory_mib} MiB" if task.memory_mib else ""
     rank = f" rank {task.rank}" if many else ""
     yield from row("node" + rank, f"{why(record, f'{path}.node', task.node)}: {system or 'unknown'}{memory}")
+    if task.image_source:
+        source = task.image_source.removesuffix(f"@{record.image.digest}")
+        yield from row("", f"image of {source}: {task.image_pulled or 'unknown'}")
     if task.gpus == ():
         yield from row("GPU", "none was asked for")
         return

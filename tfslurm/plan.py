@@ -70,6 +70,7 @@ class JobPlan:
     template_sha256: str = ""
     gpu_check: str = "cached"
     cgroup_parent: str = "auto"
+    prepull: bool = False
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -197,6 +198,7 @@ def make_plan(
         resources=experiment.resources,
         network=experiment.network,
         gpu_check=experiment.gpu_check,
+        prepull=experiment.prepull,
         code=code,
         options=options,
         template=experiment.template or "",

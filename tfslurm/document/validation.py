@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -191,4 +192,12 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 def _literals(model: type[BaseModel], path: Path) -> Sequence[str]:
     info = _field_at(model, path)
-    return [str(item) for item in get_args(info.annotation)] if info else []
+    return list(_words_of(info.annotation)) if info else []
+
+
+def _words_of(annotation: object) -> Iterator[str]:
+    for item in get_args(annotation):
+        if get_args(item):
+            yield from _words_of(item)
+        elif item is not NoneType:
+            yield str(item)

@@ -165,11 +165,15 @@ def mirror_names(name: str, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, 
 def sources(pin: Pin, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """What a node may pull, in order: ``name@sha256:…`` of each mirror, then of the origin; never a tag.
 
+    A pinned index names one manifest for the pin's platform, so a place that has only that (a mirror that was filled by
+    pull and push makes an index of its own, or none) has the same bytes: it is asked for them next.
     An image that is pinned by its id can only be there already: ``("sha256:…",)``.
+    Source: OCI image specification, image-index.md.
     """
     if pin.pin_kind == "image-id":
         return (pin.digest,)
-    return tuple(f"{name}@{pin.digest}" for name in mirror_names(pin.name, mirrors))
+    digests = [pin.digest, pin.manifest_digest] if pin.digest_kind == "index" and pin.manifest_digest else [pin.digest]
+    return tuple(f"{name}@{digest}" for name in mirror_names(pin.name, mirrors) for digest in digests)
 
 
 def moved(pin: Pin, resolved: Pin) -> str:

@@ -131,6 +131,8 @@ class TaskFacts:
     gpus: tuple[Gpu, ...] | None  # those that the task was given; () for a CPU job
     gpu_source: str | None  # 'slurm-uuid' | 'cgroup' | 'index-unconstrained' | 'whole-machine' | 'none'
     image_digests: tuple[str, ...] | None  # of the image on the node: its repository digests, then its id
+    image_source: str | None  # name@digest that the container was made from
+    image_pulled: str | None  # 'present' | 'pulled from NAME': whether the node had it already
     container: Container | None
     kernel: str | None
     os: str | None

@@ -21,6 +21,8 @@ def read_task(folder: Folder, rank: int) -> TaskFacts:
         gpus=read_gpus(folder),
         gpu_source=folder.fact("gpu_source", "gpu-source.txt", facts.text),
         image_digests=folder.fact("image_digests", "image-inspect.json", image_digests),
+        image_source=folder.fact("image_source", "image-source.txt", facts.text),
+        image_pulled=folder.fact("image_pulled", "image-pulled.txt", facts.text),
         container=read_container(folder),
         kernel=folder.fact("kernel", "uname.txt", facts.parse_uname),
         os=folder.fact("os", "os-release", facts.parse_os),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tfslurm.image import driver_verdict
+from tfslurm.image import Pin, driver_verdict
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
@@ -51,7 +51,12 @@ def overall(observed: Sequence[Observed], check: Callable[[Observed], Verdict]) 
         for where, verdict in verdicts:
             if verdict.status == status:
                 return Verdict(status, f"{where}: {verdict.reason}" if len(verdicts) > 1 else verdict.reason)
-    return verdicts[-1][1]
+    reasons: dict[str, list[str]] = {}
+    for where, verdict in verdicts:
+        reasons.setdefault(verdict.reason, []).append(where)
+    if len(reasons) == 1:
+        return verdicts[-1][1]
+    return Verdict("ok", "; ".join(f"{', '.join(places)}: {reason}" for reason, places in reasons.items()))
 
 
 def image_holds(plan: JobPlan, one: Observed) -> Verdict:
@@ -62,11 +67,8 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id = str(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
-    if pin.pin_kind == "image-id":
-        matching = [image_id] if image_id == pin.digest else []
-    else:
-        matching = [digest for digest in digests if digest.rpartition("@")[2] == pin.digest]
-    if not matching:
+    level = matched_level(pin, digests, image_id)
+    if level is None:
         has = ", ".join([*digests, image_id])
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
@@ -74,8 +76,20 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "image") or Verdict("unknown", files.why("container"))
     if container.get("Image") != image_id:
         return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
-    name = matching[0].rpartition("@")[0] or "its id"
-    return Verdict("ok", f"the node has this digest as {name}, and the container was made from it")
+    return Verdict("ok", f"the node has {level}, and the container was made from it")
+
+
+def matched_level(pin: Pin, digests: Sequence[str], image_id: str) -> str | None:
+    """By which of the pin's digests the node has the image, in words; None: by none of them."""
+    if pin.pin_kind == "image-id":
+        return "this digest as its id" if image_id == pin.digest else None
+    names = {digest: name for name, _, digest in (known.rpartition("@") for known in reversed(digests))}
+    if pin.digest in names:
+        return f"this digest as {names[pin.digest]}"
+    if pin.digest_kind == "index" and pin.manifest_digest in names:
+        manifest = pin.manifest_digest
+        return f"the manifest that this index names for {pin.platform}, {manifest}, as {names[manifest]}"
+    return None
 
 
 def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:

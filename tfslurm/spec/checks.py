@@ -77,7 +77,15 @@ def early_enough(document: Document) -> Iterator[Problem]:
         yield document.problem(path, why, "write fewer seconds or ask for more time")
 
 
-ALL = (repeated_names, repeated_options, covered_targets, shares, early_enough)
+def reachable(document: Document) -> Iterator[Problem]:
+    """A bridge between containers on several nodes: none of them would reach another."""
+    nodes = document.at(("resources", "nodes"))
+    if document.at(("network",)) == "bridge" and _whole(nodes) and nodes > 1:
+        why = f"containers on {nodes} nodes cannot reach each other over bridges"
+        yield document.problem(("network",), why, "write host, or none if they need not talk; absent, it is host")
+
+
+ALL = (repeated_names, repeated_options, covered_targets, shares, early_enough, reachable)
 
 
 def _list(document: Document, key: str) -> list[Any]:

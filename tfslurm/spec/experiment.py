@@ -97,6 +97,7 @@ class Experiment:
     resources: Resources = Resources()
     network: str = "bridge"
     gpu_check: str = "cached"
+    prepull: bool = False
     template: str | None = None
     slurm: Mapping[str, Option] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None

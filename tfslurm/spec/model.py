@@ -186,8 +186,15 @@ class Experiment(Keys):
         description="What the job asks Slurm for, per node.",
         examples=[{"gpus": 1, "time": "02:00:00"}],
     )
-    network: Literal["bridge", "host", "none"] = Field(
-        "bridge", description="The container's network.", examples=["bridge"]
+    network: Literal["bridge", "host", "none"] | None = Field(
+        None,
+        description="The containers' network; absent: host where several tasks run, else bridge.",
+        examples=["bridge"],
+    )
+    prepull: bool = Field(
+        False,
+        description="true has every node pull the image before the first of several tasks starts.",
+        examples=[True],
     )
     gpu_check: Literal["off", "cached", "always"] = Field(
         "cached",
