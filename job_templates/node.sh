@@ -147,7 +147,8 @@ batch::_blame() {
     local end
     for ((rank = 0; rank < nodes * tasks_per_node; rank++)); do
         folder=$attempt_dir/facts/task-$rank
-        if [[ ! -r $folder/exit.json ]] || grep --quiet told-to-stop "$folder/events.tsv" 2>/dev/null; then continue; fi
+        if [[ ! -r $folder/exit.json ]]; then continue; fi
+        if grep --quiet --extended-regexp $'\t(told-to-stop|swept)\t' "$folder/events.tsv" 2>/dev/null; then continue; fi
         end=$(<"$folder/exit.json")
         if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] != 0)); then
             code=${BASH_REMATCH[1]}
@@ -350,6 +351,7 @@ task::_exit_json() {
 # What must be so before any task of several starts. On success only the last line is left to see; what is refused here is
 # written down as a task's refusal.
 node::prepare() {
+    if [[ -n $checkpoint_signal ]]; then trap '' "$checkpoint_signal"; fi # no program is there yet to be told
     node::_job
     node::_user
     if [[ $prepull == true && ${SLURM_LOCALID:-0} == 0 ]]; then
