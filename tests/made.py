@@ -71,7 +71,8 @@ def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **chan
         "spec_text": "name: digits\n",
         "tfslurm_version": "0.1.0",
     }
-    return make_plan(experiment, cluster, arguments.pop("pin", PIN), **{**arguments, **changes})
+    arguments |= changes
+    return make_plan(experiment, cluster, arguments.pop("pin", PIN), **arguments)
 
 
 def experiment(**changes: Any) -> Experiment:

@@ -34,6 +34,12 @@ CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL);
 CREATE INDEX jobs_by_plan ON jobs (plan_id);
 CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
 """
+# Not part of SCHEMA: a tracker may be older than this table, and one that does not know it may go on using the file.
+DRIVERS = """
+CREATE TABLE IF NOT EXISTS drivers (
+  cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL,
+  version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,18 @@ class TrackedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenDriver:
+    """The NVIDIA driver that a node had when it was last looked at; ``seen_by`` is the job or the command that did."""
+
+    cluster: str
+    partition: str
+    node: str
+    version: str
+    seen_at: str
+    seen_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrackedPlan:
     """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
 
@@ -86,6 +104,7 @@ class Tracker:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             self._prepare()
+            self._db.execute(DRIVERS)
 
     def _prepare(self) -> None:
         if self._version() == VERSION:
@@ -199,6 +218,21 @@ class Tracker:
             if due:
                 db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (reference, now))
             return due
+
+    def see_driver(self, seen: SeenDriver) -> None:
+        """A node's driver, unless a later sight of it is known."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "
+                "SET version = excluded.version, seen_at = excluded.seen_at, seen_by = excluded.seen_by "
+                "WHERE excluded.seen_at >= drivers.seen_at",
+                (seen.cluster, seen.partition, seen.node, seen.version, seen.seen_at, seen.seen_by),
+            )
+
+    def drivers(self, cluster: str) -> list[SeenDriver]:
+        """The drivers last seen on a cluster, by partition and node."""
+        query = "SELECT * FROM drivers WHERE cluster = ? ORDER BY partition, node"
+        return [SeenDriver(**row) for row in self._rows(query, [cluster])]
 
     def jobs(
         self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False

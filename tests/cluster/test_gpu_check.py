@@ -115,19 +115,29 @@ def test_a_job_for_no_gpu_is_not_asked(shared: Desk) -> None:
 # --------------------------------------------------------------------------------------------------------------- driver
 
 
-@pytest.fixture
-def image(desk: Desk, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The small image with another CUDA written on it."""
+def pushed(desk: Desk, env: tuple[str, ...]) -> Iterator[str]:
+    """The small image with another environment, in the registry while it is needed."""
     repository = f"bed/cuda-{desk.token}"
-    digest = images.push_small(repository, "1", env=request.param)
+    digest = images.push_small(repository, "1", env=env)
     yield f"{REGISTRY}/{repository}:1"
     images.remove(f"{REGISTRY}/{repository}@{digest}")
     registry.delete_manifest(REGISTRY, repository, digest)
 
 
-@pytest.mark.parametrize("image", [("CUDA_VERSION=13.0.0",)], indirect=True, ids=["CUDA 13"])
-def test_a_driver_that_is_too_old_for_the_images_cuda_ends_with_78_and_the_verdict(desk: Desk, image: str) -> None:
-    done, job = ran(desk, "old", image=image)
+@pytest.fixture
+def thirteen(desk: Desk) -> Iterator[str]:
+    """The small image with a CUDA on it that no driver of the bed can run."""
+    yield from pushed(desk, ("CUDA_VERSION=13.0.0",))
+
+
+@pytest.fixture
+def gap(desk: Desk) -> Iterator[str]:
+    """The small image with a requirement that 535 fulfils and 550 does not."""
+    yield from pushed(desk, ("CUDA_VERSION=12.4.0", "NVIDIA_REQUIRE_CUDA=cuda>=12.9 driver>=535,driver<536"))
+
+
+def test_a_driver_that_is_too_old_for_the_images_cuda_ends_with_78_and_the_verdict(desk: Desk, thirteen: str) -> None:
+    done, job = ran(desk, "old", image=thirteen)
     assert done.returncode == 78, done.stderr
     line = refused(desk, job)
     assert "driver: too old: driver 550.54.14 is older than 580, the oldest that the image (CUDA 13.0.0) admits" in line
@@ -136,13 +146,53 @@ def test_a_driver_that_is_too_old_for_the_images_cuda_ends_with_78_and_the_verdi
     assert "driver 550.54.14 is older than 580" in verdict["reason"]
 
 
-GAP = ("CUDA_VERSION=12.4.0", "NVIDIA_REQUIRE_CUDA=cuda>=12.9 driver>=535,driver<536")
+def test_a_driver_known_to_be_too_old_is_told_before_hours_in_the_queue(desk: Desk, thirteen: str) -> None:
+    """Known by a record that was read; --force overrules, and the node looks again."""
+    file = desk.experiment("again", ["sh", "-c", "echo ran >/out/ran"], image=thirteen, resources=GPU)
+    first = desk.submit(file)
+    assert desk.ended(first) == "FAILED"
+    node = desk.record(first)["attempts"][0]["tasks"][0]["node"]
+    done = desk.tfslurm("submit", file, "--cluster", "alpha")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    why = "driver 550.54.14 is older than 580, the oldest that runs CUDA 13.0.0"
+    assert f"alpha: driver: too old: {why}" in done.stderr
+    assert f"({node}; last seen 20" in done.stderr and f"by job {first})" in done.stderr
+    assert desk.jobs("alpha") == [first.partition(":")[2]], "nothing was queued"
+    forced = desk.tfslurm("submit", file, "--cluster", "alpha", "--force", "--wait")
+    assert forced.returncode == 78, forced.stderr
+    assert "submitted all the same (--force)" in forced.stderr
 
 
-@pytest.mark.parametrize("image", [GAP], indirect=True, ids=["a gap"])
-def test_what_only_the_hook_refuses_is_told_as_the_drivers_fault_too(desk: Desk, image: str) -> None:
+def test_check_says_per_partition_whether_the_driver_suits_an_image_and_submit_remembers(
+    desk: Desk, thirteen: str
+) -> None:
+    file = desk.experiment("later", "true", image=thirteen, resources=GPU)
+    for asked in (thirteen, file):
+        done = desk.tfslurm("check", "alpha", "--image", asked, "--json")
+        assert done.returncode == 1, done.stderr
+        facts = {fact["fact"]: fact for fact in json.loads(done.stdout)["alpha"]}
+        for place in ("gpu", "debug"):
+            assert facts[f"{place}/image-driver"]["status"] == "FAIL"
+            assert f"{thirteen}: too old: driver 550.54.14" in facts[f"{place}/image-driver"]["value"]
+    done = desk.tfslurm("submit", file, "--cluster", "alpha")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "by tfslurm check)" in done.stderr
+    assert not file.with_suffix(".lock.yaml").exists() or "13.0.0" in file.with_suffix(".lock.yaml").read_text()
+
+
+def test_an_older_driver_of_the_same_major_version_is_a_note(desk: Desk) -> None:
+    """beta's 535.54.03 runs the image's CUDA 12.3 by minor-version compatibility."""
+    done = desk.tfslurm("check", "beta", "--image", TENSORFLOW, cluster="beta")
+    assert "gpu/image-driver" in done.stdout and "minor-version compatible: driver 535.54.03" in done.stdout
+    file = desk.experiment("note", "true", image=TENSORFLOW, resources=GPU)
+    done = desk.tfslurm("submit", file, "--cluster", "beta", "--set", "gpu_check=off", cluster="beta")
+    assert done.returncode == 0, done.stderr
+    assert "note: beta: driver: minor-version compatible: driver 535.54.03 runs CUDA 12.3.0" in done.stderr
+
+
+def test_what_only_the_hook_refuses_is_told_as_the_drivers_fault_too(desk: Desk, gap: str) -> None:
     """535 would do and 550 would not: one oldest version cannot say that, the hook's own stand-in does."""
-    done, job = ran(desk, "gap", image=image)
+    done, job = ran(desk, "gap", image=gap)
     assert done.returncode == 78, done.stderr
     line = refused(desk, job)
     assert "driver: too old: NVIDIA's hook refuses driver 550.54.14: unsatisfied condition: cuda>=12.9" in line

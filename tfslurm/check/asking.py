@@ -25,6 +25,7 @@ from tfslurm.slurm import accounts_argv, config_argv, parse_accounts, parse_conf
 from tfslurm.slurm.limits import limits_argv, parse_limits, parse_qos_limits, qos_limits_argv
 from tfslurm.submit.places import LOCAL, Known
 from tfslurm.submit.prepare import packaged
+from tfslurm.tracker import SeenDriver
 
 Trace = Callable[[str], None] | None
 T = TypeVar("T")
@@ -32,10 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How far to look: at compute nodes too, and how long a busy partition is waited for."""
+    """How far to look: at compute nodes too, and how long a busy partition is waited for.
+
+    ``saw`` is told each driver that is seen; it is called from other threads.
+    """
 
     nodes: bool = True
     wait_s: int = 20
+    saw: Callable[[SeenDriver], None] = lambda seen: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def ask_cluster(
     try:
         root, written = ask_root(host, cluster.root, token)
         looker = Looker(
-            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s
+            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s, look.saw
         )
         return [*facts, root], look_at(looker, look, has_slurm)
     finally:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tfslurm.check.fact import Fact, one_line, unknown
-from tfslurm.check.node import NODE_FACTS, Wanted, node_facts
+from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
 from tfslurm.check.registries import address
 from tfslurm.check.seen import parse_seen
 from tfslurm.check.site import Site, target
@@ -16,6 +16,8 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.slurm import Partition, SlurmConfig, explain_rejection
 from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.submit.send import now
+from tfslurm.tracker import SeenDriver
 
 LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog before it
 
@@ -31,6 +33,7 @@ class Looker:
     token: str
     registries: Sequence[str]
     wait_s: int
+    saw: Callable[[SeenDriver], None]
 
     def nodes(self) -> list[Fact]:
         """A look at each partition: ``gpu/driver``, ``debug/driver``."""
@@ -58,6 +61,8 @@ class Looker:
         seen = parse_seen(done.stdout)
         if not seen.whole:
             return unseen(self.refused(part, done), self.site.config)
+        if version := driver_version(seen):
+            self.saw(SeenDriver(self.cluster.name, part.name, seen.one("node"), version, now(), "tfslurm check"))
         return node_facts(seen, self.wanted(gpus), time.monotonic() - begun)
 
     def here(self) -> list[Fact]:

@@ -142,6 +142,12 @@ def driver_fact(seen: Seen) -> Fact:
     return Fact("driver", "ok", value)
 
 
+def driver_version(seen: Seen) -> str:
+    """The one version that nvidia-smi and the kernel module say; '' where they say none, or two."""
+    said = {line.partition(",")[0] for line in seen.all("gpu-row")} | set(kernel_versions(seen))
+    return said.pop() if len(said) == 1 else ""
+
+
 def kernel_versions(seen: Seen) -> Iterator[str]:
     """What the kernel module says its version is."""
     found = re.search(r"Kernel Module(?: for \S+)?\s+(\d[\d.]+)", seen.one("driver-kernel"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,11 +13,25 @@ from pathlib import Path
 import click
 
 from tfslurm.check import Fact, Look, check_clusters, failed
+from tfslurm.check.fact import Status
 from tfslurm.cli.console import common, emit, say, tracer
-from tfslurm.submit.places import known_clusters, local_cluster
+from tfslurm.image import Pin, parse_reference
+from tfslurm.submit.drivers import suits
+from tfslurm.submit.places import Known, known_clusters, local_cluster, open_tracker
+from tfslurm.submit.prepare import pin_now, pinned, read_experiment, resolve_now
+from tfslurm.submit.send import now
+from tfslurm.tracker import SeenDriver
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}
 EXPERIMENT = "exp.yaml"
+IMAGE_FACT = "image-driver"
+IMAGE_STATUS: dict[str, Status] = {
+    "full": "ok",
+    "minor-version compatible": "ok",
+    "some too old": "warn",
+    "too old": "FAIL",
+    "unknown": "unknown",
+}
 
 
 @click.command(short_help="Say what works on each cluster, and what to do where it does not.")
@@ -32,8 +46,13 @@ EXPERIMENT = "exp.yaml"
     metavar="SECONDS",
     help="How long to wait for a free node in each partition with GPUs.",
 )
+@click.option(
+    "--image",
+    metavar="REF|EXP.yaml",
+    help="Say too, per partition, whether the driver there can run this image's CUDA.",
+)
 @common
-def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, as_json: bool, verbose: int) -> int:
+def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, image: str | None, as_json: bool, verbose: int) -> int:
     """Say what works on each cluster, and what to do where it does not: one line per fact.
 
     Every configured cluster is asked, unless some are named. One short job per partition with GPUs looks at a compute
@@ -42,8 +61,15 @@ def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, as_json: bool, 
     known = known_clusters(clusters) or [local_cluster()]
     if not no_node:
         say(f"asking {', '.join(one.cluster.name for one in known)}; a compute node is waited for up to {wait_s} s")
+    pin = pin_of(image, known) if image else None
+    tracker = open_tracker()
+    seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
-    for name, facts in check_clusters(known, Look(not no_node, wait_s), tracer(verbose)):
+    for name, facts in check_clusters(known, Look(not no_node, wait_s, seen.append), tracer(verbose)):
+        while seen:
+            tracker.see_driver(seen.pop())
+        if pin:
+            facts.extend(image_facts(pin, {place_of(fact) for fact in facts} - {""}, tracker.drivers(name)))
         found[name] = facts
         if not as_json:
             show(name, facts)
@@ -52,6 +78,35 @@ def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, as_json: bool, 
     else:
         click.echo(f"next: {next_step(found, Path(EXPERIMENT).exists())}")
     return int(any(failed(facts) for facts in found.values()))
+
+
+def pin_of(image: str, clusters: Sequence[Known]) -> Pin:
+    """The image of an experiment as its lock pins it, or any other as its registry says now; nothing is written."""
+    if image.endswith((".yaml", ".yml")):
+        asked = read_experiment(Path(image))
+        return pinned(asked) or pin_now(asked, [one.cluster for one in clusters], now())
+    return resolve_now(parse_reference(image), [one.cluster for one in clusters], now())
+
+
+def image_facts(pin: Pin, places: Collection[str], seen: Sequence[SeenDriver]) -> list[Fact]:
+    """Whether each partition's driver, seen now or last time, can run the CUDA of an image."""
+    by_place = {place: [one for one in seen if one.partition == place] for place in places}
+    by_place |= {one.partition: [other for other in seen if other.partition == one.partition] for one in seen}
+    if not by_place:
+        return [Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen on this cluster yet")]
+    return [image_fact(pin, by_place[place]).of(place) for place in sorted(by_place)]
+
+
+def image_fact(pin: Pin, seen: Sequence[SeenDriver]) -> Fact:
+    """The verdict on the drivers of one partition."""
+    if not seen:
+        return Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen there yet")
+    verdict = suits(pin.environment, seen)
+    mend = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
+    status = IMAGE_STATUS[verdict.status]
+    return Fact(
+        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", mend.get(verdict.status, "")
+    )
 
 
 def show(cluster: str, facts: Sequence[Fact]) -> None:

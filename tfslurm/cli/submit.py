@@ -10,8 +10,10 @@ import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
+from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
+from tfslurm.submit.drivers import tell
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
 from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
@@ -96,15 +98,23 @@ def summary(job: Prepared) -> str:
 @experiment_file
 @cluster_option
 @set_option
+@click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
-    experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], wait_too: bool, as_json: bool, verbose: int
+    experiment: Path,
+    clusters: tuple[str, ...],
+    sets: tuple[str, ...],
+    force: bool,
+    wait_too: bool,
+    as_json: bool,
+    verbose: int,
 ) -> int:
     """Submit the experiment; print one line per Slurm job: alpha:1234.
 
     The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
-    experiment's only one.
+    experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
+    is submitted; --force overrules that, and the node looks again.
     """
     asked = read_experiment(experiment, sets)
     chosen = choose_clusters(clusters, asked.experiment.clusters)
@@ -114,6 +124,8 @@ def submit(
     secrets = read_secrets(asked.experiment.secrets)
     tracker = open_tracker()
     prepared = prepared_for(asked, chosen)
+    for job in prepared:
+        tell_of_driver(job, tracker, force=force)
     jobs: list[str] = []
     for known, job in zip(chosen, prepared, strict=True):
         job_id = submit_once(known, job, tracker, secrets, verbose)
@@ -128,6 +140,18 @@ def submit(
 
         return wait_for(jobs, tracker, verbose)
     return 0
+
+
+def tell_of_driver(job: Prepared, tracker: Tracker, *, force: bool) -> None:
+    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
+    try:
+        told = tell(job.plan, tracker)
+    except TfslurmError as error:
+        if not force:
+            raise
+        told = f"warning: {error}: submitted all the same (--force)"
+    if told:
+        say(told)
 
 
 def submit_once(known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int) -> str:

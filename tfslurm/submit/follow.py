@@ -15,6 +15,7 @@ from tfslurm.host import Host, get, read_from
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.slurm import JobStatus
+from tfslurm.submit.drivers import remember
 from tfslurm.submit.places import LOCAL
 from tfslurm.submit.send import settle_all
 from tfslurm.tracker import TrackedJob, Tracker
@@ -195,7 +196,9 @@ def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
     digest = plan.pin.digest.removeprefix("sha256:")
     facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
     record = build_record(plan, job.job_id, files, status_of(job), image_facts=facts)
-    tracker.keep(job, record_json(record))
+    kept = record_json(record)
+    tracker.keep(job, kept)
+    remember(job, kept, tracker)
     return record
 
 

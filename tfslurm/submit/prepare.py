@@ -125,13 +125,18 @@ def pinned(asked: Asked) -> Pin | None:
 
 def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str) -> Pin:
     """The image's digest as the registry says now: from the clusters' mirrors first, then from its own registry."""
+    return resolve_now(asked.reference, clusters, now)
+
+
+def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str) -> Pin:
+    """The same for an image of no experiment."""
     from tfslurm.registry import resolve
 
     mirrors: dict[str, tuple[str, ...]] = {}
     for cluster in clusters:
         for prefix, names in cluster.mirrors.items():
             mirrors[prefix] = tuple(dict.fromkeys((*mirrors.get(prefix, ()), *names)))
-    return resolve(asked.reference, mirrors, "linux/amd64", now)
+    return resolve(reference, mirrors, "linux/amd64", now)
 
 
 def write_lock(asked: Asked, pin: Pin) -> None:
