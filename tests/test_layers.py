@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "record", "export"),
-    *("registry", "host", "snapshot", "tracker", "submit", "check", "services", "cli"),
+    *("registry", "host", "snapshot", "tracker", "submit", "check", "reap", "services", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("registry")]
 IMPURE = {

@@ -66,6 +66,7 @@ class Cluster:
     accounting: bool = False
     enforce: str = ""
     preempts: bool = False
+    epilog: bool = False
 
     @property
     def slurm_conf(self) -> Path:
@@ -103,7 +104,7 @@ CLUSTERS: dict[str, Cluster] = {
     for cluster in (
         Cluster("alpha", ("alpha1", "alpha2"), 4, _A100, 17100, 2201, True, True, "associations", preempts=True),
         Cluster("beta", ("beta1", "beta2"), 4, _V100, 17200, 2202, False, True, preempts=True),
-        Cluster("gamma", ("gamma1",), 2, _T4, 17300),
+        Cluster("gamma", ("gamma1",), 2, _T4, 17300, epilog=True),
     )
 }
 USERS = (User("alice", 2001), User("bob", 2002))

@@ -19,6 +19,7 @@ from .bed import (
     MUNGE_SOCKET,
     RUN,
     SLURMDBD_PORT,
+    SOURCE,
     STATE,
     SYSTEM_PATH,
     BedError,
@@ -104,14 +105,25 @@ def write_conf(cluster: Cluster) -> tuple[str, ...]:
     )
     prolog = conf_text("task_prolog.sh", docker_host=DOCKER_HOST, system_path=SYSTEM_PATH, bin=BIN)
     write_if_changed(CONF / "task_prolog.sh", prolog, 0o755)
+    if cluster.epilog:
+        write_epilog(cluster)
     for name, text in (("slurm.conf", slurm), ("cgroup.conf", cgroup), ("gres.conf", gres)):
         write_if_changed(CONF / cluster.name / name, text)
     return slurm, cgroup, gres
 
 
+def write_epilog(cluster: Cluster) -> Path:
+    """The project's Epilog as an administrator installs it, told where the bed's docker is; read anew for each job."""
+    path = CONF / cluster.name / "epilog.sh"
+    shebang, rest = (SOURCE.parent.parent / "job_templates" / "epilog.sh").read_text().split("\n", 1)
+    write_if_changed(path, f"{shebang}\nexport DOCKER_HOST={DOCKER_HOST}\n{rest}", 0o755)
+    return path
+
+
 def _confinement(cluster: Cluster) -> str:
     if not cluster.confined:
-        return "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none"
+        epilog = f"\nEpilog={CONF / cluster.name / 'epilog.sh'}" if cluster.epilog else ""
+        return f"ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none{epilog}"
     return "ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup,task/affinity\nPrologFlags=Contain"
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
+    "reap": ("tfslurm.cli.reap:reap", "Remove containers whose job is gone."),
     "provenance": (
         "tfslurm.cli.provenance:provenance",
         "Print a job's record: image, node, driver, GPUs, code, outputs.",

@@ -59,8 +59,14 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
 @click.option(
     "--watch", is_flag=True, help="Look again until every job shown has ended (slower and slower, up to a minute)."
 )
+@click.option(
+    "--efficiency",
+    "wants_use",
+    is_flag=True,
+    help="What finished jobs used of the memory, CPUs and GPUs they asked for.",
+)
 @common
-def status(jobs: tuple[str, ...], everything: bool, watch: bool, as_json: bool, verbose: int) -> int:
+def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool, verbose: int) -> int:
     """Show the states of your jobs on all clusters: one scheduler query per cluster."""
     tracker = open_tracker()
     pause = 2.0
@@ -68,13 +74,27 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, as_json: bool, 
         shown = wanted(tracker, jobs, everything)
         silent = look(tracker, clusters_to_ask(tracker, shown), verbose)
         shown = wanted(tracker, jobs, everything)
-        show(shown, as_json, clear=watch and sys.stdout.isatty())
+        if wants_use:
+            show_use(shown, tracker, as_json, verbose)
+        else:
+            show(shown, as_json, clear=watch and sys.stdout.isatty())
         for line in silent:
             say(f"error: {line}; shown is what was last seen there")
         if not watch or all(job.final for job in shown):
             return FAILED if silent else 0
         time.sleep(pause)
         pause = min(pause * 1.3, 60.0)
+
+
+def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbose: int) -> None:
+    """Print what finished jobs used, as a table or as JSON."""
+    from tfslurm.cli import efficiency as use
+
+    found = use.efficiencies(jobs, tracker, verbose)
+    if as_json:
+        emit([{**as_value(job), "efficiency": use.as_value(found.get(job.key))} for job in jobs])
+    else:
+        use.show_efficiency(jobs, found)
 
 
 def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob]) -> list[Known]:

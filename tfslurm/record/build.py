@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
@@ -31,6 +31,8 @@ from tfslurm.record.task import read_task
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
 from tfslurm.slurm import JobStatus
+
+FEW = 5  # foreign files named before the rest is counted
 
 
 def build_record(
@@ -68,11 +70,22 @@ def build_record(
         attempts=attempts,
         environment=read_environment(root, plan.pin.digest, image_facts),
         verified=verify(plan, observed),
-        warnings=tuple(ending.reason for ending in endings[-1:] if ending.reason),
+        warnings=(*foreign_files(plan, folders), *(ending.reason for ending in endings[-1:] if ending.reason)),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
     return seal(warnings_of(plan, record))
+
+
+def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
+    """A warning where the last attempt found files in the job's folder that are not the user's."""
+    raw = folders[-1].raw("foreign-files") if folders else None
+    found = [entry.partition(" ") for entry in (raw or b"").decode("utf-8", "backslashreplace").split("\0") if entry]
+    if found:
+        names = [f"{name} (uid {uid})".replace("\n", "\\n") for uid, _, name in found[:FEW]]
+        many = f"{len(found)} files in the job's folder do" if len(found) > 1 else "1 file in the job's folder does"
+        more = ", …" if len(found) > FEW else ""
+        yield f"{many} not belong to {plan.user}, who may be unable to remove them: {', '.join(names)}{more}"
 
 
 def attempt_indexes(files: Mapping[str, bytes]) -> list[int]:

@@ -110,14 +110,31 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuUse:
+    """What nvidia-smi said of one GPU while the program ran."""
+
+    uuid: str
+    samples: int
+    mean_percent: float | None  # of the time in which a kernel ran, over the program's run
+    peak_percent: int | None
+    peak_memory_mib: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
-    """The container as docker saw it end."""
+    """The container as docker saw it end, what it was allowed, and what its cgroup said that it used."""
 
     id: str | None
     exit_code: int | None
     oom_killed: bool | None
     started_at: str | None
     ended_at: str | None
+    memory_limit_mib: int | None = None  # None: docker was told of no limit
+    cpu_limit: float | None = None
+    peak_memory_mib: int | None = None  # page cache included
+    cpu_time_s: float | None = None
+    usage_until: str | None = None  # when the two before were last seen
+    gpu_utilisation: tuple[GpuUse, ...] | None = None  # () for a CPU job
 
 
 @dataclass(frozen=True, slots=True)

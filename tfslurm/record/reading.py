@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -14,7 +14,7 @@ def record_from_json(values: Mapping[str, Any]) -> Record:
     """The record that ``record_json`` wrote.
 
     Raises:
-        ValueError: a key is missing, one too many, or of another kind than a record has.
+        ValueError: a key is missing that always was there, one is too many, or of another kind than a record has.
     """
     try:
         record = build(Record, values)
@@ -31,7 +31,9 @@ def build(kind: Any, value: Any) -> Any:
         unknown = set(value) - set(hints)
         if unknown:
             raise KeyError(", ".join(sorted(unknown)))
-        return kind(**{field.name: build(hints[field.name], value[field.name]) for field in fields(kind)})  # type: ignore[operator]
+        late = {field.name for field in fields(kind) if field.default is not MISSING}  # keys that older records lack
+        names = [field.name for field in fields(kind) if field.name in value or field.name not in late]
+        return kind(**{name: build(hints[name], value[name]) for name in names})  # type: ignore[operator]
     arguments = get_args(kind)
     if NoneType in arguments:
         return None if value is None else build(next(each for each in arguments if each is not NoneType), value)

@@ -8,22 +8,24 @@ from typing import Any
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Container, Gpu, TaskFacts
+from tfslurm.record.usage import read_usage
 
 
 def read_task(folder: Folder, rank: int) -> TaskFacts:
     """What was observed of one task on its node; what is missing is None, with the reason in the folder's unknown."""
     driver_version, driver_source = read_driver(folder)
+    gpus = read_gpus(folder)
     return TaskFacts(
         node=read_node(folder),
         rank=rank,
         driver_version=driver_version,
         driver_source=driver_source,
-        gpus=read_gpus(folder),
+        gpus=gpus,
         gpu_source=folder.fact("gpu_source", "gpu-source.txt", facts.text),
         image_digests=folder.fact("image_digests", "image-inspect.json", image_digests),
         image_source=folder.fact("image_source", "image-source.txt", facts.text),
         image_pulled=folder.fact("image_pulled", "image-pulled.txt", facts.text),
-        container=read_container(folder),
+        container=read_container(folder, gpus),
         kernel=folder.fact("kernel", "uname.txt", facts.parse_uname),
         os=folder.fact("os", "os-release", facts.parse_os),
         cpu_model=folder.fact("cpu_model", "cpuinfo.txt", facts.parse_cpu),
@@ -97,7 +99,7 @@ def image_digests(raw: bytes) -> tuple[str, ...]:
     return (*sorted(str(digest) for digest in image.get("RepoDigests") or ()), str(image["Id"]))
 
 
-def read_container(folder: Folder) -> Container | None:
+def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:
     """The container as docker saw it end; where docker could not be asked any more, as the task wrote it down."""
     if folder.raw("container-inspect.json") is None and folder.raw("container-id.txt") is None:
         folder.tell("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
@@ -116,6 +118,7 @@ def read_container(folder: Folder) -> Container | None:
         oom_killed=values.get("oom_killed"),
         started_at=values.get("started_at"),
         ended_at=values.get("ended_at"),
+        **read_usage(inside, gpus),
     )
 
 

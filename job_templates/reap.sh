@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# What `tfslurm reap` runs on a compute node: lists the caller's containers and who holds each, and removes those it is told.
+#
+#   bash reap.sh ENGINE look
+#   bash reap.sh ENGINE remove ID...
+#
+# A container is the caller's when its label says so and it runs as him. It is held when the client that is attached to it,
+# or the script of its task, lives on this node. Which jobs are over is the scheduler's to say, and not asked here.
+# Prints `reap.key<TAB>value` lines between `reap.begin` and `reap.end`, as check-node.sh does; the fields of a container are
+# separated by 0x1f. Nothing that is held, or another user's, is ever removed.
+set -uo pipefail # no -e: a command that fails is an observation too
+export LC_ALL=C
+
+readonly patience_s=20
+readonly separator=$'\x1f'
+
+reap::say() {
+    printf 'reap.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+}
+
+# Every command line of the caller's on this node, a word after each separator.
+reap::processes() {
+    local folder word line
+    command_lines=()
+    for folder in /proc/[0-9]*; do
+        if [[ ! -O $folder || ${folder##*/} == "$$" ]]; then continue; fi
+        line=''
+        while IFS= read -r -d '' word; do line+=$separator$word; done 2>/dev/null <"$folder/cmdline"
+        if [[ -n $line ]]; then command_lines+=("${folder##*/}$line$separator"); fi
+    done
+}
+
+# holder: who holds the container, '' for nobody.
+reap::holder() {
+    local id=$1 plan_id=$2 job=$3 attempt=$4 line program words
+    holder=''
+    for line in ${command_lines[@]+"${command_lines[@]}"}; do
+        words=${line#*"$separator"}
+        program=${words%%"$separator"*}
+        case ${program##*/} in
+        "$engine")
+            if [[ $words == *"$separator$id$separator"* ]]; then holder="the $engine client, process ${line%%"$separator"*}"; fi ;;
+        bash | srun)
+            if [[ -n $plan_id && ($words == *"-$plan_id/$job/attempt-$attempt/job.sbatch$separator"* ||
+                $words == *"-$plan_id/job.sbatch$separator"*) ]]; then
+                holder="the job's script, process ${line%%"$separator"*}"
+            fi ;;
+        esac
+        if [[ -n $holder ]]; then return; fi
+    done
+}
+
+# Sets found to the lines of these containers (default: all that are labelled as the caller's), one field after the other.
+reap::find() {
+    local -a ids=("$@")
+    local field format='' listed said
+    if ((${#ids[@]} == 0)); then
+        if ! listed=$(timeout --kill-after=1 "$patience_s" "$engine" ps --all --quiet --no-trunc \
+            --filter "label=tfslurm.uid=$EUID" 2>&1 </dev/null); then
+            reap::say error "$engine ps: ${listed:-no answer in $patience_s s}"
+            return 1
+        fi
+        while IFS= read -r said; do if [[ $said =~ ^[0-9a-f]{64}$ ]]; then ids+=("$said"); fi; done <<<"$listed"
+    fi
+    found=''
+    if ((${#ids[@]} == 0)); then return; fi
+    for field in .Id .Name .State.Status .Config.User .Created; do format+="{{$field}}{{\"\\x1f\"}}"; done
+    for field in uid cluster slurm_cluster job_id plan_id attempt node; do
+        format+="{{index .Config.Labels \"tfslurm.$field\"}}{{\"\\x1f\"}}"
+    done
+    # One that has gone meanwhile is complained of; the others are printed.
+    found=$(timeout --kill-after=1 "$patience_s" "$engine" container inspect --format "$format" "${ids[@]}" 2>/dev/null </dev/null)
+    found=${found//<no value>/} # what a label that is not there is printed as
+    return 0
+}
+
+# Calls a function with each container that is the caller's: the line, then its fields.
+reap::each() {
+    local line id user uid job plan_id attempt _
+    while IFS= read -r line; do
+        IFS=$separator read -r id _ _ user _ uid _ _ job plan_id attempt _ <<<"$line" # in the order of reap::find
+        if [[ $uid != "$EUID" || $user != "$EUID":* || -z $job || ! $id =~ ^[0-9a-f]{64}$ ]]; then continue; fi
+        reap::holder "$id" "$plan_id" "$job" "$attempt"
+        "$1" "$line" "$id"
+    done <<<"$found"
+}
+
+reap::show() { reap::say container "$1$holder"; }
+
+reap::remove() {
+    local said
+    if [[ -n $holder ]]; then
+        reap::say kept "$2$separator$holder holds it"
+    elif said=$(timeout --kill-after=1 "$patience_s" "$engine" rm --force --volumes "$2" 2>&1 </dev/null); then
+        reap::say removed "$2"
+    else
+        reap::say kept "$2$separator$engine rm: ${said:-no answer in $patience_s s}"
+    fi
+}
+
+main() {
+    engine=$1
+    local wish=$2
+    shift 2
+    echo # whatever was printed before may not have ended its line
+    reap::say begin 1
+    reap::say node "${SLURMD_NODENAME:-${HOSTNAME:-$(uname -n)}}"
+    reap::say slurm-cluster "${SLURM_CLUSTER_NAME-}"
+    if [[ $wish == look || $# -gt 0 ]] && reap::find "$@"; then
+        reap::processes
+        if [[ $wish == look ]]; then reap::each reap::show; else reap::each reap::remove; fi
+    fi
+    reap::say end 1
+}
+
+main "$@"

@@ -1,0 +1,241 @@
+"""Limits and identity on the test bed: what the allocation gives is what the container has, and whose its files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfslurm.plan import JobPlan, identify
+from tfslurm.spec import Mount, Resources
+
+from .bed import SCRATCH, wait_until
+from .desk import Desk
+from .test_node import USER, Job, owned, plan, put, ran, root, sh, slurm, submit
+from .users import run_as
+
+pytestmark = pytest.mark.usefixtures("bed")
+CLUSTERS = ("alpha", "beta")
+MIB = 2**20
+
+
+def host_config(job: Job) -> dict[str, Any]:
+    assert job.end()["exit_code"] == 0, job.said()
+    found: dict[str, Any] = job.inspected()["HostConfig"]
+    return found
+
+
+def granted(job: Job, name: str) -> str:
+    """One word of Slurm's own description of the job."""
+    shown = slurm(job, "scontrol", "show", "job", job.job_id)
+    (value,) = re.findall(rf"\b{name}=(\S+)", shown)
+    return str(value)
+
+
+# --------------------------------------------------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_cpus_and_memory_are_those_of_the_allocation(cluster: str) -> None:
+    asked = Resources(gpus=0, cpus=3, memory_mib=300)
+    job = ran(plan(cluster, resources=asked, options={"cpus-per-task": "3", "mem": "300M"}))
+    limits = host_config(job)
+    assert granted(job, "NumCPUs") == "3"
+    assert limits["CpusetCpus"] or limits["NanoCpus"] == 3 * 10**9 or (os.cpu_count() or 0) <= 3
+    assert (limits["Memory"], limits["MemorySwap"]) == (300 * MIB, 300 * MIB)
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_memory_for_each_cpu_is_counted_for_all_of_them(cluster: str) -> None:
+    asked = plan(cluster, options={"mem-per-cpu": "70M", "cpus-per-task": "2"})
+    options = {key: value for key, value in asked.options.items() if key != "mem"}
+    job = ran(identify(replace(asked, options=options)))
+    limits = host_config(job)
+    assert limits["Memory"] == limits["MemorySwap"] == 140 * MIB
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_tasks_of_one_node_share_its_memory(cluster: str) -> None:
+    asked = Resources(gpus=0, cpus=2, memory_mib=200, tasks_per_node=2)
+    job = ran(plan(cluster, resources=asked, options={"mem": "200M"}))
+    assert job.end()["exit_code"] == 0, job.said()
+    assert [job.inspected(rank)["HostConfig"]["Memory"] for rank in (0, 1)] == [100 * MIB] * 2
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_the_program_cannot_have_more_memory_than_was_granted(cluster: str) -> None:
+    job = ran(plan(cluster, options={"mem": "64M"}, command=("tail", "/dev/zero")))
+    assert job.end()["exit_code"] == 137
+    assert job.task_end()["oom_killed"] is True
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_shared_memory_processes_and_stack_are_limited_as_asked(cluster: str) -> None:
+    script = (
+        "df -k /dev/shm | tail -n 1; ulimit -s; ulimit -l; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max"
+    )
+    job = ran(plan(cluster, resources=Resources(gpus=0, shm_mib=96), command=sh(f"{script} 2>/dev/null; true")))
+    limits = host_config(job)
+    assert limits["ShmSize"] == 96 * MIB
+    assert limits["PidsLimit"] == 32768
+    shm, stack, _, pids = job.output().splitlines()
+    assert shm.split()[1] == str(96 * 1024)
+    assert (stack, pids) == (str(64 * 1024), "32768")
+
+
+# ------------------------------------------------------------------------------------------------------------- identity
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("umask", ["0002", "0027", "0077"])
+def test_the_umask_is_the_users(cluster: str, umask: str) -> None:
+    asked = plan(cluster, outputs="/out", command=sh("umask; : >/out/file; mkdir /out/folder"))
+    job = submitted_with(asked, umask)
+    assert job.end()["exit_code"] == 0, job.said()
+    assert job.output().strip() == umask
+    assert (job.folder / "out" / "file").stat().st_mode & 0o777 == 0o666 & ~int(umask, 8)
+    assert (job.folder / "out" / "folder").stat().st_mode & 0o777 == 0o777 & ~int(umask, 8)
+
+
+def submitted_with(asked: JobPlan, umask: str) -> Job:
+    """The job, submitted from a shell with that umask."""
+    folder = put(asked)
+    words = f"umask {umask}; exec sbatch --parsable {folder}/job.sbatch"
+    done = run_as(USER, ["bash", "-c", words], asked.cluster, cwd=Path("/tmp"))
+    assert done.returncode == 0, done.stderr
+    return Job(asked, done.stdout.strip(), folder / done.stdout.strip())
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_everything_in_the_jobs_folder_belongs_to_the_user(cluster: str) -> None:
+    script = "mkdir -p /out/a/b; echo 1 >/out/a/b/c; ln -s nowhere /out/link; touch $HOME/cache"
+    job = ran(plan(cluster, outputs="/out", command=sh(script)))
+    assert job.end()["exit_code"] == 0, job.said()
+    entry = pwd.getpwnam(USER)
+    owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (job.folder, *job.folder.rglob("*"))}
+    assert owners == {(entry.pw_uid, entry.pw_gid)}
+    assert not (job.attempt() / "foreign-files").exists()
+
+
+def test_a_mount_below_the_outputs_leaves_nothing_of_roots() -> None:
+    data = root("alpha") / "below"
+    (data / "folder").mkdir(parents=True, exist_ok=True)
+    (data / "file").write_text("x")
+    owned(data)
+    mounts = (
+        Mount(str(data / "folder"), "/out/deep/data"),
+        Mount(str(data / "file"), "/out/settings.txt"),
+        Mount(str(data / "folder"), f"/home/{USER}/.keras"),
+    )
+    script = f"ls -d /out/deep/data /out/settings.txt /home/{USER}/.keras"
+    job = ran(plan(outputs="/out", mounts=mounts, mounts_allow=(str(SCRATCH),), command=sh(script)))
+    assert job.end()["exit_code"] == 0, job.said()
+    assert {path.lstat().st_uid for path in job.folder.rglob("*")} == {pwd.getpwnam(USER).pw_uid}
+
+
+def test_what_does_not_belong_to_the_user_is_found_and_told() -> None:
+    job = submit(plan(outputs="/out", command=sh("touch /out/here; until [ -e /out/go ]; do sleep 0.05; done")))
+    job.runs()
+    left = job.folder / "out" / "root's"
+    left.write_text("x")
+    assert run_as(USER, ["touch", job.folder / "out" / "go"]).returncode == 0
+    assert job.end()["exit_code"] == 0, job.said()
+    assert (job.attempt() / "foreign-files").read_bytes() == b"0 out/root's\0"
+    told = (job.folder.parent / f"slurm-{job.job_id}.out").read_text()
+    assert f"holds files that do not belong to {USER}" in told
+    left.unlink()
+
+
+# ---------------------------------------------------------------------------------------------------------------- usage
+
+
+def usage(job: Job) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in job.fact("container-usage.txt").splitlines())
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_memory_and_cpu_time_of_the_container_are_kept(cluster: str) -> None:
+    # 40 MB in a shell variable, kept for longer than it takes to the next look
+    job = ran(plan(cluster, command=sh("v=$(head -c 40000000 /dev/zero | tr '\\0' x); sleep 2")))
+    assert job.end()["exit_code"] == 0, job.said()
+    found = usage(job)
+    assert 40 * 10**6 < int(found["memory_peak_bytes"]) <= 256 * MIB
+    assert 10_000 < int(found["cpu_usage_usec"]) < 60_000_000
+    assert int(found["samples"]) >= 2
+
+
+def test_use_is_kept_when_the_node_script_is_killed() -> None:
+    job = submit(plan(outputs="/out", command=sh("touch /out/here; until [ -e /out/go ]; do sleep 0.05; done")))
+    job.runs()
+    assert wait_until((job.facts() / "container-usage.txt").exists, 30), job.said()
+    client = job.process("docker start", job.fact("container-id.txt").strip())
+    parent = int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    assert job.end()["exit_code"] == 137, job.said()
+    assert int(usage(job)["memory_peak_bytes"]) > 0
+
+
+def test_gpus_are_looked_at_while_the_program_runs() -> None:
+    script = "touch /out/here; until [ -e /out/go ]; do sleep 0.05; done"
+    job = submit(plan(outputs="/out", resources=Resources(gpus=2), command=sh(script)))
+    job.runs()
+    assert wait_until((job.facts() / "gpu-usage.csv").exists, 30), job.said()
+    job.go()
+    assert job.end()["exit_code"] == 0, job.said()
+    head, *rows = job.fact("gpu-usage.csv").splitlines()
+    assert head == "seconds, uuid, utilization.gpu [%], memory.used [MiB]"
+    assert [row.split(", ")[1] for row in rows[:2]] == job.fact("gpus.txt").split()
+
+
+# --------------------------------------------------------------------------------------------------- as a user sees it
+
+
+def test_status_shows_what_a_finished_job_used_of_what_it_asked_for(desk: Desk) -> None:
+    script = "v=$(head -c 40000000 /dev/zero | tr '\\0' x); sleep 2; echo 1 >/out/x"
+    job = desk.submit(desk.experiment("used", ["sh", "-c", script], resources={"cpus": 2, "memory": "200M"}))
+    assert desk.ended(job) == "COMPLETED"
+    done = desk.tfslurm("status", job, "--efficiency", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    used = found["efficiency"]
+    assert (used["memory_asked_mib"], used["cpus_asked"], used["gpus_asked"]) == (200, 2, 0)
+    assert 38 <= used["memory_used_mib"] <= 200
+    assert 0 < used["cpus_used"] <= 2
+    box = desk.record(job)["attempts"][0]["tasks"][0]["container"]
+    assert (box["memory_limit_mib"], box["gpu_utilisation"]) == (200, [])
+    assert box["started_at"] <= box["usage_until"] <= box["ended_at"]
+    shown = desk.tfslurm("status", job, "--efficiency").stdout
+    assert f"{used['memory_used_mib']} of 200 MiB ({used['memory_percent']} %)" in shown
+
+
+def test_a_job_that_has_not_ended_has_no_efficiency_yet(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("waits", ["sh", "-c", "exit 0"], slurm={"begin": "now+1hour"}))
+    done = desk.tfslurm("status", job, "--efficiency")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no finished job with a record" in done.stderr
+    (found,) = json.loads(desk.tfslurm("status", job, "--efficiency", "--json").stdout)
+    assert found["efficiency"] is None
+
+
+# --------------------------------------------------------------------------------------------------------------- podman
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_under_podman_the_umask_is_the_users_and_use_is_known_or_said_to_be_the_jobs(cluster: str) -> None:
+    script = "umask; : >/out/file; sleep 2"
+    job = submitted_with(plan(cluster, engine="podman", outputs="/out", command=sh(script)), "0027")
+    assert job.end()["exit_code"] == 0, job.said()
+    assert job.output().strip() == "0027"
+    assert (job.folder / "out" / "file").stat().st_mode & 0o777 == 0o640
+    assert {path.lstat().st_uid for path in (job.folder, *job.folder.rglob("*"))} == {pwd.getpwnam(USER).pw_uid}
+    if (job.facts() / "container-usage.txt").exists():
+        assert int(usage(job)["memory_peak_bytes"]) <= 256 * MIB
+    else:
+        assert "the container has no cgroup of its own" in job.fact("container-usage.txt.error")

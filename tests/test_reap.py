@@ -1,0 +1,101 @@
+"""Which container is removed: a pure verdict on what the node and the scheduler said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.test_record import case
+from tfslurm.reap.seen import FIELD, Container, Seen, parse_seen
+from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
+from tfslurm.slurm import STATES, JobStatus
+from tfslurm.slurm.nodes import on_node_argv, parse_nodes
+
+ID = "ab" * 32
+BOX = Container(
+    ID, "/tfslurm-alpha-7-0-0-1", "exited", "2001:2001", "2026-11-23T09:00:00Z", "2001", "alpha", "alpha", "7",
+    "0123456789ab", "1", "alpha1", "",
+)  # fmt: skip
+LINE = f"reap.container\t{FIELD.join(getattr(BOX, name) for name in Container.__dataclass_fields__)}"
+TEXT = f"prolog says\nreap.begin\t1\nreap.node\talpha1\nreap.slurm-cluster\talpha\n{LINE}\nreap.end\t1\n"
+OVER = (
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "TIMEOUT",
+    "PENDING",
+)
+NOT_OVER = ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING")
+
+
+def status(state: str) -> JobStatus:
+    return replace(case("gpu").status, job_id="7", state=state)
+
+
+def test_what_the_script_prints_is_read_and_noise_is_not() -> None:
+    seen = parse_seen(TEXT)
+    assert (seen.containers, seen.node, seen.slurm_cluster, seen.whole) == ((BOX,), "alpha1", "alpha", True)
+    assert not parse_seen(TEXT.replace("reap.end", "end")).whole
+    assert parse_seen(TEXT.replace(f"7{FIELD}0123", "7 0123")).containers == (), "a row that is cut is no container"
+
+
+def test_only_containers_of_this_node_and_this_scheduler_are_concerned() -> None:
+    local = replace(BOX, slurm_cluster="")
+    others = (replace(BOX, node="alpha2"), replace(BOX, slurm_cluster="beta"), local)
+    seen = Seen("alpha1", "alpha", (BOX, *others), (), {}, "", whole=True)
+    assert concerned(seen, local=False) == (BOX,)
+    assert concerned(seen, local=True) == (local,)
+    assert concerned(replace(seen, slurm_cluster=""), local=False) == (), "a node that does not say its cluster"
+
+
+@pytest.mark.parametrize("state", sorted(STATES))
+def test_a_container_that_somebody_holds_is_kept_whatever_the_scheduler_says(state: str) -> None:
+    held = replace(BOX, holder="the docker client, process 12")
+    assert judge(held, {"7": status(state)}).action == "keep"
+    assert judge(held, {}).action == judge(held, None).action == "keep"
+
+
+@pytest.mark.parametrize("state", OVER)
+def test_a_container_without_a_holder_goes_when_its_job_is_over(state: str) -> None:
+    found = judge(BOX, {"7": status(state), "8": status("RUNNING")})
+    assert (found.action, found.why) == ("remove", f"no process on the node holds it, and its job is {state}")
+
+
+@pytest.mark.parametrize("state", NOT_OVER)
+def test_a_job_that_is_not_over_keeps_its_container(state: str) -> None:
+    assert judge(BOX, {"7": status(state)}) == Verdict(BOX, "keep", f"its job is {state}")
+
+
+def test_a_container_of_a_job_that_nobody_knows_goes() -> None:
+    assert "does not know its job any more" in judge(BOX, {"8": status("RUNNING")}).why
+    assert judge(BOX, {}).action == judge(BOX, None).action == "remove"
+
+
+def test_what_was_not_removed_says_why() -> None:
+    asked = judge(BOX, {})
+    after = Seen("alpha1", "alpha", (), (ID,), {}, "", whole=True)
+    assert outcome(asked, after).action == "removed"
+    kept = replace(after, removed=(), kept={ID: "the docker client, process 9 holds it"})
+    assert outcome(asked, kept) == Verdict(BOX, "keep", "not removed: the docker client, process 9 holds it")
+    assert outcome(asked, replace(after, removed=(), whole=False)).why == "not removed: the node gave no answer"
+    assert outcome(asked, replace(after, removed=())).why == "it was gone before it could be removed"
+
+
+def test_nodes_and_the_partitions_that_are_up() -> None:
+    rows = (("n1", "gpu", "up", "idle"), ("n1", "debug", "up", "idle"), ("n2", "old", "down", "idle"))
+    text = "\n".join("\x1f".join(row) for row in rows)
+    assert parse_nodes(text + "\nsinfo: a warning\n") == {"n1": ("gpu", "debug"), "n2": ()}
+
+
+def test_a_look_is_bounded_in_time_and_asks_for_one_small_task_on_that_node() -> None:
+    argv = on_node_argv("n1", "gpu", 10, {"account": "lab", "exclusive": True}, ("bash", "-s"))
+    assert {"--nodelist=n1", "--partition=gpu", "--immediate=10", "--time=2", "--ntasks=1", "--account=lab"} <= set(
+        argv
+    )
+    assert not any("exclusive" in word for word in argv)
+    assert argv[-2:] == ("bash", "-s")

@@ -1,0 +1,105 @@
+"""tfslurm reap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.errors import refuse
+from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
+from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
+
+FAILED = 1
+
+
+@click.command(short_help="Remove containers whose job is gone.")
+@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NAME",
+    help="Look at this node, instead of those where your tracked jobs ran. Repeatable; with one CLUSTER.",
+)
+@click.option("--dry-run", is_flag=True, help="Remove nothing; show what would be removed, and why.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(1, 480),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a CPU on a busy node.",
+)
+@common
+def reap(
+    clusters: tuple[str, ...], nodes: tuple[str, ...], dry_run: bool, wait_s: int, as_json: bool, verbose: int
+) -> int:
+    """Remove containers whose job is gone: only tfslurm's own, only yours.
+
+    A container is removed when no process on its node holds it (the docker client that is attached to it, or the script
+    of its task) and the scheduler does not run its job. One short srun for each node looks; `local` is this machine.
+    Exit code 1 when a node could not be looked at, or a container not be removed.
+    """
+    if nodes and len(clusters) != 1:
+        raise refuse("--node", "of which cluster?", "name one: `tfslurm reap CLUSTER --node NAME`")
+    if nodes and clusters == (LOCAL,):
+        raise refuse("--node", "`local` is this machine alone", "leave --node out")
+    known = known_clusters(clusters)
+    if not clusters and LOCAL not in {one.cluster.name for one in known}:
+        known.append(local_cluster())
+    found = []
+    for reaped in reap_clusters(known, Wish(nodes, dry_run, wait_s), open_tracker().jobs(), tracer(verbose)):
+        found.append(reaped)
+        if not as_json:
+            show(reaped)
+    if as_json:
+        emit({reaped.cluster: as_value(reaped) for reaped in found})
+    unremoved = any(verdict.why.startswith("not removed") for reaped in found for verdict in reaped.verdicts)
+    return FAILED if unremoved or any(reaped.problems for reaped in found) else 0
+
+
+def show(reaped: Reaped) -> None:
+    """One line for each container, and on stderr what could not be looked at."""
+    for verdict in reaped.verdicts:
+        box = verdict.container
+        click.echo(
+            f"{reaped.cluster}:{box.job_id}  {box.node}  {box.id[:12]} {box.status}  {verdict.action}: {verdict.why}"
+        )
+    for problem in reaped.problems:
+        say(f"error: {reaped.cluster}: {problem}")
+    if reaped.nodes:
+        where = "this machine" if reaped.cluster == LOCAL else ", ".join(reaped.nodes)
+        say(f"{reaped.cluster}: looked at {where}: {summary(reaped.verdicts)}")
+    elif not reaped.problems:
+        say(f"{reaped.cluster}: no tracked job ran on a node; name one with --node")
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """2 removed, 1 kept."""
+    words = {"removed": "removed", "remove": "to remove", "keep": "kept"}
+    counts = {word: sum(each.action == action for each in verdicts) for action, word in words.items()}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing of yours is left"
+
+
+def as_value(reaped: Reaped) -> dict[str, Any]:
+    """One cluster for --json."""
+    containers = [
+        {
+            "action": each.action,
+            "why": each.why,
+            "job": f"{reaped.cluster}:{each.container.job_id}",
+            "node": each.container.node,
+            "container_id": each.container.id,
+            "container_name": each.container.name.lstrip("/"),
+            "status": each.container.status,
+            "created_at": each.container.created,
+            "plan_id": each.container.plan_id,
+            "attempt": each.container.attempt,
+        }
+        for each in reaped.verdicts
+    ]
+    return {"nodes": reaped.nodes, "containers": containers, "problems": reaped.problems}

@@ -1,0 +1,13 @@
+"""Containers whose job is gone: found on the nodes, judged, removed; only tfslurm's own, only the caller's.
+
+seen      what reap.sh printed on a node -> containers
+verdict   a container, who holds it, what the scheduler says of its job -> remove or keep, and why
+asking    the only part that asks anybody: nodes, the scheduler, the engine
+"""
+
+from __future__ import annotations
+
+from tfslurm.reap.asking import Reaped, Wish, reap_clusters
+from tfslurm.reap.verdict import Verdict
+
+__all__ = ["Reaped", "Verdict", "Wish", "reap_clusters"]

@@ -1,0 +1,108 @@
+"""What a container was allowed (docker's word), and what it used (its cgroup's word, and nvidia-smi's). Pure.
+
+The cgroup vanishes with the container's last process, so the node looks at it every second while it runs: what came
+after the last look is not in the numbers, and ``usage_until`` says when that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import Gpu, GpuUse
+
+MIB = 2**20
+USED = ("peak_memory_mib", "cpu_time_s", "usage_until")
+
+
+def read_usage(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any]:
+    """The keys of a Container that say what it was allowed and what it used."""
+    return {**read_limits(folder), **read_used(folder), "gpu_utilisation": read_gpu_use(folder, gpus)}
+
+
+def read_limits(folder: Folder) -> Mapping[str, Any]:
+    """memory_limit_mib and cpu_limit, as docker was told; None where it has no limit."""
+    scratch = Folder(folder.files, folder.prefix, "")
+    return scratch.fact("", "container-inspect.json", parse_limits) or {"memory_limit_mib": None, "cpu_limit": None}
+
+
+def parse_limits(raw: bytes) -> Mapping[str, Any]:
+    """``HostConfig`` of docker container inspect: bytes of memory; NanoCpus, or the CPUs by number: ``0-3,8``."""
+    host = facts.parse_inspect(raw)["HostConfig"]
+    named = str(host.get("CpusetCpus") or "")
+    nano = int(host.get("NanoCpus") or 0)
+    cpus = float(count_cpus(named)) if named else nano / 1e9 if nano else None
+    return {"memory_limit_mib": int(host.get("Memory") or 0) // MIB or None, "cpu_limit": cpus}
+
+
+def count_cpus(text: str) -> int:
+    """5 of ``0-3,8``."""
+    ranges = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    return sum(each[-1] - each[0] + 1 for each in ranges)
+
+
+def read_used(folder: Folder) -> Mapping[str, Any]:
+    """Peak memory, CPU time, and when they were last seen."""
+    scratch = Folder(folder.files, folder.prefix, "")
+    found = scratch.fact("", "container-usage.txt", parse_usage)
+    if found is not None:
+        return found
+    for key in USED:
+        folder.tell(key, scratch.why(""))
+    return dict.fromkeys(USED)
+
+
+def parse_usage(raw: bytes) -> Mapping[str, Any]:
+    """``memory_peak_bytes 4083712``, ``cpu_usage_usec 21375``, ``seen_at 2026-…Z``, each on its line."""
+    lines = dict(line.split(" ", 1) for line in facts.parse_lines(raw))
+    return {
+        "peak_memory_mib": -(-int(lines["memory_peak_bytes"]) // MIB),
+        "cpu_time_s": round(int(lines["cpu_usage_usec"]) / 1e6, 3),
+        "usage_until": facts.parse_time(lines["seen_at"]),
+    }
+
+
+def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, ...] | None:
+    """One entry for each of the task's GPUs that nvidia-smi spoke of; () for a CPU job."""
+    if gpus == ():
+        return ()
+    scratch = Folder(folder.files, folder.prefix, "")
+    samples = scratch.fact("", "gpu-usage.csv", facts.parse_query)
+    if not samples:
+        short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"
+        seen = folder.raw("gpu-usage.csv") is not None
+        folder.tell("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
+        return None
+    uuids = dict.fromkeys(row["uuid"] for row in samples)
+    return tuple(gpu_use(uuid, [row for row in samples if row["uuid"] == uuid]) for uuid in uuids)
+
+
+def gpu_use(uuid: str, rows: list[Mapping[str, str]]) -> GpuUse:
+    """One GPU's samples as numbers; ``[N/A]``, as for a slice of a GPU, is not a number."""
+    percents = [(int(row["seconds"]), int(row["utilization.gpu"])) for row in rows if is_number(row["utilization.gpu"])]
+    memory = [int(row["memory.used"]) for row in rows if is_number(row["memory.used"])]
+    return GpuUse(
+        uuid=uuid,
+        samples=len(rows),
+        mean_percent=mean(percents),
+        peak_percent=max((percent for _, percent in percents), default=None),
+        peak_memory_mib=max(memory, default=None),
+    )
+
+
+def is_number(text: str) -> bool:
+    """Whether a field of nvidia-smi's is one."""
+    return text.isdecimal()
+
+
+def mean(samples: Iterable[tuple[int, int]]) -> float | None:
+    """The mean over time of (second, value): a value stands for the time since the one before it."""
+    values = list(samples)
+    if not values:
+        return None
+    spans = [max(after[0] - before[0], 1) for before, after in pairwise(values)]
+    weights = [spans[0] if spans else 1, *spans]
+    return round(sum(value * weight for (_, value), weight in zip(values, weights, strict=True)) / sum(weights), 1)
