@@ -371,6 +371,7 @@ node::prepare() {
         trap task::_left EXIT
         trap 'task::_told_to_stop' TERM INT HUP
         event prepare-began "step $step"
+        if [[ $engine != docker ]]; then engine::look; fi
         image::ensure
         trap - EXIT
     fi

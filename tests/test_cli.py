@@ -82,6 +82,15 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(run: Run, arguments: list[s
     assert done.stdout == ""
 
 
+def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text("name: two\nimage: x:1\ncommand: a\nresources:\n  nodes: 2\n  tasks_per_node: 3\n")
+    done = run("run", str(file))
+    assert done.returncode == 2
+    assert f"{file}:5: resources.nodes: is 2; without a scheduler one task runs; submit it, or run one" in done.stderr
+    assert f"{file}:6: resources.tasks_per_node: is 3; without a scheduler one task runs" in done.stderr
+
+
 def test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand(run: Run, tmp_path: Path) -> None:
     assert run("init").returncode == 0
     (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))

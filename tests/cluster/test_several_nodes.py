@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,22 +105,38 @@ def test_where_nobody_else_can_be_reached_nothing_is_said_of_others(resources: R
     assert not (job.attempt() / "tasks.txt").exists()
 
 
+def test_names_that_the_nodes_resolver_knows_are_used_as_they_are() -> None:
+    """getent is a stand-in here, of a site whose DNS knows its nodes."""
+    path = with_stand_in("getent", '[ "$1" = hosts ] && echo "192.0.2.7 $2"')
+    asked = plan(
+        resources=TWO_NODES, network="host", outputs="/out", command=sh(PRINT_CONFIG), options={"export": path}
+    )
+    job = ran(asked)
+    assert job.end()["exit_code"] == 0, job.said()
+    hosts = [address.rpartition(":")[0] for address in told(job, 0)["cluster"]["worker"]]
+    assert hosts == ["alpha1", "alpha2"]
+    assert not job.inspected()["HostConfig"]["ExtraHosts"]
+
+
 def test_a_node_whose_name_means_nothing_and_that_slurm_cannot_tell_ends_with_78_before_any_task() -> None:
     """scontrol is a stand-in here, of a site that has none on its nodes."""
-    folder = root("alpha") / "bin-without-scontrol"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scontrol").write_text("#!/bin/sh\nexit 127\n")
-    (folder / "scontrol").chmod(0o755)
-    path = f"ALL,PATH={folder}:{LOGIN_PATH}"
+    path = with_stand_in("scontrol", "exit 127")
     job = ran(plan(resources=TWO_NODES, network="host", options={"export": path}))
     end = job.end()
     assert end["exit_code"] == 78, job.said()
-    assert (
-        end["reason"].startswith("the name alpha")
-        and "means no address on alpha1, and Slurm tells none" in end["reason"]
-    )
+    assert end["reason"].startswith("the name alpha")
+    assert "means no address on alpha1, and Slurm tells none" in end["reason"]
     assert "ask the site to put node names into its DNS or /etc/hosts" in job.said()
     assert not list((job.attempt() / "facts").iterdir()), "no task began"
+
+
+def with_stand_in(program: str, body: str) -> str:
+    """The value of --export under which ``program`` is a shell script of ours on the nodes."""
+    folder = root("alpha") / f"bin-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    (folder / program).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / program).chmod(0o755)
+    return f"ALL,PATH={folder}:{LOGIN_PATH}"
 
 
 ONE_FAILS = """
@@ -141,8 +158,29 @@ def test_one_task_that_fails_ends_the_others_and_speaks_for_the_job() -> None:
 # ------------------------------------------------------------------------------------------------------------- training
 
 
+RESOLVES = """
+import json, pathlib, tensorflow
+resolver = tensorflow.distribute.cluster_resolver.SlurmClusterResolver(
+    gpus_per_node=1, gpus_per_task=1, auto_set_gpu=False)
+said = {"workers": resolver.cluster_spec().as_dict()["worker"], "rank": resolver.get_task_info()[1]}
+pathlib.Path(f"/out/{said['rank']}.json").write_text(json.dumps(said))
+"""
+
+
 @pytest.fixture(scope="module")
-def training(shared: Desk) -> str:
+def resolving(shared: Desk) -> str:
+    """A job of two tasks whose SlurmClusterResolver says what it makes of Slurm's variables."""
+    file = shared.experiment(
+        "resolving",
+        ["python", "-c", RESOLVES],
+        image="tensorflow/tensorflow:2.16.1-gpu",
+        resources={"nodes": 2, "memory": "2G"},
+    )
+    return shared.submit(file)
+
+
+@pytest.fixture(scope="module")
+def training(shared: Desk, resolving: str) -> str:
     """The example, run over both nodes of alpha; its end is awaited."""
     folder = shared.folder / "digits-multiworker"
     skip = shutil.ignore_patterns("__pycache__", "*.lock.yaml")
@@ -165,6 +203,13 @@ def test_a_training_over_two_nodes_ends_with_the_same_weights_on_both(shared: De
     metrics = json.loads(shared.out(training, "metrics.json"))
     assert metrics["workers"] == 2
     assert metrics["accuracy"] > 0.5, "ten classes; it has learnt something"
+
+
+def test_slurms_variables_are_those_that_the_slurm_cluster_resolver_needs(shared: Desk, resolving: str) -> None:
+    assert shared.ended(resolving) == "COMPLETED", logs(shared.run_folder(resolving))
+    for rank in (0, 1):
+        said = json.loads(shared.out(resolving, f"{rank}.json"))
+        assert said == {"workers": ["alpha1:8888", "alpha2:8888"], "rank": rank}
 
 
 def test_the_record_has_both_tasks_with_their_nodes(shared: Desk, training: str) -> None:

@@ -176,8 +176,10 @@ def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, ver
     scancel would.
     """
     from tfslurm.cli.logs import follow_process
+    from tfslurm.submit.local import refuse_several_tasks
 
     asked = read_experiment(experiment, sets)
+    refuse_several_tasks(asked.experiment)
     known = local_cluster()
     secrets = read_secrets(asked.experiment.secrets)
     job = prepared_for(asked, [known])[0]

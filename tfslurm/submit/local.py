@@ -8,11 +8,29 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, InputError
 from tfslurm.host import Host
+from tfslurm.spec import Experiment
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.send import send_files
 from tfslurm.tracker import Tracker
+
+
+def refuse_several_tasks(experiment: Experiment) -> None:
+    """Nothing, if the experiment is one container, which is what can be run here.
+
+    Raises:
+        InputError: it asks for several tasks, with the line.
+    """
+    asked = {"nodes": experiment.resources.nodes, "tasks_per_node": experiment.resources.tasks_per_node}
+    fix = "submit it, or run one task of it: --set resources.{key}=1"
+    problems = [
+        experiment.problem(("resources", key), f"is {count}; without a scheduler one task runs", fix.format(key=key))
+        for key, count in asked.items()
+        if count > 1
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def start(
