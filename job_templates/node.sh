@@ -77,6 +77,7 @@ batch::_runner() {
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
     runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
     if [[ -n ${SLURM_CPUS_PER_TASK-} ]]; then runner+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi # not inherited since 22.05
+    if ((gpus_per_task > 0)); then runner+=("--gpus-per-task=$gpus_per_task"); fi # which also binds; see srun(1), --gpu-bind
 }
 
 # Whatever all tasks must have or know before one of them starts, in a step of the same layout. Fails with the step's code
@@ -542,6 +543,10 @@ gpu::_granted() {
     fi
     if ((want * tasks_per_node < gpus)) || [[ -n $is_local && $want -ne $gpus ]]; then
         task::refuse gpus "$want granted to this task, $gpus asked for per node" "see SLURM_* in $facts/slurm.env"
+    fi
+    if [[ -z $is_local ]] && ((gpus_per_task > 0 && want != gpus_per_task)); then
+        task::refuse gpus "$want granted to this task, whose share is $gpus_per_task of the node's $gpus" \
+            "see SLURM_* in $facts/slurm.env; \`slurm: {gpu-bind: none}\` gives every task all of them"
     fi
 }
 

@@ -9,7 +9,7 @@ import pytest
 from tests.made import CLUSTER, EXPERIMENT, experiment, plan
 from tfslurm.errors import InputError
 from tfslurm.plan import from_json, slurm_options, slurm_time, to_json
-from tfslurm.spec import Checkpoint, Mount, Resources
+from tfslurm.spec import Checkpoint, Mount, Resources, Word
 
 
 def test_a_plan_comes_back_from_its_json() -> None:
@@ -96,3 +96,47 @@ def test_times_are_written_in_full(seconds: int, text: str) -> None:
 def test_a_placeholder_without_a_value_is_refused() -> None:
     with pytest.raises(InputError, match="lr"):
         plan(EXPERIMENT, parameters={})
+
+
+# --- what the node is told of GPUs
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tasks", "options", "each"),
+    [
+        (4, 1, {}, 0),
+        (4, 4, {}, 1),
+        (4, 2, {}, 2),
+        (1, 2, {}, 0),
+        (0, 2, {}, 0),
+        (4, 2, {"gpu-bind": "none"}, 0),
+    ],
+)
+def test_tasks_share_the_gpus_of_their_node_evenly_or_all_see_all(
+    gpus: int, tasks: int, options: dict[str, str], each: int
+) -> None:
+    shared = experiment(resources=Resources(gpus=gpus, tasks_per_node=tasks))
+    assert plan(shared, options=options).gpus_per_task == each
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"env": {"SEED": Word(("8",))}}, True),
+        ({"env": {"TF_DETERMINISTIC_OPS": Word(("1",))}}, False),
+        ({"env": {"LD_LIBRARY_PATH": Word(("/opt/cuda",))}}, False),
+        ({"mounts": (Mount("/data/digits", "/usr/local/cuda"),)}, False),
+        ({"outputs": "/elsewhere", "name": "other"}, True),
+    ],
+    ids=str,
+)
+def test_what_can_change_which_gpus_tensorflow_finds_asks_it_again(change: dict[str, Any], same: bool) -> None:
+    assert (plan(experiment(**change)).gpu_check_key == plan().gpu_check_key) is same
+
+
+def test_the_check_of_tensorflow_is_part_of_what_is_asked_and_an_older_plan_had_the_default() -> None:
+    off = plan(experiment(gpu_check="off"))
+    assert off.plan_sha256 != plan().plan_sha256
+    assert from_json(to_json(off)) == off
+    older = {key: value for key, value in to_json(off).items() if key != "gpu_check"}
+    assert from_json(older).gpu_check == "cached"

@@ -197,6 +197,7 @@ def test_every_setting_of_a_full_plan_reaches_bash(tmp_path: Path) -> None:
     names = (
         *("plan_id", "name", "cluster", "run_dir", "images_dir", "code_dir", "code_writable", "engine", "network"),
         *("image_reference", "image_digest", "image_digest_kind", "pin_kind", "gpus", "cpus", "memory_mib", "shm_mib"),
+        *("gpus_per_task", "tensorflow_check", "tensorflow_check_key", "minimum_driver", "minimum_driver_for"),
         *("nodes", "tasks_per_node", "prepull", "checkpoint_signal", "checkpoint_requeue"),
     )
     found = {name: words[0].decode() for name, words in read_back(asked, tmp_path, *names).items()}
@@ -207,7 +208,9 @@ def test_every_setting_of_a_full_plan_reaches_bash(tmp_path: Path) -> None:
         "engine": "docker", "network": "host", "image_reference": "tensorflow/tensorflow:2.16.1-gpu",
         "image_digest": DIGEST, "image_digest_kind": "index", "pin_kind": "registry", "gpus": "2", "cpus": "4",
         "memory_mib": "16384", "shm_mib": "8192", "nodes": "2", "tasks_per_node": "1", "prepull": "true",
-        "checkpoint_signal": "USR1", "checkpoint_requeue": "true",
+        "checkpoint_signal": "USR1", "checkpoint_requeue": "true", "gpus_per_task": "0", "tensorflow_check": "cached",
+        "tensorflow_check_key": asked.gpu_check_key, "minimum_driver": asked.minimum_driver,
+        "minimum_driver_for": asked.minimum_driver_for,
     }  # fmt: skip
 
 

@@ -152,6 +152,37 @@ def test_every_mistake_of_a_broken_file_is_told_and_nothing_else(path: Path) -> 
         assert "\n" not in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "tasks", "fix"),
+    [("3", 2, "write 2 or 4, "), ('"a100:8"', 3, "write 6 or 9, ")],
+)
+def test_gpus_that_the_tasks_of_a_node_cannot_share_evenly_are_refused(gpus: str, tasks: int, fix: str) -> None:
+    text = LEAST + f"resources: {{gpus: {gpus}, tasks_per_node: {tasks}}}\n"
+    (found,) = problems(text)
+    assert (found.line, found.key) == (4, "resources.gpus")
+    assert found.why.endswith(f"GPUs per node cannot be shared evenly by {tasks} tasks")
+    assert found.fix == fix + "or let every task see all of them: `slurm: {gpu-bind: none}`"
+    for bound in ("gpu-bind", "gpu_bind"):
+        assert parse_experiment(text + f"slurm: {{{bound}: none}}\n", "exp.yaml").resources.tasks_per_node == tasks
+
+
+def test_fewer_gpus_than_tasks_are_shared_by_all() -> None:
+    assert experiment(resources={"gpus": 1, "tasks_per_node": 2}).resources.gpus == 1
+
+
+@pytest.mark.parametrize("value", ["yes please", "on", 1])
+def test_the_check_of_tensorflow_is_one_of_three_words(value: object) -> None:
+    with pytest.raises(InputError, match="gpu_check"):
+        experiment(gpu_check=value)
+
+
+def test_a_check_that_is_off_is_written_in_quotes_and_set_without() -> None:
+    assert parse_experiment(LEAST + 'gpu_check: "off"\n', "exp.yaml").gpu_check == "off"
+    assert parse_experiment(LEAST, "exp.yaml", {"gpu_check": "off"}).gpu_check == "off"
+    (found,) = problems(LEAST + "gpu_check: off\n")
+    assert found.key == "gpu_check" and "quotes" in str(found)
+
+
 @pytest.mark.parametrize("several", [{"nodes": 2}, {"tasks_per_node": 2}])
 def test_several_tasks_share_the_hosts_network_unless_another_is_written(several: dict[str, int]) -> None:
     assert experiment(resources=several).network == "host"

@@ -91,6 +91,15 @@ class JobPlan:
         return PurePosixPath(self.root) / "images"
 
     @property
+    def gpus_per_task(self) -> int:
+        """The GPUs that each of a node's tasks has to itself; 0 where every task sees all of the node's.
+
+        That is so for one task, for fewer GPUs than tasks, and where `slurm: {gpu-bind: …}` says something else.
+        """
+        gpus, tasks = self.resources.gpus, self.resources.tasks_per_node
+        return 0 if tasks == 1 or "gpu-bind" in self.options else gpus // tasks
+
+    @property
     def gpu_check_key(self) -> str:
         """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
         env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}

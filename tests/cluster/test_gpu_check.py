@@ -197,3 +197,48 @@ def test_what_only_the_hook_refuses_is_told_as_the_drivers_fault_too(desk: Desk,
     line = refused(desk, job)
     assert "driver: too old: NVIDIA's hook refuses driver 550.54.14: unsatisfied condition: cuda>=12.9" in line
     assert desk.record(job)["verified"]["driver"]["status"] == "failed"
+
+
+# --------------------------------------------------------------------------------------------------- whose GPU is whose
+
+SHARES = """\
+nvidia-smi -L >/out/$SLURM_NODEID.$SLURM_LOCALID
+printf '%s\\n' "${CUDA_VISIBLE_DEVICES-unset}" >>/out/visible
+"""
+
+
+def given(desk: Desk, job: str, rank: int) -> list[str]:
+    return (desk.run_folder(job) / f"attempt-1/facts/task-{rank}/gpus.txt").read_text().split()
+
+
+@pytest.mark.parametrize(("cluster", "source"), [("alpha", "cgroup"), ("beta", "index-unconstrained")])
+def test_each_task_of_a_node_has_its_own_share_of_the_gpus(cluster: str, source: str, desk: Desk) -> None:
+    """Two nodes, two tasks on each, four GPUs per node: every GPU of both nodes is somebody's, and nobody's twice."""
+    resources = {"gpus": 4, "cpus": 2, "memory": "300M", "nodes": 2, "tasks_per_node": 2}
+    done, job = ran(desk, "shares", cluster=cluster, resources=resources, command=["sh", "-c", SHARES])
+    assert done.returncode == 0, done.stderr
+    shares = [given(desk, job, rank) for rank in range(4)]
+    assert [len(share) for share in shares] == [2, 2, 2, 2]
+    assert [sorted(shares[0] + shares[1]), sorted(shares[2] + shares[3])] == [
+        sorted(gpu.uuid for gpu in of_node(f"{cluster}{number}")) for number in (1, 2)
+    ]
+    record = desk.record(job)
+    tasks = record["attempts"][0]["tasks"]
+    assert [task["gpu_source"] for task in tasks] == [source] * 4
+    assert [[gpu["uuid"] for gpu in task["gpus"]] for task in tasks] == shares
+    assert record["verified"]["gpus"]["status"] == "ok"
+    for rank in range(4):
+        seen = re.findall(r"UUID: ([^)]+)", desk.out(job, f"{rank // 2}.{rank % 2}"))
+        assert seen == shares[rank], "inside the container"
+    assert desk.out(job, "visible").split() == ["unset"] * 4, "the container numbers its GPUs from 0"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "keys"), [(1, {}), (2, {"slurm": {"gpu-bind": "none"}})], ids=["one GPU", "gpu-bind none"]
+)
+def test_tasks_that_cannot_or_need_not_share_see_all_gpus(gpus: int, keys: dict[str, Any], desk: Desk) -> None:
+    resources = {"gpus": gpus, "cpus": 2, "memory": "300M", "tasks_per_node": 2}
+    done, job = ran(desk, "all", resources=resources, command=["true"], **keys)
+    assert done.returncode == 0, done.stderr
+    assert given(desk, job, 0) == given(desk, job, 1)
+    assert len(given(desk, job, 0)) == gpus

@@ -64,6 +64,22 @@ def shares(document: Document) -> Iterator[Problem]:
     yield document.problem(path, f"{cpus} CPUs per node cannot be shared evenly by {tasks} tasks", fix)
 
 
+def gpu_shares(document: Document) -> Iterator[Problem]:
+    """GPUs that the tasks of a node cannot share evenly, unless the file says itself how they are bound."""
+    path: Path = ("resources", "gpus")
+    tasks, options = document.at(("resources", "tasks_per_node")), document.at(("slurm",))
+    try:
+        gpus, _ = quantities.gpus(document.at(path))
+    except Refused:
+        return
+    bound = isinstance(options, dict) and {"gpu-bind", "gpu_bind"} & set(options)
+    if not _whole(tasks) or not 1 <= tasks <= gpus or not gpus % tasks or bound:
+        return
+    fix = f"write {gpus // tasks * tasks} or {(gpus // tasks + 1) * tasks}, or let every task see all of them: "
+    why = f"{gpus} GPUs per node cannot be shared evenly by {tasks} tasks"
+    yield document.problem(path, why, fix + "`slurm: {gpu-bind: none}`")
+
+
 def early_enough(document: Document) -> Iterator[Problem]:
     """A checkpoint's warning that would come before the job begins."""
     path: Path = ("checkpoint", "before_end")
@@ -85,7 +101,7 @@ def reachable(document: Document) -> Iterator[Problem]:
         yield document.problem(("network",), why, "write host, or none if they need not talk; absent, it is host")
 
 
-ALL = (repeated_names, repeated_options, covered_targets, shares, early_enough, reachable)
+ALL = (repeated_names, repeated_options, covered_targets, shares, gpu_shares, early_enough, reachable)
 
 
 def _list(document: Document, key: str) -> list[Any]:
