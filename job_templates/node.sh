@@ -892,10 +892,14 @@ image::_find() {
 
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.
 image::_fetch() {
-    local lock
+    local lock since failed_at why note=/tmp/tfslurm-$EUID/${image_digest//[!a-zA-Z0-9-]/_}.failed
+    time::now
+    since=$now
     lock::take "$image_digest"
     if image::_find; then
         pulled_from="another task's pull"
+    elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$note" && [[ $failed_at > $since ]]; then
+        task::refuse image "$why" 'another task of yours tried on this node while this one waited'
     else
         image::_pull
         if ! image::_find; then
@@ -932,7 +936,10 @@ image::_pull() {
         pause=$((pause * 2))
         task::_stop_if_told
     done
-    task::refuse image "$image_reference is not obtainable as $image_digest: $last" \
+    last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
+    time::now
+    printf '%s\t%s\n' "$now" "$last" >"$note" # for those that wait: trying it all again, one by one, would take them hours
+    task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
 }
 

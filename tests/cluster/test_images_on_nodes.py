@@ -19,7 +19,7 @@ from tfslurm.spec import Resources
 from . import images, registry
 from .bed import CLUSTERS, LOG, MIRROR, REGISTRY, SYSTEM_PATH, wait_until
 from .desk import Desk
-from .test_node import KILL_WAIT_S, PATIENCE_S, USER, Job, fresh_image, plan, ran, refused, sh, submit
+from .test_node import PATIENCE_S, USER, Job, fresh_image, plan, ran, refused, sh, submit
 from .users import run_as
 
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -196,13 +196,38 @@ def test_a_registry_that_is_away_is_no_failure_where_the_digest_is_present(away:
     images.remove(f"{away.address}/{repository}@{digest}")
 
 
-def test_a_job_that_is_cancelled_between_two_tries_ends_at_once(away: Shop) -> None:
-    job = submit(plan(digest="sha256:" + "5a" * 32, image_sources=(f"{away.address}/nothing@sha256:{'5a' * 32}",)))
-    events = job.facts() / "events.tsv"
-    assert wait_until(lambda: events.exists() and "\tpull-failed\t" in events.read_text(), PATIENCE_S), job.said()
+@pytest.mark.parametrize("prepull", [False, True])
+def test_a_job_that_is_cancelled_between_two_tries_ends_at_once(away: Shop, prepull: bool) -> None:
+    digest = "sha256:" + "5a" * 32
+    sources = (f"{away.address}/nothing@{digest}",)
+    two = Resources(gpus=0, nodes=2)
+    job = submit(plan(digest=digest, image_sources=sources, resources=two, prepull=prepull))
+    assert wait_until(lambda: any(tries(job.facts(rank)) for rank in (0, 1)), PATIENCE_S), job.said()
     assert run_as(USER, ["scancel", job.job_id], "alpha").returncode == 0
-    assert wait_until((job.facts() / "exit.json").exists, KILL_WAIT_S)
-    assert (job.task_end()["exit_code"], job.task_end()["started_at"]) == (143, None)
+    end = job.end()
+    assert (end["exit_code"], end["reason"]) == (143, "stopped by SIGTERM"), job.said()
+    for rank in (0, 1):
+        assert (job.task_end(rank)["exit_code"], job.task_end(rank)["started_at"]) == (143, None)
+
+
+def tries(facts: Path) -> int:
+    """How often a task has failed to pull so far."""
+    events = facts / "events.tsv"
+    return events.read_text().count("\tpull-failed\t") if events.exists() else 0
+
+
+def test_tasks_that_waited_for_a_pull_that_failed_do_not_begin_it_again(away: Shop) -> None:
+    digest = "sha256:" + uuid.uuid4().hex * 2
+    own = {"array": "0-3", "nodelist": "alpha1", "mem": "60M"}
+    array = submit(plan(digest=digest, image_sources=(f"{away.address}/nothing@{digest}",), options=own))
+    attempts = [array.folder.parent / f"{array.job_id}_{index}" / "attempt-1" for index in range(4)]
+    assert wait_until(lambda: all((each / "exit.json").exists() for each in attempts), 4 * PATIENCE_S), array.said()
+    ends = [json.loads((each / "exit.json").read_text()) for each in attempts]
+    assert [end["exit_code"] for end in ends] == [78, 78, 78, 78]
+    assert all(f"is not obtainable as {digest}: " in end["reason"] for end in ends)
+    waited = ["another task of yours tried on this node while this one waited" in end["reason"] for end in ends]
+    assert any(waited)
+    assert [tries(each / "facts/task-0") for each in attempts] == [0 if each else 4 for each in waited]
 
 
 # ---------------------------------------------------------------------------------------------------- equal or refused
