@@ -1,0 +1,54 @@
+"""What stands between Slurm and the program is killed with -9."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cluster.bed import BED
+from tests.cluster.daemons import holders
+from tests.faults.case import DEAF, Case, Expected
+from tests.faults.job import Job, kill, parent
+
+
+def client(job: Job) -> None:
+    """The client of the engine."""
+    pid = job.client()
+    job.struck()
+    kill(pid)
+
+
+def node_script(job: Job) -> None:
+    """The bash that holds the lifeline."""
+    pid = parent(job.client())
+    job.struck()
+    kill(pid)
+
+
+def step_daemon(job: Job) -> None:
+    """The slurmstepd of the step, with which Slurm loses sight of the task."""
+    pid = parent(parent(job.client()))
+    assert "slurmstepd" in Path(f"/proc/{pid}/comm").read_text(), Path(f"/proc/{pid}/comm").read_text()
+    job.struck()
+    kill(pid)
+
+
+def batch_daemon(job: Job) -> None:
+    """The slurmstepd of the batch script."""
+    step = parent(parent(job.client()))
+    (pid,) = [other for other in holders(BED / "spool" / job.node) if other != step and is_batch(other, job)]
+    job.struck()
+    kill(pid)
+
+
+def is_batch(pid: int, job: Job) -> bool:
+    """Whether a slurmstepd is the one of the job's batch script."""
+    return f"[{job.number}.batch]" in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+
+
+LOST = "what stood between Slurm and the program was lost"
+CASES = (
+    Case("docker client killed", client, Expected("FAILED", 75, 137, "engine", "exit 75"), DEAF, quick=True),
+    Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", "exit 75"), quick=True),
+    Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", "exit 75")),
+    Case("slurmstepd of the batch script killed", batch_daemon, Expected("FAILED", 75, 143, "node", "exit 75")),
+)

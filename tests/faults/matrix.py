@@ -1,0 +1,70 @@
+"""Many cases at once where they do not disturb each other, the others one after another."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.cluster.bed import CLUSTERS
+from tests.cluster.desk import new_desk
+from tests.cluster.install import install
+from tests.faults import ends, killed, restarted, told
+from tests.faults.case import Case
+from tests.faults.engine import Engine
+from tests.faults.job import submit
+from tests.faults.judge import Row, judge
+
+CASES: tuple[Case, ...] = (*ends.CASES, *told.CASES, *killed.CASES, *restarted.CASES)
+AT_ONCE = 4  # more would only wait for the processors, and Slurm with them
+Task = tuple[Case, str, str]  # a case, a cluster, a node
+
+
+def full(clusters: Sequence[str]) -> list[Task]:
+    """Every case on every cluster; the nodes of a cluster take turns."""
+    return [
+        (case, name, CLUSTERS[name].nodes[number % len(CLUSTERS[name].nodes)])
+        for name in clusters
+        for number, case in enumerate(CASES)
+    ]
+
+
+def quick(clusters: Sequence[str]) -> list[Task]:
+    """The cases of the short form, each on one of the clusters."""
+    short = [case for case in CASES if case.quick]
+    names = [clusters[number % len(clusters)] for number in range(len(short))]
+    return [(case, name, CLUSTERS[name].nodes[-1]) for case, name in zip(short, names, strict=True)]
+
+
+def run(tasks: Iterable[Task], engine: Engine, tell: Callable[[Row], None] = lambda row: None) -> list[Row]:
+    """A row for each case, in the order of the cases; ``tell`` gets each as soon as it is known."""
+    listed = list(tasks)
+    install()  # once, before several want it at the same time
+
+    def one(task: Task) -> Row:
+        row = strike(*task, engine)
+        tell(row)
+        return row
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        together = pool.map(one, [task for task in listed if not task[0].alone])
+        rows = list(together)
+    rows += [one(task) for task in listed if task[0].alone]
+    order = {(case.name, cluster): place for place, (case, cluster, _) in enumerate(listed)}
+    return sorted(rows, key=lambda row: order[row.fault, row.cluster])
+
+
+def strike(case: Case, cluster: str, node: str, engine: Engine) -> Row:
+    """One case from its beginning to its end; nothing of it is left."""
+    desk = new_desk()
+    try:
+        job = submit(desk, engine, cluster, node, case.script, case.slurm, case.keys)
+        try:
+            case.strike(job)
+            return judge(case, job)
+        except Exception as error:
+            return Row(case.name, cluster, engine.name, None, (f"{error!r}", job.said(), traceback.format_exc()))
+    except Exception as error:
+        return Row(case.name, cluster, engine.name, None, (f"{error!r}", traceback.format_exc()))
+    finally:
+        desk.clear()
