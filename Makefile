@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCRIPTS := job_templates/node.sh job_templates/entry.sh job_templates/check-node.sh job_templates/reap.sh job_templates/epilog.sh .ci/run
 
-.PHONY: help demo test check format bench wheel cluster cluster-down cluster-status clean
+.PHONY: help demo test check format bench faults wheel cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -31,6 +31,10 @@ format: $(BIN)/.ready  ## let ruff lay out the code
 bench: $(BIN)/.ready cluster  ## the table of docs/benchmarks.md, measured here and now beside the peers
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m tests.bench
+
+faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed, as the table of docs/lifetimes.md
+	@$(PYTHON) -m tests.cluster install
+	$(BIN)/python -m tests.faults
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -15,6 +15,7 @@
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly PROBE_PATIENCE_S=120 # how long a finished program's task waits for the probe of its image
+readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
 
 # ---------------------------------------------------------------------------------------------------------- batch role
 
@@ -64,11 +65,13 @@ node::batch() {
     fi
     ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
     waited_for=$!
+    lifetime::watch "$attempt_dir/lost.txt" "$waited_for"
     node::_wait "$waited_for"
     waited_for=''
     if [[ -e $attempt_dir/checkpoint-signal ]]; then checkpointed=yes; fi
     batch::_sweep
     batch::_end "$waited_code"
+    lifetime::unwatch
 }
 
 batch::_runner() {
@@ -115,12 +118,14 @@ batch::_sweep() {
     if [[ -z $left ]]; then return; fi
     local -a again=()
     if [[ -z $is_local ]]; then again=(srun --export=ALL --input=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1); fi
+    if [[ -z $stopped ]]; then export TFSLURM_TASK_CODE=$waited_code; fi
     timeout --kill-after=5 30 ${again[@]+"${again[@]}"} bash "$attempt_dir/job.sbatch" sweep </dev/null || :
 }
 
 batch::_end() {
     local code=$1 reason=${batch_reason-} folder
     batch::_blame
+    lifetime::lost
     # shellcheck disable=SC2034  # job.sbatch exits with it
     job_exit_code=$code
     foreign::look
@@ -130,6 +135,7 @@ batch::_end() {
     done
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
+    if [[ -z $reason ]]; then lifetime::memory; fi
     if batch::_wants_requeue; then
         batch::_exit_json "$code" "requeued after SIG$checkpoint_signal"
         local said
@@ -139,6 +145,7 @@ batch::_end() {
     fi
     secrets::forget
     batch::_exit_json "$code" "$reason"
+    lifetime::tell
 }
 
 # Of several tasks, one that failed by itself speaks for the job: srun gives the highest code of all, and those that it then
@@ -178,6 +185,7 @@ batch::_exit_json() {
 node::_batch_left() {
     local code=$?
     trap - EXIT
+    lifetime::unwatch
     if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
     if [[ ! -e $attempt_dir/exit.json ]]; then
         batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did"
@@ -207,7 +215,7 @@ outputs::list() {
         local sums
         outputs::_sums &
         sums=$!
-        (sleep "$left_s" && kill -- "$sums") 2>/dev/null &
+        (exec {bell}<> <(:) && ! read -r -t "$left_s" -u "$bell" && kill -- "$sums") 2>/dev/null &
         wait "$sums" && return
     fi
     printf 'not hashed: %s\n' "${stopped:+the job was being stopped}" >"$attempt_dir/outputs.sha256.error"
@@ -244,6 +252,7 @@ node::task() {
     node::_task
     trap task::_left EXIT
     trap 'task::_told_to_stop' TERM INT HUP
+    lifetime::watch "$facts/lost.txt"
     if [[ -n $checkpoint_signal ]]; then trap 'task::_told_to_save' "$checkpoint_signal"; fi
     event task-began "step $step"
     facts::environment
@@ -333,6 +342,7 @@ task::engine_failed() {
 
 task::_finish() {
     facts::wait
+    lifetime::unwatch
     event task-ended "$1"
     trap - EXIT
     exit "$1"
@@ -347,6 +357,7 @@ task::_left() {
     facts::slow
     if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' ''; fi
     facts::wait
+    lifetime::unwatch
     event task-ended "$code"
     exit "$code"
 }
@@ -469,12 +480,138 @@ node::sweep() {
         task::_places
         grace_s=3 started=yes stopped='' client=''
         if [[ ! -d $facts ]]; then continue; fi
+        if probe::_sweep "$left"; then continue; fi
         container_id=$left
         event swept "$left"
+        if [[ -n ${TFSLURM_TASK_CODE-} ]] && ! grep --quiet told-to-stop "$facts/events.tsv" 2>/dev/null; then
+            lifetime::blame "$facts/lost.txt" "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
+        fi
         container::end
     done < <("$engine" ps --all --quiet --no-trunc --filter "label=tfslurm.uid=$EUID" --filter "label=tfslurm.cluster=$cluster" \
         --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt" |
         xargs --no-run-if-empty "$engine" container inspect --format '{{.Id}} {{index .Config.Labels "tfslurm.rank"}}')
+}
+
+# ------------------------------------------------------------------------------------------------------------ lifetime
+
+# Slurm's own attendant of a step (slurmstepd) can die alone; its processes then go on, and nothing that happens to the job
+# reaches them any more. They notice by having become another's children: this looks every second, without starting a process
+# for it, and has the script end as if it had been told to, with the reason in the file. srun waits for ever for a task whose
+# attendant is dead, so the batch role looks for that too.
+lifetime::watch() {
+    lifetime_watch=''
+    if [[ -n $is_local ]]; then return; fi
+    (
+        trap - EXIT
+        trap '' TERM INT HUP ${checkpoint_signal:+"$checkpoint_signal"}
+        set +e
+        lifetime::_look "$1" "${2-}"
+    ) </dev/null >/dev/null 2>&1 &
+    lifetime_watch=$!
+}
+
+lifetime::_look() {
+    local stat bell
+    exec {bell}<> <(:) # nothing is ever written to it
+    while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
+        stat=${stat##*) } # state parent …
+        stat=${stat#* }
+        if [[ ${stat%% *} == "$PPID" ]]; then
+            if [[ -n $2 ]] && lifetime::_task_is_lost; then
+                lifetime::_abandon "$2"
+                return
+            fi
+            continue
+        fi
+        lifetime::blame "$1" slurmstepd 'it ended before what it attends'
+        kill -s TERM $$
+        return
+    done 2>/dev/null
+}
+
+# Has a task that no slurmstepd attends any more come to its end?
+lifetime::_task_is_lost() {
+    local file
+    for file in "$attempt_dir"/facts/task-*/lost.txt; do
+        if [[ -r $file && -e ${file%/*}/exit.json && $(<"$file") == *": slurmstepd: "* ]]; then return 0; fi
+    done
+    return 1
+}
+
+# Ends srun, once the other tasks have had the time to end.
+lifetime::_abandon() {
+    local -i left=${kill_wait:-30}+5
+    local folder running=yes
+    kill -s TERM "$1"
+    while [[ -n $running ]] && ((left-- > 0)); do
+        running=''
+        for folder in "$attempt_dir"/facts/task-*/; do
+            if [[ ! -e $folder/exit.json ]]; then running=yes; fi
+        done
+        if [[ -n $running ]]; then read -r -t 1 -u "$bell" || :; fi
+    done
+    kill -s KILL "$1"
+}
+
+lifetime::unwatch() {
+    if [[ -z ${lifetime_watch-} ]]; then return; fi
+    kill -s KILL "$lifetime_watch" 2>/dev/null || :
+    wait "$lifetime_watch" 2>/dev/null || :
+    lifetime_watch=''
+}
+
+# Puts down, once, what stood between Slurm and the program and was lost: the program's end is not its own then.
+lifetime::blame() {
+    if [[ -s $1 ]]; then return; fi
+    printf 'tfslurm: %s: %s: %s, so the program was ended; submit again\n' "$where" "$2" "$3" >"$1.tmp"
+    mv -- "$1.tmp" "$1"
+}
+
+# Waits for a daemon that does not answer, which without live-restore ends its containers as it goes and as it comes.
+# Not for long where Slurm will kill this script soon.
+lifetime::engine_is_back() {
+    local said
+    local -i left=$ENGINE_PATIENCE_S
+    said=$(<"$facts/container-inspect.json.error")
+    if ! image::_daemon_is_gone "$said"; then return 1; fi
+    event engine-gone "$said"
+    if [[ -z $stopped ]]; then
+        lifetime::blame "$facts/lost.txt" "$engine" 'its daemon went away under the container'
+    fi
+    until "$engine" version >/dev/null 2>&1; do
+        if [[ -n $stopped ]] && ((left > grace_s)); then left=grace_s; fi
+        if ((left-- <= 0)); then return 1; fi
+        task::_in_background sleep 1
+    done
+    event engine-back
+}
+
+# Batch role: the reason in `reason` and 75 in `code`, where the attempt or a task of it was lost.
+lifetime::lost() {
+    local file
+    for file in "$attempt_dir"/lost.txt "$attempt_dir"/facts/task-*/lost.txt; do
+        if [[ -s $file && ! -s ${file%/*}/refused.txt ]]; then
+            IFS= read -r reason <"$file" || :
+            code=$EX_TEMPFAIL
+            printf '%s\n' "$reason" >&2
+            return
+        fi
+    done
+}
+
+# Batch role: docker's word that the memory was used up, which Slurm does not see.
+lifetime::memory() {
+    local folder
+    for folder in "$attempt_dir"/facts/task-*/; do
+        if [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"oom_killed": true'* ]]; then
+            reason="the container's memory was used up"
+        fi
+    done
+}
+
+# Batch role, last: where nobody is left to tell Slurm that the script has ended, Slurm would wait for it.
+lifetime::tell() {
+    if [[ -s $attempt_dir/lost.txt ]]; then scancel "$raw_job_id" >/dev/null 2>&1 || :; fi
 }
 
 # ---------------------------------------------------------------------------------------------------------------- GPUs
@@ -1218,8 +1355,17 @@ container::end() {
     "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
     diff=$!
     container::_look
+    if [[ -z $looked ]] && lifetime::engine_is_back; then
+        wait "$diff" || :
+        "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
+        diff=$!
+        container::_look
+    fi
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
         event client-lost "$container_id"
+        if [[ -z $stopped && -n $client ]]; then
+            lifetime::blame "$facts/lost.txt" "$engine" 'the client that attends the container ended before it'
+        fi
         wait "$diff" || :
         # Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
         "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
@@ -1269,6 +1415,7 @@ container::_judge() {
     elif engine::_found_no_shell; then
         exit_code=$EX_CONFIG
     fi
+    if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
     task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
     event ended "exit $exit_code, OOM killed: $state_oom"
 }
@@ -1584,7 +1731,7 @@ probe::start() {
 
 probe::_run() {
     local temporary=$probe_file.$job.$rank.tmp code=0
-    local -a ask=("$engine" run --rm --init --network none --name "$container_name-probe" --log-driver none)
+    local -a ask=("$engine" create --rm --init --network none --name "$container_name-probe" --log-driver none)
     create=()
     container::_labels
     engine::_identity
@@ -1592,12 +1739,19 @@ probe::_run() {
     mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
     mkdir --parents "$images_dir"
     event probing "$image_source"
+    probe_id='' probe_client=''
+    trap probe::_stop TERM
+    # Two steps, for a client that is told to stop while it creates and starts would leave a container that nobody knows.
     # shellcheck disable=SC2016  # the container's shell reads it
-    "${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
+    probe_id=$("${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
-        sh /run/tfslurm-probe.py >"$temporary" 2>"$facts/probe.stderr" &
-    trap 'kill %% 2>/dev/null; exit 143' TERM
-    wait $! || code=$?
+        sh /run/tfslurm-probe.py 2>"$facts/probe.stderr") || code=$?
+    if ((code == 0)); then
+        "$engine" start --attach "$probe_id" >"$temporary" 2>"$facts/probe.stderr" &
+        probe_client=$!
+        wait "$probe_client" || code=$?
+    fi
+    if ! kill -0 $$ 2>/dev/null; then probe::_stop; fi # whoever killed the task's script may have ended the container too
     if ((code != 0)) || [[ ! -s $temporary ]]; then
         local said
         IFS= read -r -d '' said <"$facts/probe.stderr" || :
@@ -1612,11 +1766,25 @@ probe::_run() {
     event probed "exit $code"
 }
 
+probe::_stop() {
+    if [[ -n $probe_client ]]; then kill "$probe_client" 2>/dev/null; fi
+    if [[ -n $probe_id ]]; then "$engine" rm --force "$probe_id" >/dev/null 2>&1; fi
+    rm --force "$temporary"
+    exit 143
+}
+
+# Is this container the probe of a task that died? It is removed then, and what it has written.
+probe::_sweep() {
+    if [[ $("$engine" container inspect --format '{{.Name}}' "$1" 2>/dev/null) != *-probe ]]; then return 1; fi
+    "$engine" rm --force "$1" >/dev/null 2>&1 || :
+}
+
 probe::wait() {
     if [[ -z $probe ]]; then return; fi
     local timer
     if [[ -n $stopped ]]; then kill -s TERM "$probe" 2>/dev/null || :; fi
-    (sleep "$PROBE_PATIENCE_S" && kill -s TERM "$probe") >/dev/null 2>&1 &
+    # Not `sleep`: where Slurm does not confine processes it would outlive the job.
+    (exec {bell}<> <(:) && ! read -r -t "$PROBE_PATIENCE_S" -u "$bell" && kill -s TERM "$probe") >/dev/null 2>&1 &
     timer=$!
     node::_wait "$probe"
     probe=''

@@ -63,7 +63,7 @@ CONTRACT = {
     "experiment.lost.0": "path change",
     "image": "reference registry repository tag digest digest_kind config_digest platform served_by pinned_at",
     "code": "remote commit branch dirty tree",
-    "attempts.0": "index state tasks",
+    "attempts.0": "index state ended_by tasks",
     "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
     "image_pulled container kernel os cpu_model memory_mib",
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",

@@ -49,7 +49,7 @@ def judge(case: Case, job: Job) -> Row:
     gone_s = time.monotonic() - job.struck_at if happened else None
     if case.expected.attempts > 1:
         job.begin_now()
-    code = job.desk.tfslurm("wait", job.key, cluster=job.cluster).returncode
+    code = job.desk.tfslurm("wait", job.key, cluster=job.cluster, timeout_s=60).returncode
     record = job.record()
     return Row(
         case.name,

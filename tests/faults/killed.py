@@ -45,10 +45,10 @@ def is_batch(pid: int, job: Job) -> bool:
     return f"[{job.number}.batch]" in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
-LOST = "what stood between Slurm and the program was lost"
+NOT_ITS_OWN = "exit 75: what runs the program failed, not the program"
 CASES = (
-    Case("docker client killed", client, Expected("FAILED", 75, 137, "engine", "exit 75"), DEAF, quick=True),
-    Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", "exit 75"), quick=True),
-    Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", "exit 75")),
-    Case("slurmstepd of the batch script killed", batch_daemon, Expected("FAILED", 75, 143, "node", "exit 75")),
+    Case("docker client killed", client, Expected("FAILED", 75, 137, "engine", NOT_ITS_OWN), DEAF, quick=True),
+    Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN), quick=True),
+    Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN)),
+    Case("slurmstepd of the batch script killed", batch_daemon, Expected("CANCELLED", 75, 143, "node", NOT_ITS_OWN)),
 )

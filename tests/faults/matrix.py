@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,8 +64,10 @@ def strike(case: Case, cluster: str, node: str, engine: Engine) -> Row:
             case.strike(job)
             return judge(case, job)
         except Exception as error:
-            return Row(case.name, cluster, engine.name, None, (f"{error!r}", job.said(), traceback.format_exc()))
+            traceback.print_exc()
+            print(job.said(), file=sys.stderr)
+            return Row(case.name, cluster, engine.name, None, (repr(error)[:300],))
     except Exception as error:
-        return Row(case.name, cluster, engine.name, None, (f"{error!r}", traceback.format_exc()))
+        return Row(case.name, cluster, engine.name, None, (repr(error)[:300],))
     finally:
         desk.clear()

@@ -8,6 +8,7 @@ from tests.cluster import daemons, docker, slurm
 from tests.cluster.bed import CLUSTERS
 from tests.faults.case import Case, Expected
 from tests.faults.job import Job
+from tests.faults.killed import NOT_ITS_OWN
 
 
 def dockerd(job: Job) -> None:
@@ -39,10 +40,10 @@ CASES = (
     Case(
         "dockerd restarted",
         dockerd,
-        Expected("FAILED", 75, 143, "engine", "exit 75"),
+        Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN),
         quick=True,
         alone=True,
     ),
-    Case("dockerd killed", dockerd_killed, Expected("FAILED", 75, 143, "engine", "exit 75"), alone=True),
+    Case("dockerd killed", dockerd_killed, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN), alone=True),
     Case("slurmd restarted", slurmd, Expected("COMPLETED", 0, 0, "program"), alone=True),
 )

@@ -8,6 +8,7 @@ from tests.cluster.users import run_as
 from tests.faults.case import DEAF, WAITS, Case, Expected
 from tests.faults.job import USER, Job
 
+STOPPED = "stopped by SIGTERM"
 REQUEUES = {"checkpoint": {"signal": "USR1", "before_end": 60, "requeue": True}}
 AGAIN = 'if [ "$TFSLURM_ATTEMPT" = 2 ]; then exit 0; fi; '
 POLITE = f"trap 'echo bye >/out/bye; exit 42' TERM; {WAITS}"
@@ -56,11 +57,11 @@ def preempt(job: Job) -> None:
 
 
 CASES = (
-    Case("scancel", cancel, Expected("CANCELLED", 42, 42, "stop", "cancelled"), POLITE),
-    Case("scancel, TERM ignored", cancel, Expected("CANCELLED", 137, 137, "stop", "cancelled"), DEAF, quick=True),
-    Case("scancel --signal=KILL", cancel_with_kill, Expected("CANCELLED", 137, 137, "stop")),
-    Case("scancel --full --signal=KILL", cancel_all_with_kill, Expected("CANCELLED", 137, 137, "stop")),
-    Case("time limit", reach_the_limit, Expected("TIMEOUT", 137, 137, "stop", "time limit"), DEAF, quick=True),
+    Case("scancel", cancel, Expected("CANCELLED", 42, 42, "stop", STOPPED), POLITE),
+    Case("scancel, TERM ignored", cancel, Expected("CANCELLED", 137, 137, "stop", STOPPED), DEAF, quick=True),
+    Case("scancel --signal=KILL", cancel_with_kill, Expected("CANCELLED", 143, 143, "stop", STOPPED)),
+    Case("scancel --full --signal=KILL", cancel_all_with_kill, Expected("CANCELLED", 143, 143, "stop", STOPPED)),
+    Case("time limit", reach_the_limit, Expected("TIMEOUT", 137, 137, "stop", STOPPED), DEAF, quick=True),
     Case(
         "scontrol requeue",
         requeue,

@@ -151,9 +151,18 @@ def why(job: TrackedJob) -> str:
         return f"{reason}; expected to start {start}" if start else reason
     if job.state == "LOST":
         return "the scheduler does not know it and it left no end file"
+    return how_it_failed(int(code), str(job.status.get("reason") or "")) if code else ""
+
+
+def how_it_failed(code: int, reason: str) -> str:
+    """The exit code, and whose it is: the program's own, or that of what stands around it."""
+    if code in (75, 78) and not reason:
+        return f"exit {code}, the program's own"
     if code == 78:
         return "exit 78: a link of the chain did not hold; `tfslurm logs` says which"
-    return f"exit {code}" if code else ""
+    if code == 75:
+        return "exit 75: what runs the program failed, not the program; `tfslurm logs` says what"
+    return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
 
 
 @click.command(short_help="Wait for jobs to end; exit with the job's own exit code.")

@@ -57,7 +57,7 @@ def build_record(
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
     attempts = tuple(
-        Attempt(index, ending.state, tuple(one.task for one in observed if one.attempt == index))
+        Attempt(index, ending.state, ending.ended_by, tuple(one.task for one in observed if one.attempt == index))
         for index, ending in zip(indexes, endings, strict=True)
     )
     record = Record(

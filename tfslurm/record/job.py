@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from tfslurm.record.model import Job
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 
+ENGINES = ("docker", "podman")
+EX_TEMPFAIL = 75
 LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
 
 
@@ -29,6 +32,7 @@ class Ending:
     began_at: str | None
     ended_at: str | None
     reason: str  # why it ended before its program did; '': it did not
+    ended_by: str | None = None  # see ended_by()
 
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
@@ -49,7 +53,32 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         began_at=moment(begin.get("began_at")),
         ended_at=end["ended_at"] if end else None,
         reason=end["reason"] if end else "",
+        ended_by=ended_by(folder, end, state),
     )
+
+
+STOPPED = ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE", "REQUEUED")  # by Slurm, whoever asked for it
+
+
+def ended_by(folder: Folder, end: Mapping[str, Any] | None, state: str | None) -> str | None:
+    """Whose end it was.
+
+    ``program``: its own, whatever its exit code. ``memory``: the kernel ended it, its container's memory was used up.
+    ``stop``: cancelled, out of time, preempted or requeued. ``chain``: a link did not hold, it was not started.
+    ``engine``, ``node``: the container engine, or what attends the job on the node, failed. None: nothing says (yet).
+    """
+    pattern = re.compile(re.escape(folder.prefix) + r"(?:facts/task-\d+/)?(lost|refused)\.txt")
+    for name in sorted(name for name in folder.files if pattern.fullmatch(name)):
+        words = folder.files[name].decode("utf-8", "backslashreplace").split(": ")
+        at_engine = len(words) > 2 and words[2] in ENGINES
+        if "lost" in name.rpartition("/")[2]:
+            return "engine" if at_engine else "node"
+        return "engine" if at_engine and end is not None and end["exit_code"] == EX_TEMPFAIL else "chain"
+    if was_oom_killed(folder):
+        return "memory"
+    if end is None:
+        return "stop" if state in STOPPED else "node" if state is not None and is_final(state) else None
+    return "stop" if state in STOPPED or end["reason"].startswith("stopped by") else "program"
 
 
 def parse_exit(raw: bytes) -> Mapping[str, Any]:

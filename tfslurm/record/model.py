@@ -163,6 +163,7 @@ class Attempt:
 
     index: int  # from 1
     state: str | None
+    ended_by: str | None  # 'program' | 'memory' | 'stop' | 'chain' | 'engine' | 'node'; None: it runs, or nothing says
     tasks: tuple[TaskFacts, ...]
 
 

@@ -99,12 +99,14 @@ def is_half_told(status: JobStatus) -> bool:
 
 
 def with_own_end(job: TrackedJob, status: JobStatus, tracker: Tracker, host: Host) -> JobStatus:
-    """The status with the exit code that the job itself wrote down, where it got to that.
+    """The status with the exit code that the job itself wrote down, and its reason, where it got to that.
 
     sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
     """
     end = own_end(job, tracker, host)
-    return replace(status, exit_code=int(end.get("exit_code") or 0)) if end else status
+    if not end:
+        return status
+    return replace(status, exit_code=int(end.get("exit_code") or 0), reason=str(end.get("reason") or ""))
 
 
 def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
@@ -135,6 +137,7 @@ def see_end_file(job: TrackedJob, tracker: Tracker, host: Host) -> None:
     code, signal = int(end.get("exit_code") or 0), end.get("signal")
     state = slurm.state_from_exit(code, signal)
     ending = {"state": state, "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
+    ending["reason"] = str(end.get("reason") or "")
     tracker.see(job, state, slurm.is_final(state), {**dict(job.status), **ending})
 
 
