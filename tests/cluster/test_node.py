@@ -384,7 +384,8 @@ def test_when_the_docker_client_is_killed_the_container_ends_and_the_end_is_writ
     job = submit(plan(outputs="/out", command=sh(f"trap '' TERM; {WAITING}")))
     job.runs()
     os.kill(job.process("docker start", job.fact("container-id.txt").strip()), signal.SIGKILL)
-    assert job.end()["exit_code"] == 137, job.said()
+    assert job.end()["exit_code"] == 75, job.said()
+    assert ": docker: the client that attends the container ended before it" in job.end()["reason"]
     assert job.inspected()["State"]["Running"] is False
     assert "client-lost" in job.fact("events.tsv")
     assert job.containers() == []
@@ -397,9 +398,10 @@ def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_
     client = job.process("docker start", container)
     parent = int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
-    assert job.end()["exit_code"] == 137, job.said()
+    assert job.end()["exit_code"] == 75, job.said()
+    assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
     assert job.inspected()["Id"] == container
-    assert job.task_end()["exit_code"] == 143, "its watcher sent SIGTERM"
+    assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
     assert job.containers() == []
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.cluster.bed import CLUSTERS
-from tests.cluster.desk import new_desk
+from tests.cluster.desk import a_desk
 from tests.cluster.install import install
 from tests.faults import ends, killed, restarted, told
 from tests.faults.case import Case
@@ -57,17 +57,13 @@ def run(tasks: Iterable[Task], engine: Engine, tell: Callable[[Row], None] = lam
 
 def strike(case: Case, cluster: str, node: str, engine: Engine) -> Row:
     """One case from its beginning to its end; nothing of it is left."""
-    desk = new_desk()
-    try:
-        job = submit(desk, engine, cluster, node, case.script, case.slurm, case.keys)
+    with a_desk() as desk:
         try:
+            job = submit(desk, engine, cluster, node, case.script, case.slurm, case.keys)
             case.strike(job)
             return judge(case, job)
-        except Exception as error:
+        except Exception as error:  # the row says it; the others go on
             traceback.print_exc()
-            print(job.said(), file=sys.stderr)
+            files = desk.root(cluster).glob("runs/*/*/**/events.tsv")
+            print("".join(path.read_text(errors="replace") for path in files), file=sys.stderr)
             return Row(case.name, cluster, engine.name, None, (repr(error)[:300],))
-    except Exception as error:
-        return Row(case.name, cluster, engine.name, None, (repr(error)[:300],))
-    finally:
-        desk.clear()

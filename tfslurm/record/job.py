@@ -17,7 +17,6 @@ from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 
 ENGINES = ("docker", "podman")
-EX_TEMPFAIL = 75
 LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
 
 
@@ -73,7 +72,7 @@ def ended_by(folder: Folder, end: Mapping[str, Any] | None, state: str | None) -
         at_engine = len(words) > 2 and words[2] in ENGINES
         if "lost" in name.rpartition("/")[2]:
             return "engine" if at_engine else "node"
-        return "engine" if at_engine and end is not None and end["exit_code"] == EX_TEMPFAIL else "chain"
+        return "engine" if at_engine else "chain"
     if was_oom_killed(folder):
         return "memory"
     if end is None:
