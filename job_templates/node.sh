@@ -554,7 +554,7 @@ lifetime::_abandon() {
 }
 
 lifetime::unwatch() {
-    if [[ -z ${lifetime_watch-} ]]; then return; fi
+    if [[ -z ${lifetime_watch-} ]]; then return 0; fi # see task::_told_to_stop
     kill -s KILL "$lifetime_watch" 2>/dev/null || :
     wait "$lifetime_watch" 2>/dev/null || :
     lifetime_watch=''
@@ -562,7 +562,7 @@ lifetime::unwatch() {
 
 # Puts down, once, what stood between Slurm and the program and was lost: the program's end is not its own then.
 lifetime::blame() {
-    if [[ -s $1 ]]; then return; fi
+    if [[ -s $1 ]]; then return 0; fi
     printf 'tfslurm: %s: %s: %s, so the program was ended; submit again\n' "$where" "$2" "$3" >"$1.tmp"
     mv -- "$1.tmp" "$1"
 }
