@@ -53,7 +53,7 @@ reap::holder() {
 # Sets found to the lines of these containers (default: all that are labelled as the caller's), one field after the other.
 reap::find() {
     local -a ids=("$@")
-    local field format='' listed said
+    local field format='' listed said code=0
     if ((${#ids[@]} == 0)); then
         if ! listed=$(timeout --kill-after=1 "$patience_s" "$engine" ps --all --quiet --no-trunc \
             --filter "label=tfslurm.uid=$EUID" 2>&1 </dev/null); then
@@ -68,10 +68,19 @@ reap::find() {
     for field in uid cluster slurm_cluster job_id plan_id attempt node; do
         format+="{{index .Config.Labels \"tfslurm.$field\"}}{{\"\\x1f\"}}"
     done
-    # One that has gone meanwhile is complained of; the others are printed.
-    found=$(timeout --kill-after=1 "$patience_s" "$engine" container inspect --format "$format" "${ids[@]}" 2>/dev/null </dev/null)
+    found=$(timeout --kill-after=1 "$patience_s" "$engine" container inspect --format "$format" "${ids[@]}" 2>&1 </dev/null) || code=$?
     found=${found//<no value>/} # what a label that is not there is printed as
-    return 0
+    if ((code == 0)); then return; fi
+    # A container that has gone meanwhile is complained of, and the others are printed. Anything else is no answer.
+    while IFS= read -r said; do
+        if [[ $said == *"$separator"* || ${said,,} == *'no such'* || -z $said ]]; then continue; fi
+        reap::say error "$engine container inspect: $said"
+        return 1
+    done <<<"$found"
+    if ((code >= 124)); then
+        reap::say error "$engine container inspect: no answer in $patience_s s"
+        return 1
+    fi
 }
 
 # Calls a function with each container that is the caller's: the line, then its fields.

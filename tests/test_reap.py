@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
 from tfslurm.slurm.nodes import on_node_argv, parse_nodes
 
+SCRIPT = Path(__file__).parent.parent / "job_templates" / "reap.sh"
 ID = "ab" * 32
 BOX = Container(
     ID, "/tfslurm-alpha-7-0-0-1", "exited", "2001:2001", "2026-11-23T09:00:00Z", "2001", "alpha", "alpha", "7",
@@ -99,3 +103,86 @@ def test_a_look_is_bounded_in_time_and_asks_for_one_small_task_on_that_node() ->
     )
     assert not any("exclusive" in word for word in argv)
     assert argv[-2:] == ("bash", "-s")
+
+
+# --- what the script says of an engine that fails: the engine is a stand-in here, for a real one cannot be made to
+
+
+def run_script(tmp_path: Path, engine: str, *words: str) -> Seen:
+    (tmp_path / "engine").write_text(f"#!/bin/bash\n{engine}\n")
+    (tmp_path / "engine").chmod(0o755)
+    argv = ["bash", "-s", "--", "engine", *words]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTER_NAME": "alpha", "SLURMD_NODENAME": "alpha1"}
+    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = parse_seen(done.stdout)
+    assert seen.whole
+    return seen
+
+
+def row(uid: int, user: str = "", **changes: str) -> str:
+    """A container as `inspect` prints it."""
+    box = replace(BOX, uid=str(uid), user=user or f"{uid}:{uid}", **changes)
+    return FIELD.join([*(getattr(box, name) for name in list(Container.__dataclass_fields__)[:-1]), ""])
+
+
+def inspecting(printed: str, after: str = "exit 0") -> str:
+    listed = f'if [ "$1" = ps ]; then echo {ID}; exit 0; fi'
+    return (
+        f"{listed}\nif [ \"$2\" = inspect ]; then printf '%s\\n' '{printed}'; {after}; fi\necho \"$@\" >>{{folder}}/did"
+    )
+
+
+def test_an_engine_that_does_not_answer_is_an_error_and_not_an_empty_node(tmp_path: Path) -> None:
+    seen = run_script(tmp_path, "echo 'Cannot connect to the daemon' >&2; exit 1", "look")
+    assert seen.error == "engine ps: Cannot connect to the daemon"
+    seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; echo broken >&2; exit 1', "look")
+    assert seen.error == "engine container inspect: broken"
+    seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; exit 124', "look")
+    assert seen.error == "engine container inspect: no answer in 20 s"
+
+
+def test_a_container_that_went_away_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    printed = row(os.geteuid())
+    after = "echo 'Error: No such container: xyz' >&2; exit 1"
+    seen = run_script(tmp_path, inspecting(printed, after).replace("{folder}", str(tmp_path)), "look")
+    assert [each.id for each in seen.containers] == [ID]
+    assert seen.error == ""
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        row(os.geteuid() + 1),
+        row(os.geteuid(), user="12345:0"),
+        row(os.geteuid(), user=""),
+        row(os.geteuid(), job_id=""),
+    ],
+    ids=["another's label", "another's user", "mine", "no job"],
+)
+def test_only_what_is_labelled_as_the_callers_and_runs_as_him_is_removed(tmp_path: Path, printed: str) -> None:
+    seen = run_script(tmp_path, inspecting(printed).replace("{folder}", str(tmp_path)), "remove", ID)
+    is_mine = printed == row(os.geteuid())
+    assert seen.removed == ((ID,) if is_mine else ())
+    did = (tmp_path / "did").read_text() if (tmp_path / "did").exists() else ""
+    assert did == (f"rm --force --volumes {ID}\n" if is_mine else "")
+
+
+def test_nothing_is_removed_that_was_not_named(tmp_path: Path) -> None:
+    seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove")
+    assert (seen.removed, seen.containers) == ((), ())
+    assert not (tmp_path / "did").exists()
+
+
+def test_what_a_live_script_holds_is_kept_though_it_was_to_be_removed(tmp_path: Path) -> None:
+    script = tmp_path / "digits-0123456789ab" / "7" / "attempt-1" / "job.sbatch"
+    script.parent.mkdir(parents=True)
+    script.write_text("echo here; read -r line\n")
+    with subprocess.Popen(["bash", str(script), "task"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as task:
+        assert task.stdout and task.stdout.readline() == b"here\n"
+        seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove", ID)
+        assert seen.removed == ()
+        assert seen.kept == {ID: f"the job's script, process {task.pid} holds it"}
+        task.communicate(b"\n")
+    seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove", ID)
+    assert seen.removed == (ID,)
