@@ -123,13 +123,15 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} folder
+    local code=$1 reason=${batch_reason-} folder foreign_look
     batch::_blame
     lifetime::lost
     # shellcheck disable=SC2034  # job.sbatch exits with it
     job_exit_code=$code
-    foreign::look
+    foreign::look &
+    foreign_look=$!
     outputs::list
+    wait "$foreign_look" || :
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
     done
@@ -224,12 +226,11 @@ outputs::list() {
 
 # What in the job's folder belongs to somebody else: the user may be unable to remove it. There should be nothing.
 foreign::look() {
-    local found=$attempt_dir/foreign-files
-    timeout --kill-after=1 20 find "$job_dir" ! -uid "$EUID" -printf '%U %P\0' >"$found" 2>/dev/null </dev/null || :
-    if [[ ! -s $found ]]; then
-        rm --force "$found"
-        return
-    fi
+    local found=$attempt_dir/foreign-files patience_s=20 first
+    if [[ -n $stopped ]]; then patience_s=2; fi # SIGKILL is near
+    first=$(timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -print -quit 2>/dev/null </dev/null) || :
+    if [[ -z $first ]]; then return; fi
+    timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -printf '%U %P\0' >"$found" 2>/dev/null </dev/null || :
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
 
