@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.usage import count_cpus, mean, parse_limits
 
+NODE = Path(__file__).parent.parent / "job_templates" / "node.sh"
 UUID = "GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5"
 HEAD = "seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
 USAGE = (
@@ -139,3 +142,40 @@ def test_efficiency_of_several_tasks_adds_cpus_and_takes_the_fullest_memory() ->
     found = efficiency(values)
     assert (found.memory_used_mib, found.memory_percent) == (80, 80)
     assert (found.cpus_asked, found.cpus_used, found.cpu_percent) == (4.0, 1.5, 38)
+
+
+# --- how the node reads a cgroup; the folders stand in for cgroup v2's, which the machine of the tests does not have
+
+
+def looked_at(folder: Path, *looks: dict[str, str]) -> list[str]:
+    """Memory, its source, CPU time in microseconds after these states of the cgroup."""
+    names = " ".join(f"'{folder}/{index}'" for index in range(len(looks)))
+    for index, files in enumerate(looks):
+        (folder / str(index)).mkdir()
+        for name, text in files.items():
+            (folder / str(index) / name).write_text(text)
+    script = f"""set -euo pipefail; source {NODE}
+        memory=0 cpu='' seen_at='' memory_file='' memory_source='' cpu_file='' cpu_source=''; declare -i samples=0
+        for state in {names}; do usage::_is_in "$state" "$state" && usage::_read; done
+        echo "$memory $memory_source $cpu $samples" """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+STAT = "usage_usec 7250001\nuser_usec 7000000\nsystem_usec 250001\nnr_periods 0\n"
+
+
+def test_the_peak_is_the_kernels_own_where_it_keeps_one(tmp_path: Path) -> None:
+    state = {"memory.peak": "52428800\n", "memory.current": "4096\n", "cpu.stat": STAT}
+    assert looked_at(tmp_path, state) == ["52428800", "memory.peak", "7250001", "1"]
+
+
+def test_where_the_kernel_keeps_no_peak_the_highest_look_counts(tmp_path: Path) -> None:
+    states = [{"memory.current": f"{size}\n", "cpu.stat": STAT} for size in (100, 900, 300)]
+    assert looked_at(tmp_path, *states) == ["900", "memory.current", "7250001", "3"]
+
+
+def test_cgroup_v1_counts_nanoseconds(tmp_path: Path) -> None:
+    state = {"memory.max_usage_in_bytes": "4083712\n", "cpuacct.usage": "21375710\n"}
+    assert looked_at(tmp_path, state) == ["4083712", "memory.max_usage_in_bytes", "21375", "1"]
