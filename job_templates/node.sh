@@ -568,6 +568,24 @@ lifetime::blame() {
     mv -- "$1.tmp" "$1"
 }
 
+# Was a container that ended, and that nobody here has stopped, ended by what attends it? Its client tells with the
+# container's own code. docker's events tell who sent a signal, and forget what was before the daemon's start.
+lifetime::cause() {
+    if [[ -z $looked || -z $state_began || -z $client || -n $stopped || $state_oom == true ]]; then return 0; fi
+    if [[ ${client_code:-$state_code} != "$state_code" ]]; then
+        lifetime::blame "$facts/lost.txt" "$engine" "the client that attends the container ended with $client_code before it"
+    elif [[ $engine == docker && ($state_code == 137 || $state_code == 143) ]]; then
+        time::now
+        local said
+        said=$(docker events --since "$state_began" --until "$now" --filter "container=$ended_id" \
+            --format '{{.Action}} {{index .Actor.Attributes "signal"}};' 2>&1) || return 0
+        event engine-events "$said"
+        if [[ $said != *start* || $said == *'kill 15;'* || $said == *'kill 9;'* ]]; then
+            lifetime::blame "$facts/lost.txt" docker 'its daemon stopped the container, or was restarted under it'
+        fi
+    fi
+}
+
 # Waits for a daemon that does not answer, which without live-restore ends its containers as it goes and as it comes.
 # Not for long where Slurm will kill this script soon.
 lifetime::engine_is_back() {
@@ -1338,7 +1356,8 @@ container::run() {
     usage::start
     probe::start
     node::_wait "$client"
-    event client-ended "$waited_code"
+    client_code=$waited_code
+    event client-ended "$client_code"
 }
 
 # Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
@@ -1378,10 +1397,14 @@ container::end() {
         container::_look
     fi
     wait "$diff" || :
+    local ended_id=$container_id
     "$engine" rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
     removal=$!
     container_id=''
-    if [[ -n $started ]]; then container::_judge; fi # while docker removes it
+    if [[ -n $started ]]; then
+        lifetime::cause
+        container::_judge # while docker removes it
+    fi
     wait "$removal" || event remove-failed "$(<"$facts/rm.stderr")"
 }
 

@@ -48,6 +48,7 @@ def is_batch(pid: int, job: Job) -> bool:
 NOT_ITS_OWN = "exit 75: what runs the program failed, not the program"
 CASES = (
     Case("docker client killed", client, Expected("FAILED", 75, 137, "engine", NOT_ITS_OWN), DEAF, quick=True),
+    Case("docker client killed, TERM obeyed", client, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN)),
     Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN), quick=True),
     Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN)),
     Case("slurmstepd of the batch script killed", batch_daemon, Expected("CANCELLED", 75, 143, "node", NOT_ITS_OWN)),
