@@ -229,7 +229,7 @@ foreign::look() {
     local found=$attempt_dir/foreign-files patience_s=20 first
     if [[ -n $stopped ]]; then patience_s=2; fi # SIGKILL is near
     first=$(timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -print -quit 2>/dev/null </dev/null) || :
-    if [[ -z $first ]]; then return; fi
+    if [[ -z $first ]]; then return 0; fi
     timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -printf '%U %P\0' >"$found" 2>/dev/null </dev/null || :
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
@@ -1609,11 +1609,11 @@ usage::start() {
 }
 
 usage::end() {
-    if [[ -z ${usage_watch-} ]]; then return; fi
+    if [[ -z ${usage_watch-} ]]; then return 0; fi
     printf '\n\n' >&"$usage_bell" # one for each watch
     wait "$usage_watch" || :
     usage_watch=''
-    if [[ -z ${usage_gpu_watch-} ]]; then return; fi
+    if [[ -z ${usage_gpu_watch-} ]]; then return 0; fi
     kill -s KILL "$usage_gpu_watch" 2>/dev/null || : # nvidia-smi, for which it may be waiting, has a timeout
     wait "$usage_gpu_watch" 2>/dev/null || :
     usage_gpu_watch=''
