@@ -178,7 +178,7 @@ def test_use_is_kept_when_the_node_script_is_killed() -> None:
     client = job.process("docker start", job.fact("container-id.txt").strip())
     parent = int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
-    assert job.end()["exit_code"] == 137, job.said()
+    assert job.end()["exit_code"] == 75, job.said()
     assert int(usage(job)["memory_peak_bytes"]) > 0
 
 
