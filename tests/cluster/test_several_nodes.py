@@ -23,6 +23,7 @@ from .install import CHECKOUT
 from .test_chain import hooked
 from .test_node import Job, plan, ran, root, sh, slurm, submit
 
+SLOW_S = 600  # several TensorFlows on a machine that has other things to do
 TWO_NODES = Resources(gpus=0, nodes=2)
 PRINT_CONFIG = 'printf %s "$TF_CONFIG" >/out/$SLURM_PROCID.json'
 
@@ -180,7 +181,7 @@ def resolving(shared: Desk) -> str:
 
 
 @pytest.fixture(scope="module")
-def training(shared: Desk, resolving: str) -> str:
+def training(shared: Desk) -> str:
     """The example, run over both nodes of alpha; its end is awaited."""
     folder = shared.folder / "digits-multiworker"
     skip = shutil.ignore_patterns("__pycache__", "*.lock.yaml")
@@ -188,7 +189,8 @@ def training(shared: Desk, resolving: str) -> str:
     for path in (folder, *folder.rglob("*")):
         shutil.chown(path, *ids())
     job = shared.submit(folder / "exp.yaml")
-    assert shared.ended(job) == "COMPLETED", logs(shared.run_folder(job))
+    shared.tfslurm("wait", job, timeout_s=SLOW_S)
+    assert shared.status(job)["state"] == "COMPLETED", logs(shared.run_folder(job))
     return job
 
 
@@ -206,7 +208,8 @@ def test_a_training_over_two_nodes_ends_with_the_same_weights_on_both(shared: De
 
 
 def test_slurms_variables_are_those_that_the_slurm_cluster_resolver_needs(shared: Desk, resolving: str) -> None:
-    assert shared.ended(resolving) == "COMPLETED", logs(shared.run_folder(resolving))
+    shared.tfslurm("wait", resolving, timeout_s=SLOW_S)
+    assert shared.status(resolving)["state"] == "COMPLETED", logs(shared.run_folder(resolving))
     for rank in (0, 1):
         said = json.loads(shared.out(resolving, f"{rank}.json"))
         assert said == {"workers": ["alpha1:8888", "alpha2:8888"], "rank": rank}
