@@ -86,6 +86,15 @@ def test_fewer_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- the driver
 
 
+def test_a_task_that_was_not_given_its_share_alone_is_refused(tmp_path: Path) -> None:
+    """As a Slurm that does not bind by --gpus-per-task would leave it."""
+    two = "".join(f"GPU {n}: X (UUID: {uuid})\n" for n, uuid in enumerate(WHOLE[:2]))
+    script = 'gpus=2 tasks_per_node=2 gpus_per_task=1 gpu_look="" user=alice; gpu::resolve; echo "${gpu_ids[*]}"'
+    said = bash(tmp_path, script, two, CUDA_VISIBLE_DEVICES="0,1")
+    assert "gpus: 2 granted to this task, whose share is 1 of the node's 2;" in said
+    assert bash(tmp_path, script, two.splitlines()[1] + "\n", CUDA_VISIBLE_DEVICES="0").strip() == WHOLE[1]
+
+
 @pytest.mark.parametrize(
     ("have", "want", "older"),
     [
@@ -208,6 +217,14 @@ def test_a_cache_file_that_was_cut_off_is_not_relied_on(tmp_path: Path) -> None:
     look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU")
     (file,) = (tmp_path / "images").glob("*.gpus/*")
     file.write_text(file.read_text().splitlines()[0])
+    assert look(tmp_path) == "yes"
+
+
+def test_an_answer_to_another_question_under_the_same_name_is_not_relied_on(tmp_path: Path) -> None:
+    """Names of files are cut and cleaned; the question itself stands in the file."""
+    look(tmp_path, answer="ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU")
+    (file,) = (tmp_path / "images").glob("*.gpus/*")
+    file.write_text(file.read_text().replace("driver 550.54.14", "driver 550_54_14"))
     assert look(tmp_path) == "yes"
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from . import images, registry
 from .bed import REGISTRY
-from .desk import Desk, Done
+from .desk import Desk, Done, until
+from .docker import docker
 from .gpus import of_node
 
 TENSORFLOW = "tensorflow/tensorflow:2.16.1-gpu"
@@ -86,6 +87,25 @@ def test_a_check_that_is_off_is_not_made_and_the_record_says_so(shared: Desk, wi
     assert ran_at_all(shared, job)
     verdict = shared.record(job)["verified"]["tensorflow_gpu"]
     assert verdict == {"status": "unknown", "reason": "not checked: gpu_check is off"}
+
+
+def test_a_job_that_is_cancelled_while_tensorflow_is_asked_ends_at_once(shared: Desk) -> None:
+    keys = {"image": TENSORFLOW, "resources": GPU}
+    job = shared.submit(shared.experiment("cancelled", ["sh", "-c", "echo ran >/out/ran"], **keys))
+    until(
+        lambda: bool(
+            list(shared.root("alpha").glob(f"runs/cancelled-*/{job.partition(':')[2]}/**/tensorflow-gpu.log"))
+        ),
+        60,
+    )
+    shared.tfslurm("cancel", job)
+    assert shared.ended(job) == "CANCELLED"
+    until((shared.run_folder(job) / "attempt-1" / "exit.json").exists, 30)
+    assert not ran_at_all(shared, job)
+    verdict = shared.record(job)["verified"]["tensorflow_gpu"]
+    assert verdict == {"status": "unknown", "reason": "not checked"}
+    plan = json.loads((shared.run_folder(job).parent / "plan.json").read_text())
+    assert docker("ps", "--all", "--quiet", "--filter", f"label=tfslurm.plan_id={plan['plan_id']}").stdout == ""
 
 
 def test_an_image_without_tensorflow_runs_and_its_unknown_is_kept_for_the_next_job(shared: Desk) -> None:
