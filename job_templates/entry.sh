@@ -114,4 +114,5 @@ fi
 for tfslurm_line in $tfslurm_secrets; do tfslurm_export "$tfslurm_line"; done
 # The user's own, as the job has it; docker's is 0022.
 if read -r tfslurm_line <"$tfslurm_notes/umask.txt"; then umask "$tfslurm_line"; fi
+date -u +%Y-%m-%dT%H:%M:%SZ >"$tfslurm_notes/program-started-at.txt"
 exec "$@"

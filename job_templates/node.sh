@@ -14,6 +14,7 @@
 # shellcheck disable=SC2154  # the settings stand in job.sbatch
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
+readonly WARNING=URG # see checkpoint, below
 readonly PROBE_PATIENCE_S=120 # how long a finished program's task waits for the probe of its image
 readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
 
@@ -45,12 +46,10 @@ node::begin() {
         nodelist s "${SLURM_JOB_NODELIST:-${HOSTNAME-}}" partition o "${SLURM_JOB_PARTITION-}" \
         job_name s "${SLURM_JOB_NAME:-$name-$plan_id}" script_sha256 s "${sum%% *}" began_at s "$now"
     node::_write "$attempt_dir/begin.json" "$json"
-    job_exit_code='' stopped='' checkpointed='' waited_for=''
+    job_exit_code='' stopped='' waited_for=''
     trap node::_batch_left EXIT
     trap 'node::_batch_told TERM' TERM INT HUP
-    if [[ -n $checkpoint_signal ]]; then
-        trap 'checkpointed=yes; node::_batch_told "$checkpoint_signal"' "$checkpoint_signal"
-    fi
+    checkpoint::begin
 }
 
 # Runs the tasks, waits for all of them, and leaves the job's exit code in job_exit_code. It stays alive through SIGTERM:
@@ -68,7 +67,6 @@ node::batch() {
     lifetime::watch "$attempt_dir/lost.txt" "$waited_for"
     node::_wait "$waited_for"
     waited_for=''
-    if [[ -e $attempt_dir/checkpoint-signal ]]; then checkpointed=yes; fi
     batch::_sweep
     batch::_end "$waited_code"
     lifetime::unwatch
@@ -126,7 +124,6 @@ batch::_end() {
     local code=$1 reason=${batch_reason-} folder foreign_look
     batch::_blame
     lifetime::lost
-    # shellcheck disable=SC2034  # job.sbatch exits with it
     job_exit_code=$code
     foreign::look &
     foreign_look=$!
@@ -138,22 +135,14 @@ batch::_end() {
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
     if [[ -z $reason ]]; then lifetime::memory; fi
-    if batch::_wants_requeue; then
-        batch::_exit_json "$code" "requeued after SIG$checkpoint_signal"
-        local said
-        if said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then return; fi
-        reason="not requeued after SIG$checkpoint_signal: ${said:-scontrol failed}"
-        printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
-    fi
-    secrets::forget
-    batch::_exit_json "$code" "$reason"
+    checkpoint::end "$code" "$reason"
     lifetime::tell
 }
 
 # Of several tasks, one that failed by itself speaks for the job: srun gives the highest code of all, and those that it then
 # stopped often end with a higher one.
 batch::_blame() {
-    if ((nodes * tasks_per_node == 1 || code == 0)) || [[ -n $stopped || -n $checkpointed ]]; then return; fi
+    if ((nodes * tasks_per_node == 1 || code == 0)) || [[ -n $stopped || -e $attempt_dir/warned ]]; then return; fi
     local -i rank
     local end
     for ((rank = 0; rank < nodes * tasks_per_node; rank++)); do
@@ -167,12 +156,6 @@ batch::_blame() {
             return
         fi
     done
-}
-
-# The program was warned and nobody cancelled the job: it ended by itself, or the time limit ended it.
-batch::_wants_requeue() {
-    if [[ $checkpoint_requeue != true || -z $checkpointed || -n $is_local ]]; then return 1; fi
-    [[ -z $stopped || $(scontrol show job "$SLURM_JOB_ID" 2>/dev/null) == *Reason=TimeLimit* ]]
 }
 
 batch::_exit_json() {
@@ -254,7 +237,7 @@ node::task() {
     trap task::_left EXIT
     trap 'task::_told_to_stop' TERM INT HUP
     lifetime::watch "$facts/lost.txt"
-    if [[ -n $checkpoint_signal ]]; then trap 'task::_told_to_save' "$checkpoint_signal"; fi
+    checkpoint::listen
     event task-began "step $step"
     facts::environment
     gpu::look
@@ -283,6 +266,7 @@ node::_task() {
     grace_s=3 # between SIGTERM and SIGKILL for the program: less than Slurm's own, or nobody is left to write the end
     if [[ -n ${TFSLURM_KILL_WAIT-} ]] && ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
     if [[ -n $is_local ]]; then grace_s=10; fi
+    warned='' told_first=''
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
     container_name=tfslurm-$cluster-$job-$step-$rank-$attempt
@@ -305,22 +289,16 @@ task::_told_to_stop() {
     stopped=TERM
     event told-to-stop SIGTERM
     if [[ -n $client ]]; then
+        checkpoint::tell_first
         container::_stop &
     elif [[ -n $waited_for ]]; then # a pull, or a lock
         kill -s TERM "$waited_for" 2>/dev/null || :
     fi
 }
 
-# The checkpoint signal goes to the program; that it came is left where the batch role sees it.
-task::_told_to_save() {
-    interrupted=yes
-    event told-to-save "SIG$checkpoint_signal"
-    : >"$attempt_dir/checkpoint-signal"
-    if [[ -n $client ]]; then "$engine" kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>&1 & fi
-}
-
 # Before anything slow begins: is there still a reason to begin it?
 task::_stop_if_told() {
+    checkpoint::refuse_if_told
     if [[ -z $stopped ]]; then return; fi
     printf 'tfslurm: %s: stopped before the program started\n' "$where" >&2
     exit 143
@@ -479,7 +457,7 @@ node::sweep() {
     rm --recursive "$facts"
     while read -r left rank; do
         task::_places
-        grace_s=3 started=yes stopped='' client=''
+        grace_s=3 started=yes stopped='' client='' told_first=''
         if [[ ! -d $facts ]]; then continue; fi
         if probe::_sweep "$left"; then continue; fi
         container_id=$left
@@ -631,6 +609,148 @@ lifetime::memory() {
 # Batch role, last: where nobody is left to tell Slurm that the script has ended, Slurm would wait for it.
 lifetime::tell() {
     if [[ -s $attempt_dir/lost.txt ]]; then scancel "$raw_job_id" >/dev/null 2>&1 || :; fi
+}
+
+# ---------------------------------------------------------------------------------------------------------- checkpoint
+
+# Slurm warns with SIGURG, not with the signal that the program gets: where a site signals every process of a step,
+# SIGURG ends none of them and docker's client does not pass it on, so the program gets its own signal once, from here.
+
+# Batch role: what is in `outputs` before the attempt, to tell later whether it got anywhere.
+checkpoint::begin() {
+    if [[ -z $checkpoint_signal ]]; then return; fi
+    trap 'checkpoint::_pass_on' "$WARNING"
+    checkpoint::_outputs >"$attempt_dir/outputs.before"
+}
+
+checkpoint::_outputs() (
+    cd "$job_dir/out" && find . -type f -printf '%s %T@ %P\0' | sort --zero-terminated
+)
+
+# Where the warning comes to this script itself: without a scheduler, or asked for with `scancel --batch`.
+checkpoint::_pass_on() {
+    interrupted=yes
+    if [[ -n $is_local && -n $waited_for ]]; then
+        kill -s "$WARNING" "$waited_for" 2>/dev/null || :
+    elif [[ -n $waited_for ]]; then
+        scancel --signal="$WARNING" "$SLURM_JOB_ID" 2>/dev/null || :
+    fi
+}
+
+# Batch role, at the end: goes the job on in another attempt? Asks for it, or writes down why not. A program that was
+# warned has not finished by ending with 0: it has saved. Where it cannot go on, 75 keeps that from looking done.
+checkpoint::end() {
+    local code=$1 reason=$2 why=''
+    local -r requeued="requeued after SIG$checkpoint_signal"
+    if checkpoint::_unfinished "$code"; then
+        checkpoint::_forbidden
+        if [[ -z $why ]]; then
+            batch::_exit_json "$code" "$requeued"
+            checkpoint::_requeue && return
+        fi
+        reason="not $requeued: $why"
+        if ((code == 0)); then code=$EX_TEMPFAIL; fi
+        printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
+    fi
+    # shellcheck disable=SC2034  # job.sbatch exits with it
+    job_exit_code=$code
+    # Slurm itself may queue a job again that it stopped.
+    if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
+    batch::_exit_json "$code" "$reason"
+}
+
+# It was warned, said not that it had finished, and ended well, by that very signal, or because its time was up.
+checkpoint::_unfinished() {
+    local code=$1
+    if [[ $checkpoint_requeue != true || ! -e $attempt_dir/warned ]]; then return 1; fi
+    if [[ -e $attempt_dir/facts/task-0/container/finished ]]; then return 1; fi
+    if [[ -n $stopped ]]; then
+        [[ $(scontrol show job "$SLURM_JOB_ID" 2>/dev/null) == *Reason=TimeLimit* ]]
+    else
+        ((code == 0 || code == 128 + $(kill -l "$checkpoint_signal")))
+    fi
+}
+
+# The two bounds of a job that would be queued again for ever, in why.
+checkpoint::_forbidden() {
+    local file end
+    local -i times=0
+    for file in "$job_dir"/attempt-*/exit.json; do
+        if [[ -r $file ]] && IFS= read -r end <"$file" && [[ $end == *'"requeued after '* ]]; then times+=1; fi
+    done
+    if ((times >= checkpoint_max_requeues)); then
+        why="it was queued again $times times already; raise checkpoint.max_requeues if it does get on"
+    elif [[ -n $outputs ]] &&
+        [[ $(sha256sum <"$attempt_dir/outputs.before") == "$(checkpoint::_outputs | sha256sum)" ]]; then
+        why='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'
+    fi
+}
+
+# Asks Slurm; if that is not to be had, why says so, and what to do.
+checkpoint::_requeue() {
+    local said
+    if [[ -n $is_local ]]; then
+        why='there is no scheduler here'
+    elif ! type -P scontrol >/dev/null; then
+        why="there is no scontrol on $where; \`scontrol requeue $SLURM_JOB_ID\` on a login node continues it"
+    elif ! said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then
+        why="${said:-scontrol failed}; \`scontrol requeue $SLURM_JOB_ID\` on a login node continues it"
+    else
+        return 0
+    fi
+    return 1
+}
+
+# Task role. A signal that somebody sends by hand counts as the warning too, unless it means something else here.
+checkpoint::listen() {
+    if [[ -z $checkpoint_signal ]]; then return; fi
+    trap 'checkpoint::_told' "$WARNING"
+    if [[ $checkpoint_signal == USR* ]]; then trap 'checkpoint::_told' "$checkpoint_signal"; fi
+}
+
+checkpoint::_told() {
+    interrupted=yes
+    if [[ -n $warned ]]; then return 0; fi
+    checkpoint::_note
+    if [[ -n $client ]]; then checkpoint::tell & fi
+}
+
+checkpoint::_note() {
+    warned=yes
+    event told-to-save "SIG$checkpoint_signal"
+    printf '%s\n' "$now" >"$attempt_dir/warned"
+}
+
+# A program that is to be stopped unwarned gets its signal first and SIGTERM when most of the time is over.
+checkpoint::tell_first() {
+    if [[ -z $checkpoint_signal || $checkpoint_signal == TERM || -n $warned ]]; then return 0; fi # in a trap, see task::_told_to_stop
+    checkpoint::_note
+    told_first=yes
+}
+
+# Gives the program its signal, once it runs; the one place that does.
+checkpoint::tell() {
+    while kill -0 "$client" 2>/dev/null; do
+        if [[ -s $facts/container/program-started-at.txt ]] &&
+            "$engine" kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>"$facts/kill.stderr"; then
+            event signal-delivered "SIG$checkpoint_signal"
+            printf '%s\n' "$now" >"$facts/signal-delivered.txt"
+            return
+        fi
+        sleep 0.2
+    done
+}
+
+checkpoint::wait_for_client() {
+    local -i turns=$(((grace_s - 1) * 5))
+    while ((turns-- > 0)) && kill -0 "$client" 2>/dev/null; do sleep 0.2; done
+}
+
+# A program that is started now would be interrupted before it had begun.
+checkpoint::refuse_if_told() {
+    if [[ -z $warned ]]; then return; fi
+    task::refuse checkpoint 'the warning came before the program was started' \
+        'ask for more time, or a shorter before_end' "$EX_TEMPFAIL"
 }
 
 # ---------------------------------------------------------------------------------------------------------------- GPUs
@@ -1337,6 +1457,7 @@ container::_environment() {
     peers::tell
     create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
     if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
+    if [[ -n $checkpoint_signal ]]; then create+=(--env TFSLURM_FINISHED=/run/tfslurm/finished); fi
     # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
     if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
 }
@@ -1352,6 +1473,7 @@ container::run() {
     client=$LIFELINE_PID
     started=yes
     if [[ -n $stopped ]]; then container::_stop & fi
+    if [[ -n $warned ]]; then checkpoint::tell & fi
     facts::slow
     usage::start
     probe::start
@@ -1362,8 +1484,14 @@ container::run() {
 
 # Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
 container::_stop() {
+    local patience_s=$grace_s
+    if [[ -n $told_first ]]; then
+        checkpoint::tell
+        checkpoint::wait_for_client
+        patience_s=1
+    fi
     while kill -0 "$client" 2>/dev/null; do
-        "$engine" stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+        "$engine" stop -t "$patience_s" "$container_id" >/dev/null 2>&1 || :
         sleep 0.2
     done
 }

@@ -69,6 +69,7 @@ def test_a_site_without_fault_is_ok_throughout() -> None:
         ({"JobRequeue": "0"}, "JobRequeue", "ok", "checkpoint"),
         ({"JobRequeue": "(null)"}, "JobRequeue", "unknown", "not print"),
         ({"PreemptMode": "REQUEUE", "PreemptType": "preempt/qos"}, "PreemptMode", "warn", "preempt/qos"),
+        ({"PreemptMode": "GANG,CANCEL", "PreemptType": "preempt/partition_prio"}, "PreemptMode", "warn", "CANCEL"),
         ({"PreemptMode": "(null)"}, "PreemptMode", "unknown", "not print"),
     ],
 )

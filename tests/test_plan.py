@@ -76,7 +76,7 @@ def test_resources_become_slurm_options() -> None:
         "gres": "gpu:a100:2",
         "mem": "2048M",
         "time": "1-01:01:01",
-        "signal": "USR2@90",
+        "signal": "URG@90",
         "requeue": True,
     }
 

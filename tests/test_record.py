@@ -63,7 +63,7 @@ CONTRACT = {
     "experiment.lost.0": "path change",
     "image": "reference registry repository tag digest digest_kind config_digest platform served_by pinned_at",
     "code": "remote commit branch dirty tree",
-    "attempts.0": "index state ended_by tasks",
+    "attempts.0": "index state ended_by started_at ended_at exit_code reason warned_at tasks",
     "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
     "image_pulled container kernel os cpu_model memory_mib",
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
@@ -185,6 +185,9 @@ def test_every_task_of_a_step_has_its_facts() -> None:
 def test_a_requeued_job_has_all_its_attempts() -> None:
     record = case("requeued").build()
     assert [(attempt.index, attempt.state) for attempt in record.attempts] == [(1, "REQUEUED"), (2, "COMPLETED")]
+    first, second = record.attempts
+    assert first.ended_at and second.started_at and first.ended_at < second.started_at
+    assert (first.reason, second.reason, second.exit_code) == ("stopped by SIGTERM", "", 0)
     assert record.job.restarts == 1
     assert record.job.submitted_at and record.job.started_at and record.job.started_at > record.job.submitted_at
     assert [entry.path for entry in record.experiment.outputs or ()] == ["x"]

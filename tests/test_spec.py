@@ -67,6 +67,13 @@ sweep:
 """
 
 
+def test_a_job_that_goes_on_keeps_something_to_go_on_from() -> None:
+    keys = "name: a\nimage: a:1\ncommand: a\ncheckpoint: {requeue: true}\n"
+    (line,) = said(keys)
+    assert line.startswith("exp.yaml:4: checkpoint.requeue: the next attempt would find nothing of this one")
+    assert parse_experiment(keys + "outputs: /out\n", "exp.yaml").checkpoint == Checkpoint(requeue=True)
+
+
 def problems(text: str, overrides: Mapping[str, str] | None = None) -> tuple[Problem, ...]:
     with pytest.raises(InputError) as refused:
         parse_experiment(text, "exp.yaml", overrides)

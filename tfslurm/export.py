@@ -86,11 +86,21 @@ def node_lines(record: Record) -> Iterator[str]:
     place = len(record.attempts) - 1
     last: Attempt = record.attempts[place]
     if len(record.attempts) > 1:
-        yield from row("attempts", ", ".join(f"{one.index} {one.state or 'unknown'}" for one in record.attempts))
+        yield from attempt_lines(record)
     for index, task in enumerate(last.tasks):
         yield from task_lines(record, task, f"attempts[{place}].tasks[{index}]", many=len(last.tasks) > 1)
     if not last.tasks:
         yield from row("node", why(record, f"attempts[{place}].tasks", None))
+
+
+def attempt_lines(record: Record) -> Iterator[str]:
+    """Every attempt: how it ended, and where it ran."""
+    for one in record.attempts:
+        nodes = ", ".join(dict.fromkeys(task.node or "unknown" for task in one.tasks))
+        code = f", exit {one.exit_code}" if one.exit_code is not None else ""
+        why = f": {one.reason}" if one.reason else ""
+        label = "attempts" if one is record.attempts[0] else ""
+        yield from row(label, f"{one.index} {one.state or 'unknown'} on {nodes or 'no node'}{code}{why}")
 
 
 def task_lines(record: Record, task: TaskFacts, path: str, *, many: bool) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 
 SCHEMA = "tfslurm.plan/1"
+WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
 LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
@@ -156,7 +157,7 @@ def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | i
         options["time"] = slurm_time(resources.time_s)
     checkpoint = experiment.checkpoint
     if checkpoint:
-        options["signal"] = f"{checkpoint.signal}@{checkpoint.before_end_s}"
+        options["signal"] = f"{WARNING}@{checkpoint.before_end_s}"
     options["requeue" if checkpoint and checkpoint.requeue else "no-requeue"] = True
     return options
 

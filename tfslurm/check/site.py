@@ -132,6 +132,9 @@ def preempt_fact(config: SlurmConfig) -> Fact:
     if mode.upper() == "OFF" or config.text("PreemptType") in ("", "preempt/none"):
         return Fact("PreemptMode", "ok", f"{mode}: a running job is not pushed out")
     value = f"{mode} ({config.text('PreemptType')}): a running job may be pushed out by another"
+    if "CANCEL" in mode.upper():
+        mend = "such a job is cancelled, not queued again: `checkpoint: {requeue: true}` serves the time limit only"
+        return Fact("PreemptMode", "warn", value, mend)
     return Fact("PreemptMode", "warn", value, "write `checkpoint: {signal: USR1, requeue: true}` in exp.yaml")
 
 

@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("tfslurm.cli.submit:plan", "Show the very plan and script that submit would send."),
     "submit": ("tfslurm.cli.submit:submit", "Submit the experiment; print one line per Slurm job."),
     "run": ("tfslurm.cli.submit:run", "Run the experiment here and now, with docker alone and no scheduler."),
+    "rehearse": (
+        "tfslurm.cli.rehearse:rehearse",
+        "Run the experiment with an early warning, to see its checkpoint work.",
+    ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),

@@ -28,6 +28,7 @@ COLOURS = {
     "LOST": "red",
 }
 FAILED = 1
+UNFINISHED = "not requeued"  # how node.sh begins to say why a job that has not finished does not go on
 
 
 def look(tracker: Tracker, clusters: Iterable[Known], verbose: int) -> list[str]:
@@ -151,6 +152,11 @@ def why(job: TrackedJob) -> str:
         return f"{reason}; expected to start {start}" if start else reason
     if job.state == "LOST":
         return "the scheduler does not know it and it left no end file"
+    own = str(job.status.get("reason") or "")
+    if own.startswith(UNFINISHED):
+        return own
+    if job.state == "PREEMPTED":
+        return "pushed out by another job, and not queued again there; outputs are kept"
     return how_it_failed(int(code), str(job.status.get("reason") or "")) if code else ""
 
 

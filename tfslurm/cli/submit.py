@@ -15,6 +15,7 @@ from tfslurm.host import open_host
 from tfslurm.plan import to_json
 from tfslurm.submit.drivers import tell
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
+from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
 from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
 from tfslurm.tracker import Tracker
@@ -161,7 +162,10 @@ def submit_once(known: Known, job: Prepared, tracker: Tracker, secrets: dict[str
         if job.plan.plan_sha256 in left:
             say(f"{known.cluster.name}: an earlier submit was cut off after this very job was queued; here is its id")
             return left[job.plan.plan_sha256]
-        return submit_job(job, tracker, host, secrets)
+        job_id = submit_job(job, tracker, host, secrets)
+        if note := preemption_note(job.plan, host):
+            say(f"note: {note}")
+        return job_id
 
 
 @click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")

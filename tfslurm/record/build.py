@@ -11,7 +11,7 @@ from typing import Any
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
-from tfslurm.record.job import read_ending, read_job
+from tfslurm.record.job import Ending, read_ending, read_job
 from tfslurm.record.lost import lost_files
 from tfslurm.record.model import (
     SCHEMA,
@@ -25,6 +25,7 @@ from tfslurm.record.model import (
     Output,
     Package,
     Record,
+    TaskFacts,
     seal,
 )
 from tfslurm.record.task import read_task
@@ -57,7 +58,7 @@ def build_record(
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
     attempts = tuple(
-        Attempt(index, ending.state, ending.ended_by, tuple(one.task for one in observed if one.attempt == index))
+        read_attempt(index, ending, tuple(one.task for one in observed if one.attempt == index))
         for index, ending in zip(indexes, endings, strict=True)
     )
     record = Record(
@@ -91,6 +92,20 @@ def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
 def attempt_indexes(files: Mapping[str, bytes]) -> list[int]:
     """The attempts that left a file, in order."""
     return sorted({int(found[1]) for name in files if (found := re.match(r"attempt-(\d+)/", name))})
+
+
+def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> Attempt:
+    """One run of the job, as it wrote itself down."""
+    return Attempt(
+        index=index,
+        state=ending.state,
+        started_at=ending.began_at,
+        ended_at=ending.ended_at,
+        exit_code=ending.exit_code,
+        reason=ending.reason,
+        warned_at=ending.warned_at,
+        tasks=tasks,
+    )
 
 
 def read_tasks(folder: Folder, index: int) -> list[Observed]:

@@ -30,6 +30,7 @@ class Ending:
     signal: int | None
     began_at: str | None
     ended_at: str | None
+    warned_at: str | None
     reason: str  # why it ended before its program did; '': it did not
     ended_by: str | None = None  # see ended_by()
 
@@ -51,6 +52,7 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         signal=end["signal"] if end else None,
         began_at=moment(begin.get("began_at")),
         ended_at=end["ended_at"] if end else None,
+        warned_at=moment(folder.text("warned")),
         reason=end["reason"] if end else "",
         ended_by=ended_by(folder, end, state),
     )
@@ -148,7 +150,7 @@ def read_job(
 
 def from_files(endings: list[Ending]) -> dict[str, Any]:
     """The job as its own files have it."""
-    last = endings[-1] if endings else Ending({}, None, None, None, None, None, "")
+    last = endings[-1] if endings else Ending({}, None, None, None, None, None, None, "")
     elapsed = None
     if last.began_at and last.ended_at:
         elapsed = int((datetime_of(last.ended_at) - datetime_of(last.began_at)).total_seconds())

@@ -164,6 +164,11 @@ class Attempt:
     index: int  # from 1
     state: str | None
     ended_by: str | None  # 'program' | 'memory' | 'stop' | 'chain' | 'engine' | 'node'; None: it runs, or nothing says
+    started_at: str | None
+    ended_at: str | None
+    exit_code: int | None
+    reason: str  # why it ended otherwise than by its program alone; '': it did not
+    warned_at: str | None  # when the program was to save and end; None: it was not warned
     tasks: tuple[TaskFacts, ...]
 
 

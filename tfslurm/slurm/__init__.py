@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from tfslurm.slurm.jobs import (
     JobStatus,
+    begin_argv,
     cancel_argv,
     parse_queue,
     parse_sacct,
@@ -30,8 +31,10 @@ from tfslurm.slurm.site import (
     parse_accounts,
     parse_config,
     parse_partitions,
+    parse_preemption,
     parse_version,
     partitions_argv,
+    preemption_argv,
     version_argv,
 )
 from tfslurm.slurm.states import REASONS, STATES, explain_reason, is_final, parse_state, state_from_exit
@@ -44,6 +47,7 @@ __all__ = [
     "Partition",
     "SlurmConfig",
     "accounts_argv",
+    "begin_argv",
     "cancel_argv",
     "check_options",
     "config_argv",
@@ -53,12 +57,14 @@ __all__ = [
     "parse_accounts",
     "parse_config",
     "parse_partitions",
+    "parse_preemption",
     "parse_queue",
     "parse_sacct",
     "parse_sbatch",
     "parse_state",
     "parse_version",
     "partitions_argv",
+    "preemption_argv",
     "queue_argv",
     "sacct_argv",
     "sbatch_argv",

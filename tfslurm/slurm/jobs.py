@@ -234,6 +234,11 @@ def absent(text: str) -> str:
     return "" if text in ("None", "(null)", "N/A") else text
 
 
+def begin_argv(job_id: str, after_s: int = 3) -> tuple[str, ...]:
+    """``scontrol update`` that lets a waiting job begin; Slurm holds one that was queued again back for two minutes."""
+    return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", f"StartTime=now+{after_s}")
+
+
 def cancel_argv(job_ids: Sequence[str], *, signal: str = "") -> tuple[str, ...]:
     """``scancel`` of these jobs, or a signal such as USR1 to their steps."""
     return (*clean("scancel"), "scancel", *((f"--signal={signal}",) if signal else ()), *job_ids)

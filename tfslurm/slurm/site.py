@@ -176,6 +176,28 @@ def parse_partitions(text: str) -> tuple[Partition, ...]:
     return tuple(found.values())
 
 
+def preemption_argv() -> tuple[str, ...]:
+    """The partitions with what becomes of a job there that a more important one pushes out."""
+    return (*clean("sinfo"), "sinfo", "--noheader", "--exact", f"--format=%P{FIELD}%M")
+
+
+def parse_preemption(text: str) -> Mapping[str, str]:
+    """Partition -> its mode, such as OFF, REQUEUE, CANCEL or SUSPEND; the default partition under '' too.
+
+    Raises:
+        SlurmParseError: a row with other fields than asked for.
+    """
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, separator, mode = line.partition(FIELD)
+        if not separator:
+            raise SlurmParseError("sinfo", line)
+        found[name.removesuffix("*")] = mode.strip()
+        if name.endswith("*"):
+            found[""] = mode.strip()
+    return found
+
+
 def partition_row(line: str) -> Partition:
     """One row, ``gpu* up 1-00:00:00 0/2/0/2 gpu:a100:4(S:0-1) 64 257000`` with unit separators."""
     fields = line.split(FIELD)

@@ -101,7 +101,24 @@ def reachable(document: Document) -> Iterator[Problem]:
         yield document.problem(("network",), why, "write host, or none if they need not talk; absent, it is host")
 
 
-ALL = (repeated_names, repeated_options, covered_targets, shares, gpu_shares, early_enough, reachable)
+def kept_between_attempts(document: Document) -> Iterator[Problem]:
+    """A job that is to go on in a second attempt, and keeps nothing of the first."""
+    path: Path = ("checkpoint", "requeue")
+    if document.at(path) is True and document.at(("outputs",)) is None:
+        why = "the next attempt would find nothing of this one: there is no `outputs`"
+        yield document.problem(path, why, "add `outputs: /out` and save there")
+
+
+ALL = (
+    repeated_names,
+    repeated_options,
+    covered_targets,
+    shares,
+    gpu_shares,
+    early_enough,
+    reachable,
+    kept_between_attempts,
+)
 
 
 def _list(document: Document, key: str) -> list[Any]:

@@ -71,11 +71,15 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The warning before the time limit: ``signal`` (without SIG) reaches the program ``before_end_s`` early."""
+    """The warning before the time limit: ``signal`` (without SIG) reaches the program ``before_end_s`` early.
+
+    ``max_requeues`` is how often the job may ask to be queued again; what Slurm itself queues again does not count.
+    """
 
     signal: str = "USR1"
     before_end_s: int = 60
     requeue: bool = False
+    max_requeues: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,9 @@ class Checkpoint(Keys):
     requeue: bool = Field(
         False, description="true queues the job again when its time is up or its node fails.", examples=[True]
     )
+    max_requeues: int = Field(
+        20, ge=1, le=10000, description="How often at most the job asks to be queued again.", examples=[20]
+    )
 
 
 class Experiment(Keys):

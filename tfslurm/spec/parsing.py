@@ -73,7 +73,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
 
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:
-    return Checkpoint(read.signal, read.before_end, read.requeue) if read else None
+    return Checkpoint(read.signal, read.before_end, read.requeue, read.max_requeues) if read else None
 
 
 def _word_line(document: Document, index: int) -> int:

@@ -23,6 +23,7 @@ from tfslurm.tracker import TrackedJob, Tracker
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+)?)")
 BULKY = ("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace", "attempt-*/outputs.*")
 LOST = "LOST"
+REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 
 
 def find_job(tracker: Tracker, text: str) -> TrackedJob:
@@ -55,7 +56,7 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
     known = told_by_slurm(cluster, user, host, left) if left and cluster != LOCAL else {}
     for job in left:
         status = known.get(job.job_id)
-        if status and status.state == "CANCELLED" and not status.started_at:
+        if status and slurm.is_final(status.state) and status.state != "COMPLETED":
             forget_secrets(job, tracker, host)
         if status is None:
             see_end_file(job, tracker, host)
@@ -68,7 +69,7 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
 
 
 def forget_secrets(job: TrackedJob, tracker: Tracker, host: Host) -> None:
-    """Remove the secrets of a job that will never start; one that has run removed them itself."""
+    """Remove the secrets of a job that will not start again; one that ended by itself removed them already."""
     plan = plan_of(job, tracker)
     if plan.secrets:
         host.run(["rm", "-rf", "--", str(plan.run_dir / "secrets")])
@@ -130,7 +131,7 @@ def accounted(host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
 def see_end_file(job: TrackedJob, tracker: Tracker, host: Host) -> None:
     """Decide by the end that the job itself wrote; without one the job is LOST, or still running here."""
     end = own_end(job, tracker, host)
-    if end is None:
+    if end is None or str(end.get("reason")).startswith(REQUEUED):
         if job.cluster != LOCAL:
             tracker.see(job, LOST, False, {})
         return

@@ -45,13 +45,21 @@ def start(
     tracker.plan(plan, prepared.cluster_text)
     send_files(prepared, host, secrets)
     job_id = tracker.local_id(plan)
-    folder = Path(plan.run_dir)
+    return job_id, attempt(Path(plan.run_dir), job_id, secrets)
+
+
+def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The running process of one more attempt of a local job, whose run folder is there.
+
+    Raises:
+        HostError: bash could not be started.
+    """
     hidden = ("SLURM_", "SBATCH_", "SRUN_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden) and key not in secrets}
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
-        with (folder / f"slurm-{job_id}.out").open("wb") as out:
-            process = subprocess.Popen(
+        with (folder / f"slurm-{job_id}.out").open("ab") as out:
+            return subprocess.Popen(
                 ["bash", str(folder / "job.sbatch")],
                 cwd=folder,
                 env=environment,
@@ -62,7 +70,6 @@ def start(
             )
     except OSError as error:
         raise HostError(f"bash: cannot be started: {error.strerror}") from error
-    return job_id, process
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float = 30) -> None:

@@ -1,0 +1,85 @@
+"""tfslurm rehearse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.submit import experiment_file, prepared_for, set_option, submit_once
+from tfslurm.errors import InputError
+from tfslurm.host import open_host
+from tfslurm.submit import local
+from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
+from tfslurm.submit.prepare import Asked, Prepared, read_experiment
+from tfslurm.submit.rehearse import Here, OnCluster, Stage, judge
+from tfslurm.submit.rehearse import rehearse as watch
+from tfslurm.submit.send import read_secrets
+from tfslurm.tracker import Tracker
+
+
+@click.command(short_help="Run the experiment with an early warning, to see its checkpoint work.")
+@experiment_file
+@click.option("--cluster", metavar="NAME", help="Where to; default: the file's.")
+@click.option("--local", "here", is_flag=True, help="Here, with docker alone and no scheduler.")
+@click.option(
+    "--after",
+    type=click.FloatRange(min=0.1),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long each attempt runs: the first until it is warned, the second until the job is ended.",
+)
+@set_option
+@common
+def rehearse(
+    experiment: Path, cluster: str | None, here: bool, after: float, sets: tuple[str, ...], as_json: bool, verbose: int
+) -> int:
+    """Run the experiment with an early warning, to see its checkpoint work before it matters.
+
+    The very job that submit would send. Its program is warned after a minute, as Slurm warns it before the time limit;
+    it saves and ends, is queued again, and goes on; then the job is ended. Exit 0 if all of that happened, else 1.
+    """
+    asked = read_experiment(experiment, sets)
+    if asked.experiment.checkpoint is None:
+        fix = "write `checkpoint: {signal: USR1, before_end: 120, requeue: true}`"
+        raise InputError([asked.experiment.problem(("checkpoint",), "is missing: there is nothing to rehearse", fix)])
+    if here and cluster:
+        raise click.UsageError("--cluster and --local exclude each other")
+    chosen = [local_cluster()] if here else choose_clusters([cluster] if cluster else [], asked.experiment.clusters)
+    if len(chosen) > 1:
+        named = ", ".join(known.cluster.name for known in chosen)
+        raise click.UsageError(f"{experiment}: a rehearsal is on one cluster: --cluster NAME ({named}), or --local")
+    tracker = open_tracker()
+    job = prepared_for(asked, chosen)[0]
+    with staged(asked, chosen[0], job, tracker, verbose) as (key, stage):
+        say(f"{key}: waiting for the program to start")
+        seen = watch(stage, job.plan, after, lambda words: say(f"{key}: {words}"))
+    verdict = judge(job.plan, *seen)
+    if as_json:
+        emit({"job": key, "ok": not verdict.wrong, **asdict(verdict)})
+    else:
+        rows = {"signal": verdict.signal, "exit": verdict.exit, "outputs": verdict.outputs}
+        rows |= {"attempt 2": verdict.second, "final": verdict.final}
+        rows["verdict"] = f"FAILED: {verdict.wrong}" if verdict.wrong else "ok: it saves in time and goes on"
+        for label, text in rows.items():
+            click.echo(f"{label:10} {text}")
+    return 1 if verdict.wrong else 0
+
+
+@contextmanager
+def staged(asked: Asked, known: Known, job: Prepared, tracker: Tracker, verbose: int) -> Iterator[tuple[str, Stage]]:
+    """The job, begun: its name and what it can be told."""
+    secrets = read_secrets(asked.experiment.secrets)
+    is_here = known.cluster.name == local_cluster().cluster.name
+    key = "" if is_here else f"{known.cluster.name}:{submit_once(known, job, tracker, secrets, verbose)}"
+    with open_host(known.cluster, trace=tracer(verbose)) as host:
+        if not is_here:
+            yield key, OnCluster(known, key, job.plan, tracker, host)
+            return
+        job_id, process = local.start(job, tracker, host, secrets)
+        yield f"{known.cluster.name}:{job_id}", Here(job.plan, job_id, process, host, secrets, tracker)

@@ -1,0 +1,27 @@
+"""What becomes of a job that a more important one pushes out, where that differs from what its experiment asks."""
+
+from __future__ import annotations
+
+from tfslurm import slurm
+from tfslurm.errors import SlurmParseError
+from tfslurm.host import Host
+from tfslurm.plan import JobPlan
+
+
+def preemption_note(plan: JobPlan, host: Host) -> str:
+    """One line where the job asks to be queued again and its partition cancels what it pushes out; else ''."""
+    if not plan.checkpoint or not plan.checkpoint.requeue:
+        return ""
+    answer = host.run(slurm.preemption_argv())
+    try:
+        modes = slurm.parse_preemption(answer.stdout) if answer.exit_code == 0 else {}
+    except SlurmParseError:
+        return ""  # the job is queued; this is a note
+    names = [name for name in plan.options.get("partition", "").split(",") if "CANCEL" in modes.get(name, "").upper()]
+    if not names:
+        return ""
+    where = f"partition {', '.join(names)}" if names[0] else "the default partition"
+    return (
+        f"{plan.cluster}: {where} cancels a job that is pushed out (PreemptMode=CANCEL): "
+        "`checkpoint: {requeue: true}` serves the time limit there, not preemption"
+    )
