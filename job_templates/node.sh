@@ -671,7 +671,7 @@ checkpoint::_unfinished() {
     fi
 }
 
-# The two bounds of a job that would be queued again for ever, in why.
+# In why: the two bounds of a job that would be queued again for ever, and where nobody can be asked.
 checkpoint::_forbidden() {
     local file end
     local -i times=0
@@ -683,23 +683,22 @@ checkpoint::_forbidden() {
     elif [[ -n $outputs ]] &&
         [[ $(sha256sum <"$attempt_dir/outputs.before") == "$(checkpoint::_outputs | sha256sum)" ]]; then
         why='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'
+    elif [[ -n $is_local ]]; then
+        why='there is no scheduler here'
+    elif ! type -P scontrol >/dev/null; then
+        why="there is no scontrol on $where; $(checkpoint::_by_hand)"
     fi
 }
 
-# Asks Slurm; if that is not to be had, why says so, and what to do.
+# Asks Slurm, which may say no: why.
 checkpoint::_requeue() {
     local said
-    if [[ -n $is_local ]]; then
-        why='there is no scheduler here'
-    elif ! type -P scontrol >/dev/null; then
-        why="there is no scontrol on $where; \`scontrol requeue $SLURM_JOB_ID\` on a login node continues it"
-    elif ! said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then
-        why="${said:-scontrol failed}; \`scontrol requeue $SLURM_JOB_ID\` on a login node continues it"
-    else
-        return 0
-    fi
+    if said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then return 0; fi
+    why="${said:-scontrol failed}; $(checkpoint::_by_hand)"
     return 1
 }
+
+checkpoint::_by_hand() { printf "\`scontrol requeue %s\` on a login node continues it" "$SLURM_JOB_ID"; }
 
 # Task role. A signal that somebody sends by hand counts as the warning too, unless it means something else here.
 checkpoint::listen() {

@@ -367,6 +367,18 @@ def explained(recorded: Path, name: str, **asked: str) -> str:
     return slurm.explain_rejection(said(recorded, f"refused-{name}"), partitions, accounts, asked)
 
 
+def test_partitions_have_a_way_with_jobs_that_are_pushed_out() -> None:
+    text = "gpu*\x1fOFF\nlow\x1fREQUEUE\n"
+    assert slurm.parse_preemption(text) == {"gpu": "OFF", "": "OFF", "low": "REQUEUE"}
+    assert slurm.preemption_argv()[-3:] == ("--noheader", "--exact", "--format=%P\x1f%M")
+    with pytest.raises(SlurmParseError):
+        slurm.parse_preemption("sinfo: command not found")
+
+
+def test_a_waiting_job_can_be_let_go() -> None:
+    assert slurm.begin_argv("12")[-4:] == ("scontrol", "update", "JobId=12", "StartTime=now+3")
+
+
 def test_an_unknown_partition_is_answered_with_those_there_are(recorded: Path) -> None:
     told = explained(recorded, "partition", partition="nosuch")
     assert told == "partition 'nosuch' is not on this cluster; it has: gpu (default), debug"

@@ -129,6 +129,15 @@ def test_a_preempted_job_saves_first_and_goes_on_with_its_attempts_in_the_record
         assert desk.tfslurm("logs", job, "--attempt", index).stdout == f"this is attempt {index}\n"
 
 
+def test_submit_says_where_preemption_cancels(desk: Desk) -> None:
+    """sinfo is a stand-in here, for no partition of the bed cancels what it pushes out."""
+    file = desk.experiment("told", ["true"], checkpoint=ASKED)
+    cancels = desk.wrap("sinfo", "printf 'gpu*\\037CANCEL\\n'")
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", env=cancels)
+    assert "note: alpha: partition gpu cancels a job that is pushed out (PreemptMode=CANCEL)" in done.stderr
+    assert "note:" not in desk.tfslurm("submit", file, "--cluster", "alpha").stderr
+
+
 def test_where_the_node_has_no_scontrol_the_status_says_how_to_go_on(desk: Desk) -> None:
     links = 'mkdir "$attempt_dir/bin"; ln --symbolic /usr/bin/* "$attempt_dir/bin"; rm "$attempt_dir/bin/scontrol"'
     prologue = f'{{% block prologue %}}{links}; PATH="$attempt_dir/bin"{{% endblock %}}'
