@@ -99,6 +99,7 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
     return Attempt(
         index=index,
         state=ending.state,
+        ended_by=ending.ended_by,
         started_at=ending.began_at,
         ended_at=ending.ended_at,
         exit_code=ending.exit_code,
