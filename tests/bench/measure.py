@@ -38,15 +38,11 @@ class Row:
         def form(value: float) -> str:
             return f"{value * 1000:+.0f} ms" if self.difference else f"{value:.2f}x"
 
-        cells = (
-            self.what,
-            f"{self.ours_s:.3f}",
-            self.peer,
-            f"{self.peer_s:.3f}",
-            form(self.result),
-            f"<= {form(self.at_most)}",
-        )
-        return f"| {' | '.join(cells)} | {'yes' if self.holds else 'NO'} |"
+        bound = ("none", "")
+        if self.at_most != float("inf"):
+            bound = (f"<= {form(self.at_most)}", "yes" if self.holds else "NO")
+        cells = (self.what, f"{self.ours_s:.3f}", self.peer, f"{self.peer_s:.3f}", form(self.result), *bound)
+        return f"| {' | '.join(cells)} |"
 
     def as_value(self) -> dict[str, Any]:
         """The line for --json."""
