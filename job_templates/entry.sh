@@ -100,6 +100,7 @@ tfslurm_export() {
 }
 
 date -u +%Y-%m-%dT%H:%M:%SZ >"$tfslurm_notes/started-at.txt"
+cat /proc/self/cgroup >"$tfslurm_notes/cgroup.txt" 2>/dev/null
 tfslurm_check_gpus
 printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/gpu-check.txt"
 case $tfslurm_verdict in

@@ -122,6 +122,7 @@ batch::_sweep() {
 
 batch::_end() {
     local code=$1 reason=${batch_reason-} folder foreign_look
+    batch::_own_code
     batch::_blame
     lifetime::lost
     job_exit_code=$code
@@ -156,6 +157,19 @@ batch::_blame() {
             return
         fi
     done
+}
+
+# srun ends with 1 where Slurm's own cgroup ran out of memory, whatever the task ended with: that is the job's code then.
+batch::_own_code() {
+    local folder end
+    local -i largest=0
+    if [[ $code != 1 ]]; then return; fi
+    for folder in "$attempt_dir"/facts/task-*/; do
+        if [[ ! -r $folder/exit.json ]]; then continue; fi
+        end=$(<"$folder/exit.json")
+        if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] > largest)); then largest=${BASH_REMATCH[1]}; fi
+    done
+    if ((largest > 0)); then code=$largest; fi
 }
 
 batch::_exit_json() {

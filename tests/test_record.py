@@ -65,7 +65,8 @@ CONTRACT = {
     "code": "remote commit branch dirty tree",
     "attempts.0": "index state ended_by started_at ended_at exit_code reason warned_at tasks",
     "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
-    "image_pulled container kernel os cpu_model memory_mib",
+    "image_pulled container kernel os cpu_model memory_mib limits",
+    "attempts.0.tasks.0.limits": "memory cpus cgroup_parent",
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
     "attempts.0.tasks.0.container": "id exit_code oom_killed started_at ended_at memory_limit_mib cpu_limit "
     "peak_memory_mib cpu_time_s usage_until gpu_utilisation",
@@ -587,3 +588,64 @@ def test_folders_and_deletions_are_not_files_that_were_lost() -> None:
 
 def test_the_record_has_no_field_that_the_contract_does_not_name() -> None:
     assert [field.name for field in fields(Record)] == CONTRACT[""].split()
+
+
+# --- what held the container
+
+
+def test_docker_holds_its_container_itself() -> None:
+    (task,) = case("gpu").build().attempts[0].tasks
+    assert (task.limits.memory, task.limits.cpus) == ("container", "container")
+
+
+def test_a_container_of_podmans_is_held_by_the_cgroup_of_its_job_or_by_nothing() -> None:
+    """Slurm confines memory on the cluster where this was recorded, and no CPUs."""
+    record = case("podman").build()
+    (task,) = record.attempts[0].tasks
+    assert (task.limits.memory, task.limits.cpus) == ("job", "none")
+    assert task.limits.cgroup_parent == "none: podman starts the container from the task, in the task's own cgroup"
+    files = {**case("podman").files, TASK + "container/cgroup.txt": b"4:memory:/user.slice\n0::/\n"}
+    free = case("podman").build(files=files)
+    assert free.attempts[0].tasks[0].limits.memory == "none"
+    assert [line for line in free.warnings if line.startswith("limits: nothing held a container")]
+    assert [line for line in record.warnings if line.startswith("limits:")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (b"0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0/libpod-abc\n", "job"),
+        (b"0::/user.slice/user-2001.slice\n", "none"),
+        (b"4:memory:/slurm/uid_2001/job_7/step_0\n3:cpuset:/\n", "job"),
+        (b"4:memory:/\n3:cpuset:/slurm/uid_2001/job_7\n", "none"),
+        (b"no cgroup", None),
+        (b"", None),
+    ],
+)
+def test_the_cgroup_of_a_container_says_whether_slurm_holds_its_memory(text: bytes, held: str | None) -> None:
+    record = case("podman").build(files={**case("podman").files, TASK + "container/cgroup.txt": text})
+    assert record.attempts[0].tasks[0].limits.memory == held
+    assert ("attempts[0].tasks[0].limits.memory" in record.unknown) is (held is None)
+
+
+def test_a_job_under_podman_has_every_fact_that_one_under_docker_has() -> None:
+    record = case("podman").build()
+    (task,) = record.attempts[0].tasks
+    assert (record.verified.image.status, record.verified.gpus.status) == ("ok", "ok")
+    assert task.container is not None
+    assert (task.container.exit_code, task.container.oom_killed) == (0, False)
+    assert task.container.started_at and task.container.ended_at
+    assert all("sha256:" in digest for digest in task.image_digests or ())
+    assert [lost.path for lost in record.experiment.lost or ()] == ["/tmp/lost.h5"]
+    assert not [path for path in record.unknown if path.startswith("attempts")]
+
+
+def test_an_end_that_nobody_saw_is_null_with_the_reason() -> None:
+    name = TASK + "container-inspect.json"
+    text = case("podman").files[name].replace(b'"ExitCode":0', b'"ExitCode":-1')
+    record = case("podman").build(files={**case("podman").files, name: text})
+    container = record.attempts[0].tasks[0].container
+    assert container is not None
+    assert container.exit_code is None
+    assert container.oom_killed is None
+    assert "nobody saw its end" in record.unknown["attempts[0].tasks[0].container.exit_code"]

@@ -21,7 +21,7 @@ from tests.cluster.bed import SCRATCH
 from tests.cluster.users import run_as
 from tfslurm import slurm
 from tfslurm.image import Pin, parse_reference
-from tfslurm.plan import JobPlan, make_plan, to_json
+from tfslurm.plan import JobPlan, identify, make_plan, to_json
 from tfslurm.registry import resolve
 from tfslurm.render import render
 from tfslurm.slurm import JobStatus
@@ -152,6 +152,7 @@ def main(wanted: Sequence[str]) -> None:
         "memory": planned(case("memory", "tail /dev/zero"), pin),
         "tensorflow": planned(case("tensorflow", f"{SEES} >/out/seen", gpus=1, image=TENSORFLOW), tensorflow),
     }
+    jobs["podman"] = identify(dataclasses.replace(planned(case("podman", WRITES, gpus=1), pin), engine="podman"))
     jobs = {name: plan for name, plan in jobs.items() if not wanted or name in wanted}
     ids = {name: submit(plan) for name, plan in jobs.items()}
     for name in {"requeued", "cancelled"} & set(jobs):

@@ -38,6 +38,12 @@ def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     return value[0]
 
 
+def image_id(written: object) -> str:
+    """An image's id as ``sha256:…``; podman writes the hexadecimal digits alone."""
+    found = str(written)
+    return found if ":" in found else f"sha256:{found}"
+
+
 def parse_mounts(raw: bytes) -> tuple[str, ...]:
     """The container paths that ``docker container inspect`` names as mounted, memory file systems as well."""
     container = parse_inspect(raw)

@@ -138,6 +138,15 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What held the container to what the job asked for: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
+
+    memory: str | None
+    cpus: str | None
+    cgroup_parent: str | None  # the cgroup of Slurm's that the engine put it below, or 'none: ' and why
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFacts:
     """One Slurm task on one node, as observed on that node."""
 
@@ -155,6 +164,7 @@ class TaskFacts:
     os: str | None
     cpu_model: str | None
     memory_mib: int | None
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
+from tfslurm.record.limits import read_limits
 from tfslurm.record.model import Container, Gpu, TaskFacts
 from tfslurm.record.usage import read_usage
 
@@ -30,6 +31,7 @@ def read_task(folder: Folder, rank: int) -> TaskFacts:
         os=folder.fact("os", "os-release", facts.parse_os),
         cpu_model=folder.fact("cpu_model", "cpuinfo.txt", facts.parse_cpu),
         memory_mib=folder.fact("memory_mib", "meminfo.txt", facts.parse_memory),
+        limits=read_limits(folder),
     )
 
 
@@ -96,11 +98,11 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
 def image_digests(raw: bytes) -> tuple[str, ...]:
     """The digests by which the node knows the image (``name@sha256:…``), then its id on that node."""
     image = facts.parse_inspect(raw)
-    return (*sorted(str(digest) for digest in image.get("RepoDigests") or ()), str(image["Id"]))
+    return (*sorted(str(digest) for digest in image.get("RepoDigests") or ()), facts.image_id(image["Id"]))
 
 
 def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:
-    """The container as docker saw it end; where docker could not be asked any more, as the task wrote it down."""
+    """The container as the engine saw it end; where it could not be asked any more, as the task wrote it down."""
     if folder.raw("container-inspect.json") is None and folder.raw("container-id.txt") is None:
         folder.tell("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
         return None
@@ -112,6 +114,10 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Conta
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
             inside.tell(key, inside.missing("container-inspect.json"))
     values: Mapping[str, Any] = state or own or {}
+    if state and state["exit_code"] is None:
+        inside.tell("exit_code", "podman's own watcher was killed with the container: nobody saw its end")
+    if state and state["oom_killed"] is None:
+        inside.tell("oom_killed", "it was killed, and podman without root does not see whether for want of memory")
     return Container(
         id=(state or {}).get("id") or inside.fact("id", "container-id.txt", facts.text),
         exit_code=values.get("exit_code"),
@@ -134,15 +140,18 @@ def task_end(raw: bytes) -> Mapping[str, Any]:
 
 
 def container_state(raw: bytes) -> Mapping[str, Any]:
-    """How ``docker container inspect`` says that the container ended."""
+    """How ``container inspect`` of docker or podman says that the container ended."""
     container = facts.parse_inspect(raw)
     state = container["State"]
+    # Only podman names the OCI runtime here; without a limit of its own it watches for no out-of-memory event.
+    blind = "OCIRuntime" in container and not (container.get("HostConfig") or {}).get("Memory")
+    unseen = blind and not state["OOMKilled"] and int(state["ExitCode"]) in (137, -1)
     if state["Status"] not in ("exited", "dead", "stopped"):
         raise ValueError(f"the container was {state['Status']!r} when it was looked at")
     return {
         "id": str(container["Id"]),
-        "exit_code": int(state["ExitCode"]),
-        "oom_killed": bool(state["OOMKilled"]),
+        "exit_code": int(state["ExitCode"]) if int(state["ExitCode"]) >= 0 else None,  # podman's -1: not known
+        "oom_killed": None if unseen else bool(state["OOMKilled"]),
         "started_at": facts.parse_time(state["StartedAt"]),
         "ended_at": facts.parse_time(state["FinishedAt"]),
     }

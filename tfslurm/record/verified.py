@@ -65,7 +65,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     image = files.fact("image", "image-inspect.json", facts.parse_inspect)
     if image is None:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
-    image_id = str(image.get("Id"))
+    image_id = facts.image_id(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
     level = matched_level(pin, digests, image_id)
     if level is None:
@@ -74,7 +74,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
     if container is None:
         return not_started(one, "image") or Verdict("unknown", files.why("container"))
-    if container.get("Image") != image_id:
+    if container.get("Image") != image.get("Id"):
         return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
     return Verdict("ok", f"the node has {level}, and the container was made from it")
 

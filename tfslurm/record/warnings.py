@@ -22,7 +22,7 @@ def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     yield from about_code(record)
     if record.image.digest_kind == "config":
         yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
-    yield from about_node(record)
+    yield from about_node(plan, record)
 
 
 def about_files(plan: JobPlan, record: Record) -> Iterator[str]:
@@ -50,11 +50,13 @@ def about_code(record: Record) -> Iterator[str]:
         yield "code: its git repository has no remote, so nobody else can fetch the commit"
 
 
-def about_node(record: Record) -> Iterator[str]:
+def about_node(plan: JobPlan, record: Record) -> Iterator[str]:
     """Ways in which the node's word is weaker than it could be."""
     tasks = [task for attempt in record.attempts for task in attempt.tasks]
     if any(task.gpu_source == "index-unconstrained" for task in tasks):
         yield "gpus: the site does not confine jobs to their GPUs; other jobs could use the same ones"
+    if plan.resources.memory_mib and any(task.limits.memory == "none" for task in tasks):
+        yield "limits: nothing held a container to the job's memory: podman without root cannot, Slurm does not"
     if any(task.container and task.container.oom_killed for task in tasks):
         yield "the kernel ended a container because the job's memory was used up"
     if record.job.restarts:

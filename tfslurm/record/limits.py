@@ -1,0 +1,62 @@
+"""What held a container to the memory and CPUs of its job, as observed. Pure.
+
+An engine without root can set no limit on cgroup v1, and on v2 only those whose controllers were delegated to the user.
+Its container is then in the job's own cgroup at best, as a child of the task. Source: podman-create(1), --memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import Limits
+
+# What the engine was told to hold the container to, by what it says of the container.
+SETTINGS = {"memory": ("Memory",), "cpus": ("NanoCpus", "CpusetCpus", "CpuQuota")}
+# The controllers of cgroup v1 that hold a process to it.
+CONTROLLERS = {"memory": ("memory",), "cpus": ("cpuset", "cpu")}
+
+
+def read_limits(folder: Folder) -> Limits:
+    """Each of memory and cpus: 'container' (by the engine), 'job' (Slurm's cgroup), 'none'; None with the reason."""
+    chosen = folder.text("cgroup-parent.txt")
+    told = folder.fact("limits", "container-inspect.json", parse_settings)
+    if told is None:
+        return Limits(None, None, chosen)
+    held = {key: "container" if told[key] else in_job(folder, key) for key in SETTINGS}
+    return Limits(held["memory"], held["cpus"], chosen)
+
+
+def parse_settings(raw: bytes) -> Mapping[str, bool]:
+    """Which of SETTINGS ``container inspect`` shows as limited: ``{"HostConfig": {"Memory": 67108864, …}}``."""
+    settings = facts.parse_inspect(raw)["HostConfig"]
+    return {key: any(settings.get(name) for name in names) for key, names in SETTINGS.items()}
+
+
+def in_job(folder: Folder, key: str) -> str | None:
+    """Is the container in a cgroup of Slurm's with this controller?"""
+    paths = folder.fact(f"limits.{key}", "container/cgroup.txt", parse_cgroup)
+    if paths is None:
+        return None
+    return "job" if holds(paths, CONTROLLERS[key]) else "none"
+
+
+def holds(paths: Sequence[tuple[str, str]], controllers: Sequence[str]) -> bool:
+    """Whether one of the controllers, or cgroup v2 with all of them, has the process in a folder of Slurm's."""
+    return any(
+        re.search(r"/slurm|/slurmstepd\.scope/", path) and (not names or set(names.split(",")) & set(controllers))
+        for names, path in paths
+    )
+
+
+def parse_cgroup(raw: bytes) -> tuple[tuple[str, str], ...]:
+    """(controllers, path) of each line of /proc/PID/cgroup: ``4:memory:/slurm/uid_2001/job_7``, on v2 ``0::/…``.
+
+    Source: cgroups(7).
+    """
+    found = [line.split(":", 2) for line in facts.text(raw).splitlines()]
+    if any(len(parts) != 3 for parts in found):
+        raise ValueError(f"no cgroup in {raw[:120]!r}")
+    return tuple((names, path) for _, names, path in found)
