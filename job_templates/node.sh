@@ -162,7 +162,7 @@ batch::_blame() {
 # srun ends with 1 where Slurm's own cgroup ran out of memory, whatever the task ended with: that is the job's code then.
 batch::_own_code() {
     local folder end
-    local -i largest=0
+    local -i largest=-1
     if [[ $code != 1 ]]; then return; fi
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ ! -r $folder/exit.json ]]; then continue; fi
@@ -170,6 +170,7 @@ batch::_own_code() {
         if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] > largest)); then largest=${BASH_REMATCH[1]}; fi
     done
     if ((largest > 0)); then code=$largest; fi
+    if ((largest == 0)); then reason=${reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
 }
 
 batch::_exit_json() {
@@ -1002,6 +1003,8 @@ tensorflow::tell() {
 
 # -------------------------------------------------------------------------------------------------------------- engine
 
+cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI JSON Specification"
+
 # Asks podman what it can do, for that is the user's own setting. Docker is asked only where the answer decides something,
 # beside everything else that must be asked.
 engine::look() {
@@ -1072,7 +1075,7 @@ engine::_has_cdi() {
     local id
     if [[ $engine == podman ]]; then return 0; fi
     for id in "${gpu_ids[@]}"; do
-        grep --quiet --no-messages --recursive --fixed-strings -- "$id" /etc/cdi /var/run/cdi || return 1
+        grep --quiet --no-messages --recursive --fixed-strings -- "$id" "${cdi_folders[@]}" || return 1
     done
     engine::_ask_info
     [[ $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]
@@ -1809,8 +1812,8 @@ usage::_ask() {
         *:cpuacct:* | *:cpuacct,cpu:* | *:cpu,cpuacct:*) cpu_path=${line#*:*:} ;;
         esac
     done <"/proc/$process/cgroup"
-    if [[ $memory_path != *"$container_id"* ]]; then
-        printf 'exit 1\nthe container has no cgroup of its own; it is in the one of the job\n' >"$facts/container-usage.txt.error"
+    if [[ $memory_path != *"$container_id"* || $cpu_path != *"$container_id"* ]]; then # / would be the whole node's use
+        printf 'exit 1\nthe container has no cgroup of its own for memory and CPU time\n' >"$facts/container-usage.txt.error"
         return 1
     fi
     usage::_is_in "$root/memory$memory_path" "$root/cpuacct$cpu_path"

@@ -230,7 +230,7 @@ def test_what_hangs_on_an_absent_engine_is_unknown_and_not_ok() -> None:
         assert found[name].status == "unknown"
 
 
-PODMAN = {
+PODMAN: dict[str, dict[str, object]] = {
     "host": {"cgroupManager": "cgroupfs", "cgroupVersion": "v2", "ociRuntime": {"name": "crun"}},
     "store": {"graphDriverName": "overlay"},
     "version": {"Version": "4.3.1"},
@@ -238,7 +238,10 @@ PODMAN = {
 
 
 def test_podman_is_seen_as_a_job_sees_it() -> None:
-    seen = Seen({**LINES, "engine-info": (json.dumps(PODMAN),), "cdi": ("/etc/cdi/nvidia.yaml",)}, whole=True)
+    printed = tuple(line.strip() for line in json.dumps(PODMAN, indent=2).splitlines())  # as podman does
+    seen = Seen(
+        {**LINES, "engine-info": ("a warning", *printed, "a warning"), "cdi": ("/etc/cdi/nvidia.yaml",)}, whole=True
+    )
     found = {fact.fact: fact for fact in engine_facts(seen, "podman", gpus=True)}
     assert found["engine"].value == "podman 4.3.1, storage overlay, runtime crun"
     assert found["cgroup"].value.startswith("cgroupfs, v2")
@@ -248,6 +251,24 @@ def test_podman_is_seen_as_a_job_sees_it() -> None:
     assert engine_facts(without, "podman", gpus=True)[-1].status == "FAIL"
     broken = Seen({"engine": ("/usr/bin/podman",), "engine-info.error": ("exit 125: newuidmap",)}, whole=True)
     assert "newuidmap" in engine_facts(broken, "podman", gpus=True)[0].value
+
+
+@pytest.mark.parametrize(
+    ("version", "controllers", "status", "words"),
+    [
+        ("v1", [], "warn", "without root podman cannot limit memory and cpu"),
+        ("v2", ["memory", "pids"], "warn", "without root podman cannot limit cpu"),
+        ("v2", ["cpu", "memory", "pids"], "ok", "limits are given to each container, without root"),
+    ],
+)
+def test_without_root_podman_limits_only_what_was_delegated(
+    version: str, controllers: list[str], status: str, words: str
+) -> None:
+    host = {"cgroupManager": "cgroupfs", "cgroupVersion": version, "cgroupControllers": controllers}
+    info = {**PODMAN, "host": {**PODMAN["host"], **host, "security": {"rootless": True}}}
+    seen = Seen({**LINES, "engine-info": (json.dumps(info),)}, whole=True)
+    found = {fact.fact: fact for fact in engine_facts(seen, "podman", gpus=False)}["cgroup"]
+    assert (found.status, words in found.value) == (status, True)
 
 
 def test_a_look_without_gpus_says_nothing_of_gpus() -> None:

@@ -231,3 +231,71 @@ def test_an_answer_to_another_question_under_the_same_name_is_not_relied_on(tmp_
 def test_a_check_that_is_off_is_told_and_not_made(tmp_path: Path) -> None:
     assert look(tmp_path, mode="off") == "not asked"
     assert told(tmp_path) == "unknown: not checked: gpu_check is off\n"
+
+
+# ------------------------------------------------------------------------------------------------------------- engines
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        # Slurm on cgroup v2, its cgroup_v2 page: https://slurm.schedmd.com/cgroup_v2.html
+        (
+            "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0",
+            "/system.slice/slurmstepd.scope/job_7/step_0/user",
+        ),
+        ("0::/system.slice/alpha1_slurmstepd.scope/sEKNKTV3WPV500/step_0/user/task_2", None),
+        ("0::/user.slice/user-2001.slice/session-1.scope", ""),
+        ("4:memory:/slurm/uid_2001/job_7/step_0/task_0\n0::/", ""),
+    ],
+)
+def test_the_cgroup_above_a_container_is_that_of_the_step_not_of_the_task(
+    line: str, path: str | None, tmp_path: Path
+) -> None:
+    said = bash(tmp_path, f"cgroup::_of_step $'{line.encode('unicode_escape').decode()}'; echo \"[$cgroup_path]\"")
+    wanted = line.partition("::")[2].removesuffix("/task_2") if path is None else path
+    assert said == f"[{wanted}]\n"
+
+
+INFO = {
+    "docker with CDI": '{"CDISpecDirs":["/etc/cdi","/var/run/cdi"],"CgroupDriver":"systemd"}',
+    "docker with CDI off": '{"CDISpecDirs":[],"CgroupDriver":"cgroupfs"}',
+    "docker before CDI": '{"CgroupDriver":"cgroupfs"}',
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "is_named", "words"),
+    [
+        ("docker with CDI", True, f"--device nvidia.com/gpu={WHOLE[0]} --env NVIDIA_VISIBLE_DEVICES=void"),
+        ("docker with CDI", False, f'--gpus "device={WHOLE[0]}"'),
+        ("docker with CDI off", True, f'--gpus "device={WHOLE[0]}"'),
+        ("docker before CDI", True, f'--gpus "device={WHOLE[0]}"'),
+    ],
+)
+def test_docker_hands_out_gpus_by_cdi_only_where_it_reads_cdi_and_every_gpu_is_described(
+    info: str, is_named: bool, words: str, tmp_path: Path
+) -> None:
+    """The test bed's docker daemon is older than CDI: its answers stand here as its API documents them."""
+    spec = tmp_path / "gpus.json"
+    spec.write_text(f'{{"devices": [{{"name": "{WHOLE[0] if is_named else WHOLE[1]}"}}]}}')
+    script = (
+        f"engine=docker engine_info='{INFO[info]}' engine_look='' gpu_ids=({WHOLE[0]})\n"
+        f"create=() cdi_folders=({tmp_path})\n"
+        'engine::_gpus; echo "${create[*]}"'
+    )
+    assert bash(tmp_path, script) == words + "\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "controller", "can"),
+    [
+        ('{"host":{"cgroupControllers":[],"security":{"rootless":true}}}', "memory", "no"),
+        ('{"host":{"cgroupControllers":["cpu","memory"],"security":{"rootless": true}}}', "memory", "yes"),
+        ('{"host":{"cgroupControllers":["cpu","memory"],"security":{"rootless": true}}}', "cpuset", "no"),
+        ('{"host":{"cgroupControllers":["memory"],"security":{"rootless":false}}}', "cpuset", "yes"),
+    ],
+)
+def test_podman_is_told_only_the_limits_that_it_can_hold(info: str, controller: str, can: str, tmp_path: Path) -> None:
+    script = f"engine=podman engine_info='{info}'; engine::_can_limit {controller} && echo yes || echo no"
+    assert bash(tmp_path, script) == f"{can}\n"

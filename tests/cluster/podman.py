@@ -26,7 +26,8 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 init_path = "/usr/bin/catatonit"
 """
-_STORAGE_CONF = '[storage]\ndriver = "overlay"\n'
+# The folder is named, for the data folder of a user who sets XDG_DATA_HOME would be another one.
+_STORAGE_CONF = '[storage]\ndriver = "overlay"\ngraphroot = "{home}/.local/share/containers/storage"\n'
 _REGISTRIES_CONF = "".join(f'[[registry]]\nlocation = "{place}"\ninsecure = true\n' for place in (REGISTRY, MIRROR))
 
 
@@ -39,7 +40,8 @@ def ensure() -> None:
 
 def _settle(user: User) -> None:
     folder = user.home / ".config" / "containers"
-    texts = {"containers": _CONTAINERS_CONF, "storage": _STORAGE_CONF, "registries": _REGISTRIES_CONF}
+    storage = _STORAGE_CONF.format(home=user.home)
+    texts = {"containers": _CONTAINERS_CONF, "storage": storage, "registries": _REGISTRIES_CONF}
     for name, text in texts.items():
         write_if_changed(folder / f"{name}.conf", text)
     for path in (folder.parent, folder, *folder.iterdir()):

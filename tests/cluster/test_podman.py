@@ -22,7 +22,8 @@ from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount, Resources
 
 from . import images, registry
-from .bed import BED_JSON, HOOK_LOG, MIRROR, REGISTRY, wait_until
+from .bed import BED_JSON, HOME, HOOK_LOG, MIRROR, REGISTRY, wait_until
+from .desk import Desk, as_yaml
 from .gpus import of_node
 from .podman import podman
 from .test_node import KILL_WAIT_S, PATIENCE_S, USER, WAITING, Job, owned, put, ran, refused, root, sh, slurm, submit
@@ -276,3 +277,78 @@ def test_an_image_without_a_shell_ends_with_78_and_says_so() -> None:
     job = submit(plan(digest=digest, image_sources=(f"{REGISTRY}/{repository}@{digest}",)))
     assert "has no /bin/sh" in refused(job)
     podman(USER, "image", "rm", "--force", f"{REGISTRY}/{repository}@{digest}")
+
+
+# ------------------------------------------------------------------------------------------------ as a user has it
+
+
+@pytest.fixture
+def podman_desk(desk: Desk) -> Desk:
+    """A desk of a user who has told podman what this site needs."""
+    (desk.folder / "config" / "containers").symlink_to(HOME / USER / ".config" / "containers")
+    return desk
+
+
+def test_an_experiment_on_a_cluster_with_podman_leaves_a_whole_record(podman_desk: Desk) -> None:
+    podman_desk.describe("alpha", engine="podman")
+    script = "nvidia-smi -L >/out/seen; echo lost >/tmp/lost"
+    job = podman_desk.submit(
+        podman_desk.experiment("podman", ["sh", "-c", script], resources={"gpus": 1, "memory": "256M"})
+    )
+    assert podman_desk.ended(job) == "COMPLETED", podman_desk.tfslurm("provenance", job).stdout
+    record = podman_desk.record(job)
+    (task,) = record["attempts"][0]["tasks"]
+    assert [gpu["uuid"] for gpu in task["gpus"]] == re.findall(r"UUID: ([^)]+)", podman_desk.out(job, "seen"))
+    assert {key: record["verified"][key]["status"] for key in ("image", "gpus")} == {"image": "ok", "gpus": "ok"}
+    assert (task["limits"]["memory"], task["container"]["exit_code"]) == ("job", 0)
+    assert [lost["path"] for lost in record["experiment"]["lost"]] == ["/tmp/lost"]
+    assert [output["path"] for output in record["experiment"]["outputs"]] == ["seen"]
+
+
+def test_where_slurm_confines_nothing_the_record_says_that_no_limit_held(podman_desk: Desk) -> None:
+    podman_desk.describe("beta", engine="podman")
+    job = podman_desk.submit(podman_desk.experiment("free", ["true"]), cluster="beta")
+    assert podman_desk.ended(job) == "COMPLETED", podman_desk.tfslurm("provenance", job).stdout
+    record = podman_desk.record(job)
+    assert record["attempts"][0]["tasks"][0]["limits"]["memory"] == "none"
+    assert any(line.startswith("limits: nothing held a container") for line in record["warnings"])
+
+
+def test_without_a_scheduler_podman_runs_the_same_experiment(podman_desk: Desk) -> None:
+    described = {"name": "local", "root": str(podman_desk.root("alpha") / "local"), "engine": "podman"}
+    podman_desk.write("config/tfslurm/clusters/local.yaml", as_yaml(described))
+    done = podman_desk.tfslurm(
+        "run", podman_desk.experiment("here", ["sh", "-c", "id -u >/out/id; exit 3"]), cluster=None
+    )
+    assert done.returncode == 3, done.stderr
+    (folder,) = (podman_desk.root("alpha") / "local").glob("runs/*/1")
+    assert (folder / "out" / "id").read_text() == f"{pwd.getpwnam(USER).pw_uid}\n"
+    assert podman_desk.record("local:1")["attempts"][0]["tasks"][0]["container"]["exit_code"] == 3
+
+
+def test_check_finds_podman_ready(podman_desk: Desk) -> None:
+    podman_desk.describe("alpha", engine="podman")
+    done = podman_desk.tfslurm("check", "alpha", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {row["fact"]: row for row in json.loads(done.stdout)["alpha"]}
+    assert found["gpu/engine"]["status"] == "ok"
+    assert found["gpu/engine"]["value"] == "podman 4.3.1, storage overlay, runtime runc"
+    assert found["gpu/gpu-support"]["value"] == "CDI descriptions of nvidia.com/gpu: /etc/cdi/tfslurm-bed.json"
+    assert (found["gpu/cgroup"]["status"], "without root" in found["gpu/cgroup"]["value"]) == ("warn", True)
+
+
+# -------------------------------------------------------------------------------------------------------- cgroup_parent
+
+
+def test_a_required_cgroup_parent_ends_with_78_on_cgroup_v1() -> None:
+    line = refused(submit(docker_plan(cgroup_parent="require")))
+    assert ": cgroup_parent: the node has cgroup v1, so the container cannot be put below the job's cgroup;" in line
+
+
+@pytest.mark.parametrize(("value", "why"), [("auto", "the node has cgroup v1"), ("off", "the cluster file says off")])
+def test_without_a_cgroup_parent_docker_is_given_the_limits_and_the_reason_is_kept(value: str, why: str) -> None:
+    job = ran(docker_plan(cgroup_parent=value))
+    assert job.end()["exit_code"] == 0, job.said()
+    assert job.fact("cgroup-parent.txt") == f"none: {why}\n"
+    host = job.inspected()["HostConfig"]
+    assert (host["CgroupParent"], host["Memory"]) == ("", 256 * 2**20)

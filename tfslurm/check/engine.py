@@ -179,7 +179,7 @@ def podman_facts(seen: Seen, *, gpus: bool) -> list[Fact]:
     facts = [
         Fact("engine", "ok", f"podman {version}, storage {driver}, runtime {runtime}"),
         Fact("engine-access", "ok", "podman runs as the user; there is no daemon to ask"),
-        cgroup_fact(str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")),
+        podman_cgroup_fact(host),
     ]
     if not gpus:
         return facts
@@ -190,6 +190,21 @@ def podman_facts(seen: Seen, *, gpus: bool) -> list[Fact]:
         *facts,
         Fact("gpu-support", "FAIL", "no CDI description of nvidia.com/gpu in /etc/cdi or /var/run/cdi", mend),
     ]
+
+
+def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
+    """What podman can hold a container to. Source: podman-create(1), --memory: no limits without root on cgroup v1."""
+    driver, version = str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")
+    if not driver or not (host.get("security") or {}).get("rootless"):
+        return cgroup_fact(driver, version)
+    missing = [name for name in ("memory", "cpu") if name not in (host.get("cgroupControllers") or ())]
+    if not missing:
+        return Fact("cgroup", "ok", f"{driver}, v{version}; limits are given to each container, without root")
+    value = f"{driver}, v{version}; without root podman cannot limit {' and '.join(missing)}"
+    mend = (
+        "Slurm's own cgroup must confine the job (ConstrainRAMSpace in cgroup.conf); records say what held it: `limits`"
+    )
+    return Fact("cgroup", "warn", value, mend)
 
 
 def numbers(version: str) -> tuple[int, ...]:

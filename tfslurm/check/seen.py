@@ -26,15 +26,17 @@ class Seen:
         return self.lines.get(key, ())
 
     def json(self, key: str) -> Mapping[str, Any]:
-        """The JSON object among a key's lines (a program may print warnings beside it); empty where there is none."""
-        for line in self.all(key):
-            if line.startswith("{"):
-                try:
-                    value = json.loads(line)
-                except ValueError:
-                    return {}
-                return value if isinstance(value, dict) else {}
-        return {}
+        """The JSON object among a key's lines; empty where there is none.
+
+        A program may print warnings beside it; docker prints it on one line, podman on many.
+        """
+        lines = self.all(key)
+        begins = next((at for at, line in enumerate(lines) if line.startswith("{")), len(lines))
+        try:
+            value, _ = json.JSONDecoder().raw_decode("\n".join(lines[begins:]))
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 def parse_seen(text: str) -> Seen:
