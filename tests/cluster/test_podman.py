@@ -170,7 +170,7 @@ def test_the_programs_own_exit_code_is_the_jobs(code: int) -> None:
 
 def test_a_program_that_needs_more_memory_than_was_granted_is_ended_by_the_jobs_own_cgroup() -> None:
     """Without root podman can set no limit on cgroup v1; the container is below the task's cgroup, which has one."""
-    job = ran(plan(options={"mem": "64M"}, command=("tail", "/dev/zero")))
+    job = ran(plan(options={"mem": "256M"}, command=("tail", "/dev/zero")))
     assert job.end()["exit_code"] == 137, job.said()
     assert job.inspected()["HostConfig"]["Memory"] == 0
     (path,) = re.findall(r"^\d+:memory:(.*)$", job.fact("container/cgroup.txt"), re.MULTILINE)
