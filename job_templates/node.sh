@@ -280,6 +280,7 @@ node::_task() {
     task::_places
     grace_s=3 # between SIGTERM and SIGKILL for the program: less than Slurm's own, or nobody is left to write the end
     if [[ -n ${TFSLURM_KILL_WAIT-} ]] && ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
+    if [[ $engine == podman ]]; then grace_s=$((grace_s - 1)); fi # its commands do what a daemon would, and take longer
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
