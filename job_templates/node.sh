@@ -279,8 +279,11 @@ node::_task() {
     rank=${SLURM_PROCID:-0}
     task::_places
     grace_s=3 # between SIGTERM and SIGKILL for the program: less than Slurm's own, or nobody is left to write the end
-    if [[ -n ${TFSLURM_KILL_WAIT-} ]] && ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
-    if [[ $engine == podman ]]; then grace_s=$((grace_s - 1)); fi # its commands do what a daemon would, and take longer
+    if [[ -n ${TFSLURM_KILL_WAIT-} ]]; then
+        if ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
+        if ((TFSLURM_KILL_WAIT < 7)); then grace_s=2; fi # what follows the program's end takes its time on a busy node
+    fi
+    if [[ $engine == podman ]] && ((grace_s > 2)); then grace_s=$((grace_s - 1)); fi # its commands take longer
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
@@ -471,6 +474,7 @@ node::sweep() {
     node::_user
     engine::look
     rm --recursive "$facts"
+    rm --force -- "$images_dir"/*.json."$job".*.tmp # what a probe had begun to write
     while read -r left rank; do
         task::_places
         grace_s=3 started=yes stopped='' client='' told_first=''

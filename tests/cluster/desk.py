@@ -117,7 +117,7 @@ class Desk:
 
     def experiment(self, name: str, command: str | list[str], **keys: object) -> Path:
         """Write NAME.yaml: the small image, no GPU, outputs in /out; ``keys`` stand over these."""
-        small = {"gpus": 0, "cpus": 1, "memory": "64M", "time": "00:05:00"}
+        small = {"gpus": 0, "cpus": 1, "memory": "400M", "time": "00:05:00"}
         resources = keys.pop("resources", {})
         assert isinstance(resources, dict)
         told = {"name": f"{name}-{self.token}", "image": SMALL, "command": command, "outputs": "/out"}

@@ -29,7 +29,7 @@ from .users import run_as
 LATER = "now+1hour"  # a job that begins then waits until a test says otherwise
 SAVED = """
 echo "attempt $TFSLURM_ATTEMPT" >>/out/history
-if [ -e /out/saved ]; then echo "goes on at $(cat /out/saved)" >>/out/history; exit 0; fi
+if [ -e /out/saved ]; then echo "goes on at $(cat /out/saved)" >>/out/history; : >"$TFSLURM_FINISHED"; exit 0; fi
 trap 'echo 41 >/out/saved; echo "saved" >>/out/history; exit 0' USR1
 while :; do sleep 0.2; done
 """

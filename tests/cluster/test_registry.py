@@ -265,10 +265,9 @@ def test_the_first_mirror_that_has_the_image_answers(open_registry: Served, othe
     pin = resolve(reference(open_registry, "hub/tf:1"), mirrors, "linux/amd64", NOW)
     assert pin.served_by == f"{other_registry.address}/copies/tf"
     assert pin.name == f"{open_registry.address}/hub/tf"
-    assert sources(pin, mirrors)[1:] == (
-        f"{other_registry.address}/copies/tf@{origin['index']}",
-        f"{open_registry.address}/hub/tf@{origin['index']}",
-    )
+    places = (f"{other_registry.address}/copies/tf", f"{open_registry.address}/hub/tf")
+    digests = (origin["index"], origin["amd64"])
+    assert sources(pin, mirrors)[2:] == tuple(f"{place}@{digest}" for place in places for digest in digests)
 
 
 def test_a_digest_that_no_place_has_is_told_for_each_place(open_registry: Served, other_registry: Served) -> None:
