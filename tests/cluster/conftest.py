@@ -14,9 +14,9 @@ from .desk import Desk, a_desk
 
 @pytest.fixture(scope="session")
 def bed() -> None:
-    """The test bed is up. Tests that need it are skipped where it never was, or where the user is not root."""
+    """The test bed is up. Tests that need it fail where it never was, or where the user is not root."""
     if os.geteuid() != 0 or not BED_JSON.exists():
-        pytest.skip("needs the test bed: `make cluster`, as root")
+        pytest.fail("needs the test bed: `make cluster`, as root")
     amiss = [f"{name} {state}" for name, state in site.status().items() if state.startswith("NOT")]
     assert not amiss, f"the test bed is not up ({', '.join(amiss)}): python3 -m tests.cluster up"
 

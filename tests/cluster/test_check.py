@@ -13,16 +13,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster.bed import BED_JSON, BIN, CLUSTERS, HOME, LOGIN_PATH, SCRATCH
+from tests.cluster.bed import BIN, CLUSTERS, HOME, LOGIN_PATH, SCRATCH
 from tests.cluster.install import install
 from tests.cluster.users import run_as
 
 USER = "alice"
 Found = dict[str, dict[str, dict[str, str]]]
-
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0 or not BED_JSON.exists(), reason="needs the test bed: `make cluster`, as root")
-]
 
 
 @pytest.fixture(scope="module")

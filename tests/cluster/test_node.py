@@ -26,13 +26,12 @@ from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submit.prepare import NODE_SIDE
 
 from . import images, registry
-from .bed import BED_JSON, BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
+from .bed import BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
 from .docker import docker
 from .gpus import of_node
 from .podman import podman
 from .users import run_as
 
-pytestmark = pytest.mark.skipif(not BED_JSON.exists() or os.geteuid() != 0, reason="needs the test bed and root")
 TEMPLATES = Path(__file__).parent.parent.parent / "job_templates"
 USER = "alice"
 PATIENCE_S = 60

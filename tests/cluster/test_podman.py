@@ -22,15 +22,13 @@ from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount, Resources
 
 from . import images, registry
-from .bed import BED_JSON, HOME, HOOK_LOG, MIRROR, REGISTRY, wait_until
+from .bed import HOME, HOOK_LOG, MIRROR, REGISTRY, wait_until
 from .desk import Desk, as_yaml
 from .gpus import of_node
 from .podman import podman
 from .test_node import KILL_WAIT_S, PATIENCE_S, USER, WAITING, Job, owned, put, ran, refused, root, sh, slurm, submit
 from .test_node import plan as docker_plan
 from .users import run_as
-
-pytestmark = pytest.mark.skipif(not BED_JSON.exists() or os.geteuid() != 0, reason="needs the test bed and root")
 
 
 def plan(cluster: str = "alpha", **changes: Any) -> JobPlan:

@@ -30,10 +30,6 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 USER, PASSWORD = "alice", "p:ä ss/wörd"
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("docker-registry"), reason="needs the Debian package docker-registry"),
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Served:
@@ -169,7 +165,8 @@ def other_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]
 
 @pytest.fixture(scope="module")
 def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    bcrypt = pytest.importorskip("bcrypt")
+    import bcrypt  # paramiko brings it
+
     folder = tmp_path_factory.mktemp("locked")
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
@@ -355,7 +352,7 @@ def test_a_configuration_that_gives_no_login_is_told_where_a_login_is_needed(
 def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A docker daemon of its own, without a network for containers: none is run here."""
     if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("docker"):
-        pytest.skip("needs root, dockerd and docker")
+        pytest.fail("needs root, dockerd and docker")
     folder = tmp_path_factory.mktemp("d")
     host = f"unix://{folder}/s"
     argv = [
@@ -368,7 +365,7 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ends = time.monotonic() + 60
         while subprocess.run(["docker", "--host", host, "version"], capture_output=True).returncode:
             if process.poll() is not None or time.monotonic() > ends:
-                pytest.skip(f"dockerd does not run here: {(folder / 'log').read_text()[-300:]}")
+                pytest.fail(f"dockerd does not run here: {(folder / 'log').read_text()[-300:]}")
             time.sleep(0.1)
         yield host
     finally:
