@@ -63,13 +63,15 @@ node::batch() {
         return
     fi
     ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
-    waited_for=$!
-    lifetime::watch "$attempt_dir/lost.txt" "$waited_for"
-    node::_wait "$waited_for"
+    local tasks=$!
+    waited_for=$tasks
+    lifetime::watch "$attempt_dir/lost.txt" "$tasks"
+    node::_wait "$tasks" batch::_have_ended
     waited_for=''
     batch::_sweep
     batch::_end "$waited_code"
     lifetime::unwatch
+    if kill -0 "$tasks" 2>/dev/null; then node::_wait "$tasks"; fi
 }
 
 batch::_runner() {
@@ -159,18 +161,43 @@ batch::_blame() {
     done
 }
 
-# srun ends with 1 where Slurm's own cgroup ran out of memory, whatever the task ended with: that is the job's code then.
-batch::_own_code() {
+# Of a job that is being stopped, waits until every task has written its end; the highest code is then in waited_code, as srun
+# would give it. srun ($1) waits for what a task does after that too, and SIGKILL may come first. Fails when srun has ended.
+batch::_have_ended() {
+    local bell
+    if [[ -z $stopped || $checkpoint_requeue == true ]]; then return 1; fi # queueing it again would cut the tasks short
+    exec {bell}<> <(:) # nothing is ever written to it
+    while kill -0 "$1" 2>/dev/null; do
+        batch::_ends
+        if ((ended == nodes * tasks_per_node)); then
+            waited_code=$highest
+            return 0
+        fi
+        read -r -t 0.1 -u "$bell" || :
+    done
+    return 1
+}
+
+# How many tasks have written their end, in ended, and the highest code among those, in highest.
+batch::_ends() {
     local folder end
-    local -i largest=-1
-    if [[ $code != 1 ]]; then return; fi
+    ended=0 highest=-1
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ ! -r $folder/exit.json ]]; then continue; fi
         end=$(<"$folder/exit.json")
-        if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] > largest)); then largest=${BASH_REMATCH[1]}; fi
+        if [[ ! $end =~ \"exit_code\":\ ([0-9]+) ]]; then continue; fi
+        ended=$((ended + 1))
+        if ((BASH_REMATCH[1] > highest)); then highest=${BASH_REMATCH[1]}; fi
     done
-    if ((largest > 0)); then code=$largest; fi
-    if ((largest == 0)); then reason=${reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
+}
+
+# srun ends with 1 where Slurm's own cgroup ran out of memory, whatever the task ended with: that is the job's code then.
+batch::_own_code() {
+    local -i ended highest
+    if [[ $code != 1 ]]; then return; fi
+    batch::_ends
+    if ((highest > 0)); then code=$highest; fi
+    if ((highest == 0)); then reason=${reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
 }
 
 batch::_exit_json() {
@@ -1986,13 +2013,15 @@ node::_user() {
     if [[ -z $user ]]; then user=$(id --user --name 2>/dev/null) || user=$EUID; fi
 }
 
-# Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code.
+# Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code. What $2 names
+# may find after a signal that there is no need to wait longer.
 node::_wait() {
     local again
     while :; do
         interrupted='' waited_code=0
         wait "$1" || waited_code=$?
         if [[ -z $interrupted ]]; then return 0; fi
+        if [[ -n ${2-} ]] && "$2" "$1"; then return 0; fi
         if kill -0 "$1" 2>/dev/null; then continue; fi
         again=0
         wait "$1" 2>/dev/null || again=$?

@@ -46,8 +46,9 @@ class Long:
 @pytest.fixture(scope="module", autouse=True)
 def long(shared: Desk) -> Long:
     """The two long jobs, submitted before anything else."""
-    minute = {"resources": {"time": "00:01:00"}, "checkpoint": {"signal": "USR1", "before_end": 50, "requeue": True}}
-    checkpoint = shared.submit(shared.experiment("checkpoint", ["sh", "-c", SAVED], **minute))
+    # Slurm may warn up to 60 s early (sbatch(1), --signal): 20 to 80 s after the start, never before the program runs.
+    asked = {"resources": {"time": "00:02:00"}, "checkpoint": {"signal": "USR1", "before_end": 40, "requeue": True}}
+    checkpoint = shared.submit(shared.experiment("checkpoint", ["sh", "-c", SAVED], **asked))
     example = CHECKOUT / "examples" / "digits"
     folder = shared.folder / "digits"
     shutil.copytree(example, folder, ignore=shutil.ignore_patterns("__pycache__", "*.lock.yaml"))
@@ -280,7 +281,7 @@ def dockerfile(which: str) -> str:
 
 def test_a_job_that_was_warned_is_queued_again_and_goes_on_where_it_was(shared: Desk, long: Long) -> None:
     number = long.checkpoint.partition(":")[2]
-    until(lambda: all(word in detail("alpha", number) for word in ("Restarts=1", "JobState=PENDING")), 60)
+    until(lambda: all(word in detail("alpha", number) for word in ("Restarts=1", "JobState=PENDING")), 120)
     begin_now("alpha", long.checkpoint)  # Slurm would let a requeued job wait for two minutes (cred_expire)
     assert shared.ended(long.checkpoint) == "COMPLETED"
     assert shared.out(long.checkpoint, "history").splitlines() == [
