@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from tfslurm.document import Document, Path, Refused, dump, key_text, nearest, read, scan, show, validate
-from tfslurm.document.reading import MAX_BYTES, MAX_DEPTH
+from tfslurm.document.reading import MAX_BYTES
+from tfslurm.document.syntax import MAX_DEPTH
 from tfslurm.document.reading import scan as scan_with
 from tfslurm.errors import InputError, Problem
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tfslurm.document.scalars import scalar, trap
-from tfslurm.document.syntax import characters, syntax_problem
+from tfslurm.document.syntax import MAX_DEPTH, characters, syntax_problem
 from tfslurm.document.tree import Document, Path, key_text, printable, show
 from tfslurm.errors import Problem
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 40
 
 _PLACEHOLDER = ("{{ … }} outside quotes is read as a mapping", "write the value in quotes")
 _TEXT_KEY = ("a key must be a text, not a list or mapping", "write a plain name before the colon")

@@ -9,6 +9,8 @@ import yaml
 
 from tfslurm.errors import Problem
 
+MAX_DEPTH = 40
+
 _BREAK = re.compile(r"\r\n|\r|\n")
 # YAML takes U+0085, U+2028 and U+2029 as line breaks where a person sees none; U+FEFF is a byte order mark.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -17,6 +19,7 @@ _MOST_LINES = 10
 # A part of the parser's words (libyaml's or PyYAML's own), what to say instead, the mend; the first that fits.
 
 _WORDS = (
+    ("maximum nesting depth", f"is nested deeper than {MAX_DEPTH} levels", ""),  # libyaml's own bound is 1000
     ("mapping values are not", "a `: ` stands where no key can", "put the text in quotes, or check the indentation"),
     ("unknown escape", "a backslash in double quotes begins an escape that YAML does not know", "use single quotes"),
     ("character escape", "a backslash in double quotes names a character that does not exist", "use single quotes"),
