@@ -528,9 +528,7 @@ lifetime::watch() {
     lifetime_watch=''
     if [[ -n $is_local ]]; then return; fi
     (
-        trap - EXIT
-        trap '' TERM INT HUP ${checkpoint_signal:+"$checkpoint_signal"}
-        set +e
+        node::_deaf
         lifetime::_look "$1" "${2-}"
     ) </dev/null >/dev/null 2>&1 &
     lifetime_watch=$!
@@ -1064,6 +1062,17 @@ engine::look() {
     engine_info=$(<"$facts/engine-info.json")
 }
 
+# The engine's command, again where it may have failed because a signal ended it: where Slurm signals every process of a step,
+# SIGTERM reaches this one too, whether it is ignored here or not.
+engine::insist() {
+    local -i left=3 code
+    while :; do
+        code=0
+        "$engine" "$@" || code=$?
+        if ((code == 0 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
+    done
+}
+
 engine::_info() { facts::keep engine-info.json "$engine" info --format '{{json .}}'; }
 
 engine::_ask_info() {
@@ -1533,6 +1542,7 @@ container::run() {
 # Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
 container::_stop() {
     local patience_s=$grace_s
+    node::_deaf
     if [[ -n $told_first ]]; then
         checkpoint::tell
         checkpoint::wait_for_client
@@ -1546,48 +1556,60 @@ container::_stop() {
 
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
-    local diff removal last_words
+    local diff='' removal ended_id=$container_id
     usage::end
-    "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
-    diff=$!
+    container::_diff
     container::_look
     if [[ -z $looked ]] && lifetime::engine_is_back; then
-        wait "$diff" || :
-        "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
-        diff=$!
+        container::_diff
         container::_look
     fi
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
-        event client-lost "$container_id"
-        if [[ -z $stopped && -n $client ]]; then
-            lifetime::blame "$facts/lost.txt" "$engine" 'the client that attends the container ended before it'
-        fi
-        wait "$diff" || :
-        # Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
-        "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
-        last_words=$!
-        "$engine" stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
-        wait "$last_words" || :
-        "$engine" container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error" &
-        diff=$!
+        container::_end_without_client
+        container::_diff
         container::_look
     fi
-    wait "$diff" || :
-    local ended_id=$container_id
-    "$engine" rm --force "$container_id" >/dev/null 2>"$facts/rm.stderr" &
+    node::_wait "$diff"
+    (
+        node::_deaf
+        engine::insist rm --force "$ended_id" >/dev/null 2>"$facts/rm.stderr"
+    ) &
     removal=$!
     container_id=''
     if [[ -n $started ]]; then
         lifetime::cause
         container::_judge # while docker removes it
     fi
-    wait "$removal" || event remove-failed "$(<"$facts/rm.stderr")"
+    node::_wait "$removal"
+    if ((waited_code != 0)); then event remove-failed "$(<"$facts/rm.stderr")"; fi
+}
+
+# What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
+container::_diff() {
+    if [[ -n $diff ]]; then node::_wait "$diff"; fi
+    (
+        node::_deaf
+        engine::insist container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error"
+    ) &
+    diff=$!
+}
+
+# Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
+container::_end_without_client() {
+    event client-lost "$container_id"
+    if [[ -z $stopped && -n $client ]]; then
+        lifetime::blame "$facts/lost.txt" "$engine" 'the client that attends the container ended before it'
+    fi
+    "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
+    local last_words=$!
+    engine::insist stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    wait "$last_words" || :
 }
 
 container::_look() {
     local answer first rest
     state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
-    if ! answer=$("$engine" container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
+    if ! answer=$(node::_deaf; engine::insist container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
         "$container_id" 2>"$facts/container-inspect.json.error"); then
         return
     fi
@@ -1768,17 +1790,13 @@ facts::wait() {
 usage::start() {
     exec {usage_bell}<> <(:)
     (
-        trap - EXIT
-        trap '' TERM INT HUP ${checkpoint_signal:+"$checkpoint_signal"}
-        set +e
+        node::_deaf
         usage::_watch
     ) </dev/null >/dev/null 2>&1 &
     usage_watch=$!
     if ((${#gpu_ids[@]} == 0)); then return; fi
     (
-        trap - EXIT
-        trap '' TERM INT HUP ${checkpoint_signal:+"$checkpoint_signal"}
-        set +e
+        node::_deaf
         usage::_watch_gpus
     ) </dev/null >/dev/null 2>&1 &
     usage_gpu_watch=$!
@@ -2011,6 +2029,13 @@ node::_job() {
 node::_user() {
     user=${SLURM_JOB_USER:-${USER-}}
     if [[ -z $user ]]; then user=$(id --user --name 2>/dev/null) || user=$EUID; fi
+}
+
+# For a subshell that must not end by what is meant for the job.
+node::_deaf() {
+    trap - EXIT
+    trap '' TERM INT HUP ${checkpoint_signal:+"$checkpoint_signal"}
+    set +e
 }
 
 # Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code. What $2 names

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tfslurm.document import Document, Path, Refused, dump, key_text, nearest, read, scan, show, validate
 from tfslurm.document.reading import MAX_BYTES
-from tfslurm.document.syntax import MAX_DEPTH
 from tfslurm.document.reading import scan as scan_with
+from tfslurm.document.syntax import MAX_DEPTH
 from tfslurm.errors import InputError, Problem
 
 

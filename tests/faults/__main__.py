@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--quick] [--only NAME]... [--cluster NAME]...`: every way in which a job ends, as a table.
+"""`python -m tests.faults [--quick] [--only NAME]...`: every way in which a job ends, as a table.
 
 Runs as root beside a test bed that is up; what is struck are an ordinary user's jobs. Daemons of the bed are restarted.
 A cell that is not `yes` says what is wrong; the exit code is 1 then.
@@ -24,15 +24,18 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the short form: some faults, each on one cluster")
     parser.add_argument("--only", action="append", metavar="NAME", choices=[case.name for case in CASES])
     parser.add_argument("--cluster", action="append", choices=("alpha", "beta"), help="default: alpha and beta")
-    parser.add_argument("--engine", choices=tuple(ENGINES), default="docker")
+    parser.add_argument("--engine", action="append", choices=tuple(ENGINES), help="default: docker and podman")
     arguments = parser.parse_args()
     clusters = arguments.cluster or ["alpha", "beta"]
-    tasks = quick(clusters) if arguments.quick else full(clusters)
-    if arguments.only:
-        tasks = [task for task in tasks if task[0].name in arguments.only]
     began = time.monotonic()
+    rows: list[Row] = []
     try:
-        rows = run(tasks, ENGINES[arguments.engine], tell)
+        for name in arguments.engine or ENGINES:
+            engine = ENGINES[name]
+            tasks = quick(clusters, engine) if arguments.quick else full(clusters, engine)
+            if arguments.only:
+                tasks = [task for task in tasks if task[0].name in arguments.only]
+            rows += run(tasks, engine, tell)
     except BedError as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1

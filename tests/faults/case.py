@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tests.faults.engine import Engine
 from tests.faults.job import Job
 
 WAITS = "echo kept >/out/kept; touch /out/here; until [ -e /out/go ]; do sleep 0.05; done"
@@ -36,3 +37,9 @@ class Case:
     slurm: Mapping[str, object] = field(default_factory=dict)
     quick: bool = False  # part of `make test`
     alone: bool = False  # disturbs every job of the node, or of the bed
+    podman: Expected | None = None  # where that is something else with podman
+    never: frozenset[tuple[str, str]] = frozenset()  # engines and clusters to which it does not apply
+
+    def expects(self, engine: Engine) -> Expected:
+        """What has to come of it with this engine."""
+        return self.podman if self.podman and engine.name == "podman" else self.expected

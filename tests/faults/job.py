@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import wait_until
+from tests.cluster.bed import HOME, wait_until
 from tests.cluster.desk import Desk
 from tests.cluster.users import run_as
 from tests.faults.engine import Engine
@@ -52,6 +52,7 @@ class Job:
         run = self.desk.root(self.cluster) / "runs"
         happened = wait_until(lambda: any(run.glob(f"*/{self.number}/out/here")), PATIENCE_S)
         assert happened, f"{self.key}: its program has not started in {PATIENCE_S} s: {self.said()}"
+        assert wait_until(lambda: self.engine.runs(self.container()), PATIENCE_S), self.said()
 
     def struck(self) -> None:
         """From this moment on the container has so long to be gone."""
@@ -79,20 +80,20 @@ class Job:
         """Whether no container of it exists any more."""
         return not self.engine.containers(self.plan_id)
 
-    def client(self) -> int:
-        """The process that attends its container."""
-        return self.process(*self.engine.client, self.container())
-
-    def process(self, *words: str) -> int:
-        """The one process whose command line holds the words; it is awaited."""
-        found: list[int] = []
+    def clients(self) -> list[int]:
+        """The process that attends its container, and what that started of itself (podman); they are awaited."""
+        words, found = (*self.engine.client, self.container()), list[int]()
 
         def look() -> bool:
-            found[:] = [pid for pid, line in processes() if all(word in line for word in words)]
-            return len(found) == 1
+            found[:] = sorted(pid for pid, line in processes() if all(word in line for word in words))
+            return bool(found)
 
-        assert wait_until(look, 10), f"{self.key}: {len(found)} processes with {words}"
-        return found[0]
+        assert wait_until(look, 10), f"{self.key}: no process with {words}"
+        return found
+
+    def node_script(self) -> int:
+        """The bash that holds the lifeline of its container."""
+        return parent(self.clients()[0])
 
     def left_processes(self) -> list[str]:
         """Processes of the job that are alive: they hold its locks, if anything does."""
@@ -160,6 +161,9 @@ def submit(
 ) -> Job:
     """A job on that node, whose program waits for its gate; it runs."""
     desk.describe(cluster, engine=engine.name)
+    settings = desk.folder / "config" / "containers"
+    if not settings.is_symlink():
+        settings.symlink_to(HOME / USER / ".config" / "containers")
     told = {"nodelist": node, **slurm}
     file = desk.experiment("fault", ["sh", "-c", script], slurm=told, **dict(keys))
     job = Job(desk, engine, cluster, node, desk.submit(file, cluster=cluster))

@@ -12,21 +12,22 @@ from tests.faults.job import Job, kill, parent
 
 def client(job: Job) -> None:
     """The client of the engine."""
-    pid = job.client()
+    pids = job.clients()
     job.struck()
-    kill(pid)
+    for pid in pids:
+        kill(pid)
 
 
 def node_script(job: Job) -> None:
     """The bash that holds the lifeline."""
-    pid = parent(job.client())
+    pid = job.node_script()
     job.struck()
     kill(pid)
 
 
 def step_daemon(job: Job) -> None:
     """The slurmstepd of the step, with which Slurm loses sight of the task."""
-    pid = parent(parent(job.client()))
+    pid = parent(job.node_script())
     assert "slurmstepd" in Path(f"/proc/{pid}/comm").read_text(), Path(f"/proc/{pid}/comm").read_text()
     job.struck()
     kill(pid)
@@ -34,7 +35,7 @@ def step_daemon(job: Job) -> None:
 
 def batch_daemon(job: Job) -> None:
     """The slurmstepd of the batch script."""
-    step = parent(parent(job.client()))
+    step = parent(job.node_script())
     (pid,) = [other for other in holders(BED / "spool" / job.node) if other != step and is_batch(other, job)]
     job.struck()
     kill(pid)
@@ -47,8 +48,8 @@ def is_batch(pid: int, job: Job) -> bool:
 
 NOT_ITS_OWN = "exit 75: what runs the program failed, not the program"
 CASES = (
-    Case("docker client killed", client, Expected("FAILED", 75, 137, "engine", NOT_ITS_OWN), DEAF, quick=True),
-    Case("docker client killed, TERM obeyed", client, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN)),
+    Case("client killed", client, Expected("FAILED", 75, 137, "engine", NOT_ITS_OWN), DEAF, quick=True),
+    Case("client killed, TERM obeyed", client, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN)),
     Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN), quick=True),
     Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN)),
     Case("slurmstepd of the batch script killed", batch_daemon, Expected("CANCELLED", 75, 143, "node", NOT_ITS_OWN)),

@@ -21,20 +21,25 @@ AT_ONCE = 4  # more would only wait for the processors, and Slurm with them
 Task = tuple[Case, str, str]  # a case, a cluster, a node
 
 
-def full(clusters: Sequence[str]) -> list[Task]:
-    """Every case on every cluster; the nodes of a cluster take turns."""
+def full(clusters: Sequence[str], engine: Engine) -> list[Task]:
+    """Every case on every cluster, where it applies; the nodes of a cluster take turns."""
     return [
         (case, name, CLUSTERS[name].nodes[number % len(CLUSTERS[name].nodes)])
         for name in clusters
         for number, case in enumerate(CASES)
+        if (engine.name, name) not in case.never
     ]
 
 
-def quick(clusters: Sequence[str]) -> list[Task]:
+def quick(clusters: Sequence[str], engine: Engine) -> list[Task]:
     """The cases of the short form, each on one of the clusters."""
     short = [case for case in CASES if case.quick]
     names = [clusters[number % len(clusters)] for number in range(len(short))]
-    return [(case, name, CLUSTERS[name].nodes[-1]) for case, name in zip(short, names, strict=True)]
+    return [
+        (case, name, CLUSTERS[name].nodes[-1])
+        for case, name in zip(short, names, strict=True)
+        if (engine.name, name) not in case.never
+    ]
 
 
 def run(tasks: Iterable[Task], engine: Engine, tell: Callable[[Row], None] = lambda row: None) -> list[Row]:

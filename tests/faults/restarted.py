@@ -36,6 +36,7 @@ def slurmd(job: Job) -> None:
     job.go()
 
 
+NO_DAEMON = frozenset({("podman", "alpha"), ("podman", "beta")})
 CASES = (
     Case(
         "dockerd restarted",
@@ -43,7 +44,14 @@ CASES = (
         Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN),
         quick=True,
         alone=True,
+        never=NO_DAEMON,
     ),
-    Case("dockerd killed", dockerd_killed, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN), alone=True),
+    Case(
+        "dockerd killed",
+        dockerd_killed,
+        Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN),
+        alone=True,
+        never=NO_DAEMON,
+    ),
     Case("slurmd restarted", slurmd, Expected("COMPLETED", 0, 0, "program"), alone=True),
 )

@@ -18,7 +18,7 @@ SHORT = [case.name for case in CASES if case.quick]
 @pytest.fixture(scope="module")
 def rows(bed: None) -> Mapping[str, Row]:
     """Every fault of the short form, done on docker."""
-    return {row.fault: row for row in run(quick(("alpha", "beta")), ENGINES["docker"])}
+    return {row.fault: row for row in run(quick(("alpha", "beta"), ENGINES["docker"]), ENGINES["docker"])}
 
 
 @pytest.mark.parametrize("fault", SHORT)
@@ -35,7 +35,7 @@ def test_the_short_form_has_every_kind_of_fault() -> None:
         "out",
         "scancel,",
         "time",
-        "docker",
+        "client",
         "node",
         "dockerd",
     }

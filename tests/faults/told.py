@@ -10,6 +10,7 @@ from tests.faults.job import USER, Job
 
 STOPPED = "stopped by SIGTERM"
 REQUEUES = {"checkpoint": {"signal": "USR1", "before_end": 60, "requeue": True}}
+SAVES = f"trap 'echo saved >/out/saved; exit 42' TERM USR1; {WAITS}"  # where Slurm signals all, SIGTERM may be first
 AGAIN = 'if [ "$TFSLURM_ATTEMPT" = 2 ]; then exit 0; fi; '
 POLITE = f"trap 'echo bye >/out/bye; exit 42' TERM; {WAITS}"
 
@@ -66,14 +67,14 @@ CASES = (
         "scontrol requeue",
         requeue,
         Expected("COMPLETED", 0, 137, "stop", attempts=2),
-        f"{AGAIN}{DEAF}",
+        f"{AGAIN}trap '' USR1; {DEAF}",
         REQUEUES,
     ),
     Case(
         "preemption",
         preempt,
-        Expected("COMPLETED", 0, 143, "stop", attempts=2),
-        f"{AGAIN}{WAITS}",
+        Expected("COMPLETED", 0, 42, "stop", attempts=2),
+        f"{AGAIN}{SAVES}",
         {**REQUEUES, "resources": {"cpus": 9}},
         {"partition": "low"},
     ),
