@@ -222,7 +222,7 @@ def test_an_id_that_two_clusters_gave_is_refused_with_both(shared: Desk, jobs: J
     file = shared.experiment("twin", "true")
     twin = shared.submit(file, cluster="beta", env=shared.wrap("sbatch", f"echo {number}"))
     assert twin == f"beta:{number}"
-    for command in ("status", "logs", "wait", "cancel", "provenance"):
+    for command in ("status", "logs", "wait", "cancel", "fetch", "provenance"):
         done = shared.tfslurm(command, number)
         assert (done.returncode, done.stdout) == (2, "")
         assert f"exists on several clusters: {jobs.talks}, {twin}" in done.stderr
@@ -273,7 +273,7 @@ def test_json_is_one_document_and_nothing_else_for_every_command(desk: Desk) -> 
         ["pin", str(file), "--update"],
         ["plan", str(file), "--cluster", "alpha"],
         ["run", str(file)],
-        *([command, job] for command in ("status", "logs", "wait", "cancel", "provenance")),
+        *([command, job] for command in ("status", "logs", "wait", "cancel", "fetch", "provenance")),
         ["status"],
         ["tracker", "path"],
         ["tracker", "rebuild"],

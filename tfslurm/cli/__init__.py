@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
+    "fetch": (
+        "tfslurm.cli.fetch:fetch_command",
+        "Bring a job's outputs here, verified; run again to go on after a cut.",
+    ),
     "reap": ("tfslurm.cli.reap:reap", "Remove containers whose job is gone."),
     "provenance": (
         "tfslurm.cli.provenance:provenance",

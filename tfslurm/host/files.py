@@ -15,13 +15,13 @@ SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
 
 
-def _line(script: str) -> str:
+def one_line(script: str) -> str:
     """One line of a script, because tcsh as a login shell takes no line break within quotes."""
     return " ".join(script.split("\n"))
 
 
 # $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
-PUT = _line("""set -eu; export LC_ALL=C;
+PUT = one_line("""set -eu; export LC_ALL=C;
 [ ! -e "$1/$2" ] || { echo "it exists already" >&2; exit 1; };
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permissions;
@@ -29,12 +29,12 @@ tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permiss
 chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT""")
 
 # $1 folder.
-LOOK = _line("""[ -d "$1" ] || { echo absent; exit; };
+LOOK = one_line("""[ -d "$1" ] || { echo absent; exit; };
 find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
 
 # $1 parent, $2 name. Times become now, because scratch file systems remove what looks old. Whoever loses a race finds
 # the other's folder, which is the same. A folder without w cannot change its parent, so it loses its w last.
-PUT_TREE = _line(r"""set -eu; export LC_ALL=C;
+PUT_TREE = one_line(r"""set -eu; export LC_ALL=C;
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
 [ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
@@ -47,12 +47,12 @@ chmod a-w -- "$1/$2" """)
 
 # $1 folder, $2 limit of the stream, then tar's exclude options. tar ends with 1 where a file changed meanwhile.
 # bash -p reads no BASH_ENV, which may print.
-GET = _line("""[ -d "$1" ] || exit 0; cd -- "$1" || exit; limit=$2; shift 2;
+GET = one_line("""[ -d "$1" ] || exit 0; cd -- "$1" || exit; limit=$2; shift 2;
 tar --create --file=- --hard-dereference --anchored --wildcards --wildcards-match-slash "$@" . | head -c "$limit";
 code=${PIPESTATUS[0]}; case $code in 0|1|141) exit 0 ;; *) exit "$code" ;; esac""")
 
 # $1 path, $2 first byte from 1, $3 how many.
-READ = _line("""[ -e "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
+READ = one_line("""[ -e "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def put(host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: i
     """
     content = _tar(files, mode)
     argv = ("sh", "-c", PUT, "sh", str(folder.parent), folder.name, f"{mode:o}", str(len(files)))
-    done = host.run(argv, input=content, timeout_s=_patience_s(len(content)))
+    done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     _check(done, "write", folder)
 
 
@@ -95,7 +95,7 @@ def put_tree(host: Host, folder: PurePosixPath, *, files: int, bytes: int, strea
         why = f"holds {there} of its {files} files; was it cleaned up?"
         raise HostError(f"{host.name}: {folder}: {why} Remove it there (chmod -R u+w, rm -r), then try again")
     argv = ("sh", "-c", PUT_TREE, "sh", str(folder.parent), folder.name)
-    done = host.run(argv, input=stream, timeout_s=_patience_s(bytes + 1024 * files))
+    done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
     _check(done, "write", folder)
     return True
 
@@ -116,9 +116,9 @@ def get(
     options = [f"--exclude=./{pattern}" for pattern in exclude]
     argv = ("bash", "-p", "-c", GET, "bash", str(folder), str(limit), *options)
     try:
-        stream = host.run_bytes(argv, timeout_s=_patience_s(max_bytes))
+        stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes))
     except CommandFailed as failure:
-        raise _named(failure.completed, "read", folder) from None
+        raise named(failure.completed, "read", folder) from None
     found: dict[str, bytes] = {}
     if 0 < len(stream) < limit:
         with tarfile.open(fileobj=io.BytesIO(stream), errors="surrogateescape") as archive:
@@ -158,16 +158,17 @@ def _member(path: PurePosixPath, mode: int, kind: bytes, size: int) -> tarfile.T
     return info
 
 
-def _patience_s(size: int) -> float:
+def patience_s(size: int) -> float:
+    """How long so many bytes may take."""
     return 120 + size / SLOWEST_BYTES_PER_S
 
 
 def _check(done: Completed, verb: str, folder: PurePosixPath) -> str:
     if done.exit_code:
-        raise _named(done, verb, folder)
+        raise named(done, verb, folder)
     return done.stdout
 
 
-def _named(done: Completed, verb: str, folder: PurePosixPath) -> CommandFailed:
+def named(done: Completed, verb: str, folder: PurePosixPath) -> CommandFailed:
     """The failure under what was meant, because the script itself tells a user nothing."""
     return CommandFailed(Completed((verb, str(folder)), done.exit_code, done.stdout, done.stderr, done.host))

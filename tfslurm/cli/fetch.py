@@ -1,0 +1,169 @@
+"""tfslurm fetch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.errors import HostError, refuse
+from tfslurm.host import open_host
+from tfslurm.submit.fetch import Fetch, Told, fetch
+from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
+from tfslurm.submit.outputs import BAD, Outcome, Wish
+from tfslurm.submit.places import open_tracker
+from tfslurm.submit.reach import known_for
+from tfslurm.tracker import TrackedJob
+
+INCOMPLETE = 1
+
+
+@click.command("fetch", short_help="Bring a job's outputs here, verified; run again to go on after a cut.")
+@click.argument("job", metavar="JOB")
+@click.argument("dest", required=False, type=click.Path(path_type=Path))
+@click.option("--include", multiple=True, metavar="GLOB", help="Only what fits; `*` crosses `/`. Repeatable.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Not what fits, a folder with what it holds. Repeatable."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files here that have a fetched file's name and other content.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show what would be fetched.")
+@common
+def fetch_command(
+    job: str,
+    dest: Path | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    verbose: int,
+) -> int:
+    """Bring a job's outputs to this machine, into DEST (default: ./CLUSTER-ID).
+
+    What is here already is not sent again, and a file that was cut off is gone on with. Each file's sha256 must be the
+    one that the job recorded. Nothing is deleted, here or there. Exit code 1 where not everything wanted is here.
+    """
+    tracker = open_tracker()
+    found = find_job(tracker, job)
+    plan = plan_of(found, tracker)
+    if not plan.outputs:
+        fix = "add `outputs: /out` to exp.yaml and write there; `tfslurm logs` shows what it printed"
+        raise refuse(f"job {found.key}", "keeps no outputs: its experiment has no `outputs`", fix)
+    folder = dest or Path(found.key.replace(":", "-"))
+    known = known_for(found, tracker)
+    with open_host(known.cluster, trace=tracer(verbose)) as host:
+        try:
+            refresh(known.cluster.name, known.user, tracker, host, [found])
+        except HostError as error:
+            say(f"{str(error).splitlines()[0]}; going on without its state")
+        found = find_job(tracker, found.key)
+        with progress() as told:
+            wish = Wish(include, exclude, overwrite, dry_run)
+            done = fetch(host, job_dir(plan, found.job_id), folder, wish, told)
+    report(found, folder, done, as_json)
+    return 0 if done.good else INCOMPLETE
+
+
+@contextmanager
+def progress() -> Iterator[Told]:
+    """A bar on stderr where that is a terminal, else nothing but what goes wrong."""
+    if not sys.stderr.isatty():
+        yield Told(lambda what, done, total: None, say)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("looking", total=None)
+        yield Told(
+            lambda what, done, total: shown.update(task, description=what, completed=done, total=total or None), say
+        )
+
+
+def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
+    """The document, or a line for each file that is not as wanted and one for all."""
+    if not job.final:
+        say(f"{job.key}: {job.state}: this is what is there now; it is not final")
+    for why in done.unread:
+        say(f"error: {job.key}: {printable(why)}; what is in it was not fetched")
+    for outcome in done.outcomes:
+        if outcome.status in BAD:
+            say(f"error: {job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+        elif outcome.status == "skipped" and outcome.why != "excluded":
+            say(f"{job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+    if as_json:
+        emit(as_value(job, folder, done))
+        return
+    for outcome in sorted(done.outcomes, key=lambda outcome: outcome.path):
+        if outcome.status == "wanted":
+            click.echo(f"{outcome.bytes:>12}  {printable(outcome.path)}")
+    nothing = "left nothing in its outputs" if job.final else "has nothing in its outputs yet"
+    click.echo(f"{job.key}: {summary(folder, done) if done.outcomes or done.unread else nothing}")
+
+
+def summary(folder: Path, done: Fetch) -> str:
+    """``12 files, 34.5 MiB in ./alpha-1234, sha256 verified (2 were here already)``; links are not counted."""
+    statuses = [each.status for each in done.outcomes]
+    here = [each for each in done.outcomes if each.status in ("fetched", "present") and each.sha256]
+    where = folder if folder.is_absolute() else f"./{folder}"
+    missing = ", ".join(f"{statuses.count(status)} {status}" for status in BAD if status in statuses)
+    if done.wish.dry_run:
+        wanted = [each for each in done.outcomes if each.status == "wanted" and each.sha256]
+        told = f"{amount(wanted)} would be fetched into {where}"
+    else:
+        told = f"{amount(here)} in {where}, sha256 verified"
+    present = sum(each.status == "present" for each in here)
+    already = f" ({present} {'was' if present == 1 else 'were'} here already)" if present else ""
+    return told + already + (f"; not as wanted: {missing}" if missing else "")
+
+
+def amount(outcomes: list[Outcome]) -> str:
+    """``12 files, 34.5 MiB``."""
+    size, unit = float(sum(each.bytes for each in outcomes)), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    files = f"{len(outcomes)} file{'' if len(outcomes) == 1 else 's'}"
+    return f"{files}, {size:.0f} {unit}" if unit == "bytes" else f"{files}, {size:.1f} {unit}"
+
+
+def as_value(job: TrackedJob, folder: Path, done: Fetch) -> dict[str, Any]:
+    """The transfer for --json; paths as in the record."""
+    files = [
+        {
+            "path": plain(each.path),
+            "bytes": each.bytes,
+            "sha256": each.sha256 or None,
+            "recorded": each.recorded,
+            "status": each.status,
+            "why": plain(each.why) or None,
+        }
+        for each in sorted(done.outcomes, key=lambda outcome: outcome.path)
+    ]
+    statuses = [each.status for each in done.outcomes]
+    return {
+        "job": job.key,
+        "state": job.state,
+        "final": job.final,
+        "dest": plain(str(folder)),
+        "files": files,
+        "counts": {status: statuses.count(status) for status in dict.fromkeys(sorted(statuses))},
+        "unread": [plain(why) for why in done.unread],
+    }
+
+
+def plain(text: str) -> str:
+    """Text that can be encoded: what was not UTF-8 as `\\xff`, as in the record."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """Text on one line that does nothing to a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in plain(text))

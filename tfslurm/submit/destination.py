@@ -1,0 +1,190 @@
+"""The folder on this machine that a job's outputs arrive in: no link is followed, nothing is deleted.
+
+A file arrives under another name beside its own (``.NAME.tfslurm-part``) and gets its own when it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfslurm.errors import TfslurmError, refuse
+
+PART = ".tfslurm-part"
+LONGEST = 255
+BLOCK = 2**20
+IN_THE_WAY = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENXIO)
+NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+
+
+class Obstacle(Exception):
+    """Why one file cannot be put here; the others can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What has a name already: nothing (all None), a regular file's size, a link's target; or an obstacle in words."""
+
+    size: int | None = None
+    target: bytes | None = None
+    obstacle: str = ""
+
+
+class Destination:
+    """A folder, made if need be (unless ``make`` is false: then it may be missing); a context manager.
+
+    Paths are relative to it, as bytes.
+
+    Raises (all methods):
+        Obstacle: one path alone is concerned.
+        FileNotFoundError: a file that was here is not any more.
+        TfslurmError: this machine refuses (no space, no permission).
+    """
+
+    def __init__(self, folder: Path, *, make: bool) -> None:
+        self.folder, self._make, self._root = folder, make, -1
+
+    def __enter__(self) -> Destination:
+        try:
+            if self._make:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                self._root = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise refuse(str(self.folder), f"cannot be the destination: {error.strerror}", "name another") from error
+        if self._make:
+            self._alone()
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        if self._root >= 0:
+            os.close(self._root)
+
+    def _alone(self) -> None:
+        """Keep the folder for this command, where the file system has such locks."""
+        try:
+            fcntl.flock(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = "another `tfslurm fetch` is writing here; wait for it, or name another folder"
+            raise TfslurmError(f"{self.folder}: {why}", transient=True) from None
+        except OSError:
+            pass
+
+    @contextmanager
+    def _within(self, path: bytes, *, make: bool = False) -> Iterator[tuple[int, bytes]]:
+        """The open folder that holds a path, reached without following a link, and the path's last name."""
+        *parents, name = path.split(b"/")
+        folder = os.dup(self._root)
+        try:
+            for parent in parents:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(parent, dir_fd=folder)
+                inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            yield folder, name
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._told(path, error) from error
+        finally:
+            os.close(folder)
+
+    def _told(self, path: bytes, error: OSError) -> Exception:
+        if error.errno in IN_THE_WAY:
+            return Obstacle("something else has its name, or that of a folder above it, here; move that away")
+        if error.errno in NO_NAME:
+            return Obstacle(f"cannot have this name here: {error.strerror}")
+        where = self.folder / os.fsdecode(path)
+        why = f"{error.strerror}; what has arrived is kept: mend that, and the same command goes on from there"
+        return TfslurmError(f"{where}: {why}")
+
+    # --- what is here
+
+    def here(self, path: bytes) -> Here:
+        """What has this path."""
+        if self._root < 0:
+            return Here()
+        try:
+            with self._within(path) as (folder, name):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    return Here(size=status.st_size)
+                if stat.S_ISLNK(status.st_mode):
+                    return Here(target=os.readlink(name, dir_fd=folder))
+        except FileNotFoundError:
+            return Here()
+        except Obstacle as why:
+            return Here(obstacle=str(why))
+        return Here(obstacle="a folder, or another thing that is no file, has its name here; move that away")
+
+    def sha256(self, path: bytes, most: int | None = None) -> str:
+        """The sha256 of a file that is here, or of its first ``most`` bytes."""
+        digest = hashlib.sha256()
+        with self._within(path) as (folder, name), self._open(name, os.O_RDONLY, folder) as file:
+            left = os.fstat(file).st_size if most is None else most
+            while left and (block := os.read(file, min(BLOCK, left))):
+                digest.update(block)
+                left -= len(block)
+        return digest.hexdigest()
+
+    # --- what arrives
+
+    def write(self, path: bytes, offset: int, content: bytes, mode: int) -> None:
+        """Put bytes at an offset of a partial file; what it has after that is cut off."""
+        with self._within(path, make=True) as (folder, name):
+            flags = os.O_WRONLY | os.O_CREAT
+            with self._open(name, flags, folder, mode & 0o777 | 0o600) as file:
+                os.ftruncate(file, offset)
+                os.lseek(file, offset, os.SEEK_SET)
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                os.fsync(file)
+
+    def land(self, part: bytes, path: bytes, mtime_ns: int, *, replace: bool) -> None:
+        """Give a whole partial file its own name; another file of that name is replaced only where that is wanted."""
+        with self._within(path) as (folder, name):
+            here = self.here(path)
+            if here.obstacle or here.target is not None or (here.size is not None and not replace):
+                raise Obstacle("something of its name came to be here meanwhile")
+            last = part.rpartition(b"/")[2]
+            os.utime(last, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+            os.rename(last, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def link(self, path: bytes, target: bytes) -> None:
+        """Make a symbolic link."""
+        with self._within(path, make=True) as (folder, name):
+            os.symlink(target, name, dir_fd=folder)
+
+    def make(self, path: bytes) -> None:
+        """Make an empty folder, or find one here."""
+        with self._within(path + b"/.", make=True):
+            pass
+
+    @contextmanager
+    def _open(self, name: bytes, flags: int, folder: int, mode: int = 0) -> Iterator[int]:
+        """A regular file: no link is followed, no pipe waited for."""
+        file = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=folder)
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EEXIST, "is no regular file")
+            yield file
+        finally:
+            os.close(file)
+
+
+def part_of(path: bytes) -> bytes:
+    """The path of the partial file beside a path, its own also where the file's name is as long as names can be."""
+    folder, slash, name = path.rpartition(b"/")
+    if len(name) + len(PART) + 1 > LONGEST:
+        name = name[:100] + b"." + hashlib.sha256(name).hexdigest()[:32].encode()
+    return folder + slash + b"." + name + PART.encode()
