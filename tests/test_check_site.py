@@ -157,7 +157,7 @@ def test_the_root_warns_of_node_local_file_systems_and_little_room(kind: str, fr
 
 def test_the_look_is_one_small_srun_whose_words_are_arguments() -> None:
     argv = probe_argv("a b", "gpu:1", 20, {"account": "lab", "array": "1-9"}, ("bash", "-s", "--", "$(x)"))
-    assert argv[:4] == ("bash", "-c", CLEAN, "srun")
+    assert argv[:5] == ("bash", "--norc", "-c", CLEAN, "srun")
     assert {"--partition=a b", "--gres=gpu:1", "--immediate=20", "--account=lab"} < set(argv)
     assert not [word for word in argv if word.startswith("--array")]
     assert argv[-1] == "$(x)"
@@ -165,7 +165,7 @@ def test_the_look_is_one_small_srun_whose_words_are_arguments() -> None:
 
 
 def test_srun_is_started_without_the_variables_that_change_it() -> None:
-    shown = ["bash", "-c", CLEAN.replace("exec srun", "exec env"), "srun"]
+    shown = ["bash", "--norc", "-c", CLEAN.replace("exec srun", "exec env"), "srun"]
     dirty = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "SRUN_DEBUG": "1", "SLURM_CONF": "/c", "HOME": "/h"}
     done = subprocess.run(shown, env=dirty, capture_output=True, text=True)
     names = {line.partition("=")[0] for line in done.stdout.splitlines()}

@@ -172,7 +172,7 @@ class Desk:
         done = run_as(USER, ["squeue", "--noheader", f"--user={USER}", wanted, "--format=%i %j"], cluster)
         assert done.returncode == 0, done.stderr
         own = {path.name for path in self.root(cluster).glob("runs/*")}
-        return [line.split()[0] for line in done.stdout.splitlines() if line.split()[1] in own]
+        return [line.split()[0] for line in done.stdout.splitlines() if line.partition(" ")[2] in own]
 
     def clear(self) -> None:
         """Afterwards nothing of it is left: no job, no container, no file."""

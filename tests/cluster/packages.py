@@ -22,6 +22,7 @@ _NEEDED = {
     "docker-registry": "/usr/bin/docker-registry",
     "openssh-server": "/usr/sbin/sshd",
     "openssh-client": "/usr/bin/ssh",
+    "libpam-oath": "/usr/lib/x86_64-linux-gnu/security/pam_oath.so",
     "debootstrap": "/usr/sbin/debootstrap",
     "python3-venv": "/usr/share/doc/python3-venv/copyright",
     "iproute2": "/usr/bin/ip",

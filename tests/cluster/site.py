@@ -36,7 +36,7 @@ _NODES = [node for cluster in CLUSTERS.values() for node in cluster.nodes]
 _SITES = list(CLUSTERS.values())
 # In the order in which they are stopped.
 NAMES = (
-    *(f"sshd-{cluster.name}" for cluster in _SITES if cluster.ssh_port),
+    *login.NAMES,
     *(f"slurmd-{node}" for node in _NODES),
     *(f"slurmctld-{cluster.name}" for cluster in _SITES),
     "slurmdbd",
@@ -160,6 +160,7 @@ def _purge() -> None:
     docker.purge()
     podman.purge()
     users.purge()
+    login.purge()
     gpus.purge()
     shutil.rmtree(BED, ignore_errors=True)
     if BED.exists():

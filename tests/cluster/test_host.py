@@ -1,7 +1,4 @@
-"""The same host over paramiko and over OpenSSH, against a real sshd of our own; and the test bed's login node.
-
-The one fake is the machine with a second factor: a real one needs PAM of this machine. It is paramiko's own server.
-"""
+"""The same host over paramiko and over OpenSSH, against a real sshd of our own; and the test bed's login nodes."""
 
 from __future__ import annotations
 
@@ -30,6 +27,9 @@ from tfslurm.host.known_hosts import fingerprint, known_keys
 from tfslurm.host.openssh import OpenSshHost, runtime_folder
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.snapshot import take
+
+from .bed import OTP_PORT
+from .login import next_code
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
 BED_HOME = Path("/var/tmp/tfslurm-bed/home/alice")
@@ -400,14 +400,14 @@ def on_a_terminal(script: str, answers: list[tuple[str, str]]) -> str:
     return shown
 
 
-def script_for(kind: str, server: Server) -> str:
+def script_for(kind: str, server: Server, user: str = USER) -> str:
     """A program that logs in and says so."""
     how = f"home=Path('{server.home}')" if kind == "ParamikoHost" else f"options=['-F', '{server.home}/.ssh/config']"
     return f"""
 from pathlib import Path
 from tfslurm.cluster import Login
 from tfslurm.host.{"paramiko" if kind == "ParamikoHost" else "openssh"} import {kind}
-host = {kind}("alpha", Login(host="127.0.0.1", user={USER!r}, port={server.port}), {how})
+host = {kind}("alpha", Login(host="127.0.0.1", user={user!r}, port={server.port}), {how})
 {"host.__enter__()" if kind == "ParamikoHost" else ""}
 print(host.run(["echo", "is in"]).stdout)
 {"host.__exit__(None, None, None)" if kind == "ParamikoHost" else ""}
@@ -435,84 +435,30 @@ def test_without_a_terminal_an_encrypted_key_is_an_error_that_says_so(sshd: Serv
     assert "encrypted, and no terminal to ask for its passphrase: ssh-add it" in done.stderr
 
 
-class SecondFactor(paramiko.ServerInterface):
-    """Wants a key and then a code, or a code alone; runs `true` whatever is asked, once somebody is in."""
-
-    def __init__(self, wants_key: bool) -> None:
-        self.has_key = not wants_key
-        self.lines: list[bytes] = []
-
-    def get_allowed_auths(self, username: str) -> str:
-        return "keyboard-interactive" if self.has_key else "publickey"
-
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        self.has_key = True
-        return paramiko.common.AUTH_PARTIALLY_SUCCESSFUL
-
-    def check_auth_interactive(self, username: str, submethods: str) -> int | paramiko.server.InteractiveQuery:
-        if not self.has_key:
-            return paramiko.common.AUTH_FAILED
-        return paramiko.server.InteractiveQuery("Duo", "Second factor for alpha", ("Code: ", False))
-
-    def check_auth_interactive_response(self, responses: list[str]) -> int:
-        right = responses == ["123456"]
-        return paramiko.common.AUTH_SUCCESSFUL if right else paramiko.common.AUTH_FAILED
-
-    def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.common.OPEN_SUCCEEDED
-
-    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        def answer() -> None:
-            channel.sendall(b"<tfslurm-begin>is in\n<tfslurm-end>")
-            channel.send_exit_status(0)
-            channel.close()
-
-        threading.Thread(target=answer).start()
-        return True
+@pytest.fixture
+def otp(bed: None) -> Server:
+    """The test bed's login node that wants codes; alice needs a key too, bob does not."""
+    return Server(OTP_PORT, BED_HOME, "")
 
 
-@contextmanager
-def second_factor(folder: Path, *, wants_key: bool) -> Iterator[Server]:
-    ssh = folder / ".ssh"
-    ssh.mkdir()
-    keygen(ssh / "id_ed25519")
-    host_key = keygen(folder / "host_key")
-    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as opened:
-
-        def serve() -> None:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            transport = paramiko.Transport(connection)
-            opened.callback(transport.close)
-            transport.add_server_key(paramiko.PKey.from_path(folder / "host_key"))
-            transport.start_server(event=threading.Event(), server=SecondFactor(wants_key))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        server = Server(listener.getsockname()[1], folder, host_key)
-        server.know(host_key)
-        server.configure("")
-        yield server
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-@pytest.mark.parametrize("wants_key", [True, False])
-def test_a_second_factor_is_asked_for_on_the_terminal(tmp_path: Path, wants_key: bool) -> None:
-    with second_factor(tmp_path, wants_key=wants_key) as server:
-        shown = on_a_terminal(script_for("ParamikoHost", server), [("Code: ", "123456")])
-    assert "Second factor for alpha" in shown
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_a_second_factor_is_asked_for_on_the_terminal(otp: Server, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    code = next_code(user)
+    shown = on_a_terminal(script_for("ParamikoHost", otp, user), [("One-time password.*: ", code)])
+    assert f"alpha: {user}@127.0.0.1:{OTP_PORT}" in shown
     assert "is in" in shown
-    assert "123456" not in shown
+    assert code not in shown
 
 
-def test_a_second_factor_without_a_terminal_is_an_error_that_says_what_was_asked(tmp_path: Path) -> None:
-    with second_factor(tmp_path, wants_key=True) as server:
-        command = [sys.executable, "-c", script_for("ParamikoHost", server)]
-        done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
-    assert "it asks 'Code:', and there is no terminal to answer" in done.stderr
+def test_a_wrong_code_is_an_error_and_a_second_factor_needs_a_terminal(
+    otp: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    script = script_for("ParamikoHost", otp, "alice")
+    assert "the answer was not accepted" in on_a_terminal(script, [("One-time password.*: ", "wrong!")])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, start_new_session=True)
+    assert re.search("it asks .One-time password.*, and there is no terminal to answer", done.stderr), done.stderr
 
 
 # --- OpenSSH's shared connection

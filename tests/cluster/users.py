@@ -16,12 +16,15 @@ from .bed import (
     CONF,
     DOCKER_HOST,
     HOME,
+    JUMP_PORT,
     LOGIN_PATH,
+    OTP_PORT,
     SCRATCH,
     USERS,
     BedError,
     Cluster,
     User,
+    conf_text,
     write_if_changed,
 )
 
@@ -74,32 +77,36 @@ def _make_home(user: User) -> None:
     texts = {
         ".ssh/authorized_keys": (own, 0o600),
         ".ssh/known_hosts": (known_hosts(), 0o644),
+        ".ssh/known_otherwise": (f"[127.0.0.1]:{CLUSTERS['alpha'].ssh_port} {_public(host_key('beta'))}\n", 0o644),
+        ".ssh/config": (conf_text("ssh_config", ssh=user.home / ".ssh"), 0o644),
+        ".bashrc": (conf_text("bashrc", port=OTP_PORT), 0o644),
         ".profile": (f"export PATH={BIN}:$PATH DOCKER_HOST={DOCKER_HOST}\n", 0o644),
     }
     for name, (text, mode) in texts.items():
-        if not (user.home / name).exists() or name == ".ssh/known_hosts":
+        if name != ".ssh/authorized_keys" or not (user.home / name).exists():
             write_if_changed(user.home / name, text, mode)
     for path in (key, key.with_suffix(".pub"), *(user.home / name for name in texts)):
         os.chown(path, user.uid, user.uid)
 
 
-def host_key(cluster: Cluster) -> Path:
-    """The private host key of the cluster's login node; made when there is none."""
-    key = CONF / cluster.name / "ssh_host_ed25519_key"
+def host_key(name: str) -> Path:
+    """The private host key of a cluster's login node, of the jump host or of `otp`; made when there is none."""
+    key = CONF / name / "ssh_host_ed25519_key"
     if not key.exists():
         key.parent.mkdir(parents=True, exist_ok=True)
-        _admin("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", cluster.name, "-f", str(key))
+        _admin("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
     return key
 
 
+def _public(key: Path) -> str:
+    return " ".join(key.with_suffix(".pub").read_text().split()[:2])
+
+
 def known_hosts() -> str:
-    """One line per login node."""
-    lines = []
-    for cluster in CLUSTERS.values():
-        if cluster.ssh_port:
-            kind, public = host_key(cluster).with_suffix(".pub").read_text().split()[:2]
-            lines.append(f"[127.0.0.1]:{cluster.ssh_port} {kind} {public}\n")
-    return "".join(lines)
+    """One line per sshd of the bed."""
+    ports = {cluster.name: cluster.ssh_port for cluster in CLUSTERS.values() if cluster.ssh_port}
+    ports |= {"jump": JUMP_PORT, "otp": OTP_PORT}
+    return "".join(f"[127.0.0.1]:{port} {_public(host_key(name))}\n" for name, port in ports.items())
 
 
 def login_environment(cluster: Cluster | str) -> dict[str, str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.errors import HostError, refuse
-from tfslurm.host import Host, open_host, read_from
+from tfslurm.host import Host, open_host
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
 from tfslurm.submit.places import Known, open_tracker
@@ -21,6 +23,44 @@ from tfslurm.submit.reach import known_for
 from tfslurm.tracker import TrackedJob, Tracker
 
 CHUNK = 2**20
+UTF8 = getincrementaldecoder("utf-8")
+FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
+# One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
+# The batch script's output is given where it was asked for, or where this program was not started: its container has no
+# id, or something refused it.
+TAILS = r"""
+folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
+shift 9
+if [ "$n" = 0 ]; then
+    for one in "$folder"/attempt-*; do
+        i=${one##*/attempt-}
+        case $i in *[!0-9]*) ;; *) [ "$i" -le "$n" ] || n=$i ;; esac
+    done
+fi
+[ "$n" = "$last" ] || out=0 err=0
+attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
+[ "$rank" = 0 ] && mark= || mark=.$rank
+left() {
+    size=0
+    [ ! -f "$1" ] || size=$(wc -c < "$1")
+    size=$((size - $2))
+    [ "$size" -gt 0 ] || size=0
+    [ "$size" -le "$most" ] || size=$most
+}
+give() { [ "$3" = 0 ] || tail -c "+$(($2 + 1))" "$1" | head -c "$3"; }
+a=0 b=0 c=0
+if [ "$batch" = 0 ]; then
+    left "$attempt/stdout$mark.log" "$out"; a=$size
+    left "$attempt/stderr$mark.log" "$err"; b=$size
+fi
+if [ "$batch" = 1 ] || [ ! -s "$facts/container-id.txt" ] || [ -s "$facts/refused.txt" ]; then
+    left "$script" "$1"; c=$size
+fi
+echo "$n $a $b $c"
+give "$attempt/stdout$mark.log" "$out" "$a"
+give "$attempt/stderr$mark.log" "$err" "$b"
+give "$script" "$1" "$c"
+"""
 PAUSE_S = (0.2, 5.0)
 
 
@@ -44,57 +84,87 @@ def logs(job: str, follow: bool, attempt: int | None, rank: int, batch: bool, as
         if as_json:
             emit(reader.everything())
             return
-        for stream, text in reader.follow(known) if follow else reader.once():
+        for stream, text in reader.follow(known) if follow else reader.all():
             click.echo(text, nl=False, err=stream == "stderr")
         if not reader.seen:
             say(f"{found.key}: {'wrote nothing' if found.final else 'has written nothing yet'} ({found.state})")
 
 
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """What one look at the log files of an attempt gave; ``attempt`` 0: there is none yet."""
+
+    attempt: int
+    parts: tuple[tuple[str, bytes], ...]
+    "by file: out, err, and script, which is empty where the program was started"
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be more to read at once."""
+        return any(len(content) == CHUNK for _, content in self.parts)
+
+
 class Reader:
-    """The log files of one attempt of one job, each read on from where it was left."""
+    """The log files of one job, each read on from where it was left, all with one command."""
 
     def __init__(
         self, job: TrackedJob, tracker: Tracker, host: Host, attempt: int | None, rank: int, batch: bool
     ) -> None:
         self.job, self.tracker, self.host = job, tracker, host
-        self.attempt, self.rank, self.batch = attempt, rank, batch
+        self.asked, self.rank, self.batch = attempt or 0, rank, batch
         self.plan = plan_of(job, tracker)
-        self.offsets: dict[PurePosixPath, int] = {}
+        self.attempt = self.asked
+        self.offsets = dict.fromkeys(FILES, 0)
+        self.decoders = {name: UTF8("replace") for name in FILES}
         self.seen = False
 
-    def files(self) -> list[tuple[str, PurePosixPath]]:
-        """The streams of this attempt; the batch script's own output where asked for, or instead of nothing."""
-        script = [("stderr", self.plan.run_dir / f"slurm-{self.job.job_id}.out")]
-        if self.batch:
-            return script
-        attempt = self.attempt or self.last_attempt()
-        if not attempt:
-            return script
-        folder = job_dir(self.plan, self.job.job_id) / f"attempt-{attempt}"
-        mark = f".{self.rank}" if self.rank else ""
-        program = [("stdout", folder / f"stdout{mark}.log"), ("stderr", folder / f"stderr{mark}.log")]
-        return program if self.started(folder) else [*program, *script]
+    def look(self, attempt: int) -> Tails:
+        """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
 
-    def started(self, folder: PurePosixPath) -> bool:
-        """Whether the program of this attempt was started: its container has an id and nothing refused it."""
-        facts = folder / "facts" / f"task-{self.rank}"
-        return bool(read_from(self.host, facts / "container-id.txt", 0, 1)) and not read_from(
-            self.host, facts / "refused.txt", 0, 1
-        )
-
-    def last_attempt(self) -> int:
-        """The number of the last attempt; 0 while there is none."""
-        folder = job_dir(self.plan, self.job.job_id)
-        names = self.host.run(["ls", "-1", str(folder)]).stdout.split()
-        return max((int(name[8:]) for name in names if name.startswith("attempt-") and name[8:].isdigit()), default=0)
+        Raises:
+            HostError: the login node does not answer, or the files became shorter while they were read.
+        """
+        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
+        words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
+        said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
+        head, _, body = said.partition(b"\n")
+        number, *sizes = map(int, head.split())
+        if len(body) != sum(sizes):
+            raise HostError(f"{self.job.key}: its logs were cut while they were read; try again", transient=True)
+        ends = list(accumulate(sizes))
+        spans = zip(FILES, [0, *ends], ends, strict=False)
+        return Tails(number, tuple((name, body[start:end]) for name, start, end in spans))
 
     def once(self) -> Iterator[tuple[str, str]]:
-        """Everything that was written since the last call."""
-        for stream, path in self.files():
-            while chunk := read_from(self.host, path, self.offsets.get(path, 0), CHUNK):
-                self.offsets[path] = self.offsets.get(path, 0) + len(chunk)
-                self.seen = True
-                yield stream, chunk.decode("utf-8", "replace")
+        """Everything that was written since the last call; an unfinished character waits for its rest."""
+        while True:
+            tails = self.look(self.asked)
+            behind = bool(self.attempt) and tails.attempt != self.attempt
+            if behind:  # requeued: the rest of the attempt before comes first
+                tails = self.look(self.attempt)
+                if not any(content for name, content in tails.parts if name != "script"):
+                    yield from self.ended()
+                    self.attempt, self.offsets = 0, {**self.offsets, "out": 0, "err": 0}
+                    continue
+            self.attempt = tails.attempt
+            for name, content in tails.parts:
+                self.offsets[name] += len(content)
+                if text := self.decoders[name].decode(content):
+                    self.seen = True
+                    yield FILES[name], text
+            if not tails.full and not behind:
+                return
+
+    def ended(self) -> Iterator[tuple[str, str]]:
+        """What is left of a character that was never finished."""
+        for name, decoder in self.decoders.items():
+            if text := decoder.decode(b"", final=True):
+                yield FILES[name], text
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Everything that there is now."""
+        yield from self.once()
+        yield from self.ended()
 
     def follow(self, known: Known) -> Iterator[tuple[str, str]]:
         """What is written from now on too, until the job has ended; a line that drops is taken up where it was."""
@@ -112,6 +182,7 @@ class Reader:
                     raise
                 ended, before = False, dict(self.offsets)
             if ended:
+                yield from self.ended()
                 return
             pause = PAUSE_S[0] if before != self.offsets else min(pause * 1.5, PAUSE_S[1])
             time.sleep(pause)
@@ -119,9 +190,9 @@ class Reader:
     def everything(self) -> dict[str, Any]:
         """All of it as one value."""
         text = {"stdout": "", "stderr": ""}
-        for stream, chunk in self.once():
+        for stream, chunk in self.all():
             text[stream] += chunk
-        return {"job": self.job.key, "attempt": self.attempt or self.last_attempt(), **text}
+        return {"job": self.job.key, "attempt": self.attempt, **text}
 
 
 def follow_process(
@@ -141,7 +212,7 @@ def follow_process(
             signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
         try:
             while process.poll() is None:
-                print_streams(reader, show and reader.last_attempt() > 0)
+                print_streams(reader, show and reader.look(0).attempt > 0)
                 time.sleep(PAUSE_S[0])
         finally:
             stop(process)

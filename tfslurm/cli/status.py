@@ -211,22 +211,31 @@ def exit_code(job: TrackedJob) -> int:
 @click.command(short_help="Cancel jobs.")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
-def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> None:
-    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept."""
+def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
+
+    A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
+    """
     tracker = open_tracker()
     found = [find_job(tracker, name) for name in jobs]
+    silent = set()
     for known in clusters_for(found, tracker):
         here = [job for job in found if job.cluster == known.cluster.name]
         if known.cluster.name == LOCAL:
             raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
-        with open_host(known.cluster, trace=tracer(verbose)) as host:
-            answer = host.run(slurm.cancel_argv([job.job_id for job in here]))
-            if answer.exit_code != 0:
-                raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)
-            refresh(known.cluster.name, known.user, tracker, host, here)
-    after = [find_job(tracker, job.key) for job in found]
+        try:
+            with open_host(known.cluster, trace=tracer(verbose)) as host:
+                answer = host.run(slurm.cancel_argv([job.job_id for job in here]))
+                if answer.exit_code != 0:
+                    raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)
+                refresh(known.cluster.name, known.user, tracker, host, here)
+        except HostError as error:
+            silent.add(known.cluster.name)
+            say(f"error: {error}")
+    after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if as_json:
         emit([as_value(job) for job in after])
     else:
         for job in after:
             click.echo(f"{job.key} {job.state}")
+    return 1 if silent else 0

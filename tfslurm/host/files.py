@@ -114,7 +114,8 @@ def get(
     """
     limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
     options = [f"--exclude=./{pattern}" for pattern in exclude]
-    argv = ("bash", "-p", "-c", GET, "bash", str(folder), str(limit), *options)
+    # --norc: a bash that sshd started reads .bashrc even for -c, and what that prints would stand in the stream
+    argv = ("bash", "--norc", "-p", "-c", GET, "bash", str(folder), str(limit), *options)
     try:
         stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes))
     except CommandFailed as failure:

@@ -14,7 +14,7 @@ import paramiko
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.known_hosts import KnownKey, known_keys
-from tfslurm.host.terminal import ask, has_terminal, tell
+from tfslurm.host.terminal import ALONE, ask, has_terminal, tell
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 MOST_HOPS = 10
@@ -128,9 +128,13 @@ def authenticate(name: str, hop: Hop, transport: paramiko.Transport) -> None:
     if "publickey" in allowed:
         allowed = _with_keys(hop, transport, allowed, tried)
     if not transport.is_authenticated() and "keyboard-interactive" in allowed:
-        allowed = _with_answers(hop, transport, allowed, tried)
+        allowed = _with_answers(name, hop, transport, allowed, tried)
     if not transport.is_authenticated() and "password" in allowed and has_terminal():
-        _with_password(hop, transport, tried)
+        _with_password(name, hop, transport, tried)
+    if not transport.is_active():
+        after = "; ".join(tried) or "the first word"
+        why = f"the line was closed during the login, after {after}; try again, or name one key with IdentitiesOnly"
+        raise HostError(f"{name}: {hop}: {why}", transient=True)
     if not transport.is_authenticated():
         ways = ", ".join(allowed) or "nothing"
         why = f"not let in: tried {'; '.join(tried) or 'nothing, for there is no key'}; it accepts {ways}"
@@ -161,6 +165,8 @@ def _offer(
             return refusal.allowed_types
         except paramiko.AuthenticationException:
             tried.append(label)
+            if not transport.is_active():
+                break
         except paramiko.SSHException as error:
             tried.append(f"{label} ({error})")
             if not transport.is_active():
@@ -201,33 +207,40 @@ def _load(path: Path, tried: list[str]) -> paramiko.PKey | None:
             if password is None or attempt == 3:
                 tried.append(f"{path} ({error})")
                 return None
-        password = ask(f"Passphrase for {path}: ", echo=False)
+        with ALONE:
+            password = ask(f"Passphrase for {path}: ", echo=False)
     return None
 
 
-def _with_answers(hop: Hop, transport: paramiko.Transport, allowed: Sequence[str], tried: list[str]) -> Sequence[str]:
+def _with_answers(
+    name: str, hop: Hop, transport: paramiko.Transport, allowed: Sequence[str], tried: list[str]
+) -> Sequence[str]:
     """Let the machine ask (a password, a one-time code); without a terminal only what has no question succeeds."""
+    unanswered: list[str] = []
 
     def answer(title: str, instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:
         if prompts and not has_terminal():
             asked = prompts[0][0].strip()
-            tried.append(f"keyboard-interactive (it asks {asked!r}, and there is no terminal to answer)")
+            unanswered.append(f"it asks {asked!r}, and there is no terminal to answer")
             return [""] * len(prompts)
-        if prompts:
-            tell(f"{hop}: {title}\n{instructions}")
-        return [ask(prompt, echo=echo) for prompt, echo in prompts]
+        with ALONE:
+            if prompts:
+                tell(f"{name}: {hop}: {title}\n{instructions}")
+            return [ask(prompt, echo=echo) for prompt, echo in prompts]
 
     try:
         return transport.auth_interactive(hop.user, answer)
     except paramiko.BadAuthenticationType as refusal:
         return refusal.allowed_types
     except paramiko.AuthenticationException:
-        tried.append("keyboard-interactive")
+        tried.append(f"keyboard-interactive ({'; '.join(unanswered) or 'the answer was not accepted'})")
     return allowed
 
 
-def _with_password(hop: Hop, transport: paramiko.Transport, tried: list[str]) -> None:
+def _with_password(name: str, hop: Hop, transport: paramiko.Transport, tried: list[str]) -> None:
     try:
-        transport.auth_password(hop.user, ask(f"{hop}'s password: ", echo=False), fallback=False)
+        with ALONE:
+            password = ask(f"{name}: {hop}'s password: ", echo=False)
+        transport.auth_password(hop.user, password, fallback=False)
     except paramiko.AuthenticationException:
         tried.append("a password")

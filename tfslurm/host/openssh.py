@@ -18,7 +18,7 @@ from tfslurm.errors import HostError
 from tfslurm.host.command import BEGIN, Raw, Transport, no_program, remote_line, remote_result
 from tfslurm.host.known_hosts import changed_key, unknown_key
 from tfslurm.host.local import run_process
-from tfslurm.host.terminal import has_terminal
+from tfslurm.host.terminal import ALONE, has_terminal
 
 CONNECT_S = 20
 PERSIST_S = 600
@@ -63,6 +63,10 @@ class OpenSshHost(Transport):
         words = ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "--", self._login.host, line]
         raw = self._run(words, input, timeout_s)
         if raw.exit_code == 255 and BEGIN not in raw.stdout:
+            if not self._answers():  # the shared connection is gone: one more login, for the commands that follow
+                self._connect()
+                why = f"the line was lost before {argv[0]} was started; try again"
+                raise HostError(f"{self.name}: {why}", transient=True)
             raise self._refused(raw.stderr)
         return remote_result(self.name, argv, raw)
 
@@ -80,7 +84,7 @@ class OpenSshHost(Transport):
         asks = has_terminal()
         words = ["-o", f"BatchMode={'no' if asks else 'yes'}", "-o", "ControlMaster=auto"]
         words += ["-o", f"ControlPersist={PERSIST_S}", "--", self._login.host, "true"]
-        with tempfile.TemporaryFile() as said:
+        with ALONE, tempfile.TemporaryFile() as said:
             try:
                 done = subprocess.run(
                     [*self._ssh, *words],

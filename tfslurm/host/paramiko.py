@@ -143,7 +143,14 @@ def _socket(hop: Hop, before: paramiko.Transport | None, opened: ExitStack) -> p
 
 def _talk(channel: paramiko.Channel, line: str, input: bytes | Iterable[bytes], deadline: float) -> Raw | None:
     """Run a line and return what came of it; None where it was too late. Both streams are read at once."""
-    channel.exec_command(line.encode("utf-8", "surrogateescape"))
+    # paramiko waits for the answer without end: a line that froze is given up by closing the channel
+    giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
+    giving_up.daemon = True
+    giving_up.start()
+    try:
+        channel.exec_command(line.encode("utf-8", "surrogateescape"))
+    finally:
+        giving_up.cancel()
     out, err = _Reader(channel.recv), _Reader(channel.recv_stderr)
     feeder = Feeder(input, channel.sendall, channel.shutdown_write)
     for reader in (out, err):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 TERMINAL = Path("/dev/tty")
+ALONE = threading.RLock()
+"Held from a question's first word to its answer: several clusters may be logged in to at once, each in its thread."
 
 
 def has_terminal() -> bool:

@@ -37,4 +37,4 @@ def on_node_argv(
     chosen = [f"--{key}={value}" for key, value in words.items() if value != ""]
     quiet = ("--quiet", "--job-name=tfslurm-reap", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0")
     small = ("--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--mem=64M", "--time=2")
-    return ("bash", "-c", CLEAN, "srun", *quiet, *small, *chosen, *command)
+    return ("bash", "--norc", "-c", CLEAN, "srun", *quiet, *small, *chosen, *command)

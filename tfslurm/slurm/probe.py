@@ -25,7 +25,7 @@ def probe_argv(
     words = {**{key: options[key] for key in KEPT if key in options}, **where}
     chosen = [f"--{key}={value}" for key, value in words.items() if value != ""]
     quiet = ("--quiet", "--job-name=tfslurm-check", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0")
-    return ("bash", "-c", CLEAN, "srun", *quiet, *RESOURCES, *chosen, *command)
+    return ("bash", "--norc", "-c", CLEAN, "srun", *quiet, *RESOURCES, *chosen, *command)
 
 
 def is_busy(stderr: str) -> bool:
