@@ -32,9 +32,10 @@ bench: $(BIN)/.ready cluster  ## the table of docs/benchmarks.md, measured here 
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m tests.bench
 
-faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed, as the table of docs/lifetimes.md
+faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed, and every cut of a submission, as the tables of docs/lifetimes.md and docs/submission.md
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults.submission
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -40,6 +41,8 @@ CREATE TABLE IF NOT EXISTS drivers (
   cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL,
   version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))
 """
+# Likewise. A plan stands here from its intent until its id was shown to whoever asked for it.
+UNTOLD = "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Tracker:
             self._db.execute("PRAGMA foreign_keys = ON")
             self._prepare()
             self._db.execute(DRIVERS)
+            self._db.execute(UNTOLD)
 
     def _prepare(self) -> None:
         if self._version() == VERSION:
@@ -146,30 +150,43 @@ class Tracker:
         self._db.close()
 
     @contextmanager
-    def claim(self, plan_id: str) -> Iterator[bool]:
-        """Whether no other process is at work on this plan; until the block ends none is. It dies with its process."""
-        path = self.path.with_name("claims") / plan_id
-        with ExitStack() as open_files:
-            with self._told():
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                mine = locked(open_files.enter_context(path.open("a")))
-            yield mine
+    def claim(self, name: str, *, wait: bool = False) -> Iterator[bool]:
+        """Whether no other process is at work on this plan; until the block ends none is. It dies with its process.
+
+        ``wait``: until the other has ended, so that it is always True.
+        """
+        path = self.path.with_name("claims") / name
+        with self._told():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            mine = claimed(path, wait)
+        try:
+            yield mine is not None
+        finally:
             if mine:
                 path.unlink(missing_ok=True)
+                mine.close()
 
-    def plan(self, plan: JobPlan, cluster_text: str) -> None:
-        """Write the intent down, before anything leaves this machine."""
+    def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
+        """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
         values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
         with self._change() as db:
             db.execute(
                 "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'planned', '', ?, ?)",
                 (*values, json.dumps(to_json(plan)), cluster_text),
             )
+            if untold:
+                db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
+
+    def tell(self, plan_ids: Sequence[str]) -> None:
+        """Their ids were shown to whoever asked for the jobs."""
+        with self._change() as db:
+            db.executemany("DELETE FROM untold WHERE plan_id = ?", [(plan_id,) for plan_id in plan_ids])
 
     def refuse(self, plan_id: str, note: str) -> None:
         """The scheduler said no: nothing was queued."""
         with self._change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
+            db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
 
     def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
         """The scheduler gave an id. Saying it twice changes nothing."""
@@ -235,21 +252,37 @@ class Tracker:
         return [SeenDriver(**row) for row in self._rows(query, [cluster])]
 
     def jobs(
-        self, *, cluster: str | None = None, job_id: str | None = None, unfinished: bool = False
+        self,
+        *,
+        cluster: str | None = None,
+        job_id: str | None = None,
+        plan_sha256: str | None = None,
+        unfinished: bool = False,
+        untold: bool = False,
     ) -> list[TrackedJob]:
-        """The jobs, oldest submission first."""
+        """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen."""
         where: list[str] = []
         values: list[str] = []
-        for column, value in (("jobs.cluster", cluster), ("job_id", job_id)):
+        for column, value in (("jobs.cluster", cluster), ("job_id", job_id), ("plan_sha256", plan_sha256)):
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)
         if unfinished:
             where.append("final = 0")
+        if untold:
+            where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         order = "ORDER BY submitted_at, jobs.rowid"
         query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
         return [tracked(row) for row in self._rows(query, values)]
+
+    def has_sent(self, plan: JobPlan) -> bool:
+        """Whether the code of this plan went to its cluster before; it may have been removed there since."""
+        query = (
+            "SELECT 1 FROM plans WHERE cluster = ? AND stage = 'submitted' AND json_extract(plan, '$.root') = ? "
+            "AND json_extract(plan, '$.code.tree') = ? LIMIT 1"
+        )
+        return bool(self._rows(query, (plan.cluster, plan.root, plan.code.tree if plan.code else None)))
 
     def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:
         """The intents, oldest first."""
@@ -270,13 +303,23 @@ class Tracker:
             return self._db.execute(query, values).fetchall()
 
 
-def locked(file: IO[str]) -> bool:
-    """Whether the file is ours now; it is until it is closed."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def claimed(path: Path, wait: bool) -> IO[str] | None:
+    """The file, ours until it is closed; None where it is another's and is not waited for."""
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass  # whoever had it has removed it: another is made
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def tracked(row: sqlite3.Row) -> TrackedJob:

@@ -42,11 +42,11 @@ def rows(rounds: int) -> list[Row]:
     hold_queue(True)
     try:
         digits = home / "examples" / "digits"
-        must(command(digits, tfslurm, "submit", "exp.yaml", "--cluster", "alpha"))
+        must(command(digits, tfslurm, "submit", "exp.yaml", "--cluster", "alpha", "--again"))
         submits = turns(
             rounds,
             {
-                "tfslurm submit": command(digits, tfslurm, "submit", "exp.yaml", "--cluster", "alpha"),
+                "tfslurm submit": command(digits, tfslurm, "submit", "exp.yaml", "--cluster", "alpha", "--again"),
                 "submitit": command(work, python, "peer_submitit.py"),
                 "simple_slurm": command(work, python, "peer_simple_slurm.py"),
             },

@@ -23,6 +23,11 @@ from .users import login_environment, run_as
 
 USER = "alice"
 SMALL = f"{REGISTRY}/tfslurm/small:1"
+# In a wrapped program: the `tfslurm submit` that it runs under, however far up, is killed.
+KILL_CLIENT = (
+    "client=$PPID; until tr '\\0' ' ' </proc/$client/cmdline | grep -q 'bin/tfslurm submit'; "
+    "do client=$(ps -o ppid= -p $client | tr -d ' '); done; kill -9 $client"
+)
 Done = subprocess.CompletedProcess[str]
 Process = subprocess.Popen[str]
 # Double-quoted YAML is JSON but for what YAML calls unprintable.

@@ -135,7 +135,7 @@ def test_submit_says_where_preemption_cancels(desk: Desk) -> None:
     cancels = desk.wrap("sinfo", "printf 'gpu*\\037CANCEL\\n'")
     done = desk.tfslurm("submit", file, "--cluster", "alpha", env=cancels)
     assert "note: alpha: partition gpu cancels a job that is pushed out (PreemptMode=CANCEL)" in done.stderr
-    assert "note:" not in desk.tfslurm("submit", file, "--cluster", "alpha").stderr
+    assert "note:" not in desk.tfslurm("submit", file, "--cluster", "alpha", "--again").stderr
 
 
 def test_where_the_node_has_no_scontrol_the_status_says_how_to_go_on(desk: Desk) -> None:

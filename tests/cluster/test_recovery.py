@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .bed import CLUSTERS
-from .desk import USER, Desk, a_desk, gate, open_gate, until
+from .desk import KILL_CLIENT, USER, Desk, a_desk, gate, open_gate, until
 from .users import run_as
 
 
@@ -112,8 +112,8 @@ def killed(desk: Desk, file: Path, body: str) -> None:
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
 
 
-AFTER = '$real "$@" >/dev/null; kill -9 $PPID'
-BEFORE = "kill -9 $PPID"
+AFTER = f'$real "$@"; {KILL_CLIENT}'
+BEFORE = f"{KILL_CLIENT}; kill -9 $PPID; kill -9 $$"
 
 
 def test_a_client_killed_after_sbatch_answered_finds_its_job_at_the_next_status(desk: Desk) -> None:
@@ -130,7 +130,7 @@ def test_a_client_killed_after_sbatch_answered_does_not_submit_the_same_again(de
     assert done.returncode == 0
     assert done.stdout == f"{one_job(desk)}\n"
     assert "an earlier submit was cut off after this very job was queued" in done.stderr
-    second = desk.submit(file)  # that is settled: whoever submits once more means it
+    second = desk.submit(file, "--again")  # that is settled: whoever submits once more means it
     assert {f"alpha:{number}" for number in desk.jobs("alpha")} == {done.stdout.strip(), second}
 
 
@@ -150,15 +150,52 @@ def test_a_client_killed_before_sbatch_ran_leaves_nothing_and_submits_later(desk
     assert desk.submit(file) == one_job(desk)
 
 
-def test_the_same_experiment_submitted_by_several_at_once_is_as_many_jobs(desk: Desk) -> None:
+def test_the_same_experiment_submitted_by_several_at_once_is_one_job(desk: Desk) -> None:
     file = desk.experiment("crowd", "true", slurm={"begin": "now+1hour"})
     assert desk.tfslurm("pin", file).returncode == 0
     clients = [desk.start("submit", file, "--cluster", "alpha") for _ in range(6)]
-    told = [client.communicate(timeout=120)[0].strip() for client in clients]
-    assert [client.returncode for client in clients] == [0] * 6
-    assert sorted(told) == sorted(f"alpha:{number}" for number in desk.jobs("alpha"))
-    assert len(set(told)) == 6
-    assert sorted(jobs_of(desk)) == sorted(told)
+    told = [client.communicate(timeout=120) for client in clients]
+    assert sorted(client.returncode for client in clients) == [0, 1, 1, 1, 1, 1]
+    assert [out for out, _ in told if out] == [f"{one_job(desk)}\n"]
+    for _, refused in (each for each in told if not each[0]):
+        assert f"the very same job is there already: {one_job(desk)} (PENDING); --again submits it once more" in refused
+    second = desk.submit(file, "--again")
+    assert sorted(jobs_of(desk)) == sorted({second, *(f"alpha:{number}" for number in desk.jobs("alpha"))})
+
+
+def test_a_client_killed_while_it_prints_prints_the_same_ids_the_next_time(desk: Desk) -> None:
+    file = desk.experiment("unseen", "true", slurm={"begin": "now+1hour"})
+    for words in ((), ("--json",)):
+        with Path("/dev/full").open("w") as full:
+            client = desk.start("submit", file, "--cluster", "alpha", *words, stdout=full.fileno())
+            client.communicate(timeout=120)
+        assert client.returncode != 0
+    assert desk.submit(file) == one_job(desk)
+    assert desk.tfslurm("submit", file, "--cluster", "alpha").returncode == 1
+
+
+def test_secrets_of_a_submission_that_never_reached_the_scheduler_are_removed(desk: Desk) -> None:
+    file = desk.experiment("hidden", "true", secrets=["TOKEN"])
+    wrapped = desk.wrap("sbatch", BEFORE)
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", env={**wrapped, "TOKEN": "s3cret"})
+    assert done.returncode == -signal.SIGKILL
+    (kept,) = desk.root("alpha").glob("runs/*/secrets/TOKEN")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert desk.tfslurm("status").returncode == 0
+    assert not list(desk.root("alpha").glob("runs/**/TOKEN"))
+    assert desk.jobs("alpha") == []
+
+
+def test_without_accounting_a_job_that_ended_and_was_forgotten_is_found_by_its_run_folder(desk: Desk) -> None:
+    file = desk.experiment("gone", "true")
+    body = f'$real "$@"; {KILL_CLIENT}; kill -9 $PPID; kill -9 $$'
+    wrapped = desk.wrap("sbatch", body)
+    done = desk.tfslurm("submit", file, "--cluster", "gamma", cluster="gamma", env=wrapped)
+    assert done.returncode != 0
+    until(lambda: bool(list(desk.root("gamma").glob("runs/*/[0-9]*/attempt-1/exit.json"))), 60)
+    silent = desk.wrap("squeue", "exit 0")  # as a controller that has forgotten it
+    (folder,) = desk.root("gamma").glob("runs/*/[0-9]*")
+    assert desk.submit(file, cluster="gamma", env=silent) == f"gamma:{folder.name}"
 
 
 # -------------------------------------------------------------------------------------------------- the tracker is gone

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from tfslurm.cli.console import common, emit, say, tracer
-from tfslurm.cli.submit import experiment_file, prepared_for, set_option, submit_once
+from tfslurm.cli.submit import experiment_file, prepared_for, set_option
 from tfslurm.errors import InputError
 from tfslurm.host import open_host
 from tfslurm.submit import local
@@ -18,7 +18,7 @@ from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tr
 from tfslurm.submit.prepare import Asked, Prepared, read_experiment
 from tfslurm.submit.rehearse import Here, OnCluster, Stage, judge
 from tfslurm.submit.rehearse import rehearse as watch
-from tfslurm.submit.send import read_secrets
+from tfslurm.submit.send import read_secrets, settle_all, submit_job
 from tfslurm.tracker import Tracker
 
 
@@ -76,9 +76,10 @@ def staged(asked: Asked, known: Known, job: Prepared, tracker: Tracker, verbose:
     """The job, begun: its name and what it can be told."""
     secrets = read_secrets(asked.experiment.secrets)
     is_here = known.cluster.name == local_cluster().cluster.name
-    key = "" if is_here else f"{known.cluster.name}:{submit_once(known, job, tracker, secrets, verbose)}"
     with open_host(known.cluster, trace=tracer(verbose)) as host:
         if not is_here:
+            settle_all(known.cluster.name, tracker, host)
+            key = f"{known.cluster.name}:{submit_job(job, tracker, host, secrets)}"
             yield key, OnCluster(known, key, job.plan, tracker, host)
             return
         job_id, process = local.start(job, tracker, host, secrets)

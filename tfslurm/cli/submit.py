@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
 from tfslurm.submit.drivers import tell
+from tfslurm.submit.follow import refresh
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
 from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
-from tfslurm.tracker import Tracker
+from tfslurm.tracker import TrackedJob, Tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
@@ -100,6 +103,7 @@ def summary(job: Prepared) -> str:
 @cluster_option
 @set_option
 @click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
+@click.option("--again", is_flag=True, help="Submit although the very same job is queued or running already.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
@@ -107,6 +111,7 @@ def submit(
     clusters: tuple[str, ...],
     sets: tuple[str, ...],
     force: bool,
+    again: bool,
     wait_too: bool,
     as_json: bool,
     verbose: int,
@@ -115,7 +120,9 @@ def submit(
 
     The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
     experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
-    is submitted; --force overrules that, and the node looks again.
+    is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
+    before it could print its ids, they are printed now and nothing is submitted twice. The very same job that is still
+    queued or running is refused; --again submits it once more.
     """
     asked = read_experiment(experiment, sets)
     chosen = choose_clusters(clusters, asked.experiment.clusters)
@@ -127,19 +134,21 @@ def submit(
     prepared = prepared_for(asked, chosen)
     for job in prepared:
         tell_of_driver(job, tracker, force=force)
-    jobs: list[str] = []
-    for known, job in zip(chosen, prepared, strict=True):
-        job_id = submit_once(known, job, tracker, secrets, verbose)
-        jobs.append(f"{job.plan.cluster}:{job_id}")
-        if not as_json:
-            click.echo(jobs[-1])
-    if as_json:
-        emit([{"job": key, "plan_id": job.plan.plan_id} for key, job in zip(jobs, prepared, strict=True)])
+    jobs: list[TrackedJob] = []
+    with claimed(prepared, tracker):
+        for known, job in zip(chosen, prepared, strict=True):
+            jobs.append(submit_once(known, job, tracker, secrets, verbose, again=again))
+            if not as_json:
+                click.echo(jobs[-1].key)
+        if as_json:
+            emit([{"job": job.key, "plan_id": job.plan_id} for job in jobs])
+        sys.stdout.flush()
+        tracker.tell([job.plan_id for job in jobs])
     report_move(asked, prepared[0].plan.pin, chosen, tracker)
     if wait_too:
         from tfslurm.cli.status import wait_for
 
-        return wait_for(jobs, tracker, verbose)
+        return wait_for([job.key for job in jobs], tracker, verbose)
     return 0
 
 
@@ -155,17 +164,47 @@ def tell_of_driver(job: Prepared, tracker: Tracker, *, force: bool) -> None:
         say(told)
 
 
-def submit_once(known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int) -> str:
-    """The id of the job; where an earlier call was cut off after the scheduler had taken the same job, that one's."""
+@contextmanager
+def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
+    """Within this nobody else submits the same: they wait. In one order, so that no two wait for each other."""
+    with ExitStack() as claims:
+        for plan_sha256 in sorted({job.plan.plan_sha256 for job in prepared}):
+            claims.enter_context(tracker.claim(plan_sha256, wait=True))
+        yield
+
+
+def submit_once(
+    known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int, *, again: bool
+) -> TrackedJob:
+    """The new job; where an earlier call was cut off before it told the id of the same job, that one.
+
+    Raises:
+        TfslurmError: the same job is queued or running, and it is not wanted ``again``.
+    """
+    name, same = known.cluster.name, job.plan.plan_sha256
     with open_host(known.cluster, trace=tracer(verbose)) as host:
-        left = settle_all(known.cluster.name, tracker, host)
-        if job.plan.plan_sha256 in left:
-            say(f"{known.cluster.name}: an earlier submit was cut off after this very job was queued; here is its id")
-            return left[job.plan.plan_sha256]
-        job_id = submit_job(job, tracker, host, secrets)
+        settle_all(name, tracker, host)
+        if left := tracker.jobs(plan_sha256=same, untold=True):
+            say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
+            return left[-1]
+        if not again and tracker.jobs(plan_sha256=same, unfinished=True):
+            refresh(name, known.user, tracker, host)
+            refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
+        job_id = submit_job(job, tracker, host, secrets, untold=True)
         if note := preemption_note(job.plan, host):
             say(f"note: {note}")
-        return job_id
+        return tracker.jobs(cluster=name, job_id=job_id)[-1]
+
+
+def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
+    """Nothing, where none of the same jobs is queued or running.
+
+    Raises:
+        TfslurmError: which ones are.
+    """
+    if live:
+        told = ", ".join(f"{each.key} ({each.state})" for each in live)
+        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
 
 
 @click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")

@@ -29,12 +29,13 @@ tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permiss
 chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT""")
 
 # $1 folder.
-LOOK = one_line("""[ -d "$1" ] || { echo absent; exit; };
-find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
+LOOK = one_line("""[ -d "$1" ] || exit 0; find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
 
-# $1 parent, $2 name. Times become now, because scratch file systems remove what looks old. Whoever loses a race finds
-# the other's folder, which is the same. A folder without w cannot change its parent, so it loses its w last.
+# $1 parent, $2 name. Prints how many files are there already, and nothing where it wrote them. Times become now,
+# because scratch file systems remove what looks old. Whoever loses a race finds the other's folder, which is the same.
+# A folder without w cannot change its parent, so it loses its w last.
 PUT_TREE = one_line(r"""set -eu; export LC_ALL=C;
+if [ -d "$1/$2" ]; then find "$1/$2" '(' -type f -o -type l ')' -printf . | wc -c; exit; fi;
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
 [ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
@@ -72,32 +73,36 @@ def put(host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: i
         CommandFailed: the folder exists already, or the machine refused (permissions, quota, no space).
         HostError: the machine could not be reached; nothing was written.
     """
-    content = _tar(files, mode)
+    content = as_tar(files, mode)
     argv = ("sh", "-c", PUT, "sh", str(folder.parent), folder.name, f"{mode:o}", str(len(files)))
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     _check(done, "write", folder)
 
 
-def put_tree(host: Host, folder: PurePosixPath, *, files: int, bytes: int, stream: Iterable[bytes]) -> bool:
+def put_tree(
+    host: Host, folder: PurePosixPath, *, files: int, bytes: int, stream: Iterable[bytes], look: bool = True
+) -> bool:
     """Write a code snapshot once: True where it was sent, False where the folder was there already.
 
     ``put_tree(host, plan.code_dir, files=snapshot.files, bytes=snapshot.bytes, stream=snapshot.stream())``. The tree is
     checked on the far side against the snapshot's SHA-256 list before it appears, and nobody can write in it after.
+    Without ``look`` the stream is begun at once: one command, for a folder that is hardly there.
 
     Raises:
         CommandFailed: the machine refused, or other bytes arrived than were sent.
         HostError: the folder is there but not whole (a purge of old files), or the machine could not be reached.
     """
-    there = _check(host.run(("sh", "-c", LOOK, "sh", str(folder)), timeout_s=120), "look into", folder).strip()
-    if there == str(files):
-        return False
-    if there != "absent":
+    there = ""
+    if look:
+        there = _check(host.run(("sh", "-c", LOOK, "sh", str(folder)), timeout_s=120), "look into", folder).strip()
+    if not there:
+        argv = ("sh", "-c", PUT_TREE, "sh", str(folder.parent), folder.name)
+        done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
+        there = _check(done, "write", folder).strip()
+    if there not in ("", str(files)):
         why = f"holds {there} of its {files} files; was it cleaned up?"
         raise HostError(f"{host.name}: {folder}: {why} Remove it there (chmod -R u+w, rm -r), then try again")
-    argv = ("sh", "-c", PUT_TREE, "sh", str(folder.parent), folder.name)
-    done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
-    _check(done, "write", folder)
-    return True
+    return not there
 
 
 def get(
@@ -137,7 +142,8 @@ def read_from(host: Host, path: PurePosixPath, offset: int, max_bytes: int = 2**
     return host.run_bytes(("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes)))
 
 
-def _tar(files: Mapping[str, File], mode: int) -> bytes:
+def as_tar(files: Mapping[str, File], mode: int) -> bytes:
+    """The stream that ``PUT`` reads."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
         made: set[PurePosixPath] = set()
@@ -160,7 +166,7 @@ def _member(path: PurePosixPath, mode: int, kind: bytes, size: int) -> tarfile.T
 
 
 def patience_s(size: int) -> float:
-    """How long so many bytes may take."""
+    """How long a transfer of so many bytes may take."""
     return 120 + size / SLOWEST_BYTES_PER_S
 
 

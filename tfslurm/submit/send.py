@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from tfslurm import slurm
-from tfslurm.errors import Completed, HostError, SubmitRejected, refuse
+from tfslurm.errors import CommandFailed, Completed, HostError, SubmitRejected, refuse
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
+from tfslurm.submit.hand_over import hand_over, look_back
 from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
 from tfslurm.tracker import TrackedPlan, Tracker
 
 DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes were transmitted", "Connection reset")
+ON_THE_WAY_S = 1.0
 
 
 def now() -> str:
@@ -27,8 +30,10 @@ def stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def submit_job(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str]) -> str:
-    """The id of the new job.
+def submit_job(
+    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+) -> str:
+    """The id of the new job; ``untold``: it is kept as one that nobody has seen, until the tracker is told.
 
     Raises:
         SubmitRejected: sbatch said no; nothing was queued.
@@ -36,11 +41,36 @@ def submit_job(prepared: Prepared, tracker: Tracker, host: Host, secrets: Mappin
     """
     plan = prepared.plan
     with tracker.claim(plan.plan_id):
-        tracker.plan(plan, prepared.cluster_text)
-        send_files(prepared, host, secrets)
-        job_id = hand_over(plan, tracker, host)
+        is_there = tracker.has_sent(plan)
+        tracker.plan(plan, prepared.cluster_text, untold=untold)
+        try:
+            completed = send(prepared, host, secrets, is_there=is_there)
+        except CommandFailed as error:  # before sbatch was called
+            tracker.refuse(plan.plan_id, str(error))
+            raise
+        job_id = accepted(plan, completed, tracker, host)
         tracker.submit(plan, job_id)
     return job_id
+
+
+def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool) -> Completed:
+    """What sbatch gave. The code goes first, unless it ``is_there``; the far side says where that is wrong.
+
+    Raises:
+        CommandFailed: sbatch was not called.
+        HostError: nobody knows whether it was.
+    """
+    files = run_files(prepared, secrets)
+    if not is_there:
+        send_code(prepared, host, look=False)
+    completed = hand_over(host, prepared.plan, files)
+    if completed is None:
+        send_code(prepared, host, look=False)
+        completed = hand_over(host, prepared.plan, files)
+    if completed is None:
+        what = ("write", str(prepared.plan.code_dir))
+        raise CommandFailed(Completed(what, 1, "", "the code was removed as soon as it had arrived", host.name))
+    return completed
 
 
 def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
@@ -60,26 +90,32 @@ def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
 
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
-    plan = prepared.plan
-    if prepared.code and plan.code_dir:
+    send_code(prepared, host)
+    put(host, prepared.plan.run_dir, run_files(prepared, secrets))
+
+
+def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
+    """Put the code there, once per snapshot."""
+    if prepared.code and prepared.plan.code_dir:
         code = prepared.code
-        put_tree(host, plan.code_dir, files=code.files, bytes=code.bytes, stream=code.stream())
+        put_tree(host, prepared.plan.code_dir, files=code.files, bytes=code.bytes, stream=code.stream(), look=look)
+
+
+def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:
+    """What is in a run folder before its job begins."""
+    plan = prepared.plan
     point = {"index": 0, "parameters": dict(plan.parameters)}
-    files = {
+    return {
         "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o755),
         "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
         "points.jsonl": File((json.dumps(point) + "\n").encode()),
         **{name: File(packaged(name).encode()) for name in NODE_SIDE},
         **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape"), 0o600) for name, value in secrets.items()},
     }
-    put(host, plan.run_dir, files)
 
 
-def hand_over(plan: JobPlan, tracker: Tracker, host: Host) -> str:
+def accepted(plan: JobPlan, completed: Completed, tracker: Tracker, host: Host) -> str:
     """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
-    # sbatch gives its environment to the job, and the site may keep it (sacct --env-vars)
-    hidden = [word for name in plan.secrets for word in ("-u", name)]
-    completed = host.run([*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(plan.run_dir / "job.sbatch"))])
     if completed.exit_code == 0:
         return slurm.parse_sbatch(completed)
     if any(words in completed.stderr for words in DOUBT):
@@ -88,8 +124,13 @@ def hand_over(plan: JobPlan, tracker: Tracker, host: Host) -> str:
             return found
         raise unreachable(plan, completed)
     tracker.refuse(plan.plan_id, completed.stderr.strip())
-    host.run(["rm", "-rf", "--", str(plan.run_dir)])  # nothing was queued, and it may hold secrets
+    give_up(plan, host)
     raise rejected(plan, host, completed)
+
+
+def give_up(plan: JobPlan, host: Host) -> None:
+    """Remove the run folder: nothing was queued, and it may hold secrets."""
+    host.run(["rm", "-rf", "--", str(plan.run_dir)])
 
 
 def unreachable(plan: JobPlan, completed: Completed) -> HostError:
@@ -146,24 +187,32 @@ def settle(left: TrackedPlan, tracker: Tracker, host: Host) -> str | None:
     Raises:
         HostError: the scheduler does not answer; the plan stays open.
     """
-    job_id = find_by_token(left.plan, host)
+    seen = look_back(host, left.plan)
+    job_id = seen.job_id or (None if seen.is_nothing else find_twice(left.plan, host))
     if job_id:
         tracker.submit(left.plan, job_id)
-    else:
-        tracker.refuse(left.plan.plan_id, "never reached the scheduler")
-    return job_id
+        return job_id
+    if not seen.is_nothing:
+        give_up(left.plan, host)
+    tracker.refuse(left.plan.plan_id, "never reached the scheduler")
+    return None
 
 
-def settle_all(cluster: str, tracker: Tracker, host: Host) -> dict[str, str]:
-    """Settle every open plan of a cluster: plan_sha256 -> job id of those that the scheduler has.
+def find_twice(plan: JobPlan, host: Host) -> str | None:
+    """As find_by_token; asked again a little later, as what a killed sbatch said may still be on its way."""
+    found = find_by_token(plan, host)
+    if not found:
+        time.sleep(ON_THE_WAY_S)
+        found = find_by_token(plan, host)
+    return found
+
+
+def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
+    """Settle every open plan of a cluster.
 
     A plan that another process is submitting, or settling, at this very moment is its own affair.
     """
-    found: dict[str, str] = {}
     for plan_id in [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]:
         with tracker.claim(plan_id) as mine:
             for left in tracker.plans(stage="planned", plan_id=plan_id) if mine else ():
-                job_id = settle(left, tracker, host)
-                if job_id:
-                    found[left.plan.plan_sha256] = job_id
-    return found
+                settle(left, tracker, host)
