@@ -11,6 +11,8 @@ from typing import Any
 from tfslurm.document import Document
 from tfslurm.errors import Problem
 from tfslurm.spec.experiment import (
+    KEYS,
+    MAX_POINTS,
     Checkpoint,
     Code,
     Experiment,
@@ -25,6 +27,8 @@ from tfslurm.spec.words import fill
 Check = Callable[[Document], Iterable[Problem]]
 
 __all__ = [
+    "KEYS",
+    "MAX_POINTS",
     "Checkpoint",
     "Code",
     "Experiment",

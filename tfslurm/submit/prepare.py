@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from tfslurm.plan import CodeState, JobPlan, make_plan, slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
-from tfslurm.spec import Experiment, parse_experiment
+from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.sweep import wrong_sweep
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
-KEYS = {field.name for field in fields(Experiment)} - {"file", "lines", "overridden"}
 NODE_SIDE = ("node.sh", "entry.sh", "probe.py", "gpu_check.py")
 
 
@@ -87,7 +87,7 @@ def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
         into[key.strip()] = value
     text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options))
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
     return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
 
 
