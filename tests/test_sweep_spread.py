@@ -65,6 +65,10 @@ def test_a_cluster_without_a_weight_gets_nothing_but_what_is_fixed_to_it() -> No
     assert found[:2] == ("gamma", "gamma")
 
 
+def test_shares_of_other_clusters_say_nothing_of_these() -> None:
+    assert spread(grid(2), TWO, {"gamma": 3}) == TWO
+
+
 def test_fixed_points_count_for_their_cluster_s_share() -> None:
     points = grid(10)
     assert Counter(spread(points, TWO, "even", where=[Rule({"a": value}, "alpha") for value in range(5)])) == {

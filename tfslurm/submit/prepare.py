@@ -67,10 +67,11 @@ def read_text(path: Path) -> str:
         raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
-def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
+def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
     """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
 
     A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
+    ``sweeps`` says that the caller can do something with ``sweep``; else it is refused.
 
     Raises:
         InputError: every problem of the file and of ``sets``.
@@ -87,7 +88,7 @@ def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
         into[key.strip()] = value
     text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep), sweeps=sweeps)
     return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
 
 

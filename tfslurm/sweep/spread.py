@@ -49,15 +49,15 @@ def spread(
     blocked  as even, and every value of every parameter as often on each, within one where that can be
     idle     where it would begin soonest by ``rooms``, each point taken to last ``point_s``; even if nothing is known
 
-    A rule whose cluster is not among ``clusters`` fixes nothing.
+    A rule whose cluster is not among ``clusters`` fixes nothing, and shares of none of them are as if even.
     """
     fixed = [_fixed(point, where, clusters) for point in points]
     if how == "blocked":
         return balanced(points, clusters, fixed)
     if how == "idle" and rooms and (found := _soonest(fixed, clusters, rooms, point_s)):
         return found
-    weights = how if isinstance(how, Mapping) else dict.fromkeys(clusters, 1)
-    return _shared(fixed, [name for name in clusters if name in weights], weights)
+    shares = {name: how[name] for name in clusters if name in how} if isinstance(how, Mapping) else {}
+    return _shared(fixed, shares or dict.fromkeys(clusters, 1))
 
 
 def _fixed(point: Point, where: Sequence[Rule], clusters: Sequence[str]) -> str | None:
@@ -65,19 +65,19 @@ def _fixed(point: Point, where: Sequence[Rule], clusters: Sequence[str]) -> str 
     return next(fits, None)
 
 
-def _shared(fixed: Sequence[str | None], clusters: Sequence[str], weights: Mapping[str, int]) -> tuple[str, ...]:
+def _shared(fixed: Sequence[str | None], weights: Mapping[str, int]) -> tuple[str, ...]:
     """One after the other to whoever is furthest below its share.
 
     Source: A. Sainte-Laguë, 1910; also known as Webster's method.
     """
-    count = {name: fixed.count(name) for name in clusters}
+    count = {name: fixed.count(name) for name in weights}
 
     def share(name: str) -> Fraction:
         return Fraction(2 * count[name] + 1, weights[name])
 
     chosen: list[str] = []
     for own in fixed:
-        cluster = own or min(clusters, key=share)
+        cluster = own or min(weights, key=share)
         if not own:
             count[cluster] += 1
         chosen.append(cluster)
