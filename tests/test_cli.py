@@ -189,6 +189,13 @@ def test_what_cannot_take_a_sweep_says_so(run: Run, sweep: Path, command: tuple[
     assert done.stderr.startswith("error: exp.yaml:5: sweep: sweeps are read but not submitted yet; ")
 
 
+def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Run, sweep: Path) -> None:
+    sweep.write_text(SWEEP.replace("[2, 4]", '["\\e[2J\\u009b2J\\u202e"]'))
+    done = run("plan", "exp.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r'"depth":"\u001b[2J\x9b2J\u202e"' in done.stdout
+
+
 def test_a_placeholder_that_no_point_fills_is_told(run: Run, sweep: Path) -> None:
     sweep.write_text(SWEEP.replace("{{ lr }}", "{{ rate }}"))
     done = run("plan", "exp.yaml")

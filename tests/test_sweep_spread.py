@@ -60,9 +60,14 @@ def test_weights_are_kept_within_one_point(points: int, first: int, second: int)
 
 def test_a_cluster_without_a_weight_gets_nothing_but_what_is_fixed_to_it() -> None:
     points = grid(5, 2)
-    found = spread(points, THREE, {"alpha": 3, "beta": 1}, where=[Rule({"a": 0}, "gamma"), Rule({"a": 1}, "delta")])
+    found = spread(points, THREE, {"alpha": 3, "beta": 1}, where=[Rule({"a": 0}, "gamma"), Rule({"a": 9}, "delta")])
     assert Counter(found) == {"alpha": 6, "beta": 2, "gamma": 2}
     assert found[:2] == ("gamma", "gamma")
+
+
+def test_a_point_that_must_stay_where_nothing_is_sent_is_refused() -> None:
+    with pytest.raises(InputError, match=r"stays on gamma, which is not among alpha, beta; add --cluster gamma"):
+        spread(grid(2), TWO, "even", where=[Rule({"a": 1}, "gamma")])
 
 
 def test_shares_of_other_clusters_say_nothing_of_these() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tfslurm.errors import refuse
 from tfslurm.sweep.balance import balanced
 from tfslurm.sweep.points import Point, matches
 from tfslurm.sweep.values import Scalar
@@ -49,7 +50,10 @@ def spread(
     blocked  as even, and every value of every parameter as often on each, within one where that can be
     idle     where it would begin soonest by ``rooms``, each point taken to last ``point_s``; even if nothing is known
 
-    A rule whose cluster is not among ``clusters`` fixes nothing, and shares of none of them are as if even.
+    Shares of none of these clusters are as if even.
+
+    Raises:
+        InputError: a point is fixed to a cluster that is not among them.
     """
     fixed = [_fixed(point, where, clusters) for point in points]
     if how == "blocked":
@@ -61,8 +65,11 @@ def spread(
 
 
 def _fixed(point: Point, where: Sequence[Rule], clusters: Sequence[str]) -> str | None:
-    fits = (rule.cluster for rule in where if rule.cluster in clusters and matches(point.parameters, rule.values))
-    return next(fits, None)
+    rule = next((rule for rule in where if matches(point.parameters, rule.values)), None)
+    if rule and rule.cluster not in clusters:
+        why = f"point {point.id} stays on {rule.cluster}, which is not among {', '.join(clusters)}"
+        raise refuse("sweep.where", why, f"add --cluster {rule.cluster}, or remove the rule")
+    return rule.cluster if rule else None
 
 
 def _shared(fixed: Sequence[str | None], weights: Mapping[str, int]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tfslurm.document.tree import printable
 from tfslurm.sweep.points import Sweep
 
 SAMPLE = 5
@@ -26,7 +27,7 @@ def summary(name: str, sweep: Sweep, placed: Sequence[str] | None, clusters: Seq
         lines += [("where", f"{cluster}: {_points(placed.count(cluster))}") for cluster in clusters]
     for place in _sample(count):
         point = sweep.points[place]
-        lines.append(("point", f"{point.id}{f'  {placed[place]}' if placed else ''}  {point.text}"))
+        lines.append(("point", f"{point.id}{f'  {placed[place]}' if placed else ''}  {printable(point.text)}"))
     return [*lines, *(("note", note) for note in sweep.notes)]
 
 
