@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -131,3 +132,72 @@ def test_a_closed_pipe_ends_quietly(run: Run) -> None:
     )
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+SWEEP = """\
+name: digits
+image: tensorflow/tensorflow:2.16.1
+command: python train.py --lr {{ lr }} --depth {{ depth }}
+clusters: [alpha, beta]
+sweep:
+  grid: {lr: [0.1, 0.01, 0.001], depth: [2, 4]}
+  spread: blocked
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    (tmp_path / "cluster_configs").mkdir()
+    for name in ("alpha", "beta"):
+        (tmp_path / "cluster_configs" / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\n")
+    (tmp_path / "exp.yaml").write_text(SWEEP)
+    return tmp_path / "exp.yaml"
+
+
+def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Run, sweep: Path) -> None:
+    done = run("plan", "exp.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:4] == [
+        "sweep    digits: 6 points",
+        "axes     depth: 2; lr: 3",
+        "where    alpha: 3 points",
+        "where    beta: 3 points",
+    ]
+    assert len([line for line in lines if line.startswith("point ")]) == 5
+    sweep.write_text(SWEEP.replace("blocked", "idle"))
+    assert "alpha or beta, where a point begins soonest when it is submitted" in run("plan", "exp.yaml").stdout
+    assert not sweep.with_name("exp.lock.yaml").exists()
+
+
+def test_values_on_the_command_line_take_the_place_of_an_axis(run: Run, sweep: Path) -> None:
+    done = run("plan", "exp.yaml", "--cluster", "beta", "--set", "lr=[1, 0.5]", "--set", "depth=a,b", "--json")
+    planned = json.loads(done.stdout)
+    assert [(point["cluster"], point["parameters"]) for point in planned["points"]] == [
+        ("beta", {"depth": depth, "lr": lr}) for depth in "ab" for lr in (1, 0.5)
+    ]
+    assert (planned["count"], planned["notes"]) == (4, [])
+    refused = run("plan", "exp.yaml", "--set", "lr=1,,2")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: --set lr: '1,,2' has nothing between two commas; ")
+
+
+@pytest.mark.parametrize("command", [("plan", "--script"), ("submit",), ("run",), ("rehearse",)], ids=" ".join)
+def test_what_cannot_take_a_sweep_says_so(run: Run, sweep: Path, command: tuple[str, ...]) -> None:
+    done = run(command[0], "exp.yaml", *command[1:])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: exp.yaml:5: sweep: sweeps are read but not submitted yet; ")
+
+
+def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Run, sweep: Path) -> None:
+    sweep.write_text(SWEEP.replace("[2, 4]", '["\\e[2J\\u009b2J\\u202e"]'))
+    done = run("plan", "exp.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r'"depth":"\u001b[2J\x9b2J\u202e"' in done.stdout
+
+
+def test_a_placeholder_that_no_point_fills_is_told(run: Run, sweep: Path) -> None:
+    sweep.write_text(SWEEP.replace("{{ lr }}", "{{ rate }}"))
+    done = run("plan", "exp.yaml")
+    assert done.returncode == 2
+    assert "exp.yaml:3: command: {{ rate }} has no value; the parameters are: depth, lr" in done.stderr

@@ -16,9 +16,12 @@ from tests.made import plan
 from tfslurm import __version__
 from tfslurm.cli import COMMANDS, group
 from tfslurm.cluster import cluster_schema, parse_cluster
+from tfslurm.document import scan
 from tfslurm.render import render
-from tfslurm.spec import experiment_schema, parse_experiment
+from tfslurm.spec import Experiment, experiment_schema, parse_experiment
+from tfslurm.spec.axes import has_shape
 from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged
+from tfslurm.sweep import sweep_of, wrong_sweep
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -188,3 +191,25 @@ def test_the_template_on_the_page_renders() -> None:
 @pytest.mark.parametrize("page", OWN_PAGES, ids=named)
 def test_a_page_stays_short(page: Path) -> None:
     assert len(page.read_text("utf-8").splitlines()) <= 200
+
+
+SWEEPS = [text for _, text in blocks("text") if text.startswith("sweep:")]
+
+
+@pytest.mark.parametrize("text", SWEEPS)
+def test_every_sweep_on_a_page_is_one(text: str) -> None:
+    document = scan(text, "exp.yaml")
+    assert not [*document.problems, *wrong_sweep(document)]
+    assert has_shape(document.value["sweep"])
+
+
+def test_the_sweep_on_the_page_has_as_many_points_as_it_says() -> None:
+    (text,) = (text for text in SWEEPS if "include:" in text)
+    points = sweep_of(Experiment("a", "a:1", (), sweep=scan(text, "exp.yaml").value["sweep"])).points
+    assert f"and one more: {len(points)} points" in text_of("sweeps.md")
+
+
+def test_every_key_of_a_sweep_is_on_its_page() -> None:
+    for part in ("Block", "Sweep", "Where"):
+        for key in experiment_schema()["$defs"][part]["properties"]:
+            assert f"`{key}`" in text_of("sweeps.md") or f"{key}:" in text_of("sweeps.md")

@@ -12,6 +12,7 @@ import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
+from tfslurm.cli.sweep import show_sweep
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
@@ -53,10 +54,16 @@ def plan(
 ) -> None:
     """Show the very plan and script that submit would send; touches no cluster.
 
+    Of a sweep: its points, some of them in full, and how many go where. No command submits one yet.
+
     The plan's id and the names made from it hold the moment, so those differ from one call to the next.
     """
-    asked = read_experiment(experiment, sets)
-    jobs = prepared_for(asked, choose_clusters(clusters, asked.experiment.clusters))
+    asked = read_experiment(experiment, sets, sweeps=not script)
+    chosen = choose_clusters(clusters, asked.experiment.clusters)
+    if asked.experiment.sweep is not None:
+        show_sweep(asked, [known.cluster.name for known in chosen], as_json)
+        return
+    jobs = prepared_for(asked, chosen)
     if as_json:
         emit([{**to_json(job.plan), "script": job.script} for job in jobs])
     elif script:

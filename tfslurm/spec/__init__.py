@@ -11,6 +11,8 @@ from typing import Any
 from tfslurm.document import Document
 from tfslurm.errors import Problem
 from tfslurm.spec.experiment import (
+    KEYS,
+    MAX_POINTS,
     Checkpoint,
     Code,
     Experiment,
@@ -25,6 +27,8 @@ from tfslurm.spec.words import fill
 Check = Callable[[Document], Iterable[Problem]]
 
 __all__ = [
+    "KEYS",
+    "MAX_POINTS",
     "Checkpoint",
     "Code",
     "Experiment",
@@ -40,11 +44,17 @@ __all__ = [
 
 
 def parse_experiment(
-    text: str, file: str, overrides: Mapping[str, str] | None = None, checks: Sequence[Check] = ()
+    text: str,
+    file: str,
+    overrides: Mapping[str, str] | None = None,
+    checks: Sequence[Check] = (),
+    *,
+    sweeps: bool = False,
 ) -> Experiment:
     """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
 
     ``checks`` look at the plain values too, for what other rooms know, and what they find is told with the rest.
+    A ``sweep`` is refused unless ``sweeps``.
 
     ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
     ``true``, ``[a, b]``), else as text.
@@ -52,9 +62,9 @@ def parse_experiment(
     Raises:
         InputError: every problem of the text and of the overrides.
     """
-    from tfslurm.spec.parsing import parse
+    from tfslurm.spec.parsing import parse, refuse_sweep
 
-    return parse(text, file, overrides or {}, checks)
+    return parse(text, file, overrides or {}, checks if sweeps else (*checks, refuse_sweep))
 
 
 def experiment_schema() -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 
 from tfslurm.document import Refused, show
+from tfslurm.spec import names
+from tfslurm.spec.experiment import MAX_POINTS
 
 _AXIS = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
-_DISTRIBUTIONS = {"uniform": 2, "loguniform": 2, "choice": 0}
+_DISTRIBUTIONS = {"uniform": 2, "log_uniform": 2, "int": 2, "choice": 0}  # how many numbers each takes; 0: any values
 _SCALAR = {"type": ["string", "number", "boolean"]}
 _RANGE = {
     "type": "object",
@@ -29,6 +32,8 @@ def axis_name(text: str) -> str:
 
 def scalar(value: object) -> str | int | float | bool:
     """The value, if it is one text, number, true or false."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused(f"{show(value)} is no number that JSON has", "write it in quotes, as a text")
     if isinstance(value, str | int | float | bool):
         return value
     raise Refused(f"{show(value)} cannot be a parameter's value", "write a text, a number, true or false")
@@ -71,17 +76,22 @@ def _not_drawn(key: str, item: object) -> Refused | None:
         return Refused(f"{show(key)} cannot be a parameter", "use letters, digits, _ and dots", (key,))
     if isinstance(item, dict) and len(item) == 1 and (kind := next(iter(item))) in _DISTRIBUTIONS:
         count = _DISTRIBUTIONS[kind]
-        listed = isinstance(item[kind], list) and bool(item[kind])
-        if listed and (not count or _numbers(item[kind], count, count)):
+        if _numbers(item[kind], count, count) if count else _choices(item[kind]):
             return None
     accepted = ", ".join(_DISTRIBUTIONS)
     return Refused(f"{show(item)} is not a distribution", f"write one of {accepted}: {{uniform: [0.1, 0.5]}}", (key,))
 
 
+def _choices(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str | int | float) for item in value)
+
+
 def _numbers(value: object, least: int, most: int) -> bool:
     if not isinstance(value, list) or not least <= len(value) <= most:
         return False
-    return all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+    return all(isinstance(item, int | float) and item is not True and item is not False for item in value) and all(
+        map(math.isfinite, value)
+    )
 
 
 def spread_over(value: object) -> object:
@@ -124,10 +134,10 @@ Drawn = Annotated[
 ]
 
 
-class Sweep(BaseModel):
-    """Many jobs from one experiment: every point gives each parameter one value."""
+class Block(BaseModel):
+    """Axes that are crossed with each other, and the points to leave out and to add."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", title="Sweep")
+    model_config = ConfigDict(strict=True, extra="forbid", title="Block")
 
     grid: dict[Axis, Values] | None = Field(
         None, description="Axes that are crossed: every combination is a point.", examples=[{"lr": [0.1, 0.01]}]
@@ -139,13 +149,47 @@ class Sweep(BaseModel):
     )
     random: Drawn | None = Field(
         None,
-        description="Parameters drawn from distributions, `samples` times.",
+        description="Parameters drawn from distributions, `samples` times; crossed with the rest.",
         examples=[{"dropout": {"uniform": [0.1, 0.5]}, "samples": 20, "seed": 7}],
     )
     exclude: list[dict[Axis, Scalar]] | None = Field(
-        None, description="Points with these values are left out.", examples=[[{"lr": 0.1, "depth": 4}]]
+        None, description="Points with all of these values are left out.", examples=[[{"lr": 0.1, "depth": 4}]]
     )
+    include: list[dict[Axis, Scalar]] | None = Field(
+        None, description="Points to add, each with a value for every parameter.", examples=[[{"lr": 0.5, "depth": 8}]]
+    )
+
+
+class Where(BaseModel):
+    """Points that stay on one cluster."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", title="Where")
+
+    values: dict[Axis, Scalar] = Field(description="The points with all of these values.", examples=[{"depth": 4}])
+    cluster: Annotated[str, AfterValidator(names.name)] = Field(description="Where they run.", examples=["alpha"])
+
+
+class Sweep(Block):
+    """Many jobs from one experiment: every point gives each parameter one value."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", title="Sweep")
+
+    blocks: list[Block] | None = Field(
+        None,
+        min_length=1,
+        description="Several sets of axes whose points are joined, instead of the keys above.",
+        examples=[[{"grid": {"lr": [0.1, 0.01]}}, {"include": [{"lr": 0.5}]}]],
+    )
+    max_points: int = Field(MAX_POINTS, ge=1, description="More points than this are refused.", examples=[MAX_POINTS])
     max_parallel: int | None = Field(None, ge=1, description="How many points run at once, per cluster.", examples=[32])
+    points_per_job: int = Field(
+        1, ge=1, description="How many points run one after another in one allocation.", examples=[8]
+    )
+    where: list[Where] | None = Field(
+        None,
+        description="Points that stay on one cluster; of several that fit, the first holds.",
+        examples=[[{"values": {"depth": 4}, "cluster": "alpha"}]],
+    )
     spread: Annotated[
         Any,
         PlainValidator(spread_over),
@@ -158,3 +202,12 @@ class Sweep(BaseModel):
             }
         ),
     ] = Field("idle", description="How points are spread over clusters; a mapping gives weights.", examples=["idle"])
+
+
+def has_shape(value: object) -> bool:
+    """Whether the plain value of ``sweep`` is one, as far as its shape goes."""
+    try:
+        Sweep.model_validate(value)
+    except ValidationError:
+        return False
+    return True

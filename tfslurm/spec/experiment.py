@@ -7,12 +7,14 @@ Paths stay text here: ``Mount.source`` is a path on the cluster, ``Mount.target`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
 
 Option = str | int | bool
+
+MAX_POINTS = 100_000  # of a sweep whose file says nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +116,6 @@ class Experiment:
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem that stands where the key was written: its line, or the ``--set`` that replaced it."""
         return locate(self.file, self.lines, self.overridden, path, why, fix)
+
+
+KEYS = frozenset(item.name for item in fields(Experiment)) - {"file", "lines", "overridden"}

@@ -26,7 +26,7 @@ def parse(text: str, file: str, overrides: Mapping[str, str], more: Sequence[Che
     document = scan(text, file)
     if overrides:
         document = override(document, overrides, schema())
-    return _experiment(document, validate(document, model.Experiment, *checks.ALL, *more, refuse_sweep))
+    return _experiment(document, validate(document, model.Experiment, *checks.ALL, *more))
 
 
 def refuse_sweep(document: Document) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from tfslurm.plan import CodeState, JobPlan, make_plan, slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
-from tfslurm.spec import Experiment, parse_experiment
+from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.sweep import wrong_sweep
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
-KEYS = {field.name for field in fields(Experiment)} - {"file", "lines", "overridden"}
 NODE_SIDE = ("node.sh", "entry.sh", "probe.py", "gpu_check.py")
 
 
@@ -67,10 +67,11 @@ def read_text(path: Path) -> str:
         raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
-def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
+def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
     """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
 
     A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
+    ``sweeps`` says that the caller can do something with ``sweep``; else it is refused.
 
     Raises:
         InputError: every problem of the file and of ``sets``.
@@ -87,7 +88,7 @@ def read_experiment(file: Path, sets: Sequence[str] = ()) -> Asked:
         into[key.strip()] = value
     text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options))
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep), sweeps=sweeps)
     return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
 
 

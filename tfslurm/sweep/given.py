@@ -1,0 +1,66 @@
+"""``--set lr=0.1,0.01``: the text of one setting -> the values that a parameter takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfslurm.document import Refused, show
+from tfslurm.sweep.values import Scalar
+
+_COMMA = re.compile(r"(?<!\\),")
+
+
+def values_given(text: str) -> tuple[Scalar, ...]:
+    """One value, or those between commas, as texts; ``\\,`` is a comma and every other backslash is itself.
+
+    A text in brackets is a JSON list, whose values keep their types: ``["a,b", 1, true]``.
+
+    Raises:
+        Refused: nothing between two commas; brackets that hold no JSON list of texts, numbers, true and false.
+    """
+    if text.startswith("[") and text.endswith("]"):
+        return _listed(text)
+    values = [value.replace("\\,", ",") for value in _COMMA.split(text)]
+    if len(values) > 1 and "" in values:
+        fix = 'remove a comma; write a comma of the value as \\, and an empty value in a JSON list: ["a", ""]'
+        raise Refused(f"{show(text)} has nothing between two commas", fix)
+    return tuple(values)
+
+
+def _listed(text: str) -> tuple[Scalar, ...]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not values or not all(isinstance(value, str | int | float) and _carried(value) for value in values):
+        fix = f'write texts in double quotes, such as ["a", "b"]; the text itself is {json.dumps([text])}'
+        raise Refused(f"{show(text)} is not a JSON list of values", fix)
+    return tuple(values)
+
+
+def _carried(value: str | int | float) -> bool:
+    """Whether an argument can carry it: no NUL, no half of a character, no infinity."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return not re.search("[\0\ud800-\udfff]", text) and text not in ("NaN", "Infinity", "-Infinity")
+
+
+def with_given(sweep: Mapping[str, Any], given: Mapping[str, Sequence[Scalar]]) -> dict[str, Any]:
+    """The plain value of ``sweep`` with the command line's values for its axes, or as axes more: they join the grid.
+
+    Raises:
+        Refused: the sweep has blocks, or the axis advances together with others.
+    """
+    if not given:
+        return dict(sweep)
+    if sweep.get("blocks"):
+        raise Refused("the sweep has blocks, and it is not said which of them is meant", "change the file")
+    for group in sweep.get("zip") or ():
+        if together := sorted(set(group) & set(given)):
+            raise Refused(f"{together[0]} advances together with others in `sweep.zip`", "change the file")
+    random = {name: value for name, value in (sweep.get("random") or {}).items() if name not in given}
+    grid = {**(sweep.get("grid") or {}), **{name: list(values) for name, values in given.items()}}
+    kept = {key: value for key, value in sweep.items() if key != "random"}
+    return {**kept, "grid": grid, **({"random": random} if set(random) - {"samples", "seed"} else {})}

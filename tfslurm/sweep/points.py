@@ -1,0 +1,169 @@
+"""Blocks of axes -> points: each once, named by its values, in an order that no dictionary decides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from tfslurm.document import Document
+from tfslurm.errors import InputError, Problem
+from tfslurm.spec import MAX_POINTS, Experiment
+from tfslurm.sweep.blocks import Block, Given, Source, read, unknown
+from tfslurm.sweep.values import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value for each parameter, in the order of their names. ``text`` is that as JSON: TFSLURM_PARAMS."""
+
+    parameters: Mapping[str, Scalar]
+    text: str
+
+    @property
+    def id(self) -> str:
+        """12 hex of the SHA-256 of ``text``: the same values have the same name in every file, for ever."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The points of an experiment in their order, and what was not made one.
+
+    ``excluded`` were left out, ``repeated`` had the values of an earlier point; ``notes`` are what a user may not have
+    meant, one line each.
+    """
+
+    names: tuple[str, ...]
+    points: tuple[Point, ...]
+    blocks: tuple[Block, ...]
+    excluded: int
+    repeated: int
+    notes: tuple[str, ...]
+
+
+def point_of(parameters: Mapping[str, Scalar]) -> Point:
+    """The point with these values."""
+    ordered = {name: parameters[name] for name in sorted(parameters)}
+    return Point(ordered, json.dumps(ordered, ensure_ascii=False, separators=(",", ":")))
+
+
+def sweep_of(experiment: Experiment) -> Sweep:
+    """The points of an experiment with a sweep.
+
+    The first axis by name varies slowest, the last fastest, each in the order that its values were written; blocks
+    come one after the other, each followed by what it includes. A point met again keeps its first place.
+
+    Raises:
+        InputError: everything that is wrong with the sweep; no point; more than ``max_points``, counted and not made.
+    """
+    given: Mapping[str, Any] = experiment.sweep or {}
+    blocks, problems = _checked(given, experiment.clusters, experiment)
+    if problems:
+        raise InputError(problems)
+    met: dict[str, Point] = {}
+    hits: dict[tuple[int, int], int] = {}
+    for number, block in enumerate(blocks):
+        for parameters in _crossed(block):
+            left_out = next((index for index, item in enumerate(block.exclude) if matches(parameters, item)), None)
+            if left_out is None:
+                point = point_of(parameters)
+                met.setdefault(point.text, point)
+            else:
+                hits[number, left_out] = hits.get((number, left_out), 0) + 1
+        for item in block.include:
+            point = point_of(item)
+            met.setdefault(point.text, point)
+    _refuse_none_or_alike(met, experiment)
+    total, excluded = sum(block.count for block in blocks), sum(hits.values())
+    repeated = total - excluded - len(met)
+    notes = tuple(_notes(experiment, blocks, hits, repeated))
+    return Sweep(blocks[0].names, tuple(met.values()), blocks, excluded, repeated, notes)
+
+
+def wrong_sweep(document: Document) -> Iterator[Problem]:
+    """What is wrong with ``sweep`` beyond its shape, short of making its points; nothing where the shape is wrong."""
+    from tfslurm.spec.axes import has_shape
+
+    given, clusters = document.at(("sweep",)), document.at(("clusters",))
+    if given is not None and has_shape(given):
+        yield from _checked(given, clusters if isinstance(clusters, list) else (), document)[1]
+
+
+def matches(parameters: Mapping[str, Scalar], given: Given) -> bool:
+    """Whether a point has all of these values: 1 is 1.0, but neither true nor the text 1."""
+    return all(name in parameters and _same(parameters[name], value) for name, value in given.items())
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    kinds = [bool if isinstance(value, bool) else str if isinstance(value, str) else float for value in (one, other)]
+    return kinds[0] is kinds[1] and one == other
+
+
+def _crossed(block: Block) -> Iterator[dict[str, Scalar]]:
+    if not block.axes:
+        return
+    steps = [
+        [
+            tuple((name, values.at(number)) for name, values in zip(axis.names, axis.values, strict=True))
+            for number in range(axis.count)
+        ]
+        for axis in block.axes
+    ]
+    for combination in product(*steps):
+        yield {name: value for pairs in combination for name, value in pairs}
+
+
+def _checked(
+    given: Mapping[str, Any], clusters: Sequence[str], source: Source
+) -> tuple[tuple[Block, ...], list[Problem]]:
+    blocks, problems = read(given, source)
+    if problems:
+        return blocks, problems
+    names, count, most = blocks[0].names, sum(block.count for block in blocks), given.get("max_points", MAX_POINTS)
+    if count > most:
+        fix = f"write fewer values, or `max_points: {count}` if you mean it"
+        problems.append(source.problem(("sweep",), f"has {count} points; the most is {most}", fix))
+    for index, rule in enumerate(given.get("where") or ()):
+        here = ("sweep", "where", index)
+        problems += unknown(rule["values"], names, (*here, "values"), source)
+        if clusters and rule["cluster"] not in clusters:
+            fix = f"write one of: {', '.join(clusters)}"
+            problems.append(source.problem((*here, "cluster"), f"{rule['cluster']} is not in `clusters`", fix))
+    spread = given.get("spread")
+    for name in spread if isinstance(spread, Mapping) and clusters else ():
+        if name not in clusters:
+            fix = f"write one of: {', '.join(clusters)}"
+            problems.append(source.problem(("sweep", "spread", name), f"{name} is not in `clusters`", fix))
+    return blocks, problems
+
+
+def _refuse_none_or_alike(met: Mapping[str, Point], experiment: Experiment) -> None:
+    if not met:
+        why, fix = "has no point: `exclude` leaves out every one", "leave out fewer"
+        raise InputError([experiment.problem(("sweep",), why, fix)])
+    if len({point.id for point in met.values()}) < len(met):  # 1 in 50,000 sweeps of 100,000 points
+        why = "two of its points have the same id, the first 12 hex digits of a SHA-256"
+        raise InputError([experiment.problem(("sweep",), why, "change a value, or draw with another seed")])
+
+
+def _notes(
+    experiment: Experiment, blocks: Sequence[Block], hits: Mapping[tuple[int, int], int], repeated: int
+) -> Iterator[str]:
+    for number, block in enumerate(blocks):
+        for index in range(len(block.exclude)):
+            if not hits.get((number, index)):
+                here = (*block.path, "exclude", index)
+                yield str(experiment.problem(here, "leaves out nothing that is not left out already"))
+    if repeated:
+        yield f"{repeated} points had the values of an earlier one and run once"
+    read_by = {name for word in (*experiment.command, *experiment.env.values()) for name in word.names}
+    for name in blocks[0].names:
+        if name not in read_by:
+            yield (
+                f"no {{{{ {name} }}}} in `command` or `env`: "
+                f"points that differ in {name} alone are the same, unless the program reads TFSLURM_PARAMS"
+            )

@@ -1,0 +1,50 @@
+"""The points of one cluster as the file that its tasks read: one record by its place, without Python.
+
+    0000000000000052 000000131␊     27 bytes for each point: where its record begins in this file, its length
+    0000000000000183 000000131␊
+    …                               the records: words, each ended by NUL
+
+The words of a record: the place, the id, the parameters as JSON, the number of variables, each as NAME=VALUE, the
+number of arguments, the arguments. ``point::read`` in job_templates/point.sh reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+LINE = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one point's task needs: ``env`` holds the variables that differ between points, ``argv`` all words."""
+
+    id: str
+    text: str
+    env: Mapping[str, str]
+    argv: Sequence[str]
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    """The whole file.
+
+    Raises:
+        ValueError: a word holds NUL, which no argument can.
+    """
+    records = [_record(place, entry) for place, entry in enumerate(entries)]
+    at = LINE * len(records)
+    lines = []
+    for record in records:
+        lines.append(b"%016d %09d\n" % (at, len(record)))
+        at += len(record)
+    return b"".join((*lines, *records))
+
+
+def _record(place: int, entry: Entry) -> bytes:
+    variables = [f"{name}={value}" for name, value in entry.env.items()]
+    head = [str(place), entry.id, entry.text, str(len(variables)), *variables]
+    words = [*head, str(len(entry.argv)), *entry.argv]
+    if any("\0" in word for word in words):
+        raise ValueError(f"point {entry.id}: a word holds NUL")
+    return b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
