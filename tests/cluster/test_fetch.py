@@ -92,7 +92,7 @@ def a_line(desk: Desk, transport: str, cut_at: int = -1, hold_at: int = -1) -> I
     line = Line(port, cut_at, hold_at)
     threading.Thread(target=line.accept, daemon=True).start()
     mine = line.listener.getsockname()[1]
-    kind, public = host_key(CLUSTERS["alpha"]).with_suffix(".pub").read_text().split()[:2]
+    kind, public = host_key("alpha").with_suffix(".pub").read_text().split()[:2]
     home = desk.write(f"home-{mine}/.ssh/known_hosts", f"[127.0.0.1]:{mine} {kind} {public}\n").parent
     key = Path(f"~{USER}/.ssh/id_ed25519").expanduser()
     desk.write(f"home-{mine}/.ssh/config", f"Host *\n UserKnownHostsFile {home}/known_hosts\n IdentityFile {key}\n")
