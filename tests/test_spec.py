@@ -139,9 +139,8 @@ def test_a_sweep_is_refused_in_one_line_whatever_else_it_says() -> None:
 def test_every_mistake_of_a_broken_file_is_told_and_nothing_else(path: Path) -> None:
     text = path.read_text()
     expected = EXPECTED.findall(text)
-    parse = parse_cluster if "-cluster-" in path.name else parse_experiment
     with pytest.raises(InputError) as refused:
-        parse(text, path.name)
+        parse_cluster(text, path.name) if "-cluster-" in path.name else parse_experiment(text, path.name, sweeps=True)
     assert expected
     left = list(refused.value.problems)
     for line, key, phrase in expected:

@@ -244,8 +244,8 @@ def test_a_digest_that_is_nowhere_any_more_stops_the_job_before_its_program(desk
 
 
 def begin_now(cluster: str, job: str) -> None:
-    """Let a job begin that was submitted for LATER."""
-    done = run_as(USER, ["scontrol", "update", f"JobId={job.partition(':')[2]}", "StartTime=now"], cluster)
+    """Let a job begin that was submitted for LATER, or waits to be run again: its node may still clear up."""
+    done = run_as(USER, ["scontrol", "update", f"JobId={job.partition(':')[2]}", "StartTime=now+3"], cluster)
     assert done.returncode == 0, done.stderr
 
 

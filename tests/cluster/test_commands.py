@@ -90,7 +90,7 @@ def interrupted(process: Process) -> tuple[int, str]:
 
 def test_status_asks_each_scheduler_once_for_all_jobs(desk: Desk) -> None:
     file = desk.experiment("many", "true", slurm={"begin": "now+1hour"})
-    made = {desk.submit(file, cluster=cluster) for cluster in ("alpha", "alpha", "alpha", "beta", "beta")}
+    made = {desk.submit(file, "--again", cluster=cluster) for cluster in ("alpha", "alpha", "alpha", "beta", "beta")}
     counted = desk.folder / "asked"
     counting = desk.wrap("squeue", f'basename "$(dirname "$SLURM_CONF")" >>{counted}; exec $real "$@"')
     done = desk.tfslurm("status", "--json", env=counting)

@@ -101,10 +101,10 @@ class Job:
         return [f"{pid} {line}" for pid, line in processes() if marks <= environment(pid)]
 
     def begin_now(self) -> None:
-        """Let a requeued job begin, which Slurm would let wait for two minutes."""
+        """Let a requeued job begin, which Slurm would let wait; at once is too early, its node still clears up."""
         pending = wait_until(lambda: all(word in self.detail() for word in ("Restarts=1", "JobState=PENDING")), 60)
         assert pending, f"{self.key}: was not requeued: {self.detail()}"
-        self.slurm("scontrol", "update", f"JobId={self.number}", "StartTime=now")
+        self.slurm("scontrol", "update", f"JobId={self.number}", "StartTime=now+3")
 
     def record(self) -> dict[str, Any]:
         """Its record, as a user gets it."""

@@ -6,6 +6,7 @@ somebody who logs in with a second factor does so once. Source: ssh_config(5).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import subprocess
@@ -22,7 +23,7 @@ from tfslurm.host.terminal import ALONE, has_terminal
 
 CONNECT_S = 20
 PERSIST_S = 600
-LONGEST_SOCKET = 104 - len("/") - 40 - len(".0123456789abcdef") - 1
+LONGEST_SOCKET = 104 - len("/01234567-") - 40 - len(".0123456789abcdef") - 1
 "What sockaddr_un leaves for the folder: %C is 40 characters, and ssh adds 17 while it makes the socket."
 
 SETTINGS = {
@@ -53,7 +54,7 @@ class OpenSshHost(Transport):
         self._ssh += ["-p", str(login.port)] if login.port else []
         self._ssh += ["-J", login.proxy_jump] if login.proxy_jump else []
         if not self._answers():  # the user's own shared connection is as good
-            self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/%C"]
+            self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/{socket_name(login.host)}"]
             if not self._answers():
                 self._connect()
 
@@ -115,6 +116,14 @@ class OpenSshHost(Transport):
             return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {mend}")
         why = f"cannot be reached: {said[-400:] or 'ssh said nothing'}"
         return HostError(f"{self.name}: {login.host}: {why}", transient=True)
+
+
+def socket_name(host: str) -> str:
+    """Return a pattern of ssh's that tells names apart, which may have known keys of their own for one address.
+
+    %C alone is a hash of the address, user and port (ssh_config(5), TOKENS).
+    """
+    return f"{hashlib.sha256(host.encode()).hexdigest()[:8]}-%C"
 
 
 def runtime_folder(name: str) -> Path:
