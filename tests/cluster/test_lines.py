@@ -31,7 +31,7 @@ WAYS: dict[str, tuple[str, dict[str, object]]] = {
     "two jumps of ssh_config": ("beta", {"host": "beta-by-two-hops"}),
     "key and code": ("alpha", {"host": "127.0.0.1", "port": OTP_PORT}),
 }
-TALKS = "echo said; echo told >&2; " + gate() + "; echo done"
+TALKS = "echo said; echo told >&2; echo kept >/out/kept; " + gate() + "; echo done"
 
 
 @dataclass
@@ -117,6 +117,8 @@ def live(person: Person, cluster: str) -> int:
     assert (status["job"], status["state"], status["exit_code"]) == (job, "COMPLETED", 0)
     record = json.loads(typed("provenance", job, "--json"))
     assert (record["job"]["job_id"], record["job"]["state"]) == (job.partition(":")[2], "COMPLETED")
+    typed("fetch", job, desk.folder / "fetched")
+    assert (desk.folder / "fetched" / "kept").read_text() == "kept\n"
     other = typed("submit", desk.experiment("stopped", ["sh", "-c", gate()]), "--cluster", cluster).strip()
     assert typed("cancel", other).split()[0] == other
     assert desk.jobs(cluster, "PENDING", "RUNNING") == []

@@ -37,9 +37,9 @@ class Case:
     slurm: Mapping[str, object] = field(default_factory=dict)
     quick: bool = False  # part of `make test`
     alone: bool = False  # disturbs every job of the node, or of the bed
-    podman: Expected | None = None  # where that is something else with podman
+    others: Mapping[tuple[str, str], Expected] = field(default_factory=dict)  # engines and clusters that differ
     never: frozenset[tuple[str, str]] = frozenset()  # engines and clusters to which it does not apply
 
-    def expects(self, engine: Engine) -> Expected:
-        """What has to come of it with this engine."""
-        return self.podman if self.podman and engine.name == "podman" else self.expected
+    def expects(self, engine: Engine, cluster: str) -> Expected:
+        """What has to come of it with this engine on this cluster."""
+        return self.others.get((engine.name, cluster), self.expected)

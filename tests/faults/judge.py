@@ -47,7 +47,7 @@ def judge(case: Case, job: Job) -> Row:
     """Everything that has to hold after the fault; the job has ended then."""
     happened = wait_until(job.is_gone, GONE_WITHIN_S * 2)
     gone_s = time.monotonic() - job.struck_at if happened else None
-    if case.expects(job.engine).attempts > 1:
+    if case.expects(job.engine, job.cluster).attempts > 1:
         job.begin_now()
     code = job.desk.tfslurm("wait", job.key, cluster=job.cluster, timeout_s=60).returncode
     record = job.record()
@@ -64,7 +64,7 @@ def judge(case: Case, job: Job) -> Row:
 
 def missing(case: Case, job: Job, record: dict[str, Any]) -> Iterator[str]:
     """What the record does not know of the attempt that was struck and should."""
-    if len(record["attempts"]) != case.expects(job.engine).attempts:
+    if len(record["attempts"]) != case.expects(job.engine, job.cluster).attempts:
         yield f"{len(record['attempts'])} attempts"
     for key in ("state", "exit_code", "started_at", "ended_at", "elapsed_s", "restarts", "nodes", "script_sha256"):
         if record["job"][key] in (None, []):
@@ -82,7 +82,7 @@ def missing(case: Case, job: Job, record: dict[str, Any]) -> Iterator[str]:
 
 def wrong(case: Case, job: Job, record: dict[str, Any], code: int) -> Iterator[str]:
     """In what the end is told otherwise than it was."""
-    expected = case.expects(job.engine)
+    expected = case.expects(job.engine, job.cluster)
     first = record["attempts"][0] if record["attempts"] else {}
     container = (first["tasks"][0]["container"] if first.get("tasks") else None) or {}
     shown = job.desk.tfslurm("status", job.key, cluster=job.cluster).stdout

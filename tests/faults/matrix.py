@@ -46,6 +46,7 @@ def run(tasks: Iterable[Task], engine: Engine, tell: Callable[[Row], None] = lam
     """A row for each case, in the order of the cases; ``tell`` gets each as soon as it is known."""
     listed = list(tasks)
     install()  # once, before several want it at the same time
+    engine.ask("info")  # podman keeps the user's namespace with a process, which should not be a job's that is killed
 
     def one(task: Task) -> Row:
         row = strike(*task, engine)
