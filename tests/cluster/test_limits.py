@@ -227,6 +227,7 @@ def test_a_job_that_has_not_ended_has_no_efficiency_yet(desk: Desk) -> None:
 # --------------------------------------------------------------------------------------------------------------- podman
 
 
+@pytest.mark.xdist_group("podman")
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_under_podman_the_umask_is_the_users_and_use_is_known_or_said_to_be_the_jobs(cluster: str) -> None:
     script = "umask; : >/out/file; sleep 2"

@@ -30,6 +30,8 @@ from .test_node import KILL_WAIT_S, PATIENCE_S, USER, WAITING, Job, owned, put, 
 from .test_node import plan as docker_plan
 from .users import run_as
 
+pytestmark = pytest.mark.xdist_group("podman")  # one user's podman: `system migrate` ends what else runs
+
 
 def plan(cluster: str = "alpha", **changes: Any) -> JobPlan:
     return docker_plan(cluster, **{"engine": "podman", **changes})

@@ -288,6 +288,7 @@ def test_the_epilog_never_fails_a_node(bed: None, tmp_path: Path, env: dict[str,
 # --------------------------------------------------------------------------------------------------------------- podman
 
 
+@pytest.mark.xdist_group("podman")
 def test_what_podman_left_is_removed_as_well(desk: Desk) -> None:
     desk.describe("alpha", engine="podman")
     entry = pwd.getpwnam(USER)
