@@ -9,9 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from queue import SimpleQueue
-from threading import Thread
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.look import Looker, unseen
@@ -23,6 +21,7 @@ from tfslurm.host import Host, open_host
 from tfslurm.registry.ping import ping
 from tfslurm.slurm import accounts_argv, config_argv, parse_accounts, parse_config, parse_partitions, partitions_argv
 from tfslurm.slurm.limits import limits_argv, parse_limits, parse_qos_limits, qos_limits_argv
+from tfslurm.submit.parallel import at_once, in_background
 from tfslurm.submit.places import LOCAL, Known
 from tfslurm.submit.prepare import packaged
 from tfslurm.tracker import SeenDriver
@@ -53,32 +52,9 @@ class Answer:
 
 def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
     """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
-    answers = [(known.cluster.name, in_background(partial(check_cluster, known, look, trace))) for known in clusters]
-    for name, answer in answers:
-        yield name, answer()
-
-
-def in_background(work: Callable[[], T]) -> Callable[[], T]:
-    """Begin ``work`` in a thread; what comes out waits for its result, or raises its error.
-
-    The thread does not outlive the command, as a pool's would: Ctrl-C must not wait for a busy partition.
-    """
-    ended: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
-
-    def begin() -> None:
-        try:
-            ended.put((work(), None))
-        except BaseException as error:
-            ended.put((None, error))
-
-    def result() -> T:
-        value, error = ended.get()
-        if error is not None:
-            raise error
-        return cast(T, value)
-
-    Thread(target=begin, daemon=True).start()
-    return result
+    answers = at_once([partial(check_cluster, known, look, trace) for known in clusters])
+    for known, answer in zip(clusters, answers, strict=True):
+        yield known.cluster.name, answer()
 
 
 def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:

@@ -18,7 +18,8 @@ from tfslurm.plan import WARNING, JobPlan
 from tfslurm.record.job import datetime_of
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit import local
-from tfslurm.submit.follow import REQUEUED, find_job, job_dir, refresh
+from tfslurm.submit.ends import REQUEUED
+from tfslurm.submit.follow import find_job, job_dir, refresh
 from tfslurm.submit.places import Known
 from tfslurm.tracker import TrackedJob, Tracker
 

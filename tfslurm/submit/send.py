@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 
 from tfslurm import slurm
@@ -181,21 +182,25 @@ def find_by_token(plan: JobPlan, host: Host) -> str | None:
     return None
 
 
-def settle(left: TrackedPlan, tracker: Tracker, host: Host) -> str | None:
-    """What became of a plan that never got its id: the id if the scheduler has the job, else None and it is closed.
+def settle(left: TrackedPlan, host: Host) -> str | None:
+    """What became of a plan that never got its id: the id if the scheduler has the job, else None; nothing is kept.
 
     Raises:
         HostError: the scheduler does not answer; the plan stays open.
     """
     seen = look_back(host, left.plan)
     job_id = seen.job_id or (None if seen.is_nothing else find_twice(left.plan, host))
+    if not job_id and not seen.is_nothing:
+        give_up(left.plan, host)
+    return job_id
+
+
+def close(left: TrackedPlan, job_id: str | None, tracker: Tracker) -> None:
+    """Keep what became of it."""
     if job_id:
         tracker.submit(left.plan, job_id)
-        return job_id
-    if not seen.is_nothing:
-        give_up(left.plan, host)
-    tracker.refuse(left.plan.plan_id, "never reached the scheduler")
-    return None
+    else:
+        tracker.refuse(left.plan.plan_id, "never reached the scheduler")
 
 
 def find_twice(plan: JobPlan, host: Host) -> str | None:
@@ -208,11 +213,19 @@ def find_twice(plan: JobPlan, host: Host) -> str | None:
 
 
 def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
-    """Settle every open plan of a cluster.
+    """Settle every open plan of a cluster."""
+    with claim_open(cluster, tracker) as open_plans:
+        for left in open_plans:
+            close(left, settle(left, host), tracker)
+
+
+@contextmanager
+def claim_open(cluster: str, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
+    """The open plans of a cluster, nobody else's until the block ends.
 
     A plan that another process is submitting, or settling, at this very moment is its own affair.
     """
-    for plan_id in [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]:
-        with tracker.claim(plan_id) as mine:
-            for left in tracker.plans(stage="planned", plan_id=plan_id) if mine else ():
-                settle(left, tracker, host)
+    with ExitStack() as claims:
+        ids = [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]
+        mine = [plan_id for plan_id in ids if claims.enter_context(tracker.claim(plan_id))]
+        yield [left for plan_id in mine for left in tracker.plans(stage="planned", plan_id=plan_id)]
