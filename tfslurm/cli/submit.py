@@ -21,7 +21,8 @@ from tfslurm.submit.follow import refresh
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
-from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
+from tfslurm.submit.send import now, read_secrets, submit_job
+from tfslurm.submit.settle import settle_all
 from tfslurm.tracker import TrackedJob, Tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")

@@ -14,7 +14,7 @@ from tfslurm.plan import JobPlan
 from tfslurm.submit.news import News, Question, ask
 from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import Known
-from tfslurm.submit.send import claim_open, close
+from tfslurm.submit.settle import claim_open, close
 from tfslurm.tracker import TrackedJob, Tracker
 
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+)?)")

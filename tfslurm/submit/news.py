@@ -17,7 +17,7 @@ from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import REQUEUED, Wish, read_ends
 from tfslurm.submit.places import LOCAL
-from tfslurm.submit.send import settle
+from tfslurm.submit.settle import settle
 from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
 
 LOST = "LOST"
