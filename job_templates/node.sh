@@ -1514,6 +1514,7 @@ container::_environment() {
     peers::tell
     create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
     if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
+    if ((points > 0)); then create+=(--env "TFSLURM_PARAMS=$point_parameters"); fi
     if [[ -n $checkpoint_signal ]]; then create+=(--env TFSLURM_FINISHED=/run/tfslurm/finished); fi
     # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
     if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
@@ -2024,6 +2025,19 @@ node::_job() {
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
     job_dir=$run_dir/$job
+    if ((points > 0)); then node::_point; fi
+}
+
+# The point of a sweep that this task of an array runs: its command, and what it has more of variables.
+node::_point() {
+    # shellcheck source=/dev/null
+    source "$run_dir/point.sh"
+    if ! point::read "$run_dir/points" "$points" "${SLURM_ARRAY_TASK_ID-}"; then
+        printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
+        exit "$EX_CONFIG"
+    fi
+    command=("${point_argv[@]}")
+    environment+=(${point_env[@]+"${point_env[@]}"})
 }
 
 node::_user() {

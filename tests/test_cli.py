@@ -182,11 +182,20 @@ def test_values_on_the_command_line_take_the_place_of_an_axis(run: Run, sweep: P
     assert refused.stderr.startswith("error: --set lr: '1,,2' has nothing between two commas; ")
 
 
-@pytest.mark.parametrize("command", [("plan", "--script"), ("submit",), ("run",), ("rehearse",)], ids=" ".join)
+@pytest.mark.parametrize("command", [("plan", "--script"), ("run",), ("rehearse",)], ids=" ".join)
 def test_what_cannot_take_a_sweep_says_so(run: Run, sweep: Path, command: tuple[str, ...]) -> None:
     done = run(command[0], "exp.yaml", *command[1:])
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: exp.yaml:5: sweep: sweeps are read but not submitted yet; ")
+    assert done.stderr.startswith("error: exp.yaml:5: sweep: this command takes one job, and a sweep is many; ")
+
+
+def test_several_values_on_the_command_line_are_a_sweep(run: Run, sweep: Path) -> None:
+    sweep.write_text(SWEEP.partition("sweep:")[0])
+    planned = json.loads(run("plan", "exp.yaml", "--json", "--set", "lr=0.1,0.01", "--set", "depth=2").stdout)
+    assert [point["parameters"] for point in planned["points"]] == [
+        {"depth": "2", "lr": "0.1"},
+        {"depth": "2", "lr": "0.01"},
+    ]
 
 
 def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Run, sweep: Path) -> None:

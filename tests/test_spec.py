@@ -128,19 +128,12 @@ def test_options_are_keyed_by_slurm_s_own_spelling() -> None:
     }
 
 
-def test_a_sweep_is_refused_in_one_line_whatever_else_it_says() -> None:
-    assert said(CONTRACT + SWEEP) == [
-        "exp.yaml:16: sweep: sweeps are read but not submitted yet; "
-        "remove `sweep` and submit one point, with its values in `command`"
-    ]
-
-
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_every_mistake_of_a_broken_file_is_told_and_nothing_else(path: Path) -> None:
     text = path.read_text()
     expected = EXPECTED.findall(text)
     with pytest.raises(InputError) as refused:
-        parse_cluster(text, path.name) if "-cluster-" in path.name else parse_experiment(text, path.name, sweeps=True)
+        parse_cluster(text, path.name) if "-cluster-" in path.name else parse_experiment(text, path.name)
     assert expected
     left = list(refused.value.problems)
     for line, key, phrase in expected:

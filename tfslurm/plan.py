@@ -16,6 +16,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
+from tfslurm.sweep.arrays import Array
 
 SCHEMA = "tfslurm.plan/1"
 WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
@@ -37,8 +38,29 @@ class CodeState:
 
 
 @dataclass(frozen=True, slots=True)
+class Points:
+    """The points of a sweep that one job array runs, a task for each in order; ``sha256`` is of the file with them all.
+
+    ``max_parallel`` tasks run at once; 0: as many as the cluster lets.
+    """
+
+    sweep_id: str
+    count: int
+    sha256: str
+    max_parallel: int = 0
+
+    @property
+    def option(self) -> str:
+        """The value of ``--array``."""
+        return Array(0, self.count).option(self.max_parallel)
+
+
+@dataclass(frozen=True, slots=True)
 class JobPlan:
-    """Everything one Slurm job will be told, with the digest already resolved.
+    """Everything one Slurm job, or job array, will be told, with the digest already resolved.
+
+    Of an array (``points`` is not None) ``command`` is as it was written, ``env`` has what is the same for all tasks,
+    and ``parameters`` is empty: each task reads its own words from the file of points.
 
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
     every submission has its own. Paths are paths on the cluster unless a field says container.
@@ -72,6 +94,7 @@ class JobPlan:
     gpu_check: str = "cached"
     cgroup_parent: str = "auto"
     prepull: bool = False
+    points: Points | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -127,6 +150,10 @@ class JobPlan:
         """The token in ``--comment``: kept by the controller and, where the site stores comments, by slurmdbd."""
         return f"tfslurm:{self.plan_id}"
 
+    def jobs(self, job_id: str) -> tuple[str, ...]:
+        """The ids of all its jobs under the id that sbatch gave: ``1234``, or ``1234_0``, ``1234_1``, … of an array."""
+        return tuple(f"{job_id}_{task}" for task in range(self.points.count)) if self.points else (job_id,)
+
     @property
     def directives(self) -> Mapping[str, str]:
         """The sbatch options in the order they are written; an empty value is a flag."""
@@ -134,8 +161,9 @@ class JobPlan:
             "job-name": self.job_name,
             "comment": self.comment,
             "chdir": str(self.run_dir),
-            "output": str(self.run_dir).replace("%", "%%") + "/slurm-%j.out",
+            "output": f"{str(self.run_dir).replace('%', '%%')}/slurm-{'%A_%a' if self.points else '%j'}.out",
             "open-mode": "append",
+            **({"array": self.points.option} if self.points else {}),
         }
         return {**own, **self.options}
 
@@ -187,14 +215,16 @@ def make_plan(
     spec_text: str,
     tfslurm_version: str,
     template_sha256: str = "",
+    points: Points | None = None,
 ) -> JobPlan:
-    """The plan of one job. ``options`` are slurm_options as Slurm's vocabulary checked and formatted them.
+    """The plan of one job, or of an array. ``options`` are slurm_options as Slurm's vocabulary checked and formatted
+    them.
 
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
     refuse_mounts(experiment, cluster)
-    command, env = fill(experiment, parameters)
+    command, env = as_written(experiment) if points else fill(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
         user=user,
@@ -212,7 +242,7 @@ def make_plan(
         secrets=experiment.secrets,
         resources=experiment.resources,
         network=experiment.network,
-        gpu_check=experiment.gpu_check,
+        gpu_check=gpu_check(experiment) if points else experiment.gpu_check,
         prepull=experiment.prepull,
         code=code,
         options=options,
@@ -224,17 +254,40 @@ def make_plan(
         spec_sha256=hashlib.sha256(spec_text.encode()).hexdigest(),
         planned_at=planned_at,
         tfslurm_version=tfslurm_version,
+        points=points,
     )
     return identify(plan)
+
+
+def as_written(experiment: Experiment) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The command with its placeholders, for a reader, and the variables that have none."""
+    env = {name: str(word) for name, word in experiment.env.items() if not word.names}
+    return tuple(str(word) for word in experiment.command), env
+
+
+def gpu_check(experiment: Experiment) -> str:
+    """How the tasks of an array see whether TensorFlow finds their GPUs: each by itself, where their variables differ
+    in what can change it."""
+    differ = [name for name, word in experiment.env.items() if word.names and name.startswith(LOADER_VARIABLES)]
+    return "always" if differ and experiment.gpu_check == "cached" else experiment.gpu_check
 
 
 def identify(plan: JobPlan) -> JobPlan:
     """The same plan with its two names: the hash of what is asked, and the id of this submission."""
     moment = {"plan_id", "plan_sha256", "planned_at", "spec_file"}
     asked = {key: value for key, value in to_json(plan).items() if key not in moment}
+    if plan.points is None:
+        del asked["points"]
+    else:
+        del asked["points"]["sweep_id"]  # it holds the moment too
     plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
     plan_id = hashlib.sha256(f"{plan_sha256} {plan.planned_at}".encode()).hexdigest()[:12]
     return replace(plan, plan_sha256=plan_sha256, plan_id=plan_id)
+
+
+def planned_again(plan: JobPlan, now: str) -> JobPlan:
+    """The same job as another submission."""
+    return identify(replace(plan, planned_at=now))
 
 
 def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
@@ -290,5 +343,6 @@ def from_json(values: Mapping[str, Any]) -> JobPlan:
             "resources": Resources(**values["resources"]),
             "code": CodeState(**values["code"]) if values["code"] else None,
             "checkpoint": Checkpoint(**values["checkpoint"]) if values["checkpoint"] else None,
+            "points": Points(**values["points"]) if values.get("points") else None,
         }
     )

@@ -16,7 +16,7 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.slurm import Partition, SlurmConfig, explain_rejection
 from tfslurm.slurm.probe import is_busy, probe_argv
-from tfslurm.submit.send import now
+from tfslurm.submit.settle import now
 from tfslurm.tracker import SeenDriver
 
 LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog before it

@@ -19,7 +19,7 @@ from tfslurm.image import Pin, parse_reference
 from tfslurm.submit.drivers import suits
 from tfslurm.submit.places import Known, known_clusters, local_cluster, open_tracker
 from tfslurm.submit.prepare import pin_now, pinned, read_experiment, resolve_now
-from tfslurm.submit.send import now
+from tfslurm.submit.settle import now
 from tfslurm.tracker import SeenDriver
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}

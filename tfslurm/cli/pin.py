@@ -14,7 +14,7 @@ from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, moved
 from tfslurm.submit.places import Known, known_clusters
 from tfslurm.submit.prepare import Asked, pin_now, pinned, read_experiment, write_lock
-from tfslurm.submit.send import now, stamp
+from tfslurm.submit.settle import now, stamp
 from tfslurm.tracker import Tracker
 
 ASK_AGAIN = timedelta(minutes=10)
@@ -33,7 +33,7 @@ def pin(experiment: Path, update: bool, local: bool, as_json: bool, verbose: int
     The registry is asked over HTTP; no docker daemon is needed. With a lock already there, the tag is asked again and
     a move is reported, never followed, unless --update is given.
     """
-    asked = read_experiment(experiment)
+    asked = read_experiment(experiment, sweeps=True)
     have = pinned_or_none(asked, update)
     found = resolve(asked, local, have)
     if have and have.digest != found.digest and not update:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from tfslurm import slurm
 from tfslurm.cli.console import common, emit, say, table, tracer
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.submit.follow import find_job, refresh_all
+from tfslurm.submit.follow import find_job, find_jobs, refresh_all
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import LOCAL, Known, open_tracker
 from tfslurm.submit.reach import clusters_for, known_named
@@ -30,6 +31,7 @@ COLOURS = {
 }
 FAILED = 1
 MOST_IDS = 1000
+FEW = 10  # jobs that are told one by one
 UNFINISHED = "not requeued"  # how node.sh begins to say why a job that has not finished does not go on
 
 
@@ -41,7 +43,7 @@ def look(tracker: Tracker, clusters: Sequence[Known], verbose: int) -> dict[str,
 def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
     """The named jobs; without names the unfinished ones and the last few that ended."""
     if names:
-        return [find_job(tracker, name) for name in names]
+        return [job for name in names for job in find_jobs(tracker, name)]
     return tracker.jobs(recent=None if everything else RECENT)
 
 
@@ -186,7 +188,7 @@ def wait(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     tracker = open_tracker()
     code = wait_for(jobs, tracker, verbose)
     if as_json:
-        emit([as_value(find_job(tracker, name)) for name in jobs])
+        emit([as_value(job) for name in jobs for job in find_jobs(tracker, name)])
     return code
 
 
@@ -195,12 +197,12 @@ def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
     pace, last = Pace(first_s=0.5, factor=1.2, most_s=30.0), ""
     silent: dict[str, str] = {}
     while True:
-        left = [job for job in (find_job(tracker, name) for name in names) if not job.final]
+        left = [job for name in names for job in find_jobs(tracker, name) if not job.final]
         clusters = clusters_for(left, tracker)
         due = pace.due(clusters)
         silent = {**without(silent, due), **look(tracker, due, verbose)}
-        now = [find_job(tracker, name) for name in names]
-        line = ", ".join([*(f"{job.key} {job.state}" for job in now), *silent.values()])
+        now = [job for name in names for job in find_jobs(tracker, name)]
+        line = ", ".join([*states_in_words(now), *silent.values()])
         pace.asked(due, changed=line != last)
         if line != last:
             say(line)
@@ -208,6 +210,14 @@ def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
         if all(job.final or job.state == "LOST" for job in now):
             return next((code for job in now if (code := exit_code(job))), 0)
         pace.wait(clusters)
+
+
+def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
+    """Each job with its state; of many how many are in which."""
+    if len(jobs) <= FEW:
+        return [f"{job.key} {job.state}" for job in jobs]
+    counts = Counter(job.state for job in jobs)
+    return [f"{count} {state}" for state, count in sorted(counts.items())]
 
 
 def exit_code(job: TrackedJob) -> int:
@@ -227,7 +237,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
     """
     tracker = open_tracker()
-    found = [find_job(tracker, name) for name in jobs]
+    found = [job for name in jobs for job in find_jobs(tracker, name)]
     here = [job for job in found if job.cluster == LOCAL]
     if here:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")

@@ -12,7 +12,7 @@ import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
-from tfslurm.cli.sweep import show_sweep
+from tfslurm.cli.sweep import show_sweep, submit_sweep
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
@@ -21,8 +21,8 @@ from tfslurm.submit.follow import refresh
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
-from tfslurm.submit.send import now, read_secrets, submit_job
-from tfslurm.submit.settle import settle_all
+from tfslurm.submit.send import read_secrets, submit_job
+from tfslurm.submit.settle import now, settle_all
 from tfslurm.tracker import TrackedJob, Tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
@@ -55,7 +55,7 @@ def plan(
 ) -> None:
     """Show the very plan and script that submit would send; touches no cluster.
 
-    Of a sweep: its points, some of them in full, and how many go where. No command submits one yet.
+    Of a sweep: its points, some of them in full, and how many go where.
 
     The plan's id and the names made from it hold the moment, so those differ from one call to the next.
     """
@@ -124,16 +124,22 @@ def submit(
     as_json: bool,
     verbose: int,
 ) -> int:
-    """Submit the experiment; print one line per Slurm job: alpha:1234.
+    """Submit the experiment, one job or a sweep; print one line per Slurm job: alpha:1234.
 
     The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
     experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
     is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
     before it could print its ids, they are printed now and nothing is submitted twice. The very same job that is still
     queued or running is refused; --again submits it once more.
+
+    Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
     """
-    asked = read_experiment(experiment, sets)
+    asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters)
+    if asked.experiment.sweep is not None:
+        tracker = open_tracker()
+        sweep = submit_sweep(asked, chosen, tracker, force=force, again=again, as_json=as_json, verbose=verbose)
+        return wait_too_for([sweep.sweep_id], tracker, verbose) if wait_too else 0
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
@@ -153,11 +159,14 @@ def submit(
         sys.stdout.flush()
         tracker.tell([job.plan_id for job in jobs])
     report_move(asked, prepared[0].plan.pin, chosen, tracker)
-    if wait_too:
-        from tfslurm.cli.status import wait_for
+    return wait_too_for([job.key for job in jobs], tracker, verbose) if wait_too else 0
 
-        return wait_for([job.key for job in jobs], tracker, verbose)
-    return 0
+
+def wait_too_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
+    """The exit code of --wait."""
+    from tfslurm.cli.status import wait_for
+
+    return wait_for(names, tracker, verbose)
 
 
 def tell_of_driver(job: Prepared, tracker: Tracker, *, force: bool) -> None:

@@ -1,43 +1,218 @@
-"""`tfslurm plan` of an experiment with a sweep."""
+"""`tfslurm plan` and `tfslurm submit` of an experiment with a sweep."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
 
-from tfslurm.cli.console import emit
-from tfslurm.document import Refused
-from tfslurm.errors import refuse
+from tfslurm.cli.console import emit, say, tracer
+from tfslurm.cli.pin import pin_on_first_use, report_move
+from tfslurm.errors import TfslurmError
+from tfslurm.host import open_host
+from tfslurm.plan import JobPlan
+from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import fill
-from tfslurm.submit.prepare import Asked
+from tfslurm.submit.arrays import (
+    Swept,
+    array_size,
+    entries_of,
+    parts,
+    placed,
+    points_of,
+    refuse_packed,
+    template_of,
+)
+from tfslurm.submit.parallel import at_once
+from tfslurm.submit.places import Known
+from tfslurm.submit.prepare import Asked, prepare
+from tfslurm.submit.profile import site_profile
+from tfslurm.submit.send import read_secrets
+from tfslurm.submit.settle import now, settle_all
+from tfslurm.submit.waves import send_wave
 from tfslurm.sweep import sweep_of
-from tfslurm.sweep.given import values_given, with_given
-from tfslurm.sweep.spread import Rule, spread
+from tfslurm.sweep.spread import Room
 from tfslurm.sweep.summary import summary, to_json
+from tfslurm.tracker import TrackedSweep, Tracker
 
 
 def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     """Print the points and where they would go; no cluster is asked."""
-    given: Mapping[str, Any] = asked.experiment.sweep or {}
-    for name, text in asked.parameters.items():
-        try:
-            given = with_given(given, {name: values_given(text)})
-        except Refused as refused:
-            raise refuse(f"--set {name}", refused.why, refused.fix) from refused
-    experiment = replace(asked.experiment, sweep=given)
+    experiment = asked.experiment
+    given: Mapping[str, Any] = experiment.sweep or {}
     sweep = sweep_of(experiment)
     fill(experiment, sweep.points[0].parameters)
-    how = given.get("spread", "idle")
-    placed = None
-    if how != "idle" or len(clusters) == 1:
-        rules = [Rule(rule["values"], rule["cluster"]) for rule in given.get("where") or ()]
-        # one cluster takes every point, whatever the file says of others
-        placed = spread(sweep.points, clusters, "even" if len(clusters) == 1 else how, where=rules)
+    places = None
+    if given.get("spread", "idle") != "idle" or len(clusters) == 1:
+        places = placed(sweep, clusters, given, {}, experiment.resources.time_s)
     if as_json:
-        emit(to_json(experiment.name, sweep, placed))
+        emit(to_json(experiment.name, sweep, places))
     else:
-        lines = summary(experiment.name, sweep, placed, clusters)
-        click.echo("\n".join(f"{head:8} {text}" for head, text in lines))
+        click.echo(lines_of(summary(experiment.name, sweep, places, clusters)))
+
+
+def lines_of(told: Sequence[tuple[str, str]]) -> str:
+    """The lines of a summary."""
+    return "\n".join(f"{head:8} {text}" for head, text in told)
+
+
+def submit_sweep(
+    asked: Asked, chosen: Sequence[Known], tracker: Tracker, *, force: bool, again: bool, as_json: bool, verbose: int
+) -> TrackedSweep:
+    """The sweep, its Slurm jobs sent as far as there is room; each is printed as it is queued.
+
+    Where an earlier call was cut off, its sweep is gone on with.
+
+    Raises:
+        TfslurmError: the very same sweep is there and is not wanted ``again``; or not all could be sent, of which the
+            rest goes when the command is given again.
+    """
+    from tfslurm.cli.submit import tell_of_driver
+
+    refuse_packed(asked.experiment)
+    read_secrets(asked.experiment.secrets)
+    swept = swept_for(asked, chosen)
+    for base in swept.bases:
+        tell_of_driver(base, tracker, force=force)
+    with tracker.claim(swept.asked_sha256, wait=True):
+        sweep = left_open(swept, tracker)
+        if sweep:
+            say(f"an earlier submit was cut off: going on with {sweep.sweep_id}")
+        else:
+            if not again:
+                refuse_twice(swept, tracker)
+            sweep = planned(asked, swept, chosen, tracker, verbose)
+        jobs = [f"{plan.cluster}:{job_id}" for plan, job_id in queued_of(sweep, tracker)]
+        print_all(jobs, as_json)
+        troubles = send_all(sweep, swept, chosen, tracker, jobs, as_json=as_json, verbose=verbose)
+        if as_json:
+            emit(as_value(sweep, jobs, tracker))
+        sys.stdout.flush()
+        if troubles:
+            raise troubles[0]
+        tracker.sweeps.tell(sweep.sweep_id)
+    report_move(asked, swept.bases[0].plan.pin, chosen, tracker)
+    return sweep
+
+
+def swept_for(asked: Asked, chosen: Sequence[Known]) -> Swept:
+    """The sweep as it is asked for, with the image pinned (now, if it never was)."""
+    sweep = sweep_of(asked.experiment)
+    pin = pin_on_first_use(asked, chosen)
+    entries = entries_of(asked.experiment, pin, sweep)
+    points = points_of(entries, asked.experiment)
+    bases = tuple(prepare(asked, pin, known.cluster, known.text, known.user, now(), points) for known in chosen)
+    how = (asked.experiment.sweep or {}).get("spread", "idle")
+    return Swept(sweep, entries, bases, how, template_of(asked))  # type: ignore[arg-type]
+
+
+def left_open(swept: Swept, tracker: Tracker) -> TrackedSweep | None:
+    """The same sweep whose jobs nobody has seen all of: an earlier call was cut off."""
+    return next((sweep for sweep in tracker.sweeps.same(swept.asked_sha256) if not sweep.told), None)
+
+
+def refuse_twice(swept: Swept, tracker: Tracker) -> None:
+    """Nothing, where no point of the same sweep waits, is queued or runs, as far as the tracker knows.
+
+    Raises:
+        TfslurmError: which sweep it is.
+    """
+    for sweep in tracker.sweeps.same(swept.asked_sha256):
+        points = tracker.sweeps.points(sweep.sweep_id)
+        live = sum(point.job is not None and not point.job.final for point in points)
+        waits = len(tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
+        if live or waits:
+            told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
+            raise TfslurmError(
+                f"{swept.name}: the very same sweep is there already: {told}; --again submits it once more"
+            )
+
+
+def planned(asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, verbose: int) -> TrackedSweep:
+    """The new sweep, its whole intent written down and shown; nothing has left yet."""
+    profiles = at_once([partial(profile_of, known, verbose) for known in chosen])
+    sizes = {
+        known.cluster.name: array_size(base.plan, profile())
+        for known, base, profile in zip(chosen, swept.bases, profiles, strict=True)
+    }
+    names = [known.cluster.name for known in chosen]
+    rooms: dict[str, Room] = {}
+    places = placed(swept.sweep, names, asked.experiment.sweep or {}, rooms, asked.experiment.resources.time_s)
+    moment = now()
+    sweep = swept.tracked(moment)
+    arrays = parts(swept, places, sizes, sweep.sweep_id, moment)
+    say(lines_of([("id", sweep.sweep_id), *summary(swept.name, swept.sweep, places, names), *told_of(arrays)]))
+    tracker.sweeps.add(sweep, arrays)
+    return sweep
+
+
+def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, str]]:
+    """What will be sent, job by job."""
+    return [("job", f"{plan.cluster}: --array={plan.points.option}") for plan, _, _ in arrays if plan.points]
+
+
+def profile_of(known: Known, verbose: int) -> SiteProfile:
+    """What a site allows, as kept or as it says now."""
+    with open_host(known.cluster, trace=tracer(verbose)) as host:
+        return site_profile(known, host)
+
+
+def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]]:
+    """The plans of a sweep that are in a queue, or were, each with its job's id."""
+    ids = {job.plan_id: job.job_id.partition("_")[0] for job in tracker.sweeps.jobs(sweep.sweep_id)}
+    return [(plan, ids[plan.plan_id]) for plan, _ in tracker.sweeps.plans(sweep.sweep_id) if plan.plan_id in ids]
+
+
+def print_all(jobs: Sequence[str], as_json: bool) -> None:
+    """One line for each."""
+    for job in () if as_json else jobs:
+        click.echo(job)
+
+
+def send_all(
+    sweep: TrackedSweep,
+    swept: Swept,
+    chosen: Sequence[Known],
+    tracker: Tracker,
+    jobs: list[str],
+    *,
+    as_json: bool,
+    verbose: int,
+) -> list[TfslurmError]:
+    """Send what waits, cluster by cluster; what goes wrong on one keeps no other from getting its points."""
+    troubles: list[TfslurmError] = []
+    for known, base in zip(chosen, swept.bases, strict=True):
+        try:
+            with open_host(known.cluster, trace=tracer(verbose)) as host:
+                before = {job for _, job in queued_of(sweep, tracker)}
+                settle_all(known.cluster.name, tracker, host)
+                found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
+                print_all(found, as_json)
+                jobs += found
+                profile = site_profile(known, host)
+                wave = send_wave(
+                    sweep, known, profile, tracker, host,
+                    code=base.code, secrets=read_secrets, told=lambda job: print_all([job], as_json),
+                )  # fmt: skip
+                jobs += wave.jobs
+                if wave.left:
+                    say(f"{known.cluster.name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
+        except TfslurmError as error:
+            troubles.append(error)
+            if known is not chosen[-1]:
+                say(f"error: {error}")
+    return troubles
+
+
+def as_value(sweep: TrackedSweep, jobs: Sequence[str], tracker: Tracker) -> dict[str, Any]:
+    """What was submitted, for --json."""
+    points = tracker.sweeps.points(sweep.sweep_id)
+    return {
+        "sweep": sweep.sweep_id,
+        "jobs": [{"job": job} for job in jobs],
+        "points": len(points),
+        "waiting": sum(point.job is None for point in points),
+    }

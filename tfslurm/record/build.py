@@ -132,7 +132,7 @@ def read_experiment(
         parameters=point.get("parameters", plan.parameters),
         command=tuple(point.get("command", plan.command)),
         mounts=tuple(asdict(mount) for mount in plan.mounts),
-        env=point.get("env", plan.env),
+        env={**plan.env, **point.get("env", {})},
         outputs=read_outputs(plan, root, folders),
         lost=read_lost(plan, root, [one for one in observed if one.attempt == observed[-1].attempt]),
     )

@@ -48,13 +48,10 @@ def parse_experiment(
     file: str,
     overrides: Mapping[str, str] | None = None,
     checks: Sequence[Check] = (),
-    *,
-    sweeps: bool = False,
 ) -> Experiment:
     """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
 
     ``checks`` look at the plain values too, for what other rooms know, and what they find is told with the rest.
-    A ``sweep`` is refused unless ``sweeps``.
 
     ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
     ``true``, ``[a, b]``), else as text.
@@ -62,9 +59,9 @@ def parse_experiment(
     Raises:
         InputError: every problem of the text and of the overrides.
     """
-    from tfslurm.spec.parsing import parse, refuse_sweep
+    from tfslurm.spec.parsing import parse
 
-    return parse(text, file, overrides or {}, checks if sweeps else (*checks, refuse_sweep))
+    return parse(text, file, overrides or {}, checks)
 
 
 def experiment_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfslurm.document import Document, Path, scan, validate
@@ -27,13 +27,6 @@ def parse(text: str, file: str, overrides: Mapping[str, str], more: Sequence[Che
     if overrides:
         document = override(document, overrides, schema())
     return _experiment(document, validate(document, model.Experiment, *checks.ALL, *more))
-
-
-def refuse_sweep(document: Document) -> Iterator[Problem]:
-    """The one place that says what this version does not run yet."""
-    if document.at(("sweep",)) is not None:
-        why = "sweeps are read but not submitted yet"
-        yield document.problem(("sweep",), why, "remove `sweep` and submit one point, with its values in `command`")
 
 
 def _experiment(document: Document, read: model.Experiment) -> Experiment:

@@ -109,5 +109,5 @@ def look_back(host: Host, plan: JobPlan) -> Left:
             return Left(slurm.parse_sbatch(Completed(("sbatch",), 0, rest, "", host.name)))
         except SlurmParseError:
             return Left()  # the disk was full
-    began = [name for name in rest.splitlines() if re.fullmatch(r"\d+", name)]
-    return Left(began[0] if began else None)  # a job that began has a folder of its own
+    began = [found[1] for name in rest.splitlines() if (found := re.fullmatch(r"(\d+)(?:_\d+)?", name))]
+    return Left(began[0] if began else None)  # a job that began has a folder of its own, as has each task of an array

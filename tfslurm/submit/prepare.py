@@ -6,25 +6,27 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
-from tfslurm.document import Document
+from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
-from tfslurm.plan import CodeState, JobPlan, make_plan, slurm_options
+from tfslurm.plan import CodeState, JobPlan, Points, make_plan, slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submit.places import read_text
 from tfslurm.sweep import wrong_sweep
+from tfslurm.sweep.given import values_given, with_given
+from tfslurm.sweep.table import Entry
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
-NODE_SIDE = ("node.sh", "entry.sh", "probe.py", "gpu_check.py")
+NODE_SIDE = ("node.sh", "point.sh", "entry.sh", "probe.py", "gpu_check.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Asked:
     text: str
     experiment: Experiment
     reference: Reference
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str | int | float | bool]
 
     @property
     def lock_file(self) -> Path:
@@ -45,38 +47,65 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One job, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what the plan's tree names."""
+    """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
+
+    ``entries`` are the points of an array.
+    """
 
     plan: JobPlan
     script: str
     code: Snapshot | None
     cluster: Cluster
     cluster_text: str
+    entries: tuple[Entry, ...] = ()
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
     """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
 
     A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
-    ``sweeps`` says that the caller can do something with ``sweep``; else it is refused.
+    Several values of one (``lr=0.1,0.01``) make a sweep, and those of an experiment with a sweep are its axes' values:
+    then nothing is left in ``parameters``. ``sweeps`` says that the caller can do something with a sweep; else it is
+    refused.
 
     Raises:
         InputError: every problem of the file and of ``sets``.
     """
     overrides: dict[str, str] = {}
-    parameters: dict[str, str] = {}
+    given: dict[str, str] = {}
     for setting in sets:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise refuse(f"--set {setting}", "is not key=value", "for example --set lr=0.1")
         if not setting.isascii() and setting.encode("utf-8", "replace").decode("utf-8") != setting:
             raise refuse(f"--set {key.strip()}", "its value is not UTF-8 text", "save such a value in a file")
-        into = overrides if key.split(".")[0] in KEYS else parameters
+        into = overrides if key.split(".")[0] in KEYS else given
         into[key.strip()] = value
     text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep), sweeps=sweeps)
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
+    experiment, parameters = with_values(experiment, given)
+    if experiment.sweep is not None and not sweeps:
+        fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
+        raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
     return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
+
+
+def with_values(
+    experiment: Experiment, parameters: Mapping[str, str]
+) -> tuple[Experiment, dict[str, str | int | float | bool]]:
+    """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value."""
+    values: dict[str, tuple[str | int | float | bool, ...]] = {}
+    for name, text in parameters.items():
+        try:
+            values[name] = values_given(text)
+            if experiment.sweep is not None:
+                with_given(experiment.sweep, {name: values[name]})
+        except Refused as refused:
+            raise refuse(f"--set {name}", refused.why, refused.fix) from refused
+    if experiment.sweep is None and all(len(each) == 1 for each in values.values()):
+        return experiment, {name: each[0] for name, each in values.items()}
+    return replace(experiment, sweep=with_given(experiment.sweep or {}, values)), {}
 
 
 def wrong_image(document: Document) -> Iterator[Problem]:
@@ -137,8 +166,10 @@ def write_lock(asked: Asked, pin: Pin) -> None:
         raise refuse(str(asked.lock_file), f"cannot be written: {error.strerror}") from error
 
 
-def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: str, now: str) -> Prepared:
-    """The job as it will be submitted to ``cluster``.
+def prepare(
+    asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: str, now: str, points: Points | None = None
+) -> Prepared:
+    """The job as it will be submitted to ``cluster``, or the array of these ``points``.
 
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
@@ -160,6 +191,7 @@ def prepare(asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: s
         spec_file=str(asked.file),
         spec_text=asked.text,
         tfslurm_version=__version__,
+        points=points,
     )
     return Prepared(plan, render(plan, templates, name), code, cluster, cluster_text)
 

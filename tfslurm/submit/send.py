@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import datetime, timezone
 
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, SubmitRejected, refuse
@@ -13,20 +12,11 @@ from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
 from tfslurm.submit.hand_over import hand_over
 from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
-from tfslurm.submit.settle import find_by_token, give_up, unreachable
+from tfslurm.submit.settle import came_to_nothing, find_by_token, give_up, unreachable
+from tfslurm.sweep.table import encode, point_json
 from tfslurm.tracker import Tracker
 
 DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes were transmitted", "Connection reset")
-
-
-def now() -> str:
-    """This moment, RFC 3339 in UTC."""
-    return stamp(datetime.now(timezone.utc))
-
-
-def stamp(moment: datetime) -> str:
-    """A moment in UTC as RFC 3339 to the microsecond."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def submit_job(
@@ -38,17 +28,24 @@ def submit_job(
         SubmitRejected: sbatch said no; nothing was queued.
         HostError: the cluster or its scheduler did not answer; the plan is kept and the next command settles it.
     """
+    with tracker.claim(prepared.plan.plan_id):
+        return submit_claimed(prepared, tracker, host, secrets, untold=untold)
+
+
+def submit_claimed(
+    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+) -> str:
+    """The same for a plan that this process has claimed."""
     plan = prepared.plan
-    with tracker.claim(plan.plan_id):
-        is_there = tracker.has_sent(plan)
-        tracker.plan(plan, prepared.cluster_text, untold=untold)
-        try:
-            completed = send(prepared, host, secrets, is_there=is_there)
-        except CommandFailed as error:  # before sbatch was called
-            tracker.refuse(plan.plan_id, str(error))
-            raise
-        job_id = accepted(plan, completed, tracker, host)
-        tracker.submit(plan, job_id)
+    is_there = tracker.has_sent(plan)
+    tracker.plan(plan, prepared.cluster_text, untold=untold)
+    try:
+        completed = send(prepared, host, secrets, is_there=is_there)
+    except CommandFailed as error:  # before sbatch was called
+        came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
+        raise
+    job_id = accepted(prepared, completed, tracker, host)
+    tracker.submit(plan, job_id)
     return job_id
 
 
@@ -103,18 +100,31 @@ def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
 def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:
     """What is in a run folder before its job begins."""
     plan = prepared.plan
-    point = {"index": 0, "parameters": dict(plan.parameters)}
     return {
         "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o755),
         "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
-        "points.jsonl": File((json.dumps(point) + "\n").encode()),
+        **point_files(prepared),
         **{name: File(packaged(name).encode()) for name in NODE_SIDE},
         **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape"), 0o600) for name, value in secrets.items()},
     }
 
 
-def accepted(plan: JobPlan, completed: Completed, tracker: Tracker, host: Host) -> str:
+def point_files(prepared: Prepared) -> dict[str, File]:
+    """What the points are: for a reader, and for the tasks of an array."""
+    if not prepared.entries:
+        point = {"index": 0, "parameters": dict(prepared.plan.parameters)}
+        return {"points.jsonl": File((json.dumps(point) + "\n").encode())}
+    lines = (
+        json.dumps({"index": place, "id": entry.id, **point_json(entry)})
+        for place, entry in enumerate(prepared.entries)
+    )
+    listed = "".join(f"{line}\n" for line in lines)
+    return {"points.jsonl": File(listed.encode()), "points": File(encode(prepared.entries))}
+
+
+def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: Host) -> str:
     """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
+    plan = prepared.plan
     if completed.exit_code == 0:
         return slurm.parse_sbatch(completed)
     if any(words in completed.stderr for words in DOUBT):
@@ -122,7 +132,7 @@ def accepted(plan: JobPlan, completed: Completed, tracker: Tracker, host: Host) 
         if found:
             return found
         raise unreachable(plan, completed)
-    tracker.refuse(plan.plan_id, completed.stderr.strip())
+    came_to_nothing(plan, prepared.cluster_text, completed.stderr.strip(), tracker)
     give_up(plan, host)
     raise rejected(plan, host, completed)
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, planned_again
 from tfslurm.submit.hand_over import look_back
 from tfslurm.tracker import TrackedPlan, Tracker
 
 ON_THE_WAY_S = 1.0
+
+
+def now() -> str:
+    """This moment, RFC 3339 in UTC."""
+    return stamp(datetime.now(timezone.utc))
+
+
+def stamp(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 to the microsecond."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
@@ -53,7 +64,15 @@ def close(left: TrackedPlan, job_id: str | None, tracker: Tracker) -> None:
     if job_id:
         tracker.submit(left.plan, job_id)
     else:
-        tracker.refuse(left.plan.plan_id, "never reached the scheduler")
+        came_to_nothing(left.plan, left.cluster_text, "never reached the scheduler", tracker)
+
+
+def came_to_nothing(plan: JobPlan, cluster_text: str, why: str, tracker: Tracker) -> None:
+    """Nothing was queued, and for certain; the points of a sweep wait to be sent as another plan."""
+    if plan.points:
+        tracker.sweeps.wait_again(plan.plan_id, why, planned_again(plan, now()), cluster_text)
+    else:
+        tracker.refuse(plan.plan_id, why)
 
 
 def find_twice(plan: JobPlan, host: Host) -> str | None:

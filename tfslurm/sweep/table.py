@@ -10,8 +10,10 @@ number of arguments, the arguments. ``point::read`` in job_templates/point.sh re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LINE = 27
 
@@ -24,6 +26,11 @@ class Entry:
     text: str
     env: Mapping[str, str]
     argv: Sequence[str]
+
+
+def point_json(entry: Entry) -> dict[str, Any]:
+    """The point as its line in points.jsonl has it, and as its record does."""
+    return {"parameters": json.loads(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
 
 
 def encode(entries: Iterable[Entry]) -> bytes:

@@ -18,6 +18,7 @@ from tfslurm.errors import TrackerError
 from tfslurm.plan import JobPlan, from_json, run_folder, to_json
 from tfslurm.tracker.claims import claimed
 from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan, tracked
+from tfslurm.tracker.sweeps import SWEEPS, SweepIndex
 
 VERSION = 1
 SCHEMA = """
@@ -54,7 +55,7 @@ class Tracker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._told():
+        with self.told():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.row_factory = sqlite3.Row
@@ -63,11 +64,13 @@ class Tracker:
             self._db.execute(DRIVERS)
             self._db.execute(UNTOLD)
             self._db.execute(BY_ID)
+            for statement in SWEEPS:
+                self._db.execute(statement)
 
     def _prepare(self) -> None:
         if self._version() == VERSION:
             return
-        with self._change() as db:
+        with self.change() as db:
             found = self._version()
             if found > VERSION:
                 raise TrackerError(f"{self.path}: made by a newer tfslurm (schema {found}); update tfslurm")
@@ -81,7 +84,8 @@ class Tracker:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
+        """What goes wrong with the file is told as a TrackerError."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -89,8 +93,9 @@ class Tracker:
             raise TrackerError(f"{self.path}: cannot be used: {error}; {fix}") from error
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._told():
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """The database for one change, which is made as a whole or not at all."""
+        with self.told():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -98,6 +103,11 @@ class Tracker:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+
+    @property
+    def sweeps(self) -> SweepIndex:
+        """What it knows of sweeps."""
+        return SweepIndex(self)
 
     def close(self) -> None:
         """Close the file."""
@@ -110,7 +120,7 @@ class Tracker:
         ``wait``: until the other has ended, so that it is always True.
         """
         path = self.path.with_name("claims") / name
-        with self._told():
+        with self.told():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             mine = claimed(path, wait)
         try:
@@ -123,32 +133,34 @@ class Tracker:
     def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
         """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
         values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
-        with self._change() as db:
+        with self.change() as db:
             db.execute(
                 "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'planned', '', ?, ?)",
                 (*values, json.dumps(to_json(plan)), cluster_text),
             )
+            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
             if untold:
                 db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
 
     def tell(self, plan_ids: Sequence[str]) -> None:
         """Their ids were shown to whoever asked for the jobs."""
-        with self._change() as db:
+        with self.change() as db:
             db.executemany("DELETE FROM untold WHERE plan_id = ?", [(plan_id,) for plan_id in plan_ids])
 
     def refuse(self, plan_id: str, note: str) -> None:
         """The scheduler said no: nothing was queued."""
-        with self._change() as db:
+        with self.change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
             db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
 
     def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
-        """The scheduler gave an id. Saying it twice changes nothing."""
-        with self._change() as db:
+        """The scheduler gave an id, of an array that of all its tasks. Saying it twice changes nothing."""
+        jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
+        with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
-            db.execute(
+            db.executemany(
                 "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                (plan.cluster, job_id, plan.planned_at, plan.plan_id, state),
+                [(plan.cluster, each, plan.planned_at, plan.plan_id, state) for each in jobs],
             )
 
     def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
@@ -163,7 +175,7 @@ class Tracker:
             if each.is_news and (job := each.job)
         ]
         if rows:
-            with self._change() as db:
+            with self.change() as db:
                 db.executemany(
                     "UPDATE jobs SET state = ?, final = ?, status = ? "
                     "WHERE (cluster, job_id, submitted_at) = (?, ?, ?) AND final = 0",
@@ -172,7 +184,7 @@ class Tracker:
 
     def keep(self, job: TrackedJob, record: Mapping[str, Any]) -> None:
         """The record as last read from the run folder, so that it survives the folder."""
-        with self._change() as db:
+        with self.change() as db:
             db.execute(
                 "UPDATE jobs SET record = ? WHERE (cluster, job_id, submitted_at) = (?, ?, ?)",
                 (json.dumps(record), job.cluster, job.job_id, job.submitted_at),
@@ -180,7 +192,7 @@ class Tracker:
 
     def local_id(self, plan: JobPlan) -> str:
         """The next id of the cluster `local`, counted from 1, taken by this plan."""
-        with self._change() as db:
+        with self.change() as db:
             row = db.execute(
                 "SELECT max(CAST(job_id AS INTEGER)) FROM jobs WHERE cluster = ?", (plan.cluster,)
             ).fetchone()
@@ -195,7 +207,7 @@ class Tracker:
     def record(self, job: TrackedJob) -> dict[str, Any] | None:
         """The record of a job as last read; None: none was."""
         query = "SELECT record FROM jobs WHERE (cluster, job_id, submitted_at) = (?, ?, ?)"
-        found = [row["record"] for row in self._rows(query, (job.cluster, job.job_id, job.submitted_at))]
+        found = [row["record"] for row in self.rows(query, (job.cluster, job.job_id, job.submitted_at))]
         return dict(json.loads(found[0])) if found and found[0] else None
 
     def places(self, cluster: str) -> dict[str, Place]:
@@ -210,12 +222,12 @@ class Tracker:
             row["plan_id"]: Place(
                 run_folder(row["root"], row["name"], row["plan_id"]), bool(row["secrets"]), row["unfinished"]
             )
-            for row in self._rows(query, [cluster])
+            for row in self.rows(query, [cluster])
         }
 
     def ask_tag(self, reference: str, now: str, not_since: str) -> bool:
         """Whether a tag is due to be asked for: True, and noted as asked now, when it was not asked since then."""
-        with self._change() as db:
+        with self.change() as db:
             row = db.execute("SELECT asked_at FROM tags WHERE reference = ?", (reference,)).fetchone()
             due = row is None or row["asked_at"] < not_since
             if due:
@@ -224,7 +236,7 @@ class Tracker:
 
     def see_driver(self, seen: SeenDriver) -> None:
         """A node's driver, unless a later sight of it is known."""
-        with self._change() as db:
+        with self.change() as db:
             db.execute(
                 "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "
                 "SET version = excluded.version, seen_at = excluded.seen_at, seen_by = excluded.seen_by "
@@ -235,7 +247,7 @@ class Tracker:
     def drivers(self, cluster: str) -> list[SeenDriver]:
         """The drivers last seen on a cluster, by partition and node."""
         query = "SELECT * FROM drivers WHERE cluster = ? ORDER BY partition, node"
-        return [SeenDriver(**row) for row in self._rows(query, [cluster])]
+        return [SeenDriver(**row) for row in self.rows(query, [cluster])]
 
     def jobs(
         self,
@@ -246,10 +258,11 @@ class Tracker:
         unfinished: bool = False,
         untold: bool = False,
         recent: int | None = None,
+        array: str | None = None,
     ) -> list[TrackedJob]:
         """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen.
 
-        ``recent``: of those that have ended only the ones among the last so many jobs.
+        ``recent``: of those that have ended only the ones among the last so many jobs. ``array``: the tasks of one.
         """
         where: list[str] = []
         values: list[str] = []
@@ -257,6 +270,9 @@ class Tracker:
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)
+        if array is not None:
+            where.append("job_id GLOB ?")
+            values.append(f"{array}_*")
         if unfinished:
             where.append("final = 0")
         if recent is not None:
@@ -268,7 +284,7 @@ class Tracker:
         order = "ORDER BY submitted_at, jobs.rowid"
         columns = "jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name"
         query = f"SELECT {columns} FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
-        return [tracked(row) for row in self._rows(query, values)]
+        return [tracked(row) for row in self.rows(query, values)]
 
     def has_sent(self, plan: JobPlan) -> bool:
         """Whether the code of this plan went to its cluster before; it may have been removed there since."""
@@ -276,14 +292,14 @@ class Tracker:
             "SELECT 1 FROM plans WHERE cluster = ? AND stage = 'submitted' AND json_extract(plan, '$.root') = ? "
             "AND json_extract(plan, '$.code.tree') = ? LIMIT 1"
         )
-        return bool(self._rows(query, (plan.cluster, plan.root, plan.code.tree if plan.code else None)))
+        return bool(self.rows(query, (plan.cluster, plan.root, plan.code.tree if plan.code else None)))
 
     def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:
         """The intents, oldest first."""
         query = (
             "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
         )
-        rows = self._rows(query, (stage, plan_id))
+        rows = self.rows(query, (stage, plan_id))
         return [TrackedPlan(self._plan(row), row["stage"], row["note"], row["cluster_text"]) for row in rows]
 
     def _plan(self, row: sqlite3.Row) -> JobPlan:
@@ -292,6 +308,7 @@ class Tracker:
         except (ValueError, KeyError, TypeError) as error:
             raise TrackerError(f"{self.path}: plan {row['plan_id']} cannot be read: {error}") from error
 
-    def _rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
-        with self._told():
+    def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
+        """The rows of a question."""
+        with self.told():
             return self._db.execute(query, values).fetchall()

@@ -1,0 +1,104 @@
+"""Plans of sweeps that wait are sent, as many as a user may have queued at once; the rest by a later command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tfslurm import slurm
+from tfslurm.errors import SubmitRejected
+from tfslurm.host import Host
+from tfslurm.plan import JobPlan
+from tfslurm.slurm.profile import SiteProfile
+from tfslurm.snapshot import Snapshot
+from tfslurm.submit.arrays import prepared, submit_limit
+from tfslurm.submit.news import queued
+from tfslurm.submit.places import Known
+from tfslurm.submit.send import submit_claimed
+from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan
+
+FULL = "job submit limit"  # what sbatch says for every limit of that kind
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What was sent of a sweep to one cluster, job by job, and how many points wait for room there."""
+
+    jobs: tuple[str, ...]
+    left: int
+
+
+def send_wave(
+    sweep: TrackedSweep,
+    known: Known,
+    profile: SiteProfile,
+    tracker: Tracker,
+    host: Host,
+    *,
+    code: Snapshot | None,
+    secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
+    told: Callable[[str], None] = lambda job: None,
+) -> Wave:
+    """Send what waits of a sweep for a cluster and fits there; each job is told as soon as it is queued.
+
+    Raises:
+        SubmitRejected: sbatch said no, and not for want of room; what was not queued waits on.
+        HostError: the cluster or its scheduler did not answer; the next command settles what is open.
+    """
+    jobs: list[str] = []
+    room: int | None = None
+    for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
+        if room is None:
+            room = room_for(waiting.plan, profile, known, host)
+        if size(waiting.plan) > room:
+            break
+        try:
+            job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
+        except SubmitRejected as error:
+            if FULL in str(error):
+                break
+            raise
+        if job_id:
+            room -= size(waiting.plan)
+            jobs.append(f"{known.cluster.name}:{job_id}")
+            told(jobs[-1])
+    left = tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id)
+    return Wave(tuple(jobs), sum(size(waiting.plan) for waiting in left))
+
+
+def send_one(
+    sweep: TrackedSweep,
+    waiting: WaitingPlan,
+    known: Known,
+    tracker: Tracker,
+    host: Host,
+    *,
+    code: Snapshot | None,
+    secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
+) -> str | None:
+    """The id of the job that a plan which waited became; None: another process is at it, or has sent it."""
+    plan = waiting.plan
+    with tracker.claim(plan.plan_id) as mine:
+        if not mine or not tracker.sweeps.is_waiting(plan.plan_id):
+            return None
+        entries = tracker.sweeps.entries(plan.plan_id)
+        job = prepared(waiting, sweep.template, known.cluster, entries, code)
+        return submit_claimed(job, tracker, host, secrets(plan.secrets))
+
+
+def size(plan: JobPlan) -> int:
+    """How many jobs it is."""
+    return plan.points.count if plan.points else 1
+
+
+def room_for(plan: JobPlan, profile: SiteProfile, known: Known, host: Host) -> int:
+    """How many more jobs the user may queue now; very many where no limit is known.
+
+    Raises:
+        HostError: the scheduler does not answer.
+    """
+    limit = submit_limit(plan, profile)
+    if limit is None:
+        return 2**31
+    listed = queued(known.cluster.name, known.user, host)
+    return limit - sum(not slurm.is_final(status.state) for status in listed.values())

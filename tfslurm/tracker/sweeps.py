@@ -1,0 +1,197 @@
+"""Sweeps in the index: their points, the plans that run them, and the plans that wait to be sent.
+
+A plan of a sweep waits from the sweep's intent until it is sent; then it is a plan as any other. One that came to
+nothing has another in its place, with the same points and a new id, because its cluster may have a tombstone of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from tfslurm.plan import JobPlan, from_json, to_json
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker.rows import TrackedJob, tracked
+
+# Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
+SWEEPS = (
+    "CREATE TABLE IF NOT EXISTS sweeps (sweep_id TEXT PRIMARY KEY, asked_sha256 TEXT NOT NULL, name TEXT NOT NULL, "
+    "planned_at TEXT NOT NULL, template TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE IF NOT EXISTS waiting (plan_id TEXT PRIMARY KEY, sweep_id TEXT NOT NULL REFERENCES sweeps, "
+    "cluster TEXT NOT NULL, plan TEXT NOT NULL, cluster_text TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS points (sweep_id TEXT NOT NULL REFERENCES sweeps, plan_id TEXT NOT NULL, "
+    "place INTEGER NOT NULL, point_id TEXT NOT NULL, parameters TEXT NOT NULL, words TEXT NOT NULL, "
+    "PRIMARY KEY (plan_id, place))",
+    "CREATE INDEX IF NOT EXISTS points_by_sweep ON points (sweep_id)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedSweep:
+    """One sweep. ``asked_sha256`` is of what was asked, wherever its points went; ``told``: its ids were shown."""
+
+    sweep_id: str
+    asked_sha256: str
+    name: str
+    planned_at: str
+    template: str
+    told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPlan:
+    """A plan of a sweep that was not sent yet."""
+
+    sweep_id: str
+    plan: JobPlan
+    cluster_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPoint:
+    """A point with the plan that runs it last, its place there, and its job; None: it was not sent (yet)."""
+
+    entry: Entry
+    plan_id: str
+    place: int
+    job: TrackedJob | None
+
+
+class Index(Protocol):
+    """What the tables are reached by."""
+
+    def change(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One change."""
+
+    def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
+        """The answer to a question."""
+
+
+class SweepIndex:
+    """The sweeps of a tracker."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def add(self, sweep: TrackedSweep, parts: Iterable[tuple[JobPlan, str, Sequence[Entry]]]) -> None:
+        """Write down the whole intent, before anything leaves: each plan with its cluster's text and its points."""
+        with self._index.change() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?, ?, ?, ?)",
+                (sweep.sweep_id, sweep.asked_sha256, sweep.name, sweep.planned_at, sweep.template, int(sweep.told)),
+            )
+            for plan, cluster_text, entries in parts:
+                put_waiting(db, sweep.sweep_id, plan, cluster_text)
+                put_points(db, sweep.sweep_id, plan.plan_id, entries)
+
+    def tell(self, sweep_id: str) -> None:
+        """The ids of a sweep were shown to whoever asked for it: what of it still waits is sent by later commands."""
+        with self._index.change() as db:
+            db.execute("UPDATE sweeps SET told = 1 WHERE sweep_id = ?", (sweep_id,))
+
+    def wait_again(self, plan_id: str, note: str, again: JobPlan, cluster_text: str) -> None:
+        """A plan came to nothing, and for certain; its points are those of another plan, which waits."""
+        assert again.points is not None  # noqa: S101 - only a sweep's plan waits
+        with self._index.change() as db:
+            db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
+            db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
+            db.execute("UPDATE points SET plan_id = ? WHERE plan_id = ?", (again.plan_id, plan_id))
+            put_waiting(db, again.points.sweep_id, again, cluster_text)
+
+    def drop(self, sweep_id: str, cluster: str | None = None) -> int:
+        """Nothing of a sweep waits any more (on one cluster): how many plans did."""
+        with self._index.change() as db:
+            done = db.execute(
+                "DELETE FROM waiting WHERE sweep_id = ?1 AND (?2 IS NULL OR cluster = ?2)", (sweep_id, cluster)
+            )
+            return done.rowcount
+
+    def same(self, asked_sha256: str) -> list[TrackedSweep]:
+        """The sweeps of which the very same was asked, oldest first."""
+        return self._sweeps("WHERE asked_sha256 = ?", (asked_sha256,))
+
+    def named(self, text: str) -> list[TrackedSweep]:
+        """The sweep with this id, else those with this name, oldest first."""
+        return self._sweeps("WHERE sweep_id = ?", (text,)) or self._sweeps("WHERE name = ?", (text,))
+
+    def all(self) -> list[TrackedSweep]:
+        """Every sweep, oldest first."""
+        return self._sweeps("", ())
+
+    def waiting(self, *, cluster: str | None = None, sweep_id: str | None = None) -> list[WaitingPlan]:
+        """The plans that were not sent yet, in their order."""
+        query = (
+            "SELECT * FROM waiting WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR sweep_id = ?2) ORDER BY rowid"
+        )
+        rows = self._index.rows(query, (cluster, sweep_id))
+        return [WaitingPlan(row["sweep_id"], from_json(json.loads(row["plan"])), row["cluster_text"]) for row in rows]
+
+    def is_waiting(self, plan_id: str) -> bool:
+        """Whether a plan still waits."""
+        return bool(self._index.rows("SELECT 1 FROM waiting WHERE plan_id = ?", (plan_id,)))
+
+    def entries(self, plan_id: str) -> tuple[Entry, ...]:
+        """The points of a plan in their order."""
+        rows = self._index.rows("SELECT * FROM points WHERE plan_id = ? ORDER BY place", (plan_id,))
+        return tuple(map(entry_of, rows))
+
+    def points(self, sweep_id: str) -> list[PlacedPoint]:
+        """Every point of a sweep once, in the order in which they came in, with its last job."""
+        jobs = self.jobs(sweep_id)
+        by_place = {(job.plan_id, job.job_id.partition("_")[2]): job for job in jobs}
+        found: dict[str, PlacedPoint] = {}
+        for row in self._index.rows("SELECT * FROM points WHERE sweep_id = ? ORDER BY rowid", (sweep_id,)):
+            job = by_place.get((row["plan_id"], str(row["place"])))
+            found[row["point_id"]] = PlacedPoint(entry_of(row), row["plan_id"], row["place"], job)
+        return list(found.values())
+
+    def jobs(self, sweep_id: str) -> list[TrackedJob]:
+        """Every job that ran points of a sweep, oldest submission first."""
+        query = (
+            "SELECT jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name "
+            "FROM jobs JOIN plans USING (plan_id) WHERE plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?) "
+            "ORDER BY submitted_at, jobs.rowid"
+        )
+        return [tracked(row) for row in self._index.rows(query, (sweep_id,))]
+
+    def plans(self, sweep_id: str) -> list[tuple[JobPlan, str]]:
+        """The plans of a sweep that were sent, each with its stage, oldest first."""
+        query = (
+            "SELECT plan, stage FROM plans WHERE plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?) "
+            "ORDER BY planned_at, rowid"
+        )
+        return [(from_json(json.loads(row["plan"])), row["stage"]) for row in self._index.rows(query, (sweep_id,))]
+
+    def entry(self, plan_id: str, place: str) -> Entry | None:
+        """The point that a task runs; None: the plan is no sweep's."""
+        rows = self._index.rows("SELECT * FROM points WHERE plan_id = ? AND place = ?", (plan_id, place))
+        return entry_of(rows[0]) if rows else None
+
+    def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
+        rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
+        return [TrackedSweep(**{**row, "told": bool(row["told"])}) for row in map(dict, rows)]
+
+
+def put_waiting(db: sqlite3.Connection, sweep_id: str, plan: JobPlan, cluster_text: str) -> None:
+    """One plan that waits."""
+    values = (plan.plan_id, sweep_id, plan.cluster, json.dumps(to_json(plan)), cluster_text)
+    db.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?, ?, ?)", values)
+
+
+def put_points(db: sqlite3.Connection, sweep_id: str, plan_id: str, entries: Iterable[Entry]) -> None:
+    """The points of a plan, in their order."""
+    rows = (
+        (sweep_id, plan_id, place, entry.id, entry.text, json.dumps([list(entry.argv), dict(entry.env)]))
+        for place, entry in enumerate(entries)
+    )
+    db.executemany("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def entry_of(row: sqlite3.Row) -> Entry:
+    """One row of the table of points."""
+    argv, env = json.loads(row["words"])
+    return Entry(row["point_id"], row["parameters"], env, tuple(argv))
