@@ -149,6 +149,33 @@ def test_without_a_terminal_a_code_cannot_be_asked_for(desk: Desk, transport: st
     assert (process.returncode, bool(re.search(why, said))) == (1, True), said
 
 
+def test_clusters_that_ask_at_once_are_answered_one_after_the_other(person: Person) -> None:
+    desk = person.desk
+    made = {desk.submit(desk.experiment(name, ["sh", "-c", gate()]), cluster=name) for name in ("alpha", "beta")}
+    for name in ("alpha", "beta"):
+        desk.describe(name, login=WAYS["key and code"][1])
+    done = person.tfslurm("status", "--json")
+    assert ({job["job"] for job in json.loads(done.stdout)}, done.returncode) == (made, 0), done.stderr
+    asked = [re.findall("(alpha|beta): .*@", shown) for shown in person.asked]
+    assert sorted(asked) == [["alpha"], ["beta"]]
+
+
+def test_a_login_node_that_accepts_and_says_nothing_is_given_up(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        login = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        desk.describe("alpha", login={**login, "transport": "paramiko"})
+        desk.describe("beta", login={**login, "transport": "openssh"})
+        file = desk.experiment("x", ["true"])
+        waiting = [desk.start("submit", file, "--cluster", name, cluster=None) for name in ("alpha", "beta")]
+        for process in waiting:
+            with process:
+                _, said = process.communicate(timeout=90)
+            told = [line for line in said.splitlines() if line.startswith("error: ")]
+            assert (process.returncode, len(told)) == (1, 1), said
+            assert "127.0.0.1" in told[0]
+    assert desk.jobs("alpha") == desk.jobs("beta") == []
+
+
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 @pytest.mark.parametrize(("host", "why"), [("alpha-changed", "CHANGED.*keygen -R"), ("alpha-unknown", "keyscan.* >>")])
 def test_a_host_key_that_is_not_the_known_one_is_refused(desk: Desk, host: str, why: str, transport: str) -> None:
