@@ -9,12 +9,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from tests.made import plan
+from tfslurm.cli import run
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.host.local import LocalHost
@@ -116,7 +118,7 @@ def sacct_row(job: TrackedJob, state: str, exit_code: str = "0:0") -> str:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    made = Site(tmp_path, Tracker(tmp_path / "tracker.sqlite"))
+    made = Site(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"))
     made.queue([])
     made.accounts([])
     return made
@@ -254,7 +256,7 @@ def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -
     tasks = accounting_argv("alice", ["1", *(f"2_{task}" for task in range(5000))], "2026-11-23T07:00:00Z")
     assert "--jobs=1,2" in tasks
     many = accounting_argv("alice", [str(10**7 + number) for number in range(20_000)], "2026-11-23T07:00:00Z")
-    assert {"--user=alice", "--starttime=2026-11-23T07:00:00"} < set(many)
+    assert {"--user=alice", "--starttime=2026-11-23T07:00:00", "--endtime=now+365days"} < set(many)
     assert max(len(" ".join(argv)) for argv in (few, tasks, many)) < LONGEST_LINE
 
 
@@ -341,6 +343,27 @@ def test_works_begin_together_and_answer_in_their_order() -> None:
 
 
 # --- how often
+
+
+def test_wait_leaves_the_site_s_interval_between_two_questions(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(site.folder)
+    monkeypatch.setenv("XDG_DATA_HOME", str(site.folder))
+    (job,) = site.submit("7")
+    site.queue([(job, "COMPLETED", "None")])
+    (site.folder / "running").write_text(queue_row(job, "RUNNING") + ROW)
+    asked = 'date +%s.%N >>"$SITE/asked"; [ "$(wc -l <"$SITE/asked")" -gt 2 ] || exec cat "$SITE/running"'
+    site.program("squeue", f'{asked}; cat "$SITE/squeue"')
+    environment = json.dumps(dict(site.known.cluster.environment))
+    (site.folder / "cluster_configs").mkdir()
+    text = f"name: alpha\nroot: {site.root}\npoll: {{min_interval: 1}}\nenvironment: {environment}\n"
+    (site.folder / "cluster_configs" / "alpha.yaml").write_text(text)
+    assert run(["wait", "alpha:7"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["alpha:7 RUNNING", "alpha:7 COMPLETED"]
+    moments = [float(line) for line in (site.folder / "asked").read_text().split()]
+    assert len(moments) == 3
+    assert all(later - sooner >= 1 for sooner, later in pairwise(moments))
 
 
 def test_a_watcher_slows_down_while_nothing_changes_and_never_asks_sooner_than_allowed(

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--rounds N] [--json]`: the table of docs/benchmarks.md, measured here and now.
+"""`python -m tests.bench [PART]... [--rounds N] [--json]`: the table of docs/benchmarks.md, measured here and now.
 
 Runs as root beside a test bed that is up; every measured command runs as an ordinary user. Commands of one row take
 turns (A B A B …), so that whatever else the machine does falls on all of them; given are medians and their ratio.
@@ -10,19 +10,25 @@ import argparse
 import json
 import sys
 
-from tests.bench import node, processes
+from tests.bench import node, processes, ssh, status
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
+
+PARTS = {"local": processes.rows, "node": node.rows, "ssh": ssh.rows, "status": status.rows}
 
 
 def main() -> int:
     """Measure, print the table; the exit code is 1 when a bound of the table does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=9, help="how often each command runs (default: 9)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     arguments = parser.parse_args()
+    wanted = arguments.parts or [*PARTS]
+    if unknown := sorted({*wanted} - {*PARTS}):
+        parser.error(f"no such part: {', '.join(unknown)}")
     try:
-        rows = [*processes.rows(arguments.rounds), *node.rows(arguments.rounds)]
+        rows = [row for part in wanted for row in PARTS[part](arguments.rounds)]
     except BedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

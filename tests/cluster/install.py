@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,7 +18,13 @@ SHIPPED = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tfslurm", "jo
 
 
 def install() -> Path:
-    """The `tfslurm` of the bed's users, brought up to this checkout where that has changed."""
+    """The `tfslurm` of the bed's users, brought up to this checkout where that has changed; one process does it."""
+    with (VENV.parent / f"{VENV.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install()
+
+
+def _install() -> Path:
     stamp = VENV / "installed-from"
     identity = source_identity()
     program = VENV / "bin" / "tfslurm"

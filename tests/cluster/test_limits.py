@@ -222,21 +222,3 @@ def test_a_job_that_has_not_ended_has_no_efficiency_yet(desk: Desk) -> None:
     assert "no finished job with a record" in done.stderr
     (found,) = json.loads(desk.tfslurm("status", job, "--efficiency", "--json").stdout)
     assert found["efficiency"] is None
-
-
-# --------------------------------------------------------------------------------------------------------------- podman
-
-
-@pytest.mark.xdist_group("podman")
-@pytest.mark.parametrize("cluster", CLUSTERS)
-def test_under_podman_the_umask_is_the_users_and_use_is_known_or_said_to_be_the_jobs(cluster: str) -> None:
-    script = "umask; : >/out/file; sleep 2"
-    job = submitted_with(plan(cluster, engine="podman", outputs="/out", command=sh(script)), "0027")
-    assert job.end()["exit_code"] == 0, job.said()
-    assert job.output().strip() == "0027"
-    assert (job.folder / "out" / "file").stat().st_mode & 0o777 == 0o640
-    assert {path.lstat().st_uid for path in (job.folder, *job.folder.rglob("*"))} == {pwd.getpwnam(USER).pw_uid}
-    if (job.facts() / "container-usage.txt").exists():
-        assert int(usage(job)["memory_peak_bytes"]) <= 256 * MIB
-    else:
-        assert "the container has no cgroup of its own" in job.fact("container-usage.txt.error")

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pytest
 
 from .bed import JUMP_PORT, OTP_PORT
 from .desk import USER, Desk, Done, gate, ids, open_gate
+from .line import Line
 from .login import next_code
 
 WAYS: dict[str, tuple[str, dict[str, object]]] = {
@@ -149,6 +149,33 @@ def test_without_a_terminal_a_code_cannot_be_asked_for(desk: Desk, transport: st
     assert (process.returncode, bool(re.search(why, said))) == (1, True), said
 
 
+def test_clusters_that_ask_at_once_are_answered_one_after_the_other(person: Person) -> None:
+    desk = person.desk
+    made = {desk.submit(desk.experiment(name, ["sh", "-c", gate()]), cluster=name) for name in ("alpha", "beta")}
+    for name in ("alpha", "beta"):
+        desk.describe(name, login=WAYS["key and code"][1])
+    done = person.tfslurm("status", "--json")
+    assert ({job["job"] for job in json.loads(done.stdout)}, done.returncode) == (made, 0), done.stderr
+    asked = [re.findall("(alpha|beta): .*@", shown) for shown in person.asked]
+    assert sorted(asked) == [["alpha"], ["beta"]]
+
+
+def test_a_login_node_that_accepts_and_says_nothing_is_given_up(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        login = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        desk.describe("alpha", login={**login, "transport": "paramiko"})
+        desk.describe("beta", login={**login, "transport": "openssh"})
+        file = desk.experiment("x", ["true"])
+        waiting = [desk.start("submit", file, "--cluster", name, cluster=None) for name in ("alpha", "beta")]
+        for process in waiting:
+            with process:
+                _, said = process.communicate(timeout=90)
+            told = [line for line in said.splitlines() if line.startswith("error: ")]
+            assert (process.returncode, len(told)) == (1, 1), said
+            assert "127.0.0.1" in told[0]
+    assert desk.jobs("alpha") == desk.jobs("beta") == []
+
+
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 @pytest.mark.parametrize(("host", "why"), [("alpha-changed", "CHANGED.*keygen -R"), ("alpha-unknown", "keyscan.* >>")])
 def test_a_host_key_that_is_not_the_known_one_is_refused(desk: Desk, host: str, why: str, transport: str) -> None:
@@ -161,71 +188,6 @@ def test_a_host_key_that_is_not_the_known_one_is_refused(desk: Desk, host: str, 
 # --- a line that drops, and one that is not there
 
 
-class Cutter:
-    """A TCP proxy to a login node; ``cut`` closes every line that goes through it."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.lines: list[socket.socket] = []
-        self.all: list[socket.socket] = []
-        self.carriers: list[threading.Thread] = []
-        self.cuts = 0
-        self.acceptor = threading.Thread(target=self._accept, daemon=True)
-        self.acceptor.start()
-
-    @property
-    def port(self) -> int:
-        return int(self.listener.getsockname()[1])
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target))
-                self.lines += [near, far]
-                self.all += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    carrier = threading.Thread(target=self._carry, args=(source, sink), daemon=True)
-                    self.carriers.append(carrier)
-                    carrier.start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(4096):
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        lines, self.lines = self.lines, []
-        for line in lines:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-                self.cuts += 1
-
-    def close(self) -> None:
-        """End every thread and close every socket."""
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.acceptor.join()
-        self.listener.close()
-        self.cut()
-        for carrier in self.carriers:
-            carrier.join()
-        for line in self.all:
-            line.close()
-
-
-@contextmanager
-def cutting(port: int) -> Iterator[Cutter]:
-    """A proxy, closed afterwards."""
-    cutter = Cutter(port)
-    try:
-        yield cutter
-    finally:
-        cutter.close()
-
-
 NUMBERS = 80
 COUNTS = f"""i=0; while [ $i -lt {NUMBERS} ]; do
 i=$((i+1)); printf 'é'; printf 'a\\303'; printf '\\251 %s\\n' $i; echo "ü $i" >&2; sleep 0.1; done"""
@@ -234,15 +196,15 @@ i=$((i+1)); printf 'é'; printf 'a\\303'; printf '\\251 %s\\n' $i; echo "ü $i" 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 def test_a_line_that_drops_loses_and_repeats_nothing(person: Person, transport: str) -> None:
     desk = person.desk
-    with cutting(2201) as cutter:
-        login = {"host": "alpha-by-proxy", "port": cutter.port, "transport": transport}
+    with Line(2201) as line:
+        login = {"host": "alpha-by-proxy", "port": line.port, "transport": transport}
         desk.describe("alpha", login=login)
         job = person.tfslurm("submit", desk.experiment("counts", ["sh", "-c", COUNTS]), "--cluster", "alpha").stdout
         ended, chance = threading.Event(), random.Random(7)
 
         def scissors() -> None:
             while not ended.wait(chance.uniform(0.3, 1.5)):
-                cutter.cut()
+                line.cut()
 
         thread = threading.Thread(target=scissors)
         done = person.tfslurm("logs", "-f", job.strip(), during=thread.start)
@@ -251,7 +213,7 @@ def test_a_line_that_drops_loses_and_repeats_nothing(person: Person, transport: 
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [f"éaé {number}" for number in range(1, NUMBERS + 1)]
         assert done.stderr.splitlines() == [f"ü {number}" for number in range(1, NUMBERS + 1)]
-        assert cutter.cuts > 4
+        assert line.cuts > 4
 
 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])

@@ -23,14 +23,14 @@ from tfslurm.spec import Mount, Resources
 
 from . import images, registry
 from .bed import HOME, HOOK_LOG, MIRROR, REGISTRY, wait_until
-from .desk import Desk, as_yaml
+from .desk import SMALL, Desk, as_yaml
 from .gpus import of_node
 from .podman import podman
+from .test_limits import MIB, submitted_with, usage
 from .test_node import KILL_WAIT_S, PATIENCE_S, USER, WAITING, Job, owned, put, ran, refused, root, sh, slurm, submit
 from .test_node import plan as docker_plan
+from .test_reap import actions, labels, reap
 from .users import run_as
-
-pytestmark = pytest.mark.xdist_group("podman")  # one user's podman: `system migrate` ends what else runs
 
 
 def plan(cluster: str = "alpha", **changes: Any) -> JobPlan:
@@ -353,3 +353,38 @@ def test_without_a_cgroup_parent_docker_is_given_the_limits_and_the_reason_is_ke
     assert job.fact("cgroup-parent.txt") == f"none: {why}\n"
     host = job.inspected()["HostConfig"]
     assert (host["CgroupParent"], host["Memory"]) == ("", 256 * 2**20)
+
+
+@pytest.mark.parametrize("cluster", ["alpha", "beta"])
+def test_under_podman_the_umask_is_the_users_and_use_is_known_or_said_to_be_the_jobs(cluster: str) -> None:
+    script = "umask; : >/out/file; sleep 2"
+    job = submitted_with(plan(cluster, engine="podman", outputs="/out", command=sh(script)), "0027")
+    assert job.end()["exit_code"] == 0, job.said()
+    assert job.output().strip() == "0027"
+    assert (job.folder / "out" / "file").stat().st_mode & 0o777 == 0o640
+    assert {path.lstat().st_uid for path in (job.folder, *job.folder.rglob("*"))} == {pwd.getpwnam(USER).pw_uid}
+    if (job.facts() / "container-usage.txt").exists():
+        assert int(usage(job)["memory_peak_bytes"]) <= 256 * MIB
+    else:
+        assert "the container has no cgroup of its own" in job.fact("container-usage.txt.error")
+
+
+def test_what_podman_left_is_removed_as_well(desk: Desk) -> None:
+    desk.describe("alpha", engine="podman")
+    entry = pwd.getpwnam(USER)
+    for name, place in (("config", ".config"), ("data", ".local/share")):  # the desk has XDG folders of its own
+        (desk.folder / name).mkdir(exist_ok=True)
+        os.chown(desk.folder / name, entry.pw_uid, entry.pw_gid)
+        (desk.folder / name / "containers").symlink_to(Path(entry.pw_dir) / place / "containers")
+    words = [word for key, value in labels("alpha", "alpha1").items() for word in ("--label", f"tfslurm.{key}={value}")]
+    who = ["--userns", "keep-id", "--user", f"{entry.pw_uid}:{entry.pw_gid}"]
+    made = run_as(USER, ["podman", "create", *who, *words, SMALL, "sleep", "600"], "alpha")
+    assert made.returncode == 0, made.stderr
+    left = made.stdout.strip()
+    try:
+        listed = reap(desk, "alpha", "--node", "alpha1", "--dry-run")
+        assert actions(listed, "alpha")[left] == "remove"
+        assert actions(reap(desk, "alpha", "--node", "alpha1"), "alpha")[left] == "removed"
+        assert run_as(USER, ["podman", "container", "exists", left], "alpha").returncode == 1
+    finally:
+        run_as(USER, ["podman", "rm", "--force", left], "alpha")

@@ -283,28 +283,3 @@ def test_the_epilog_never_fails_a_node(bed: None, tmp_path: Path, env: dict[str,
     )
     assert done.returncode == 0
     assert words in done.stderr
-
-
-# --------------------------------------------------------------------------------------------------------------- podman
-
-
-@pytest.mark.xdist_group("podman")
-def test_what_podman_left_is_removed_as_well(desk: Desk) -> None:
-    desk.describe("alpha", engine="podman")
-    entry = pwd.getpwnam(USER)
-    for name, place in (("config", ".config"), ("data", ".local/share")):  # the desk has XDG folders of its own
-        (desk.folder / name).mkdir(exist_ok=True)
-        os.chown(desk.folder / name, entry.pw_uid, entry.pw_gid)
-        (desk.folder / name / "containers").symlink_to(Path(entry.pw_dir) / place / "containers")
-    words = [word for key, value in labels("alpha", "alpha1").items() for word in ("--label", f"tfslurm.{key}={value}")]
-    who = ["--userns", "keep-id", "--user", f"{entry.pw_uid}:{entry.pw_gid}"]
-    made = run_as(USER, ["podman", "create", *who, *words, SMALL, "sleep", "600"], "alpha")
-    assert made.returncode == 0, made.stderr
-    left = made.stdout.strip()
-    try:
-        listed = reap(desk, "alpha", "--node", "alpha1", "--dry-run")
-        assert actions(listed, "alpha")[left] == "remove"
-        assert actions(reap(desk, "alpha", "--node", "alpha1"), "alpha")[left] == "removed"
-        assert run_as(USER, ["podman", "container", "exists", left], "alpha").returncode == 1
-    finally:
-        run_as(USER, ["podman", "rm", "--force", left], "alpha")

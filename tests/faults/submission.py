@@ -23,14 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import CLUSTERS, HOME
+from tests.cluster.bed import CLUSTERS
 from tests.cluster.desk import KILL_CLIENT, USER, Desk, a_desk, ids
 from tests.cluster.install import install
+from tests.cluster.line import Cut, Line
 from tests.cluster.users import run_as
-from tests.faults.line import Cut, cutting
 
 AT_ONCE = 8
-PROXIED = "alpha-by-cut-line"
+PROXIED = "alpha-by-proxy"  # a name of the users' ssh_config, whose port is anybody's
 LONGEST_S = 3.0  # about as long as a submission takes while others run beside it
 
 
@@ -40,7 +40,7 @@ class Point:
 
     kind: str
     cluster: str
-    over: str  # 'local' or 'ssh'
+    over: str  # 'local', or a transport: 'paramiko', 'openssh'
     seed: int
 
 
@@ -85,7 +85,7 @@ def wrapped(program: str, body: str) -> Callable[[Desk, Point, Path, random.Rand
 
     def cut(desk: Desk, point: Point, file: Path, at: random.Random) -> bool:
         env = desk.wrap(program, body.replace("PAUSE", f"{at.uniform(0, 0.3):.3f}"))
-        if point.over == "ssh":
+        if point.over != "local":
             describe(desk, point, environment={"PATH": env["PATH"]})
         done = desk.tfslurm(*typed(desk, point, file), cluster=point.cluster, env=env)
         describe(desk, point)
@@ -98,8 +98,8 @@ def line_cut(desk: Desk, point: Point, file: Path, at: random.Random) -> bool:
     """The line is cut after so many bytes, in one of the two directions."""
     up = at.random() < 0.5
     limit = at.randint(1, 60_000) if up else at.randint(1, 9_000)
-    with cutting(ssh_port(), Cut("up" if up else "down", limit)) as port:
-        describe(desk, point, port=port)
+    with Line(ssh_port(), cut=Cut("up" if up else "down", limit)) as line:
+        describe(desk, point, port=line.port)
         done = desk.tfslurm(*typed(desk, point, file), cluster=point.cluster)
     describe(desk, point)
     return done.returncode != 0
@@ -147,24 +147,24 @@ def two(desk: Desk, point: Point, file: Path, at: random.Random) -> bool:
 TOLD_LATE = 'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1'
 KINDS: dict[str, tuple[Callable[[Desk, Point, Path, random.Random], bool], int, tuple[str, ...]]] = {
     # kind: what it does, its share, over which lines
-    "client killed with -9 at a random moment": (killed, 70, ("local", "ssh")),
-    "line cut after N bytes": (line_cut, 50, ("ssh",)),
+    "client killed with -9 at a random moment": (killed, 70, ("local", "paramiko", "openssh")),
+    "line cut after N bytes": (line_cut, 50, ("paramiko", "openssh")),
     "sbatch accepted, its answer lost": (
         wrapped("sbatch", f'$real "$@" >/dev/null; {TOLD_LATE}'),
         10,
-        ("local", "ssh"),
+        ("local", "paramiko"),
     ),
     "client killed before sbatch": (wrapped("sbatch", f'{KILL_CLIENT}; sleep PAUSE; exec $real "$@"'), 12, ("local",)),
     "client killed after sbatch": (wrapped("sbatch", f'$real "$@"; s=$?; {KILL_CLIENT}; exit $s'), 12, ("local",)),
-    "sbatch and its shell killed before": (wrapped("sbatch", "kill -9 $PPID; kill -9 $$"), 8, ("local", "ssh")),
+    "sbatch and its shell killed before": (wrapped("sbatch", "kill -9 $PPID; kill -9 $$"), 8, ("local", "paramiko")),
     "sbatch and its shell killed after": (
         wrapped("sbatch", '$real "$@"; kill -9 $PPID; kill -9 $$'),
         8,
-        ("local", "ssh"),
+        ("local", "paramiko"),
     ),
-    "controller does not answer": (deaf, 8, ("local", "ssh")),
-    "disk full on the run root": (disk_full, 12, ("local", "ssh")),
-    "two clients at once": (two, 10, ("local", "ssh")),
+    "controller does not answer": (deaf, 8, ("local", "paramiko")),
+    "disk full on the run root": (disk_full, 12, ("local", "paramiko")),
+    "two clients at once": (two, 10, ("local", "paramiko")),
 }
 
 
@@ -174,20 +174,9 @@ KINDS: dict[str, tuple[Callable[[Desk, Point, Path, random.Random], bool], int, 
 def describe(desk: Desk, point: Point, *, port: int = 0, environment: dict[str, str] | None = None) -> None:
     """The cluster's file as this point has it."""
     own = {"SLURM_CONF": str(CLUSTERS[point.cluster].slurm_conf), **(environment or {})}
-    login: dict[str, object] = {"host": PROXIED, "user": USER, "port": port or ssh_port()}
-    more: dict[str, Any] = {"login": login} if point.over == "ssh" else {}
+    login = {"host": PROXIED, "user": USER, "port": port or ssh_port(), "transport": point.over}
+    more: dict[str, Any] = {"login": login} if point.over != "local" else {}
     desk.describe(point.cluster, environment=own, **more)
-
-
-def know_the_proxy() -> None:
-    """Let the user's ssh know that the line by way of a proxy has alpha's host key."""
-    config = HOME / USER / ".ssh" / "config"
-    text = config.read_text() if config.exists() else ""
-    if f"Host {PROXIED}\n" not in text:
-        config.write_text(
-            f"{text}\nHost {PROXIED}\n    HostName 127.0.0.1\n    HostKeyAlias [127.0.0.1]:{ssh_port()}\n"
-        )
-        os.chown(config, *ids())
 
 
 def ssh_port() -> int:
@@ -239,7 +228,7 @@ def points(number: int, seed: int) -> list[Point]:
     found = []
     for turn, kind in enumerate(chosen):
         over = KINDS[kind][2][turn % len(KINDS[kind][2])]
-        clusters = ("alpha",) if over == "ssh" else ("alpha", "gamma", "beta")
+        clusters = ("alpha",) if over != "local" else ("alpha", "gamma", "beta")
         found.append(Point(kind, clusters[turn // 2 % len(clusters)], over, at.randrange(2**32)))
     return found
 
@@ -247,7 +236,6 @@ def points(number: int, seed: int) -> list[Point]:
 def run(wanted: Sequence[Point], tell: Callable[[Found], None] = lambda found: None) -> list[Found]:
     """What came of every point."""
     install()
-    know_the_proxy()
 
     def one(point: Point) -> Found:
         found = strike(point)
@@ -267,7 +255,7 @@ def table(found: Sequence[Found]) -> str:
 
 def row(name: str, found: Sequence[Found]) -> str:
     """One line of the table."""
-    ssh = sum(each.point.over == "ssh" for each in found)
+    ssh = sum(each.point.over != "local" for each in found)
     bare = sum(each.point.cluster == "gamma" for each in found)
     cut, right = (sum(each.was_cut for each in found), sum(each.is_right for each in found))
     return f"| {name} | {len(found)} | {ssh} | {bare} | {cut} | {right} |"

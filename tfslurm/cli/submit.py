@@ -208,7 +208,7 @@ def submit_once(
             refresh(name, known.user, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
         job_id = submit_job(job, tracker, host, secrets, untold=True)
-        if note := preemption_note(job.plan, host):
+        if note := preemption_note(job.plan, known, host):
             say(f"note: {note}")
         return tracker.jobs(cluster=name, job_id=job_id)[-1]
 

@@ -28,6 +28,7 @@ SACCT_FIELDS = (
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
 LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
 MANY_TASKS = 20
+LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
@@ -149,6 +150,8 @@ def sacct_argv(
     options += [f"--user={user}"] if user else []
     if since or not job_ids:
         options.append(f"--starttime={since[:19] or '1970-01-01T00:00:00'}")
+    if not job_ids:
+        options.append(f"--endtime={LATEST}")
     return (*clean("sacct"), "sacct", *options)
 
 

@@ -80,7 +80,8 @@ def anew(left: TrackedPlan, job_id: str) -> TrackedJob:
 
 def place_of(left: TrackedPlan) -> Place:
     """Where the job of a plan that has just been settled is."""
-    return Place(left.plan.run_dir, bool(left.plan.secrets), 1)
+    plan = left.plan
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), 1)
 
 
 # --- the scheduler

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import TrackerError
-from tfslurm.plan import JobPlan, from_json, run_folder, to_json
+from tfslurm.plan import JobPlan, from_json, to_json
 from tfslurm.tracker.claims import claimed
 from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan, tracked
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex
@@ -219,9 +219,7 @@ class Tracker:
             "USING (plan_id)"
         )
         return {
-            row["plan_id"]: Place(
-                run_folder(row["root"], row["name"], row["plan_id"]), bool(row["secrets"]), row["unfinished"]
-            )
+            row["plan_id"]: Place(row["root"], row["name"], row["plan_id"], bool(row["secrets"]), row["unfinished"])
             for row in self.rows(query, [cluster])
         }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, run_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,16 @@ class Seen:
 class Place:
     """Where a plan's jobs are on its cluster, without the rest of the plan."""
 
-    run_dir: PurePosixPath
+    root: str
+    name: str
+    plan_id: str
     has_secrets: bool
     unfinished: int  # how many jobs of the plan are
+
+    @property
+    def run_dir(self) -> PurePosixPath:
+        """The run folder."""
+        return run_folder(self.root, self.name, self.plan_id)
 
 
 def tracked(row: sqlite3.Row) -> TrackedJob:
