@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import subprocess
+from collections import Counter
 from pathlib import Path
 
 from .desk import Desk
@@ -39,3 +42,73 @@ def test_every_point_runs_once_over_two_clusters_with_its_own_words_exactly(desk
         assert json.loads(params) == {"lr": json.loads(lr.removeprefix("--lr=")), "text": text}
         seen.append((text, lr))
     assert sorted(seen) == sorted((text, f"--lr={lr}") for text in HOSTILE for lr in ("0.1", "1"))
+
+
+def counted(desk: Desk) -> Counter[str]:
+    """How often each point ran: every run leaves a file of its own in the job's folder."""
+    return Counter(folder.joinpath("out", "words").read_bytes().decode().split("\0")[0] for folder in folders(desk))
+
+
+def test_a_client_that_is_killed_at_any_moment_leaves_every_point_to_run_once(desk: Desk) -> None:
+    sweep = {"grid": {"n": {"range": [8]}}, "spread": "even"}
+    file = desk.experiment("cut", [*SHOW, "{{ n }}"], sweep=sweep)
+    words = ("submit", file, "--cluster", "alpha", "--cluster", "beta")
+    assert desk.tfslurm("pin", file).returncode == 0
+    draw = random.Random(7)
+    for _ in range(6):
+        client = desk.start(*words)
+        try:
+            client.communicate(timeout=draw.uniform(0.2, 1.6))
+        except subprocess.TimeoutExpired:
+            client.kill()
+            client.communicate()
+        if client.returncode == 0:
+            break
+        if draw.random() < 0.3:
+            assert desk.tfslurm("status").returncode == 0
+    if client.returncode:  # cut off again, or after the last id was told
+        last = desk.tfslurm(*words)
+        assert len(last.stdout.splitlines()) == 2 or "the very same sweep is there already" in last.stderr, last.stderr
+    done = desk.tfslurm("wait", f"cut-{desk.token}")
+    assert done.returncode == 0, done.stderr
+    assert counted(desk) == {str(n): 1 for n in range(8)}
+    assert len(folders(desk)) == 8
+
+
+def test_a_sweep_is_followed_as_a_whole_and_point_by_point(desk: Desk) -> None:
+    sweep = {"grid": {"n": {"range": [4]}}}
+    body = 'echo "n is $1, $TOKEN" >&2; test "$1" -lt 3 || exit 9'
+    file = desk.experiment("seen", ["sh", "-c", body, "sh", "{{ n }}"], sweep=sweep, secrets=["TOKEN"])
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env={"TOKEN": "s3cret"})
+    assert done.returncode == 9, done.stderr
+    (array,) = done.stdout.split()
+    (known,) = json.loads(desk.tfslurm("status", f"seen-{desk.token}", "--json").stdout)
+    assert known["counts"] == {"COMPLETED": 3, "FAILED": 1}
+    assert [point["job"] for point in known["points"]] == [f"{array}_{n}" for n in range(4)]
+    told = desk.tfslurm("status", known["sweep"]).stdout
+    failed = known["points"][3]["point"]
+    assert "4 of 4 points ended" in told
+    assert f"1 x FAILED: exit 9; for example {array}_3 " in told
+    assert f"tfslurm logs {known['sweep']}:{failed}" in told
+    assert desk.tfslurm("logs", f"{known['sweep']}:{failed}").stderr == "n is 3, s3cret\n"
+    assert f"{known['sweep']} " in desk.tfslurm("status").stdout
+    assert len(json.loads(desk.tfslurm("status", array, "--json").stdout)) == 4
+    assert not list(desk.root("alpha").glob("runs/**/TOKEN"))
+
+    record = desk.record(f"{known['sweep']}:{known['points'][2]['point']}")
+    wanted = {"array_job_id": array.partition(":")[2], "array_task_id": "2", "state": "COMPLETED"}
+    assert {key: record["job"][key] for key in wanted} == wanted
+    assert record["experiment"]["parameters"] == {"n": 2}
+    assert record["experiment"]["command"][-1] == "2"
+
+
+def test_a_sweep_that_is_cancelled_leaves_no_job(desk: Desk) -> None:
+    file = desk.experiment("gone", "true", sweep={"grid": {"n": [1, 2, 3]}}, slurm={"begin": "now+1hour"})
+    (array,) = swept(desk, file, "--cluster", "beta")
+    again = desk.tfslurm("submit", file, "--cluster", "beta")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "3 of its 3 points have not ended; --again submits it once more" in again.stderr
+    done = desk.tfslurm("cancel", f"gone-{desk.token}")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [f"{array}_{n}" for n in range(3)]
+    desk.tfslurm("wait", f"gone-{desk.token}")
+    assert desk.jobs("beta", "PENDING", "RUNNING") == []

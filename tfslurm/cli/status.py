@@ -14,7 +14,7 @@ from tfslurm import slurm
 from tfslurm.cli.console import common, emit, say, table, tracer
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.submit.follow import find_job, find_jobs, refresh_all
+from tfslurm.submit.follow import find_job, find_jobs, find_sweep, refresh_all
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import LOCAL, Known, open_tracker
 from tfslurm.submit.reach import clusters_for, known_named
@@ -43,12 +43,20 @@ def look(tracker: Tracker, clusters: Sequence[Known], verbose: int) -> dict[str,
 def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
     """The named jobs; without names the unfinished ones and the last few that ended."""
     if names:
-        return [job for name in names for job in find_jobs(tracker, name)]
+        return [job for name in names for job in sent_of(tracker, name)]
     return tracker.jobs(recent=None if everything else RECENT)
 
 
+def sent_of(tracker: Tracker, name: str) -> list[TrackedJob]:
+    """The jobs that a name stands for; of a sweep those that were sent by now, be it none."""
+    if tracker.sweeps.named(name):
+        points = tracker.sweeps.points(find_sweep(tracker, name).sweep_id)
+        return [point.job for point in points if point.job]
+    return find_jobs(tracker, name)
+
+
 @click.command(short_help="Show the states of your jobs on all clusters.")
-@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @click.option(
     "--all", "everything", is_flag=True, help="Every job of the tracker, not only the unfinished and the last 20."
 )
@@ -63,7 +71,11 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
 )
 @common
 def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool, verbose: int) -> int:
-    """Show the states of your jobs on all clusters: one scheduler query per cluster."""
+    """Show the states of your jobs on all clusters: one scheduler query per cluster.
+
+    Of a SWEEP: how many points are in which state where, and why points failed; --all lists every point. What of a
+    sweep waits for room in your queue is sent on the way.
+    """
     tracker = open_tracker()
     pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
     silent: dict[str, str] = {}
@@ -72,15 +84,16 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool
         clusters = clusters_to_ask(tracker, before)
         due = pace.due(clusters)
         silent = {**without(silent, due), **look(tracker, due, verbose)}
+        waits = send_waves(tracker, verbose)
         shown = wanted(tracker, jobs, everything)
         pace.asked(due, changed=states(shown) != states(before))
         if wants_use:
             show_use(shown, tracker, as_json, verbose)
         else:
-            show(shown, as_json, clear=watch and sys.stdout.isatty())
+            show(shown, jobs, tracker, everything, as_json, clear=watch and sys.stdout.isatty())
         for line in silent.values():
             say(f"error: {line}; shown is what was last seen there")
-        if not watch or all(job.final for job in shown):
+        if not watch or (all(job.final for job in shown) and not waits):
             return FAILED if silent else 0
         pace.wait(clusters)
 
@@ -117,15 +130,43 @@ def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob]) -> list[Known]
     return list(asked.values())
 
 
-def show(jobs: Sequence[TrackedJob], as_json: bool, *, clear: bool) -> None:
-    """Print the jobs, as a table or as JSON."""
+def send_waves(tracker: Tracker, verbose: int) -> bool:
+    """Send what of sweeps waits for room, as far as there is some; whether something waits on."""
+    if not tracker.sweeps.is_any_waiting():
+        return False
+    from tfslurm.cli.waves import send_waiting
+
+    return send_waiting(tracker, verbose)
+
+
+def show(
+    jobs: Sequence[TrackedJob], names: Sequence[str], tracker: Tracker, everything: bool, as_json: bool, *, clear: bool
+) -> None:
+    """Print the jobs, or the sweeps that are named, as tables or as JSON."""
+    from tfslurm.cli import sweeps
+
+    named = [find_sweep(tracker, name) for name in names if tracker.sweeps.named(name)]
+    if named:
+        plans = {plan.plan_id for sweep in named for plan, _ in tracker.sweeps.plans(sweep.sweep_id)}
+        jobs = [job for job in jobs if job.plan_id not in plans]
     if as_json:
-        emit([as_value(job) for job in jobs])
+        emit([*(sweeps.as_value(sweep, tracker) for sweep in named), *(as_value(job) for job in jobs)])
         return
     if clear:
         click.clear()
+    for sweep in named:
+        sweeps.show_one(sweep, tracker, why, each=everything)
+    if jobs or not named:
+        show_jobs(jobs if names else sweeps.folded(jobs, tracker))
+
+
+def show_jobs(jobs: Sequence[TrackedJob | list[str]]) -> None:
+    """Print a table with a row for each."""
     rows = [
-        [job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)] for job in jobs
+        job
+        if isinstance(job, list)
+        else [job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)]
+        for job in jobs
     ]
     if rows:
         table(["JOB", "NAME", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, ""))
@@ -229,7 +270,7 @@ def exit_code(job: TrackedJob) -> int:
 
 
 @click.command(short_help="Cancel jobs.")
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
 @common
 def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
@@ -237,7 +278,11 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
     """
     tracker = open_tracker()
-    found = [job for name in jobs for job in find_jobs(tracker, name)]
+    dropped = sum(drop_waiting(tracker, name) for name in jobs if tracker.sweeps.named(name))
+    if dropped:
+        say(f"{dropped} points that were not sent yet stay so")
+    found = [job for name in jobs for job in sent_of(tracker, name)]
+    found = found if len(found) == 1 else [job for job in found if not job.final]
     here = [job for job in found if job.cluster == LOCAL]
     if here:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
@@ -251,6 +296,16 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         for job in after:
             click.echo(f"{job.key} {job.state}")
     return 1 if silent else 0
+
+
+def drop_waiting(tracker: Tracker, name: str) -> int:
+    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
+    sweep = find_sweep(tracker, name)
+    with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
+        waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
+        tracker.sweeps.drop(sweep.sweep_id)
+        tracker.sweeps.tell(sweep.sweep_id)
+    return sum(each.plan.points.count for each in waiting if each.plan.points)
 
 
 def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:

@@ -181,15 +181,17 @@ def wish_for(
 ) -> Wish | None:
     """What is to be read, or removed, of a job; None where nothing is.
 
-    One that ended by itself removed its secrets; those of another go when no job of its plan will start again.
+    One that ended by itself removed its secrets; those of another, and of an array, go when no job of its plan will
+    start again.
     """
     place = places[job.plan_id]
     if status is None:
         return Wish(place.run_dir, job.job_id)
-    if not slurm.is_final(status.state) or status.state == "COMPLETED":
+    is_well = status.state == "COMPLETED"
+    if not slurm.is_final(status.state) or (is_well and not status.array_job_id):
         return None
     forget = place.has_secrets and over[job.plan_id] >= place.unfinished
-    return Wish(place.run_dir, job.job_id, forget) if status.started_at or forget else None
+    return Wish(place.run_dir, job.job_id, forget) if forget or (status.started_at and not is_well) else None
 
 
 def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:

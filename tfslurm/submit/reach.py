@@ -26,9 +26,15 @@ def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
     if name == LOCAL:
         return local_cluster()
     for kept in tracker.plans(plan_id=plan_id):
-        text = kept.cluster_text
-        return Known(parse_cluster(text, f"{name}.yaml as it was when {plan_id} was submitted"), text, None)
+        return known_from(name, kept.cluster_text)
     raise RecordError(f"{name}: no cluster file of that name, and the tracker kept none")
+
+
+def known_from(name: str, text: str) -> Known:
+    """The cluster ``name``: its file as it is now, else the text that a plan was submitted with."""
+    if name in cluster_files():
+        return known_clusters([name])[0]
+    return Known(parse_cluster(text, f"{name}.yaml as it was when it was submitted to"), text, None)
 
 
 def clusters_for(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:

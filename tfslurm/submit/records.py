@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from tfslurm.errors import RecordError
 from tfslurm.host import Host, get, read_from
 from tfslurm.plan import JobPlan
@@ -50,7 +53,28 @@ def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
         return None
     digest = plan.pin.digest.removeprefix("sha256:")
     facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
-    return build_record(plan, job.job_id, files, status_of(job), image_facts=facts)
+    point = read_point(job, plan, host) if plan.points else None
+    return build_record(plan, job.job_id, files, status_of(job), image_facts=facts, point=point)
+
+
+def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
+    """The point of a sweep that a task of an array ran, as the run folder has it.
+
+    Raises:
+        RecordError: it has not.
+        HostError: the machine does not answer.
+    """
+    task = int(job.job_id.partition("_")[2] or 0)
+    file = plan.run_dir / "points.jsonl"
+    done = host.run(["sed", "-n", f"{task + 1}{{p;q}}", str(file)])
+    try:
+        point = json.loads(done.stdout)
+    except ValueError:
+        point = None
+    if not isinstance(point, dict) or point.get("index") != task:
+        why = done.stderr.strip() or f"it has no point {task}"
+        raise RecordError(f"{job.key}: {file}: {why}")
+    return point
 
 
 def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:

@@ -45,6 +45,21 @@ def send_wave(
         SubmitRejected: sbatch said no, and not for want of room; what was not queued waits on.
         HostError: the cluster or its scheduler did not answer; the next command settles what is open.
     """
+    with tracker.claim(sweep.sweep_id, wait=True):
+        return send_claimed(sweep, known, profile, tracker, host, code, secrets, told)
+
+
+def send_claimed(
+    sweep: TrackedSweep,
+    known: Known,
+    profile: SiteProfile,
+    tracker: Tracker,
+    host: Host,
+    code: Snapshot | None,
+    secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
+    told: Callable[[str], None],
+) -> Wave:
+    """The same, of a sweep that nobody else is sending or giving up now."""
     jobs: list[str] = []
     room: int | None = None
     for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):

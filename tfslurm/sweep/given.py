@@ -46,7 +46,7 @@ def _carried(value: str | int | float) -> bool:
     """Whether an argument can carry it: no NUL, no half of a character, no infinity."""
     if isinstance(value, str):
         return not re.search("[\0\ud800-\udfff]", value)
-    return math.isfinite(value)
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def with_given(sweep: Mapping[str, Any], given: Mapping[str, Sequence[Scalar]]) -> dict[str, Any]:

@@ -130,6 +130,11 @@ class SweepIndex:
         rows = self._index.rows(query, (cluster, sweep_id))
         return [WaitingPlan(row["sweep_id"], from_json(json.loads(row["plan"])), row["cluster_text"]) for row in rows]
 
+    def is_any_waiting(self) -> bool:
+        """Whether there is a plan that later commands are to send."""
+        query = "SELECT 1 FROM waiting JOIN sweeps USING (sweep_id) WHERE told = 1 LIMIT 1"
+        return bool(self._index.rows(query, ()))
+
     def is_waiting(self, plan_id: str) -> bool:
         """Whether a plan still waits."""
         return bool(self._index.rows("SELECT 1 FROM waiting WHERE plan_id = ?", (plan_id,)))
@@ -170,6 +175,12 @@ class SweepIndex:
         """The point that a task runs; None: the plan is no sweep's."""
         rows = self._index.rows("SELECT * FROM points WHERE plan_id = ? AND place = ?", (plan_id, place))
         return entry_of(rows[0]) if rows else None
+
+    def owners(self, plan_ids: Iterable[str]) -> dict[str, str]:
+        """Plan -> its sweep's id, for those that are a sweep's."""
+        wanted = json.dumps(list(plan_ids))
+        query = "SELECT DISTINCT plan_id, sweep_id FROM points WHERE plan_id IN (SELECT value FROM json_each(?))"
+        return {row["plan_id"]: row["sweep_id"] for row in self._index.rows(query, (wanted,))}
 
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
         rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours

@@ -1,0 +1,35 @@
+"""The next wave of sweeps that wait for room in the user's queue, sent by whatever command looks at the clusters."""
+
+from __future__ import annotations
+
+from tfslurm.cli.console import say, tracer
+from tfslurm.errors import TfslurmError
+from tfslurm.host import open_host
+from tfslurm.submit.profile import site_profile
+from tfslurm.submit.reach import known_from
+from tfslurm.submit.send import read_secrets
+from tfslurm.submit.waves import send_wave
+from tfslurm.tracker import Tracker
+
+
+def send_waiting(tracker: Tracker, verbose: int) -> bool:
+    """Send what waits of every sweep whose ids were told, as far as there is room; whether something waits on.
+
+    What goes wrong is a line: it is tried again by the next command.
+    """
+    waits = False
+    for sweep in tracker.sweeps.all():
+        texts = {each.plan.cluster: each.cluster_text for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
+        for name, text in texts.items() if sweep.told else ():
+            try:
+                known = known_from(name, text)
+                with open_host(known.cluster, trace=tracer(verbose)) as host:
+                    profile = site_profile(known, host)
+                    wave = send_wave(sweep, known, profile, tracker, host, code=None, secrets=read_secrets)
+            except TfslurmError as error:
+                say(f"error: {sweep.sweep_id}: what waits was not sent: {str(error).splitlines()[0]}")
+                continue
+            for job in wave.jobs:
+                say(f"{sweep.sweep_id}: sent {job}")
+            waits = waits or bool(wave.left)
+    return waits
