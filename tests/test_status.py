@@ -166,6 +166,16 @@ class CountingHost:
         raise AssertionError(argv)
 
 
+def test_a_job_that_was_cancelled_before_it_began_left_no_end_to_read(site: Site) -> None:
+    (job,) = site.submit("7")
+    row = sacct_row(job, "CANCELLED").split(FIELD)
+    row[SACCT_FIELDS.index("NodeList")] = "None assigned"
+    (site.folder / "sacct").write_text(FIELD.join(row) + "\n")
+    heard: list[str] = []
+    refresh("alpha", "alice", site.tracker, CountingHost(site.host, heard))
+    assert (heard, site.states()) == (["squeue", "sacct"], {"7": "CANCELLED"})
+
+
 def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
     running, done = site.submit("1", "2")
     site.queue([(running, "RUNNING", "None"), (done, "COMPLETED", "None")])

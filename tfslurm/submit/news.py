@@ -189,7 +189,12 @@ def wish_for(
     if not slurm.is_final(status.state) or status.state == "COMPLETED":
         return None
     forget = place.has_secrets and over[job.plan_id] >= place.unfinished
-    return Wish(place.run_dir, job.job_id, forget) if status.started_at or forget else None
+    return Wish(place.run_dir, job.job_id, forget) if has_begun(status) or forget else None
+
+
+def has_begun(status: JobStatus) -> bool:
+    """Whether the job had a node: accounting gives one that never began its end as its start."""
+    return bool(status.started_at and status.nodes)
 
 
 def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
@@ -199,7 +204,7 @@ def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | N
     kept = as_kept(status)
     if status.state == "COMPLETED":
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
-    elif end and status.started_at:
+    elif end and has_begun(status):
         kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
     return Seen(job, status.state, slurm.is_final(status.state), kept)
 
