@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tfslurm.check import Fact
-from tfslurm.check.asking import Answer, understood
 from tfslurm.check.fact import gib, one_line, unknown
 from tfslurm.check.registries import address, registry_names
 from tfslurm.check.registries import registry_facts as asked_here
-from tfslurm.check.site import Site, root_fact, site_facts
+from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
 from tfslurm.cli.check import next_step, shared, unrepeated
 from tfslurm.errors import RegistryError, SlurmParseError
 from tfslurm.slurm import Account, Partition, SlurmConfig, parse_config
 from tfslurm.slurm.limits import SubmitLimit, limits_argv, parse_limits, parse_qos_limits
 from tfslurm.slurm.probe import CLEAN, is_busy, probe_argv
+from tfslurm.slurm.profile import Said, understood
+from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.spec import Option
 
 
@@ -76,6 +78,14 @@ def test_a_site_without_fault_is_ok_throughout() -> None:
 def test_settings(changes: dict[str, str], name: str, status: str, words: str) -> None:
     fact = facts_of(Site(config(**changes), (GPU,), (LAB,), ()))[name]
     assert (fact.status, words in fact.value) == (status, True), fact
+
+
+def test_settings_that_were_not_asked_for_now_say_how_old_they_are() -> None:
+    found = facts_of(replace(SITE, age_s=7300))
+    old = [name for name, fact in found.items() if fact.value.endswith("; asked 2 h ago")]
+    assert old == list(CONFIG_FACTS)
+    assert found["accounting"].value.startswith("slurmdbd answered; ")
+    assert not [fact for fact in facts_of().values() if "asked" in fact.value]
 
 
 def test_a_slurmctld_that_does_not_answer_leaves_the_rest_unknown() -> None:
@@ -270,9 +280,9 @@ def test_the_last_line_is_the_next_command(found: dict[str, Any], has_experiment
 
 def test_an_answer_that_is_not_understood_is_a_reason_not_a_crash() -> None:
     why: dict[str, str] = {}
-    assert understood("config", Answer("nonsense"), parse_config, why) is None
+    assert understood("config", Said("nonsense"), parse_config, why) is None
     assert "cannot read" in why["config"]
-    assert understood("config", Answer("", "exit 1: no"), parse_config, why) is None
+    assert understood("config", Said("", "exit 1: no"), parse_config, why) is None
     assert why["config"] == "exit 1: no"
 
 

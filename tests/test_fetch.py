@@ -481,7 +481,7 @@ def test_the_document_and_the_line(job: Job) -> None:
     job.fetch(include=["a"])
     done = job.fetch()
     assert summary(Path("alpha-1"), done) == "2 files, 2.0 KiB in ./alpha-1, sha256 verified (1 was here already)"
-    known = TrackedJob("alpha", "1", "", "p", "n", "COMPLETED", True, {}, None)
+    known = TrackedJob("alpha", "1", "", "p", "n", "COMPLETED", True, {})
     value = as_value(known, Path("alpha-1"), done)
     assert (value["job"], value["dest"], value["counts"]) == ("alpha:1", "alpha-1", {"fetched": 1, "present": 1})
     assert value["files"][1] == {

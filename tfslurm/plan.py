@@ -79,7 +79,7 @@ class JobPlan:
     @property
     def run_dir(self) -> PurePosixPath:
         """The folder of this submission on the cluster."""
-        return PurePosixPath(self.root) / "runs" / f"{self.name}-{self.plan_id}"
+        return run_folder(self.root, self.name, self.plan_id)
 
     @property
     def code_dir(self) -> PurePosixPath | None:
@@ -138,6 +138,11 @@ class JobPlan:
             "open-mode": "append",
         }
         return {**own, **self.options}
+
+
+def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
+    """The folder of one submission on its cluster."""
+    return PurePosixPath(root) / "runs" / f"{name}-{plan_id}"
 
 
 def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:

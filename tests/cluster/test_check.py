@@ -49,7 +49,7 @@ def describe(folder: Path, cluster: str, name: str = "", root: str = "", more: s
 
 def typed(program: Path, folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`tfslurm check …`, with no other cluster files than those of the folder."""
-    own = {"XDG_CONFIG_HOME": str(folder / "config"), **env}
+    own = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "data"), **env}
     return run_as(USER, [program, "check", *words], cwd=folder, env=own)
 
 
@@ -134,7 +134,8 @@ def test_a_root_that_the_nodes_do_not_share_fails(program: Path, folder: Path) -
     describe(folder, "gamma", root=str(root))
     root.mkdir()
     apart = 'mount -t tmpfs -o mode=1777 none "$1"; shift; exec runuser -u "$1" -- "${@:2}"'
-    environment = {"HOME": str(HOME / USER), "XDG_CONFIG_HOME": str(folder / "config"), "PATH": LOGIN_PATH}
+    own = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "data")}
+    environment = {"HOME": str(HOME / USER), **own, "PATH": LOGIN_PATH}
     words = ["env", "-i", *(f"{key}={value}" for key, value in environment.items()), str(program), "check", "--json"]
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-c", apart, "apart", str(root), USER, *words],
@@ -188,7 +189,9 @@ def test_an_interrupt_does_not_wait_for_a_busy_partition(program: Path, folder: 
         "--wait",
         "30",
     ]
-    done = run_as(USER, stopped, cwd=folder, env={"XDG_CONFIG_HOME": str(folder / "config")})
+    done = run_as(
+        USER, stopped, cwd=folder, env={f"XDG_{kind.upper()}_HOME": str(folder / kind) for kind in ("config", "data")}
+    )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "interrupted")
     assert time.monotonic() - begun < 15
 

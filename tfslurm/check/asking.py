@@ -4,81 +4,50 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
-from queue import SimpleQueue
-from threading import Thread
-from typing import TypeVar, cast
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.look import Looker, unseen
 from tfslurm.check.registries import registry_facts, registry_names
-from tfslurm.check.site import CONFIG_FACTS, Site, root_fact, site_facts
+from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
 from tfslurm.cluster import Cluster
-from tfslurm.errors import HostError, SlurmParseError
+from tfslurm.errors import HostError
 from tfslurm.host import Host, open_host
 from tfslurm.registry.ping import ping
-from tfslurm.slurm import accounts_argv, config_argv, parse_accounts, parse_config, parse_partitions, partitions_argv
-from tfslurm.slurm.limits import limits_argv, parse_limits, parse_qos_limits, qos_limits_argv
+from tfslurm.slurm import parse_partitions, partitions_argv
+from tfslurm.slurm.profile import Said, understood
+from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.submit.parallel import at_once, in_background
 from tfslurm.submit.places import LOCAL, Known
 from tfslurm.submit.prepare import packaged
+from tfslurm.submit.profile import site_profile
 from tfslurm.tracker import SeenDriver
 
 Trace = Callable[[str], None] | None
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How far to look: at compute nodes too, and how long a busy partition is waited for.
+    """How far to look: at compute nodes too, at nothing that was kept, and how long a busy partition is waited for.
 
     ``saw`` is told each driver that is seen; it is called from other threads.
     """
 
     nodes: bool = True
+    fresh: bool = False
     wait_s: int = 20
     saw: Callable[[SeenDriver], None] = lambda seen: None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command printed; ``why`` there is nothing, '' where it ended well."""
-
-    text: str
-    why: str = ""
-
-
 def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
     """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
-    answers = [(known.cluster.name, in_background(partial(check_cluster, known, look, trace))) for known in clusters]
-    for name, answer in answers:
-        yield name, answer()
-
-
-def in_background(work: Callable[[], T]) -> Callable[[], T]:
-    """Begin ``work`` in a thread; what comes out waits for its result, or raises its error.
-
-    The thread does not outlive the command, as a pool's would: Ctrl-C must not wait for a busy partition.
-    """
-    ended: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
-
-    def begin() -> None:
-        try:
-            ended.put((work(), None))
-        except BaseException as error:
-            ended.put((None, error))
-
-    def result() -> T:
-        value, error = ended.get()
-        if error is not None:
-            raise error
-        return cast(T, value)
-
-    Thread(target=begin, daemon=True).start()
-    return result
+    answers = at_once([partial(check_cluster, known, look, trace) for known in clusters])
+    for known, answer in zip(clusters, answers, strict=True):
+        yield known.cluster.name, answer()
 
 
 def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
@@ -114,7 +83,7 @@ def ask_cluster(
     user, took_s = who.text.strip(), time.monotonic() - begun
     reach = reach_fact(known, user, ask(host, ["uname", "-n"]).text.strip(), took_s)
     has_slurm = cluster.name != LOCAL
-    site = ask_slurm(host, user) if has_slurm else Site()
+    site = ask_slurm(host, known, fresh=look.fresh) if has_slurm else Site()
     facts = [reach, *(site_facts(site, cluster.slurm, user) if has_slurm else [])]
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
@@ -148,43 +117,35 @@ def reach_fact(known: Known, user: str, node: str, took_s: float) -> Fact:
     return Fact("reach", "ok", value)
 
 
-def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Answer:
+def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Said:
     """What a command on the login node says; never raises."""
     try:
         done = host.run(argv, input=input)
     except HostError as error:
-        return Answer("", one_line(str(error)))
+        return Said("", one_line(str(error)))
     if done.exit_code != 0:
         said = one_line(done.stderr or done.stdout) or "it said nothing"
-        return Answer(done.stdout, f"exit {done.exit_code}: {said}")
-    return Answer(done.stdout)
+        return Said(done.stdout, f"exit {done.exit_code}: {said}")
+    return Said(done.stdout)
 
 
-def ask_slurm(host: Host, user: str) -> Site:
-    """Configuration, partitions, and what accounting knows of the user."""
-    why: dict[str, str] = {}
-    config = understood("config", ask(host, config_argv()), parse_config, why)
-    partitions = understood("partitions", ask(host, partitions_argv()), parse_partitions, why) if config else None
-    if config is None or not config.has_accounting:
-        why["accounts"] = why["limits"] = "no accounting to ask" if config else "not asked"
-        return Site(config, partitions, why=why)
-    name = config.cluster_name
-    accounts = understood("accounts", ask(host, accounts_argv(user)), lambda text: parse_accounts(text, name), why)
-    limits = understood("limits", ask(host, limits_argv(user)), lambda text: parse_limits(text, name), why)
-    qos: Mapping[str, int] = understood("qos", ask(host, qos_limits_argv()), parse_qos_limits, why) or {}
-    return Site(config, partitions, accounts, limits, qos, why)
+def ask_slurm(host: Host, known: Known, *, fresh: bool) -> Site:
+    """Configuration and what accounting knows of the user, as kept where it is not to be fresh; partitions as now.
 
-
-def understood(name: str, answer: Answer, parse: Callable[[str], T], why: dict[str, str]) -> T | None:
-    """The answer as a value; None and a line in ``why`` where there is none."""
-    if not answer.why:
-        try:
-            return parse(answer.text)
-        except SlurmParseError as error:
-            why[name] = one_line(str(error))
-            return None
-    why[name] = answer.why
-    return None
+    sinfo is answered by the controller: where it is silent, nothing that was kept is shown.
+    """
+    try:
+        site = site_profile(known, host, fresh=fresh)
+    except HostError as error:
+        return Site(why={"config": one_line(str(error))})
+    if not site.age_s:
+        return site
+    answer = ask(host, partitions_argv())
+    if answer.why:
+        return Site(why={"config": answer.why})
+    why = dict(site.why)
+    partitions = understood("partitions", answer, parse_partitions, why)
+    return replace(site, partitions=partitions, why=why)
 
 
 def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:

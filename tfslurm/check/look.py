@@ -10,12 +10,13 @@ from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
 from tfslurm.check.registries import address
 from tfslurm.check.seen import parse_seen
-from tfslurm.check.site import Site, target
+from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.slurm import Partition, SlurmConfig, explain_rejection
 from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.submit.send import now
 from tfslurm.tracker import SeenDriver
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from difflib import get_close_matches
 
 from tfslurm.check.fact import Fact, gib, unknown
 from tfslurm.slurm import Account, Partition, SlurmConfig
-from tfslurm.slurm.limits import SubmitLimit
+from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import duration
 from tfslurm.spec import Option
+from tfslurm.submit.profile import age
 
 CONFIG_FACTS = ("slurm", "accounting", "MaxArraySize", "MaxSubmitJobs", "KillWait", "JobRequeue", "PreemptMode")
 OLDEST = (20, 11)
@@ -19,21 +20,15 @@ NODE_LOCAL = ("tmpfs", "ramfs", "overlayfs", "overlay", "squashfs", "rootfs")
 LITTLE_MIB = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The answers; None where there was none, and then ``why`` says why under the field's name."""
-
-    config: SlurmConfig | None = None
-    partitions: tuple[Partition, ...] | None = None
-    accounts: tuple[Account, ...] | None = None
-    limits: tuple[SubmitLimit, ...] | None = None
-    qos_limits: Mapping[str, int] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
-
-
 def site_facts(site: Site, options: Mapping[str, Option], user: str) -> list[Fact]:
     """Everything that Slurm was asked. ``options`` are the cluster file's `slurm:`."""
-    return [*config_facts(site, user), *partition_facts(site), *target_facts(site, options, user)]
+    settings = [aged(fact, site) for fact in config_facts(site, user)]
+    return [*settings, *partition_facts(site), *target_facts(site, options, user)]
+
+
+def aged(fact: Fact, site: Site) -> Fact:
+    """The fact, saying how old it is where it was not asked for now."""
+    return replace(fact, value=f"{fact.value}; asked {age(site)}") if site.age_s else fact
 
 
 def config_facts(site: Site, user: str) -> list[Fact]:
@@ -72,7 +67,7 @@ def accounting_fact(site: Site, config: SlurmConfig) -> Fact:
         mend = "ended jobs are followed by the files that they leave until it answers again"
         return Fact("accounting", "warn", f"slurmdbd does not answer: {site.why.get('accounts', '')}", mend)
     comments = "job comments are kept" if config.keeps_comment else "job comments are not kept: jobs are known by name"
-    return Fact("accounting", "ok", f"slurmdbd answers; {comments}")
+    return Fact("accounting", "ok", f"slurmdbd {'answered' if site.age_s else 'answers'}; {comments}")
 
 
 def array_fact(config: SlurmConfig) -> Fact:

@@ -36,6 +36,7 @@ IMAGE_STATUS: dict[str, Status] = {
 
 @click.command(short_help="Say what works on each cluster, and what to do where it does not.")
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@click.option("--fresh", is_flag=True, help="Ask for the site's settings too that were asked within the last day.")
 @click.option("--no-node", is_flag=True, help="Ask the login node only; run nothing on a compute node.")
 @click.option(
     "--wait",
@@ -52,11 +53,14 @@ IMAGE_STATUS: dict[str, Status] = {
     help="Say too, per partition, whether the driver there can run this image's CUDA.",
 )
 @common
-def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, image: str | None, as_json: bool, verbose: int) -> int:
+def check(
+    clusters: tuple[str, ...], fresh: bool, no_node: bool, wait_s: int, image: str | None, as_json: bool, verbose: int
+) -> int:
     """Say what works on each cluster, and what to do where it does not: one line per fact.
 
     Every configured cluster is asked, unless some are named. One short job per partition with GPUs looks at a compute
-    node. Exit code 1 when a line says FAIL; what could not be observed is `unknown`, and says why.
+    node. Settings of the site that were asked for within a day are not asked again, and say how old they are. Exit code
+    1 when a line says FAIL; what could not be observed is `unknown`, and says why.
     """
     known = known_clusters(clusters) or [local_cluster()]
     if not no_node:
@@ -65,7 +69,7 @@ def check(clusters: tuple[str, ...], no_node: bool, wait_s: int, image: str | No
     tracker = open_tracker()
     seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
-    for name, facts in check_clusters(known, Look(not no_node, wait_s, seen.append), tracer(verbose)):
+    for name, facts in check_clusters(known, Look(not no_node, fresh, wait_s, seen.append), tracer(verbose)):
         while seen:
             tracker.see_driver(seen.pop())
         if pin:

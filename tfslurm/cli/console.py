@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -36,8 +37,18 @@ def tracer(verbose: int) -> Callable[[str], None] | None:
     return (lambda line: say(f"+ {line}")) if verbose else None
 
 
+def plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows with their cells one below the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callable[[str], str] | None = None) -> None:
     """A table on stdout; colour only on a terminal and without NO_COLOR (rich sees to both)."""
+    if not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):  # nothing to fold or to colour
+        click.echo(plain_table([headers, *rows]))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -17,6 +17,7 @@ from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
+from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.reach import known_for
@@ -169,9 +170,12 @@ class Reader:
     def follow(self, known: Known) -> Iterator[tuple[str, str]]:
         """What is written from now on too, until the job has ended; a line that drops is taken up where it was."""
         pause, failures = PAUSE_S[0], 0
+        pace = Pace(first_s=PAUSE_S[0], factor=1.5, most_s=PAUSE_S[1])
         while True:
             try:
-                refresh(known.cluster.name, known.user, self.tracker, self.host, [self.job])
+                if due := pace.due([known]):
+                    pace.asked(due, changed=False)
+                    refresh(known.cluster.name, known.user, self.tracker, self.host, [self.job])
                 ended = find_job(self.tracker, self.job.key).final
                 before = dict(self.offsets)
                 yield from self.once()

@@ -12,9 +12,10 @@ from tfslurm.errors import HostError, refuse
 from tfslurm.export import record_text
 from tfslurm.host import open_host
 from tfslurm.record import record_json
-from tfslurm.submit.follow import find_job, kept_record, read_record, refresh
+from tfslurm.submit.follow import find_job, refresh
 from tfslurm.submit.places import open_tracker
 from tfslurm.submit.reach import known_for
+from tfslurm.submit.records import kept_record, read_record
 
 
 @click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
@@ -32,10 +33,10 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
             refresh(known.cluster.name, known.user, tracker, host, [found])
             record = read_record(find_job(tracker, found.key), tracker, host)
     except HostError as error:
-        if not found.record:
+        if not tracker.record(found):
             raise
         say(f"{str(error).splitlines()[0]}; this is the record as last read")
-        record = kept_record(found)
+        record = kept_record(found, tracker)
     if as_json or form == "json":
         text = json.dumps(record_json(record), indent=2, ensure_ascii=False) + "\n"
     else:

@@ -18,7 +18,8 @@ from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tr
 from tfslurm.submit.prepare import Asked, Prepared, read_experiment
 from tfslurm.submit.rehearse import Here, OnCluster, Stage, judge
 from tfslurm.submit.rehearse import rehearse as watch
-from tfslurm.submit.send import read_secrets, settle_all, submit_job
+from tfslurm.submit.send import read_secrets, submit_job
+from tfslurm.submit.settle import settle_all
 from tfslurm.tracker import Tracker
 
 

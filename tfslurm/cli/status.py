@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -12,8 +12,9 @@ import click
 from tfslurm import slurm
 from tfslurm.cli.console import common, emit, say, table, tracer
 from tfslurm.errors import HostError, TfslurmError
-from tfslurm.host import open_host
-from tfslurm.submit.follow import find_job, refresh
+from tfslurm.host import Host
+from tfslurm.submit.follow import find_job, refresh_all
+from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import LOCAL, Known, open_tracker
 from tfslurm.submit.reach import clusters_for, known_named
 from tfslurm.tracker import TrackedJob, Tracker
@@ -28,28 +29,20 @@ COLOURS = {
     "LOST": "red",
 }
 FAILED = 1
+MOST_IDS = 1000
 UNFINISHED = "not requeued"  # how node.sh begins to say why a job that has not finished does not go on
 
 
-def look(tracker: Tracker, clusters: Iterable[Known], verbose: int) -> list[str]:
-    """Ask each cluster once; the clusters that did not answer, each as one line, while the others are up to date."""
-    silent = []
-    for known in clusters:
-        try:
-            with open_host(known.cluster, trace=tracer(verbose)) as host:
-                refresh(known.cluster.name, known.user, tracker, host)
-        except HostError as error:
-            silent.append(str(error).splitlines()[0])
-    return silent
+def look(tracker: Tracker, clusters: Sequence[Known], verbose: int) -> dict[str, str]:
+    """Ask each cluster once, all at once: cluster -> one line, for those that are not up to date."""
+    return refresh_all(clusters, tracker, tracer(verbose))
 
 
 def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
     """The named jobs; without names the unfinished ones and the last few that ended."""
     if names:
         return [find_job(tracker, name) for name in names]
-    jobs = tracker.jobs()
-    recent = {job.key for job in jobs[-RECENT:]}
-    return [job for job in jobs if everything or not job.final or job.key in recent]
+    return tracker.jobs(recent=None if everything else RECENT)
 
 
 @click.command(short_help="Show the states of your jobs on all clusters.")
@@ -70,21 +63,35 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
 def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool, verbose: int) -> int:
     """Show the states of your jobs on all clusters: one scheduler query per cluster."""
     tracker = open_tracker()
-    pause = 2.0
+    pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
+    silent: dict[str, str] = {}
     while True:
+        before = wanted(tracker, jobs, everything) if jobs or watch else []
+        clusters = clusters_to_ask(tracker, before if jobs else None)
+        due = pace.due(clusters)
+        silent = {**without(silent, due), **look(tracker, due, verbose)}
         shown = wanted(tracker, jobs, everything)
-        silent = look(tracker, clusters_to_ask(tracker, shown), verbose)
-        shown = wanted(tracker, jobs, everything)
+        pace.asked(due, changed=states(shown) != states(before))
         if wants_use:
             show_use(shown, tracker, as_json, verbose)
         else:
             show(shown, as_json, clear=watch and sys.stdout.isatty())
-        for line in silent:
+        for line in silent.values():
             say(f"error: {line}; shown is what was last seen there")
         if not watch or all(job.final for job in shown):
             return FAILED if silent else 0
-        time.sleep(pause)
-        pause = min(pause * 1.3, 60.0)
+        pace.wait(clusters)
+
+
+def without(silent: Mapping[str, str], asked: Iterable[Known]) -> dict[str, str]:
+    """The lines of the clusters that were not asked again."""
+    names = {known.cluster.name for known in asked}
+    return {name: line for name, line in silent.items() if name not in names}
+
+
+def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
+    """What has to change for a watcher to look sooner again."""
+    return [(job.key, job.state, job.status.get("reason")) for job in jobs]
 
 
 def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbose: int) -> None:
@@ -98,9 +105,12 @@ def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbos
         use.show_efficiency(jobs, found)
 
 
-def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob]) -> list[Known]:
-    """The clusters with an unfinished job among these, and those with a plan that never got its id."""
-    asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
+def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob] | None) -> list[Known]:
+    """The clusters with an unfinished job, among these or at all, and those with a plan that never got its id."""
+    if jobs is None:
+        asked = {name: known_named(name, plan_id, tracker) for name, plan_id in tracker.unfinished().items()}
+    else:
+        asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
     for left in tracker.plans(stage="planned"):
         name = left.plan.cluster
         if name not in asked and name != LOCAL:
@@ -185,19 +195,22 @@ def wait(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
 
 def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
     """Wait until the named jobs have ended; their exit code as `wait` gives it."""
-    pause, last = 0.5, ""
+    pace, last = Pace(first_s=0.5, factor=1.2, most_s=30.0), ""
+    silent: dict[str, str] = {}
     while True:
         left = [job for job in (find_job(tracker, name) for name in names) if not job.final]
-        silent = look(tracker, clusters_for(left, tracker), verbose)
+        clusters = clusters_for(left, tracker)
+        due = pace.due(clusters)
+        silent = {**without(silent, due), **look(tracker, due, verbose)}
         now = [find_job(tracker, name) for name in names]
-        line = ", ".join([*(f"{job.key} {job.state}" for job in now), *silent])
+        line = ", ".join([*(f"{job.key} {job.state}" for job in now), *silent.values()])
+        pace.asked(due, changed=line != last)
         if line != last:
             say(line)
-            last, pause = line, 0.5
+            last = line
         if all(job.final or job.state == "LOST" for job in now):
             return next((code for job in now if (code := exit_code(job))), 0)
-        time.sleep(pause)
-        pause = min(pause * 1.2, 30.0)
+        pace.wait(clusters)
 
 
 def exit_code(job: TrackedJob) -> int:
@@ -218,20 +231,12 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     """
     tracker = open_tracker()
     found = [find_job(tracker, name) for name in jobs]
-    silent = set()
-    for known in clusters_for(found, tracker):
-        here = [job for job in found if job.cluster == known.cluster.name]
-        if known.cluster.name == LOCAL:
-            raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
-        try:
-            with open_host(known.cluster, trace=tracer(verbose)) as host:
-                answer = host.run(slurm.cancel_argv([job.job_id for job in here]))
-                if answer.exit_code != 0:
-                    raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)
-                refresh(known.cluster.name, known.user, tracker, host, here)
-        except HostError as error:
-            silent.add(known.cluster.name)
-            say(f"error: {error}")
+    here = [job for job in found if job.cluster == LOCAL]
+    if here:
+        raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
+    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, partial(cancel_there, found))
+    for line in silent.values():
+        say(f"error: {line}")
     after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if as_json:
         emit([as_value(job) for job in after])
@@ -239,3 +244,12 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         for job in after:
             click.echo(f"{job.key} {job.state}")
     return 1 if silent else 0
+
+
+def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
+    """Cancel those of the jobs that are on one cluster; in pieces, as a command's words are limited."""
+    ids = [job.job_id for job in jobs if job.cluster == known.cluster.name]
+    for start in range(0, len(ids), MOST_IDS):
+        answer = host.run(slurm.cancel_argv(ids[start : start + MOST_IDS]))
+        if answer.exit_code != 0:
+            raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)

@@ -21,7 +21,8 @@ from tfslurm.submit.follow import refresh
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
-from tfslurm.submit.send import now, read_secrets, settle_all, submit_job
+from tfslurm.submit.send import now, read_secrets, submit_job
+from tfslurm.submit.settle import settle_all
 from tfslurm.tracker import TrackedJob, Tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
@@ -198,7 +199,7 @@ def submit_once(
             refresh(name, known.user, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
         job_id = submit_job(job, tracker, host, secrets, untold=True)
-        if note := preemption_note(job.plan, host):
+        if note := preemption_note(job.plan, known, host):
             say(f"note: {note}")
         return tracker.jobs(cluster=name, job_id=job_id)[-1]
 

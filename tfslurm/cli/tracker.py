@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.errors import HostError
-from tfslurm.host import open_host
+from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import LOCAL, data_folder, known_clusters, local_cluster, open_tracker
 
 
@@ -38,6 +40,7 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     Jobs that the tracker already has are kept; nothing on a cluster is changed.
     """
     from tfslurm.submit.rebuild import rebuild as rebuild_cluster
+    from tfslurm.submit.rebuild import run_folders
 
     index = open_tracker()
     known = known_clusters(clusters)
@@ -45,10 +48,10 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
         known.append(local_cluster())
     result: dict[str, object] = {}
     failed = False
-    for each in known:
+    answers = at_once([partial(run_folders, each, tracer(verbose)) for each in known])
+    for each, answer in zip(known, answers, strict=True):
         try:
-            with open_host(each.cluster, trace=tracer(verbose)) as host:
-                count, unreadable = rebuild_cluster(each, index, host)
+            count, unreadable = rebuild_cluster(each, index, answer())
         except HostError as error:
             failed = True
             say(f"error: {str(error).splitlines()[0]}")

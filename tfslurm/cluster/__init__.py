@@ -28,8 +28,9 @@ class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
     ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
-    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs. ``lines``
-    says where a key stands; a key that was not written is absent.
+    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs.
+    ``min_interval_s`` is what commands that watch leave at least between two questions to the scheduler. ``lines`` says
+    where a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Cluster:
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)
     mounts_allow: tuple[PurePosixPath, ...] = ()
+    min_interval_s: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     lines: Mapping[Path, int] = field(default_factory=dict)

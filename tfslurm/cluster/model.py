@@ -124,6 +124,18 @@ class Mounts(Keys):
     )
 
 
+class Poll(Keys):
+    """How often the scheduler may be asked by commands that watch."""
+
+    min_interval: int = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds that `status --watch`, `wait` and `logs -f` leave between two questions at least.",
+        examples=[30],
+    )
+
+
 class Cluster(Keys):
     """One cluster: where jobs go and how to get there."""
 
@@ -157,6 +169,9 @@ class Cluster(Keys):
     )
     mounts: Mounts = Field(
         default_factory=Mounts, description="What experiments may mount.", examples=[{"allow": ["/data"]}]
+    )
+    poll: Poll = Field(
+        default_factory=Poll, description="How often the scheduler may be asked.", examples=[{"min_interval": 30}]
     )
     environment: dict[Annotated[str, AfterValidator(names.any_variable)], Text] = Field(
         {},

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from tfslurm.check.asking import in_background
 from tfslurm.check.fact import one_line
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host, open_host
@@ -14,7 +13,8 @@ from tfslurm.reap.seen import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
 from tfslurm.slurm.probe import is_busy
-from tfslurm.submit.follow import queued
+from tfslurm.submit.news import queued
+from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import LOCAL, Known
 from tfslurm.submit.prepare import packaged
 from tfslurm.tracker import TrackedJob
@@ -45,8 +45,7 @@ class Reaped:
 
 def reap_clusters(clusters: Sequence[Known], wish: Wish, jobs: Sequence[TrackedJob], trace: Trace) -> Iterator[Reaped]:
     """Each cluster's containers, in the order given; all clusters are asked at once."""
-    answers = [in_background(partial(reap_cluster, known, wish, jobs, trace)) for known in clusters]
-    for answer in answers:
+    for answer in at_once([partial(reap_cluster, known, wish, jobs, trace) for known in clusters]):
         yield answer()
 
 

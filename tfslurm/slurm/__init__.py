@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from tfslurm.slurm.jobs import (
     JobStatus,
+    accounting_argv,
     begin_argv,
     cancel_argv,
+    has_no_accounting,
     parse_queue,
     parse_sacct,
     parse_sbatch,
@@ -46,6 +48,7 @@ __all__ = [
     "JobStatus",
     "Partition",
     "SlurmConfig",
+    "accounting_argv",
     "accounts_argv",
     "begin_argv",
     "cancel_argv",
@@ -53,6 +56,7 @@ __all__ = [
     "config_argv",
     "explain_reason",
     "explain_rejection",
+    "has_no_accounting",
     "is_final",
     "parse_accounts",
     "parse_config",

@@ -8,6 +8,7 @@ Source: squeue(1), sacct(1), sbatch(1), scancel(1), ENVIRONMENT VARIABLES; recor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,9 @@ SACCT_FIELDS = (
     *("NodeList", "Partition", "JobName", "Comment", "User"),  # User last: never a line break, so it ends the row
 )
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
+LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
+MANY_TASKS = 20
+LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
@@ -119,15 +123,41 @@ def queue_row(row: str) -> tuple[JobStatus, ...]:
     return per_task(status)
 
 
-def sacct_argv(*, job_ids: Sequence[str] = (), names: Sequence[str] = (), since: str = "") -> tuple[str, ...]:
-    """One sacct by ids, or by names since a moment (RFC 3339 in UTC), without which sacct would begin today."""
+def accounting_argv(user: str, job_ids: Sequence[str], since: str) -> tuple[str, ...]:
+    """One sacct for any number of jobs that were submitted since then; with so many the user's other jobs come too."""
+    asked = sacct_argv(job_ids=by_array(job_ids), since=since)
+    if sum(map(len, asked)) <= LONGEST_LINE:
+        return asked
+    return sacct_argv(user=user, since=since)
+
+
+def by_array(job_ids: Sequence[str]) -> list[str]:
+    """The ids, the tasks of an array as the array where there are many of them."""
+    counts = Counter(job_id.partition("_")[0] for job_id in job_ids)
+    arrays = {array for array, count in counts.items() if count > MANY_TASKS}
+    shown = (array if (array := job_id.partition("_")[0]) in arrays else job_id for job_id in job_ids)
+    return list(dict.fromkeys(shown))
+
+
+def sacct_argv(
+    *, job_ids: Sequence[str] = (), names: Sequence[str] = (), user: str = "", since: str = ""
+) -> tuple[str, ...]:
+    """One sacct by ids, or by names or a user since a moment (RFC 3339 in UTC), without which it would begin today."""
     options = ["--noheader", "--parsable2", f"--delimiter={FIELD}", "--duplicates", "--allocations"]
     options += [f"--format={','.join(SACCT_FIELDS)}"]
     options += [f"--jobs={','.join(job_ids)}"] if job_ids else []
     options += [f"--name={','.join(names)}"] if names else []
+    options += [f"--user={user}"] if user else []
     if since or not job_ids:
         options.append(f"--starttime={since[:19] or '1970-01-01T00:00:00'}")
+    if not job_ids:
+        options.append(f"--endtime={LATEST}")
     return (*clean("sacct"), "sacct", *options)
+
+
+def has_no_accounting(stderr: str) -> bool:
+    """Whether sacct failed because the site keeps no accounting, rather than because it does not answer."""
+    return "accounting storage is disabled" in stderr
 
 
 def parse_sacct(text: str) -> tuple[JobStatus, ...]:

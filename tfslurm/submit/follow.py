@@ -1,29 +1,23 @@
-"""What became of jobs: one queue query for all of a cluster, then accounting, then the job's own end file."""
+"""The tracker is brought up to date: clusters are asked, all at once, and what they say is written here."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 
-from tfslurm import slurm
-from tfslurm.errors import HostError, RecordError, refuse
-from tfslurm.host import Host, get, read_from
+from tfslurm.errors import RecordError, TfslurmError, refuse
+from tfslurm.host import Host, open_host
 from tfslurm.plan import JobPlan
-from tfslurm.record import Record, build_record, record_from_json, record_json
-from tfslurm.slurm import JobStatus
-from tfslurm.submit.drivers import remember
-from tfslurm.submit.places import LOCAL
-from tfslurm.submit.send import settle_all
+from tfslurm.submit.news import News, Question, ask
+from tfslurm.submit.parallel import at_once
+from tfslurm.submit.places import Known
+from tfslurm.submit.settle import claim_open, close
 from tfslurm.tracker import TrackedJob, Tracker
 
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+)?)")
-BULKY = ("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace", "attempt-*/outputs.*")
-LOST = "LOST"
-REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 
 
 def find_job(tracker: Tracker, text: str) -> TrackedJob:
@@ -45,120 +39,85 @@ def find_job(tracker: Tracker, text: str) -> TrackedJob:
     return next(iter(found.values()))
 
 
-def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> None:
+def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
     """Bring the tracker up to date for the unfinished jobs of one cluster (or just for ``jobs``).
+
+    Why some of them are as last seen, in one line; '' where all are up to date.
 
     Raises:
         HostError: the cluster or its scheduler does not answer; the tracker is as it was.
     """
-    settle_all(cluster, tracker, host)
-    left = [job for job in (tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs) if not job.final]
-    known = told_by_slurm(cluster, user, host, left) if left and cluster != LOCAL else {}
-    for job in left:
-        status = known.get(job.job_id)
-        if status and slurm.is_final(status.state) and status.state != "COMPLETED":
-            forget_secrets(job, tracker, host)
-        if status is None:
-            see_end_file(job, tracker, host)
-            continue
-        if status.state == "COMPLETED":
-            status = replace(status, exit_code=0)  # what the state means, and squeue prints none; source: squeue(1)
-        elif status.started_at and slurm.is_final(status.state):
-            status = with_own_end(job, status, tracker, host)
-        tracker.see(job, status.state, slurm.is_final(status.state), asdict(status))
+    with questions([(cluster, user)], tracker, jobs) as (question,):
+        return write(ask(question, host), tracker)
 
 
-def forget_secrets(job: TrackedJob, tracker: Tracker, host: Host) -> None:
-    """Remove the secrets of a job that will not start again; one that ended by itself removed them already."""
-    plan = plan_of(job, tracker)
-    if plan.secrets:
-        host.run(["rm", "-rf", "--", str(plan.run_dir / "secrets")])
+def refresh_all(
+    clusters: Sequence[Known],
+    tracker: Tracker,
+    trace: Callable[[str], None] | None,
+    jobs: Sequence[TrackedJob] | None = None,
+    before: Callable[[Known, Host], None] = lambda known, host: None,
+) -> dict[str, str]:
+    """The same for several clusters, all asked at once: cluster -> why it is not up to date, in one line.
 
-
-def told_by_slurm(cluster: str, user: str, host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
-    """What the controller, and for those that left its queue or failed accounting, say of these very jobs, by id."""
-    listed = queued(cluster, user, host)
-    known = {job.job_id: listed[job.job_id] for job in jobs if is_same(job, listed.get(job.job_id))}
-    unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
-    kept = accounted(host, unsure) if unsure else {}
-    for job in unsure:
-        status = kept.get(job.job_id)
-        # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
-        if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
-            known[job.job_id] = status
-    return known
-
-
-def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
-    """Whether a status is of this very job: ids are given out again, names with their plan's id are not."""
-    return status is not None and status.name == job.job_name
-
-
-def is_half_told(status: JobStatus) -> bool:
-    """Whether the job failed and it is not said how: squeue prints no exit codes."""
-    return status.state == "FAILED" and status.exit_code is None and status.signal is None
-
-
-def with_own_end(job: TrackedJob, status: JobStatus, tracker: Tracker, host: Host) -> JobStatus:
-    """The status with the exit code that the job itself wrote down, and its reason, where it got to that.
-
-    sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
+    One that does not answer keeps no other waiting, and its jobs stay as last seen. ``before`` is done on each first,
+    in a thread of its own.
     """
-    end = own_end(job, tracker, host)
-    if not end:
-        return status
-    return replace(status, exit_code=int(end.get("exit_code") or 0), reason=str(end.get("reason") or ""))
+    silent: dict[str, str] = {}
+    with questions([(known.cluster.name, known.user) for known in clusters], tracker, jobs) as asked:
+        works = [partial(ask_there, known, each, trace, before) for known, each in zip(clusters, asked, strict=True)]
+        for known, answer in zip(clusters, at_once(works), strict=True):
+            try:
+                news = answer()
+            except TfslurmError as error:
+                silent[known.cluster.name] = named(known.cluster.name, error)
+                continue
+            if silence := write(news, tracker):
+                silent[known.cluster.name] = silence
+    return silent
 
 
-def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
-    """Every job of the user that the controller still knows, by id."""
-    answer = host.run(slurm.queue_argv(user))
-    if answer.exit_code != 0:
-        said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
-        raise HostError(f"{cluster}: squeue: {said}", transient=True)
-    return {status.job_id: status for status in slurm.parse_queue(answer.stdout)}
+def ask_there(
+    known: Known, question: Question, trace: Callable[[str], None] | None, before: Callable[[Known, Host], None]
+) -> News:
+    """What a cluster says when it is reached."""
+    with open_host(known.cluster, trace=trace) as host:
+        before(known, host)
+        return ask(question, host)
 
 
-def accounted(host: Host, jobs: Sequence[TrackedJob]) -> dict[str, JobStatus]:
-    """What accounting says of jobs that left the queue, the last attempt of each; nothing where there is none."""
-    since = min(job.submitted_at for job in jobs)
-    answer = host.run(slurm.sacct_argv(job_ids=[job.job_id for job in jobs], since=since))
-    if answer.exit_code != 0:
-        return {}
-    return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}
+def named(cluster: str, error: TfslurmError) -> str:
+    """An error in one line that begins with its cluster."""
+    said = str(error).splitlines()[0]
+    return said if said.startswith(f"{cluster}:") else f"{cluster}: {said}"
 
 
-def see_end_file(job: TrackedJob, tracker: Tracker, host: Host) -> None:
-    """Decide by the end that the job itself wrote; without one the job is LOST, or still running here."""
-    end = own_end(job, tracker, host)
-    if end is None or str(end.get("reason")).startswith(REQUEUED):
-        if job.cluster != LOCAL:
-            tracker.see(job, LOST, False, {})
-        return
-    code, signal = int(end.get("exit_code") or 0), end.get("signal")
-    state = slurm.state_from_exit(code, signal)
-    ending = {"state": state, "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
-    ending["reason"] = str(end.get("reason") or "")
-    tracker.see(job, state, slurm.is_final(state), {**dict(job.status), **ending})
+@contextmanager
+def questions(
+    clusters: Sequence[tuple[str, str]], tracker: Tracker, jobs: Sequence[TrackedJob] | None
+) -> Iterator[list[Question]]:
+    """What each cluster, with the user there, is asked; until the block ends its open plans are nobody else's."""
+    with ExitStack() as stack:
+        yield [question(cluster, user, tracker, jobs, stack) for cluster, user in clusters]
 
 
-def own_end(job: TrackedJob, tracker: Tracker, host: Host) -> Mapping[str, Any] | None:
-    """The end that the job's last attempt wrote, or None while it runs."""
-    folder = job_dir(plan_of(job, tracker), job.job_id)
-    return last_end(get(host, folder, exclude=(*BULKY, "attempt-*/facts")))
+def question(
+    cluster: str, user: str, tracker: Tracker, jobs: Sequence[TrackedJob] | None, stack: ExitStack
+) -> Question:
+    """What one cluster is asked."""
+    left = tuple(stack.enter_context(claim_open(cluster, tracker)))
+    found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
+    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
+    unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
+    return Question(cluster, user, left, unfinished, places)
 
 
-def last_end(files: Mapping[str, bytes]) -> Mapping[str, Any] | None:
-    """The end of the last attempt, or None while it runs."""
-    attempts = sorted({int(m[1]) for name in files if (m := re.match(r"attempt-([0-9]+)/", name))})
-    if not attempts:
-        return None
-    text = files.get(f"attempt-{attempts[-1]}/exit.json", b"")
-    try:
-        end = json.loads(text)
-    except ValueError:
-        return None
-    return end if isinstance(end, dict) else None
+def write(news: News, tracker: Tracker) -> str:
+    """Keep what a cluster said; what it was silent about."""
+    for left, job_id in news.settled:
+        close(left, job_id, tracker)
+    tracker.see_all(news.seen)
+    return news.silence
 
 
 def job_dir(plan: JobPlan, job_id: str) -> PurePosixPath:
@@ -176,50 +135,3 @@ def plan_of(job: TrackedJob, tracker: Tracker) -> JobPlan:
     if not found:
         raise RecordError(f"{job.key}: its plan {job.plan_id} is not in the tracker; run `tfslurm tracker rebuild`")
     return found[0].plan
-
-
-def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
-    """The record as the run folder and the scheduler tell it now; kept in the tracker too.
-
-    Where the run folder is gone, the record that was kept is given.
-
-    Raises:
-        RecordError: the job has not started, or nothing of it is left anywhere.
-    """
-    plan = plan_of(job, tracker)
-    folder = job_dir(plan, job.job_id)
-    files = get(host, folder, exclude=("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace"))
-    if not files:
-        if job.record:
-            return kept_record(job)
-        if job.final:
-            raise RecordError(
-                f"{job.key}: {job.state}: it left nothing in {folder}; `tfslurm logs {job.key}` may say why"
-            )
-        raise RecordError(f"{job.key}: has not started yet ({job.state}); its record begins when it does")
-    digest = plan.pin.digest.removeprefix("sha256:")
-    facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
-    record = build_record(plan, job.job_id, files, status_of(job), image_facts=facts)
-    kept = record_json(record)
-    tracker.keep(job, kept)
-    remember(job, kept, tracker)
-    return record
-
-
-def kept_record(job: TrackedJob) -> Record:
-    """The record as it was last read.
-
-    Raises:
-        RecordError: it was never read, or the tracker's copy is not one.
-    """
-    try:
-        return record_from_json(job.record or {})
-    except ValueError as error:
-        raise RecordError(f"{job.key}: the tracker has no record of it that can be read: {error}") from error
-
-
-def status_of(job: TrackedJob) -> JobStatus | None:
-    """What the scheduler last said of a job, or None where it never did."""
-    if "job_id" not in job.status:
-        return None
-    return JobStatus(**{**job.status, "nodes": tuple(job.status["nodes"])})

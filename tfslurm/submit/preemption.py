@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from tfslurm import slurm
-from tfslurm.errors import SlurmParseError
+from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
+from tfslurm.submit.places import Known
+from tfslurm.submit.profile import site_profile
 
 
-def preemption_note(plan: JobPlan, host: Host) -> str:
+def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:
     """One line where the job asks to be queued again and its partition cancels what it pushes out; else ''."""
     if not plan.checkpoint or not plan.checkpoint.requeue:
         return ""
-    answer = host.run(slurm.preemption_argv())
     try:
-        modes = slurm.parse_preemption(answer.stdout) if answer.exit_code == 0 else {}
-    except SlurmParseError:
+        modes = site_profile(known, host).preemption
+    except HostError:
         return ""  # the job is queued; this is a note
     names = [name for name in plan.options.get("partition", "").split(",") if "CANCEL" in modes.get(name, "").upper()]
     if not names:

@@ -20,6 +20,7 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.submit.places import read_text
 from tfslurm.sweep import wrong_sweep
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
@@ -51,20 +52,6 @@ class Prepared:
     code: Snapshot | None
     cluster: Cluster
     cluster_text: str
-
-
-def read_text(path: Path) -> str:
-    """The text of a file that the user named.
-
-    Raises:
-        InputError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise refuse(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:

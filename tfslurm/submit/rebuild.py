@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tfslurm import slurm
-from tfslurm.host import Host, get
+from tfslurm.host import get, open_host
 from tfslurm.plan import JobPlan, from_json
-from tfslurm.submit.follow import last_end
+from tfslurm.submit.ends import last_end
 from tfslurm.submit.places import Known
 from tfslurm.tracker import Tracker
 
@@ -29,12 +29,21 @@ HEAVY = (
 JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
 
 
-def rebuild(known: Known, tracker: Tracker, host: Host) -> tuple[int, list[str]]:
+def run_folders(known: Known, trace: Callable[[str], None] | None) -> Mapping[str, bytes]:
+    """What a cluster's run folders say of their plans and of how their jobs ended.
+
+    Raises:
+        HostError: the cluster does not answer.
+    """
+    with open_host(known.cluster, trace=trace) as host:
+        return get(host, known.cluster.root / "runs", exclude=HEAVY, max_bytes=512 * 2**20)
+
+
+def rebuild(known: Known, tracker: Tracker, files: Mapping[str, bytes]) -> tuple[int, list[str]]:
     """Put every job of a cluster's run folders into the tracker: how many, and the folders that could not be read.
 
     Jobs that the tracker has are left as they are. The others are unfinished until the next `status` asks for them.
     """
-    files = get(host, known.cluster.root / "runs", exclude=HEAVY, max_bytes=512 * 2**20)
     plans, unreadable = read_plans(files)
     ends: dict[tuple[str, str], dict[str, bytes]] = {}
     for name, content in files.items():

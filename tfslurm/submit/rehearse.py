@@ -18,7 +18,9 @@ from tfslurm.plan import WARNING, JobPlan
 from tfslurm.record.job import datetime_of
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit import local
-from tfslurm.submit.follow import REQUEUED, find_job, job_dir, refresh
+from tfslurm.submit.ends import REQUEUED
+from tfslurm.submit.follow import find_job, job_dir, refresh
+from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import Known
 from tfslurm.tracker import TrackedJob, Tracker
 
@@ -152,10 +154,12 @@ class OnCluster:
 
     def __init__(self, known: Known, key: str, plan: JobPlan, tracker: Tracker, host: Host) -> None:
         self.known, self.key, self.plan, self.tracker, self.host = known, key, plan, tracker, host
+        self.pace = Pace(first_s=0.0, factor=1.0, most_s=0.0)
 
     def _job(self) -> TrackedJob:
         job = find_job(self.tracker, self.key)
-        if not job.final:
+        if not job.final and (due := self.pace.due([self.known])):
+            self.pace.asked(due, changed=False)
             refresh(self.known.cluster.name, self.known.user, self.tracker, self.host, [job])
         return find_job(self.tracker, self.key)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from tfslurm import slurm
-from tfslurm.errors import CommandFailed, Completed, HostError, SubmitRejected, refuse
+from tfslurm.errors import CommandFailed, Completed, SubmitRejected, refuse
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
-from tfslurm.submit.hand_over import hand_over, look_back
+from tfslurm.submit.hand_over import hand_over
 from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
-from tfslurm.tracker import TrackedPlan, Tracker
+from tfslurm.submit.settle import find_by_token, give_up, unreachable
+from tfslurm.tracker import Tracker
 
 DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes were transmitted", "Connection reset")
-ON_THE_WAY_S = 1.0
 
 
 def now() -> str:
@@ -128,21 +127,6 @@ def accepted(plan: JobPlan, completed: Completed, tracker: Tracker, host: Host) 
     raise rejected(plan, host, completed)
 
 
-def give_up(plan: JobPlan, host: Host) -> None:
-    """Remove the run folder: nothing was queued, and it may hold secrets."""
-    host.run(["rm", "-rf", "--", str(plan.run_dir)])
-
-
-def unreachable(plan: JobPlan, completed: Completed) -> HostError:
-    """The scheduler does not answer: what is known, and what to do."""
-    said = completed.stderr.strip().splitlines()[-1] if completed.stderr.strip() else f"exit {completed.exit_code}"
-    return HostError(
-        f"{plan.cluster}: sbatch: {said}; the plan {plan.plan_id} is kept: run the same command again, "
-        "it first asks whether the job was queued",
-        transient=True,
-    )
-
-
 def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
     """sbatch's refusal with the valid names beside it."""
     partitions: tuple[slurm.Partition, ...] = ()
@@ -159,60 +143,3 @@ def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
     why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines()] if line)
     told = Completed(completed.argv, completed.exit_code, "", why, completed.host)
     return SubmitRejected(told, what=f"sbatch refused {plan.name}")
-
-
-def find_by_token(plan: JobPlan, host: Host) -> str | None:
-    """The id of the job that carries the plan's token, or None where the scheduler knows none.
-
-    Raises:
-        HostError: the scheduler does not answer.
-    """
-    answer = host.run(slurm.queue_argv(plan.user))
-    if answer.exit_code != 0:
-        raise unreachable(plan, answer)
-    for status in slurm.parse_queue(answer.stdout):
-        if status.comment == plan.comment or status.name == plan.job_name:
-            return status.array_job_id or status.job_id
-    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at))
-    if answer.exit_code == 0:
-        for status in slurm.parse_sacct(answer.stdout):
-            if status.name == plan.job_name:
-                return status.array_job_id or status.job_id
-    return None
-
-
-def settle(left: TrackedPlan, tracker: Tracker, host: Host) -> str | None:
-    """What became of a plan that never got its id: the id if the scheduler has the job, else None and it is closed.
-
-    Raises:
-        HostError: the scheduler does not answer; the plan stays open.
-    """
-    seen = look_back(host, left.plan)
-    job_id = seen.job_id or (None if seen.is_nothing else find_twice(left.plan, host))
-    if job_id:
-        tracker.submit(left.plan, job_id)
-        return job_id
-    if not seen.is_nothing:
-        give_up(left.plan, host)
-    tracker.refuse(left.plan.plan_id, "never reached the scheduler")
-    return None
-
-
-def find_twice(plan: JobPlan, host: Host) -> str | None:
-    """As find_by_token; asked again a little later, as what a killed sbatch said may still be on its way."""
-    found = find_by_token(plan, host)
-    if not found:
-        time.sleep(ON_THE_WAY_S)
-        found = find_by_token(plan, host)
-    return found
-
-
-def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
-    """Settle every open plan of a cluster.
-
-    A plan that another process is submitting, or settling, at this very moment is its own affair.
-    """
-    for plan_id in [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]:
-        with tracker.claim(plan_id) as mine:
-            for left in tracker.plans(stage="planned", plan_id=plan_id) if mine else ():
-                settle(left, tracker, host)

@@ -7,18 +7,17 @@ once (every change is one immediate transaction; others wait up to 30 s).
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tfslurm.errors import TrackerError
 from tfslurm.plan import JobPlan, from_json, to_json
+from tfslurm.tracker.claims import claimed
+from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan, tracked
 
 VERSION = 1
 SCHEMA = """
@@ -43,53 +42,7 @@ CREATE TABLE IF NOT EXISTS drivers (
 """
 # Likewise. A plan stands here from its intent until its id was shown to whoever asked for it.
 UNTOLD = "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)"
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedJob:
-    """One job as last seen. ``status`` is what the scheduler said then; ``record`` is None until one was read."""
-
-    cluster: str
-    job_id: str
-    submitted_at: str
-    plan_id: str
-    name: str
-    state: str
-    final: bool
-    status: Mapping[str, Any]
-    record: Mapping[str, Any] | None
-
-    @property
-    def job_name(self) -> str:
-        """Its name in Slurm's queue: tells it from another job that got the same id later."""
-        return f"{self.name}-{self.plan_id}"
-
-    @property
-    def key(self) -> str:
-        """How a user names this job on any machine: ``alpha:1234``."""
-        return f"{self.cluster}:{self.job_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class SeenDriver:
-    """The NVIDIA driver that a node had when it was last looked at; ``seen_by`` is the job or the command that did."""
-
-    cluster: str
-    partition: str
-    node: str
-    version: str
-    seen_at: str
-    seen_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedPlan:
-    """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
-
-    plan: JobPlan
-    stage: str
-    note: str
-    cluster_text: str
+BY_ID = "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)"
 
 
 class Tracker:
@@ -109,6 +62,7 @@ class Tracker:
             self._prepare()
             self._db.execute(DRIVERS)
             self._db.execute(UNTOLD)
+            self._db.execute(BY_ID)
 
     def _prepare(self) -> None:
         if self._version() == VERSION:
@@ -199,11 +153,22 @@ class Tracker:
 
     def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
         """What the scheduler, or the job's own end file, says of a job now."""
-        with self._change() as db:
-            db.execute(
-                "UPDATE jobs SET state = ?, final = ?, status = ? WHERE (cluster, job_id, submitted_at) = (?, ?, ?)",
-                (state, int(final), json.dumps(dict(status)), job.cluster, job.job_id, job.submitted_at),
-            )
+        self.see_all([Seen(job, state, final, status)])
+
+    def see_all(self, seen: Sequence[Seen]) -> None:
+        """What is said of any number of jobs now, all of it or nothing; a job that has ended stays as it ended."""
+        rows = [
+            (each.state, int(each.final), json.dumps(dict(each.status)), job.cluster, job.job_id, job.submitted_at)
+            for each in seen
+            if each.is_news and (job := each.job)
+        ]
+        if rows:
+            with self._change() as db:
+                db.executemany(
+                    "UPDATE jobs SET state = ?, final = ?, status = ? "
+                    "WHERE (cluster, job_id, submitted_at) = (?, ?, ?) AND final = 0",
+                    rows,
+                )
 
     def keep(self, job: TrackedJob, record: Mapping[str, Any]) -> None:
         """The record as last read from the run folder, so that it survives the folder."""
@@ -226,6 +191,30 @@ class Tracker:
                 (plan.cluster, job_id, plan.planned_at, plan.plan_id),
             )
             return job_id
+
+    def record(self, job: TrackedJob) -> dict[str, Any] | None:
+        """The record of a job as last read; None: none was."""
+        query = "SELECT record FROM jobs WHERE (cluster, job_id, submitted_at) = (?, ?, ?)"
+        found = [row["record"] for row in self._rows(query, (job.cluster, job.job_id, job.submitted_at))]
+        return dict(json.loads(found[0])) if found and found[0] else None
+
+    def unfinished(self) -> dict[str, str]:
+        """Cluster -> a plan that was sent there, for every cluster with a job that has not ended."""
+        query = "SELECT cluster, max(plan_id) AS plan_id FROM jobs WHERE final = 0 GROUP BY cluster ORDER BY cluster"
+        return {row["cluster"]: row["plan_id"] for row in self._rows(query, ())}
+
+    def places(self, cluster: str) -> dict[str, Place]:
+        """Plan id -> where it is, for every plan with an unfinished job on a cluster; the plans are not read whole."""
+        query = (
+            "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
+            "json_array_length(plan, '$.secrets') AS secrets, unfinished FROM plans JOIN "
+            "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
+            "USING (plan_id)"
+        )
+        return {
+            row["plan_id"]: Place(row["root"], row["name"], row["plan_id"], bool(row["secrets"]), row["unfinished"])
+            for row in self._rows(query, [cluster])
+        }
 
     def ask_tag(self, reference: str, now: str, not_since: str) -> bool:
         """Whether a tag is due to be asked for: True, and noted as asked now, when it was not asked since then."""
@@ -259,8 +248,12 @@ class Tracker:
         plan_sha256: str | None = None,
         unfinished: bool = False,
         untold: bool = False,
+        recent: int | None = None,
     ) -> list[TrackedJob]:
-        """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen."""
+        """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen.
+
+        ``recent``: of those that have ended only the ones among the last so many jobs.
+        """
         where: list[str] = []
         values: list[str] = []
         for column, value in (("jobs.cluster", cluster), ("job_id", job_id), ("plan_sha256", plan_sha256)):
@@ -269,11 +262,15 @@ class Tracker:
                 values.append(value)
         if unfinished:
             where.append("final = 0")
+        if recent is not None:
+            where.append("(final = 0 OR jobs.rowid IN (SELECT rowid FROM jobs ORDER BY submitted_at DESC LIMIT ?))")
+            values.append(str(recent))
         if untold:
             where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         order = "ORDER BY submitted_at, jobs.rowid"
-        query = f"SELECT jobs.*, plans.name FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
+        columns = "jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name"
+        query = f"SELECT {columns} FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
         return [tracked(row) for row in self._rows(query, values)]
 
     def has_sent(self, plan: JobPlan) -> bool:
@@ -301,37 +298,3 @@ class Tracker:
     def _rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         with self._told():
             return self._db.execute(query, values).fetchall()
-
-
-def claimed(path: Path, wait: bool) -> IO[str] | None:
-    """The file, ours until it is closed; None where it is another's and is not waited for."""
-    while True:
-        file = path.open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except BlockingIOError:
-            file.close()
-            return None
-        except FileNotFoundError:
-            pass  # whoever had it has removed it: another is made
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def tracked(row: sqlite3.Row) -> TrackedJob:
-    """One row of the table of jobs, joined with its plan's name."""
-    return TrackedJob(
-        cluster=row["cluster"],
-        job_id=row["job_id"],
-        submitted_at=row["submitted_at"],
-        plan_id=row["plan_id"],
-        name=row["name"],
-        state=row["state"],
-        final=bool(row["final"]),
-        status=json.loads(row["status"]),
-        record=json.loads(row["record"]) if row["record"] else None,
-    )

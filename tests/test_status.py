@@ -1,0 +1,426 @@
+"""What became of any number of jobs: programs stand for Slurm's here, all else is as it is on a login node."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from tests.made import plan
+from tfslurm.cli import run
+from tfslurm.cluster import Cluster
+from tfslurm.errors import HostError, SlurmParseError, TfslurmError
+from tfslurm.host.local import LocalHost
+from tfslurm.slurm import accounting_argv, has_no_accounting
+from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
+from tfslurm.submit.ends import Wish, last_end, read_ends
+from tfslurm.submit.follow import find_job, refresh, refresh_all
+from tfslurm.submit.pace import Pace
+from tfslurm.submit.parallel import at_once
+from tfslurm.submit.places import Known
+from tfslurm.tracker import TrackedJob, Tracker
+
+SECOND = "1795000000"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster of programs: what squeue and sacct print is in files, what was called is in `calls`."""
+
+    folder: Path
+    tracker: Tracker
+    name: str = "alpha"
+
+    @property
+    def known(self) -> Known:
+        environment = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "SITE": str(self.folder)}
+        return Known(Cluster(name=self.name, root=self.root, environment=environment), "", None)
+
+    @property
+    def root(self) -> PurePosixPath:
+        return PurePosixPath(self.folder / "root")
+
+    @property
+    def host(self) -> LocalHost:
+        return LocalHost(self.name, self.known.cluster.environment)
+
+    def program(self, name: str, body: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho {name} >>"$SITE/calls"\n{body}\n')
+        path.chmod(0o755)
+
+    def submit(self, *job_ids: str, secrets: tuple[str, ...] = ()) -> list[TrackedJob]:
+        """Each a job of a plan of its own."""
+        for number, job_id in enumerate(job_ids):
+            moment = f"2026-11-23T07:{number // 60 % 60:02d}:{number % 60:02d}.{number:06d}Z"
+            made = replace(plan(planned_at=moment), cluster=self.name, root=str(self.root), secrets=secrets)
+            self.tracker.plan(made, "")
+            self.tracker.submit(made, job_id)
+        return self.tracker.jobs(cluster=self.name)
+
+    def ended(self, job: TrackedJob, attempt: int = 1, text: str = "", **end: Any) -> None:
+        """The job's own word."""
+        folder = Path(self.root) / "runs" / job.job_name / job.job_id / f"attempt-{attempt}"
+        folder.mkdir(parents=True)
+        (folder / "exit.json").write_text(text or json.dumps(end))
+
+    def queue(self, rows: Sequence[tuple[TrackedJob, str, str]]) -> None:
+        """What squeue prints: jobs with their states and reasons."""
+        self._print("squeue", [queue_row(*row) for row in rows], ROW + "\n")
+
+    def accounts(self, rows: Sequence[tuple[TrackedJob, str, str]]) -> None:
+        """What sacct prints: jobs with their states and exit codes."""
+        self._print("sacct", [sacct_row(*row) for row in rows], "\n")
+
+    def _print(self, name: str, rows: Sequence[str], end: str) -> None:
+        (self.folder / name).write_text("".join(row + end for row in rows))
+        self.program(name, f'cat "$SITE/{name}"')
+
+    def calls(self) -> list[str]:
+        path = self.folder / "calls"
+        called = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return called
+
+    def refresh(self) -> str:
+        return refresh(self.name, "alice", self.tracker, self.host)
+
+    def states(self) -> dict[str, str]:
+        return {job.job_id: job.state for job in self.tracker.jobs(cluster=self.name)}
+
+    def job(self, job_id: str) -> TrackedJob:
+        return find_job(self.tracker, f"{self.name}:{job_id}")
+
+
+def queue_row(job: TrackedJob, state: str, reason: str = "None") -> str:
+    started = "N/A" if state == "PENDING" else SECOND
+    row = (job.job_id, state, reason, SECOND, started, "N/A", "0:07", "1:00", "n1", "gpu", "alice", job.job_name, "")
+    assert len(row) == len(QUEUE_FIELDS)
+    return FIELD.join(row)
+
+
+def sacct_row(job: TrackedJob, state: str, exit_code: str = "0:0") -> str:
+    times = (SECOND, SECOND, SECOND, "7", "60")
+    row = (job.job_id, state, "None", exit_code, *times, "n1", "gpu", job.job_name, "", "alice")
+    assert len(row) == len(SACCT_FIELDS)
+    return FIELD.join(row)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"))
+    made.queue([])
+    made.accounts([])
+    return made
+
+
+def test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards(site: Site) -> None:
+    jobs = site.submit(*(str(1_000_000 + number) for number in range(500)))
+    queued, failed, done = jobs[:100], jobs[100:200], jobs[200:]
+    site.queue([(job, "PENDING", "Priority") for job in queued])
+    site.accounts([*((job, "FAILED", "3:0") for job in failed), *((job, "COMPLETED", "0:0") for job in done)])
+    for job in failed:
+        site.ended(job, exit_code=137, reason="the program's own")
+    heard: list[str] = []
+    spoken = CountingHost(site.host, heard)
+    assert refresh("alpha", "alice", site.tracker, spoken) == ""
+    assert heard == ["squeue", "sacct", "bash"]
+    assert site.calls() == ["squeue", "sacct"]
+    counts = {state: list(site.states().values()).count(state) for state in ("PENDING", "FAILED", "COMPLETED")}
+    assert counts == {"PENDING": 100, "FAILED": 100, "COMPLETED": 300}
+    assert site.job(failed[0].job_id).status["exit_code"] == 137
+    assert site.job(queued[0].job_id).status["reason"] == "Priority"
+
+    heard.clear()
+    site.refresh()
+    assert site.calls() == ["squeue"]
+
+
+@dataclass(frozen=True)
+class CountingHost:
+    """A machine that notes the programs it is asked to run."""
+
+    host: LocalHost
+    heard: list[str]
+    name: str = "alpha"
+
+    def run(self, argv: Sequence[str], **more: Any) -> Any:
+        words = iter(argv)
+        program = next(word for word in words if word != "-u" or not next(words))
+        if program == "env":
+            program = next(word for word in argv if word in ("squeue", "sacct", "scancel"))
+        self.heard.append(program)
+        return self.host.run(argv, **more)
+
+    def run_bytes(self, argv: Sequence[str], **more: Any) -> bytes:
+        raise AssertionError(argv)
+
+
+def test_a_job_that_was_cancelled_before_it_began_left_no_end_to_read(site: Site) -> None:
+    (job,) = site.submit("7")
+    row = sacct_row(job, "CANCELLED").split(FIELD)
+    row[SACCT_FIELDS.index("NodeList")] = "None assigned"
+    (site.folder / "sacct").write_text(FIELD.join(row) + "\n")
+    heard: list[str] = []
+    refresh("alpha", "alice", site.tracker, CountingHost(site.host, heard))
+    assert (heard, site.states()) == (["squeue", "sacct"], {"7": "CANCELLED"})
+
+
+def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
+    running, done = site.submit("1", "2")
+    site.queue([(running, "RUNNING", "None"), (done, "COMPLETED", "None")])
+    site.refresh()
+    assert site.states() == {"1": "RUNNING", "2": "COMPLETED"}
+    assert site.job("2").status["exit_code"] == 0
+    assert site.calls() == ["squeue"]
+    site.tracker.see(done, "RUNNING", False, {})
+    assert site.job("2").state == "COMPLETED", "what has ended stays as it ended"
+
+
+def test_a_job_with_another_ones_id_is_not_taken_for_it(site: Site) -> None:
+    (job,) = site.submit("7")
+    other = replace(job, name="other")
+    site.queue([(other, "RUNNING", "None")])
+    site.accounts([(other, "COMPLETED", "0:0")])
+    site.refresh()
+    assert site.states() == {"7": "LOST"}
+
+
+@pytest.mark.parametrize("program", ["squeue", "sacct"])
+def test_an_unknown_state_is_an_error_and_changes_nothing(site: Site, program: str) -> None:
+    (job,) = site.submit("7")
+    site.queue([(job, "ASCENDED", "None")] if program == "squeue" else [])
+    site.accounts([(job, "ASCENDED", "0:0")])
+    with pytest.raises(SlurmParseError, match="ASCENDED"):
+        site.refresh()
+    assert site.states() == {"7": "PENDING"}
+
+
+def test_a_silent_controller_is_an_error_and_changes_nothing(site: Site) -> None:
+    site.submit("7")
+    site.program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(HostError, match="alpha: squeue: slurm_load_jobs error: Unable to contact") as caught:
+        site.refresh()
+    assert caught.value.transient
+    assert site.states() == {"7": "PENDING"}
+
+
+def test_a_silent_slurmdbd_leaves_what_nobody_else_settles_as_it_was(site: Site) -> None:
+    queued, ended, gone = site.submit("1", "2", "3")
+    site.queue([(queued, "RUNNING", "None")])
+    site.ended(ended, exit_code=0)
+    site.program("sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1")
+    silence = site.refresh()
+    assert silence.startswith("alpha: sacct: sacct: error: Problem talking to the database: Connection refused: 1 of ")
+    assert site.states() == {"1": "RUNNING", "2": "COMPLETED", "3": "PENDING"}
+    site.accounts([(gone, "NODE_FAIL", "1:0")])
+    assert site.refresh() == ""
+    assert site.states()["3"] == "NODE_FAIL"
+
+
+def test_without_accounting_the_jobs_own_ends_decide(site: Site) -> None:
+    jobs = site.submit("1", "2", "3", "4", "5")
+    site.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    site.ended(jobs[0], exit_code=0, ended_at="2026-11-23T08:00:00Z")
+    site.ended(jobs[1], exit_code=3, reason="bad data")
+    site.ended(jobs[2], exit_code=0, reason="requeued after SIGUSR1")
+    site.ended(jobs[3], 2, exit_code=0)
+    site.ended(jobs[3], 10, text="{not whole")
+    site.ended(jobs[3], 9, exit_code=5)
+    assert site.refresh() == ""
+    assert site.states() == {"1": "COMPLETED", "2": "FAILED", "3": "LOST", "4": "LOST", "5": "LOST"}
+    assert site.job("1").status["ended_at"] == "2026-11-23T08:00:00Z"
+    assert (site.job("2").status["exit_code"], site.job("2").status["reason"]) == (3, "bad data")
+    site.program("sacct", "exit 127")
+    assert not has_no_accounting("Connection refused")
+
+
+def test_secrets_go_when_no_job_of_their_plan_will_start_again(site: Site) -> None:
+    (one,) = site.submit("1_1", secrets=("TOKEN",))
+    made = site.tracker.plans()[0].plan
+    site.tracker.submit(made, "1_2")
+    folder = Path(made.run_dir) / "secrets"
+    folder.mkdir(parents=True)
+    two = site.job("1_2")
+    site.queue([(one, "CANCELLED", "None"), (two, "PENDING", "Priority")])
+    site.refresh()
+    assert folder.exists(), "1_2 needs them"
+    site.queue([(two, "CANCELLED", "None")])
+    site.refresh()
+    assert not folder.exists()
+
+
+def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -> None:
+    few = accounting_argv("alice", ["1", "2_7", "2_8"], "2026-11-23T07:00:00Z")
+    assert {"--jobs=1,2_7,2_8", "--starttime=2026-11-23T07:00:00"} < set(few)
+    tasks = accounting_argv("alice", ["1", *(f"2_{task}" for task in range(5000))], "2026-11-23T07:00:00Z")
+    assert "--jobs=1,2" in tasks
+    many = accounting_argv("alice", [str(10**7 + number) for number in range(20_000)], "2026-11-23T07:00:00Z")
+    assert {"--user=alice", "--starttime=2026-11-23T07:00:00", "--endtime=now+365days"} < set(many)
+    assert max(len(" ".join(argv)) for argv in (few, tasks, many)) < LONGEST_LINE
+
+
+# --- end files
+
+
+def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
+    run = tmp_path / "a run, $(touch x) 'é'"
+    for job, attempt, text in (("1", 1, '{"exit_code": 1}'), ("1", 2, '{"exit_code": 2}'), ("2_3", 1, "[]")):
+        (run / job / f"attempt-{attempt}").mkdir(parents=True)
+        (run / job / f"attempt-{attempt}" / "exit.json").write_text(text + "\n")
+    (run / "4" / "attempt-1").mkdir(parents=True)
+    (run / "5" / "attempt-x").mkdir(parents=True)
+    jobs = ("1", "2_3", "4", "5", "6")
+    ends = read_ends(LocalHost(), [Wish(PurePosixPath(run), job) for job in jobs])
+    assert ends == [{"exit_code": 2}, None, None, None, None]
+    assert read_ends(LocalHost(), []) == []
+    assert len(read_ends(LocalHost(), [Wish(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
+
+
+def test_an_answer_for_fewer_jobs_than_were_asked_about_is_an_error(site: Site) -> None:
+    site.program("bash", "printf '{}\\0'")
+    with pytest.raises(HostError, match="own ends could not be read"):
+        read_ends(site.host, [Wish(site.root, "1"), Wish(site.root, "2")])
+
+
+def test_the_last_attempt_is_the_one_with_the_largest_number() -> None:
+    assert last_end({"attempt-9/exit.json": b'{"a": 9}', "attempt-10/exit.json": b'{"a": 10}'}) == {"a": 10}
+    assert last_end({"attempt-9/exit.json": b'{"a": 9}', "attempt-10/began": b""}) is None
+    assert last_end({}) is None
+
+
+# --- several clusters
+
+
+def several(tmp_path: Path, *names: str) -> list[Site]:
+    tracker = Tracker(tmp_path / "tfslurm" / "tracker.sqlite")
+    sites = []
+    for name in names:
+        (tmp_path / name).mkdir()
+        site = Site(tmp_path / name, tracker, name)
+        site.queue([(job, "RUNNING", "None") for job in site.submit("1")])
+        site.accounts([])
+        sites.append(site)
+    return sites
+
+
+def test_clusters_are_asked_at_once_and_one_that_is_down_keeps_no_other_waiting(tmp_path: Path) -> None:
+    sites = several(tmp_path, "a", "b", "c")
+    meet = 'touch "$SITE/../here-$(basename "$SITE")"; n=0; until [ -e "$SITE/../here-{}" ] || [ $n -gt 100 ]; do '
+    for one, other in ((0, "c"), (2, "a")):  # each waits for the other: one after the other they would never end
+        wait = meet.format(other) + "sleep 0.1; n=$((n + 1)); done; [ $n -le 100 ] || exit 1"
+        sites[one].program("squeue", f'{wait}; cat "$SITE/squeue"')
+    sites[1].program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    silent = refresh_all([site.known for site in sites], sites[0].tracker, None)
+    assert silent == {"b": "b: squeue: Unable to contact slurm controller"}
+    assert [site.states() for site in sites] == [{"1": "RUNNING"}, {"1": "PENDING"}, {"1": "RUNNING"}]
+
+
+def test_a_cluster_that_is_not_understood_is_one_line_with_its_name(tmp_path: Path) -> None:
+    one, other = several(tmp_path, "a", "b")
+    one.queue([(one.job("1"), "ASCENDED", "None")])
+    silent = refresh_all([one.known, other.known], one.tracker, None)
+    assert list(silent) == ["a"]
+    assert silent["a"].startswith("a: job state: cannot read Slurm's answer 'ASCENDED'")
+    assert other.states() == {"1": "RUNNING"}
+
+
+def test_ctrl_c_does_not_wait_for_clusters_that_are_silent(tmp_path: Path) -> None:
+    sites = several(tmp_path, "a", "b")
+    for site in sites:
+        site.program("squeue", 'touch "$SITE/begun"; exec sleep 20')
+        environment = json.dumps(dict(site.known.cluster.environment))
+        (tmp_path / "tfslurm" / "clusters").mkdir(exist_ok=True)
+        text = f"name: {site.name}\nroot: {site.root}\nenvironment: {environment}\n"
+        (tmp_path / "tfslurm" / "clusters" / f"{site.name}.yaml").write_text(text)
+    env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    argv = [sys.executable, "-m", "tfslurm", "status"]
+    with subprocess.Popen(argv, cwd=sites[0].folder, env=env, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not all((site.folder / "begun").exists() for site in sites):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said.strip()) == (130, "interrupted")
+
+
+def test_works_begin_together_and_answer_in_their_order() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def work(name: str) -> str:
+        both.wait()
+        if name == "b":
+            raise TfslurmError("b is down")
+        return name
+
+    first, second = at_once([partial(work, "a"), partial(work, "b")])
+    with pytest.raises(TfslurmError, match="b is down"):
+        second()
+    assert first() == "a"
+    (alone,) = at_once([threading.get_ident])
+    assert alone() == threading.get_ident()
+
+
+# --- how often
+
+
+def test_wait_leaves_the_site_s_interval_between_two_questions(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(site.folder)
+    monkeypatch.setenv("XDG_DATA_HOME", str(site.folder))
+    (job,) = site.submit("7")
+    site.queue([(job, "COMPLETED", "None")])
+    (site.folder / "running").write_text(queue_row(job, "RUNNING") + ROW)
+    asked = 'date +%s.%N >>"$SITE/asked"; [ "$(wc -l <"$SITE/asked")" -gt 2 ] || exec cat "$SITE/running"'
+    site.program("squeue", f'{asked}; cat "$SITE/squeue"')
+    environment = json.dumps(dict(site.known.cluster.environment))
+    (site.folder / "cluster_configs").mkdir()
+    text = f"name: alpha\nroot: {site.root}\npoll: {{min_interval: 1}}\nenvironment: {environment}\n"
+    (site.folder / "cluster_configs" / "alpha.yaml").write_text(text)
+    assert run(["wait", "alpha:7"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["alpha:7 RUNNING", "alpha:7 COMPLETED"]
+    moments = [float(line) for line in (site.folder / "asked").read_text().split()]
+    assert len(moments) == 3
+    assert all(later - sooner >= 1 for sooner, later in pairwise(moments))
+
+
+def test_a_watcher_slows_down_while_nothing_changes_and_never_asks_sooner_than_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    quick, slow = (
+        Known(Cluster(name=name, root=PurePosixPath("/r"), min_interval_s=least), "", None)
+        for name, least in (("quick", 0), ("slow", 30))
+    )
+    pace = Pace(first_s=2, factor=2, most_s=5)
+    assert pace.due([quick, slow]) == [quick, slow]
+    pace.asked([quick, slow], changed=True)
+    assert pace.due([quick, slow]) == []
+    for changed, waited in ((False, 2), (False, 4), (False, 5), (True, 5)):
+        pace.wait([quick, slow])
+        assert slept[-1] == waited
+        now += waited
+        assert pace.due([quick, slow]) == [quick]
+        pace.asked([quick], changed=changed)
+    pace.wait([quick, slow])
+    assert slept[-1] == 2
+    now = 130.0
+    assert pace.due([slow]) == [slow]

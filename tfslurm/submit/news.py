@@ -1,0 +1,225 @@
+"""What became of jobs, as their cluster tells it: the queue, then accounting, then the jobs' own end files.
+
+One question to each for any number of jobs, and none where the one before settled them. Only a machine is spoken to
+here, no tracker: it may go on in a thread for each cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from tfslurm import slurm
+from tfslurm.errors import HostError
+from tfslurm.host import Host
+from tfslurm.slurm import JobStatus
+from tfslurm.submit.ends import REQUEUED, Wish, read_ends
+from tfslurm.submit.places import LOCAL
+from tfslurm.submit.settle import settle
+from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
+
+LOST = "LOST"
+PENDING = "PENDING"
+KEPT = tuple(each.name for each in fields(JobStatus))
+CLOCKS_APART = timedelta(days=1)
+PATIENCE_S = 120.0  # accounting has years to search
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a cluster is asked: about its open plans, which are claimed, and about jobs that have not ended."""
+
+    cluster: str
+    user: str
+    open: tuple[TrackedPlan, ...]
+    jobs: tuple[TrackedJob, ...]
+    places: Mapping[str, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the cluster said. ``settled``: the open plans, each with its job's id or None where nothing was queued.
+
+    ``silence``: why some jobs could not be settled, which stay as last seen; '' where all were.
+    """
+
+    settled: tuple[tuple[TrackedPlan, str | None], ...]
+    seen: tuple[Seen, ...]
+    silence: str = ""
+
+
+def ask(question: Question, host: Host) -> News:
+    """What the cluster says now.
+
+    Raises:
+        HostError: it does not answer, or its controller does not.
+        SlurmParseError: its answer is not understood; no state is guessed.
+    """
+    settled = [(left, settle(left, host)) for left in question.open]
+    found = [(left, job_id) for left, job_id in settled if job_id]
+    jobs = [*question.jobs, *(anew(left, job_id) for left, job_id in found)]
+    places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
+    known: Mapping[str, JobStatus] = {}
+    silence = ""
+    if jobs and question.cluster != LOCAL:
+        known, silence = told_by_slurm(question, host, jobs)
+    ends = told_by_themselves(host, jobs, known, places)
+    seen = [each for job in jobs if (each := judged(job, known.get(job.job_id), ends.get(job.key), bool(silence)))]
+    untold = len(jobs) - len(seen) if silence else 0
+    why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
+    return News(tuple(settled), tuple(seen), why)
+
+
+def anew(left: TrackedPlan, job_id: str) -> TrackedJob:
+    """The job of a plan that has just been settled, as the tracker will have it."""
+    plan = left.plan
+    return TrackedJob(plan.cluster, job_id, plan.planned_at, plan.plan_id, plan.name, PENDING, False, {})
+
+
+def place_of(left: TrackedPlan) -> Place:
+    """Where the job of a plan that has just been settled is."""
+    plan = left.plan
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), 1)
+
+
+# --- the scheduler
+
+
+def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
+    """What the controller, and for those that left its queue or failed accounting, say of these very jobs, by id.
+
+    With it why accounting did not answer; '' where it did, was not asked, or does not exist there.
+    """
+    listed = queued(question.cluster, question.user, host)
+    known = {job.job_id: listed[job.job_id] for job in jobs if is_same(job, listed.get(job.job_id))}
+    unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
+    kept, silence = accounted(question.user, host, unsure) if unsure else ({}, "")
+    for job in unsure:
+        status = kept.get(job.job_id)
+        # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
+        if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
+            known[job.job_id] = status
+    return known, silence
+
+
+def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
+    """Whether a status is of this very job: ids are given out again, names with their plan's id are not."""
+    return status is not None and status.name == job.job_name
+
+
+def is_half_told(status: JobStatus) -> bool:
+    """Whether the job failed and it is not said how: squeue prints no exit codes."""
+    return status.state == "FAILED" and status.exit_code is None and status.signal is None
+
+
+def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
+    """Every job of the user that the controller still knows, by id.
+
+    Raises:
+        HostError: it does not answer.
+    """
+    answer = host.run(slurm.queue_argv(user))
+    if answer.exit_code != 0:
+        said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
+        raise HostError(f"{cluster}: squeue: {said}", transient=True)
+    return {status.job_id: status for status in slurm.parse_queue(answer.stdout)}
+
+
+def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
+    """What accounting says of jobs that left the queue, the last attempt of each; and why it says nothing, or ''."""
+    since = min(job.submitted_at for job in jobs)
+    argv = slurm.accounting_argv(user, [job.job_id for job in jobs], earlier(since))
+    try:
+        answer = host.run(argv, timeout_s=PATIENCE_S)
+    except HostError as error:
+        # without the program there is no accounting; a line that is lost is noticed by the next question
+        return {}, str(error).splitlines()[0] if error.transient else ""
+    if answer.exit_code != 0:
+        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
+    return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""
+
+
+def earlier(moment: str) -> str:
+    """A day before a moment of this machine's clock, which the cluster's may not agree with."""
+    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def last_line(text: str) -> str:
+    """The end of what a program said."""
+    return (text.strip() or "it does not answer").splitlines()[-1]
+
+
+# --- the jobs themselves
+
+
+def told_by_themselves(
+    host: Host, jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], places: Mapping[str, Place]
+) -> dict[str, Mapping[str, Any] | None]:
+    """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
+
+    sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
+    """
+    over = over_in(jobs, known)
+    wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
+    return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
+
+
+def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus]) -> dict[str, int]:
+    """Plan -> how many of its jobs have ended, as Slurm says."""
+    counts: dict[str, int] = {}
+    for job in jobs:
+        status = known.get(job.job_id)
+        if status and slurm.is_final(status.state):
+            counts[job.plan_id] = counts.get(job.plan_id, 0) + 1
+    return counts
+
+
+def wish_for(
+    job: TrackedJob, status: JobStatus | None, places: Mapping[str, Place], over: Mapping[str, int]
+) -> Wish | None:
+    """What is to be read, or removed, of a job; None where nothing is.
+
+    One that ended by itself removed its secrets; those of another go when no job of its plan will start again.
+    """
+    place = places[job.plan_id]
+    if status is None:
+        return Wish(place.run_dir, job.job_id)
+    if not slurm.is_final(status.state) or status.state == "COMPLETED":
+        return None
+    forget = place.has_secrets and over[job.plan_id] >= place.unfinished
+    return Wish(place.run_dir, job.job_id, forget) if has_begun(status) or forget else None
+
+
+def has_begun(status: JobStatus) -> bool:
+    """Whether the job had a node: accounting gives one that never began its end as its start."""
+    return bool(status.started_at and status.nodes)
+
+
+def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
+    """What is said of a job; None where nobody said anything, and accounting might have."""
+    if status is None:
+        return by_its_end(job, end, is_unsure)
+    kept = as_kept(status)
+    if status.state == "COMPLETED":
+        kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
+    elif end and has_begun(status):
+        kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
+    return Seen(job, status.state, slurm.is_final(status.state), kept)
+
+
+def by_its_end(job: TrackedJob, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
+    """Decided by the end that the job itself wrote; without one the job is LOST, or still running here."""
+    if end is None or str(end.get("reason")).startswith(REQUEUED):
+        return None if is_unsure or job.cluster == LOCAL else Seen(job, LOST, False, {})
+    code, signal = int(end.get("exit_code") or 0), end.get("signal")
+    state = slurm.state_from_exit(code, signal)
+    ending = {"state": state, "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
+    ending["reason"] = str(end.get("reason") or "")
+    return Seen(job, state, slurm.is_final(state), {**dict(job.status), **ending})
+
+
+def as_kept(status: JobStatus) -> dict[str, Any]:
+    """The status as the tracker keeps it."""
+    return {**{name: getattr(status, name) for name in KEPT}, "nodes": list(status.nodes)}

@@ -1,0 +1,100 @@
+"""What became of a submission that never got its id: the run folder is asked, then the scheduler, by its token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from tfslurm import slurm
+from tfslurm.errors import Completed, HostError
+from tfslurm.host import Host
+from tfslurm.plan import JobPlan
+from tfslurm.submit.hand_over import look_back
+from tfslurm.tracker import TrackedPlan, Tracker
+
+ON_THE_WAY_S = 1.0
+
+
+def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
+    """Settle every open plan of a cluster."""
+    with claim_open(cluster, tracker) as open_plans:
+        for left in open_plans:
+            close(left, settle(left, host), tracker)
+
+
+@contextmanager
+def claim_open(cluster: str, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
+    """The open plans of a cluster, nobody else's until the block ends.
+
+    A plan that another process is submitting, or settling, at this very moment is its own affair.
+    """
+    with ExitStack() as claims:
+        ids = [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]
+        mine = [plan_id for plan_id in ids if claims.enter_context(tracker.claim(plan_id))]
+        yield [left for plan_id in mine for left in tracker.plans(stage="planned", plan_id=plan_id)]
+
+
+def settle(left: TrackedPlan, host: Host) -> str | None:
+    """What became of a plan that never got its id: the id if the scheduler has the job, else None; nothing is kept.
+
+    Raises:
+        HostError: the scheduler does not answer; the plan stays open.
+    """
+    seen = look_back(host, left.plan)
+    job_id = seen.job_id or (None if seen.is_nothing else find_twice(left.plan, host))
+    if not job_id and not seen.is_nothing:
+        give_up(left.plan, host)
+    return job_id
+
+
+def close(left: TrackedPlan, job_id: str | None, tracker: Tracker) -> None:
+    """Keep what became of it."""
+    if job_id:
+        tracker.submit(left.plan, job_id)
+    else:
+        tracker.refuse(left.plan.plan_id, "never reached the scheduler")
+
+
+def find_twice(plan: JobPlan, host: Host) -> str | None:
+    """As find_by_token; asked again a little later, as what a killed sbatch said may still be on its way."""
+    found = find_by_token(plan, host)
+    if not found:
+        time.sleep(ON_THE_WAY_S)
+        found = find_by_token(plan, host)
+    return found
+
+
+def find_by_token(plan: JobPlan, host: Host) -> str | None:
+    """The id of the job that carries the plan's token, or None where the scheduler knows none.
+
+    Raises:
+        HostError: the scheduler does not answer.
+    """
+    answer = host.run(slurm.queue_argv(plan.user))
+    if answer.exit_code != 0:
+        raise unreachable(plan, answer)
+    for status in slurm.parse_queue(answer.stdout):
+        if status.comment == plan.comment or status.name == plan.job_name:
+            return status.array_job_id or status.job_id
+    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at))
+    if answer.exit_code == 0:
+        for status in slurm.parse_sacct(answer.stdout):
+            if status.name == plan.job_name:
+                return status.array_job_id or status.job_id
+    return None
+
+
+def unreachable(plan: JobPlan, completed: Completed) -> HostError:
+    """The scheduler does not answer: what is known, and what to do."""
+    said = completed.stderr.strip().splitlines()[-1] if completed.stderr.strip() else f"exit {completed.exit_code}"
+    return HostError(
+        f"{plan.cluster}: sbatch: {said}; the plan {plan.plan_id} is kept: run the same command again, "
+        "it first asks whether the job was queued",
+        transient=True,
+    )
+
+
+def give_up(plan: JobPlan, host: Host) -> None:
+    """Remove the run folder: nothing was queued, and it may hold secrets."""
+    host.run(["rm", "-rf", "--", str(plan.run_dir)])
