@@ -57,6 +57,13 @@ def test_a_login_leaves_the_rest_to_ssh_s_own_configuration() -> None:
     assert cluster(login={"host": "alpha"}).login == Login("alpha", None, None, None, "paramiko")
 
 
+def test_a_site_may_say_how_often_its_scheduler_is_asked() -> None:
+    assert cluster().min_interval_s == 0
+    assert cluster(poll={"min_interval": 30}).min_interval_s == 30
+    for wrong in (-1, 3601, 0.5, "30"):
+        assert "alpha.yaml:4: poll.min_interval: " in refusal(poll={"min_interval": wrong})
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [

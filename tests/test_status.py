@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -124,9 +127,9 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
-def test_thousands_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards(site: Site) -> None:
-    jobs = site.submit(*(str(1_000_000 + number) for number in range(1500)))
-    queued, failed, done = jobs[:300], jobs[300:600], jobs[600:]
+def test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards(site: Site) -> None:
+    jobs = site.submit(*(str(1_000_000 + number) for number in range(500)))
+    queued, failed, done = jobs[:100], jobs[100:200], jobs[200:]
     site.queue([(job, "PENDING", "Priority") for job in queued])
     site.accounts([*((job, "FAILED", "3:0") for job in failed), *((job, "COMPLETED", "0:0") for job in done)])
     for job in failed:
@@ -137,7 +140,7 @@ def test_thousands_of_jobs_are_three_commands_and_the_finished_ones_none_afterwa
     assert heard == ["squeue", "sacct", "bash"]
     assert site.calls() == ["squeue", "sacct"]
     counts = {state: list(site.states().values()).count(state) for state in ("PENDING", "FAILED", "COMPLETED")}
-    assert counts == {"PENDING": 300, "FAILED": 300, "COMPLETED": 900}
+    assert counts == {"PENDING": 100, "FAILED": 100, "COMPLETED": 300}
     assert site.job(failed[0].job_id).status["exit_code"] == 137
     assert site.job(queued[0].job_id).status["reason"] == "Priority"
 
@@ -164,6 +167,16 @@ class CountingHost:
 
     def run_bytes(self, argv: Sequence[str], **more: Any) -> bytes:
         raise AssertionError(argv)
+
+
+def test_a_job_that_was_cancelled_before_it_began_left_no_end_to_read(site: Site) -> None:
+    (job,) = site.submit("7")
+    row = sacct_row(job, "CANCELLED").split(FIELD)
+    row[SACCT_FIELDS.index("NodeList")] = "None assigned"
+    (site.folder / "sacct").write_text(FIELD.join(row) + "\n")
+    heard: list[str] = []
+    refresh("alpha", "alice", site.tracker, CountingHost(site.host, heard))
+    assert (heard, site.states()) == (["squeue", "sacct"], {"7": "CANCELLED"})
 
 
 def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
@@ -293,7 +306,7 @@ def test_the_last_attempt_is_the_one_with_the_largest_number() -> None:
 
 
 def several(tmp_path: Path, *names: str) -> list[Site]:
-    tracker = Tracker(tmp_path / "tracker.sqlite")
+    tracker = Tracker(tmp_path / "tfslurm" / "tracker.sqlite")
     sites = []
     for name in names:
         (tmp_path / name).mkdir()
@@ -323,6 +336,26 @@ def test_a_cluster_that_is_not_understood_is_one_line_with_its_name(tmp_path: Pa
     assert list(silent) == ["a"]
     assert silent["a"].startswith("a: job state: cannot read Slurm's answer 'ASCENDED'")
     assert other.states() == {"1": "RUNNING"}
+
+
+def test_ctrl_c_does_not_wait_for_clusters_that_are_silent(tmp_path: Path) -> None:
+    sites = several(tmp_path, "a", "b")
+    for site in sites:
+        site.program("squeue", 'touch "$SITE/begun"; exec sleep 20')
+        environment = json.dumps(dict(site.known.cluster.environment))
+        (tmp_path / "tfslurm" / "clusters").mkdir(exist_ok=True)
+        text = f"name: {site.name}\nroot: {site.root}\nenvironment: {environment}\n"
+        (tmp_path / "tfslurm" / "clusters" / f"{site.name}.yaml").write_text(text)
+    env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    argv = [sys.executable, "-m", "tfslurm", "status"]
+    with subprocess.Popen(argv, cwd=sites[0].folder, env=env, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not all((site.folder / "begun").exists() for site in sites):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said.strip()) == (130, "interrupted")
 
 
 def test_works_begin_together_and_answer_in_their_order() -> None:

@@ -28,7 +28,7 @@ from tfslurm.host.openssh import OpenSshHost, runtime_folder
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.snapshot import take
 
-from .bed import OTP_PORT
+from .bed import OTP_PORT, wait_until
 from .login import next_code
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
@@ -323,9 +323,13 @@ def test_two_jumps_lead_there(sshd: Server, connect: Connect, where: str) -> Non
     sshd.configure(aliases)
     jumps = f"first,{USER}@second:{sshd.port}"
     host = connect(sshd, Login(host="inner") if where == "ssh config" else sshd.login(proxy_jump=jumps))
-    before = sum("Accepted publickey" in line for line in sshd.log)
     assert host.run(["echo", "in"]).stdout == "in\n"
-    assert before == 3
+    assert wait_until(lambda: logins(sshd) >= 3, 20)  # the log comes a little later
+    assert logins(sshd) == 3
+
+
+def logins(sshd: Server) -> int:
+    return sum("Accepted publickey" in line for line in sshd.log)
 
 
 def test_a_proxy_command_leads_there(sshd: Server, connect: Connect) -> None:
@@ -468,7 +472,8 @@ def test_two_hosts_log_in_once(sshd: Server, runtime: Path) -> None:
     options = ("-F", str(sshd.home / ".ssh" / "config"))
     for _ in range(2):
         assert OpenSshHost("alpha", sshd.login(), options=options).run(["echo", "in"]).stdout == "in\n"
-    assert sum("Accepted publickey" in line for line in sshd.log) == 1
+    assert wait_until(lambda: logins(sshd) >= 1, 20)
+    assert logins(sshd) == 1
 
 
 def test_the_users_own_shared_connection_is_used(sshd: Server, runtime: Path) -> None:
@@ -479,7 +484,8 @@ def test_the_users_own_shared_connection_is_used(sshd: Server, runtime: Path) ->
     subprocess.run(master, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     try:
         assert OpenSshHost("alpha", sshd.login(), options=options).run(["echo", "in"]).stdout == "in\n"
-        assert sum("Accepted publickey" in line for line in sshd.log) == 1
+        assert wait_until(lambda: logins(sshd) >= 1, 20)
+        assert logins(sshd) == 1
     finally:
         subprocess.run(["ssh", *options, "-O", "exit", *target], capture_output=True, check=False)
 

@@ -80,8 +80,8 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool
     pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
     silent: dict[str, str] = {}
     while True:
-        before = wanted(tracker, jobs, everything)
-        clusters = clusters_to_ask(tracker, before)
+        before = wanted(tracker, jobs, everything) if jobs or watch else []
+        clusters = clusters_to_ask(tracker, before if jobs else None)
         due = pace.due(clusters)
         silent = {**without(silent, due), **look(tracker, due, verbose)}
         waits = send_waves(tracker, verbose)
@@ -120,9 +120,12 @@ def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbos
         use.show_efficiency(jobs, found)
 
 
-def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob]) -> list[Known]:
-    """The clusters with an unfinished job among these, and those with a plan that never got its id."""
-    asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
+def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob] | None) -> list[Known]:
+    """The clusters with an unfinished job, among these or at all, and those with a plan that never got its id."""
+    if jobs is None:
+        asked = {name: known_named(name, plan_id, tracker) for name, plan_id in tracker.unfinished().items()}
+    else:
+        asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
     for left in tracker.plans(stage="planned"):
         name = left.plan.cluster
         if name not in asked and name != LOCAL:

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tfslurm.errors import HostError
-from tfslurm.host.files import named, one_line, patience_s
+from tfslurm.host.files import in_bash, named, one_line, patience_s
 from tfslurm.host.protocol import Host
 
-# $1 the job's folder. What find cannot look into it says on stderr, and ends with 1.
+# $1 the job's folder. What find says that it cannot look into comes last: on stderr there may be a login's words.
 LOOK = one_line(r"""export LC_ALL=C; cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
 [ -d out ] && [ ! -L out ] || { printf 'no outputs\0'; exit; };
 last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
 [ "$n" -le "$last" ] || last=$n; done;
-find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %m %T@ %P\0' ')'
+{ said=$(find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %m %T@ %P\0' ')'
 -o '(' -type l -printf 'l %P\0%l\0' ')' -o '(' -type d -empty -printf 'd %P\0' ')'
--o '(' ! -type d ! -type f ! -type l -printf 'o %P\0' ')'; code=$?;
-printf 'recorded\0'; sums=attempt-$last/outputs.sha256; [ ! -f "$sums" ] || cat -- "$sums"; exit "$code" """)
+-o '(' ! -type d ! -type f ! -type l -printf 'o %P\0' ')' 2>&1 >&3); code=$?; } 3>&1;
+printf 'recorded\0'; sums=attempt-$last/outputs.sha256; [ ! -f "$sums" ] || cat -- "$sums";
+printf '\0unread\0%s' "$said"; exit "$code" """)
 
 # $1 folder; on stdin how many bytes and a name, both ended by NUL, as often as wanted. One line each: a sha256 or `-`.
 SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do
@@ -71,10 +72,11 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
         HostError: the folder or its `out` is not there, or the machine could not be reached.
         CommandFailed: the machine refused.
     """
-    done = host.run(("bash", "-p", "-c", LOOK, "bash", str(folder)), timeout_s=600)
+    done = host.run(in_bash(LOOK, str(folder)), timeout_s=600)
     if done.exit_code > 1:
         raise named(done, "look into", folder)
-    words = done.stdout.split("\0")
+    told, _, unread = done.stdout.rpartition("\0unread\0")
+    words = (told or unread).split("\0")
     if words[0] in ("no folder", "no outputs"):
         missing = folder if words[0] == "no folder" else folder / "out"
         why = "is not there: the job has not begun, or it was removed, or you may not look there"
@@ -84,7 +86,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
     middle = words.index("recorded")
     sums = (re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", word, re.DOTALL) for word in words[middle + 1 :])
     recorded = {found[2]: found[1] for found in sums if found}
-    return Outputs(tuple(_entries(iter(words[:middle]))), recorded, tuple(dict.fromkeys(done.stderr.splitlines())))
+    return Outputs(tuple(_entries(iter(words[:middle]))), recorded, tuple(dict.fromkeys(unread.splitlines())))
 
 
 def _entries(words: Iterable[str]) -> Iterable[Entry]:
@@ -107,7 +109,7 @@ def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]
         return []
     asked = b"".join(b"%d\0%s\0" % (count, as_bytes(path)) for path, count in beginnings)
     patience = patience_s(sum(count for _, count in beginnings) // 10)  # a disk there, not the line
-    said = host.run_bytes(("bash", "-p", "-c", SUMS, "bash", str(folder)), input=asked, timeout_s=patience)
+    said = host.run_bytes(in_bash(SUMS, str(folder)), input=asked, timeout_s=patience)
     found = said.decode("ascii", "replace").split()
     if len(found) != len(beginnings):
         raise HostError(f"{host.name}: {folder}: its files could not be hashed there: {said[-200:]!r}")
@@ -118,7 +120,7 @@ def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str,
     """Return path -> content of these files as they are now, in one stream; those that cannot be read are left out."""
     names = b"".join(b"./%s\0" % as_bytes(file.path) for file in files)
     patience = patience_s(sum(file.bytes + 1024 for file in files))
-    stream = host.run_bytes(("bash", "-p", "-c", PACK, "bash", str(folder)), input=names, timeout_s=patience)
+    stream = host.run_bytes(in_bash(PACK, str(folder)), input=names, timeout_s=patience)
     wanted, found = {file.path for file in files}, {}
     with tarfile.open(fileobj=io.BytesIO(stream), encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
@@ -131,7 +133,7 @@ def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str,
 
 def piece(host: Host, folder: PurePosixPath, path: str, offset: int, count: int) -> bytes:
     """Return at most ``count`` bytes of a file from byte ``offset`` on; fewer where it ends or cannot be read."""
-    argv = ("bash", "-p", "-c", PIECE, "bash", str(folder), str(offset + 1), str(count))
+    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count))
     return host.run_bytes(argv, input=as_bytes(path) + b"\0", timeout_s=patience_s(count))
 
 

@@ -15,6 +15,14 @@ SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
 
 
+def in_bash(script: str, *words: str) -> tuple[str, ...]:
+    """Return the argv that runs a script of one line with these words as $1, $2 …
+
+    --norc: a bash that sshd started reads .bashrc even for -c, and what that prints would stand in the answer.
+    """
+    return ("bash", "--norc", "-p", "-c", script, "bash", *words)
+
+
 def one_line(script: str) -> str:
     """One line of a script, because tcsh as a login shell takes no line break within quotes."""
     return " ".join(script.split("\n"))
@@ -119,8 +127,7 @@ def get(
     """
     limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
     options = [f"--exclude=./{pattern}" for pattern in exclude]
-    # --norc: a bash that sshd started reads .bashrc even for -c, and what that prints would stand in the stream
-    argv = ("bash", "--norc", "-p", "-c", GET, "bash", str(folder), str(limit), *options)
+    argv = in_bash(GET, str(folder), str(limit), *options)
     try:
         stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes))
     except CommandFailed as failure:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import os
+import termios
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 TERMINAL = Path("/dev/tty")
@@ -24,11 +28,25 @@ def has_terminal() -> bool:
 def ask(prompt: str, *, echo: bool) -> str:
     """Return what the user types; call it only where there is a terminal."""
     if not echo:
-        return getpass.getpass(prompt)
+        with given_back():
+            return getpass.getpass(prompt)
     with TERMINAL.open("r", encoding="utf-8") as keyboard, TERMINAL.open("w", encoding="utf-8") as screen:
         screen.write(prompt)
         screen.flush()
         return keyboard.readline().rstrip("\n")
+
+
+@contextmanager
+def given_back() -> Iterator[None]:
+    """Show what is typed again afterwards, also where Ctrl-C ends the process while one of its threads asks."""
+    terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
+    restore = partial(termios.tcsetattr, terminal, termios.TCSANOW, termios.tcgetattr(terminal))
+    atexit.register(restore)
+    try:
+        yield
+    finally:
+        atexit.unregister(restore)
+        os.close(terminal)
 
 
 def tell(text: str) -> None:

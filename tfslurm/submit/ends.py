@@ -11,7 +11,7 @@ from typing import Any
 
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.files import one_line
+from tfslurm.host.files import in_bash, one_line
 
 LARGEST = 65536
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
@@ -46,8 +46,7 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
         return []
     words = (word for wish in wishes for word in (str(wish.run_dir), wish.job_id, str(int(wish.forget))))
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
-    argv = ("bash", "-p", "-c", ENDS, "bash", str(LARGEST))
-    done = host.run(argv, input=asked, timeout_s=60 + len(wishes) / 20)
+    done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
         why = done.stderr.strip() or f"exit {done.exit_code}"

@@ -191,7 +191,12 @@ def wish_for(
     if not slurm.is_final(status.state) or (is_well and not status.array_job_id):
         return None
     forget = place.has_secrets and over[job.plan_id] >= place.unfinished
-    return Wish(place.run_dir, job.job_id, forget) if forget or (status.started_at and not is_well) else None
+    return Wish(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
+
+
+def has_begun(status: JobStatus) -> bool:
+    """Whether the job had a node: accounting gives one that never began its end as its start."""
+    return bool(status.started_at and status.nodes)
 
 
 def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
@@ -201,7 +206,7 @@ def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | N
     kept = as_kept(status)
     if status.state == "COMPLETED":
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
-    elif end and status.started_at:
+    elif end and has_begun(status):
         kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
     return Seen(job, status.state, slurm.is_final(status.state), kept)
 
