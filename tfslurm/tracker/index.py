@@ -213,7 +213,7 @@ class Tracker:
     def unfinished(self) -> dict[str, str]:
         """Cluster -> a plan that was sent there, for every cluster with a job that has not ended."""
         query = "SELECT cluster, max(plan_id) AS plan_id FROM jobs WHERE final = 0 GROUP BY cluster ORDER BY cluster"
-        return {row["cluster"]: row["plan_id"] for row in self._rows(query, ())}
+        return {row["cluster"]: row["plan_id"] for row in self.rows(query, ())}
 
     def places(self, cluster: str) -> dict[str, Place]:
         """Plan id -> where it is, for every plan with an unfinished job on a cluster; the plans are not read whole."""
