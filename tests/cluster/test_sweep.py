@@ -7,9 +7,15 @@ import random
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from .desk import Desk
+import pytest
+
+from .bed import ACCOUNTS, CLUSTERS
+from .desk import USER, Desk
+from .slurm import slurm
+from .users import run_as
 
 HOSTILE = ["a b", "$(id) `x`", "'\"\\", "é\n学", "*", "-n"]
 SHOW = ["sh", "-c", 'printf "%s\\0" "$@" "$TFSLURM_PARAMS" >/out/words', "sh"]
@@ -112,3 +118,59 @@ def test_a_sweep_that_is_cancelled_leaves_no_job(desk: Desk) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == [f"{array}_{n}" for n in range(3)]
     desk.tfslurm("wait", f"gone-{desk.token}")
     assert desk.jobs("beta", "PENDING", "RUNNING") == []
+
+
+@pytest.fixture
+def few() -> Iterator[str]:
+    """An account in which alice may have 4 jobs on alpha. The bed does not enforce it: a stand-in for sbatch does."""
+    account = ACCOUNTS[1]
+    where = ["where", f"user={USER}", f"account={account}", "cluster=alpha"]
+    change = ["sacctmgr", "--immediate", "modify", "user", *where, "set"]
+    assert slurm(CLUSTERS["alpha"], *change, "MaxSubmitJobs=4").returncode == 0
+    yield account
+    slurm(CLUSTERS["alpha"], *change, "MaxSubmitJobs=-1")
+
+
+def test_what_the_queue_has_no_room_for_is_sent_by_the_next_command(desk: Desk, few: str) -> None:
+    full = desk.folder / "full"
+    said = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    refusing = f'if [ -e {full} ]; then echo "sbatch: error: Batch job submission failed: {said}" >&2; exit 1; fi'
+    env = desk.wrap("sbatch", f'{refusing}; touch {full}; exec $real "$@"')
+    file = desk.experiment("waves", [*SHOW, "{{ n }}"], sweep={"grid": {"n": [1, 2, 3]}}, slurm={"account": few})
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", env=env)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    assert "alpha: 1 points wait for room in your queue" in done.stderr
+    name = f"waves-{desk.token}"
+    (known,) = json.loads(desk.tfslurm("status", name, "--json", env=env).stdout)
+    assert [point["job"] is None for point in known["points"]] == [False, False, True]
+    full.unlink()
+    told = desk.tfslurm("status", name, env=env)
+    assert f"{known['sweep']}: sent alpha:" in told.stderr
+    assert desk.tfslurm("wait", name).returncode == 0
+    assert counted(desk) == {"1": 1, "2": 1, "3": 1}
+
+
+def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(desk: Desk) -> None:
+    flag = desk.root("alpha") / "flag"
+    assert run_as(USER, ["mkdir", "-p", str(flag)], "alpha").returncode == 0
+    body = 'echo "$1" >/out/words; test "$1" -lt 2 || test -e /flag/ok'
+    keys = {"mounts": [{"source": str(flag), "target": "/flag"}], "clusters": ["alpha"]}
+    command = ["sh", "-c", body, "sh", "{{ n }}"]
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [4]}}}, **keys)
+    name = f"again-{desk.token}"
+    assert desk.tfslurm("submit", file, "--wait").returncode == 1
+    assert desk.tfslurm("resume", name, "--state", "TIMEOUT").stdout == ""
+    (flag / "ok").touch()
+    done = desk.tfslurm("resume", name)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    assert desk.tfslurm("wait", name).returncode == 0
+    assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2, "3\n": 2}
+
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [5]}}}, **keys)
+    assert desk.tfslurm("resume", name, file).returncode == 0
+    assert desk.tfslurm("wait", name).returncode == 0
+    assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2, "3\n": 2, "4\n": 1}
+    file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [6]}}}, **keys)
+    done = desk.tfslurm("resume", name, file)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "warning: the command or its variables have changed" in done.stderr

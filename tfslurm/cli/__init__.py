@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
+    "resume": (
+        "tfslurm.cli.resume:resume",
+        "Submit again only the points of a sweep that failed, were lost or were never sent.",
+    ),
     "fetch": (
         "tfslurm.cli.fetch:fetch_command",
         "Bring a job's outputs here, verified; run again to go on after a cut.",

@@ -150,7 +150,7 @@ def show(
 
     named = [find_sweep(tracker, name) for name in names if tracker.sweeps.named(name)]
     if named:
-        plans = {plan.plan_id for sweep in named for plan, _ in tracker.sweeps.plans(sweep.sweep_id)}
+        plans = {each.plan.plan_id for sweep in named for each in tracker.sweeps.plans(sweep.sweep_id)}
         jobs = [job for job in jobs if job.plan_id not in plans]
     if as_json:
         emit([*(sweeps.as_value(sweep, tracker) for sweep in named), *(as_value(job) for job in jobs)])

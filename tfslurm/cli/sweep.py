@@ -105,8 +105,7 @@ def swept_for(asked: Asked, chosen: Sequence[Known]) -> Swept:
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
     bases = tuple(prepare(asked, pin, known.cluster, known.text, known.user, now(), points) for known in chosen)
-    how = (asked.experiment.sweep or {}).get("spread", "idle")
-    return Swept(sweep, entries, bases, how, template_of(asked))  # type: ignore[arg-type]
+    return Swept(sweep, entries, bases, asked.experiment.sweep or {}, template_of(asked))
 
 
 def left_open(swept: Swept, tracker: Tracker) -> TrackedSweep | None:
@@ -163,7 +162,8 @@ def profile_of(known: Known, verbose: int) -> SiteProfile:
 def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]]:
     """The plans of a sweep that are in a queue, or were, each with its job's id."""
     ids = {job.plan_id: job.job_id.partition("_")[0] for job in tracker.sweeps.jobs(sweep.sweep_id)}
-    return [(plan, ids[plan.plan_id]) for plan, _ in tracker.sweeps.plans(sweep.sweep_id) if plan.plan_id in ids]
+    plans = [each.plan for each in tracker.sweeps.plans(sweep.sweep_id)]
+    return [(plan, ids[plan.plan_id]) for plan in plans if plan.plan_id in ids]
 
 
 def print_all(jobs: Sequence[str], as_json: bool) -> None:
@@ -192,9 +192,8 @@ def send_all(
                 found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
                 print_all(found, as_json)
                 jobs += found
-                profile = site_profile(known, host)
                 wave = send_wave(
-                    sweep, known, profile, tracker, host,
+                    sweep, known, tracker, host,
                     code=base.code, secrets=read_secrets, told=lambda job: print_all([job], as_json),
                 )  # fmt: skip
                 jobs += wave.jobs

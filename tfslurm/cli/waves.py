@@ -5,7 +5,6 @@ from __future__ import annotations
 from tfslurm.cli.console import say, tracer
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
-from tfslurm.submit.profile import site_profile
 from tfslurm.submit.reach import known_from
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.waves import send_wave
@@ -24,8 +23,7 @@ def send_waiting(tracker: Tracker, verbose: int) -> bool:
             try:
                 known = known_from(name, text)
                 with open_host(known.cluster, trace=tracer(verbose)) as host:
-                    profile = site_profile(known, host)
-                    wave = send_wave(sweep, known, profile, tracker, host, code=None, secrets=read_secrets)
+                    wave = send_wave(sweep, known, tracker, host, code=None, secrets=read_secrets)
             except TfslurmError as error:
                 say(f"error: {sweep.sweep_id}: what waits was not sent: {str(error).splitlines()[0]}")
                 continue

@@ -28,12 +28,15 @@ ARRAY_SIZE = 1001  # Slurm's default, where the site did not say
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A sweep as it was asked for: its points with their words, and for each cluster the array of all of them."""
+    """A sweep as it was asked for: its points with their words, and for each cluster the array of all of them.
+
+    ``given`` is the plain value of ``sweep``.
+    """
 
     sweep: Sweep
     entries: tuple[Entry, ...]
     bases: tuple[Prepared, ...]
-    spread: str | Mapping[str, int]
+    given: Mapping[str, Any]
     template: str
 
     @property
@@ -45,7 +48,8 @@ class Swept:
     def asked_sha256(self) -> str:
         """Of what is asked: the same whenever it is asked, and wherever its points go."""
         plans = sorted(base.plan.plan_sha256 for base in self.bases)
-        return hashlib.sha256(canonical({"plans": plans, "spread": self.spread})).hexdigest()
+        where = {key: self.given.get(key) for key in ("spread", "where")}
+        return hashlib.sha256(canonical({"plans": plans, **where})).hexdigest()
 
     def tracked(self, now: str) -> TrackedSweep:
         """It as a new sweep."""

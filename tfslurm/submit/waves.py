@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tfslurm import slurm
 from tfslurm.errors import SubmitRejected
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
-from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
-from tfslurm.submit.arrays import prepared, submit_limit
-from tfslurm.submit.news import queued
+from tfslurm.submit.arrays import prepared
 from tfslurm.submit.places import Known
 from tfslurm.submit.send import submit_claimed
 from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan
@@ -31,7 +28,6 @@ class Wave:
 def send_wave(
     sweep: TrackedSweep,
     known: Known,
-    profile: SiteProfile,
     tracker: Tracker,
     host: Host,
     *,
@@ -39,20 +35,21 @@ def send_wave(
     secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
     told: Callable[[str], None] = lambda job: None,
 ) -> Wave:
-    """Send what waits of a sweep for a cluster and fits there; each job is told as soon as it is queued.
+    """Send what waits of a sweep for a cluster, until sbatch says that the user may queue no more.
+
+    Each job is told as soon as it is queued.
 
     Raises:
         SubmitRejected: sbatch said no, and not for want of room; what was not queued waits on.
         HostError: the cluster or its scheduler did not answer; the next command settles what is open.
     """
     with tracker.claim(sweep.sweep_id, wait=True):
-        return send_claimed(sweep, known, profile, tracker, host, code, secrets, told)
+        return send_claimed(sweep, known, tracker, host, code, secrets, told)
 
 
 def send_claimed(
     sweep: TrackedSweep,
     known: Known,
-    profile: SiteProfile,
     tracker: Tracker,
     host: Host,
     code: Snapshot | None,
@@ -61,12 +58,7 @@ def send_claimed(
 ) -> Wave:
     """The same, of a sweep that nobody else is sending or giving up now."""
     jobs: list[str] = []
-    room: int | None = None
     for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
-        if room is None:
-            room = room_for(waiting.plan, profile, known, host)
-        if size(waiting.plan) > room:
-            break
         try:
             job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
         except SubmitRejected as error:
@@ -74,7 +66,6 @@ def send_claimed(
                 break
             raise
         if job_id:
-            room -= size(waiting.plan)
             jobs.append(f"{known.cluster.name}:{job_id}")
             told(jobs[-1])
     left = tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id)
@@ -104,16 +95,3 @@ def send_one(
 def size(plan: JobPlan) -> int:
     """How many jobs it is."""
     return plan.points.count if plan.points else 1
-
-
-def room_for(plan: JobPlan, profile: SiteProfile, known: Known, host: Host) -> int:
-    """How many more jobs the user may queue now; very many where no limit is known.
-
-    Raises:
-        HostError: the scheduler does not answer.
-    """
-    limit = submit_limit(plan, profile)
-    if limit is None:
-        return 2**31
-    listed = queued(known.cluster.name, known.user, host)
-    return limit - sum(not slurm.is_final(status.state) for status in listed.values())

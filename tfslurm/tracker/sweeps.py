@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tfslurm.plan import JobPlan, from_json, to_json
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker.rows import TrackedJob, tracked
+from tfslurm.tracker.rows import TrackedJob, TrackedPlan, tracked
 
 # Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
 SWEEPS = (
@@ -102,13 +102,23 @@ class SweepIndex:
             db.execute("UPDATE points SET plan_id = ? WHERE plan_id = ?", (again.plan_id, plan_id))
             put_waiting(db, again.points.sweep_id, again, cluster_text)
 
-    def drop(self, sweep_id: str, cluster: str | None = None) -> int:
-        """Nothing of a sweep waits any more (on one cluster): how many plans did."""
+    def drop(self, sweep_id: str) -> int:
+        """Nothing of a sweep waits any more: how many plans did."""
+        note = "given up before it was sent"
         with self._index.change() as db:
-            done = db.execute(
-                "DELETE FROM waiting WHERE sweep_id = ?1 AND (?2 IS NULL OR cluster = ?2)", (sweep_id, cluster)
+            db.execute(
+                "INSERT INTO plans SELECT plan_id, json_extract(plan, '$.plan_sha256'), cluster, "
+                "json_extract(plan, '$.name'), json_extract(plan, '$.planned_at'), 'refused', ?, plan, cluster_text "
+                "FROM waiting WHERE sweep_id = ?",
+                (note, sweep_id),
             )
-            return done.rowcount
+            return db.execute("DELETE FROM waiting WHERE sweep_id = ?", (sweep_id,)).rowcount
+
+    def ask(self, sweep_id: str, asked_sha256: str, template: str) -> None:
+        """From now on this is asked of the sweep."""
+        with self._index.change() as db:
+            values = (asked_sha256, template, sweep_id)
+            db.execute("UPDATE sweeps SET asked_sha256 = ?, template = ? WHERE sweep_id = ?", values)
 
     def same(self, asked_sha256: str) -> list[TrackedSweep]:
         """The sweeps of which the very same was asked, oldest first."""
@@ -163,13 +173,17 @@ class SweepIndex:
         )
         return [tracked(row) for row in self._index.rows(query, (sweep_id,))]
 
-    def plans(self, sweep_id: str) -> list[tuple[JobPlan, str]]:
-        """The plans of a sweep that were sent, each with its stage, oldest first."""
+    def plans(self, sweep_id: str) -> list[TrackedPlan]:
+        """The plans of a sweep that do not wait, oldest first."""
         query = (
-            "SELECT plan, stage FROM plans WHERE plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?) "
-            "ORDER BY planned_at, rowid"
+            "SELECT plan, stage, note, cluster_text FROM plans WHERE plan_id IN "
+            "(SELECT plan_id FROM points WHERE sweep_id = ?) ORDER BY planned_at, rowid"
         )
-        return [(from_json(json.loads(row["plan"])), row["stage"]) for row in self._index.rows(query, (sweep_id,))]
+        rows = self._index.rows(query, (sweep_id,))
+        return [
+            TrackedPlan(from_json(json.loads(row["plan"])), row["stage"], row["note"], row["cluster_text"])
+            for row in rows
+        ]
 
     def entry(self, plan_id: str, place: str) -> Entry | None:
         """The point that a task runs; None: the plan is no sweep's."""

@@ -1,0 +1,213 @@
+"""tfslurm resume."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.status import clusters_to_ask, look
+from tfslurm.cli.sweep import as_value, swept_for
+from tfslurm.cli.sweeps import LOST, has_failed, state_of
+from tfslurm.errors import TfslurmError, refuse
+from tfslurm.host import open_host
+from tfslurm.slurm import STATES
+from tfslurm.snapshot import Snapshot
+from tfslurm.submit.arrays import Swept, array_size, parts_of, placed, refuse_packed
+from tfslurm.submit.follow import find_sweep
+from tfslurm.submit.places import Known, choose_clusters, open_tracker
+from tfslurm.submit.prepare import Prepared, read_experiment
+from tfslurm.submit.profile import site_profile
+from tfslurm.submit.reach import known_from
+from tfslurm.submit.send import read_secrets
+from tfslurm.submit.settle import now
+from tfslurm.submit.waves import send_wave
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker
+
+
+@click.command(short_help="Submit again only the points of a sweep that failed, were lost or were never sent.")
+@click.argument("sweep")
+@click.argument("experiment", type=click.Path(path_type=Path), metavar="[EXP.yaml]", required=False)
+@click.option("--failed-only", is_flag=True, help="Only points whose job failed; not those that were lost or not sent.")
+@click.option("--state", "states", multiple=True, metavar="STATE", help="Only points in this state, such as TIMEOUT.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="As of submit; needs EXP.yaml.")
+@click.option("--yes", is_flag=True, help="Do not ask where the image, the code or the command has changed.")
+@common
+def resume(
+    sweep: str,
+    experiment: Path | None,
+    failed_only: bool,
+    states: tuple[str, ...],
+    sets: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+    verbose: int,
+) -> int:
+    """Submit again only the points of a sweep that failed, were lost or were never sent; print one line per Slurm job.
+
+    They run as they were first asked for: the same image, code and words. With EXP.yaml they run as the file says now,
+    and points that it has more of are added; where the image, the code or the command has changed since, that is said
+    and asked first. Points that are done, run or wait are left alone.
+    """
+    if sets and not experiment:
+        raise click.UsageError("--set needs EXP.yaml")
+    for state in states:
+        if state not in STATES and state != LOST:
+            raise refuse(f"--state {state}", "is not one of Slurm's states", "write for example FAILED or TIMEOUT")
+    tracker = open_tracker()
+    found = find_sweep(tracker, sweep)
+    silent = look(tracker, clusters_to_ask(tracker, tracker.sweeps.jobs(found.sweep_id)), verbose)
+    for line in silent.values():
+        say(f"error: {line}; its points are left as last seen")
+    swept = asked_anew(experiment, sets, found, tracker) if experiment else None
+    with tracker.claim(found.sweep_id, wait=True):
+        wanted = [each for each in open_points(found, tracker) if is_wanted(each, failed_only, states)]
+        waits = plan_again(found, wanted, swept, tracker, verbose, yes)
+    if not waits:
+        say(f"{found.sweep_id}: nothing to submit again")
+    jobs, troubles = send_again(found, swept, tracker, as_json, verbose)
+    if as_json:
+        emit(as_value(found, jobs, tracker))
+    if troubles:
+        raise troubles[0]
+    tracker.sweeps.tell(found.sweep_id)
+    return 1 if silent else 0
+
+
+def asked_anew(file: Path, sets: Sequence[str], sweep: TrackedSweep, tracker: Tracker) -> Swept:
+    """What the file asks for now.
+
+    Raises:
+        InputError: its problems, or it is another experiment's.
+    """
+    asked = read_experiment(file, sets, sweeps=True)
+    if asked.experiment.sweep is None or asked.experiment.name != sweep.name:
+        raise refuse(str(file), f"is not the sweep {sweep.name!r}", "name the file that it was submitted from")
+    refuse_packed(asked.experiment)
+    names = list(dict.fromkeys(each.plan.cluster for each in tracker.sweeps.plans(sweep.sweep_id)))
+    return swept_for(asked, choose_clusters(asked.experiment.clusters or names, ()))
+
+
+def open_points(sweep: TrackedSweep, tracker: Tracker) -> list[PlacedPoint]:
+    """The points that failed, were lost, or were never sent and do not wait."""
+    waiting = {each.plan.plan_id for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
+    points = tracker.sweeps.points(sweep.sweep_id)
+    return [point for point in points if has_failed(point) or (point.job is None and point.plan_id not in waiting)]
+
+
+def is_wanted(point: PlacedPoint, failed_only: bool, states: Sequence[str]) -> bool:
+    """Whether the command line means this one."""
+    if states:
+        return state_of(point) in states
+    return not failed_only or (point.job is not None and point.job.state != LOST)
+
+
+def plan_again(
+    sweep: TrackedSweep,
+    wanted: Sequence[PlacedPoint],
+    swept: Swept | None,
+    tracker: Tracker,
+    verbose: int,
+    yes: bool,
+) -> bool:
+    """Write down what will be sent, and say it; whether that, or what waited before, is anything."""
+    before = tracker.sweeps.plans(sweep.sweep_id)
+    bases = {each.plan.cluster: sent_before(each) for each in before}
+    homes = {each.plan.plan_id: each.plan.cluster for each in before}
+    where = [(point.entry, homes[point.plan_id]) for point in wanted]
+    if swept:
+        confirm(changes(bases.values(), swept), yes)
+        where = as_asked_now(where, sweep, swept, tracker)
+        bases |= {base.plan.cluster: base for base in swept.bases}
+    moment = now()
+    made = []
+    for cluster in dict.fromkeys(name for _, name in where):
+        known = known_from(cluster, bases[cluster].cluster_text)
+        with open_host(known.cluster, trace=tracer(verbose)) as host:
+            size = array_size(bases[cluster].plan, site_profile(known, host))
+        here = [entry for entry, name in where if name == cluster]
+        made += parts_of(bases[cluster], here, size, sweep.sweep_id, moment)
+    for name, count in Counter(name for _, name in where).items():
+        say(f"{sweep.sweep_id}: {count} points to {name}")
+    if swept:
+        tracker.sweeps.ask(sweep.sweep_id, swept.asked_sha256, swept.template)
+    tracker.sweeps.add(sweep, made)
+    return bool(tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
+
+
+def sent_before(kept: TrackedPlan) -> Prepared:
+    """A plan of the sweep, of which others are made; its script is rendered anew."""
+    known = known_from(kept.plan.cluster, kept.cluster_text)
+    return Prepared(kept.plan, "", None, known.cluster, kept.cluster_text)
+
+
+def as_asked_now(
+    where: Sequence[tuple[Entry, str]], sweep: TrackedSweep, swept: Swept, tracker: Tracker
+) -> list[tuple[Entry, str]]:
+    """The points with the words that the file gives them now, and those that it has more of, with their clusters.
+
+    A point that the file does not have any more is left alone.
+    """
+    entries = {entry.id: entry for entry in swept.entries}
+    known = {point.entry.id for point in tracker.sweeps.points(sweep.sweep_id)}
+    clusters = [base.plan.cluster for base in swept.bases]
+    again = [(entries[entry.id], name) for entry, name in where if entry.id in entries and name in clusters]
+    places = placed(swept.sweep, clusters, swept.given, {}, None)
+    more = [(entry, name) for entry, name in zip(swept.entries, places, strict=True) if entry.id not in known]
+    return [*again, *more]
+
+
+def changes(before: Iterable[Prepared], swept: Swept) -> list[str]:
+    """What of image, code and command is not as the sweep was last sent."""
+    old = {base.plan.cluster: base.plan for base in before}
+    told: dict[str, None] = {}
+    for base in swept.bases:
+        then, plan = old.get(base.plan.cluster) or next(iter(old.values())), base.plan
+        if then.pin.digest != plan.pin.digest:
+            told[f"the image was {then.pin.digest}, and is {plan.pin.digest}"] = None
+        if (then.code and then.code.tree) != (plan.code and plan.code.tree):
+            told["the code has changed"] = None
+        if (then.command, then.env) != (plan.command, plan.env):
+            told["the command or its variables have changed"] = None
+    return list(told)
+
+
+def confirm(told: Sequence[str], yes: bool) -> None:
+    """Say what has changed and ask whether to go on.
+
+    Raises:
+        TfslurmError: it is not wanted.
+    """
+    for line in told:
+        say(f"warning: {line}: points that ran before are not like those that run now")
+    if told and not yes and not click.confirm("go on?", err=True):
+        raise TfslurmError("nothing was submitted")
+
+
+def send_again(
+    sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, as_json: bool, verbose: int
+) -> tuple[list[str], list[TfslurmError]]:
+    """Send what waits; the jobs, and what went wrong."""
+    code: dict[str, Snapshot | None] = {base.plan.cluster: base.code for base in swept.bases} if swept else {}
+    fresh = tracker.sweeps.named(sweep.sweep_id)[0]
+    texts = {each.plan.cluster: each.cluster_text for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
+    jobs: list[str] = []
+    troubles: list[TfslurmError] = []
+    for name, text in texts.items():
+        known: Known = known_from(name, text)
+        try:
+            with open_host(known.cluster, trace=tracer(verbose)) as host:
+                wave = send_wave(fresh, known, tracker, host, code=code.get(name), secrets=read_secrets)
+        except TfslurmError as error:
+            troubles.append(error)
+            continue
+        for job in wave.jobs if not as_json else ():
+            click.echo(job)
+        if wave.left:
+            say(f"{name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
+        jobs += wave.jobs
+    return jobs, troubles
