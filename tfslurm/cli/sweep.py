@@ -32,7 +32,7 @@ from tfslurm.submit.prepare import Asked, prepare
 from tfslurm.submit.profile import site_profile
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now, settle_all
-from tfslurm.submit.waves import send_wave
+from tfslurm.submit.waves import room_at, send_wave
 from tfslurm.sweep import sweep_of
 from tfslurm.sweep.spread import Room
 from tfslurm.sweep.summary import summary, to_json
@@ -132,13 +132,16 @@ def refuse_twice(swept: Swept, tracker: Tracker) -> None:
 
 def planned(asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, verbose: int) -> TrackedSweep:
     """The new sweep, its whole intent written down and shown; nothing has left yet."""
-    profiles = at_once([partial(profile_of, known, verbose) for known in chosen])
-    sizes = {
-        known.cluster.name: array_size(base.plan, profile())
-        for known, base, profile in zip(chosen, swept.bases, profiles, strict=True)
-    }
+    idle = swept.given.get("spread", "idle") == "idle" and len(chosen) > 1
+    asked_there = at_once(
+        [partial(ask_site, known, base.plan, idle, verbose) for known, base in zip(chosen, swept.bases, strict=True)]
+    )
     names = [known.cluster.name for known in chosen]
-    rooms: dict[str, Room] = {}
+    sites = {name: site() for name, site in zip(names, asked_there, strict=True)}
+    sizes = {base.plan.cluster: array_size(base.plan, sites[base.plan.cluster][0]) for base in swept.bases}
+    rooms = {name: room for name, (_, room) in sites.items() if room}
+    if idle and len(rooms) < len(names):
+        say(f"note: how soon jobs begin is not known of {', '.join(name for name in names if name not in rooms)}")
     places = placed(swept.sweep, names, asked.experiment.sweep or {}, rooms, asked.experiment.resources.time_s)
     moment = now()
     sweep = swept.tracked(moment)
@@ -153,10 +156,14 @@ def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, st
     return [("job", f"{plan.cluster}: --array={plan.points.option}") for plan, _, _ in arrays if plan.points]
 
 
-def profile_of(known: Known, verbose: int) -> SiteProfile:
-    """What a site allows, as kept or as it says now."""
+def ask_site(known: Known, plan: JobPlan, idle: bool, verbose: int) -> tuple[SiteProfile, Room | None]:
+    """What a site allows, as kept or as it says now; and if that is wanted how soon it would run such jobs.
+
+    Raises:
+        HostError: it does not answer.
+    """
     with open_host(known.cluster, trace=tracer(verbose)) as host:
-        return site_profile(known, host)
+        return site_profile(known, host), room_at(plan, host) if idle else None
 
 
 def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tfslurm.errors import SubmitRejected
+from tfslurm.errors import SlurmParseError, SubmitRejected
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
+from tfslurm.slurm.room import Need, parse_room, room_script
 from tfslurm.snapshot import Snapshot
 from tfslurm.submit.arrays import prepared
 from tfslurm.submit.places import Known
 from tfslurm.submit.send import submit_claimed
+from tfslurm.sweep.spread import Room
 from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan
 
 FULL = "job submit limit"  # what sbatch says for every limit of that kind
@@ -95,3 +97,18 @@ def send_one(
 def size(plan: JobPlan) -> int:
     """How many jobs it is."""
     return plan.points.count if plan.points else 1
+
+
+def room_at(plan: JobPlan, host: Host) -> Room | None:
+    """How soon the cluster would begin jobs like this; None where its answer is not understood.
+
+    Raises:
+        HostError: it does not answer.
+    """
+    asked = plan.resources
+    need = Need(asked.cpus, asked.memory_mib or 0, asked.gpus, asked.nodes)
+    done = host.run(["sh", "-s"], input=room_script(plan.options).encode())
+    try:
+        return parse_room(done.stdout, need)
+    except SlurmParseError:
+        return None

@@ -1,0 +1,54 @@
+"""How soon a cluster would begin jobs: what sinfo and sbatch --test-only printed, recorded from Slurm 22.05.8."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from tfslurm.errors import SlurmParseError
+from tfslurm.slurm.room import Need, parse_room, room_script
+from tfslurm.sweep.spread import Room
+
+NODES = "vm|mixed|6/10/0/16|8000|3000|gpu:4|gpu:1(IDX:0)|\nvm|idle|0/16/0/16|8000|0|gpu:4|gpu:0|\n"
+STARTS = "sbatch: Job 1043 to start at 1795713281 using 1 processors on nodes alpha1 in partition gpu\n"
+NOW = "1795713221\n"
+
+
+@pytest.mark.parametrize(
+    ("need", "free", "most"),
+    [
+        (Need(1, 1000, 0), 5 + 8, 8 + 8),
+        (Need(1, 0, 1), 3 + 4, 4 + 4),
+        (Need(8, 0, 1), 1 + 2, 2 + 2),
+        (Need(16, 0, 0), 1, 2),
+        (Need(1, 1000, 2, nodes=2), 1, 2),
+        (Need(64, 0, 0), 0, 0),
+    ],
+)
+def test_room_is_what_fits_on_each_node_now_and_at_most(need: Need, free: int, most: int) -> None:
+    assert parse_room(f"{NODES}\x1d{STARTS}\x1d{NOW}", need) == Room(free, most, 60.0)
+
+
+def test_nodes_that_take_no_jobs_do_not_count() -> None:
+    down = NODES.replace("mixed", "down*").replace("idle", "drained")
+    assert parse_room(f"{down}\x1dsbatch: error: no\n\x1d{NOW}", Need(1, 0, 0)) == Room(0, 0, None)
+
+
+def test_kinds_of_gpus_are_counted_together_and_not_their_places() -> None:
+    node = "vm|idle*|0/16/0/16|8000|0|gpu:a100:2(S:0-1),gpu:v100:1,mps:100|gpu:a100:1(IDX:0-3),gpu:v100:0(IDX:N/A)|\n"
+    assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(1, 0, 1)).free == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\x1d\x1d", f"a|b|\n\x1d\x1d{NOW}", f"vm|idle|16|1|0|gpu:1|gpu:0|\n\x1d\x1d{NOW}"]
+)
+def test_another_answer_is_not_guessed_at(text: str) -> None:
+    with pytest.raises(SlurmParseError):
+        parse_room(text, Need(1, 0, 0))
+
+
+def test_the_questions_are_of_the_jobs_own_partition_and_options() -> None:
+    words = shlex.split(room_script({"partition": "a b", "gres": "gpu:1", "exclusive": ""}))
+    assert words.count("--partition=a b") == 2
+    assert {"--gres=gpu:1", "--exclusive", "--test-only"} <= set(words)

@@ -1,0 +1,93 @@
+"""How soon a cluster would begin jobs of one kind, asked with one command. Pure.
+
+Source: sinfo(1), --Format; sbatch(1), --test-only; recorded from Slurm 22.05.8.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tfslurm.errors import SlurmParseError
+from tfslurm.slurm.environment import clean
+from tfslurm.sweep.spread import Room
+
+GROUP = "\x1d"
+FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
+RUNNING = ("allocated", "completing", "idle", "mixed")  # states of nodes that take jobs, now or when others end
+GPU = re.compile(r"gpu(?::[^:,()]+)?:(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one job asks for, on each of its nodes; 0: nothing that counts."""
+
+    cpus: int
+    memory_mib: int
+    gpus: int
+    nodes: int = 1
+
+
+def room_script(options: Mapping[str, str]) -> str:
+    """The nodes of a job's partition, when such a job would begin, and the time now, as one script for ``sh -s``."""
+    partition = [f"--partition={options['partition']}"] if options.get("partition") else []
+    form = ",".join(f"{name}:|" for name in FIELDS)
+    nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
+    words = [f"--{key}={value}" if value else f"--{key}" for key, value in options.items()]
+    test = (*clean("sbatch"), "SLURM_TIME_FORMAT=%s", "sbatch", "--test-only", "--wrap=true", *words)
+    mark = "</dev/null; printf '\\035'"
+    return f"{shlex.join(nodes)} {mark}; {shlex.join(test)} 2>&1 {mark}; date +%s\n"
+
+
+def parse_room(text: str, need: Need) -> Room:
+    """What ``room_script`` printed, for jobs that ask for so much.
+
+    Raises:
+        SlurmParseError: it is not understood.
+    """
+    parts = text.split(GROUP)
+    if len(parts) != 3 or not parts[2].strip().isdecimal():
+        raise SlurmParseError("sinfo and sbatch --test-only", text)
+    nodes = [line.split("|")[:-1] for line in parts[0].splitlines() if line.strip()]
+    if any(len(node) != len(FIELDS) for node in nodes):
+        raise SlurmParseError("sinfo", parts[0])
+    live = [node for node in nodes if node[1].rstrip("*~#!%$@^-+") in RUNNING]
+    free, most = (sum(fits(each, need) for each in what(live)) // need.nodes for what in (left_of, all_of))
+    found = re.search(r" to start at (\d+) ", parts[1])
+    starts_in_s = max(0.0, float(int(found[1]) - int(parts[2]))) if found else None
+    return Room(free, most, starts_in_s)
+
+
+def left_of(nodes: Iterable[list[str]]) -> list[Need]:
+    """What each node has that nobody uses."""
+    return [
+        Need(cpus_in(node, 1), int(node[3]) - int(node[4]), gpus_in(node[5]) - gpus_in(node[6]))
+        for node in nodes
+        if not node[1].startswith("completing")
+    ]
+
+
+def all_of(nodes: Iterable[list[str]]) -> list[Need]:
+    """What each node has."""
+    return [Need(cpus_in(node, 3), int(node[3]), gpus_in(node[5])) for node in nodes]
+
+
+def cpus_in(node: list[str], place: int) -> int:
+    """One number of ``allocated/idle/other/total``."""
+    numbers = node[2].split("/")
+    if len(numbers) != 4 or not numbers[place].isdecimal():
+        raise SlurmParseError("sinfo", "|".join(node))
+    return int(numbers[place])
+
+
+def gpus_in(gres: str) -> int:
+    """How many GPUs a list of generic resources counts."""
+    return sum(map(int, GPU.findall(re.sub(r"\([^)]*\)", "", gres))))
+
+
+def fits(have: Need, need: Need) -> int:
+    """How many jobs' shares of one node it has room for."""
+    pairs = ((have.cpus, need.cpus), (have.memory_mib, need.memory_mib), (have.gpus, need.gpus))
+    return min((max(0, has) // asks for has, asks in pairs if asks), default=0)
