@@ -174,3 +174,23 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     done = desk.tfslurm("resume", name, file)
     assert (done.returncode, done.stdout) == (130, "")
     assert "warning: the command or its variables have changed" in done.stderr
+
+
+def test_results_are_one_table_and_warn_of_what_is_confounded_with_the_cluster(desk: Desk) -> None:
+    body = 'printf \'{"loss": %s, "at": {"step": 3}}\' "$1" >/out/metrics.json'
+    rules = [{"values": {"n": n}, "cluster": "alpha" if n < 3 else "beta"} for n in range(6)]
+    sweep = {"grid": {"n": {"range": [6]}}, "spread": "idle", "where": rules}
+    file = desk.experiment("table", ["sh", "-c", body, "sh", "{{ n }}"], sweep=sweep, clusters=["alpha", "beta"])
+    done = desk.tfslurm("submit", file, "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "is not known of" not in done.stderr
+    name = f"table-{desk.token}"
+    found = desk.tfslurm("results", name, "--json")
+    assert "warning: n is confounded with cluster" in found.stderr
+    rows = json.loads(found.stdout)
+    assert [row["metrics"] for row in rows] == [{"loss": n, "at.step": 3} for n in (0, 1, 2, 3, 4, 5)]
+    assert [row["cluster"] for row in rows] == ["alpha"] * 3 + ["beta"] * 3
+    assert {row["state"] for row in rows} == {"COMPLETED"}
+    lines = desk.tfslurm("results", name, "--format", "csv").stdout.splitlines()
+    assert lines[0] == "point,n,loss,at.step,cluster,gpu,driver,digest,seconds,state,job"
+    assert [line.split(",")[1:4] for line in lines[1:]] == [[str(n), str(n), "3"] for n in range(6)]

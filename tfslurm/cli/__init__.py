@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tfslurm.cli.resume:resume",
         "Submit again only the points of a sweep that failed, were lost or were never sent.",
     ),
+    "results": ("tfslurm.cli.results:results", "Gather what the points of a sweep measured into one table."),
     "fetch": (
         "tfslurm.cli.fetch:fetch_command",
         "Bring a job's outputs here, verified; run again to go on after a cut.",

@@ -1,0 +1,169 @@
+"""tfslurm results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import common, emit, plain_table, say, tracer
+from tfslurm.cli.status import clusters_to_ask, look
+from tfslurm.document.tree import printable
+from tfslurm.errors import HostError, refuse
+from tfslurm.host import open_host
+from tfslurm.plan import JobPlan
+from tfslurm.submit.follow import find_sweep
+from tfslurm.submit.parallel import at_once
+from tfslurm.submit.places import Known, open_tracker
+from tfslurm.submit.reach import clusters_for
+from tfslurm.submit.results import Result, read_results
+from tfslurm.sweep.confounding import confounded
+from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
+
+FORMATS = ("text", "csv", "json", "parquet")
+PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
+
+
+@click.command(short_help="Gather what the points of a sweep measured into one table.")
+@click.argument("sweep")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file; parquet needs one.")
+@common
+def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: int) -> int:
+    """Gather the metrics.json that each point left in its outputs, with its parameters and where it ran.
+
+    Warns of a parameter that is confounded with the cluster, the GPU model or the driver: its effect and theirs cannot
+    be told apart in these points. Points without metrics have empty cells.
+    """
+    if form == "parquet" and not output:
+        raise click.UsageError("--format parquet needs -o FILE")
+    tracker = open_tracker()
+    found = find_sweep(tracker, sweep)
+    silent = look(tracker, clusters_to_ask(tracker, tracker.sweeps.jobs(found.sweep_id)), verbose)
+    gathered, unread = gather(found, tracker, verbose)
+    for line in (*silent.values(), *unread):
+        say(f"error: {line}")
+    for result in gathered:
+        if result.why:
+            say(f"{result.job}: {printable(result.why)}")
+    write(gathered, "json" if as_json else form, output)
+    for warning in confounded([result.row for result in gathered if result.state == "COMPLETED"]):
+        say(f"warning: {warning}")
+    return 1 if silent or unread else 0
+
+
+def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Result], list[str]]:
+    """What every point that was sent measured, in the order of the points; and the clusters that did not answer."""
+    plans = {each.plan.plan_id: each.plan for each in tracker.sweeps.plans(sweep.sweep_id)}
+    points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
+    known = clusters_for([point.job for point in points if point.job], tracker)
+    here = {each.cluster.name: [p for p in points if p.job and p.job.cluster == each.cluster.name] for each in known}
+    works = [partial(read_there, each, here[each.cluster.name], plans, tracer(verbose)) for each in known]
+    found: dict[str, Result] = {}
+    unread: list[str] = []
+    for answer in at_once(works):
+        try:
+            found.update((result.point, result) for result in answer())
+        except HostError as error:
+            unread.append(str(error).splitlines()[0])
+    return [found[point.entry.id] for point in points if point.entry.id in found], unread
+
+
+def read_there(
+    known: Known, points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], trace: Callable[[str], None] | None
+) -> list[Result]:
+    """What the points on one cluster measured."""
+    with open_host(known.cluster, trace=trace) as host:
+        return read_results(points, plans, host)
+
+
+def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
+    """The table in one of its forms, on stdout or into a file."""
+    if form == "json" and not output:
+        emit([as_value(result) for result in gathered])
+        return
+    rows = table_of(gathered)
+    if form == "parquet":
+        assert output  # noqa: S101 - refused without
+        write_parquet(rows, output)
+        return
+    text = {"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered)
+    if not output:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
+
+
+def as_value(result: Result) -> dict[str, Any]:
+    """One point for JSON."""
+    place = {key: getattr(result, key) for key in PLACE}
+    return {"point": result.point, "parameters": result.parameters, "metrics": result.metrics, **place}
+
+
+def table_of(gathered: Sequence[Result]) -> list[dict[str, Any]]:
+    """A row for each point: its id, its parameters, its metrics, its place; a metric may have a parameter's name."""
+    parameters = list(dict.fromkeys(name for result in gathered for name in result.parameters))
+    metrics = list(dict.fromkeys(name for result in gathered for name in result.metrics))
+    own = ("point", *PLACE)
+    names = {name: f"metric.{name}" if name in parameters or name in own else name for name in metrics}
+    return [
+        {
+            "point": result.point,
+            **{f"parameter.{name}" if name in own else name: result.parameters.get(name) for name in parameters},
+            **{names[name]: result.metrics.get(name) for name in metrics},
+            **{key: getattr(result, key) for key in PLACE},
+        }
+        for result in gathered
+    ]
+
+
+def as_json_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
+    """The document."""
+    return json.dumps([as_value(result) for result in gathered], indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
+    """Comma-separated values as RFC 4180 has them, but for line ends, which are Unix's."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else ["point"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
+    """A table for a person; digests are cut short."""
+    if not rows:
+        return "no point was sent yet\n"
+    short = [{**row, "digest": str(row["digest"])[:19]} for row in rows]
+    cells = [["" if value is None else printable(str(value)) for value in row.values()] for row in short]
+    return plain_table([list(rows[0]), *cells]) + "\n"
+
+
+def write_parquet(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
+    """The table as a Parquet file.
+
+    Raises:
+        InputError: pyarrow is not installed, or cannot hold a column whose values are of several kinds.
+    """
+    try:
+        pyarrow: Any = import_module("pyarrow")
+        parquet: Any = import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise refuse("--format parquet", "needs pyarrow", "pip install pyarrow, or use csv") from error
+    try:
+        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), output)
+    except pyarrow.ArrowException as error:
+        raise refuse("--format parquet", str(error).splitlines()[0], "use csv") from error
+    except OSError as error:
+        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
