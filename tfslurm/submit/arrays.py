@@ -9,7 +9,7 @@ from typing import Any
 
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, refuse
 from tfslurm.image import Pin
 from tfslurm.plan import JobPlan, Points, identify
 from tfslurm.render import render
@@ -118,14 +118,22 @@ def parts(
 def parts_of(
     base: Prepared, entries: Sequence[Entry], size: int, sweep_id: str, now: str
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
-    """The arrays of one cluster's points, each of at most ``size`` tasks."""
+    """The arrays of one cluster's points, each of at most ``size`` tasks; together they run ``max_parallel`` at once.
+
+    Raises:
+        InputError: there are more arrays than may run at once.
+    """
+    assert base.plan.points is not None  # noqa: S101 - the base of a sweep has all points
+    cut = list(arrays(len(entries), size))
+    most = base.plan.points.max_parallel
+    if most and most < len(cut):
+        why = f"is {most}, and the {len(entries)} points of {base.plan.cluster} are {len(cut)} job arrays there"
+        raise refuse("sweep.max_parallel", why, f"write at least {len(cut)}, or name more clusters")
     made = []
-    for array in arrays(len(entries), size):
+    for number, array in enumerate(cut):
         own = tuple(entries[array.offset : array.offset + array.points])
-        assert base.plan.points is not None  # noqa: S101 - the base of a sweep has all points
-        points = replace(
-            base.plan.points, sweep_id=sweep_id, count=len(own), sha256=hashlib.sha256(encode(own)).hexdigest()
-        )
+        share = most // len(cut) + (number < most % len(cut)) if most else 0
+        points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share)
         made.append((identify(replace(base.plan, points=points, planned_at=now)), base.cluster_text, own))
     return made
 

@@ -59,7 +59,7 @@ def ask(question: Question, host: Host) -> News:
     """
     settled = [(left, settle(left, host)) for left in question.open]
     found = [(left, job_id) for left, job_id in settled if job_id]
-    jobs = [*question.jobs, *(anew(left, job_id) for left, job_id in found)]
+    jobs = [*question.jobs, *(job for left, job_id in found for job in anew(left, job_id))]
     places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
     known: Mapping[str, JobStatus] = {}
     silence = ""
@@ -72,16 +72,19 @@ def ask(question: Question, host: Host) -> News:
     return News(tuple(settled), tuple(seen), why)
 
 
-def anew(left: TrackedPlan, job_id: str) -> TrackedJob:
-    """The job of a plan that has just been settled, as the tracker will have it."""
+def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
+    """The job of a plan that has just been settled, or the tasks of its array, as the tracker will have them."""
     plan = left.plan
-    return TrackedJob(plan.cluster, job_id, plan.planned_at, plan.plan_id, plan.name, PENDING, False, {})
+    return [
+        TrackedJob(plan.cluster, each, plan.planned_at, plan.plan_id, plan.name, PENDING, False, {})
+        for each in plan.jobs(job_id)
+    ]
 
 
 def place_of(left: TrackedPlan) -> Place:
-    """Where the job of a plan that has just been settled is."""
+    """Where the jobs of a plan that has just been settled are."""
     plan = left.plan
-    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), 1)
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), plan.points.count if plan.points else 1)
 
 
 # --- the scheduler

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.files import one_line
+from tfslurm.host.files import in_bash, one_line
 from tfslurm.plan import JobPlan
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
@@ -60,7 +60,7 @@ def read_results(points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], ho
     """
     folders = [str(plans[point.plan_id].run_dir / point.job.job_id) for point in points if point.job]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
-    argv = ("bash", "-p", "-c", RESULTS, "bash", str(LARGEST), *FACTS)
+    argv = in_bash(RESULTS, str(LARGEST), *FACTS)
     said = host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20).split(b"\0")
     width = 1 + len(FACTS)
     if len(said) != width * len(folders) + 1:

@@ -1,0 +1,113 @@
+"""What points measured and how far they are: read with one command, shown in tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.made import CLUSTER, plan
+from tfslurm.cli.results import as_csv, as_text, table_of
+from tfslurm.cli.sweeps import by_cluster, failures, progress
+from tfslurm.host import open_host
+from tfslurm.plan import Points
+from tfslurm.submit.results import Result, metrics_in, read_results
+from tfslurm.sweep import point_of
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
+
+SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.000000Z", "", told=True)
+
+
+def placed(number: int, state: str, *, final: bool = True, cluster: str = "alpha") -> PlacedPoint:
+    made = point_of({"lr": number})
+    status = {"started_at": "2026-11-23T08:00:00Z", "elapsed_s": 7}
+    job = TrackedJob(cluster, f"17_{number}", SWEEP.planned_at, "plan", "digits", state, final, status)
+    return PlacedPoint(Entry(made.id, made.text, {}, ()), "plan", number, job)
+
+
+def test_any_number_of_points_are_one_command_and_missing_files_are_absent_facts(tmp_path: Path) -> None:
+    made = plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 2, "x"))
+    here = replace(made, root=str(tmp_path))
+    out = Path(here.run_dir) / "17_0" / "out"
+    out.mkdir(parents=True)
+    (out / "metrics.json").write_text('{"loss": 0.5, "at": {"step": 3}, "all": [1]}')
+    facts = Path(here.run_dir) / "17_0" / "attempt-2" / "facts" / "task-0"
+    facts.mkdir(parents=True)
+    (facts / "nvidia-driver-module.txt").write_text("535.104.05\n")
+    local = replace(CLUSTER, root=PurePosixPath(tmp_path))
+    with open_host(local) as host:
+        one, other = read_results([placed(0, "COMPLETED"), placed(1, "FAILED")], {"plan": here}, host)
+    assert (one.metrics, one.driver, one.gpu, one.seconds) == ({"loss": 0.5, "at.step": 3}, "535.104.05", None, 7)
+    assert (one.job, one.cluster, one.digest) == ("alpha:17_0", "alpha", here.pin.digest)
+    assert (other.metrics, other.driver, other.state) == ({}, None, "FAILED")
+
+
+@pytest.mark.parametrize(("text", "why"), [(b"{", "cannot be read"), (b"[1]", "is no JSON object"), (b"", "")])
+def test_metrics_that_are_none_are_said(text: bytes, why: str) -> None:
+    found, said = metrics_in(text)
+    assert found == {}
+    assert why in said
+    assert bool(said) == bool(why)
+
+
+def result(**metrics: object) -> Result:
+    return Result(
+        "abc", {"lr": 0.1, "job": "x"}, "alpha:17_0", "alpha", "COMPLETED", None, None, "sha256:1", 7, metrics
+    )
+
+
+def test_a_metric_or_a_parameter_never_takes_the_column_of_another() -> None:
+    (row,) = table_of([result(lr=1, state=2, loss=3)])
+    assert {key: row[key] for key in ("lr", "metric.lr", "metric.state", "loss", "parameter.job", "job", "state")} == {
+        "lr": 0.1,
+        "metric.lr": 1,
+        "metric.state": 2,
+        "loss": 3,
+        "parameter.job": "x",
+        "job": "alpha:17_0",
+        "state": "COMPLETED",
+    }
+
+
+def test_tables_have_an_empty_cell_where_nothing_was_observed() -> None:
+    rows = table_of([result(loss=1), result()])
+    header, _, second = as_csv(rows, []).splitlines()
+    assert dict(zip(header.split(","), second.split(","), strict=True))["loss"] == ""
+    assert as_text([], []) == "no point was sent yet\n"
+    assert json.dumps("\x1b")[1:-1] not in as_text(table_of([result(note="\x1b[2J")]), [])
+    assert "\x1b" not in as_text(table_of([result(note="\x1b[2J")]), [])
+
+
+def test_progress_counts_what_has_ended() -> None:
+    points = [
+        placed(0, "COMPLETED"),
+        placed(1, "FAILED"),
+        placed(2, "LOST", final=False),
+        placed(3, "PENDING", final=False),
+    ]
+    assert progress(points).startswith("[######################--------] 3 of 4 points ended, about ")
+    assert progress(points[3:]) == f"[{'-' * 30}] 0 of 1 points ended"
+    assert progress(points[:1]) == f"[{'#' * 30}] 1 of 1 points ended"
+
+
+def test_states_are_counted_for_each_cluster_and_failures_for_each_cause() -> None:
+    points = [
+        placed(0, "COMPLETED"),
+        placed(1, "FAILED"),
+        placed(2, "FAILED", cluster="beta"),
+        placed(3, "TIMEOUT"),
+        PlacedPoint(placed(4, "").entry, "waits", 0, None),
+    ]
+    assert by_cluster(points, {"waits": "beta"}) == [
+        ["CLUSTER", "COMPLETED", "NOT SENT", "FAILED", "TIMEOUT"],
+        ["alpha", "1", "", "1", "1"],
+        ["beta", "", "1", "1", ""],
+    ]
+    lines = failures(SWEEP, points, lambda job: "exit 9" if job.state == "FAILED" else "")
+    assert lines == [
+        f'2 x FAILED: exit 9; for example alpha:17_1 {{"lr":1}}: tfslurm logs digits-0a1b2c:{points[1].entry.id}',
+        f'1 x TIMEOUT; for example alpha:17_3 {{"lr":3}}: tfslurm logs digits-0a1b2c:{points[3].entry.id}',
+    ]
