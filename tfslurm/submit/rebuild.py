@@ -11,7 +11,9 @@ from tfslurm.host import get, open_host
 from tfslurm.plan import JobPlan, from_json
 from tfslurm.submit.ends import last_end
 from tfslurm.submit.places import Known
-from tfslurm.tracker import Tracker
+from tfslurm.sweep import point_of
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import TrackedSweep, Tracker
 
 HEAVY = (
     "*/out",
@@ -25,6 +27,7 @@ HEAVY = (
     "*/home",
     "*/workspace",
     "*/outputs.*",
+    "*/points",
 )
 JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
 
@@ -52,6 +55,8 @@ def rebuild(known: Known, tracker: Tracker, files: Mapping[str, bytes]) -> tuple
             ends.setdefault((match[1], match[2]), {})[match[3]] = content
     for folder, plan in plans.items():
         tracker.plan(plan, known.text)
+        if plan.points:
+            keep_sweep(plan, files.get(f"{folder}/points.jsonl", b""), tracker)
         for job_id in sorted(job for found, job in ends if found == folder):
             keep(plan, job_id, ends[folder, job_id], tracker)
     return len([key for key in ends if key[0] in plans]), unreadable
@@ -70,6 +75,21 @@ def read_plans(files: Mapping[str, bytes]) -> tuple[dict[str, JobPlan], list[str
         except (ValueError, KeyError, TypeError) as error:
             unreadable.append(f"{folder}/plan.json: {type(error).__name__}: {error}")
     return plans, unreadable
+
+
+def keep_sweep(plan: JobPlan, lines: bytes, tracker: Tracker) -> None:
+    """The points that a plan runs, unless the tracker has them; what a cut-off file does not hold is left out."""
+    assert plan.points is not None  # noqa: S101 - the caller has looked
+    entries: list[Entry] = []
+    for line in lines.splitlines():
+        try:
+            point = json.loads(line)
+            text = point_of(point["parameters"]).text
+            entries.append(Entry(point["id"], text, point["env"], tuple(point["command"])))
+        except (ValueError, KeyError, TypeError):
+            break
+    sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", told=True)
+    tracker.sweeps.restore(sweep, plan.plan_id, entries)
 
 
 def keep(plan: JobPlan, job_id: str, files: Mapping[str, bytes], tracker: Tracker) -> None:

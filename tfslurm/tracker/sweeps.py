@@ -80,13 +80,16 @@ class SweepIndex:
     def add(self, sweep: TrackedSweep, parts: Iterable[tuple[JobPlan, str, Sequence[Entry]]]) -> None:
         """Write down the whole intent, before anything leaves: each plan with its cluster's text and its points."""
         with self._index.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?, ?, ?, ?)",
-                (sweep.sweep_id, sweep.asked_sha256, sweep.name, sweep.planned_at, sweep.template, int(sweep.told)),
-            )
+            put_sweep(db, sweep)
             for plan, cluster_text, entries in parts:
                 put_waiting(db, sweep.sweep_id, plan, cluster_text)
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
+
+    def restore(self, sweep: TrackedSweep, plan_id: str, entries: Iterable[Entry]) -> None:
+        """A sweep, and the points of one of its plans, from the plan's run folder; what is known stays as it is."""
+        with self._index.change() as db:
+            put_sweep(db, sweep)
+            put_points(db, sweep.sweep_id, plan_id, entries)
 
     def tell(self, sweep_id: str) -> None:
         """The ids of a sweep were shown to whoever asked for it: what of it still waits is sent by later commands."""
@@ -199,6 +202,12 @@ class SweepIndex:
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
         rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
         return [TrackedSweep(**{**row, "told": bool(row["told"])}) for row in map(dict, rows)]
+
+
+def put_sweep(db: sqlite3.Connection, sweep: TrackedSweep) -> None:
+    """One sweep, unless it is there."""
+    values = (sweep.sweep_id, sweep.asked_sha256, sweep.name, sweep.planned_at, sweep.template, int(sweep.told))
+    db.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 def put_waiting(db: sqlite3.Connection, sweep_id: str, plan: JobPlan, cluster_text: str) -> None:
