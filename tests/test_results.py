@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.made import CLUSTER, plan
+from tfslurm.cli.fetch import folder_name
 from tfslurm.cli.results import as_csv, as_text, table_of
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
@@ -18,7 +19,7 @@ from tfslurm.sweep import point_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
 
-SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.000000Z", "", told=True)
+SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.000000Z", "", {}, told=True)
 
 
 def placed(number: int, state: str, *, final: bool = True, cluster: str = "alpha") -> PlacedPoint:
@@ -111,3 +112,21 @@ def test_states_are_counted_for_each_cluster_and_failures_for_each_cause() -> No
         f'2 x FAILED: exit 9; for example alpha:17_1 {{"lr":1}}: tfslurm logs digits-0a1b2c:{points[1].entry.id}',
         f'1 x TIMEOUT; for example alpha:17_3 {{"lr":3}}: tfslurm logs digits-0a1b2c:{points[3].entry.id}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"lr": 0.1, "seed": 3}, "lr=0.1,seed=3"),
+        ({"opt": "adam", "deep": True}, "deep=true,opt=adam"),
+        ({"text": "a/../b"}, "text=a_.._b-"),
+        ({"text": "x" * 500}, "text=" + "x" * 145 + "-"),
+        ({"_": ""}, "_="),
+    ],
+)
+def test_a_folder_has_the_parameters_in_its_name_and_where_that_is_not_all_the_id(
+    parameters: dict[str, str | int | float | bool], name: str
+) -> None:
+    made = point_of(parameters)
+    found = folder_name(Entry(made.id, made.text, {}, ()))
+    assert found == (name + made.id if name.endswith("-") else name)

@@ -23,6 +23,7 @@ from tfslurm.cli import run
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.host.local import LocalHost
+from tfslurm.plan import Points
 from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submit.ends import Wish, last_end, read_ends
@@ -263,9 +264,31 @@ def test_secrets_go_when_no_job_of_their_plan_will_start_again(site: Site) -> No
     assert not folder.exists()
 
 
+def test_tasks_that_slurm_shows_as_their_whole_array_were_cancelled_before_they_began(site: Site) -> None:
+    made = replace(plan(points=Points("s-1", 3, "x"), parameters={}), cluster=site.name, root=str(site.root))
+    site.tracker.plan(made, "")
+    site.tracker.submit(made, "17")
+    jobs = site.tracker.jobs(cluster=site.name)
+    site.ended(jobs[1], exit_code=0, signal=None, reason="")  # and Slurm has forgotten it
+    site.queue([(replace(jobs[0], job_id="17"), "CANCELLED", "None"), (jobs[2], "RUNNING", "None")])
+    site.accounts([])
+    site.refresh()
+    assert site.states() == {"17_0": "CANCELLED", "17_1": "COMPLETED", "17_2": "RUNNING"}
+
+
+def test_a_running_array_is_not_taken_for_the_end_of_a_task_that_nobody_knows(site: Site) -> None:
+    made = replace(plan(points=Points("s-1", 1, "x"), parameters={}), cluster=site.name, root=str(site.root))
+    site.tracker.plan(made, "")
+    site.tracker.submit(made, "17")
+    (job,) = site.tracker.jobs(cluster=site.name)
+    site.queue([(replace(job, job_id="17"), "PENDING", "None")])
+    site.refresh()
+    assert site.states() == {"17_0": "LOST"}
+
+
 def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -> None:
     few = accounting_argv("alice", ["1", "2_7", "2_8"], "2026-11-23T07:00:00Z")
-    assert {"--jobs=1,2_7,2_8", "--starttime=2026-11-23T07:00:00"} < set(few)
+    assert {"--jobs=1,2", "--starttime=2026-11-23T07:00:00"} < set(few)
     tasks = accounting_argv("alice", ["1", *(f"2_{task}" for task in range(5000))], "2026-11-23T07:00:00Z")
     assert "--jobs=1,2" in tasks
     many = accounting_argv("alice", [str(10**7 + number) for number in range(20_000)], "2026-11-23T07:00:00Z")

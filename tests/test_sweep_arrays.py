@@ -24,7 +24,7 @@ from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker
 
 SWEPT = experiment(sweep={"grid": {"lr": [0.1, 0.01, 0.001]}, "max_parallel": 5})
 LATER = "2026-11-23T08:00:00.000000Z"
-SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", NOW, "", told=False)
+SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", NOW, "", {}, told=False)
 
 
 @pytest.fixture

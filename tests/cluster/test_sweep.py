@@ -194,3 +194,24 @@ def test_results_are_one_table_and_warn_of_what_is_confounded_with_the_cluster(d
     lines = desk.tfslurm("results", name, "--format", "csv").stdout.splitlines()
     assert lines[0] == "point,n,loss,at.step,cluster,gpu,driver,digest,seconds,state,job"
     assert [line.split(",")[1:4] for line in lines[1:]] == [[str(n), str(n), "3"] for n in range(6)]
+    done = desk.tfslurm("fetch", name, "here")
+    assert done.returncode == 0, done.stderr
+    for n in range(6):
+        assert json.loads((desk.folder / "here" / f"n={n}" / "metrics.json").read_text())["loss"] == n
+
+
+def test_rebalance_moves_what_has_not_begun_and_nothing_runs_twice(desk: Desk) -> None:
+    desk.describe("beta", slurm={"partition": "gpu", "begin": "now+1hour"})
+    sweep = {"grid": {"n": {"range": [6]}}, "spread": "even", "where": [{"values": {"n": 5}, "cluster": "beta"}]}
+    file = desk.experiment("moved", [*SHOW, "{{ n }}"], sweep=sweep, clusters=["alpha", "beta"])
+    swept(desk, file)
+    name = f"moved-{desk.token}"
+    done = desk.tfslurm("rebalance", name, "--from", "beta")
+    assert done.returncode == 0, done.stderr
+    (moved,) = done.stdout.splitlines() or [done.stderr]
+    assert moved.startswith("alpha:"), done.stderr
+    assert desk.tfslurm("wait", moved).returncode == 0
+    (known,) = json.loads(desk.tfslurm("status", name, "--json").stdout)
+    assert known["counts"] == {"COMPLETED": 5, "PENDING": 1}
+    assert counted(desk) == {str(n): 1 for n in range(5)}
+    assert len(desk.jobs("beta", "PENDING")) == 1

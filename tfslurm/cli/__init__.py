@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tfslurm.cli.resume:resume",
         "Submit again only the points of a sweep that failed, were lost or were never sent.",
     ),
+    "rebalance": (
+        "tfslurm.cli.rebalance:rebalance",
+        "Move the points of a sweep that have not begun from one cluster to others.",
+    ),
     "results": ("tfslurm.cli.results:results", "Gather what the points of a sweep measured into one table."),
     "fetch": (
         "tfslurm.cli.fetch:fetch_command",

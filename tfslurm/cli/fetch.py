@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,19 @@ from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import open_host
 from tfslurm.submit.fetch import Fetch, Told, fetch
-from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
+from tfslurm.submit.follow import find_job, find_sweep, job_dir, plan_of, refresh
 from tfslurm.submit.outputs import BAD, Outcome, Wish
 from tfslurm.submit.places import open_tracker
-from tfslurm.submit.reach import known_for
-from tfslurm.tracker import TrackedJob
+from tfslurm.submit.reach import clusters_for
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import TrackedJob, Tracker
 
 INCOMPLETE = 1
+LONGEST_NAME = 150
 
 
 @click.command("fetch", short_help="Bring a job's outputs here, verified; run again to go on after a cut.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB|SWEEP")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--include", multiple=True, metavar="GLOB", help="Only what fits; `*` crosses `/`. Repeatable.")
 @click.option(
@@ -45,28 +49,74 @@ def fetch_command(
 ) -> int:
     """Bring a job's outputs to this machine, into DEST (default: ./CLUSTER-ID).
 
-    What is here already is not sent again, and a file that was cut off is gone on with. Each file's sha256 must be the
-    one that the job recorded. Nothing is deleted, here or there. Exit code 1 where not everything wanted is here.
+    Of a SWEEP those of every point that has begun, each into a folder of DEST (default: ./SWEEP) that is named by its
+    parameters. What is here already is not sent again, and a file that was cut off is gone on with. Each file's sha256
+    must be the one that the job recorded. Nothing is deleted, here or there. Exit code 1 where not everything wanted is
+    here.
     """
     tracker = open_tracker()
-    found = find_job(tracker, job)
-    plan = plan_of(found, tracker)
-    if not plan.outputs:
+    wish = Wish(include, exclude, overwrite, dry_run)
+    wanted = folders_for(tracker, job, dest)
+    found: list[tuple[TrackedJob, Path, Fetch]] = []
+    for known in clusters_for([each for each, _ in wanted], tracker):
+        here = [(each, folder) for each, folder in wanted if each.cluster == known.cluster.name]
+        with open_host(known.cluster, trace=tracer(verbose)) as host:
+            try:
+                refresh(known.cluster.name, known.user, tracker, host, [each for each, _ in here])
+            except HostError as error:
+                say(f"{str(error).splitlines()[0]}; going on without its state")
+            for each, folder in here:
+                with progress() as told:
+                    done = fetch(host, job_dir(plan_of(each, tracker), each.job_id), folder, wish, told)
+                found.append((find_job(tracker, each.key), folder, done))
+    for now, folder, done in found:
+        report(now, folder, done, as_json)
+    if as_json:
+        values = [as_value(*each) for each in found]
+        emit(values if tracker.sweeps.named(job) else values[0])
+    return 0 if all(done.good for _, _, done in found) else INCOMPLETE
+
+
+def folders_for(tracker: Tracker, name: str, dest: Path | None) -> list[tuple[TrackedJob, Path]]:
+    """The jobs whose outputs are wanted, each with where they go.
+
+    Raises:
+        InputError: there is no such job, or its experiment keeps no outputs.
+    """
+    if not tracker.sweeps.named(name):
+        job = find_job(tracker, name)
+        jobs = [(job, dest or Path(job.key.replace(":", "-")))]
+    else:
+        sweep = find_sweep(tracker, name)
+        below = dest or Path(sweep.sweep_id)
+        points = tracker.sweeps.points(sweep.sweep_id)
+        jobs = [(point.job, below / folder_name(point.entry)) for point in points if point.job and has_begun(point.job)]
+        if not jobs:
+            raise refuse(sweep.sweep_id, "none of its points has begun, as far as is known", "`tfslurm status` looks")
+    first, _ = jobs[0]
+    if not plan_of(first, tracker).outputs:
         fix = "add `outputs: /out` to exp.yaml and write there; `tfslurm logs` shows what it printed"
-        raise refuse(f"job {found.key}", "keeps no outputs: its experiment has no `outputs`", fix)
-    folder = dest or Path(found.key.replace(":", "-"))
-    known = known_for(found, tracker)
-    with open_host(known.cluster, trace=tracer(verbose)) as host:
-        try:
-            refresh(known.cluster.name, known.user, tracker, host, [found])
-        except HostError as error:
-            say(f"{str(error).splitlines()[0]}; going on without its state")
-        found = find_job(tracker, found.key)
-        with progress() as told:
-            wish = Wish(include, exclude, overwrite, dry_run)
-            done = fetch(host, job_dir(plan, found.job_id), folder, wish, told)
-    report(found, folder, done, as_json)
-    return 0 if done.good else INCOMPLETE
+        raise refuse(f"job {first.key}", "keeps no outputs: its experiment has no `outputs`", fix)
+    return jobs
+
+
+def has_begun(job: TrackedJob) -> bool:
+    """Whether it may have left something."""
+    return job.final or job.state != "PENDING"
+
+
+def folder_name(entry: Entry) -> str:
+    """The parameters of a point as the name of a folder: ``lr=0.1,seed=3``; its id follows where that is not all."""
+    pairs = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in parameters(entry)]
+    whole = ",".join(pairs)
+    name = re.sub(r"[^\w.=,+-]", "_", whole, flags=re.ASCII)[:LONGEST_NAME]
+    return name if name == whole and name[:1] != "." else f"{name.lstrip('.')}-{entry.id}"
+
+
+def parameters(entry: Entry) -> Iterable[tuple[str, Any]]:
+    """Names and values, by name."""
+    values: dict[str, Any] = json.loads(entry.text)
+    return values.items()
 
 
 @contextmanager
@@ -87,7 +137,7 @@ def progress() -> Iterator[Told]:
 
 
 def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
-    """The document, or a line for each file that is not as wanted and one for all."""
+    """A line for each file that is not as wanted, and one for all."""
     if not job.final:
         say(f"{job.key}: {job.state}: this is what is there now; it is not final")
     for why in done.unread:
@@ -98,7 +148,6 @@ def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
         elif outcome.status == "skipped" and outcome.why != "excluded":
             say(f"{job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
     if as_json:
-        emit(as_value(job, folder, done))
         return
     for outcome in sorted(done.outcomes, key=lambda outcome: outcome.path):
         if outcome.status == "wanted":

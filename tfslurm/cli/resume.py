@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from tfslurm.cli.sweep import as_value, swept_for
 from tfslurm.cli.sweeps import LOST, has_failed, state_of
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host import open_host
+from tfslurm.plan import JobPlan
 from tfslurm.slurm import STATES
 from tfslurm.snapshot import Snapshot
 from tfslurm.submit.arrays import Swept, array_size, parts_of, placed, refuse_packed
@@ -123,20 +124,27 @@ def plan_again(
         confirm(changes(bases.values(), swept), yes)
         where = as_asked_now(where, sweep, swept, tracker)
         bases |= {base.plan.cluster: base for base in swept.bases}
+    made = planned_there(where, bases, sweep, verbose)
+    if swept:
+        tracker.sweeps.ask(sweep.sweep_id, swept.asked_sha256, swept.template, swept.given)
+    tracker.sweeps.add(sweep, made)
+    return bool(tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
+
+
+def planned_there(
+    where: Sequence[tuple[Entry, str]], bases: Mapping[str, Prepared], sweep: TrackedSweep, verbose: int
+) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
+    """The arrays that run the points on these clusters; how many go where is said."""
     moment = now()
     made = []
-    for cluster in dict.fromkeys(name for _, name in where):
+    for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
         with open_host(known.cluster, trace=tracer(verbose)) as host:
             size = array_size(bases[cluster].plan, site_profile(known, host))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(bases[cluster], here, size, sweep.sweep_id, moment)
-    for name, count in Counter(name for _, name in where).items():
-        say(f"{sweep.sweep_id}: {count} points to {name}")
-    if swept:
-        tracker.sweeps.ask(sweep.sweep_id, swept.asked_sha256, swept.template)
-    tracker.sweeps.add(sweep, made)
-    return bool(tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
+        say(f"{sweep.sweep_id}: {count} points to {cluster}")
+    return made
 
 
 def sent_before(kept: TrackedPlan) -> Prepared:

@@ -8,7 +8,6 @@ Source: squeue(1), sacct(1), sbatch(1), scancel(1), ENVIRONMENT VARIABLES; recor
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +26,6 @@ SACCT_FIELDS = (
 )
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
 LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
-MANY_TASKS = 20
 LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
@@ -132,11 +130,8 @@ def accounting_argv(user: str, job_ids: Sequence[str], since: str) -> tuple[str,
 
 
 def by_array(job_ids: Sequence[str]) -> list[str]:
-    """The ids, the tasks of an array as the array where there are many of them."""
-    counts = Counter(job_id.partition("_")[0] for job_id in job_ids)
-    arrays = {array for array, count in counts.items() if count > MANY_TASKS}
-    shown = (array if (array := job_id.partition("_")[0]) in arrays else job_id for job_id in job_ids)
-    return list(dict.fromkeys(shown))
+    """The ids, tasks as their array: by its own sacct does not find one that was cancelled with others."""
+    return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
 
 
 def sacct_argv(
@@ -269,6 +264,14 @@ def begin_argv(job_id: str, after_s: int = 3) -> tuple[str, ...]:
     return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", f"StartTime=now+{after_s}")
 
 
+def hold_argv(job_ids: Sequence[str], *, release: bool = False) -> tuple[str, ...]:
+    """``scontrol hold``: a job that waits does not begin, one that runs goes on; or the ``release`` of both."""
+    return (*clean("scontrol"), "scontrol", "release" if release else "hold", ",".join(job_ids))
+
+
 def cancel_argv(job_ids: Sequence[str], *, signal: str = "") -> tuple[str, ...]:
-    """``scancel`` of these jobs, or a signal such as USR1 to their steps."""
+    """``scancel`` of these jobs, or a signal such as USR1 to their steps.
+
+    There is no choosing by state: `scancel --state=PENDING 1234_0` cancels every task of 1234 that waits (22.05.8).
+    """
     return (*clean("scancel"), "scancel", *((f"--signal={signal}",) if signal else ()), *job_ids)

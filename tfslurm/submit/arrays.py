@@ -54,7 +54,9 @@ class Swept:
     def tracked(self, now: str) -> TrackedSweep:
         """It as a new sweep."""
         token = hashlib.sha256(f"{self.asked_sha256} {now}".encode()).hexdigest()[:6]
-        return TrackedSweep(f"{self.name}-{token}", self.asked_sha256, self.name, now, self.template, told=False)
+        return TrackedSweep(
+            f"{self.name}-{token}", self.asked_sha256, self.name, now, self.template, self.given, told=False
+        )
 
 
 def refuse_packed(experiment: Experiment) -> None:

@@ -104,7 +104,21 @@ def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) ->
         # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
         if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
             known[job.job_id] = status
+    for job in unsure:
+        if job.job_id not in known and (whole := of_array(job, kept) or of_array(job, listed)):
+            known[job.job_id] = whole
     return known, silence
+
+
+def of_array(job: TrackedJob, told: Mapping[str, JobStatus]) -> JobStatus | None:
+    """What is said of a task's array as one: Slurm has no word for tasks that were all cancelled before they began."""
+    status = told.get(job.job_id.partition("_")[0]) if "_" in job.job_id else None
+    return status if status and is_same(job, status) and slurm.is_final(status.state) else None
+
+
+def is_whole(job: TrackedJob, status: JobStatus) -> bool:
+    """Whether a status is of the whole array that the job is a task of; of one that has ended itself it is not true."""
+    return status.job_id != job.job_id
 
 
 def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
@@ -190,6 +204,8 @@ def wish_for(
     place = places[job.plan_id]
     if status is None:
         return Wish(place.run_dir, job.job_id)
+    if is_whole(job, status):
+        return Wish(place.run_dir, job.job_id, place.has_secrets and over[job.plan_id] >= place.unfinished)
     is_well = status.state == "COMPLETED"
     if not slurm.is_final(status.state) or (is_well and not status.array_job_id):
         return None
@@ -204,7 +220,7 @@ def has_begun(status: JobStatus) -> bool:
 
 def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
     """What is said of a job; None where nobody said anything, and accounting might have."""
-    if status is None:
+    if status is None or (end and is_whole(job, status)):
         return by_its_end(job, end, is_unsure)
     kept = as_kept(status)
     if status.state == "COMPLETED":

@@ -88,7 +88,7 @@ def keep_sweep(plan: JobPlan, lines: bytes, tracker: Tracker) -> None:
             entries.append(Entry(point["id"], text, point["env"], tuple(point["command"])))
         except (ValueError, KeyError, TypeError):
             break
-    sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", told=True)
+    sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", {}, told=True)
     tracker.sweeps.restore(sweep, plan.plan_id, entries)
 
 

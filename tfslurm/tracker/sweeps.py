@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tfslurm.plan import JobPlan, from_json, to_json
 from tfslurm.sweep.table import Entry
@@ -20,7 +20,7 @@ from tfslurm.tracker.rows import TrackedJob, TrackedPlan, tracked
 # Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
 SWEEPS = (
     "CREATE TABLE IF NOT EXISTS sweeps (sweep_id TEXT PRIMARY KEY, asked_sha256 TEXT NOT NULL, name TEXT NOT NULL, "
-    "planned_at TEXT NOT NULL, template TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0)",
+    "planned_at TEXT NOT NULL, template TEXT NOT NULL, given TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS waiting (plan_id TEXT PRIMARY KEY, sweep_id TEXT NOT NULL REFERENCES sweeps, "
     "cluster TEXT NOT NULL, plan TEXT NOT NULL, cluster_text TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS points (sweep_id TEXT NOT NULL REFERENCES sweeps, plan_id TEXT NOT NULL, "
@@ -32,13 +32,17 @@ SWEEPS = (
 
 @dataclass(frozen=True, slots=True)
 class TrackedSweep:
-    """One sweep. ``asked_sha256`` is of what was asked, wherever its points went; ``told``: its ids were shown."""
+    """One sweep. ``asked_sha256`` is of what was asked, wherever its points went; ``told``: its ids were shown.
+
+    ``given`` is the plain value of ``sweep`` in its file; empty where the tracker was rebuilt.
+    """
 
     sweep_id: str
     asked_sha256: str
     name: str
     planned_at: str
     template: str
+    given: Mapping[str, Any]
     told: bool
 
 
@@ -117,11 +121,11 @@ class SweepIndex:
             )
             return db.execute("DELETE FROM waiting WHERE sweep_id = ?", (sweep_id,)).rowcount
 
-    def ask(self, sweep_id: str, asked_sha256: str, template: str) -> None:
+    def ask(self, sweep_id: str, asked_sha256: str, template: str, given: Mapping[str, Any]) -> None:
         """From now on this is asked of the sweep."""
         with self._index.change() as db:
-            values = (asked_sha256, template, sweep_id)
-            db.execute("UPDATE sweeps SET asked_sha256 = ?, template = ? WHERE sweep_id = ?", values)
+            values = (asked_sha256, template, json.dumps(dict(given)), sweep_id)
+            db.execute("UPDATE sweeps SET asked_sha256 = ?, template = ?, given = ? WHERE sweep_id = ?", values)
 
     def same(self, asked_sha256: str) -> list[TrackedSweep]:
         """The sweeps of which the very same was asked, oldest first."""
@@ -201,13 +205,17 @@ class SweepIndex:
 
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
         rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
-        return [TrackedSweep(**{**row, "told": bool(row["told"])}) for row in map(dict, rows)]
+        return [
+            TrackedSweep(**{**row, "given": json.loads(row["given"]), "told": bool(row["told"])})
+            for row in map(dict, rows)
+        ]
 
 
 def put_sweep(db: sqlite3.Connection, sweep: TrackedSweep) -> None:
     """One sweep, unless it is there."""
-    values = (sweep.sweep_id, sweep.asked_sha256, sweep.name, sweep.planned_at, sweep.template, int(sweep.told))
-    db.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?, ?, ?, ?)", values)
+    values = (sweep.sweep_id, sweep.asked_sha256, sweep.name, sweep.planned_at, sweep.template)
+    more = (json.dumps(dict(sweep.given)), int(sweep.told))
+    db.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, *more))
 
 
 def put_waiting(db: sqlite3.Connection, sweep_id: str, plan: JobPlan, cluster_text: str) -> None:

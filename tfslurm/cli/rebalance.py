@@ -1,0 +1,139 @@
+"""tfslurm rebalance."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import click
+
+from tfslurm import slurm
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.resume import planned_there, send_again, sent_before
+from tfslurm.cli.status import MOST_IDS
+from tfslurm.cli.sweep import as_value
+from tfslurm.cli.sweeps import LOST
+from tfslurm.errors import HostError, TfslurmError, refuse
+from tfslurm.host import Host
+from tfslurm.submit.follow import find_job, find_sweep, refresh_all
+from tfslurm.submit.news import queued
+from tfslurm.submit.places import Known, open_tracker
+from tfslurm.submit.reach import known_from
+from tfslurm.sweep import point_of
+from tfslurm.sweep.points import matches
+from tfslurm.sweep.spread import spread
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
+
+ENDED = "already finished"  # in scontrol's words: Job/step already completing or completed, or already finished
+PATIENCE_S = 60.0
+PAUSE_S = 1.0
+
+
+@click.command(short_help="Move the points of a sweep that have not begun from one cluster to others.")
+@click.argument("sweep")
+@click.option("--from", "source", required=True, metavar="NAME", help="The cluster that does not get on.")
+@click.option("--to", "targets", multiple=True, metavar="NAME", help="Where to; default: the sweep's other clusters.")
+@common
+def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Move the points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
+
+    A point is moved when its task was cancelled before it had a node, as the cluster itself says; what runs goes on.
+    Points that `where` keeps on a cluster stay there, and so does what waits for room in your queue. Where this command
+    is cut off, the points that it has cancelled are submitted again by `tfslurm resume`.
+    """
+    tracker = open_tracker()
+    found = find_sweep(tracker, sweep)
+    bases = {each.plan.cluster: sent_before(each) for each in tracker.sweeps.plans(found.sweep_id)}
+    names = list(targets) or [name for name in bases if name != source]
+    for name in (source, *names):
+        if name not in bases:
+            have = ", ".join(bases)
+            raise refuse(f"cluster {name!r}", f"has no part of {found.sweep_id} (it has {have})", "name one of those")
+    if not names or source in names:
+        raise refuse("--to", "names no other cluster", "the sweep must have been sent to two at least")
+    with tracker.claim(found.sweep_id, wait=True):
+        cancelled = take_back(found, known_from(source, bases[source].cluster_text), tracker, verbose)
+        entries = [point.entry for point in cancelled]
+        places = spread([point_of(_values(entry)) for entry in entries], names, "even")
+        made = planned_there(list(zip(entries, places, strict=True)), bases, found, verbose)
+        tracker.sweeps.add(found, made)
+    if not cancelled:
+        say(f"{found.sweep_id}: nothing on {source} that has not begun")
+    jobs, troubles = send_again(found, None, tracker, as_json, verbose)
+    if as_json:
+        emit(as_value(found, jobs, tracker))
+    if troubles:
+        raise troubles[0]
+    return 0
+
+
+def _values(entry: Entry) -> dict[str, str | int | float | bool]:
+    return dict(json.loads(entry.text))
+
+
+def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int) -> list[PlacedPoint]:
+    """The points of a cluster that were cancelled before they began.
+
+    Raises:
+        TfslurmError: the cluster does not say what became of them.
+    """
+    points = tracker.sweeps.points(sweep.sweep_id)
+    rules = [rule["values"] for rule in sweep.given.get("where") or ()]
+    jobs = [
+        point.job
+        for point in points
+        if point.job
+        and point.job.cluster == known.cluster.name
+        and not point.job.final
+        and not any(matches(_values(point.entry), rule) for rule in rules)
+    ]
+    if not jobs:
+        return []
+    keys = [job.key for job in jobs]
+    silent = refresh_all([known], tracker, tracer(verbose), jobs, partial(cancel_waiting, jobs))
+    until = time.monotonic() + PATIENCE_S
+    while not silent and unsettled(keys, tracker) and time.monotonic() < until:
+        time.sleep(PAUSE_S)  # accounting is behind: of a task that never began nobody else tells
+        silent = refresh_all([known], tracker, tracer(verbose), unsettled(keys, tracker))
+    if silent:
+        raise TfslurmError(f"{next(iter(silent.values()))}; nothing was moved: `tfslurm resume {sweep.sweep_id}` later")
+    if left := unsettled(keys, tracker):
+        say(f"{len(left)} points are not moved: {known.cluster.name} does not say what became of their jobs")
+    asked, after = set(keys), tracker.sweeps.points(sweep.sweep_id)
+    return [point for point in after if point.job and point.job.key in asked and never_began(point.job)]
+
+
+def unsettled(keys: Sequence[str], tracker: Tracker) -> list[TrackedJob]:
+    """Those of the jobs of which it is not known whether they were cancelled or have begun."""
+    return [job for key in keys if (job := find_job(tracker, key)).state in ("PENDING", LOST)]
+
+
+def cancel_waiting(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
+    """Cancel those of the jobs that wait. They are held first, so that none begins between the look and the end."""
+    ids = [job.job_id for job in jobs]
+    in_pieces(ids, known, host, slurm.hold_argv)
+    told = queued(known.cluster.name, known.user, host)
+    waits = [each for each in ids if each in told and told[each].state == "PENDING"]
+    in_pieces(waits, known, host, slurm.cancel_argv)
+    runs = [each for each in ids if each in told and told[each].state == "RUNNING"]
+    in_pieces(runs, known, host, partial(slurm.hold_argv, release=True))
+
+
+def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
+    """One command for each piece of the ids, as a command's words are limited.
+
+    Raises:
+        HostError: one did not end well, and it was not that a job has ended meanwhile.
+    """
+    for start in range(0, len(ids), MOST_IDS):
+        answer = host.run(argv(ids[start : start + MOST_IDS]))
+        if answer.exit_code != 0 and ENDED not in answer.stderr:
+            raise HostError(f"{known.cluster.name}: {answer.stderr.strip()}", transient=True)
+
+
+def never_began(job: TrackedJob) -> bool:
+    """Whether the scheduler says that it was cancelled without having had a node."""
+    return job.state == "CANCELLED" and not job.status.get("nodes")
