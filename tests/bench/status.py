@@ -37,8 +37,8 @@ xargs -P 4 -I{} bash -c 'one {}'
 SUBMITIT = """\
 import sys
 import submitit
-states = [submitit.SlurmJob("bench-submitit", f"{sys.argv[1]}_{n}").state for n in range(1000)]
-assert len(states) == 1000
+jobs = [submitit.SlurmJob("bench-submitit", f"{sys.argv[1]}_{n}") for n in range(1000)]
+assert len([job.state for job in jobs]) == 1000
 """
 
 
