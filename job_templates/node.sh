@@ -15,6 +15,7 @@
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly WARNING=URG # see checkpoint, below
+readonly DIFF_PATIENCE_S=8 # how long docker may look for what was written outside every mount, and removes nothing meanwhile
 readonly PROBE_PATIENCE_S=120 # how long a finished program's task waits for the probe of its image
 readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
 
@@ -332,7 +333,7 @@ task::_places() {
 task::_told_to_stop() {
     interrupted=yes
     if [[ -n $stopped ]]; then return 0; fi # a bare `return` in a trap gives the status of what the signal interrupted
-    stopped=TERM
+    stopped=TERM stopped_at=$SECONDS
     event told-to-stop SIGTERM
     if [[ -n $client ]]; then
         checkpoint::tell_first
@@ -1570,7 +1571,7 @@ container::end() {
         container::_diff
         container::_look
     fi
-    node::_wait "$diff"
+    if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
         engine::insist rm --force "$ended_id" >/dev/null 2>"$facts/rm.stderr"
@@ -1588,6 +1589,11 @@ container::end() {
 # What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
 container::_diff() {
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
+    diff=''
+    if [[ -n $stopped && -n ${TFSLURM_KILL_WAIT-} ]] && ((SECONDS - stopped_at + DIFF_PATIENCE_S > TFSLURM_KILL_WAIT)); then
+        printf 'not asked: the job was being stopped, and Slurm leaves it %d s\n' "$TFSLURM_KILL_WAIT" >"$facts/container-diff.txt.error"
+        return
+    fi
     (
         node::_deaf
         engine::insist container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error"

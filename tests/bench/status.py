@@ -37,8 +37,8 @@ xargs -P 4 -I{} bash -c 'one {}'
 SUBMITIT = """\
 import sys
 import submitit
-states = [submitit.SlurmJob("bench-submitit", f"{sys.argv[1]}_{n}").state for n in range(1000)]
-assert len(states) == 1000
+jobs = [submitit.SlurmJob("bench-submitit", f"{sys.argv[1]}_{n}") for n in range(1000)]
+assert len([job.state for job in jobs]) == 1000
 """
 
 
@@ -65,14 +65,14 @@ def filled() -> Iterator[Filled]:
         desk = replace(made, program=VENV / "bin" / "tfslurm")
         say(f"{ENDED + QUEUED} jobs are submitted")
         plans = [one(desk, number) for number in range(ENDED + QUEUED)]
+        known = submitted(plans)
+        array = run_as(USER, [*HELD, "--array=0-999", "--wrap=true"], "alpha").stdout.strip()
         try:
-            known = submitted(plans)
             cancel([known[each.plan_id] for each in plans[:ENDED]])
-            array = run_as(USER, [*HELD, "--array=0-999", "--wrap=true"], "alpha").stdout.strip()
             everything = tracked(desk, "all.sqlite", plans, known)
             yield Filled(desk, tracked(desk, "queued.sqlite", plans[ENDED:], known), everything, array)
         finally:
-            run_as(USER, ["scancel", f"--user={USER}", "--state=PENDING"], "alpha")
+            cancel([array, *(known[each.plan_id] for each in plans[ENDED:])])
 
 
 HELD = ["sbatch", "--parsable", "--hold", "--partition=gpu", "--output=/dev/null"]

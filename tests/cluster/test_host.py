@@ -332,6 +332,11 @@ def logins(sshd: Server) -> int:
     return sum("Accepted publickey" in line for line in sshd.log)
 
 
+def test_a_match_exec_of_ssh_config_is_run(sshd: Server, connect: Connect) -> None:
+    sshd.configure(f"Match host inner exec true\n HostName 127.0.0.1\n Port {sshd.port}\n User {USER}\n")
+    assert connect(sshd, Login(host="inner")).run(["echo", "in"]).stdout == "in\n"
+
+
 def test_a_proxy_command_leads_there(sshd: Server, connect: Connect) -> None:
     config = sshd.home / ".ssh" / "config"
     place = f" HostName 127.0.0.1\n Port {sshd.port}\n User {USER}\n"

@@ -53,6 +53,9 @@ def _reach(cluster: Cluster) -> Iterator[Host]:
 
         yield OpenSshHost(cluster.name, login, cluster.environment)
     else:
+        from tfslurm.host.match_exec import import_paramiko
+
+        import_paramiko()
         from tfslurm.host.paramiko import ParamikoHost
 
         with ParamikoHost(cluster.name, login, cluster.environment) as host:

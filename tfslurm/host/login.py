@@ -14,6 +14,7 @@ import paramiko
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.known_hosts import KnownKey, known_keys
+from tfslurm.host.match_exec import settle_match_exec
 from tfslurm.host.terminal import ALONE, ask, has_terminal, tell
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -81,6 +82,7 @@ def _hop(name: str, login: Login, config: str, home: Path) -> Hop:
     """Look one machine up; what the cluster file says stands in front, so that it wins and fills %r and %p too."""
     user = f"User {login.user}" if login.user else ""
     number = f"Port {login.port}" if login.port else ""
+    settle_match_exec()
     try:
         text = "\n".join([f"Host {login.host}", user, number, "Host *", config])
         found = paramiko.SSHConfig.from_text(text).lookup(login.host)
