@@ -18,6 +18,7 @@ from tfslurm.submit.follow import find_job, find_jobs, find_sweep
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.send import point_files
 from tfslurm.submit.settle import close
+from tfslurm.submit.sweep_record import sweep_record, sweep_text
 from tfslurm.sweep import point_of, sweep_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker
@@ -211,3 +212,18 @@ def test_a_name_that_two_sweeps_have_is_refused_with_both(tracker: Tracker) -> N
 
 def test_points_know_the_most_that_run_at_once() -> None:
     assert points_of(entries(), SWEPT) == Points("", 3, array(entries()).points.sha256, 5)  # type: ignore[union-attr]
+
+
+def test_the_record_of_a_sweep_has_its_jobs_what_waits_and_every_point(tracker: Tracker) -> None:
+    made = added(tracker)
+    tracker.plan(made, "text")
+    tracker.submit(made, "17")
+    more = tuple(replace(entry, id=f"{place:012d}") for place, entry in enumerate(entries(2)))
+    tracker.sweeps.add(SWEEP, [(identify(replace(array(more), planned_at=LATER)), "text", more)])
+    found = sweep_record(SWEEP, tracker)
+    assert (found["count"], found["states"]) == (5, {"NOT SENT": 2, "PENDING": 3})
+    assert [(job["cluster"], job["job_id"], job["points"]) for job in found["jobs"]] == [("alpha", "17", 3)]
+    assert [(job["job_id"], job["points"]) for job in found["waiting"]] == [(None, 2)]
+    assert [point["job_id"] for point in found["points"]] == ["17_0", "17_1", "17_2", None, None]
+    assert found["points"][0]["parameters"] == {"lr": 0}
+    assert "waits for alpha  2 points" in sweep_text(found)

@@ -106,6 +106,10 @@ def test_a_sweep_is_followed_as_a_whole_and_point_by_point(desk: Desk) -> None:
     assert {key: record["job"][key] for key in wanted} == wanted
     assert record["experiment"]["parameters"] == {"n": 2}
     assert record["experiment"]["command"][-1] == "2"
+    whole = json.loads(desk.tfslurm("provenance", known["sweep"], "--json").stdout)
+    assert (whole["schema"], whole["states"]) == ("tfslurm.sweep/1", {"COMPLETED": 3, "FAILED": 1})
+    assert whole["points"][2]["record_id"] == record["record_id"]
+    assert [(job["job_id"], job["points"]) for job in whole["jobs"]] == [(array.partition(":")[2], 4)]
 
 
 def test_a_sweep_that_is_cancelled_leaves_no_job(desk: Desk) -> None:

@@ -12,20 +12,31 @@ from tfslurm.errors import HostError, refuse
 from tfslurm.export import record_text
 from tfslurm.host import open_host
 from tfslurm.record import record_json
-from tfslurm.submit.follow import find_job, refresh
+from tfslurm.submit.follow import find_job, find_sweep, refresh
 from tfslurm.submit.places import open_tracker
 from tfslurm.submit.reach import known_for
 from tfslurm.submit.records import kept_record, read_record
+from tfslurm.submit.sweep_record import sweep_record, sweep_text
 
 
 @click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB|SWEEP")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
 def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose: int) -> None:
-    """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified."""
+    """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified.
+
+    Of a SWEEP: what was asked, which Slurm jobs it became, and in JSON every point with its job and its record's id.
+    """
     tracker = open_tracker()
+    if tracker.sweeps.named(job):
+        whole = sweep_record(find_sweep(tracker, job), tracker)
+        write(
+            json.dumps(whole, indent=2, ensure_ascii=False) + "\n" if as_json or form == "json" else sweep_text(whole),
+            output,
+        )
+        return
     found = find_job(tracker, job)
     known = known_for(found, tracker)
     try:
@@ -41,6 +52,15 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
         text = json.dumps(record_json(record), indent=2, ensure_ascii=False) + "\n"
     else:
         text = record_text(record)
+    write(text, output)
+
+
+def write(text: str, output: Path | None) -> None:
+    """The text on stdout, or in the file that was named.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     if output is None:
         click.echo(text, nl=False)
         return
