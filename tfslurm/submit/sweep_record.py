@@ -1,4 +1,4 @@
-"""The record of a sweep as a whole: what was asked, which Slurm jobs it became, and each point with its job's record."""
+"""The record of a sweep as a whole: what was asked, which Slurm jobs it became, and each point with its job."""
 
 from __future__ import annotations
 
