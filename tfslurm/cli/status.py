@@ -245,15 +245,23 @@ def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
         clusters = clusters_for(left, tracker)
         due = pace.due(clusters)
         silent = {**without(silent, due), **look(tracker, due, verbose)}
+        send_waves(tracker, verbose)
         now = [job for name in names for job in find_jobs(tracker, name)]
         line = ", ".join([*states_in_words(now), *silent.values()])
         pace.asked(due, changed=line != last)
         if line != last:
             say(line)
             last = line
-        if all(job.final or job.state == "LOST" for job in now):
+        if all(job.final or job.state == "LOST" for job in now) and not any(
+            is_waiting(tracker, name) for name in names
+        ):
             return next((code for job in now if (code := exit_code(job))), 0)
         pace.wait(clusters)
+
+
+def is_waiting(tracker: Tracker, name: str) -> bool:
+    """Whether something of a sweep is still to be sent by a later command."""
+    return any(sweep.told and tracker.sweeps.waiting(sweep_id=sweep.sweep_id) for sweep in tracker.sweeps.named(name))
 
 
 def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
@@ -281,7 +289,10 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
     """
     tracker = open_tracker()
-    dropped = sum(drop_waiting(tracker, name) for name in jobs if tracker.sweeps.named(name))
+    swept = [name for name in jobs if tracker.sweeps.named(name)]
+    if swept:
+        look(tracker, clusters_to_ask(tracker, ()), verbose)  # what was cut off has jobs, or waits
+    dropped = sum(drop_waiting(tracker, name) for name in swept)
     if dropped:
         say(f"{dropped} points that were not sent yet stay so")
     found = [job for name in jobs for job in sent_of(tracker, name)]

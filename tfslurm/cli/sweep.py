@@ -11,7 +11,8 @@ import click
 
 from tfslurm.cli.console import emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
-from tfslurm.errors import TfslurmError
+from tfslurm.cli.sweeps import has_ended
+from tfslurm.errors import SubmitRejected, TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
@@ -32,7 +33,7 @@ from tfslurm.submit.prepare import Asked, prepare
 from tfslurm.submit.profile import site_profile
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now, settle_all
-from tfslurm.submit.waves import room_at, send_wave
+from tfslurm.submit.waves import room_at, send_wave, size
 from tfslurm.sweep import sweep_of
 from tfslurm.sweep.spread import Room
 from tfslurm.sweep.summary import summary, to_json
@@ -83,7 +84,7 @@ def submit_sweep(
             say(f"an earlier submit was cut off: going on with {sweep.sweep_id}")
         else:
             if not again:
-                refuse_twice(swept, tracker)
+                refuse_twice(swept, tracker, verbose)
             sweep = planned(asked, swept, chosen, tracker, verbose)
         jobs = [f"{plan.cluster}:{job_id}" for plan, job_id in queued_of(sweep, tracker)]
         print_all(jobs, as_json)
@@ -92,6 +93,7 @@ def submit_sweep(
             emit(as_value(sweep, jobs, tracker))
         sys.stdout.flush()
         if troubles:
+            tell_of_rest(sweep, troubles, tracker)
             raise troubles[0]
         tracker.sweeps.tell(sweep.sweep_id)
     report_move(asked, swept.bases[0].plan.pin, chosen, tracker)
@@ -113,21 +115,36 @@ def left_open(swept: Swept, tracker: Tracker) -> TrackedSweep | None:
     return next((sweep for sweep in tracker.sweeps.same(swept.asked_sha256) if not sweep.told), None)
 
 
-def refuse_twice(swept: Swept, tracker: Tracker) -> None:
-    """Nothing, where no point of the same sweep waits, is queued or runs, as far as the tracker knows.
+def refuse_twice(swept: Swept, tracker: Tracker, verbose: int) -> None:
+    """Nothing, where no point of the same sweep waits, is queued or runs.
 
     Raises:
         TfslurmError: which sweep it is.
     """
+    from tfslurm.cli.status import clusters_to_ask, look
+
     for sweep in tracker.sweeps.same(swept.asked_sha256):
+        jobs = [job for job in tracker.sweeps.jobs(sweep.sweep_id) if not job.final]
+        if jobs:
+            look(tracker, clusters_to_ask(tracker, jobs), verbose)
         points = tracker.sweeps.points(sweep.sweep_id)
-        live = sum(point.job is not None and not point.job.final for point in points)
-        waits = len(tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
-        if live or waits:
+        live = sum(point.job is not None and not has_ended(point) for point in points)
+        live += sum(size(each.plan) for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
+        if live:
             told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
             raise TfslurmError(
                 f"{swept.name}: the very same sweep is there already: {told}; --again submits it once more"
             )
+
+
+def tell_of_rest(sweep: TrackedSweep, troubles: Sequence[TfslurmError], tracker: Tracker) -> None:
+    """Say what became of a sweep that could not be sent whole; one that was refused altogether is forgotten."""
+    if all(isinstance(trouble, SubmitRejected) for trouble in troubles) and tracker.sweeps.forget(sweep.sweep_id):
+        return
+    points = tracker.sweeps.points(sweep.sweep_id)
+    sent = sum(point.job is not None for point in points)
+    what = f"{sent} of {len(points)} points are queued"
+    say(f"{sweep.sweep_id}: {what}; the same command goes on with it, `tfslurm cancel {sweep.sweep_id}` gives it up")
 
 
 def planned(asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, verbose: int) -> TrackedSweep:

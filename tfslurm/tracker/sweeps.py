@@ -121,6 +121,17 @@ class SweepIndex:
             )
             return db.execute("DELETE FROM waiting WHERE sweep_id = ?", (sweep_id,)).rowcount
 
+    def forget(self, sweep_id: str) -> bool:
+        """A sweep of which nothing was ever queued is gone, as if it had not been asked for; whether it was one."""
+        mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
+        with self._index.change() as db:
+            query = f"SELECT 1 FROM plans WHERE {mine} AND stage != 'refused' LIMIT 1"  # noqa: S608 - ours
+            if db.execute(query, (sweep_id,)).fetchone():
+                return False
+            for table in ("waiting", "points", "sweeps"):
+                db.execute(f"DELETE FROM {table} WHERE sweep_id = ?", (sweep_id,))  # noqa: S608 - ours
+            return True
+
     def ask(self, sweep_id: str, asked_sha256: str, template: str, given: Mapping[str, Any]) -> None:
         """From now on this is asked of the sweep."""
         with self._index.change() as db:
