@@ -160,7 +160,7 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     body = 'echo "$1" >/out/words; test "$1" -lt 2 || test -e /flag/ok'
     keys = {"mounts": [{"source": str(flag), "target": "/flag"}], "clusters": ["alpha"]}
     command = ["sh", "-c", body, "sh", "{{ n }}"]
-    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [4]}}}, **keys)
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [3]}}}, **keys)
     name = f"again-{desk.token}"
     assert desk.tfslurm("submit", file, "--wait").returncode == 1
     assert desk.tfslurm("resume", name, "--state", "TIMEOUT").stdout == ""
@@ -170,11 +170,11 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     assert desk.tfslurm("wait", name).returncode == 0
     assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2}
 
-    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [5]}}}, **keys)
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [4]}}}, **keys)
     assert desk.tfslurm("resume", name, file).returncode == 0
     assert desk.tfslurm("wait", name).returncode == 0
     assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2, "3\n": 1}
-    file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [6]}}}, **keys)
+    file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [5]}}}, **keys)
     done = desk.tfslurm("resume", name, file)
     assert (done.returncode, done.stdout) == (130, "")
     assert "warning: the command or its variables have changed" in done.stderr
