@@ -1515,7 +1515,7 @@ container::_environment() {
     peers::tell
     create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
     if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
-    if ((points > 0)); then create+=(--env "TFSLURM_PARAMS=$point_parameters"); fi
+    if ((${points:-0} > 0)); then create+=(--env "TFSLURM_PARAMS=$point_parameters"); fi
     if [[ -n $checkpoint_signal ]]; then create+=(--env TFSLURM_FINISHED=/run/tfslurm/finished); fi
     # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
     if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
@@ -2031,7 +2031,7 @@ node::_job() {
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
     job_dir=$run_dir/$job
-    if ((points > 0)); then node::_point; fi
+    if ((${points:-0} > 0)); then node::_point; fi
 }
 
 # The point of a sweep that this task of an array runs: its command, and what it has more of variables.
