@@ -15,7 +15,9 @@ from tfslurm.plan import JobPlan, Points, from_json, gpu_check, identify, planne
 from tfslurm.spec import Placeholder, Word
 from tfslurm.submit.arrays import entries_of, parts_of, points_of
 from tfslurm.submit.follow import find_job, find_jobs, find_sweep
+from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Prepared
+from tfslurm.submit.rebuild import rebuild
 from tfslurm.submit.send import point_files
 from tfslurm.submit.settle import close
 from tfslurm.submit.sweep_record import sweep_record, sweep_text
@@ -227,3 +229,33 @@ def test_the_record_of_a_sweep_has_its_jobs_what_waits_and_every_point(tracker: 
     assert [point["job_id"] for point in found["points"]] == ["17_0", "17_1", "17_2", None, None]
     assert found["points"][0]["parameters"] == {"lr": 0}
     assert "waits for alpha  2 points" in sweep_text(found)
+
+
+def test_a_rebuilt_tracker_knows_a_sweep_by_its_run_folders(tracker: Tracker) -> None:
+    some = entries()
+    made = array(some)
+    folder = made.run_dir.name
+    prepared = Prepared(made, "", None, CLUSTER, "", some)
+    files = {
+        f"{folder}/plan.json": json.dumps(to_json(made)).encode(),
+        f"{folder}/points.jsonl": bytes(point_files(prepared)["points.jsonl"].content),
+        f"{folder}/17_1/attempt-1/exit.json": b'{"exit_code": 3, "signal": null}',
+    }
+    known = Known(CLUSTER, "text", None)
+    assert [rebuild(known, tracker, files) for _ in range(2)] == [(1, []), (1, [])]
+    assert find_sweep(tracker, "digits").sweep_id == SWEEP.sweep_id
+    points = tracker.sweeps.points(SWEEP.sweep_id)
+    assert [(point.entry, point.job and point.job.state) for point in points] == [
+        (some[0], None),
+        (some[1], "FAILED"),
+        (some[2], None),
+    ]
+
+
+def test_nothing_of_a_sweep_is_forgotten_once_one_of_its_plans_may_have_been_queued(tracker: Tracker) -> None:
+    made = added(tracker)
+    tracker.plan(made, "text")
+    assert not tracker.sweeps.forget(SWEEP.sweep_id)
+    close(TrackedPlan(made, "planned", "", "text"), None, tracker)
+    assert tracker.sweeps.forget(SWEEP.sweep_id)
+    assert (tracker.sweeps.all(), tracker.sweeps.waiting(), tracker.sweeps.points(SWEEP.sweep_id)) == ([], [], [])
