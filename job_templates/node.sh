@@ -316,7 +316,7 @@ node::_task() {
     warned='' told_first=''
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
-    container_name=tfslurm-$cluster-$job-$step-$rank-$attempt
+    container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
     mkdir --parents "$facts/container" "$home_dir" "$job_dir/out"
 }
 
