@@ -1,0 +1,77 @@
+"""Which points of a sweep are run again, and what is said of an image, code or command that has changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.made import CLUSTER, CODE, PIN, experiment, plan
+from tfslurm.cli.resume import changes, confirm, is_wanted
+from tfslurm.errors import TfslurmError
+from tfslurm.plan import JobPlan
+from tfslurm.submit.arrays import Swept, entries_of, points_of
+from tfslurm.submit.prepare import Prepared
+from tfslurm.sweep import sweep_of
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import PlacedPoint, TrackedJob
+
+ASKED = experiment(sweep={"grid": {"lr": [0.1, 0.01]}})
+
+
+def point(state: str) -> PlacedPoint:
+    job = TrackedJob("alpha", "17_0", "", "plan", "digits", state, state != "LOST", {}) if state else None
+    return PlacedPoint(Entry("id", "{}", {}, ()), "plan", 0, job)
+
+
+@pytest.mark.parametrize(
+    ("failed_only", "states", "wanted"),
+    [
+        (False, (), ["FAILED", "TIMEOUT", "LOST", ""]),
+        (True, (), ["FAILED", "TIMEOUT"]),
+        (False, ("TIMEOUT",), ["TIMEOUT"]),
+        (False, ("TIMEOUT", "LOST"), ["TIMEOUT", "LOST"]),
+    ],
+)
+def test_the_command_line_says_which_points_are_meant(
+    failed_only: bool, states: tuple[str, ...], wanted: list[str]
+) -> None:
+    offered = ["FAILED", "TIMEOUT", "LOST", ""]
+    assert [state for state in offered if is_wanted(point(state), failed_only, states)] == wanted
+
+
+def base(**given: Any) -> JobPlan:
+    sweep = sweep_of(ASKED)
+    points = points_of(entries_of(ASKED, PIN, sweep), ASKED)
+    return plan(ASKED, parameters={}, points=points, **given)
+
+
+def said(now: JobPlan) -> list[str]:
+    sweep = sweep_of(ASKED)
+    after = Prepared(now, "", None, CLUSTER, "")
+    return changes([Prepared(base(), "", None, CLUSTER, "")], Swept(sweep, (), (after,), {}, ""))
+
+
+def test_only_what_has_changed_is_said() -> None:
+    assert said(base()) == []
+    assert said(base(code=replace(CODE, tree="f" * 40))) == ["the code has changed"]
+    assert said(base(code=None)) == ["the code has changed"]
+    assert said(replace(base(), command=("python", "other.py"))) == ["the command or its variables have changed"]
+    (line,) = said(base(pin=replace(PIN, digest="sha256:" + "0" * 64)))
+    assert line.startswith("the image was sha256:a1a1")
+
+
+def test_a_change_is_asked_about_and_nothing_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    confirm([], yes=False)
+    confirm(["the code has changed"], yes=True)
+    assert "warning: the code has changed" in capsys.readouterr().err
+
+
+def test_a_change_that_is_not_wanted_submits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+    import sys
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    with pytest.raises(TfslurmError, match="nothing was submitted"):
+        confirm(["the code has changed"], yes=False)
