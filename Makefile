@@ -15,7 +15,7 @@ demo: cluster  ## set up the test bed and run the main job: examples/digits, sub
 
 test: $(BIN)/.ready cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --ignore tests/faults/test_faults.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py  # alone: it restarts daemons of the bed
 
 check: $(BIN)/.ready  ## ruff, mypy strict, shellcheck, layering

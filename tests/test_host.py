@@ -394,3 +394,13 @@ def test_match_exec_is_run_by_the_users_shell_without_invoke(tmp_path: Path) -> 
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert (tmp_path / "ran").exists()
+
+
+def test_several_threads_may_want_paramiko_at_once() -> None:
+    script = (
+        "from concurrent.futures import ThreadPoolExecutor; from tfslurm.host.match_exec import import_paramiko\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    for each in [pool.submit(import_paramiko) for _ in range(4)]: each.result()\n"
+        "import sys; assert 'paramiko' in sys.modules and 'invoke' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -213,7 +213,7 @@ def refused(job: Job) -> str:
     assert (end["exit_code"], end["reason"]) == (78, line), job.said()
     assert line in (job.folder.parent / f"slurm-{job.job_id}.out").read_text()
     assert job.task_end()["exit_code"] == 78
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
     assert re.match(r"tfslurm: [^:]+: \w+: .+; .+", line)
     return line
 
@@ -365,7 +365,7 @@ def test_a_cancelled_program_may_end_in_its_own_way() -> None:
     slurm(job, "scancel", job.job_id)
     assert job.end()["exit_code"] == 42
     assert job.output() == "bye\n"
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 def test_a_second_sigterm_changes_nothing() -> None:
@@ -387,7 +387,7 @@ def test_when_the_docker_client_is_killed_the_container_ends_and_the_end_is_writ
     assert ": docker: the client that attends the container ended before it" in job.end()["reason"]
     assert job.inspected()["State"]["Running"] is False
     assert "client-lost" in job.fact("events.tsv")
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_removed() -> None:
@@ -401,7 +401,7 @@ def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_
     assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
     assert job.inspected()["Id"] == container
     assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 @pytest.mark.parametrize("code", [0, 7, 75, 78, 125])
@@ -804,4 +804,4 @@ def test_a_local_run_that_is_told_to_stop_stops_its_container() -> None:
     process.terminate()
     assert process.wait(PATIENCE_S) == 5
     assert job.end()["reason"] == "stopped by SIGTERM"
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first

@@ -89,7 +89,7 @@ def test_a_gpu_that_no_cdi_description_names_is_the_engines_failure() -> None:
     done = run_as(USER, ["bash", job.folder.parent / "job.sbatch", "task"], "alpha", env={**env, **path})
     assert done.returncode == 75, done.stderr
     assert "unresolvable CDI devices" in job.fact("refused.txt")
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 def test_without_gpus_the_container_has_none() -> None:
@@ -118,7 +118,7 @@ def test_a_cancelled_program_may_end_in_its_own_way() -> None:
     slurm(job, "scancel", job.job_id)
     assert job.end()["exit_code"] == 42, job.said()
     assert job.output() == "bye\n"
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 def test_when_the_podman_client_is_killed_the_container_ends_and_the_end_is_written() -> None:
@@ -130,7 +130,7 @@ def test_when_the_podman_client_is_killed_the_container_ends_and_the_end_is_writ
     assert job.end()["exit_code"] == 75, job.said()
     assert ": podman: the client that attends the container ended before it" in job.end()["reason"]
     assert job.inspected()["State"]["Running"] is False
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
 
 
 def clients(container: str) -> list[int]:
@@ -157,7 +157,7 @@ def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_
     assert job.end()["exit_code"] == 75, job.said()
     assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
     assert job.inspected()["Id"] == container
-    assert job.containers() == []
+    assert wait_until(lambda: not job.containers(), KILL_WAIT_S + 10)  # the end is written first
     assert ran(plan(cluster)).end()["exit_code"] == 0, "and the next job starts cleanly"
 
 

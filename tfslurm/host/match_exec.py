@@ -10,8 +10,11 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
+
+ALONE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,15 @@ class UsersShell:
 
 
 def import_paramiko() -> None:
-    """Import paramiko without invoke."""
-    before = sys.modules.get("invoke")
-    sys.modules["invoke"] = None  # type: ignore[assignment]  # such a module cannot be imported
-    try:
-        importlib.import_module("paramiko.config")
-    finally:
-        del sys.modules["invoke"]
-        if before:
-            sys.modules["invoke"] = before
+    """Import paramiko without invoke; several threads may want it at once."""
+    with ALONE:
+        if "paramiko" in sys.modules or "invoke" in sys.modules:
+            return
+        sys.modules["invoke"] = None  # type: ignore[assignment]  # such a module cannot be imported
+        try:
+            importlib.import_module("paramiko")
+        finally:
+            del sys.modules["invoke"]
 
 
 def settle_match_exec() -> None:
