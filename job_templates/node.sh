@@ -1571,6 +1571,7 @@ container::end() {
         container::_diff
         container::_look
     fi
+    container::_await_end
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
@@ -1611,6 +1612,15 @@ container::_end_without_client() {
     local last_words=$!
     engine::insist stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
     wait "$last_words" || :
+}
+
+# podman may call a container stopping for a moment after it was told to stop, when its end is not written down yet.
+container::_await_end() {
+    local looks=15
+    while [[ $engine == podman && -n $looked && $state_running == false && -n $state_began && -z $state_ended ]] && ((looks-- > 0)); do
+        sleep 0.2
+        container::_look
+    done
 }
 
 container::_look() {
