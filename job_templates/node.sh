@@ -256,7 +256,12 @@ foreign::look() {
     if [[ -n $stopped ]]; then patience_s=2; fi # SIGKILL is near
     first=$(timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -print -quit 2>/dev/null </dev/null) || :
     if [[ -z $first ]]; then return 0; fi
+    if [[ -z $stopped ]]; then sleep 1; fi # what is being removed or handed over does not count
     timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -printf '%U %P\0' >"$found" 2>/dev/null </dev/null || :
+    if [[ ! -s $found ]]; then
+        rm --force "$found"
+        return 0
+    fi
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
 
@@ -1572,6 +1577,10 @@ container::end() {
         container::_look
     fi
     container::_await_end
+    if [[ $engine == docker && $state_code == 137 && $state_oom == false && -z $stopped ]]; then # it hears of that a little later
+        sleep 0.5
+        container::_look
+    fi
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf

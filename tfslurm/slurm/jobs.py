@@ -144,9 +144,7 @@ def sacct_argv(
     options += [f"--name={','.join(names)}"] if names else []
     options += [f"--user={user}"] if user else []
     if since or not job_ids:
-        options.append(f"--starttime={since[:19] or '1970-01-01T00:00:00'}")
-    if not job_ids:
-        options.append(f"--endtime={LATEST}")
+        options += [f"--starttime={since[:19] or '1970-01-01T00:00:00'}", f"--endtime={LATEST}"]
     return (*clean("sacct"), "sacct", *options)
 
 
