@@ -6,9 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from tfslurm.errors import refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +28,21 @@ def common(function: F) -> F:
 def emit(value: object) -> None:
     """The one JSON document of a command."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """The text on stdout, or in the file that was named.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
 
 
 def say(message: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, say, tracer
-from tfslurm.errors import HostError, refuse
+from tfslurm.cli.console import common, deliver, say, tracer
+from tfslurm.errors import HostError
 from tfslurm.export import record_text
 from tfslurm.host import open_host
 from tfslurm.record import record_json
@@ -32,7 +32,7 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
     tracker = open_tracker()
     if tracker.sweeps.named(job):
         whole = sweep_record(find_sweep(tracker, job), tracker)
-        write(
+        deliver(
             json.dumps(whole, indent=2, ensure_ascii=False) + "\n" if as_json or form == "json" else sweep_text(whole),
             output,
         )
@@ -52,19 +52,4 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
         text = json.dumps(record_json(record), indent=2, ensure_ascii=False) + "\n"
     else:
         text = record_text(record)
-    write(text, output)
-
-
-def write(text: str, output: Path | None) -> None:
-    """The text on stdout, or in the file that was named.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
+    deliver(text, output)

@@ -10,10 +10,9 @@ from functools import partial
 import click
 
 from tfslurm import slurm
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, say, tracer
 from tfslurm.cli.resume import planned_there, send_again, sent_before
 from tfslurm.cli.status import MOST_IDS
-from tfslurm.cli.sweep import as_value
 from tfslurm.cli.sweeps import LOST
 from tfslurm.errors import HostError, TfslurmError, refuse
 from tfslurm.host import Host
@@ -37,7 +36,7 @@ PAUSE_S = 1.0
 @click.option("--from", "source", required=True, metavar="NAME", help="The cluster that does not get on.")
 @click.option("--to", "targets", multiple=True, metavar="NAME", help="Where to; default: the sweep's other clusters.")
 @common
-def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, verbose: int) -> None:
     """Move the points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
 
     A point is moved when its task was cancelled before it had a node, as the cluster itself says; what runs goes on.
@@ -62,12 +61,7 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
         tracker.sweeps.add(found, made)
     if not cancelled:
         say(f"{found.sweep_id}: nothing on {source} that has not begun")
-    jobs, troubles = send_again(found, None, tracker, as_json, verbose)
-    if as_json:
-        emit(as_value(found, jobs, tracker))
-    if troubles:
-        raise troubles[0]
-    return 0
+    send_again(found, None, tracker, as_json, verbose)
 
 
 def _values(entry: Entry) -> dict[str, str | int | float | bool]:

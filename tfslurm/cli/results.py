@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, plain_table, say, tracer
+from tfslurm.cli.console import common, deliver, plain_table, say, tracer
 from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.document.tree import printable
 from tfslurm.errors import HostError, refuse
@@ -86,22 +86,12 @@ def read_there(
 
 def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
     """The table in one of its forms, on stdout or into a file."""
-    if form == "json" and not output:
-        emit([as_value(result) for result in gathered])
-        return
     rows = table_of(gathered)
     if form == "parquet":
         assert output  # noqa: S101 - refused without
         write_parquet(rows, output)
         return
-    text = {"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered)
-    if not output:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
+    deliver({"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered), output)
 
 
 def as_value(result: Result) -> dict[str, Any]:

@@ -70,11 +70,7 @@ def resume(
         waits = plan_again(found, wanted, swept, tracker, verbose, yes)
     if not waits:
         say(f"{found.sweep_id}: nothing to submit again")
-    jobs, troubles = send_again(found, swept, tracker, as_json, verbose)
-    if as_json:
-        emit(as_value(found, jobs, tracker))
-    if troubles:
-        raise troubles[0]
+    send_again(found, swept, tracker, as_json, verbose)
     tracker.sweeps.tell(found.sweep_id)
     return 1 if silent else 0
 
@@ -196,10 +192,12 @@ def confirm(told: Sequence[str], yes: bool) -> None:
         raise TfslurmError("nothing was submitted")
 
 
-def send_again(
-    sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, as_json: bool, verbose: int
-) -> tuple[list[str], list[TfslurmError]]:
-    """Send what waits; the jobs, and what went wrong."""
+def send_again(sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, as_json: bool, verbose: int) -> None:
+    """Send what waits, and print the jobs.
+
+    Raises:
+        TfslurmError: the first thing that went wrong, when all clusters were tried.
+    """
     code: dict[str, Snapshot | None] = {base.plan.cluster: base.code for base in swept.bases} if swept else {}
     fresh = tracker.sweeps.named(sweep.sweep_id)[0]
     texts = {each.plan.cluster: each.cluster_text for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
@@ -218,4 +216,7 @@ def send_again(
         if wave.left:
             say(f"{name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
         jobs += wave.jobs
-    return jobs, troubles
+    if as_json:
+        emit(as_value(sweep, jobs, tracker))
+    if troubles:
+        raise troubles[0]

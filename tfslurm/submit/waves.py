@@ -46,32 +46,19 @@ def send_wave(
         HostError: the cluster or its scheduler did not answer; the next command settles what is open.
     """
     with tracker.claim(sweep.sweep_id, wait=True):
-        return send_claimed(sweep, known, tracker, host, code, secrets, told)
-
-
-def send_claimed(
-    sweep: TrackedSweep,
-    known: Known,
-    tracker: Tracker,
-    host: Host,
-    code: Snapshot | None,
-    secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
-    told: Callable[[str], None],
-) -> Wave:
-    """The same, of a sweep that nobody else is sending or giving up now."""
-    jobs: list[str] = []
-    for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
-        try:
-            job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
-        except SubmitRejected as error:
-            if FULL in str(error):
-                break
-            raise
-        if job_id:
-            jobs.append(f"{known.cluster.name}:{job_id}")
-            told(jobs[-1])
-    left = tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id)
-    return Wave(tuple(jobs), sum(size(waiting.plan) for waiting in left))
+        jobs: list[str] = []
+        for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
+            try:
+                job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
+            except SubmitRejected as error:
+                if FULL in str(error):
+                    break
+                raise
+            if job_id:
+                jobs.append(f"{known.cluster.name}:{job_id}")
+                told(jobs[-1])
+        left = tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id)
+        return Wave(tuple(jobs), sum(size(waiting.plan) for waiting in left))
 
 
 def send_one(
