@@ -21,7 +21,7 @@ from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema, parse_experiment
 from tfslurm.spec.axes import has_shape
 from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged
-from tfslurm.sweep import sweep_of, wrong_sweep
+from tfslurm.sweep.points import sweep_of, wrong_sweep
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

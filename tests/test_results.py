@@ -15,7 +15,7 @@ from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
 from tfslurm.submit.results import Result, metrics_in, read_results
-from tfslurm.sweep import point_of
+from tfslurm.sweep.points import point_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
 

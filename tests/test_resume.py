@@ -13,7 +13,7 @@ from tfslurm.errors import TfslurmError
 from tfslurm.plan import JobPlan
 from tfslurm.submit.arrays import Swept, entries_of, points_of
 from tfslurm.submit.prepare import Prepared
-from tfslurm.sweep import sweep_of
+from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob
 

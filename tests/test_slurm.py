@@ -16,6 +16,7 @@ from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejecte
 from tfslurm.slurm import states
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import FIELD, ROW, parse_exit
+from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
 
 RECORDED = sorted(
@@ -364,7 +365,7 @@ def test_versions(recorded: Path) -> None:
 def explained(recorded: Path, name: str, **asked: str) -> str:
     partitions = slurm.parse_partitions(said(recorded, "sinfo"))
     accounts = slurm.parse_accounts(said(recorded, "sacctmgr"), "alpha")
-    return slurm.explain_rejection(said(recorded, f"refused-{name}"), partitions, accounts, asked)
+    return explain_rejection(said(recorded, f"refused-{name}"), partitions, accounts, asked)
 
 
 def test_partitions_have_a_way_with_jobs_that_are_pushed_out() -> None:
@@ -388,13 +389,13 @@ def test_the_nearest_name_comes_first() -> None:
     parts = slurm.parse_partitions(
         "\n".join(f"{name}|up|infinite|0/1/0/1|(null)|1|1" for name in ("cpu", "big", "gpu-long")).replace("|", FIELD)
     )
-    told = slurm.explain_rejection("sbatch: error: invalid partition specified: gpulong", parts)
+    told = explain_rejection("sbatch: error: invalid partition specified: gpulong", parts)
     assert told.endswith("it has: gpu-long, cpu, big")
 
 
 def test_an_account_that_is_not_yours_is_answered_with_yours(recorded: Path) -> None:
     assert explained(recorded, "account", account="lap").endswith("`slurm: {account: …}`: lab, guest")
-    alone = slurm.explain_rejection(said(recorded, "refused-account"))
+    alone = explain_rejection(said(recorded, "refused-account"))
     assert "ask the administrators" in alone
 
 
@@ -415,7 +416,7 @@ def test_other_refusals_say_where_to_look(recorded: Path, name: str) -> None:
 
 def test_a_timeout_of_sbatch_is_not_a_refusal() -> None:
     words = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
-    assert "may have taken the job" in slurm.explain_rejection(words)
+    assert "may have taken the job" in explain_rejection(words)
 
 
 def test_time_and_qos_are_answered_with_what_there_is(recorded: Path) -> None:
@@ -423,14 +424,14 @@ def test_time_and_qos_are_answered_with_what_there_is(recorded: Path) -> None:
     words = (
         "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)"
     )
-    assert "gpu 7-00:00:00, debug 0-00:05:00" in slurm.explain_rejection(words, partitions, (), {"time": "9-0"})
+    assert "gpu 7-00:00:00, debug 0-00:05:00" in explain_rejection(words, partitions, (), {"time": "9-0"})
     accounts = slurm.parse_accounts(said(recorded, "sacctmgr"), "alpha")
     words = "sbatch: error: Batch job submission failed: Invalid qos specification"
-    assert slurm.explain_rejection(words, (), accounts, {"qos": "norm"}) == "qos 'norm' is not yours; yours are: normal"
+    assert explain_rejection(words, (), accounts, {"qos": "norm"}) == "qos 'norm' is not yours; yours are: normal"
 
 
 def test_words_that_explain_themselves_are_left_alone() -> None:
-    assert slurm.explain_rejection("sbatch: error: Batch script is empty!") == ""
+    assert explain_rejection("sbatch: error: Batch script is empty!") == ""
 
 
 # --- options

@@ -16,8 +16,8 @@ from tfslurm.document import Refused, dump, scan
 from tfslurm.errors import InputError
 from tfslurm.spec import Experiment, Placeholder, Word
 from tfslurm.submit.prepare import read_experiment
-from tfslurm.sweep import Sweep, matches, point_of, sweep_of, wrong_sweep
 from tfslurm.sweep.given import values_given, with_given
+from tfslurm.sweep.points import Sweep, matches, point_of, sweep_of, wrong_sweep
 from tfslurm.sweep.values import drawn_from, values_of
 
 HEAD = "name: a\nimage: x:1\ncommand: python train.py\n"

@@ -21,7 +21,7 @@ from tfslurm.submit.rebuild import rebuild
 from tfslurm.submit.send import point_files
 from tfslurm.submit.settle import close
 from tfslurm.submit.sweep_record import sweep_record, sweep_text
-from tfslurm.sweep import point_of, sweep_of
+from tfslurm.sweep.points import point_of, sweep_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker
 

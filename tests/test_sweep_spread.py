@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfslurm.errors import InputError
-from tfslurm.sweep import Point, point_of
 from tfslurm.sweep.arrays import Array, arrays
 from tfslurm.sweep.confounding import Row, confounded
+from tfslurm.sweep.points import Point, point_of
 from tfslurm.sweep.spread import Room, Rule, spread
 
 TWO = ("alpha", "beta")

@@ -14,9 +14,10 @@ from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
-from tfslurm.slurm import Partition, SlurmConfig, explain_rejection
+from tfslurm.slurm import Partition, SlurmConfig
 from tfslurm.slurm.probe import is_busy, probe_argv
 from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.submit.settle import now
 from tfslurm.tracker import SeenDriver
 

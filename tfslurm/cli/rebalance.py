@@ -20,8 +20,7 @@ from tfslurm.submit.follow import find_job, find_sweep, refresh_all
 from tfslurm.submit.news import queued
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.reach import known_from
-from tfslurm.sweep import point_of
-from tfslurm.sweep.points import matches
+from tfslurm.sweep.points import matches, point_of
 from tfslurm.sweep.spread import spread
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker

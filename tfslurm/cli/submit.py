@@ -12,12 +12,10 @@ import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
-from tfslurm.cli.sweep import show_sweep, submit_sweep
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
 from tfslurm.submit.drivers import tell
-from tfslurm.submit.follow import refresh
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
@@ -62,6 +60,8 @@ def plan(
     asked = read_experiment(experiment, sets, sweeps=not script)
     chosen = choose_clusters(clusters, asked.experiment.clusters)
     if asked.experiment.sweep is not None:
+        from tfslurm.cli.sweep import show_sweep
+
         show_sweep(asked, [known.cluster.name for known in chosen], as_json)
         return
     jobs = prepared_for(asked, chosen)
@@ -137,6 +137,8 @@ def submit(
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters)
     if asked.experiment.sweep is not None:
+        from tfslurm.cli.sweep import submit_sweep
+
         tracker = open_tracker()
         sweep = submit_sweep(asked, chosen, tracker, force=force, again=again, as_json=as_json, verbose=verbose)
         return wait_too_for([sweep.sweep_id], tracker, verbose) if wait_too else 0
@@ -205,6 +207,8 @@ def submit_once(
             say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
             return left[-1]
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
+            from tfslurm.submit.follow import refresh
+
             refresh(name, known.user, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
         job_id = submit_job(job, tracker, host, secrets, untold=True)

@@ -34,7 +34,7 @@ from tfslurm.submit.profile import site_profile
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now, settle_all
 from tfslurm.submit.waves import room_at, send_wave, size
-from tfslurm.sweep import sweep_of
+from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.spread import Room
 from tfslurm.sweep.summary import summary, to_json
 from tfslurm.tracker import TrackedSweep, Tracker

@@ -24,7 +24,6 @@ from tfslurm.slurm.jobs import (
     sbatch_argv,
 )
 from tfslurm.slurm.options import check_options
-from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.slurm.site import (
     Account,
     Partition,
@@ -56,7 +55,6 @@ __all__ = [
     "check_options",
     "config_argv",
     "explain_reason",
-    "explain_rejection",
     "has_no_accounting",
     "hold_argv",
     "is_final",

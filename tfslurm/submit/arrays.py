@@ -17,8 +17,8 @@ from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, fill
 from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, Prepared, find_templates, packaged
-from tfslurm.sweep import Sweep
 from tfslurm.sweep.arrays import arrays
+from tfslurm.sweep.points import Sweep
 from tfslurm.sweep.spread import Room, Rule, spread
 from tfslurm.sweep.table import Entry, encode
 from tfslurm.tracker import TrackedSweep, WaitingPlan

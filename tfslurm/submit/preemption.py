@@ -6,13 +6,14 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.submit.places import Known
-from tfslurm.submit.profile import site_profile
 
 
 def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:
     """One line where the job asks to be queued again and its partition cancels what it pushes out; else ''."""
     if not plan.checkpoint or not plan.checkpoint.requeue:
         return ""
+    from tfslurm.submit.profile import site_profile
+
     try:
         modes = site_profile(known, host).preemption
     except HostError:

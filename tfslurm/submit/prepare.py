@@ -21,8 +21,6 @@ from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submit.places import read_text
-from tfslurm.sweep import wrong_sweep
-from tfslurm.sweep.given import values_given, with_given
 from tfslurm.sweep.table import Entry
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
@@ -91,10 +89,22 @@ def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = Fals
     return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
 
 
+def wrong_sweep(document: Document) -> Iterator[Problem]:
+    """What is wrong with ``sweep`` beyond its shape, where there is one."""
+    if document.at(("sweep",)) is not None:
+        from tfslurm.sweep import points
+
+        yield from points.wrong_sweep(document)
+
+
 def with_values(
     experiment: Experiment, parameters: Mapping[str, str]
 ) -> tuple[Experiment, dict[str, str | int | float | bool]]:
     """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value."""
+    if not parameters:
+        return experiment, {}
+    from tfslurm.sweep.given import values_given, with_given
+
     values: dict[str, tuple[str | int | float | bool, ...]] = {}
     for name, text in parameters.items():
         try:

@@ -11,7 +11,7 @@ from tfslurm.host import get, open_host
 from tfslurm.plan import JobPlan, from_json
 from tfslurm.submit.ends import last_end
 from tfslurm.submit.places import Known
-from tfslurm.sweep import point_of
+from tfslurm.sweep.points import point_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 

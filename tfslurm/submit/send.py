@@ -139,6 +139,8 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
 
 def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
     """sbatch's refusal with the valid names beside it."""
+    from tfslurm.slurm.rejection import explain_rejection
+
     partitions: tuple[slurm.Partition, ...] = ()
     accounts: tuple[slurm.Account, ...] = ()
     answer = host.run(slurm.partitions_argv())
@@ -148,7 +150,7 @@ def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
         answer = host.run(slurm.accounts_argv(plan.user))
         if answer.exit_code == 0:
             accounts = slurm.parse_accounts(answer.stdout)
-    more = slurm.explain_rejection(completed.stderr, partitions, accounts, plan.directives)
+    more = explain_rejection(completed.stderr, partitions, accounts, plan.directives)
     said = completed.stderr.replace("sbatch: error: ", "").replace("Batch job submission failed: ", "").strip()
     why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines()] if line)
     told = Completed(completed.argv, completed.exit_code, "", why, completed.host)
