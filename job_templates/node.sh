@@ -1577,10 +1577,6 @@ container::end() {
         container::_look
     fi
     container::_await_end
-    if [[ $engine == docker && $state_code == 137 && $state_oom == false && -z $stopped ]]; then # it hears of that a little later
-        sleep 0.5
-        container::_look
-    fi
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
@@ -1623,13 +1619,17 @@ container::_end_without_client() {
     wait "$last_words" || :
 }
 
-# podman may call a container stopping for a moment after it was told to stop, when its end is not written down yet.
+# What an engine writes down a little after a container has ended: podman that it has, docker that it was out of memory.
 container::_await_end() {
     local looks=15
     while [[ $engine == podman && -n $looked && $state_running == false && -n $state_began && -z $state_ended ]] && ((looks-- > 0)); do
         sleep 0.2
         container::_look
     done
+    if [[ $engine == docker && $state_code == 137 && $state_oom == false && -z $stopped ]]; then
+        sleep 0.5
+        container::_look
+    fi
 }
 
 container::_look() {
