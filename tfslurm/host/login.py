@@ -225,13 +225,13 @@ def _with_answers(
             asked = prompts[0][0].strip()
             unanswered.append(f"it asks {asked!r}, and there is no terminal to answer")
             return [""] * len(prompts)
-        with ALONE:
-            if prompts:
-                tell(f"{name}: {hop}: {title}\n{instructions}")
-            return [ask(prompt, echo=echo) for prompt, echo in prompts]
+        if prompts:
+            tell(f"{name}: {hop}: {title}\n{instructions}")
+        return [ask(prompt, echo=echo) for prompt, echo in prompts]
 
     try:
-        return transport.auth_interactive(hop.user, answer)
+        with ALONE:  # to the verdict: of a code that two machines share, only then is it known as used
+            return transport.auth_interactive(hop.user, answer)
     except paramiko.BadAuthenticationType as refusal:
         return refusal.allowed_types
     except paramiko.AuthenticationException:
@@ -243,6 +243,6 @@ def _with_password(name: str, hop: Hop, transport: paramiko.Transport, tried: li
     try:
         with ALONE:
             password = ask(f"{name}: {hop}'s password: ", echo=False)
-        transport.auth_password(hop.user, password, fallback=False)
+            transport.auth_password(hop.user, password, fallback=False)
     except paramiko.AuthenticationException:
         tried.append("a password")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 TERMINAL = Path("/dev/tty")
 ALONE = threading.RLock()
-"Held from a question's first word to its answer: several clusters may be logged in to at once, each in its thread."
+"Held from a question's first word to the verdict on its answer: several clusters may be logged in to at once."
 
 
 def has_terminal() -> bool:
