@@ -69,6 +69,10 @@ node::batch() {
     lifetime::watch "$attempt_dir/lost.txt" "$tasks"
     node::_wait "$tasks" batch::_have_ended
     waited_for=''
+    if [[ -z $waited_code ]]; then
+        batch::_ends
+        waited_code=$((highest < 0 ? 1 : highest))
+    fi
     batch::_sweep
     batch::_end "$waited_code"
     lifetime::unwatch
@@ -132,7 +136,7 @@ batch::_end() {
     foreign::look &
     foreign_look=$!
     outputs::list
-    wait "$foreign_look" || :
+    node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
     done
@@ -244,7 +248,8 @@ outputs::list() {
         outputs::_sums &
         sums=$!
         (exec {bell}<> <(:) && ! read -r -t "$left_s" -u "$bell" && kill -- "$sums") 2>/dev/null &
-        wait "$sums" && return
+        node::_wait "$sums"
+        if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
     fi
     printf 'not hashed: %s\n' "${stopped:+the job was being stopped}" >"$attempt_dir/outputs.sha256.error"
     rm --force "$attempt_dir/outputs.sha256.tmp"
@@ -586,7 +591,7 @@ lifetime::_abandon() {
 lifetime::unwatch() {
     if [[ -z ${lifetime_watch-} ]]; then return 0; fi # see task::_told_to_stop
     kill -s KILL "$lifetime_watch" 2>/dev/null || :
-    wait "$lifetime_watch" 2>/dev/null || :
+    node::_wait "$lifetime_watch"
     lifetime_watch=''
 }
 
@@ -821,7 +826,7 @@ gpu::look() {
 # GPU in a way docker understands (positions in gres.conf, or in the cgroup); what this task may see does.
 gpu::resolve() {
     gpu_ids=() gpu_source=none
-    if [[ -n $gpu_look ]]; then wait "$gpu_look" || :; fi
+    if [[ -n $gpu_look ]]; then node::_wait "$gpu_look" node::_is_stopped; fi
     if ((gpus > 0)); then
         gpu::_listed
         gpu::_granted
@@ -940,7 +945,7 @@ driver::_query() {
 driver::check() {
     local row=''
     if [[ -n $driver_look ]]; then
-        wait "$driver_look" || :
+        node::_wait "$driver_look" node::_is_stopped
         driver_look=''
         if [[ -r $facts/nvidia-smi-query.csv ]]; then { read -r && IFS= read -r row; } <"$facts/nvidia-smi-query.csv" || :; fi
         IFS=, read -r _ _ _ _ driver_version _ <<<"$row"
@@ -1083,7 +1088,7 @@ engine::_info() { facts::keep engine-info.json "$engine" info --format '{{json .
 
 engine::_ask_info() {
     if [[ -n $engine_info ]]; then return; fi
-    if [[ -n $engine_look ]]; then wait "$engine_look" || :; else engine::_info; fi
+    if [[ -n $engine_look ]]; then node::_wait "$engine_look" node::_is_stopped; else engine::_info; fi
     if [[ -s $facts/engine-info.json ]]; then engine_info=$(<"$facts/engine-info.json"); fi
 }
 
@@ -1616,7 +1621,7 @@ container::_end_without_client() {
     "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
     engine::insist stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
-    wait "$last_words" || :
+    node::_wait "$last_words"
 }
 
 # What an engine writes down a little after a container has ended: podman that it has, docker that it was out of memory.
@@ -1796,8 +1801,8 @@ facts::_cpu() {
 }
 
 facts::wait() {
-    if [[ -n $slow_facts ]]; then wait "$slow_facts" || :; fi
-    if [[ -n ${driver_look-} ]]; then wait "$driver_look" || :; fi
+    if [[ -n $slow_facts ]]; then node::_wait "$slow_facts" node::_is_stopped; fi
+    if [[ -n ${driver_look-} ]]; then node::_wait "$driver_look" node::_is_stopped; fi
     probe::wait
     local file
     local -a done_with=("$facts"/*.stderr)
@@ -1831,11 +1836,11 @@ usage::start() {
 usage::end() {
     if [[ -z ${usage_watch-} ]]; then return 0; fi
     printf '\n\n' >&"$usage_bell" # one for each watch
-    wait "$usage_watch" || :
+    node::_wait "$usage_watch"
     usage_watch=''
     if [[ -z ${usage_gpu_watch-} ]]; then return 0; fi
     kill -s KILL "$usage_gpu_watch" 2>/dev/null || : # nvidia-smi, for which it may be waiting, has a timeout
-    wait "$usage_gpu_watch" 2>/dev/null || :
+    node::_wait "$usage_gpu_watch"
     usage_gpu_watch=''
 }
 
@@ -2079,20 +2084,28 @@ node::_deaf() {
 
 # Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code. What $2 names
 # may find after a signal that there is no need to wait longer.
+#
+# The one way to wait for a process here: a trapped signal that comes while `wait` takes a child from the kernel has bash 5.2
+# forget that child. It believes that it runs, and would wait for it for ever; its code is lost then, and waited_code empty.
 node::_wait() {
-    local again
-    while :; do
+    local broken=''
+    while kill -0 "$1" 2>/dev/null || ! node::_is_forgotten "$1"; do
         interrupted='' waited_code=0
-        wait "$1" || waited_code=$?
-        if [[ -z $interrupted ]]; then return 0; fi
+        wait "$1" 2>/dev/null || waited_code=$?
+        if [[ -z $interrupted ]] && ! { ((waited_code > 128)) && kill -0 "$1" 2>/dev/null; }; then
+            if [[ -n $broken && $waited_code == 127 ]]; then waited_code=''; fi
+            return 0
+        fi
         if [[ -n ${2-} ]] && "$2" "$1"; then return 0; fi
-        if kill -0 "$1" 2>/dev/null; then continue; fi
-        again=0
-        wait "$1" 2>/dev/null || again=$?
-        if ((again != 127)); then waited_code=$again; fi
-        return 0
+        broken=yes
     done
+    waited_code=''
 }
+
+# Of a process that is no more: does bash have it among those that run?
+node::_is_forgotten() { [[ $'\n'$(jobs -rp)$'\n' == *$'\n'"$1"$'\n'* ]]; }
+
+node::_is_stopped() { [[ -n $stopped ]]; }
 
 # Runs a command that SIGTERM may end.
 task::_in_background() {
@@ -2100,7 +2113,7 @@ task::_in_background() {
     waited_for=$!
     node::_wait "$waited_for"
     waited_for=''
-    return "$waited_code"
+    return "${waited_code:-143}"
 }
 
 # A lock of this user on this node. /tmp is everybody's: the folder must be ours alone, or a link could be put there.

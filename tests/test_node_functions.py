@@ -33,7 +33,8 @@ def bash(tmp_path: Path, script: str, listed: str = "", **env: str) -> str:
         f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
     )
     whole = f"set -euo pipefail\nsource {NODE_SH}\n{settings}{script}"
-    done = subprocess.run(["bash", "-c", whole], env={"PATH": "/usr/bin:/bin", **env}, capture_output=True, text=True)
+    clean = {"PATH": "/usr/bin:/bin", **env}
+    done = subprocess.run(["bash", "-c", whole], env=clean, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
 
 
@@ -299,3 +300,34 @@ def test_docker_hands_out_gpus_by_cdi_only_where_it_reads_cdi_and_every_gpu_is_d
 def test_podman_is_told_only_the_limits_that_it_can_hold(info: str, controller: str, can: str, tmp_path: Path) -> None:
     script = f"engine=podman engine_info='{info}'; engine::_can_limit {controller} && echo yes || echo no"
     assert bash(tmp_path, script) == f"{can}\n"
+
+
+STORM = """\
+trap 'interrupted=yes' TERM
+sleep 60 & stays=$!
+for round in {1..40}; do
+    (exit 5) & short=$!
+    (sleep 0.00$((RANDOM % 9)); exit 7) & long=$!
+    (for _ in {1..6}; do kill -s TERM $$; done) & storm=$!
+    for process in "$long" "$short" "$storm"; do
+        node::_wait "$process"
+        if kill -s 0 "$process" 2>/dev/null; then echo "$process is waited for no more"; fi
+        echo "$((process == long)) $waited_code"
+    done
+done
+kill -s KILL "$stays"
+"""
+
+
+def test_a_process_that_bash_forgets_between_signals_is_not_waited_for(tmp_path: Path) -> None:
+    """In nearly every round bash forgets one: a plain `wait` for it never ends while another process runs."""
+    said = bash(tmp_path, STORM).splitlines()
+    assert len(said) == 120, said
+    assert {line.partition(" ")[0] for line in said} == {"0", "1"}
+    assert said.count("1 7") > 20
+
+
+def test_a_wait_gives_the_code_of_its_process(tmp_path: Path) -> None:
+    gone = "(exit 9) & process=$!\nsleep 0.1\nnode::_wait $process; echo $waited_code\n"
+    goes = "(sleep 0.1; exit 127) & node::_wait $!; echo $waited_code\n"
+    assert bash(tmp_path, gone + goes) == "9\n127\n"
