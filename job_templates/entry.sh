@@ -99,8 +99,7 @@ tfslurm_export() {
     export "$1=${tfslurm_value%x}"
 }
 
-date -u +%Y-%m-%dT%H:%M:%SZ >"$tfslurm_notes/started-at.txt"
-cat /proc/self/cgroup >"$tfslurm_notes/cgroup.txt" 2>/dev/null
+while read -r tfslurm_line; do printf '%s\n' "$tfslurm_line"; done </proc/self/cgroup >"$tfslurm_notes/cgroup.txt"
 tfslurm_check_gpus
 printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/gpu-check.txt"
 case $tfslurm_verdict in

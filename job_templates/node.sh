@@ -24,6 +24,7 @@ readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon tha
 # Makes the attempt's folder and says there who, where and when; from here on every end is written down.
 node::begin() {
     node::_job
+    batch::_ask_kill_wait
     local restarts=${SLURM_RESTART_COUNT:-0} submitted_from=${SLURM_SUBMIT_HOST:-${HOSTNAME-}}
     attempt=$((restarts + 1))
     mkdir --parents "$job_dir/out"
@@ -36,7 +37,6 @@ node::begin() {
     done
     attempt_dir=$job_dir/attempt-$attempt
     node::_user
-    mkdir "$attempt_dir/facts"
     cp -- "$0" "$attempt_dir/job.sbatch" # the very script that runs; the tasks run this copy
     local sum
     sum=$(sha256sum <"$attempt_dir/job.sbatch")
@@ -102,14 +102,18 @@ batch::_prepare() {
     ((waited_code == 0))
 }
 
-# How long after SIGTERM Slurm sends SIGKILL; asked once per attempt, told to every task.
+# How long after SIGTERM Slurm sends SIGKILL; asked once per attempt, beside everything else, and told to every task.
+batch::_ask_kill_wait() {
+    if [[ -z $is_local ]]; then exec {kill_wait_answer}< <(exec scontrol show config 2>/dev/null </dev/null); fi
+}
+
 batch::_kill_wait() {
-    local line
+    local said
     kill_wait=''
     if [[ -z $is_local ]]; then
-        while read -r line; do
-            if [[ $line =~ ^KillWait\ *=\ *([0-9]+) ]]; then kill_wait=${BASH_REMATCH[1]}; fi
-        done < <(scontrol show config 2>/dev/null)
+        IFS= read -r -d '' said <&"$kill_wait_answer" || :
+        exec {kill_wait_answer}<&-
+        if [[ $said =~ (^|$'\n')KillWait\ *=\ *([0-9]+) ]]; then kill_wait=${BASH_REMATCH[2]}; fi
     fi
     export TFSLURM_KILL_WAIT=$kill_wait
 }
@@ -135,6 +139,8 @@ batch::_end() {
     job_exit_code=$code
     foreign::look &
     foreign_look=$!
+    # Alone, if there is time: a file that is renamed meanwhile has no owner for `find`, which counts as another one.
+    if [[ -z $stopped ]]; then node::_wait "$foreign_look" node::_is_stopped; fi
     outputs::list
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
@@ -240,6 +246,10 @@ outputs::list() {
         find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp"
         mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
     )
+    if [[ -e $attempt_dir/outputs.sizes && ! -s $attempt_dir/outputs.sizes ]]; then
+        : >"$attempt_dir/outputs.sha256"
+        return
+    fi
     if [[ -z $stopped ]]; then
         outputs::_sums && return
     else # SIGKILL is near: what cannot be read in time is left out whole
@@ -261,7 +271,7 @@ foreign::look() {
     if [[ -n $stopped ]]; then patience_s=2; fi # SIGKILL is near
     first=$(timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -print -quit 2>/dev/null </dev/null) || :
     if [[ -z $first ]]; then return 0; fi
-    if [[ -z $stopped ]]; then sleep 1; fi # what is being removed or handed over does not count
+    if [[ -z $stopped ]]; then sleep 1; fi # what vanishes while it is looked at does not count
     timeout "$patience_s" find "$job_dir" ! -uid "$EUID" -printf '%U %P\0' >"$found" 2>/dev/null </dev/null || :
     if [[ ! -s $found ]]; then
         rm --force "$found"
@@ -1764,15 +1774,15 @@ facts::slow() {
         trap - EXIT TERM
         set +e
         # Not while the container is being started: that would take the processor from it.
-        while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do sleep 0.05; done
-        facts::keep engine-version.json "$engine" version --format '{{json .}}' &
+        exec {bell}<> <(:)
+        while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do read -r -t 0.05 -u "$bell"; done
         if [[ ! -e $facts/engine-info.json ]]; then engine::_info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
             if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi
         fi
         facts::keep uname.txt uname -srmn
-        facts::keep hostname printf '%s\n' "${HOSTNAME-}"
+        printf '%s\n' "${HOSTNAME-}" >"$facts/hostname"
         facts::_copy os-release /etc/os-release
         facts::_copy meminfo.txt /proc/meminfo
         facts::_copy nvidia-driver-proc.txt /proc/driver/nvidia/version
@@ -1785,7 +1795,10 @@ facts::slow() {
 }
 
 facts::_copy() {
-    if [[ -r $2 ]]; then printf '%s\n' "$(<"$2")" >"$facts/$1"; fi
+    local text=''
+    if [[ ! -r $2 ]]; then return; fi
+    IFS= read -r -d '' text <"$2"
+    printf %s "$text" >"$facts/$1"
 }
 
 # The first processor as the kernel describes it, and how many there are.
@@ -2097,13 +2110,13 @@ node::_wait() {
             return 0
         fi
         if [[ -n ${2-} ]] && "$2" "$1"; then return 0; fi
-        broken=yes
+        broken=yes forgetful=yes
     done
     waited_code=''
 }
 
-# Of a process that is no more: does bash have it among those that run?
-node::_is_forgotten() { [[ $'\n'$(jobs -rp)$'\n' == *$'\n'"$1"$'\n'* ]]; }
+# Of a process that is no more: does bash have it among those that run? Only where a signal broke into some `wait`.
+node::_is_forgotten() { [[ -n ${forgetful-} && $'\n'$(jobs -rp)$'\n' == *$'\n'"$1"$'\n'* ]]; }
 
 node::_is_stopped() { [[ -n $stopped ]]; }
 

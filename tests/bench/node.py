@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.measure import Row
-from tests.bench.processes import USER, VENV
+from tests.bench.processes import USER, VENV, prepare
 from tests.cluster.bed import BED, BedError
 from tests.cluster.install import give_files
 from tests.cluster.users import run_as
@@ -40,6 +40,7 @@ done
 
 def rows(rounds: int) -> list[Row]:
     """One row: the whole batch script beside a bare run, medians over the rounds but the first."""
+    prepare()
     work = give_files(USER) / "bench"
     run_as(USER, ["mkdir", "-p", work])
     script = planned(work)

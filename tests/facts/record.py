@@ -157,7 +157,7 @@ def main(wanted: Sequence[str]) -> None:
     ids = {name: submit(plan) for name, plan in jobs.items()}
     for name in {"requeued", "cancelled"} & set(jobs):
         run_dir = Path(jobs[name].run_dir)
-        wait(f"{name} starts", lambda run_dir=run_dir: any(run_dir.rglob("started-at.txt")))  # type: ignore[misc]
+        wait(f"{name} starts", lambda run_dir=run_dir: any(run_dir.rglob("program-started-at.txt")))  # type: ignore[misc]
     if "requeued" in ids:
         alice("scontrol", "requeue", ids["requeued"])
     if "cancelled" in ids:
