@@ -36,8 +36,9 @@ def cancel_all_with_kill(job: Job) -> None:
 def reach_the_limit(job: Job) -> None:
     """The administrator moves the end of the job to now; Slurm acts at its next look."""
     site = CLUSTERS[job.cluster]
-    done = slurm(site, "scontrol", "update", f"JobId={job.number}", "EndTime=now")
-    assert done.returncode == 0, done.stderr
+    move = ("scontrol", "update", f"JobId={job.number}", "EndTime=now")
+    # in the second in which a job began its end cannot lie
+    assert wait_until(lambda: slurm(site, *move).returncode == 0, 5), slurm(site, *move).stderr
     events = job.folder / "attempt-1/facts/task-0/events.tsv"
     assert wait_until(lambda: "told-to-stop" in events.read_text(), 90), job.said()
     job.struck()
