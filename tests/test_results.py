@@ -14,7 +14,7 @@ from tfslurm.cli.results import as_csv, as_text, table_of
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
-from tfslurm.submit.results import Result, metrics_in, read_results
+from tfslurm.submit.results import Result, metrics_of, read_results
 from tfslurm.sweep.points import point_of
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
@@ -46,12 +46,39 @@ def test_any_number_of_points_are_one_command_and_missing_files_are_absent_facts
     assert (other.metrics, other.driver, other.state) == ({}, None, "FAILED")
 
 
-@pytest.mark.parametrize(("text", "why"), [(b"{", "cannot be read"), (b"[1]", "is no JSON object"), (b"", "")])
+@pytest.mark.parametrize(
+    ("glob", "metrics"),
+    [
+        ("metrics.json", {}),
+        ("fold*/m.json", {"fold 1/m:loss": 1, "fold2/m:loss": 2}),
+        ("**/m.json", {"deep/er/m:loss": 3, "fold 1/m:loss": 1, "fold2/m:loss": 2}),
+        ("fold 1/m.json", {"loss": 1}),
+        ("$(touch here)*", {}),
+        ("-rf", {"loss": 4}),
+    ],
+)
+def test_other_files_than_metrics_json_are_named_by_a_glob(glob: str, metrics: dict[str, int], tmp_path: Path) -> None:
+    here = replace(plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 1, "x")), root=str(tmp_path))
+    out = Path(here.run_dir) / "17_0" / "out"
+    for number, name in enumerate(("fold 1/m.json", "fold2/m.json", "deep/er/m.json", "-rf"), 1):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(f'{{"loss": {number}}}')
+    with open_host(replace(CLUSTER, root=PurePosixPath(tmp_path))) as host:
+        (found,) = read_results([placed(0, "COMPLETED")], {"plan": here}, host, glob)
+    assert (found.metrics, found.why) == (metrics, "")
+    assert {path.name for path in out.iterdir()} == {"fold 1", "fold2", "deep", "-rf"}
+
+
+def test_too_many_files_are_said() -> None:
+    files = {f"{number}.json": b"{}" for number in range(101)}
+    assert metrics_of(files, "*.json") == ({}, "more than 100 files fit *.json")
+
+
+@pytest.mark.parametrize(("text", "why"), [(b"{", "m.json cannot be read"), (b"[1]", "m.json is no JSON object")])
 def test_metrics_that_are_none_are_said(text: bytes, why: str) -> None:
-    found, said = metrics_in(text)
-    assert found == {}
-    assert why in said
-    assert bool(said) == bool(why)
+    found, said = metrics_of({"m.json": text, "n.json": b'{"a": 1}'}, "*.json")
+    assert found == {"n:a": 1}
+    assert said.startswith(why)
 
 
 def result(**metrics: object) -> Result:

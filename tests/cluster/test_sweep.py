@@ -148,9 +148,10 @@ def test_what_the_queue_has_no_room_for_is_sent_by_the_next_command(desk: Desk, 
     (known,) = json.loads(desk.tfslurm("status", name, "--json", env=env).stdout)
     assert [point["job"] is None for point in known["points"]] == [False, False, True]
     full.unlink()
-    told = desk.tfslurm("status", name, env=env)
-    assert f"{known['sweep']}: sent alpha:" in told.stderr
-    assert desk.tfslurm("wait", name).returncode == 0
+    told = desk.tfslurm("watch", name, "--json", env=env)
+    assert (told.returncode, f"{known['sweep']}: sent alpha:" in told.stderr) == (0, True)
+    (ended,) = json.loads(told.stdout)
+    assert {point["state"] for point in ended["points"]} == {"COMPLETED"}
     assert counted(desk) == {"1": 1, "2": 1, "3": 1}
 
 

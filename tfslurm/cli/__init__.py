@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Run the experiment with an early warning, to see its checkpoint work.",
     ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
+    "watch": ("tfslurm.cli.watch:watch", "Show them until all have ended; send what waits of sweeps."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),

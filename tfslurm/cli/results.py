@@ -23,7 +23,7 @@ from tfslurm.submit.follow import find_sweep
 from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.reach import clusters_for
-from tfslurm.submit.results import Result, read_results
+from tfslurm.submit.results import METRICS, Result, read_results
 from tfslurm.sweep.confounding import confounded
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 
@@ -37,7 +37,9 @@ PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file; parquet needs one.")
 @common
 def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: int) -> int:
-    """Gather the metrics.json that each point left in its outputs, with its parameters and where it ran.
+    """Gather what each point left in its outputs, with its parameters and where it ran.
+
+    That is metrics.json, or the files that `sweep: {results: GLOB}` names.
 
     Warns of a parameter that is confounded with the cluster, the GPU model or the driver: its effect and theirs cannot
     be told apart in these points. Points without metrics have empty cells.
@@ -65,7 +67,8 @@ def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Re
     points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
     known = clusters_for([point.job for point in points if point.job], tracker)
     here = {each.cluster.name: [p for p in points if p.job and p.job.cluster == each.cluster.name] for each in known}
-    works = [partial(read_there, each, here[each.cluster.name], plans, tracer(verbose)) for each in known]
+    glob = str(sweep.given.get("results") or METRICS)
+    works = [partial(read_there, each, here[each.cluster.name], plans, glob, tracer(verbose)) for each in known]
     found: dict[str, Result] = {}
     unread: list[str] = []
     for answer in at_once(works):
@@ -77,11 +80,15 @@ def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Re
 
 
 def read_there(
-    known: Known, points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], trace: Callable[[str], None] | None
+    known: Known,
+    points: Sequence[PlacedPoint],
+    plans: Mapping[str, JobPlan],
+    glob: str,
+    trace: Callable[[str], None] | None,
 ) -> list[Result]:
     """What the points on one cluster measured."""
     with open_host(known.cluster, trace=trace) as host:
-        return read_results(points, plans, host)
+        return read_results(points, plans, host, glob)
 
 
 def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:

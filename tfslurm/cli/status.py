@@ -87,13 +87,16 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool
         waits = send_waves(tracker, verbose)
         shown = wanted(tracker, jobs, everything)
         pace.asked(due, changed=states(shown) != states(before))
-        if wants_use:
+        is_last = not watch or (all(job.final for job in shown) and not waits)
+        if as_json and not is_last:
+            pass  # one document
+        elif wants_use:
             show_use(shown, tracker, as_json, verbose)
         else:
             show(shown, jobs, tracker, everything, as_json, clear=watch and sys.stdout.isatty())
         for line in silent.values():
             say(f"error: {line}; shown is what was last seen there")
-        if not watch or (all(job.final for job in shown) and not waits):
+        if is_last:
             return FAILED if silent else 0
         pace.wait(clusters)
 

@@ -104,6 +104,14 @@ def spread_over(value: object) -> object:
     raise Refused(f"{show(value)} is no way to spread points", "write idle, even, blocked or {alpha: 3, beta: 1}")
 
 
+def results_glob(text: str) -> str:
+    """The text, if it names files below ``outputs``."""
+    parts = text.split("/")
+    if text and text.isprintable() and not {"", ".", ".."} & set(parts):
+        return text
+    raise Refused(f"{show(text)} names no files in outputs", "write a path or a glob, such as fold*/metrics.json")
+
+
 Axis = Annotated[str, AfterValidator(axis_name)]
 Scalar = Annotated[Any, PlainValidator(scalar), WithJsonSchema(_SCALAR)]
 Values = Annotated[
@@ -184,6 +192,11 @@ class Sweep(Block):
     max_parallel: int | None = Field(None, ge=1, description="How many points run at once, per cluster.", examples=[32])
     points_per_job: int = Field(
         1, ge=1, description="How many points run one after another in one allocation.", examples=[8]
+    )
+    results: Annotated[str, AfterValidator(results_glob)] = Field(
+        "metrics.json",
+        description="The files in `outputs` that `tfslurm results` gathers, a glob.",
+        examples=["metrics.json", "fold*/metrics.json"],
     )
     where: list[Where] | None = Field(
         None,

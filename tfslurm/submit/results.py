@@ -19,15 +19,20 @@ from tfslurm.tracker import PlacedPoint
 METRICS = "metrics.json"
 FACTS = ("gpus.txt", "nvidia-smi-query.csv", "nvidia-smi-L.txt", "nvidia-driver-proc.txt", "nvidia-driver-module.txt")
 LARGEST = 2**20
+MOST_FILES = 100
 
-# On stdin, for each job, its folder ended by NUL. Out comes for each what its outputs' metrics.json holds, then each of
-# the files ($2 …) of its last attempt's first task, each ended by NUL. No program is started: there may be many jobs.
-RESULTS = one_line(r"""export LC_ALL=C; most=$1; shift;
+# On stdin, for each job, its folder ended by NUL. Out comes for each how many files of its outputs fit the glob $3, at
+# most $2 and one, then their names and texts, then each of the files ($4 …) of its last attempt's first task, all of
+# them ended by NUL. No program is started: there may be many jobs.
+RESULTS = one_line(r"""export LC_ALL=C; most=$1; files=$2; glob=$3; shift 3; shopt -s globstar nullglob;
 give() { text=; [ ! -f "$1" ] || IFS= read -r -d '' -n "$most" text <"$1" || :; printf '%s\0' "$text"; };
 while IFS= read -r -d '' job; do last=0;
 for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
 [ "$n" -le "$last" ] || last=$n; done;
-give "$job/out/metrics.json"; for name; do give "$job/attempt-$last/facts/task-0/$name"; done; done""")
+found=(); [ ! -d "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
+[ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || found+=("$file"); done; };
+printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}"; give "$file"; done;
+for name; do give "$job/attempt-$last/facts/task-0/$name"; done; done""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +57,38 @@ class Result:
         return Row(self.parameters, {"cluster": self.cluster, "GPU model": self.gpu, "driver": self.driver})
 
 
-def read_results(points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host: Host) -> list[Result]:
-    """What points measured whose jobs are on one machine, in their order.
+def read_results(
+    points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host: Host, glob: str = METRICS
+) -> list[Result]:
+    """What points measured whose jobs are on one machine, in their order; ``glob`` names the files in their outputs.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.
     """
-    folders = [str(plans[point.plan_id].run_dir / point.job.job_id) for point in points if point.job]
+    jobs = [(point, point.job) for point in points if point.job]
+    folders = [str(plans[point.plan_id].run_dir / job.job_id) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
-    argv = in_bash(RESULTS, str(LARGEST), *FACTS)
-    said = host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20).split(b"\0")
-    width = 1 + len(FACTS)
-    if len(said) != width * len(folders) + 1:
+    argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, *FACTS)
+    said = iter(host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20).split(b"\0"))
+    made = []
+    try:
+        for point, _ in jobs:
+            files = {next(said).decode("utf-8", "replace"): next(said) for _ in range(int(next(said)))}
+            facts = {name: next(said) for name in FACTS}
+            made.append(result_of(point, plans[point.plan_id], files, facts, glob))
+    except (StopIteration, ValueError):
+        made.clear()
+    if len(made) != len(folders) or next(said, None) != b"":
         raise HostError(f"{host.name}: the results could not be read to their end", transient=True)
-    texts = [said[start : start + width] for start in range(0, width * len(folders), width)]
-    return [result_of(point, plans[point.plan_id], text) for point, text in zip(points, texts, strict=True)]
+    return made
 
 
-def result_of(point: PlacedPoint, plan: JobPlan, texts: Sequence[bytes]) -> Result:
+def result_of(
+    point: PlacedPoint, plan: JobPlan, files: Mapping[str, bytes], facts: Mapping[str, bytes], glob: str
+) -> Result:
     """What one point's files say."""
-    folder = Folder({name: text for name, text in zip(FACTS, texts[1:], strict=True) if text}, "", "")
-    metrics, why = metrics_in(texts[0])
+    folder = Folder({name: text for name, text in facts.items() if text}, "", "")
+    metrics, why = metrics_of(files, glob)
     gpus = read_gpus(folder) or ()
     names = sorted({gpu.name for gpu in gpus if gpu.name})
     job = point.job
@@ -91,16 +107,32 @@ def result_of(point: PlacedPoint, plan: JobPlan, texts: Sequence[bytes]) -> Resu
     )
 
 
-def metrics_in(text: bytes) -> tuple[dict[str, Any], str]:
-    """The numbers, texts, true and false in a metrics.json, nested keys joined by dots; and why there are none."""
-    if not text:
-        return {}, ""
+def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], str]:
+    """The metrics of all files that fit the glob, and why some have none.
+
+    Where it may fit several, each metric is named with its file: ``fold1/metrics:loss`` of ``fold1/metrics.json``.
+    """
+    if len(files) > MOST_FILES:
+        return {}, f"more than {MOST_FILES} files fit {glob}"
+    is_one = not set("*?[") & set(glob)
+    metrics: dict[str, Any] = {}
+    reasons = []
+    for name in sorted(files):
+        found, why = metrics_in(files[name], name)
+        before = "" if is_one else f"{name.removesuffix('.json')}:"
+        metrics.update({f"{before}{key}": value for key, value in found.items()})
+        reasons += [why] if why else []
+    return metrics, "; ".join(reasons)
+
+
+def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
+    """The numbers, texts, true and false in a JSON object, nested keys joined by dots; and why there are none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return {}, f"{METRICS} cannot be read: {error}"
+        return {}, f"{name} cannot be read: {error}"
     if not isinstance(found, dict):
-        return {}, f"{METRICS} is no JSON object"
+        return {}, f"{name} is no JSON object"
     return dict(flat(found)), ""
 
 

@@ -1,0 +1,23 @@
+"""tfslurm watch."""
+
+from __future__ import annotations
+
+import click
+
+from tfslurm.cli.console import common
+from tfslurm.cli.status import status
+
+
+@click.command(short_help="Show them until all have ended; send what waits of sweeps.")
+@click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
+@common
+@click.pass_context
+def watch(context: click.Context, jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Show the states of your jobs until all have ended: `status --watch`, under a name of its own.
+
+    What of a sweep waits for room in your queue is sent when there is some. Ctrl-C ends the watching, not the jobs.
+    """
+    everything = {"everything": False, "wants_use": False}
+    code = context.invoke(status, jobs=jobs, watch=True, as_json=as_json, verbose=verbose, **everything)
+    assert isinstance(code, int)  # noqa: S101 - as status says
+    return code
