@@ -10,11 +10,11 @@ import argparse
 import json
 import sys
 
-from tests.bench import node, processes, ssh, status
+from tests.bench import node, processes, ssh, status, sweep
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
 
-PARTS = {"local": processes.rows, "node": node.rows, "ssh": ssh.rows, "status": status.rows}
+PARTS = {"local": processes.rows, "node": node.rows, "ssh": ssh.rows, "status": status.rows, "sweep": sweep.rows}
 
 
 def main() -> int:

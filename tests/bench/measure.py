@@ -16,14 +16,19 @@ ROUND_TRIP_S = 0.05  # on the line that is made slow
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: ours beside something else, in seconds, and the bound on what is made of the two."""
+    """One line of the table: ours beside something else, in seconds, and the bound on what is made of the two.
+
+    With the unit ``MB`` ours is that many, and nothing stands beside it.
+    """
 
     what: str
     ours_s: float
     peer: str
     peer_s: float
     at_most: float = math.inf
-    unit: str = "x"  # their ratio; 's': their difference; 'round trips': that many of ROUND_TRIP_S in the difference
+    unit: str = (
+        "x"  # their ratio; 's': their difference; 'round trips': that many of ROUND_TRIP_S in the difference; 'MB'
+    )
 
     @property
     def result(self) -> float:
@@ -48,7 +53,8 @@ class Row:
         bound = ("none", "")
         if self.at_most != math.inf:
             bound = (f"<= {form(self.at_most)}", "yes" if self.holds else "NO")
-        cells = (self.what, f"{self.ours_s:.3f}", self.peer, f"{self.peer_s:.3f}", form(self.result), *bound)
+        seconds = ("", "") if self.unit == "MB" else (f"{self.ours_s:.3f}", f"{self.peer_s:.3f}")
+        cells = (self.what, seconds[0], self.peer, seconds[1], form(self.result), *bound)
         return f"| {' | '.join(cells)} |"
 
     def as_value(self) -> dict[str, Any]:
