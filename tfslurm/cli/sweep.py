@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from tfslurm.cli.console import emit, say, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.sweeps import has_ended
 from tfslurm.errors import SubmitRejected, TfslurmError
-from tfslurm.host import open_host
+from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import fill
@@ -31,6 +31,7 @@ from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Asked, prepare
 from tfslurm.submit.profile import site_profile
+from tfslurm.submit.reach import connections
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now, settle_all
 from tfslurm.submit.waves import room_at, send_wave, size
@@ -78,17 +79,17 @@ def submit_sweep(
     swept = swept_for(asked, chosen)
     for base in swept.bases:
         tell_of_driver(base, tracker, force=force)
-    with tracker.claim(swept.asked_sha256, wait=True):
+    with tracker.claim(swept.asked_sha256, wait=True), connections(tracer(verbose)) as reach:
         sweep = left_open(swept, tracker)
         if sweep:
             say(f"an earlier submit was cut off: going on with {sweep.sweep_id}")
         else:
             if not again:
                 refuse_twice(swept, tracker, verbose)
-            sweep = planned(asked, swept, chosen, tracker, verbose)
+            sweep = planned(asked, swept, chosen, tracker, reach)
         jobs = [f"{plan.cluster}:{job_id}" for plan, job_id in queued_of(sweep, tracker)]
         print_all(jobs, as_json)
-        troubles = send_all(sweep, swept, chosen, tracker, jobs, as_json=as_json, verbose=verbose)
+        troubles = send_all(sweep, swept, chosen, tracker, jobs, reach, as_json=as_json)
         if as_json:
             emit(as_value(sweep, jobs, tracker))
         sys.stdout.flush()
@@ -147,11 +148,13 @@ def tell_of_rest(sweep: TrackedSweep, troubles: Sequence[TfslurmError], tracker:
     say(f"{sweep.sweep_id}: {what}; the same command goes on with it, `tfslurm cancel {sweep.sweep_id}` gives it up")
 
 
-def planned(asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, verbose: int) -> TrackedSweep:
+def planned(
+    asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, reach: Callable[[Known], Host]
+) -> TrackedSweep:
     """The new sweep, its whole intent written down and shown; nothing has left yet."""
     idle = swept.given.get("spread", "idle") == "idle" and len(chosen) > 1
     asked_there = at_once(
-        [partial(ask_site, known, base.plan, idle, verbose) for known, base in zip(chosen, swept.bases, strict=True)]
+        [partial(ask_site, known, base.plan, idle, reach) for known, base in zip(chosen, swept.bases, strict=True)]
     )
     names = [known.cluster.name for known in chosen]
     sites = {name: site() for name, site in zip(names, asked_there, strict=True)}
@@ -173,14 +176,16 @@ def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, st
     return [("job", f"{plan.cluster}: --array={plan.points.option}") for plan, _, _ in arrays if plan.points]
 
 
-def ask_site(known: Known, plan: JobPlan, idle: bool, verbose: int) -> tuple[SiteProfile, Room | None]:
+def ask_site(
+    known: Known, plan: JobPlan, idle: bool, reach: Callable[[Known], Host]
+) -> tuple[SiteProfile, Room | None]:
     """What a site allows, as kept or as it says now; and if that is wanted how soon it would run such jobs.
 
     Raises:
         HostError: it does not answer.
     """
-    with open_host(known.cluster, trace=tracer(verbose)) as host:
-        return site_profile(known, host), room_at(plan, host) if idle else None
+    host = reach(known)
+    return site_profile(known, host), room_at(plan, host) if idle else None
 
 
 def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]]:
@@ -202,27 +207,27 @@ def send_all(
     chosen: Sequence[Known],
     tracker: Tracker,
     jobs: list[str],
+    reach: Callable[[Known], Host],
     *,
     as_json: bool,
-    verbose: int,
 ) -> list[TfslurmError]:
     """Send what waits, cluster by cluster; what goes wrong on one keeps no other from getting its points."""
     troubles: list[TfslurmError] = []
     for known, base in zip(chosen, swept.bases, strict=True):
         try:
-            with open_host(known.cluster, trace=tracer(verbose)) as host:
-                before = {job for _, job in queued_of(sweep, tracker)}
-                settle_all(known.cluster.name, tracker, host)
-                found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
-                print_all(found, as_json)
-                jobs += found
-                wave = send_wave(
-                    sweep, known, tracker, host,
-                    code=base.code, secrets=read_secrets, told=lambda job: print_all([job], as_json),
-                )  # fmt: skip
-                jobs += wave.jobs
-                if wave.left:
-                    say(f"{known.cluster.name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
+            host = reach(known)
+            before = {job for _, job in queued_of(sweep, tracker)}
+            settle_all(known.cluster.name, tracker, host)
+            found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
+            print_all(found, as_json)
+            jobs += found
+            wave = send_wave(
+                sweep, known, tracker, host,
+                code=base.code, secrets=read_secrets, told=lambda job: print_all([job], as_json),
+            )  # fmt: skip
+            jobs += wave.jobs
+            if wave.left:
+                say(f"{known.cluster.name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
         except TfslurmError as error:
             troubles.append(error)
             if known is not chosen[-1]:

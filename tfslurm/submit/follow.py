@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import PurePosixPath
+from queue import SimpleQueue
 
 from tfslurm.errors import RecordError, TfslurmError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.plan import JobPlan
 from tfslurm.submit.news import News, Question, ask
-from tfslurm.submit.parallel import at_once
+from tfslurm.submit.parallel import in_background
 from tfslurm.submit.places import Known
 from tfslurm.submit.settle import claim_open, close
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
@@ -123,29 +124,43 @@ def refresh_all(
     """The same for several clusters, all asked at once: cluster -> why it is not up to date, in one line.
 
     One that does not answer keeps no other waiting, and its jobs stay as last seen. ``before`` is done on each first,
-    in a thread of its own.
+    in a thread of its own. The tracker is read while they are reached.
     """
     silent: dict[str, str] = {}
-    with questions([(known.cluster.name, known.user) for known in clusters], tracker, jobs) as asked:
-        works = [partial(ask_there, known, each, trace, before) for known, each in zip(clusters, asked, strict=True)]
-        for known, answer in zip(clusters, at_once(works), strict=True):
-            try:
-                news = answer()
-            except TfslurmError as error:
-                silent[known.cluster.name] = named(known.cluster.name, error)
-                continue
-            if silence := write(news, tracker):
-                silent[known.cluster.name] = silence
+    asked: list[SimpleQueue[Question | None]] = [SimpleQueue() for _ in clusters]
+    answers = [
+        in_background(partial(ask_there, known, each.get, trace, before))
+        for known, each in zip(clusters, asked, strict=True)
+    ]
+    try:
+        with questions([(known.cluster.name, known.user) for known in clusters], tracker, jobs) as found:
+            for each, question in zip(asked, found, strict=True):
+                each.put(question)
+            for known, answer in zip(clusters, answers, strict=True):
+                try:
+                    news = answer()
+                except TfslurmError as error:
+                    silent[known.cluster.name] = named(known.cluster.name, error)
+                    continue
+                if silence := write(news, tracker):
+                    silent[known.cluster.name] = silence
+    finally:
+        for each in asked:
+            each.put(None)  # nobody waits for a question that never comes
     return silent
 
 
 def ask_there(
-    known: Known, question: Question, trace: Callable[[str], None] | None, before: Callable[[Known, Host], None]
+    known: Known,
+    asked: Callable[[], Question | None],
+    trace: Callable[[str], None] | None,
+    before: Callable[[Known, Host], None],
 ) -> News:
-    """What a cluster says when it is reached."""
+    """What a cluster says when it is reached; nothing where there is no question after all."""
     with open_host(known.cluster, trace=trace) as host:
         before(known, host)
-        return ask(question, host)
+        question = asked()
+        return ask(question, host) if question else News((), ())
 
 
 def named(cluster: str, error: TfslurmError) -> str:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from tfslurm.cluster import parse_cluster
 from tfslurm.errors import RecordError
+from tfslurm.host import Host, open_host
 from tfslurm.submit.places import LOCAL, Known, cluster_files, known_clusters, local_cluster
 from tfslurm.tracker import TrackedJob, Tracker
+
+
+@contextmanager
+def connections(trace: Callable[[str], None] | None) -> Iterator[Callable[[Known], Host]]:
+    """What gives the connection to a cluster: opened when it is first asked for, kept until the block ends.
+
+    Different clusters may be asked for in different threads.
+    """
+    opened: dict[str, Host] = {}
+    with ExitStack() as stack:
+
+        def reach(known: Known) -> Host:
+            name = known.cluster.name
+            if name not in opened:
+                opened[name] = stack.enter_context(open_host(known.cluster, trace=trace))
+            return opened[name]
+
+        yield reach
 
 
 def known_for(job: TrackedJob, tracker: Tracker) -> Known:
