@@ -37,6 +37,7 @@ node::begin() {
     done
     attempt_dir=$job_dir/attempt-$attempt
     node::_user
+    mkdir "$attempt_dir/facts"
     cp -- "$0" "$attempt_dir/job.sbatch" # the very script that runs; the tasks run this copy
     local sum
     sum=$(sha256sum <"$attempt_dir/job.sbatch")

@@ -318,7 +318,7 @@ def test_a_docker_daemon_that_does_not_answer_ends_with_75(tmp_path: Path) -> No
     assert done.returncode == 75, done.stderr
     assert re.match(r"tfslurm: \S+: docker: .*nowhere/docker.sock.*; ask the administrator", done.stderr)
     assert json.loads((folder / "1/attempt-1/facts/task-0/exit.json").read_text())["exit_code"] == 75
-    assert "nowhere" in (folder / "1/attempt-1/facts/task-0/engine-version.json.error").read_text()
+    assert "nowhere" in (folder / "1/attempt-1/facts/task-0/engine-info.json.error").read_text()
 
 
 def by_hand(tmp_path: Path, visible: tuple[str, ...], env: Mapping[str, str]) -> str:
@@ -744,7 +744,7 @@ def test_every_fact_is_there_and_every_json_is_json() -> None:
     names = {path.name for path in job.facts().iterdir()}
     assert names >= {
         "slurm.env", "uname.txt", "os-release", "hostname", "cpuinfo.txt", "meminfo.txt", "nvidia-smi-L.txt",
-        "nvidia-smi-query.csv", "gpus.txt", "gpu-source.txt", "engine-version.json", "engine-info.json",
+        "nvidia-smi-query.csv", "gpus.txt", "gpu-source.txt", "engine-info.json",
         "image-source.txt", "image-pulled.txt", "image-inspect.json", "container-argv", "container-id.txt", "container",
         "container-inspect.json", "container-diff.txt", "events.tsv", "exit.json",
     }  # fmt: skip
