@@ -15,8 +15,8 @@ demo: cluster  ## set up the test bed and run the main job: examples/digits, sub
 
 test: $(BIN)/.ready cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py
-	$(BIN)/python -m pytest tests/faults/test_faults.py  # alone: it restarts daemons of the bed
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
+	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
 
 check: $(BIN)/.ready  ## ruff, mypy strict, shellcheck, layering
 	$(BIN)/ruff check .

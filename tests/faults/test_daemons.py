@@ -1,0 +1,66 @@
+"""Slurm's own daemons are stopped, the real ones: what a user's commands say then, and what they find afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster import accounting, daemons, slurm
+from tests.cluster.bed import CLUSTERS
+from tests.cluster.conftest import bed, desk
+from tests.cluster.desk import Desk, gate, open_gate
+
+__all__ = ["bed", "desk"]
+ALPHA = CLUSTERS["alpha"]
+
+
+@contextmanager
+def stopped(daemon: daemons.Daemon) -> Iterator[None]:
+    """That daemon does not run meanwhile."""
+    assert daemons.stop([daemon.name]) == [daemon.name]
+    try:
+        yield
+    finally:
+        daemons.start([daemon])
+        slurm.await_nodes(ALPHA)
+
+
+def states(desk: Desk, code: int) -> tuple[dict[str, str], list[str]]:
+    """What `tfslurm status` says of each job, and on stderr."""
+    done = desk.tfslurm("status", "--json")
+    assert done.returncode == code, done.stderr
+    return {job["job"]: job["state"] for job in json.loads(done.stdout)}, done.stderr.splitlines()
+
+
+@pytest.mark.usefixtures("bed")
+def test_while_slurmctld_is_stopped_each_command_says_so_in_a_line_and_the_next_ones_lose_nothing(desk: Desk) -> None:
+    (controller,) = slurm.controllers([ALPHA])
+    runs = desk.submit(desk.experiment("runs", ["sh", "-c", gate()]))
+    file = desk.experiment("late", ["true"])
+    desk.submit(file, "--wait")  # its tag has been asked for
+    with stopped(controller):
+        done = desk.tfslurm("submit", file, "--cluster", "alpha")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.returncode, done.stdout, len(errors)) == (1, "", 1), done.stderr
+        seen, said = states(desk, 1)
+        assert seen[runs] in ("PENDING", "RUNNING")
+        assert [line.endswith("; shown is what was last seen there") for line in said] == [True], said
+    late = desk.submit(file)
+    open_gate(desk, runs)
+    assert [desk.ended(job) for job in (runs, late)] == ["COMPLETED", "COMPLETED"]
+    names = [
+        job for job in json.loads(desk.tfslurm("status", "--all", "--json").stdout) if job["name"].startswith("late")
+    ]
+    assert len(names) == 2, "the one before and the one after; none of what was asked meanwhile"
+
+
+@pytest.mark.usefixtures("bed")
+def test_while_slurmdbd_is_stopped_jobs_are_submitted_run_and_are_followed(desk: Desk) -> None:
+    with stopped(accounting.slurmdbd()):
+        job = desk.submit(desk.experiment("unaccounted", ["sh", "-c", "exit 9"]))
+        assert desk.tfslurm("wait", job).returncode == 9
+        assert states(desk, 0) == ({job: "FAILED"}, [])
+    assert desk.ended(job) == "FAILED"
