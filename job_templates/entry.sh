@@ -99,7 +99,7 @@ tfslurm_export() {
     export "$1=${tfslurm_value%x}"
 }
 
-while read -r tfslurm_line; do printf '%s\n' "$tfslurm_line"; done </proc/self/cgroup >"$tfslurm_notes/cgroup.txt"
+while read -r tfslurm_line; do printf '%s\n' "$tfslurm_line"; done 2>/dev/null >"$tfslurm_notes/cgroup.txt" </proc/self/cgroup
 tfslurm_check_gpus
 printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/gpu-check.txt"
 case $tfslurm_verdict in

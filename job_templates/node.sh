@@ -2099,8 +2099,9 @@ node::_deaf() {
 # Waits until the process has ended, however often a signal interrupts the waiting; waited_code is its exit code. What $2 names
 # may find after a signal that there is no need to wait longer.
 #
-# The one way to wait for a process here: a trapped signal that comes while `wait` takes a child from the kernel has bash 5.2
-# forget that child. It believes that it runs, and would wait for it for ever; its code is lost then, and waited_code empty.
+# The one way to wait for a process where a trap lets the script go on: a trapped signal that comes while `wait` takes a child
+# from the kernel has bash 5.2 forget that child. It believes that it runs, and would wait for it for ever; its code is lost
+# then, and waited_code empty.
 node::_wait() {
     local broken=''
     while kill -0 "$1" 2>/dev/null || ! node::_is_forgotten "$1"; do

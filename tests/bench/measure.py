@@ -26,9 +26,8 @@ class Row:
     peer: str
     peer_s: float
     at_most: float = math.inf
-    unit: str = (
-        "x"  # their ratio; 's': their difference; 'round trips': that many of ROUND_TRIP_S in the difference; 'MB'
-    )
+    unit: str = "x"
+    "'x': their ratio; 's': their difference; 'round trips': that many of ROUND_TRIP_S in the difference; 'MB'"
 
     @property
     def result(self) -> float:

@@ -51,10 +51,10 @@ def test_while_slurmctld_is_stopped_each_command_says_so_in_a_line_and_the_next_
     late = desk.submit(file)
     open_gate(desk, runs)
     assert [desk.ended(job) for job in (runs, late)] == ["COMPLETED", "COMPLETED"]
-    names = [
-        job for job in json.loads(desk.tfslurm("status", "--all", "--json").stdout) if job["name"].startswith("late")
-    ]
-    assert len(names) == 2, "the one before and the one after; none of what was asked meanwhile"
+    everything = json.loads(desk.tfslurm("status", "--all", "--json").stdout)
+    assert len([job for job in everything if job["name"].startswith("late")]) == 2, (
+        "the one before and the one after; none of what was asked meanwhile"
+    )
 
 
 @pytest.mark.usefixtures("bed")

@@ -88,11 +88,10 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool
         shown = wanted(tracker, jobs, everything)
         pace.asked(due, changed=states(shown) != states(before))
         is_last = not watch or (all(job.final for job in shown) and not waits)
-        if as_json and not is_last:
-            pass  # one document
-        elif wants_use:
+        is_shown = is_last or not as_json  # --json is one document
+        if is_shown and wants_use:
             show_use(shown, tracker, as_json, verbose)
-        else:
+        elif is_shown:
             show(shown, jobs, tracker, everything, as_json, clear=watch and sys.stdout.isatty())
         for line in silent.values():
             say(f"error: {line}; shown is what was last seen there")

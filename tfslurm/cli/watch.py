@@ -17,7 +17,8 @@ def watch(context: click.Context, jobs: tuple[str, ...], as_json: bool, verbose:
 
     What of a sweep waits for room in your queue is sent when there is some. Ctrl-C ends the watching, not the jobs.
     """
-    everything = {"everything": False, "wants_use": False}
-    code = context.invoke(status, jobs=jobs, watch=True, as_json=as_json, verbose=verbose, **everything)
+    code = context.invoke(
+        status, jobs=jobs, everything=False, watch=True, wants_use=False, as_json=as_json, verbose=verbose
+    )
     assert isinstance(code, int)  # noqa: S101 - as status says
     return code
