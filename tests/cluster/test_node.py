@@ -223,14 +223,22 @@ def refused(job: Job) -> str:
 
 @pytest.fixture
 def tenant(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Another job, which holds the first free GPU of the second node of a cluster."""
+    """Another job, which holds GPU 0 of the second node of a cluster, once no test of another file has it."""
     cluster: str = request.param
-    node = f"{cluster}2"
-    argv = ["sbatch", "--parsable", f"--nodelist={node}", "--gres=gpu:1", "--mem=50M", "--output=/dev/null"]
-    done = run_as(USER, [*argv, "--wrap", "sleep 60"], cluster)
-    job_id = done.stdout.strip()
-    shown = ["squeue", "--noheader", "--format=%T", f"--jobs={job_id}"]
-    assert wait_until(lambda: run_as(USER, shown, cluster).stdout.strip() == "RUNNING", PATIENCE_S)
+    argv = ["sbatch", "--parsable", f"--nodelist={cluster}2", "--gres=gpu:1", "--mem=50M", "--output=/dev/null"]
+    job_id = ""
+
+    def holds_the_first() -> bool:
+        nonlocal job_id
+        job_id = run_as(USER, [*argv, "--wrap", "sleep 60"], cluster).stdout.strip()
+        shown = ["scontrol", "-d", "show", "job", job_id]
+        assert wait_until(lambda: "JobState=RUNNING" in run_as(USER, shown, cluster).stdout, PATIENCE_S)
+        if "(IDX:0)" in run_as(USER, shown, cluster).stdout:
+            return True
+        run_as(USER, ["scancel", job_id], cluster)
+        return False
+
+    assert wait_until(holds_the_first, PATIENCE_S)
     yield cluster
     run_as(USER, ["scancel", job_id], cluster)
 
