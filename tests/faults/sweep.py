@@ -57,7 +57,7 @@ def swept(desk: Desk, points: int, packed: int) -> Path:
         ["sh", "-c", 'echo ran >>"/count/$1"', "sh", "{{ n }}"],
         sweep={**sweep, "points_per_job": packed} if packed > 1 else sweep,
         clusters=list(CLUSTERS),
-        mounts=[{"source": str(folder), "target": "/count"}],
+        mounts=[{"source": str(folder), "target": "/count", "read_only": False}],
         resources={"cpus": 8, "time": "01:00:00"},
     )
 
