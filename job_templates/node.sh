@@ -42,11 +42,12 @@ node::begin() {
     local sum
     sum=$(sha256sum <"$attempt_dir/job.sbatch")
     time::now
+    began_at=$now
     json::object cluster s "$cluster" job_id s "$raw_job_id" array_job_id o "${SLURM_ARRAY_JOB_ID-}" \
         array_task_id o "${SLURM_ARRAY_TASK_ID-}" attempt n "$attempt" restart_count n "$restarts" user s "$user" \
         uid n "$EUID" gid n "${GROUPS[0]}" submit_host s "$submitted_from" \
         nodelist s "${SLURM_JOB_NODELIST:-${HOSTNAME-}}" partition o "${SLURM_JOB_PARTITION-}" \
-        job_name s "${SLURM_JOB_NAME:-$name-$plan_id}" script_sha256 s "${sum%% *}" began_at s "$now"
+        job_name s "${SLURM_JOB_NAME:-$name-$plan_id}" script_sha256 s "${sum%% *}" began_at s "$began_at"
     node::_write "$attempt_dir/begin.json" "$json"
     job_exit_code='' stopped='' waited_for=''
     trap node::_batch_left EXIT
@@ -216,7 +217,7 @@ batch::_exit_json() {
     local code=$1 reason=$2
     time::now
     json::signal "$code"
-    json::object exit_code n "$code" signal n "$signal" ended_at s "$now" reason s "$reason"
+    json::object exit_code n "$code" signal n "$signal" began_at s "$began_at" ended_at s "$now" reason s "$reason"
     node::_write "$attempt_dir/exit.json" "$json"
 }
 
@@ -2056,6 +2057,11 @@ probe::wait() {
 
 # --------------------------------------------------------------------------------------------------------------- words
 
+if ((${points:-0} > 0)); then
+    # shellcheck source=/dev/null
+    source "$run_dir/point.sh"
+fi
+
 # Who and what this is, from Slurm or from the caller that runs without it.
 node::_job() {
     is_local='' interrupted=''
@@ -2068,15 +2074,18 @@ node::_job() {
     fi
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
-    job_dir=$run_dir/$job
     if ((${points:-0} > 0)); then node::_point; fi
+    job_dir=$run_dir/$job
 }
 
-# The point of a sweep that this task of an array runs: its command, and what it has more of variables.
+# The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
 node::_point() {
-    # shellcheck source=/dev/null
-    source "$run_dir/point.sh"
-    if ! point::read "$run_dir/points" "$points" "${SLURM_ARRAY_TASK_ID-}"; then
+    local place=${SLURM_ARRAY_TASK_ID-}
+    if ((points_per_job > 1)); then
+        place=${TFSLURM_POINT-}
+        job+=.$place
+    fi
+    if ! point::read "$run_dir/points" "$points" "$place"; then
         printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
         exit "$EX_CONFIG"
     fi

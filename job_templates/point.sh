@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The points of a sweep on a node: reads one of them by its place in the file that tfslurm/sweep/table.py writes.
+# The points of a sweep on a node: reads one of them by its place in the file that tfslurm/sweep/table.py writes, and runs
+# several one after another in one task of an array.
 #
-# shellcheck disable=SC2034  # what is set here is read by who sources it
+# shellcheck disable=SC2034,SC2154  # what is set here is read by who sources it; the settings stand in job.sbatch
 #
 # Sourced. Needs bash 4.2 and coreutils; neither Python nor jq. Two seeks and two short reads, however long the file is.
 
@@ -34,4 +35,63 @@ point::read() {
     point_id=${words[1]} point_parameters=${words[2]}
     point_env=("${words[@]:4:number}")
     point_argv=("${words[@]:5 + number}")
+}
+
+# Batch role of a task that runs several points. Each runs by this very script as if it had no other, with the words
+# `point PLACE`, for which this comes back at once; without words it runs all of them and exits, with the first code that
+# is not 0. A point that came to an end of its own before the job was queued again is left alone.
+point::in_turn() {
+    if [[ ${1-} == point ]]; then
+        export TFSLURM_POINT=$2
+        return
+    fi
+    local -i place first=$((${SLURM_ARRAY_TASK_ID:?} * points_per_job)) highest
+    local code=0
+    highest=$((first + points_per_job < points ? first + points_per_job - 1 : points - 1))
+    stopped='' waited_for='' interrupted=''
+    trap 'point::_told TERM' TERM INT HUP
+    if [[ -n $checkpoint_signal ]]; then trap 'point::_told "$WARNING"' "$WARNING"; fi
+    for ((place = first; place <= highest; place++)); do
+        job=${SLURM_ARRAY_JOB_ID:?}_$SLURM_ARRAY_TASK_ID.$place
+        if ! point::_has_ended; then
+            point::_run
+            if ! point::_has_ended && [[ -n $stopped || $point_end == *'"reason": "requeued after '* ]]; then exit "$waited_code"; fi
+        fi
+        if ((code == 0)); then code=$waited_code; fi
+        if [[ -n $stopped ]]; then break; fi
+    done
+    exit "$code"
+}
+
+# Its exit code is in waited_code.
+point::_run() {
+    bash "$0" point "$place" >>"$run_dir/slurm-$job.out" 2>&1 </dev/null &
+    waited_for=$!
+    if [[ -n $stopped ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi # it came before there was anybody to tell
+    node::_wait "$waited_for"
+    waited_for=''
+    waited_code=${waited_code:-1} # bash forgot it; what the point wrote itself is asked next
+}
+
+# Did the last attempt of this point come to an end of its own, or not at all or by what befell the job? Its code is in
+# waited_code then; what it wrote in any case in point_end.
+point::_has_ended() {
+    local one
+    local -i last=0
+    for one in "$run_dir/$job"/attempt-*; do
+        if [[ ${one##*-} =~ ^[0-9]+$ ]] && ((${one##*-} > last)); then last=${one##*-}; fi
+    done
+    point_end=''
+    if [[ ! -r $run_dir/$job/attempt-$last/exit.json ]]; then return 1; fi
+    point_end=$(<"$run_dir/$job/attempt-$last/exit.json")
+    case $point_end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
+    [[ $point_end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
+    waited_code=${BASH_REMATCH[1]}
+}
+
+# Slurm tells this script, or all of its processes; for whoever hears it twice the second time is harmless.
+point::_told() {
+    if [[ $1 == TERM ]]; then stopped=TERM; fi
+    interrupted=yes
+    if [[ -n $waited_for ]]; then kill -s "$1" "$waited_for" 2>/dev/null || :; fi
 }

@@ -28,6 +28,7 @@ from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submit.ends import Wish, last_end, read_ends
 from tfslurm.submit.follow import find_job, refresh, refresh_all
+from tfslurm.submit.news import IN_TURN
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import Known
@@ -286,6 +287,73 @@ def test_a_running_array_is_not_taken_for_the_end_of_a_task_that_nobody_knows(si
     assert site.states() == {"17_0": "LOST"}
 
 
+TURNS = ("2026-11-23T08:00:00.000Z", "2026-11-23T08:00:07.900Z")
+
+
+@pytest.fixture
+def packed(site: Site) -> list[TrackedJob]:
+    """Six points of an array whose tasks 17_0 and 17_1 run three each."""
+    points = Points("s-1", 6, "x", points_per_job=3)
+    made = replace(plan(points=points, parameters={}), cluster=site.name, root=str(site.root))
+    site.tracker.plan(made, "")
+    site.tracker.submit(made, "17")
+    return site.tracker.jobs(cluster=site.name)
+
+
+def told(site: Site, job: TrackedJob, state: str, reason: str = "None") -> None:
+    """What squeue says of the Slurm job of a point; of the other nothing has changed."""
+    other = replace(job, job_id="17_1" if job.slurm_id == "17_0" else "17_0")
+    site.queue([(replace(job, job_id=job.slurm_id), state, reason), (other, "PENDING", "Resources")])
+
+
+def test_points_of_one_job_have_their_turns_while_it_runs(site: Site, packed: list[TrackedJob]) -> None:
+    site.ended(packed[0], exit_code=3, signal=None, began_at=TURNS[0], ended_at=TURNS[1], reason="")
+    (Path(site.root) / "runs" / packed[1].job_name / "17_0.1" / "attempt-1").mkdir(parents=True)
+    told(site, packed[0], "RUNNING")
+    site.refresh()
+    waits = dict.fromkeys(("17_1.3", "17_1.4", "17_1.5"), "PENDING")
+    assert site.states() == {"17_0.0": "FAILED", "17_0.1": "RUNNING", "17_0.2": "PENDING", **waits}
+    status = site.job("17_0.0").status
+    assert [status[key] for key in ("exit_code", "started_at", "elapsed_s")] == [3, TURNS[0], 7]
+    assert site.job("17_0.2").status["reason"] == IN_TURN
+    assert site.job("17_1.3").status["reason"] == "Resources"
+    assert site.calls() == ["squeue"]
+
+
+def test_the_last_point_of_a_job_ends_with_it_so_that_its_secrets_go(site: Site, packed: list[TrackedJob]) -> None:
+    for job in packed[:3]:
+        site.ended(job, exit_code=0, signal=None, began_at=TURNS[0], ended_at=TURNS[1], reason="")
+    told(site, packed[0], "RUNNING")
+    site.refresh()
+    assert [site.states()[f"17_0.{place}"] for place in range(3)] == ["COMPLETED", "COMPLETED", "RUNNING"]
+    told(site, packed[0], "COMPLETED")
+    site.refresh()
+    assert site.states()["17_0.2"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "CANCELLED", "NODE_FAIL", "FAILED"])
+def test_what_ends_a_job_ends_the_points_that_had_no_end_of_their_own(
+    site: Site, packed: list[TrackedJob], state: str
+) -> None:
+    site.ended(packed[0], exit_code=0, signal=None, began_at=TURNS[0], ended_at=TURNS[1], reason="")
+    site.ended(packed[1], exit_code=143, signal=15, began_at=TURNS[0], ended_at=TURNS[1], reason="stopped by SIGTERM")
+    told(site, packed[0], state)
+    site.accounts([(replace(packed[0], job_id="17_0"), state, "0:0")])
+    site.refresh()
+    states = [site.states()[f"17_0.{place}"] for place in range(3)]
+    assert states == ["COMPLETED", state, state]
+    assert site.job("17_0.1").status["exit_code"] == 143
+
+
+def test_a_job_that_ended_well_has_lost_the_point_that_left_no_end(site: Site, packed: list[TrackedJob]) -> None:
+    site.ended(packed[0], exit_code=0, signal=None, reason="")
+    site.ended(packed[2], exit_code=0, signal=None, reason="")
+    told(site, packed[0], "COMPLETED")
+    site.refresh()
+    assert [site.states()[f"17_0.{place}"] for place in range(3)] == ["COMPLETED", "LOST", "COMPLETED"]
+    assert site.job("17_0.0").status["elapsed_s"] is None
+
+
 def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -> None:
     few = accounting_argv("alice", ["1", "2_7", "2_8"], "2026-11-23T07:00:00Z")
     assert {"--jobs=1,2", "--starttime=2026-11-23T07:00:00"} < set(few)
@@ -308,7 +376,7 @@ def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
     (run / "5" / "attempt-x").mkdir(parents=True)
     jobs = ("1", "2_3", "4", "5", "6")
     ends = read_ends(LocalHost(), [Wish(PurePosixPath(run), job) for job in jobs])
-    assert ends == [{"exit_code": 2}, None, None, None, None]
+    assert ends == [{"exit_code": 2}, None, {}, None, None]
     assert read_ends(LocalHost(), []) == []
     assert len(read_ends(LocalHost(), [Wish(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
 

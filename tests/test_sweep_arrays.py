@@ -109,6 +109,18 @@ def test_arrays_are_cut_at_the_largest_index_and_share_what_may_run_at_once() ->
         parts_of(base(some, 2), some, 10, "digits-0a1b2c", LATER)
 
 
+def test_packed_points_are_cut_by_tasks_and_each_has_its_place_in_its_name() -> None:
+    some = entries(25)
+    packed = replace(base(some), plan=array(some, points_per_job=4, max_parallel=0))
+    made = parts_of(packed, some, 5, "digits-0a1b2c", LATER)
+    assert [each[0].directives["array"] for each in made] == ["0-4", "0-1"]
+    assert [entry for _, _, own in made for entry in own] == list(some)
+    assert made[1][0].jobs("17") == ("17_0.0", "17_0.1", "17_0.2", "17_0.3", "17_1.4")
+    assert from_json(json.loads(json.dumps(to_json(made[1][0])))) == made[1][0]
+    asked = experiment(sweep={"grid": {"lr": [1, 2]}, "points_per_job": 8})
+    assert points_of(some, asked).points_per_job == 8
+
+
 def test_the_run_folder_has_the_points_for_a_reader_and_for_the_tasks() -> None:
     some = entries()
     files = point_files(Prepared(array(some), "", None, CLUSTER, "", some))
@@ -204,6 +216,24 @@ def test_jobs_are_named_by_point_by_task_by_array_and_by_sweep(tracker: Tracker)
         find_jobs(tracker, "1")
 
 
+def test_a_point_that_shares_its_job_is_named_by_its_task_and_its_place(tracker: Tracker) -> None:
+    some = entries(5)
+    made = array(some, points_per_job=2)
+    tracker.sweeps.add(SWEEP, [(made, "text", some)])
+    tracker.plan(made, "text")
+    tracker.submit(made, "17")
+    assert [job.job_id for job in find_jobs(tracker, "alpha:17_1")] == ["17_1.2", "17_1.3"]
+    assert [job.job_id for job in find_jobs(tracker, "17_2")] == ["17_2.4"]
+    found = find_job(tracker, "17_1.3")
+    assert (found.slurm_id, found.is_packed, found.place) == ("17_1", True, 3)
+    assert find_job(tracker, f"digits:{some[3].id}") == found
+    assert len(find_jobs(tracker, "17")) == 5
+    assert [point.place for point in tracker.sweeps.points(SWEEP.sweep_id)] == list(range(5))
+    place = tracker.places("alpha")[made.plan_id]
+    assert [place.is_last(job) for job in find_jobs(tracker, "17")] == [False, True, False, True, True]
+    assert sweep_record(SWEEP, tracker)["jobs"][0]["points_per_job"] == 2
+
+
 def test_a_name_that_two_sweeps_have_is_refused_with_both(tracker: Tracker) -> None:
     for sweep_id in ("digits-0a1b2c", "digits-333333"):
         tracker.sweeps.add(replace(SWEEP, sweep_id=sweep_id), [])
@@ -246,9 +276,9 @@ def test_a_rebuilt_tracker_knows_a_sweep_by_its_run_folders(tracker: Tracker) ->
     assert find_sweep(tracker, "digits").sweep_id == SWEEP.sweep_id
     points = tracker.sweeps.points(SWEEP.sweep_id)
     assert [(point.entry, point.job and point.job.state) for point in points] == [
-        (some[0], None),
+        (some[0], "UNKNOWN"),
         (some[1], "FAILED"),
-        (some[2], None),
+        (some[2], "UNKNOWN"),
     ]
 
 

@@ -16,7 +16,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
-from tfslurm.sweep.arrays import Array
+from tfslurm.sweep.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
 WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
@@ -39,20 +39,22 @@ class CodeState:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The points of a sweep that one job array runs, a task for each in order; ``sha256`` is of the file with them all.
+    """The points of a sweep that one job array runs in order; ``sha256`` is of the file with them all.
 
-    ``max_parallel`` tasks run at once; 0: as many as the cluster lets.
+    A task runs ``points_per_job`` of them, one after the other. ``max_parallel`` tasks run at once; 0: as many as the
+    cluster lets.
     """
 
     sweep_id: str
     count: int
     sha256: str
     max_parallel: int = 0
+    points_per_job: int = 1
 
     @property
     def option(self) -> str:
         """The value of ``--array``."""
-        return Array(0, self.count).option(self.max_parallel)
+        return Array(0, self.count, self.points_per_job).option(self.max_parallel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,9 @@ class JobPlan:
         return f"tfslurm:{self.plan_id}"
 
     def jobs(self, job_id: str) -> tuple[str, ...]:
-        """The ids of all its jobs under the id that sbatch gave: ``1234``, or ``1234_0``, ``1234_1``, … of an array."""
-        return tuple(f"{job_id}_{task}" for task in range(self.points.count)) if self.points else (job_id,)
+        """The ids of all its jobs under the id that sbatch gave: ``1234``, or those of an array's points."""
+        points = self.points
+        return job_ids(job_id, points.count, points.points_per_job) if points else (job_id,)
 
     @property
     def directives(self) -> Mapping[str, str]:

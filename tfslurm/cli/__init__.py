@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("tfslurm.cli.watch:watch", "Show them until all have ended; send what waits of sweeps."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
-    "cancel": ("tfslurm.cli.status:cancel", "Cancel jobs."),
+    "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
         "tfslurm.cli.resume:resume",
         "Submit again only the points of a sweep that failed, were lost or were never sent.",

@@ -10,9 +10,9 @@ from functools import partial
 import click
 
 from tfslurm import slurm
+from tfslurm.cli.cancel import MOST_IDS
 from tfslurm.cli.console import common, say, tracer
 from tfslurm.cli.resume import planned_there, send_again, sent_before
-from tfslurm.cli.status import MOST_IDS
 from tfslurm.cli.sweeps import LOST
 from tfslurm.errors import HostError, TfslurmError, refuse
 from tfslurm.host import Host
@@ -73,16 +73,13 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
     Raises:
         TfslurmError: the cluster does not say what became of them.
     """
-    points = tracker.sweeps.points(sweep.sweep_id)
-    rules = [rule["values"] for rule in sweep.given.get("where") or ()]
-    jobs = [
-        point.job
-        for point in points
-        if point.job
-        and point.job.cluster == known.cluster.name
-        and not point.job.final
-        and not any(matches(_values(point.entry), rule) for rule in rules)
+    there = [
+        (point.job, point.entry)
+        for point in tracker.sweeps.points(sweep.sweep_id)
+        if point.job and point.job.cluster == known.cluster.name and not point.job.final
     ]
+    kept = {job.slurm_id for job, entry in there if stays(entry, sweep)}
+    jobs = [job for job, _ in there if job.slurm_id not in kept]
     if not jobs:
         return []
     keys = [job.key for job in jobs]
@@ -99,6 +96,11 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
     return [point for point in after if point.job and point.job.key in asked and never_began(point.job)]
 
 
+def stays(entry: Entry, sweep: TrackedSweep) -> bool:
+    """Whether `where` keeps a point on its cluster."""
+    return any(matches(_values(entry), rule["values"]) for rule in sweep.given.get("where") or ())
+
+
 def unsettled(keys: Sequence[str], tracker: Tracker) -> list[TrackedJob]:
     """Those of the jobs of which it is not known whether they were cancelled or have begun."""
     return [job for key in keys if (job := find_job(tracker, key)).state in ("PENDING", LOST)]
@@ -106,7 +108,7 @@ def unsettled(keys: Sequence[str], tracker: Tracker) -> list[TrackedJob]:
 
 def cancel_waiting(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
     """Cancel those of the jobs that wait. They are held first, so that none begins between the look and the end."""
-    ids = [job.job_id for job in jobs]
+    ids = list(dict.fromkeys(job.slurm_id for job in jobs))
     in_pieces(ids, known, host, slurm.hold_argv)
     told = queued(known.cluster.name, known.user, host)
     waits = [each for each in ids if each in told and told[each].state == "PENDING"]

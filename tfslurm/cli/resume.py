@@ -17,7 +17,7 @@ from tfslurm.host import open_host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm import STATES
 from tfslurm.snapshot import Snapshot
-from tfslurm.submit.arrays import Swept, array_size, parts_of, placed, refuse_packed
+from tfslurm.submit.arrays import Swept, array_size, parts_of, placed
 from tfslurm.submit.follow import find_sweep
 from tfslurm.submit.places import Known, choose_clusters, open_tracker
 from tfslurm.submit.prepare import Prepared, read_experiment
@@ -84,7 +84,6 @@ def asked_anew(file: Path, sets: Sequence[str], sweep: TrackedSweep, tracker: Tr
     asked = read_experiment(file, sets, sweeps=True)
     if asked.experiment.sweep is None or asked.experiment.name != sweep.name:
         raise refuse(str(file), f"is not the sweep {sweep.name!r}", "name the file that it was submitted from")
-    refuse_packed(asked.experiment)
     names = list(dict.fromkeys(each.plan.cluster for each in tracker.sweeps.plans(sweep.sweep_id)))
     return swept_for(asked, choose_clusters(asked.experiment.clusters or names, ()))
 

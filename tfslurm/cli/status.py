@@ -1,20 +1,17 @@
-"""tfslurm status, wait and cancel."""
+"""tfslurm status and wait."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import click
 
 from tfslurm import slurm
 from tfslurm.cli.console import common, emit, say, table, tracer
-from tfslurm.errors import HostError, TfslurmError
-from tfslurm.host import Host
-from tfslurm.submit.follow import find_job, find_jobs, find_sweep, refresh_all
+from tfslurm.submit.follow import find_jobs, find_sweep, refresh_all
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import LOCAL, Known, open_tracker
 from tfslurm.submit.reach import clusters_for, known_named
@@ -30,7 +27,6 @@ COLOURS = {
     "LOST": "red",
 }
 FAILED = 1
-MOST_IDS = 1000
 FEW = 10  # jobs that are told one by one
 UNFINISHED = "not requeued"  # how node.sh begins to say why a job that has not finished does not go on
 
@@ -280,54 +276,3 @@ def exit_code(job: TrackedJob) -> int:
         return 0
     code, signal = job.status.get("exit_code"), job.status.get("signal")
     return int(code) or FAILED if code else 128 + int(signal) if signal else FAILED
-
-
-@click.command(short_help="Cancel jobs.")
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
-@common
-def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
-    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
-
-    A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
-    """
-    tracker = open_tracker()
-    swept = [name for name in jobs if tracker.sweeps.named(name)]
-    if swept:
-        look(tracker, clusters_to_ask(tracker, ()), verbose)  # what was cut off has jobs, or waits
-    dropped = sum(drop_waiting(tracker, name) for name in swept)
-    if dropped:
-        say(f"{dropped} points that were not sent yet stay so")
-    found = [job for name in jobs for job in sent_of(tracker, name)]
-    found = found if len(found) == 1 else [job for job in found if not job.final]
-    here = [job for job in found if job.cluster == LOCAL]
-    if here:
-        raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
-    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, partial(cancel_there, found))
-    for line in silent.values():
-        say(f"error: {line}")
-    after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
-    if as_json:
-        emit([as_value(job) for job in after])
-    else:
-        for job in after:
-            click.echo(f"{job.key} {job.state}")
-    return 1 if silent else 0
-
-
-def drop_waiting(tracker: Tracker, name: str) -> int:
-    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
-    sweep = find_sweep(tracker, name)
-    with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
-        waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
-        tracker.sweeps.drop(sweep.sweep_id)
-        tracker.sweeps.tell(sweep.sweep_id)
-    return sum(each.plan.points.count for each in waiting if each.plan.points)
-
-
-def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
-    """Cancel those of the jobs that are on one cluster; in pieces, as a command's words are limited."""
-    ids = [job.job_id for job in jobs if job.cluster == known.cluster.name]
-    for start in range(0, len(ids), MOST_IDS):
-        answer = host.run(slurm.cancel_argv(ids[start : start + MOST_IDS]))
-        if answer.exit_code != 0:
-            raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)

@@ -24,7 +24,6 @@ from tfslurm.submit.arrays import (
     parts,
     placed,
     points_of,
-    refuse_packed,
     template_of,
 )
 from tfslurm.submit.parallel import at_once
@@ -74,7 +73,6 @@ def submit_sweep(
     """
     from tfslurm.cli.submit import tell_of_driver
 
-    refuse_packed(asked.experiment)
     read_secrets(asked.experiment.secrets)
     swept = swept_for(asked, chosen)
     for base in swept.bases:

@@ -20,7 +20,7 @@ class Container:
     uid: str
     cluster: str  # as the client named it
     slurm_cluster: str  # as Slurm does; '' for a job that ran without it
-    job_id: str  # '1234', or '1234_7' for a task of an array
+    job_id: str  # '1234'; '1234_7' for a task of an array, '1234_7.59' where it runs several points
     plan_id: str
     attempt: str
     node: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tfslurm.reap.seen import Container, Seen
 from tfslurm.slurm import JobStatus, is_final
+from tfslurm.sweep.arrays import slurm_id
 
 # In the queue, but not on a node: what a container was is over.
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -39,7 +40,7 @@ def judge(container: Container, jobs: Mapping[str, JobStatus] | None) -> Verdict
         return Verdict(container, "keep", f"{container.holder} holds it")
     if jobs is None:
         return Verdict(container, "remove", "no process on this machine holds it")
-    status = jobs.get(container.job_id)
+    status = jobs.get(slurm_id(container.job_id))
     if status is None:
         return Verdict(container, "remove", "no process on the node holds it, and Slurm does not know its job any more")
     if is_final(status.state) or status.state in WAITING:

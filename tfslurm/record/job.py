@@ -15,6 +15,7 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.model import Job
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
+from tfslurm.sweep.arrays import slurm_id
 
 ENGINES = ("docker", "podman")
 LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
@@ -127,7 +128,7 @@ def read_job(
     own = from_files(endings)
     said = from_slurm(status)
     values = {key: said[key] if said[key] is not None else own[key] for key in own}
-    array_job_id, _, array_task_id = job_id.partition("_")
+    array_job_id, _, array_task_id = slurm_id(job_id).partition("_")
     nodes = status.nodes if status and status.nodes else nodes_of(begin)
     is_local = plan.cluster == LOCAL
     values["submitted_at"] = values["started_at"] if is_local else status.submitted_at if status else None

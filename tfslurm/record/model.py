@@ -23,7 +23,7 @@ class Job:
     """The job as Slurm ran it; started_at, ended_at and elapsed_s are those of its last attempt."""
 
     cluster: str
-    job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
+    job_id: str  # as the user types it: '1234'; '1234_7' for a task of an array, '1234_7.59' where it has several
     array_job_id: str | None
     array_task_id: str | None
     name: str

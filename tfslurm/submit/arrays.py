@@ -9,7 +9,7 @@ from typing import Any
 
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
-from tfslurm.errors import InputError, refuse
+from tfslurm.errors import refuse
 from tfslurm.image import Pin
 from tfslurm.plan import JobPlan, Points, identify
 from tfslurm.render import render
@@ -59,17 +59,6 @@ class Swept:
         )
 
 
-def refuse_packed(experiment: Experiment) -> None:
-    """Nothing, where each point has a job of its own, which is what can be submitted.
-
-    Raises:
-        InputError: several are to run one after another in one.
-    """
-    if (experiment.sweep or {}).get("points_per_job", 1) != 1:
-        why = "several points in one job are not submitted yet"
-        raise InputError([experiment.problem(("sweep", "points_per_job"), why, "remove it: each point is a job then")])
-
-
 def entries_of(experiment: Experiment, pin: Pin, sweep: Sweep) -> tuple[Entry, ...]:
     """The points with the words of their commands, and their variables that differ.
 
@@ -86,9 +75,9 @@ def entries_of(experiment: Experiment, pin: Pin, sweep: Sweep) -> tuple[Entry, .
 
 def points_of(entries: Sequence[Entry], experiment: Experiment, sweep_id: str = "") -> Points:
     """What a plan says of the points that it runs."""
-    most = (experiment.sweep or {}).get("max_parallel") or 0
-    assert isinstance(most, int)  # noqa: S101 - as the schema has it
-    return Points(sweep_id, len(entries), hashlib.sha256(encode(entries)).hexdigest(), most)
+    given: Mapping[str, Any] = experiment.sweep or {}
+    most, packed = given.get("max_parallel") or 0, given.get("points_per_job", 1)
+    return Points(sweep_id, len(entries), hashlib.sha256(encode(entries)).hexdigest(), most, packed)
 
 
 def template_of(asked: Asked) -> str:
@@ -98,12 +87,13 @@ def template_of(asked: Asked) -> str:
 
 
 def placed(
-    sweep: Sweep, clusters: Sequence[str], given: Mapping[str, Any], rooms: Mapping[str, Room], point_s: int | None
+    sweep: Sweep, clusters: Sequence[str], given: Mapping[str, Any], rooms: Mapping[str, Room], job_s: int | None
 ) -> tuple[str, ...]:
     """The cluster of each point; one cluster takes them all, whatever the file says of others."""
     rules = [Rule(rule["values"], rule["cluster"]) for rule in given.get("where") or ()]
     how = "even" if len(clusters) == 1 else given.get("spread", "idle")
-    return spread(sweep.points, clusters, how, where=rules, rooms=rooms, point_s=point_s or 3600)
+    point_s = (job_s or 3600) / given.get("points_per_job", 1)
+    return spread(sweep.points, clusters, how, where=rules, rooms=rooms, point_s=point_s)
 
 
 def parts(
@@ -120,14 +110,14 @@ def parts(
 def parts_of(
     base: Prepared, entries: Sequence[Entry], size: int, sweep_id: str, now: str
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
-    """The arrays of one cluster's points, each of at most ``size`` tasks; together they run ``max_parallel`` at once.
+    """The arrays of one cluster's points, each of at most ``size`` tasks; ``max_parallel`` of all these run at once.
 
     Raises:
         InputError: there are more arrays than may run at once.
     """
     assert base.plan.points is not None  # noqa: S101 - the base of a sweep has all points
-    cut = list(arrays(len(entries), size))
-    most = base.plan.points.max_parallel
+    most, packed = base.plan.points.max_parallel, base.plan.points.points_per_job
+    cut = list(arrays(len(entries), size, packed))
     if most and most < len(cut):
         why = f"is {most}, and the {len(entries)} points of {base.plan.cluster} are {len(cut)} job arrays there"
         raise refuse("sweep.max_parallel", why, f"write at least {len(cut)}, or name more clusters")
@@ -135,7 +125,7 @@ def parts_of(
     for number, array in enumerate(cut):
         own = tuple(entries[array.offset : array.offset + array.points])
         share = most // len(cut) + (number < most % len(cut)) if most else 0
-        points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share)
+        points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share, packed)
         made.append((identify(replace(base.plan, points=points, planned_at=now)), base.cluster_text, own))
     return made
 

@@ -15,15 +15,18 @@ from tfslurm.host.files import in_bash, one_line
 
 LARGEST = 65536
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
+STOPPED = "stopped by SIG"  # and that it was stopped from outside
 
 # On stdin, for each job, a run folder, the job's folder in it, and 1 where its secrets are to go, each ended by NUL.
-# Out comes for each the end that its last attempt wrote, and NUL. No program is started for one: there may be many.
+# Out comes for each the end that its last attempt wrote ({}: none yet), and NUL. No program is started for one: there
+# may be many.
 ENDS = one_line(r"""export LC_ALL=C; most=$1;
 while IFS= read -r -d '' run && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
 [ "$forget" = 0 ] || rm -rf -- "$run/secrets"; last=0 end=;
 for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
 [ "$n" -le "$last" ] || last=$n; done;
-file=$run/$job/attempt-$last/exit.json; [ ! -f "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
+[ "$last" = 0 ] || end='{}'; file=$run/$job/attempt-$last/exit.json;
+[ ! -f "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
 printf '%s\0' "$end"; done""")
 
 
@@ -37,7 +40,7 @@ class Wish:
 
 
 def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | None]:
-    """The end that each job's last attempt wrote; None while it runs, and where there is no such folder.
+    """The end that each job's last attempt wrote; {} where it wrote none yet, None where there is no attempt.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.

@@ -18,12 +18,12 @@ from tfslurm.submit.places import Known
 from tfslurm.submit.settle import claim_open, close
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
 
-JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+)?)")
+JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")
 
 
 def find_job(tracker: Tracker, text: str) -> TrackedJob:
-    """The job that a user names: ``1234``, ``1234_7``, ``alpha:1234_7`` or ``SWEEP:POINT``; the latest where an id was
-    used again.
+    """The job that a user names: ``1234``, ``1234_7``, ``1234_7.59``, ``alpha:1234_7`` or ``SWEEP:POINT``; the latest
+    where an id was used again.
 
     Raises:
         InputError: not a job's name, not one of this tracker's jobs, several jobs, or an id that two clusters have.
@@ -36,7 +36,8 @@ def find_job(tracker: Tracker, text: str) -> TrackedJob:
 
 
 def find_jobs(tracker: Tracker, text: str) -> list[TrackedJob]:
-    """The jobs that a user names: one, all tasks of an array, or the last job of every point of a sweep that was sent.
+    """The jobs that a user names: one, all points of an array or of one of its tasks, or the last job of every point of
+    a sweep that was sent.
 
     Raises:
         InputError: as find_job, and a sweep of which nothing was sent.
@@ -59,7 +60,7 @@ def find_jobs(tracker: Tracker, text: str) -> list[TrackedJob]:
 
 
 def tasks_of(tracker: Tracker, cluster: str | None, array: str) -> dict[str, list[TrackedJob]]:
-    """Cluster -> the tasks of the latest array with this id there."""
+    """Cluster -> the points of the latest array, or of the latest task of one, with this id there."""
     found: dict[str, list[TrackedJob]] = {}
     for job in tracker.jobs(cluster=cluster, array=array):
         before = found.get(job.cluster)

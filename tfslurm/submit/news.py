@@ -15,13 +15,14 @@ from tfslurm import slurm
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
-from tfslurm.submit.ends import REQUEUED, Wish, read_ends
+from tfslurm.submit.ends import REQUEUED, STOPPED, Wish, read_ends
 from tfslurm.submit.places import LOCAL
 from tfslurm.submit.settle import settle
 from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
 
 LOST = "LOST"
 PENDING = "PENDING"
+IN_TURN = "points of the same Slurm job run before it"
 KEPT = tuple(each.name for each in fields(JobStatus))
 CLOCKS_APART = timedelta(days=1)
 PATIENCE_S = 120.0  # accounting has years to search
@@ -66,7 +67,10 @@ def ask(question: Question, host: Host) -> News:
     if jobs and question.cluster != LOCAL:
         known, silence = told_by_slurm(question, host, jobs)
     ends = told_by_themselves(host, jobs, known, places)
-    seen = [each for job in jobs if (each := judged(job, known.get(job.job_id), ends.get(job.key), bool(silence)))]
+    seen = []
+    for job in jobs:
+        told = judged(job, known.get(job.job_id), ends.get(job.key), places[job.plan_id], bool(silence))
+        seen += [told] if told else []
     untold = len(jobs) - len(seen) if silence else 0
     why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
     return News(tuple(settled), tuple(seen), why)
@@ -84,7 +88,8 @@ def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
 def place_of(left: TrackedPlan) -> Place:
     """Where the jobs of a plan that has just been settled are."""
     plan = left.plan
-    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), plan.points.count if plan.points else 1)
+    count, each = (plan.points.count, plan.points.points_per_job) if plan.points else (1, 1)
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, count, each)
 
 
 # --- the scheduler
@@ -96,11 +101,11 @@ def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) ->
     With it why accounting did not answer; '' where it did, was not asked, or does not exist there.
     """
     listed = queued(question.cluster, question.user, host)
-    known = {job.job_id: listed[job.job_id] for job in jobs if is_same(job, listed.get(job.job_id))}
+    known = {job.job_id: listed[job.slurm_id] for job in jobs if is_same(job, listed.get(job.slurm_id))}
     unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
     kept, silence = accounted(question.user, host, unsure) if unsure else ({}, "")
     for job in unsure:
-        status = kept.get(job.job_id)
+        status = kept.get(job.slurm_id)
         # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
         if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
             known[job.job_id] = status
@@ -118,7 +123,7 @@ def of_array(job: TrackedJob, told: Mapping[str, JobStatus]) -> JobStatus | None
 
 def is_whole(job: TrackedJob, status: JobStatus) -> bool:
     """Whether a status is of the whole array that the job is a task of; of one that has ended itself it is not true."""
-    return status.job_id != job.job_id
+    return status.job_id != job.slurm_id
 
 
 def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
@@ -204,12 +209,12 @@ def wish_for(
     place = places[job.plan_id]
     if status is None:
         return Wish(place.run_dir, job.job_id)
-    if is_whole(job, status):
-        return Wish(place.run_dir, job.job_id, place.has_secrets and over[job.plan_id] >= place.unfinished)
-    is_well = status.state == "COMPLETED"
-    if not slurm.is_final(status.state) or (is_well and not status.array_job_id):
+    is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
+    forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
+    if is_whole(job, status) or (job.is_packed and status.state != PENDING):
+        return Wish(place.run_dir, job.job_id, forget)
+    if not is_over or (is_well and not status.array_job_id):
         return None
-    forget = place.has_secrets and over[job.plan_id] >= place.unfinished
     return Wish(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
 
 
@@ -218,10 +223,14 @@ def has_begun(status: JobStatus) -> bool:
     return bool(status.started_at and status.nodes)
 
 
-def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
+def judged(
+    job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, place: Place, is_unsure: bool
+) -> Seen | None:
     """What is said of a job; None where nobody said anything, and accounting might have."""
     if status is None or (end and is_whole(job, status)):
         return by_its_end(job, end, is_unsure)
+    if job.is_packed:
+        return in_its_turn(job, status, end, place)
     kept = as_kept(status)
     if status.state == "COMPLETED":
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
@@ -230,15 +239,57 @@ def judged(job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | N
     return Seen(job, status.state, slurm.is_final(status.state), kept)
 
 
+def in_its_turn(job: TrackedJob, status: JobStatus, end: Mapping[str, Any] | None, place: Place) -> Seen:
+    """A point that shares its Slurm job with others: what it wrote itself, unless that is not its own end; else what
+    became of the job, and PENDING before its turn.
+
+    The last of them is not over before the job is, so that somebody looks again when it is.
+    """
+    is_over = slurm.is_final(status.state)
+    kept = as_kept(status)
+    if end and not is_cut_short(end) and (is_over or not place.is_last(job)):
+        return ended(job, end, kept)
+    if status.state == "COMPLETED":
+        return Seen(job, LOST, False, {})
+    if status.state != PENDING:
+        kept |= {"started_at": None, "elapsed_s": None}  # those are the job's
+        if end is None and not is_over:
+            return Seen(job, PENDING, False, {**kept, "state": PENDING, "reason": IN_TURN})
+    if end and is_over:
+        kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
+    return Seen(job, status.state, is_over, kept)
+
+
+def is_cut_short(end: Mapping[str, Any]) -> bool:
+    """Whether it is Slurm's doing that an attempt ended: what became of the job is said by it."""
+    return str(end.get("reason")).startswith((REQUEUED, STOPPED))
+
+
 def by_its_end(job: TrackedJob, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
     """Decided by the end that the job itself wrote; without one the job is LOST, or still running here."""
-    if end is None or str(end.get("reason")).startswith(REQUEUED):
+    if not end or str(end.get("reason")).startswith(REQUEUED):
         return None if is_unsure or job.cluster == LOCAL else Seen(job, LOST, False, {})
+    return ended(job, end, job.status)
+
+
+def ended(job: TrackedJob, end: Mapping[str, Any], before: Mapping[str, Any]) -> Seen:
+    """A job as it ended in its own words, which stand over what was known before."""
     code, signal = int(end.get("exit_code") or 0), end.get("signal")
     state = slurm.state_from_exit(code, signal)
     ending = {"state": state, "exit_code": code, "signal": signal, "ended_at": end.get("ended_at")}
     ending["reason"] = str(end.get("reason") or "")
-    return Seen(job, state, slurm.is_final(state), {**dict(job.status), **ending})
+    if job.is_packed:  # what was known is of the job, not of this point
+        ending |= {"started_at": end.get("began_at"), "elapsed_s": seconds(end.get("began_at"), end.get("ended_at"))}
+    return Seen(job, state, slurm.is_final(state), {**before, **ending})
+
+
+def seconds(began_at: object, ended_at: object) -> int | None:
+    """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
+    try:
+        began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
+    except ValueError:
+        return None
+    return int((over - began).total_seconds())
 
 
 def as_kept(status: JobStatus) -> dict[str, Any]:

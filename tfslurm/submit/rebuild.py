@@ -29,7 +29,7 @@ HEAVY = (
     "*/outputs.*",
     "*/points",
 )
-JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+)?)/(.+)")
+JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)/(.+)")
 
 
 def run_folders(known: Known, trace: Callable[[str], None] | None) -> Mapping[str, bytes]:
@@ -57,8 +57,11 @@ def rebuild(known: Known, tracker: Tracker, files: Mapping[str, bytes]) -> tuple
         tracker.plan(plan, known.text)
         if plan.points:
             keep_sweep(plan, files.get(f"{folder}/points.jsonl", b""), tracker)
-        for job_id in sorted(job for found, job in ends if found == folder):
+        begun = sorted(job for found, job in ends if found == folder)
+        for job_id in begun:
             keep(plan, job_id, ends[folder, job_id], tracker)
+        if plan.points and begun:  # the others of the array wait, or ended before they had a folder
+            tracker.submit(plan, begun[0].partition("_")[0], "UNKNOWN")
     return len([key for key in ends if key[0] in plans]), unreadable
 
 

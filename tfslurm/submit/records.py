@@ -64,15 +64,15 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
         RecordError: it has not.
         HostError: the machine does not answer.
     """
-    task = int(job.job_id.partition("_")[2] or 0)
+    place = job.place or 0
     file = plan.run_dir / "points.jsonl"
-    done = host.run(["sed", "-n", f"{task + 1}{{p;q}}", str(file)])
+    done = host.run(["sed", "-n", f"{place + 1}{{p;q}}", str(file)])
     try:
         point = json.loads(done.stdout)
     except ValueError:
         point = None
-    if not isinstance(point, dict) or point.get("index") != task:
-        why = done.stderr.strip() or f"it has no point {task}"
+    if not isinstance(point, dict) or point.get("index") != place:
+        why = done.stderr.strip() or f"it has no point {place}"
         raise RecordError(f"{job.key}: {file}: {why}")
     return point
 

@@ -44,6 +44,7 @@ def of_plan(plan: JobPlan, job_id: str | None) -> dict[str, Any]:
         "plan_sha256": plan.plan_sha256,
         "planned_at": plan.planned_at,
         "points": plan.points.count if plan.points else None,
+        "points_per_job": plan.points.points_per_job if plan.points else None,
         "points_sha256": plan.points.sha256 if plan.points else None,
         "spec_sha256": plan.spec_sha256,
         "image": {"reference": plan.pin.reference, "digest": plan.pin.digest, "digest_kind": plan.pin.digest_kind},

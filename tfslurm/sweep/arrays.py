@@ -1,4 +1,4 @@
-"""Points of one cluster -> the job arrays that run them."""
+"""Points of one cluster -> the job arrays that run them, and how each point's job is called."""
 
 from __future__ import annotations
 
@@ -33,6 +33,27 @@ class Array:
         """The points that a task runs, in order, by their place among the cluster's."""
         first = self.offset + task * self.points_per_job
         return range(first, min(first + self.points_per_job, self.offset + self.points))
+
+
+def job_ids(array: str, points: int, points_per_job: int = 1) -> tuple[str, ...]:
+    """How the points of a job array are called, in order: ``1234_7``, the task that runs a point.
+
+    Of several in one task each has its place among the array's points too: ``1234_7.59``.
+    """
+    if points_per_job == 1:
+        return tuple(f"{array}_{place}" for place in range(points))
+    return tuple(f"{array}_{place // points_per_job}.{place}" for place in range(points))
+
+
+def slurm_id(job_id: str) -> str:
+    """The job as Slurm knows it: ``1234_7`` of ``1234_7.59``, and every other id itself."""
+    return job_id.partition(".")[0]
+
+
+def place_in_array(job_id: str) -> int | None:
+    """The place of a point among those of its array; None: the job is no task of one."""
+    place = job_id.partition("_")[2].rpartition(".")[2]
+    return int(place) if place else None
 
 
 def arrays(points: int, max_array_size: int, points_per_job: int = 1) -> Iterator[Array]:

@@ -219,12 +219,21 @@ class Tracker:
         """Plan id -> where it is, for every plan with an unfinished job on a cluster; the plans are not read whole."""
         query = (
             "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
-            "json_array_length(plan, '$.secrets') AS secrets, unfinished FROM plans JOIN "
+            "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
+            "json_extract(plan, '$.points.points_per_job') AS points_per_job, unfinished FROM plans JOIN "
             "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
             "USING (plan_id)"
         )
         return {
-            row["plan_id"]: Place(row["root"], row["name"], row["plan_id"], bool(row["secrets"]), row["unfinished"])
+            row["plan_id"]: Place(
+                row["root"],
+                row["name"],
+                row["plan_id"],
+                bool(row["secrets"]),
+                row["unfinished"],
+                row["points"] or 1,
+                row["points_per_job"] or 1,
+            )
             for row in self.rows(query, [cluster])
         }
 
@@ -265,7 +274,8 @@ class Tracker:
     ) -> list[TrackedJob]:
         """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen.
 
-        ``recent``: of those that have ended only the ones among the last so many jobs. ``array``: the tasks of one.
+        ``recent``: of those that have ended only the ones among the last so many jobs. ``array``: the tasks of one, or
+        the points that one task (``1234_7``) runs.
         """
         where: list[str] = []
         values: list[str] = []
@@ -275,7 +285,7 @@ class Tracker:
                 values.append(value)
         if array is not None:
             where.append("job_id GLOB ?")
-            values.append(f"{array}_*")
+            values.append(f"{array}.*" if "_" in array else f"{array}_*")
         if unfinished:
             where.append("final = 0")
         if recent is not None:

@@ -10,11 +10,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.plan import JobPlan, run_folder
+from tfslurm.sweep.arrays import place_in_array, slurm_id
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedJob:
-    """One job as last seen; ``status`` is what the scheduler said then."""
+    """One job as last seen; ``status`` is what the scheduler said then.
+
+    Where one of Slurm's jobs runs several points, each is a job here.
+    """
 
     cluster: str
     job_id: str
@@ -29,6 +33,21 @@ class TrackedJob:
     def job_name(self) -> str:
         """Its name in Slurm's queue: tells it from another job that got the same id later."""
         return f"{self.name}-{self.plan_id}"
+
+    @property
+    def slurm_id(self) -> str:
+        """Its id for Slurm."""
+        return slurm_id(self.job_id)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it shares its Slurm job with other points, which run before or after it."""
+        return self.slurm_id != self.job_id
+
+    @property
+    def place(self) -> int | None:
+        """Its place among the points of its array; None: it is no task of one."""
+        return place_in_array(self.job_id)
 
     @property
     def key(self) -> str:
@@ -83,6 +102,13 @@ class Place:
     plan_id: str
     has_secrets: bool
     unfinished: int  # how many jobs of the plan are
+    points: int = 1
+    points_per_job: int = 1
+
+    def is_last(self, job: TrackedJob) -> bool:
+        """Whether no point of the same Slurm job comes after this one."""
+        after = (job.place or 0) + 1
+        return after % self.points_per_job == 0 or after == self.points
 
     @property
     def run_dir(self) -> PurePosixPath:

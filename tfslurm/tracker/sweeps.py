@@ -175,10 +175,10 @@ class SweepIndex:
     def points(self, sweep_id: str) -> list[PlacedPoint]:
         """Every point of a sweep once, in the order in which they came in, with its last job."""
         jobs = self.jobs(sweep_id)
-        by_place = {(job.plan_id, job.job_id.partition("_")[2]): job for job in jobs}
+        by_place = {(job.plan_id, job.place): job for job in jobs}
         found: dict[str, PlacedPoint] = {}
         for row in self._index.rows("SELECT * FROM points WHERE sweep_id = ? ORDER BY rowid", (sweep_id,)):
-            job = by_place.get((row["plan_id"], str(row["place"])))
+            job = by_place.get((row["plan_id"], row["place"]))
             found[row["point_id"]] = PlacedPoint(entry_of(row), row["plan_id"], row["place"], job)
         return list(found.values())
 
@@ -202,11 +202,6 @@ class SweepIndex:
             TrackedPlan(from_json(json.loads(row["plan"])), row["stage"], row["note"], row["cluster_text"])
             for row in rows
         ]
-
-    def entry(self, plan_id: str, place: str) -> Entry | None:
-        """The point that a task runs; None: the plan is no sweep's."""
-        rows = self._index.rows("SELECT * FROM points WHERE plan_id = ? AND place = ?", (plan_id, place))
-        return entry_of(rows[0]) if rows else None
 
     def owners(self, plan_ids: Iterable[str]) -> dict[str, str]:
         """Plan -> its sweep's id, for those that are a sweep's."""

@@ -1,0 +1,89 @@
+"""tfslurm cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import click
+
+from tfslurm import slurm
+from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.status import as_value, clusters_to_ask, look, sent_of
+from tfslurm.errors import HostError, TfslurmError, refuse
+from tfslurm.host import Host
+from tfslurm.submit.follow import find_job, find_sweep, refresh_all
+from tfslurm.submit.places import LOCAL, Known, open_tracker
+from tfslurm.submit.reach import clusters_for
+from tfslurm.tracker import TrackedJob, Tracker
+
+MOST_IDS = 1000
+
+
+@click.command(short_help="Cancel jobs.")
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
+@common
+def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
+
+    A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
+    """
+    tracker = open_tracker()
+    swept = [name for name in jobs if tracker.sweeps.named(name)]
+    if swept:
+        look(tracker, clusters_to_ask(tracker, ()), verbose)  # what was cut off has jobs, or waits
+    dropped = sum(drop_waiting(tracker, name) for name in swept)
+    if dropped:
+        say(f"{dropped} points that were not sent yet stay so")
+    found = [job for name in jobs for job in sent_of(tracker, name)]
+    found = found if len(found) == 1 else [job for job in found if not job.final]
+    refuse_parts(found, tracker)
+    here = [job for job in found if job.cluster == LOCAL]
+    if here:
+        raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
+    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, partial(cancel_there, found))
+    for line in silent.values():
+        say(f"error: {line}")
+    after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
+    if as_json:
+        emit([as_value(job) for job in after])
+    else:
+        for job in after:
+            click.echo(f"{job.key} {job.state}")
+    return 1 if silent else 0
+
+
+def drop_waiting(tracker: Tracker, name: str) -> int:
+    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
+    sweep = find_sweep(tracker, name)
+    with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
+        waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
+        tracker.sweeps.drop(sweep.sweep_id)
+        tracker.sweeps.tell(sweep.sweep_id)
+    return sum(each.plan.points.count for each in waiting if each.plan.points)
+
+
+def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
+    """Nothing, where no Slurm job of these runs points that are not among them: it can be cancelled as a whole only.
+
+    Raises:
+        InputError: one does.
+    """
+    named = {job.key for job in jobs}
+    shared = {(job.cluster, job.slurm_id, job.plan_id): job for job in jobs if job.is_packed}
+    for other in tracker.jobs(unfinished=True) if shared else ():
+        job = shared.get((other.cluster, other.slurm_id, other.plan_id))
+        if job and other.key not in named:
+            whole = f"{job.cluster}:{job.slurm_id}"
+            raise refuse(
+                f"job {job.key}", f"runs in {whole}, as {other.key} does", f"`tfslurm cancel {whole}` ends both"
+            )
+
+
+def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
+    """Cancel those of the jobs that are on one cluster; in pieces, as a command's words are limited."""
+    ids = list(dict.fromkeys(job.slurm_id for job in jobs if job.cluster == known.cluster.name))
+    for start in range(0, len(ids), MOST_IDS):
+        answer = host.run(slurm.cancel_argv(ids[start : start + MOST_IDS]))
+        if answer.exit_code != 0:
+            raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)
