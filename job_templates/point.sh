@@ -73,8 +73,8 @@ point::_run() {
     waited_code=${waited_code:-1} # bash forgot it; what the point wrote itself is asked next
 }
 
-# Did the last attempt of this point come to an end of its own, or not at all or by what befell the job? Its code is in
-# waited_code then; what it wrote in any case in point_end.
+# Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? What it wrote
+# of its end is in point_end, and its code in waited_code.
 point::_has_ended() {
     local one
     local -i last=0
@@ -84,9 +84,9 @@ point::_has_ended() {
     point_end=''
     if [[ ! -r $run_dir/$job/attempt-$last/exit.json ]]; then return 1; fi
     point_end=$(<"$run_dir/$job/attempt-$last/exit.json")
-    case $point_end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
     [[ $point_end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
     waited_code=${BASH_REMATCH[1]}
+    case $point_end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
 }
 
 # Slurm tells this script, or all of its processes; for whoever hears it twice the second time is harmless.
