@@ -14,7 +14,7 @@ import pytest
 
 from tfslurm.errors import InputError
 from tfslurm.image import Pin
-from tfslurm.plan import CodeState, JobPlan, identify
+from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
 
@@ -308,6 +308,7 @@ GOLDENS = {
     "cpu": (plan(resources=Resources(gpus=0), options={"nodes": "1"}, network="none"), "job.sbatch.j2"),
     "full": (full_plan(), "job.sbatch.j2"),
     "extended": (plan(template="my.sbatch.j2"), "my.sbatch.j2"),
+    "packed": (plan(points=Points("s-1", 20, "0" * 64, 3, points_per_job=8), parameters={}), "job.sbatch.j2"),
 }
 
 
@@ -331,7 +332,7 @@ def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) ->
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["node.sh", "entry.sh"])
+@pytest.mark.parametrize("name", ["node.sh", "entry.sh", "point.sh"])
 def test_shellcheck_has_no_complaint_about_the_node_side(name: str) -> None:
     done = subprocess.run(["shellcheck", "-x", TEMPLATES / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.made import CLUSTER, NOW, PIN, experiment, plan
+from tfslurm.cli.rebalance import unsent
 from tfslurm.errors import InputError
 from tfslurm.plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
 from tfslurm.spec import Placeholder, Word
@@ -194,6 +195,23 @@ def test_what_is_given_up_is_kept_for_a_resume_and_not_sent(tracker: Tracker) ->
     assert tracker.sweeps.waiting() == []
     assert [(each.plan, each.stage) for each in tracker.sweeps.plans(SWEEP.sweep_id)] == [(made, "refused")]
     assert [point.job for point in tracker.sweeps.points(SWEEP.sweep_id)] == [None, None, None]
+
+
+def test_points_that_wait_are_moved_as_a_whole_or_not_at_all(tracker: Tracker) -> None:
+    some = entries()
+    ruled = replace(SWEEP, given={"where": [{"values": {"lr": 1}, "cluster": "alpha"}]})
+    made = array(some)
+    tracker.sweeps.add(ruled, [(made, "text", some)])
+    move, left, plan_ids = unsent(ruled, "alpha", tracker)
+    assert (move, left, plan_ids) == ([some[0], some[2]], [some[1]], [made.plan_id])
+    assert unsent(ruled, "beta", tracker) == ([], [], [])
+    there, here = (replace(identify(replace(made, planned_at=LATER)), cluster=name, plan_id=name) for name in "ba")
+    tracker.sweeps.add(ruled, [(there, "text", move), (here, "text", left)], instead_of=plan_ids)
+    assert [each.plan.plan_id for each in tracker.sweeps.waiting()] == ["b", "a"]
+    (given_up,) = tracker.plans()
+    assert (given_up.stage, given_up.note) == ("refused", "its points were moved before it was sent")
+    places = {point.entry.id: point.plan_id for point in tracker.sweeps.points(SWEEP.sweep_id)}
+    assert places == {some[0].id: "b", some[1].id: "a", some[2].id: "b"}
 
 
 def test_jobs_are_named_by_point_by_task_by_array_and_by_sweep(tracker: Tracker) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .bed import ACCOUNTS, CLUSTERS
-from .desk import USER, Desk
+from .desk import USER, Desk, until
 from .slurm import slurm
 from .users import run_as
 
@@ -229,3 +229,54 @@ def test_a_sweep_that_sbatch_refuses_is_as_if_it_had_not_been_asked_for(desk: De
     assert "nowhere" in done.stderr
     assert desk.tfslurm("status", f"refused-{desk.token}").returncode == 2
     assert list(desk.root("alpha").glob("runs/*")) == []
+
+
+def test_points_of_one_job_run_in_turn_each_with_a_container_and_a_record_of_its_own(desk: Desk) -> None:
+    body = 'echo "n is $1"; printf %s "$1" >/out/words; hostname >/out/box; test "$1" != 1 || exit 9'
+    sweep = {"grid": {"n": {"range": [5]}}, "points_per_job": 3}
+    file = desk.experiment("packed", ["sh", "-c", body, "sh", "{{ n }}"], sweep=sweep, secrets=["TOKEN"])
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env={"TOKEN": "s3cret"})
+    assert done.returncode == 9, done.stderr
+    (array,) = done.stdout.split()
+    assert "--array=0-1" in done.stderr
+    name = f"packed-{desk.token}"
+    (known,) = json.loads(desk.tfslurm("status", name, "--json").stdout)
+    assert [point["job"] for point in known["points"]] == [
+        f"{array}_{task}.{place}" for task, place in ((0, 0), (0, 1), (0, 2), (1, 3), (1, 4))
+    ]
+    assert [point["state"] for point in known["points"]] == ["COMPLETED", "FAILED", *["COMPLETED"] * 3]
+    assert counted(desk) == {str(n): 1 for n in range(5)}
+    assert len({folder.joinpath("out", "box").read_text() for folder in folders(desk)}) == 5
+    assert desk.tfslurm("logs", f"{array}_0.2").stdout == "n is 2\n"
+    assert not list(desk.root("alpha").glob("runs/**/TOKEN"))
+    record = desk.record(f"{array}_0.2")
+    wanted = {"job_id": f"{array.partition(':')[2]}_0.2", "array_task_id": "0", "state": "COMPLETED", "exit_code": 0}
+    assert {key: record["job"][key] for key in wanted} == wanted
+    assert record["experiment"]["parameters"] == {"n": 2}
+    assert [output["path"] for output in record["experiment"]["outputs"]] == ["./box", "./words"]
+    assert record["job"]["started_at"] > desk.record(f"{array}_0.1")["job"]["ended_at"]
+    words = ["squeue", "--noheader", "--states=all", f"--job={array.partition(':')[2]}_0", "--format=%T"]
+    assert run_as(USER, words, "alpha").stdout.split() == ["FAILED"], "with the first code that is not 0"
+    again = desk.tfslurm("resume", name, env={"TOKEN": "s3cret"})
+    assert (again.returncode, len(again.stdout.splitlines())) == (0, 1), again.stderr
+    desk.tfslurm("wait", name)
+    assert counted(desk) == {"0": 1, "1": 2, "2": 1, "3": 1, "4": 1}
+
+
+def test_a_job_of_several_points_is_cancelled_as_a_whole(desk: Desk) -> None:
+    sweep = {"grid": {"n": {"range": [4]}}, "points_per_job": 3}
+    command = ["sh", "-c", 'echo "$1" >/out/words; test "$1" = 0 || sleep 600', "sh", "{{ n }}"]
+    file = desk.experiment("halt", command, sweep=sweep, resources={"cpus": 16})
+    (array,) = swept(desk, file, "--cluster", "alpha")
+    second = f"{array}_0.1"
+    until(lambda: desk.status(second)["state"] == "RUNNING", 60)
+    states = [desk.status(f"{array}_0.{place}")["state"] for place in range(3)]
+    assert states == ["COMPLETED", "RUNNING", "PENDING"]
+    refused = desk.tfslurm("cancel", second)
+    assert refused.returncode == 2
+    assert f"`tfslurm cancel {array}_0` ends them all" in refused.stderr
+    assert desk.tfslurm("cancel", f"{array}_0").returncode == 0
+    desk.tfslurm("wait", f"{array}_0")
+    assert [desk.status(f"{array}_0.{place}")["state"] for place in range(3)] == ["COMPLETED", "CANCELLED", "CANCELLED"]
+    assert desk.record(second)["job"]["state"] == "CANCELLED"
+    assert not desk.run_folder(second).parent.joinpath(f"{array.partition(':')[2]}_0.2").exists()

@@ -19,7 +19,7 @@ from tfslurm.host import Host
 from tfslurm.submit.follow import find_job, find_sweep, refresh_all
 from tfslurm.submit.news import queued
 from tfslurm.submit.places import Known, open_tracker
-from tfslurm.submit.reach import known_from
+from tfslurm.submit.reach import connections, known_from
 from tfslurm.sweep.points import matches, point_of
 from tfslurm.sweep.spread import spread
 from tfslurm.sweep.table import Entry
@@ -38,13 +38,15 @@ PAUSE_S = 1.0
 def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, verbose: int) -> None:
     """Move the points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
 
-    A point is moved when its task was cancelled before it had a node, as the cluster itself says; what runs goes on.
-    Points that `where` keeps on a cluster stay there, and so does what waits for room in your queue. Where this command
-    is cut off, the points that it has cancelled are submitted again by `tfslurm resume`.
+    A point is moved when its task was cancelled before it had a node, as the cluster itself says, or when it was not
+    sent yet; what runs goes on. Points that `where` keeps on a cluster stay there. Where this command is cut off, the
+    points that it has cancelled are submitted again by `tfslurm resume`.
     """
     tracker = open_tracker()
     found = find_sweep(tracker, sweep)
-    bases = {each.plan.cluster: sent_before(each) for each in tracker.sweeps.plans(found.sweep_id)}
+    waits = tracker.sweeps.waiting(sweep_id=found.sweep_id)
+    bases = {each.plan.cluster: sent_before(each) for each in waits}
+    bases |= {each.plan.cluster: sent_before(each) for each in tracker.sweeps.plans(found.sweep_id)}
     names = list(targets) or [name for name in bases if name != source]
     for name in (source, *names):
         if name not in bases:
@@ -52,15 +54,17 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
             raise refuse(f"cluster {name!r}", f"has no part of {found.sweep_id} (it has {have})", "name one of those")
     if not names or source in names:
         raise refuse("--to", "names no other cluster", "the sweep must have been sent to two at least")
-    with tracker.claim(found.sweep_id, wait=True):
-        cancelled = take_back(found, known_from(source, bases[source].cluster_text), tracker, verbose)
-        entries = [point.entry for point in cancelled]
-        places = spread([point_of(_values(entry)) for entry in entries], names, "even")
-        made = planned_there(list(zip(entries, places, strict=True)), bases, found, verbose)
-        tracker.sweeps.add(found, made)
-    if not cancelled:
-        say(f"{found.sweep_id}: nothing on {source} that has not begun")
-    send_again(found, None, tracker, as_json, verbose)
+    with connections(tracer(verbose)) as reach:
+        with tracker.claim(found.sweep_id, wait=True):
+            cancelled = take_back(found, known_from(source, bases[source].cluster_text), tracker, verbose)
+            not_sent, left, plan_ids = unsent(found, source, tracker)
+            entries = [*(point.entry for point in cancelled), *not_sent]
+            places = spread([point_of(_values(entry)) for entry in entries], names, "even")
+            where = [*zip(entries, places, strict=True), *((entry, source) for entry in left)]
+            tracker.sweeps.add(found, planned_there(where, bases, found, reach), instead_of=plan_ids)
+        if not entries:
+            say(f"{found.sweep_id}: nothing on {source} that has not begun")
+        send_again(found, None, tracker, reach, as_json)
 
 
 def _values(entry: Entry) -> dict[str, str | int | float | bool]:
@@ -94,6 +98,21 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
         say(f"{len(left)} points are not moved: {known.cluster.name} does not say what became of their jobs")
     asked, after = set(keys), tracker.sweeps.points(sweep.sweep_id)
     return [point for point in after if point.job and point.job.key in asked and never_began(point.job)]
+
+
+def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Entry], list[Entry], list[str]]:
+    """The points that wait for room on a cluster and may move, those beside them that stay, and the plans of both."""
+    move: list[Entry] = []
+    left: list[Entry] = []
+    plan_ids = []
+    for waiting in tracker.sweeps.waiting(cluster=source, sweep_id=sweep.sweep_id):
+        entries = tracker.sweeps.entries(waiting.plan.plan_id)
+        own = [entry for entry in entries if stays(entry, sweep)]
+        if len(own) < len(entries):
+            move += [entry for entry in entries if entry not in own]
+            left += own
+            plan_ids.append(waiting.plan.plan_id)
+    return move, left, plan_ids
 
 
 def stays(entry: Entry, sweep: TrackedSweep) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.cli.sweep import as_value, swept_for
 from tfslurm.cli.sweeps import LOST, has_failed, state_of
 from tfslurm.errors import TfslurmError, refuse
-from tfslurm.host import open_host
+from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm import STATES
 from tfslurm.snapshot import Snapshot
@@ -22,12 +22,12 @@ from tfslurm.submit.follow import find_sweep
 from tfslurm.submit.places import Known, choose_clusters, open_tracker
 from tfslurm.submit.prepare import Prepared, read_experiment
 from tfslurm.submit.profile import site_profile
-from tfslurm.submit.reach import known_from
+from tfslurm.submit.reach import connections, known_from
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now
 from tfslurm.submit.waves import send_wave
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker
+from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker, WaitingPlan
 
 
 @click.command(short_help="Submit again only the points of a sweep that failed, were lost or were never sent.")
@@ -65,12 +65,13 @@ def resume(
     for line in silent.values():
         say(f"error: {line}; its points are left as last seen")
     swept = asked_anew(experiment, sets, found, tracker) if experiment else None
-    with tracker.claim(found.sweep_id, wait=True):
-        wanted = [each for each in open_points(found, tracker) if is_wanted(each, failed_only, states)]
-        waits = plan_again(found, wanted, swept, tracker, verbose, yes)
-    if not waits:
-        say(f"{found.sweep_id}: nothing to submit again")
-    send_again(found, swept, tracker, as_json, verbose)
+    with connections(tracer(verbose)) as reach:
+        with tracker.claim(found.sweep_id, wait=True):
+            wanted = [each for each in open_points(found, tracker) if is_wanted(each, failed_only, states)]
+            waits = plan_again(found, wanted, swept, tracker, reach, yes)
+        if not waits:
+            say(f"{found.sweep_id}: nothing to submit again")
+        send_again(found, swept, tracker, reach, as_json)
     tracker.sweeps.tell(found.sweep_id)
     return 1 if silent else 0
 
@@ -107,7 +108,7 @@ def plan_again(
     wanted: Sequence[PlacedPoint],
     swept: Swept | None,
     tracker: Tracker,
-    verbose: int,
+    reach: Callable[[Known], Host],
     yes: bool,
 ) -> bool:
     """Write down what will be sent, and say it; whether that, or what waited before, is anything."""
@@ -119,7 +120,7 @@ def plan_again(
         confirm(changes(bases.values(), swept), yes)
         where = as_asked_now(where, sweep, swept, tracker)
         bases |= {base.plan.cluster: base for base in swept.bases}
-    made = planned_there(where, bases, sweep, verbose)
+    made = planned_there(where, bases, sweep, reach)
     if swept:
         tracker.sweeps.ask(sweep.sweep_id, swept.asked_sha256, swept.template, swept.given)
     tracker.sweeps.add(sweep, made)
@@ -127,22 +128,24 @@ def plan_again(
 
 
 def planned_there(
-    where: Sequence[tuple[Entry, str]], bases: Mapping[str, Prepared], sweep: TrackedSweep, verbose: int
+    where: Sequence[tuple[Entry, str]],
+    bases: Mapping[str, Prepared],
+    sweep: TrackedSweep,
+    reach: Callable[[Known], Host],
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
     """The arrays that run the points on these clusters; how many go where is said."""
     moment = now()
     made = []
     for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
-        with open_host(known.cluster, trace=tracer(verbose)) as host:
-            size = array_size(bases[cluster].plan, site_profile(known, host))
+        size = array_size(bases[cluster].plan, site_profile(known, reach(known)))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(bases[cluster], here, size, sweep.sweep_id, moment)
         say(f"{sweep.sweep_id}: {count} points to {cluster}")
     return made
 
 
-def sent_before(kept: TrackedPlan) -> Prepared:
+def sent_before(kept: TrackedPlan | WaitingPlan) -> Prepared:
     """A plan of the sweep, of which others are made; its script is rendered anew."""
     known = known_from(kept.plan.cluster, kept.cluster_text)
     return Prepared(kept.plan, "", None, known.cluster, kept.cluster_text)
@@ -191,7 +194,9 @@ def confirm(told: Sequence[str], yes: bool) -> None:
         raise TfslurmError("nothing was submitted")
 
 
-def send_again(sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, as_json: bool, verbose: int) -> None:
+def send_again(
+    sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, reach: Callable[[Known], Host], as_json: bool
+) -> None:
     """Send what waits, and print the jobs.
 
     Raises:
@@ -205,8 +210,7 @@ def send_again(sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, as_js
     for name, text in texts.items():
         known: Known = known_from(name, text)
         try:
-            with open_host(known.cluster, trace=tracer(verbose)) as host:
-                wave = send_wave(fresh, known, tracker, host, code=code.get(name), secrets=read_secrets)
+            wave = send_wave(fresh, known, tracker, reach(known), code=code.get(name), secrets=read_secrets)
         except TfslurmError as error:
             troubles.append(error)
             continue

@@ -81,9 +81,20 @@ class SweepIndex:
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def add(self, sweep: TrackedSweep, parts: Iterable[tuple[JobPlan, str, Sequence[Entry]]]) -> None:
-        """Write down the whole intent, before anything leaves: each plan with its cluster's text and its points."""
+    def add(
+        self,
+        sweep: TrackedSweep,
+        parts: Iterable[tuple[JobPlan, str, Sequence[Entry]]],
+        *,
+        instead_of: Iterable[str] = (),
+    ) -> None:
+        """Write down the whole intent, before anything leaves: each plan with its cluster's text and its points.
+
+        ``instead_of``: plans that wait, and will not be sent, because their points are among those.
+        """
         with self._index.change() as db:
+            for plan_id in instead_of:
+                give_up_waiting(db, plan_id, "its points were moved before it was sent")
             put_sweep(db, sweep)
             for plan, cluster_text, entries in parts:
                 put_waiting(db, sweep.sweep_id, plan, cluster_text)
@@ -111,15 +122,8 @@ class SweepIndex:
 
     def drop(self, sweep_id: str) -> int:
         """Nothing of a sweep waits any more: how many plans did."""
-        note = "given up before it was sent"
         with self._index.change() as db:
-            db.execute(
-                "INSERT INTO plans SELECT plan_id, json_extract(plan, '$.plan_sha256'), cluster, "
-                "json_extract(plan, '$.name'), json_extract(plan, '$.planned_at'), 'refused', ?, plan, cluster_text "
-                "FROM waiting WHERE sweep_id = ?",
-                (note, sweep_id),
-            )
-            return db.execute("DELETE FROM waiting WHERE sweep_id = ?", (sweep_id,)).rowcount
+            return give_up_waiting(db, sweep_id, "given up before it was sent")
 
     def forget(self, sweep_id: str) -> bool:
         """A sweep of which nothing was ever queued is gone, as if it had not been asked for; whether it was one."""
@@ -215,6 +219,17 @@ class SweepIndex:
             TrackedSweep(**{**row, "given": json.loads(row["given"]), "told": bool(row["told"])})
             for row in map(dict, rows)
         ]
+
+
+def give_up_waiting(db: sqlite3.Connection, either: str, note: str) -> int:
+    """The plans that wait of a sweep, or the one with this id, as plans of which nothing was queued: how many."""
+    db.execute(
+        "INSERT INTO plans SELECT plan_id, json_extract(plan, '$.plan_sha256'), cluster, "
+        "json_extract(plan, '$.name'), json_extract(plan, '$.planned_at'), 'refused', ?, plan, cluster_text "
+        "FROM waiting WHERE ? IN (sweep_id, plan_id)",
+        (note, either),
+    )
+    return db.execute("DELETE FROM waiting WHERE ? IN (sweep_id, plan_id)", (either,)).rowcount
 
 
 def put_sweep(db: sqlite3.Connection, sweep: TrackedSweep) -> None:
