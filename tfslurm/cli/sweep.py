@@ -52,7 +52,9 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     if as_json:
         emit(to_json(experiment.name, sweep, places))
     else:
-        click.echo(lines_of(summary(experiment.name, sweep, places, clusters)))
+        packed = given.get("points_per_job", 1)
+        more = [("job", f"{packed} points one after another in each")] if packed > 1 else []
+        click.echo(lines_of([*summary(experiment.name, sweep, places, clusters), *more]))
 
 
 def lines_of(told: Sequence[tuple[str, str]]) -> str:
@@ -171,7 +173,12 @@ def planned(
 
 def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, str]]:
     """What will be sent, job by job."""
-    return [("job", f"{plan.cluster}: --array={plan.points.option}") for plan, _, _ in arrays if plan.points]
+    lines = []
+    for plan, _, _ in arrays:
+        if points := plan.points:
+            each = f", {points.points_per_job} points each" if points.points_per_job > 1 else ""
+            lines.append(("job", f"{plan.cluster}: --array={points.option}{each}"))
+    return lines
 
 
 def ask_site(
