@@ -161,7 +161,7 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     body = 'echo "$1" >/out/words; test "$1" -lt 2 || test -e /flag/ok'
     keys = {"mounts": [{"source": str(flag), "target": "/flag"}], "clusters": ["alpha"]}
     command = ["sh", "-c", body, "sh", "{{ n }}"]
-    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [3]}}}, **keys)
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [9]}}}, **keys)
     name = f"again-{desk.token}"
     assert desk.tfslurm("submit", file, "--wait").returncode == 1
     assert desk.tfslurm("resume", name, "--state", "TIMEOUT").stdout == ""
@@ -169,13 +169,14 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     done = desk.tfslurm("resume", name)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
     assert desk.tfslurm("wait", name).returncode == 0
-    assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2}
+    ran = {f"{n}\n": 1 if n < 2 else 2 for n in range(9)}
+    assert counted(desk) == ran
 
-    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [4]}}}, **keys)
+    file = desk.experiment("again", command, sweep={"grid": {"n": {"range": [10]}}}, **keys)
     assert desk.tfslurm("resume", name, file).returncode == 0
     assert desk.tfslurm("wait", name).returncode == 0
-    assert counted(desk) == {"0\n": 1, "1\n": 1, "2\n": 2, "3\n": 1}
-    file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [5]}}}, **keys)
+    assert counted(desk) == {**ran, "9\n": 1}
+    file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [11]}}}, **keys)
     done = desk.tfslurm("resume", name, file)
     assert (done.returncode, done.stdout) == (130, "")
     assert "warning: the command or its variables have changed" in done.stderr
@@ -220,6 +221,31 @@ def test_rebalance_moves_what_has_not_begun_and_nothing_runs_twice(desk: Desk) -
     assert known["counts"] == {"COMPLETED": 3, "PENDING": 1}
     assert counted(desk) == {str(n): 1 for n in range(3)}
     assert len(desk.jobs("beta", "PENDING")) == 1
+
+
+@pytest.fixture
+def down() -> Iterator[str]:
+    """A partition of beta that is down: its jobs wait for ever."""
+    change = ["scontrol", "update", "PartitionName=debug"]
+    assert slurm(CLUSTERS["beta"], *change, "State=DOWN").returncode == 0
+    yield "debug"
+    assert slurm(CLUSTERS["beta"], *change, "State=UP").returncode == 0
+
+
+@pytest.mark.parametrize("packed", [1, 2])
+def test_from_a_partition_that_is_down_all_points_go_to_the_other_cluster(desk: Desk, down: str, packed: int) -> None:
+    desk.describe("beta", slurm={"partition": down})
+    sweep = {"grid": {"n": {"range": [6]}}, "spread": "even", "points_per_job": packed}
+    file = desk.experiment("down", [*SHOW, "{{ n }}"], sweep=sweep, clusters=["alpha", "beta"])
+    assert [line.partition(":")[0] for line in swept(desk, file)] == ["alpha", "beta"]
+    name = f"down-{desk.token}"
+    done = desk.tfslurm("rebalance", name, "--from", "beta")
+    assert (done.returncode, done.stdout.partition(":")[0]) == (0, "alpha"), done.stderr
+    assert desk.tfslurm("wait", name).returncode == 0
+    (known,) = json.loads(desk.tfslurm("status", name, "--json").stdout)
+    assert known["counts"] == {"COMPLETED": 6}
+    assert counted(desk) == {str(n): 1 for n in range(6)}
+    assert desk.jobs("beta", "PENDING", "RUNNING") == []
 
 
 def test_a_sweep_that_sbatch_refuses_is_as_if_it_had_not_been_asked_for(desk: Desk) -> None:

@@ -59,6 +59,7 @@ def swept(desk: Desk, points: int, packed: int) -> Path:
         clusters=list(CLUSTERS),
         mounts=[{"source": str(folder), "target": "/count", "read_only": False}],
         resources={"cpus": 8, "time": "01:00:00"},
+        network="none",  # docker 20.10's bridge came to a deadlock after some thousand containers
     )
 
 
