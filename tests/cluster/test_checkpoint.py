@@ -155,6 +155,27 @@ def test_where_the_node_has_no_scontrol_the_status_says_how_to_go_on(desk: Desk)
     until(lambda: "attempt 2" in desk.out(job, "history"), 60)
 
 
+def test_a_job_of_several_points_goes_on_with_the_one_that_was_interrupted(desk: Desk) -> None:
+    body = """
+echo "attempt $TFSLURM_ATTEMPT" >>/out/history
+if [ "$1" != 1 ] || [ -e /out/saved ]; then exit 0; fi
+trap 'touch /out/saved; exit 0' USR1
+while :; do sleep 0.1; done
+"""
+    sweep = {"grid": {"n": {"range": [3]}}, "points_per_job": 3}
+    command = ["sh", "-c", body, "sh", "{{ n }}"]
+    array = desk.submit(desk.experiment("turns", command, sweep=sweep, checkpoint=ASKED))
+    jobs = [f"{array}_0.{place}" for place in range(3)]
+    has_begun(desk, jobs[1])
+    warn("alpha", f"{array}_0")
+    go_on("alpha", f"{array}_0", 1)
+    assert [desk.ended(job) for job in jobs] == ["COMPLETED"] * 3
+    histories = [desk.out(job, "history").split("\n")[:-1] for job in jobs]
+    assert histories == [["attempt 1"], ["attempt 1", "attempt 2"], ["attempt 2"]]
+    attempts = [[attempt["state"] for attempt in desk.record(job)["attempts"]] for job in jobs]
+    assert attempts == [["COMPLETED"], ["REQUEUED", "COMPLETED"], ["COMPLETED"]]
+
+
 # -------------------------------------------------------------------------------------------------------------- example
 
 

@@ -61,20 +61,21 @@ def test_a_client_that_is_killed_at_any_moment_leaves_every_point_to_run_once(de
     words = ("submit", file, "--cluster", "alpha", "--cluster", "beta")
     assert desk.tfslurm("pin", file).returncode == 0
     draw = random.Random(7)
+    told = ""
     for _ in range(6):
         client = desk.start(*words)
         try:
-            client.communicate(timeout=draw.uniform(0.2, 1.6))
+            told, _ = client.communicate(timeout=draw.uniform(0.2, 1.6))
         except subprocess.TimeoutExpired:
             client.kill()
-            client.communicate()
-        if client.returncode == 0:
+            told, _ = client.communicate()
+        if len(told.splitlines()) == 2:  # whoever has seen both ids, and asks again, may mean it
             break
         if draw.random() < 0.3:
             assert desk.tfslurm("status").returncode == 0
-    if client.returncode:  # cut off again, or after the last id was told
+    else:
         last = desk.tfslurm(*words)
-        assert len(last.stdout.splitlines()) == 2 or "the very same sweep is there already" in last.stderr, last.stderr
+        assert len(last.stdout.splitlines()) == 2, last.stderr
     done = desk.tfslurm("wait", f"cut-{desk.token}")
     assert done.returncode == 0, done.stderr
     assert counted(desk) == {str(n): 1 for n in range(4)}
@@ -279,7 +280,7 @@ def test_points_of_one_job_run_in_turn_each_with_a_container_and_a_record_of_its
     wanted = {"job_id": f"{array.partition(':')[2]}_0.2", "array_task_id": "0", "state": "COMPLETED", "exit_code": 0}
     assert {key: record["job"][key] for key in wanted} == wanted
     assert record["experiment"]["parameters"] == {"n": 2}
-    assert [output["path"] for output in record["experiment"]["outputs"]] == ["./box", "./words"]
+    assert [output["path"] for output in record["experiment"]["outputs"]] == ["box", "words"]
     assert record["job"]["started_at"] > desk.record(f"{array}_0.1")["job"]["ended_at"]
     words = ["squeue", "--noheader", "--states=all", f"--job={array.partition(':')[2]}_0", "--format=%T"]
     assert run_as(USER, words, "alpha").stdout.split() == ["FAILED"], "with the first code that is not 0"
@@ -292,7 +293,7 @@ def test_points_of_one_job_run_in_turn_each_with_a_container_and_a_record_of_its
 def test_a_job_of_several_points_is_cancelled_as_a_whole(desk: Desk) -> None:
     sweep = {"grid": {"n": {"range": [4]}}, "points_per_job": 3}
     command = ["sh", "-c", 'echo "$1" >/out/words; test "$1" = 0 || sleep 600', "sh", "{{ n }}"]
-    file = desk.experiment("halt", command, sweep=sweep, resources={"cpus": 16})
+    file = desk.experiment("halt", command, sweep=sweep)
     (array,) = swept(desk, file, "--cluster", "alpha")
     second = f"{array}_0.1"
     until(lambda: desk.status(second)["state"] == "RUNNING", 60)

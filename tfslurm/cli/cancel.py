@@ -75,9 +75,8 @@ def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
         job = shared.get((other.cluster, other.slurm_id, other.plan_id))
         if job and other.key not in named:
             whole = f"{job.cluster}:{job.slurm_id}"
-            raise refuse(
-                f"job {job.key}", f"runs in {whole}, as {other.key} does", f"`tfslurm cancel {whole}` ends both"
-            )
+            why = f"shares Slurm's job {whole} with other points, such as {other.key}"
+            raise refuse(f"job {job.key}", why, f"`tfslurm cancel {whole}` ends them all")
 
 
 def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:

@@ -62,7 +62,7 @@ def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: 
 
 
 def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Result], list[str]]:
-    """What every point that was sent measured, in the order of the points; and the clusters that did not answer."""
+    """What every point that was sent measured, by parameters; and the clusters that did not answer."""
     plans = {each.plan.plan_id: each.plan for each in tracker.sweeps.plans(sweep.sweep_id)}
     points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
     known = clusters_for([point.job for point in points if point.job], tracker)
@@ -76,7 +76,16 @@ def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Re
             found.update((result.point, result) for result in answer())
         except HostError as error:
             unread.append(str(error).splitlines()[0])
-    return [found[point.entry.id] for point in points if point.entry.id in found], unread
+    return sorted((found[point.entry.id] for point in points if point.entry.id in found), key=by_parameters), unread
+
+
+def by_parameters(result: Result) -> list[tuple[str, bool, float, str]]:
+    """What a result is sorted by: one parameter after the other, numbers by size and before texts."""
+    values = sorted(result.parameters.items())
+    return [
+        (name, True, 0.0, value) if isinstance(value, str) else (name, False, float(value), "")
+        for name, value in values
+    ]
 
 
 def read_there(
