@@ -225,28 +225,30 @@ def test_rebalance_moves_what_has_not_begun_and_nothing_runs_twice(desk: Desk) -
 
 
 @pytest.fixture
-def down() -> Iterator[str]:
-    """A partition of beta that is down: its jobs wait for ever."""
+def down(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A cluster whose partition `debug` is down: its jobs wait for ever."""
+    cluster = str(request.param)
     change = ["scontrol", "update", "PartitionName=debug"]
-    assert slurm(CLUSTERS["beta"], *change, "State=DOWN").returncode == 0
-    yield "debug"
-    assert slurm(CLUSTERS["beta"], *change, "State=UP").returncode == 0
+    assert slurm(CLUSTERS[cluster], *change, "State=DOWN").returncode == 0
+    yield cluster
+    assert slurm(CLUSTERS[cluster], *change, "State=UP").returncode == 0
 
 
-@pytest.mark.parametrize("packed", [1, 2])
+@pytest.mark.parametrize(("down", "packed"), [("beta", 1), ("beta", 2), ("gamma", 1)], indirect=["down"])
 def test_from_a_partition_that_is_down_all_points_go_to_the_other_cluster(desk: Desk, down: str, packed: int) -> None:
-    desk.describe("beta", slurm={"partition": down})
+    desk.describe(down, slurm={"partition": "debug"})
     sweep = {"grid": {"n": {"range": [6]}}, "spread": "even", "points_per_job": packed}
-    file = desk.experiment("down", [*SHOW, "{{ n }}"], sweep=sweep, clusters=["alpha", "beta"])
-    assert [line.partition(":")[0] for line in swept(desk, file)] == ["alpha", "beta"]
+    file = desk.experiment("down", [*SHOW, "{{ n }}"], sweep=sweep, clusters=["alpha", down])
+    done = desk.tfslurm("submit", file)
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["alpha", down], done.stderr
     name = f"down-{desk.token}"
-    done = desk.tfslurm("rebalance", name, "--from", "beta")
+    done = desk.tfslurm("rebalance", name, "--from", down)
     assert (done.returncode, done.stdout.partition(":")[0]) == (0, "alpha"), done.stderr
     assert desk.tfslurm("wait", name).returncode == 0
     (known,) = json.loads(desk.tfslurm("status", name, "--json").stdout)
     assert known["counts"] == {"COMPLETED": 6}
     assert counted(desk) == {str(n): 1 for n in range(6)}
-    assert desk.jobs("beta", "PENDING", "RUNNING") == []
+    assert desk.jobs(down, "PENDING", "RUNNING") == []
 
 
 def test_a_sweep_that_sbatch_refuses_is_as_if_it_had_not_been_asked_for(desk: Desk) -> None:

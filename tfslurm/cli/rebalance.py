@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,21 +12,20 @@ from tfslurm import slurm
 from tfslurm.cli.cancel import MOST_IDS
 from tfslurm.cli.console import common, say, tracer
 from tfslurm.cli.resume import planned_there, send_again, sent_before
-from tfslurm.cli.sweeps import LOST
 from tfslurm.errors import HostError, TfslurmError, refuse
 from tfslurm.host import Host
-from tfslurm.submit.follow import find_job, find_sweep, refresh_all
+from tfslurm.slurm import JobStatus
+from tfslurm.submit.follow import find_sweep, refresh_all
 from tfslurm.submit.news import queued
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.reach import connections, known_from
 from tfslurm.sweep.points import matches, point_of
 from tfslurm.sweep.spread import spread
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
+from tfslurm.tracker import PlacedPoint, Seen, TrackedJob, TrackedSweep, Tracker
 
 ENDED = "already finished"  # in scontrol's words: Job/step already completing or completed, or already finished
-PATIENCE_S = 60.0
-PAUSE_S = 1.0
+CANCELLED = "CANCELLED"
 
 
 @click.command(short_help="Move the points of a sweep that have not begun from one cluster to others.")
@@ -44,8 +42,8 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
     """
     tracker = open_tracker()
     found = find_sweep(tracker, sweep)
-    waits = tracker.sweeps.waiting(sweep_id=found.sweep_id)
-    bases = {each.plan.cluster: sent_before(each) for each in waits}
+    not_sent = tracker.sweeps.waiting(sweep_id=found.sweep_id)
+    bases = {each.plan.cluster: sent_before(each) for each in not_sent}
     bases |= {each.plan.cluster: sent_before(each) for each in tracker.sweeps.plans(found.sweep_id)}
     names = list(targets) or [name for name in bases if name != source]
     for name in (source, *names):
@@ -57,8 +55,8 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
     with connections(tracer(verbose)) as reach:
         with tracker.claim(found.sweep_id, wait=True):
             cancelled = take_back(found, known_from(source, bases[source].cluster_text), tracker, verbose)
-            not_sent, left, plan_ids = unsent(found, source, tracker)
-            entries = [*(point.entry for point in cancelled), *not_sent]
+            move, left, plan_ids = unsent(found, source, tracker)
+            entries = [*(point.entry for point in cancelled), *move]
             places = spread([point_of(_values(entry)) for entry in entries], names, "even")
             where = [*zip(entries, places, strict=True), *((entry, source) for entry in left)]
             tracker.sweeps.add(found, planned_there(where, bases, found, reach), instead_of=plan_ids)
@@ -86,18 +84,16 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
     jobs = [job for job, _ in there if job.slurm_id not in kept]
     if not jobs:
         return []
-    keys = [job.key for job in jobs]
-    silent = refresh_all([known], tracker, tracer(verbose), jobs, partial(cancel_waiting, jobs))
-    until = time.monotonic() + PATIENCE_S
-    while not silent and unsettled(keys, tracker) and time.monotonic() < until:
-        time.sleep(PAUSE_S)  # accounting is behind: of a task that never began nobody else tells
-        silent = refresh_all([known], tracker, tracer(verbose), unsettled(keys, tracker))
-    if silent:
+    cancelled: set[str] = set()
+    silent = refresh_all([known], tracker, tracer(verbose), jobs, partial(cancel_waiting, jobs, cancelled))
+    if silent and not cancelled:
         raise TfslurmError(f"{next(iter(silent.values()))}; nothing was moved: `tfslurm resume {sweep.sweep_id}` later")
-    if left := unsettled(keys, tracker):
-        say(f"{len(left)} points are not moved: {known.cluster.name} does not say what became of their jobs")
-    asked, after = set(keys), tracker.sweeps.points(sweep.sweep_id)
-    return [point for point in after if point.job and point.job.key in asked and never_began(point.job)]
+    keys = {job.key for job in jobs if job.slurm_id in cancelled}
+    found = [(point, point.job) for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
+    gone = [(point, job) for point, job in found if job.key in keys]
+    # Accounting is behind, or there is none: of a task that never began nobody else tells.
+    tracker.see_all([Seen(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for _, job in gone])
+    return [point for point, _ in gone]
 
 
 def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Entry], list[Entry], list[str]]:
@@ -120,20 +116,20 @@ def stays(entry: Entry, sweep: TrackedSweep) -> bool:
     return any(matches(_values(entry), rule["values"]) for rule in sweep.given.get("where") or ())
 
 
-def unsettled(keys: Sequence[str], tracker: Tracker) -> list[TrackedJob]:
-    """Those of the jobs of which it is not known whether they were cancelled or have begun."""
-    return [job for key in keys if (job := find_job(tracker, key)).state in ("PENDING", LOST)]
+def cancel_waiting(jobs: Sequence[TrackedJob], cancelled: set[str], known: Known, host: Host) -> None:
+    """Cancel those of the jobs that wait, and put the ids of those that did so until their end into ``cancelled``.
 
-
-def cancel_waiting(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
-    """Cancel those of the jobs that wait. They are held first, so that none begins between the look and the end."""
-    ids = list(dict.fromkeys(job.slurm_id for job in jobs))
-    in_pieces(ids, known, host, slurm.hold_argv)
+    They are held first, so that none begins between the look and the end.
+    """
+    names = {job.slurm_id: job.job_name for job in jobs}
+    in_pieces(list(names), known, host, slurm.hold_argv)
     told = queued(known.cluster.name, known.user, host)
-    waits = [each for each in ids if each in told and told[each].state == "PENDING"]
+    waits = [each for each, name in names.items() if each in told and is_waiting(told[each], name)]
     in_pieces(waits, known, host, slurm.cancel_argv)
-    runs = [each for each in ids if each in told and told[each].state == "RUNNING"]
-    in_pieces(runs, known, host, partial(slurm.hold_argv, release=True))
+    others = [each for each in names if each in told and each not in waits and not slurm.is_final(told[each].state)]
+    in_pieces(others, known, host, partial(slurm.hold_argv, release=True))
+    after = queued(known.cluster.name, known.user, host) if waits else {}
+    cancelled.update(each for each in waits if each not in after or never_began(after[each]))
 
 
 def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
@@ -148,6 +144,11 @@ def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequ
             raise HostError(f"{known.cluster.name}: {answer.stderr.strip()}", transient=True)
 
 
-def never_began(job: TrackedJob) -> bool:
-    """Whether the scheduler says that it was cancelled without having had a node."""
-    return job.state == "CANCELLED" and not job.status.get("nodes")
+def is_waiting(status: JobStatus, name: str) -> bool:
+    """Whether this very job waits: ids are given out again, names with their plan's id are not."""
+    return status.state == "PENDING" and status.name == name
+
+
+def never_began(status: JobStatus) -> bool:
+    """Whether a job was cancelled without having had a node."""
+    return status.state == CANCELLED and not status.nodes
