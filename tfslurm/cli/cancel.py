@@ -7,17 +7,15 @@ from functools import partial
 
 import click
 
-from tfslurm import slurm
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.status import as_value, clusters_to_ask, look, sent_of
-from tfslurm.errors import HostError, TfslurmError, refuse
-from tfslurm.host import Host
+from tfslurm.errors import TfslurmError, refuse
+from tfslurm.submit.cancel import cancel as cancel_there
+from tfslurm.submit.cancel import keep_cancelled
 from tfslurm.submit.follow import find_job, find_sweep, refresh_all
-from tfslurm.submit.places import LOCAL, Known, open_tracker
+from tfslurm.submit.places import LOCAL, open_tracker
 from tfslurm.submit.reach import clusters_for
 from tfslurm.tracker import TrackedJob, Tracker
-
-MOST_IDS = 1000
 
 
 @click.command(short_help="Cancel jobs.")
@@ -41,9 +39,12 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     here = [job for job in found if job.cluster == LOCAL]
     if here:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
-    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, partial(cancel_there, found))
+    gone: set[str] = set()
+    before = partial(cancel_there, found, gone)
+    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, before)
     for line in silent.values():
         say(f"error: {line}")
+    keep_cancelled([find_job(tracker, key) for key in gone], tracker)
     after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if as_json:
         emit([as_value(job) for job in after])
@@ -77,12 +78,3 @@ def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
             whole = f"{job.cluster}:{job.slurm_id}"
             why = f"shares Slurm's job {whole} with other points, such as {other.key}"
             raise refuse(f"job {job.key}", why, f"`tfslurm cancel {whole}` ends them all")
-
-
-def cancel_there(jobs: Sequence[TrackedJob], known: Known, host: Host) -> None:
-    """Cancel those of the jobs that are on one cluster; in pieces, as a command's words are limited."""
-    ids = list(dict.fromkeys(job.slurm_id for job in jobs if job.cluster == known.cluster.name))
-    for start in range(0, len(ids), MOST_IDS):
-        answer = host.run(slurm.cancel_argv(ids[start : start + MOST_IDS]))
-        if answer.exit_code != 0:
-            raise HostError(f"{known.cluster.name}: scancel: {answer.stderr.strip()}", transient=True)

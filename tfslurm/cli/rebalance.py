@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
 
-from tfslurm import slurm
-from tfslurm.cli.cancel import MOST_IDS
 from tfslurm.cli.console import common, say, tracer
 from tfslurm.cli.resume import planned_there, send_again, sent_before
-from tfslurm.errors import HostError, TfslurmError, refuse
-from tfslurm.host import Host
-from tfslurm.slurm import JobStatus
+from tfslurm.errors import TfslurmError, refuse
+from tfslurm.submit.cancel import cancel_waiting, keep_cancelled
 from tfslurm.submit.follow import find_sweep, refresh_all
-from tfslurm.submit.news import queued
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.reach import connections, known_from
 from tfslurm.sweep.points import matches, point_of
 from tfslurm.sweep.spread import spread
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker import PlacedPoint, Seen, TrackedJob, TrackedSweep, Tracker
-
-ENDED = "already finished"  # in scontrol's words: Job/step already completing or completed, or already finished
-CANCELLED = "CANCELLED"
+from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 
 
 @click.command(short_help="Move the points of a sweep that have not begun from one cluster to others.")
@@ -84,16 +76,13 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
     jobs = [job for job, _ in there if job.slurm_id not in kept]
     if not jobs:
         return []
-    cancelled: set[str] = set()
-    silent = refresh_all([known], tracker, tracer(verbose), jobs, partial(cancel_waiting, jobs, cancelled))
-    if silent and not cancelled:
+    gone: set[str] = set()
+    silent = refresh_all([known], tracker, tracer(verbose), jobs, partial(cancel_waiting, jobs, gone))
+    if silent and not gone:
         raise TfslurmError(f"{next(iter(silent.values()))}; nothing was moved: `tfslurm resume {sweep.sweep_id}` later")
-    keys = {job.key for job in jobs if job.slurm_id in cancelled}
-    found = [(point, point.job) for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
-    gone = [(point, job) for point, job in found if job.key in keys]
-    # Accounting is behind, or there is none: of a task that never began nobody else tells.
-    tracker.see_all([Seen(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for _, job in gone])
-    return [point for point, _ in gone]
+    moved = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job and point.job.key in gone]
+    keep_cancelled([point.job for point in moved if point.job], tracker)
+    return moved
 
 
 def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Entry], list[Entry], list[str]]:
@@ -114,41 +103,3 @@ def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Ent
 def stays(entry: Entry, sweep: TrackedSweep) -> bool:
     """Whether `where` keeps a point on its cluster."""
     return any(matches(_values(entry), rule["values"]) for rule in sweep.given.get("where") or ())
-
-
-def cancel_waiting(jobs: Sequence[TrackedJob], cancelled: set[str], known: Known, host: Host) -> None:
-    """Cancel those of the jobs that wait, and put the ids of those that did so until their end into ``cancelled``.
-
-    They are held first, so that none begins between the look and the end.
-    """
-    names = {job.slurm_id: job.job_name for job in jobs}
-    in_pieces(list(names), known, host, slurm.hold_argv)
-    told = queued(known.cluster.name, known.user, host)
-    waits = [each for each, name in names.items() if each in told and is_waiting(told[each], name)]
-    in_pieces(waits, known, host, slurm.cancel_argv)
-    others = [each for each in names if each in told and each not in waits and not slurm.is_final(told[each].state)]
-    in_pieces(others, known, host, partial(slurm.hold_argv, release=True))
-    after = queued(known.cluster.name, known.user, host) if waits else {}
-    cancelled.update(each for each in waits if each not in after or never_began(after[each]))
-
-
-def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
-    """One command for each piece of the ids, as a command's words are limited.
-
-    Raises:
-        HostError: one did not end well, and it was not that a job has ended meanwhile.
-    """
-    for start in range(0, len(ids), MOST_IDS):
-        answer = host.run(argv(ids[start : start + MOST_IDS]))
-        if answer.exit_code != 0 and ENDED not in answer.stderr:
-            raise HostError(f"{known.cluster.name}: {answer.stderr.strip()}", transient=True)
-
-
-def is_waiting(status: JobStatus, name: str) -> bool:
-    """Whether this very job waits: ids are given out again, names with their plan's id are not."""
-    return status.state == "PENDING" and status.name == name
-
-
-def never_began(status: JobStatus) -> bool:
-    """Whether a job was cancelled without having had a node."""
-    return status.state == CANCELLED and not status.nodes

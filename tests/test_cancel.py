@@ -1,0 +1,98 @@
+"""What is known of jobs that are cancelled before they begin, with programs that print what Slurm does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.made import plan
+from tests.test_status import Site, queue_row
+from tfslurm.errors import HostError
+from tfslurm.plan import Points
+from tfslurm.slurm.jobs import ROW
+from tfslurm.submit.cancel import cancel, cancel_waiting, keep_cancelled
+from tfslurm.tracker import TrackedJob, Tracker
+
+Row = tuple[TrackedJob, str]
+
+
+class Queue(Site):
+    """A cluster whose squeue says one thing before a cancel, and another after it."""
+
+    def says(self, before: list[Row], after: list[Row]) -> None:
+        for name, rows in (("before", before), ("after", after)):
+            text = "".join(queue_row(*row) + ROW + "\n" for row in rows)
+            (self.folder / name).write_text(text)
+        self.program("squeue", 'if grep -q scancel "$SITE/calls"; then cat "$SITE/after"; else cat "$SITE/before"; fi')
+        for name in ("scancel", "scontrol"):
+            self.program(name, f'echo "{name} $*" >>"$SITE/words"')
+
+    def words(self) -> list[str]:
+        path = self.folder / "words"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"))
+
+
+def tasks(queue: Queue, packed: int = 1) -> list[TrackedJob]:
+    points = Points("s-1", 4, "x", points_per_job=packed)
+    made = replace(plan(points=points, parameters={}), cluster=queue.name, root=str(queue.root))
+    queue.tracker.plan(made, "")
+    queue.tracker.submit(made, "17")
+    return queue.tracker.jobs(cluster=queue.name)
+
+
+def test_tasks_that_waited_and_are_gone_from_the_queue_never_began(queue: Queue) -> None:
+    jobs = tasks(queue)
+    began = [(job, "CANCELLED") for job in jobs[1:2]]  # with a node, as this queue's rows have
+    queue.says([(job, "PENDING") for job in jobs[:3]] + [(jobs[3], "RUNNING")], began)
+    gone: set[str] = set()
+    cancel(jobs, gone, queue.known, queue.host)
+    assert gone == {jobs[0].key, jobs[2].key}
+    assert queue.words() == ["scancel 17_0 17_1 17_2 17_3"]
+    keep_cancelled([jobs[0]], queue.tracker)
+    assert (queue.job("17_0").state, queue.job("17_0").final) == ("CANCELLED", True)
+
+
+def test_a_job_that_is_no_task_costs_no_look_at_the_queue(queue: Queue) -> None:
+    jobs = queue.submit("5")
+    queue.says([], [])
+    gone: set[str] = set()
+    cancel(jobs, gone, queue.known, queue.host)
+    assert (gone, queue.calls()) == (set(), ["scancel"])
+
+
+def test_only_what_waits_is_taken_back_and_what_runs_goes_on(queue: Queue) -> None:
+    jobs = tasks(queue)
+    another = replace(jobs[2], name="another")  # Slurm gave the id of the third again
+    queue.says([(jobs[0], "PENDING"), (jobs[1], "RUNNING"), (another, "PENDING")], [])
+    gone: set[str] = set()
+    cancel_waiting(jobs, gone, queue.known, queue.host)
+    assert gone == {jobs[0].key}
+    hold, stop, release = queue.words()
+    assert (hold.split()[1], stop, release) == ("hold", "scancel 17_0", "scontrol release 17_1,17_2")
+
+
+def test_points_of_one_job_are_taken_back_together(queue: Queue) -> None:
+    jobs = tasks(queue, packed=2)
+    waits = [replace(job, job_id=job.slurm_id) for job in jobs[::2]]
+    queue.says([(job, "PENDING") for job in waits], [])
+    gone: set[str] = set()
+    cancel_waiting(jobs[:2], gone, queue.known, queue.host)
+    assert gone == {jobs[0].key, jobs[1].key}
+    assert queue.words()[1] == "scancel 17_0"
+
+
+def test_a_refusal_is_an_error_unless_the_job_has_ended_meanwhile(queue: Queue) -> None:
+    jobs = queue.submit("5")
+    queue.says([], [])
+    queue.program("scancel", "echo 'scancel: error: Invalid user' >&2; exit 1")
+    with pytest.raises(HostError, match="alpha: scancel: error: Invalid user"):
+        cancel(jobs, set(), queue.known, queue.host)
+    queue.program("scancel", "echo 'Job/step already completing or completed, or already finished' >&2; exit 1")
+    cancel(jobs, set(), queue.known, queue.host)
