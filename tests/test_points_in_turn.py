@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ SCRIPT = r"""
 set -euo pipefail
 run_dir={run} points=5 points_per_job=3 checkpoint_signal={signal} forgetful='' WARNING=URG
 source {templates}/point.sh
-eval "$(sed -n '/^node::_wait()/,/^}}/p; /^node::_is_forgotten()/p' {templates}/node.sh)"
+eval "$(sed -n '/^node::_wait()/,/^}}/p; /^node::_is_forgotten()/p; /^node::_deaf()/,/^}}/p' {templates}/node.sh)"
+if (($# == 0)); then echo $$ >"$run_dir/pid"; fi
 point::in_turn "$@"
 folder=$run_dir/17_${{SLURM_ARRAY_TASK_ID}}.$TFSLURM_POINT
 mkdir --parents "$folder/attempt-$ATTEMPT"
@@ -47,12 +50,18 @@ class Task:
         self.script.write_text(SCRIPT.format(run=run, templates=TEMPLATES, signal=signal))
 
     def start(
-        self, task: int = 0, *, attempt: int = 1, codes: str = "0 0 0 0 0", hangs: str = ""
+        self,
+        task: int = 0,
+        *,
+        attempt: int = 1,
+        codes: str = "0 0 0 0 0",
+        hangs: str = "",
+        under: Sequence[str] = ("bash",),
     ) -> subprocess.Popen[bytes]:
         own = {"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": str(task), "ATTEMPT": str(attempt)}
         told = {"CODES": codes, "HANGS": hangs, "TFSLURM_POINT": "4"}  # the user's own variable means nothing
         (self.run / "ran").unlink(missing_ok=True)
-        return subprocess.Popen(["bash", self.script], env={**os.environ, **own, **told}, start_new_session=True)
+        return subprocess.Popen([*under, self.script], env={**os.environ, **own, **told}, start_new_session=True)
 
     def code(self, process: subprocess.Popen[bytes]) -> int:
         return process.wait(20)
@@ -115,3 +124,18 @@ def test_a_job_that_is_queued_again_goes_on_with_the_points_that_had_not_ended(t
     assert one.ran() == [1, 2]
     assert one.code(one.start(attempt=3)) == 4
     assert one.ran() == []
+
+
+def test_a_script_whose_slurmstepd_is_lost_goes_so_that_its_point_notices(tmp_path: Path) -> None:
+    one = Task(tmp_path)
+    process = one.start(hangs="0", under=["bash", "-c", 'bash "$1" & wait', "bash"])
+    one.hangs(process)
+    script = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{script}").exists()
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 10
+    while Path(f"/proc/{script}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
