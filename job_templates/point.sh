@@ -39,7 +39,8 @@ point::read() {
 
 # Batch role of a task that runs several points. Each runs by this very script as if it had no other, with the words
 # `point PLACE`, for which this comes back at once; without words it runs all of them and exits, with the first code that
-# is not 0. A point that came to an end of its own before the job was queued again is left alone.
+# is not 0. A point that came to an end of its own before the job was queued again is left alone; one that comes to none,
+# because the job is stopped or queued again, or its script was killed, is the last.
 point::in_turn() {
     if [[ ${1-} == point ]]; then
         export TFSLURM_POINT=$2
@@ -58,7 +59,7 @@ point::in_turn() {
         job=${SLURM_ARRAY_JOB_ID:?}_$SLURM_ARRAY_TASK_ID.$place
         if ! point::_has_ended; then
             point::_run
-            if ! point::_has_ended && [[ -n $stopped || $point_end == *'"reason": "requeued after '* ]]; then exit "$waited_code"; fi
+            point::_has_ended || exit "$waited_code" # with this script Slurm ends what a point may have left
         fi
         if ((code == 0)); then code=$waited_code; fi
         if [[ -n $stopped ]]; then break; fi
@@ -88,20 +89,19 @@ point::_run() {
     waited_code=${waited_code:-1} # bash forgot it; what the point wrote itself is asked next
 }
 
-# Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? What it wrote
-# of its end is in point_end, and its code in waited_code.
+# Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? The code that
+# it wrote down is in waited_code.
 point::_has_ended() {
-    local one
+    local one end
     local -i last=0
     for one in "$run_dir/$job"/attempt-*; do
         if [[ ${one##*-} =~ ^[0-9]+$ ]] && ((${one##*-} > last)); then last=${one##*-}; fi
     done
-    point_end=''
     if [[ ! -r $run_dir/$job/attempt-$last/exit.json ]]; then return 1; fi
-    point_end=$(<"$run_dir/$job/attempt-$last/exit.json")
-    [[ $point_end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
+    end=$(<"$run_dir/$job/attempt-$last/exit.json")
+    [[ $end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
     waited_code=${BASH_REMATCH[1]}
-    case $point_end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
+    case $end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
 }
 
 # Slurm tells this script, or all of its processes; for whoever hears it twice the second time is harmless.

@@ -87,11 +87,17 @@ def test_each_point_of_a_task_runs_once_and_says_what_it_says_in_its_own_file(
     ]
 
 
-@pytest.mark.parametrize(("codes", "code"), [("0 7 9 0 0", 7), ("0 none 0 0 0", 137), ("78 0 0 0 0", 78)])
+@pytest.mark.parametrize(("codes", "code"), [("0 7 9 0 0", 7), ("78 0 0 0 0", 78)])
 def test_a_point_that_fails_keeps_no_other_from_its_turn(tmp_path: Path, codes: str, code: int) -> None:
     one = Task(tmp_path)
     assert one.code(one.start(codes=codes)) == code
     assert one.ran() == [0, 1, 2]
+
+
+def test_after_a_point_whose_script_was_killed_no_other_begins_for_it_may_have_left_something(tmp_path: Path) -> None:
+    one = Task(tmp_path)
+    assert one.code(one.start(codes="0 none 0 0 0")) == 137
+    assert one.ran() == [0, 1]
 
 
 def test_what_stops_the_job_stops_its_point_and_no_other_begins(tmp_path: Path) -> None:
