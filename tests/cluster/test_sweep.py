@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 
 from .bed import ACCOUNTS, CLUSTERS
 from .desk import USER, Desk, until
+from .docker import docker
 from .slurm import slurm
 from .users import run_as
 
@@ -309,3 +312,32 @@ def test_a_job_of_several_points_is_cancelled_as_a_whole(desk: Desk) -> None:
     assert [desk.status(f"{array}_0.{place}")["state"] for place in range(3)] == ["COMPLETED", "CANCELLED", "CANCELLED"]
     assert desk.record(second)["job"]["state"] == "CANCELLED"
     assert not desk.run_folder(second).parent.joinpath(f"{array.partition(':')[2]}_0.2").exists()
+
+
+def test_a_job_of_several_points_whose_slurmstepd_is_lost_leaves_no_container_and_begins_no_other(desk: Desk) -> None:
+    sweep = {"grid": {"n": {"range": [3]}}, "points_per_job": 3}
+    command = ["sh", "-c", 'echo "$1" >/out/words; test "$1" = 0 || sleep 600', "sh", "{{ n }}"]
+    (array,) = swept(desk, desk.experiment("orphan", command, sweep=sweep), "--cluster", "alpha")
+    second = f"{array}_0.1"
+    until(lambda: counted(desk) == {"0\n": 1, "1\n": 1}, 60)
+    number = json.loads((desk.run_folder(second) / "attempt-1" / "begin.json").read_text())["job_id"]
+    (daemon,) = [
+        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if f"[{number}.batch]" in told_by(path)
+    ]
+    os.kill(daemon, signal.SIGKILL)
+    label = f"label=tfslurm.slurm_job_id={number}"
+    until(lambda: not docker("ps", "--all", "--quiet", "--filter", label).stdout, 60)
+    desk.tfslurm("wait", f"{array}_0")
+    record = desk.record(second)
+    assert (record["attempts"][0]["exit_code"], record["attempts"][0]["ended_by"]) == (75, "node")
+    states = [desk.status(f"{array}_0.{place}")["state"] for place in range(3)]
+    assert (states[0], "COMPLETED" in states[1:]) == ("COMPLETED", False)
+    assert counted(desk) == {"0\n": 1, "1\n": 1}
+
+
+def told_by(path: Path) -> str:
+    """What a file of /proc says; '' where its process has gone."""
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
