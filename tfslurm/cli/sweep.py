@@ -53,7 +53,7 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
         emit(to_json(experiment.name, sweep, places))
     else:
         packed = given.get("points_per_job", 1)
-        more = [("job", f"{packed} points one after another in each")] if packed > 1 else []
+        more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
         click.echo(lines_of([*summary(experiment.name, sweep, places, clusters), *more]))
 
 
