@@ -13,6 +13,11 @@
 #
 # shellcheck disable=SC2154  # the settings stand in job.sbatch
 
+if ((${points:-0} > 0)); then # an array's
+    # shellcheck source=/dev/null
+    source "$run_dir/point.sh"
+fi
+
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly WARNING=URG # see checkpoint, below
 readonly DIFF_PATIENCE_S=8 # how long docker may look for what was written outside every mount, and removes nothing meanwhile
@@ -561,9 +566,7 @@ lifetime::_look() {
     local stat bell
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
-        stat=${stat##*) } # state parent …
-        stat=${stat#* }
-        if [[ ${stat%% *} == "$PPID" ]]; then
+        if lifetime::_is_attended "$stat"; then
             if [[ -n $2 ]] && lifetime::_task_is_lost; then
                 lifetime::_abandon "$2"
                 return
@@ -574,6 +577,13 @@ lifetime::_look() {
         kill -s TERM $$
         return
     done 2>/dev/null
+}
+
+# Has this script the parent that started it? By what its file `stat` in /proc says.
+lifetime::_is_attended() {
+    local rest=${1##*) } # state parent …
+    rest=${rest#* }
+    [[ ${rest%% *} == "$PPID" ]]
 }
 
 # Has a task that no slurmstepd attends any more come to its end?
@@ -2056,11 +2066,6 @@ probe::wait() {
 }
 
 # --------------------------------------------------------------------------------------------------------------- words
-
-if ((${points:-0} > 0)); then
-    # shellcheck source=/dev/null
-    source "$run_dir/point.sh"
-fi
 
 # Who and what this is, from Slurm or from the caller that runs without it.
 node::_job() {

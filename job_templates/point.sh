@@ -53,8 +53,9 @@ point::in_turn() {
     point::_watch </dev/null >/dev/null 2>&1 &
     point_watch=$!
     trap 'kill -s KILL "$point_watch" 2>/dev/null || :' EXIT
-    trap 'point::_told TERM' TERM INT HUP
-    if [[ -n $checkpoint_signal ]]; then trap 'point::_told "$WARNING"' "$WARNING"; fi
+    # Slurm tells this script, or all of its processes; for a point that hears it twice the second time is harmless.
+    trap 'node::_batch_told TERM' TERM INT HUP
+    if [[ -n $checkpoint_signal ]]; then trap 'node::_batch_told "$WARNING"' "$WARNING"; fi
     for ((place = first; place <= highest; place++)); do
         job=${SLURM_ARRAY_JOB_ID:?}_$SLURM_ARRAY_TASK_ID.$place
         if ! point::_has_ended; then
@@ -73,9 +74,9 @@ point::_watch() {
     node::_deaf
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
-        stat=${stat##*) } # state parent …
-        stat=${stat#* }
-        if [[ ${stat%% *} != "$PPID" ]]; then kill -s KILL $$; fi
+        if lifetime::_is_attended "$stat"; then continue; fi
+        kill -s KILL $$
+        return
     done
 }
 
@@ -102,11 +103,4 @@ point::_has_ended() {
     [[ $end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
     waited_code=${BASH_REMATCH[1]}
     case $end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
-}
-
-# Slurm tells this script, or all of its processes; for whoever hears it twice the second time is harmless.
-point::_told() {
-    if [[ $1 == TERM ]]; then stopped=TERM; fi
-    interrupted=yes
-    if [[ -n $waited_for ]]; then kill -s "$1" "$waited_for" 2>/dev/null || :; fi
 }

@@ -18,7 +18,10 @@ SCRIPT = r"""
 set -euo pipefail
 run_dir={run} points=5 points_per_job=3 checkpoint_signal={signal} forgetful='' WARNING=URG
 source {templates}/point.sh
-eval "$(sed -n '/^node::_wait()/,/^}}/p; /^node::_is_forgotten()/p; /^node::_deaf()/,/^}}/p' {templates}/node.sh)"
+for name in node::_wait node::_deaf node::_batch_told lifetime::_is_attended; do
+    eval "$(sed -n "/^$name()/,/^}}/p" {templates}/node.sh)"
+done
+eval "$(sed -n '/^node::_is_forgotten()/p' {templates}/node.sh)"
 if (($# == 0)); then echo $$ >"$run_dir/pid"; fi
 point::in_turn "$@"
 folder=$run_dir/17_${{SLURM_ARRAY_TASK_ID}}.$TFSLURM_POINT
@@ -70,8 +73,10 @@ class Task:
         return [int(line) for line in (self.run / "ran").read_text().split()] if (self.run / "ran").exists() else []
 
     def hangs(self, process: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + 20
         while not (self.run / "hangs").exists():
-            assert process.poll() is None
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
         (self.run / "hangs").unlink()
 
 

@@ -44,7 +44,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
     silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, before)
     for line in silent.values():
         say(f"error: {line}")
-    keep_cancelled([find_job(tracker, key) for key in gone], tracker)
+    keep_cancelled([job for job in found if job.key in gone], tracker)
     after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if as_json:
         emit([as_value(job) for job in after])

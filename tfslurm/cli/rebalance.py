@@ -92,10 +92,10 @@ def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Ent
     plan_ids = []
     for waiting in tracker.sweeps.waiting(cluster=source, sweep_id=sweep.sweep_id):
         entries = tracker.sweeps.entries(waiting.plan.plan_id)
-        own = [entry for entry in entries if stays(entry, sweep)]
-        if len(own) < len(entries):
-            move += [entry for entry in entries if entry not in own]
-            left += own
+        kept = [stays(entry, sweep) for entry in entries]
+        if not all(kept):
+            move += [entry for entry, stay in zip(entries, kept, strict=True) if not stay]
+            left += [entry for entry, stay in zip(entries, kept, strict=True) if stay]
             plan_ids.append(waiting.plan.plan_id)
     return move, left, plan_ids
 

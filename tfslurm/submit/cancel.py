@@ -54,12 +54,8 @@ def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, hos
 def waiting(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
     """Slurm's ids of those that wait. Ids are given out again, names with their plan's id are not."""
     names = {job.slurm_id: job.job_name for job in jobs}
-    return [each for each, name in names.items() if each in told and is_pending(told[each], name)]
-
-
-def is_pending(status: JobStatus, name: str) -> bool:
-    """Whether a job of this name waits."""
-    return status.state == PENDING and status.name == name
+    found = ((each, told[each], name) for each, name in names.items() if each in told)
+    return [each for each, status, name in found if (status.state, status.name) == (PENDING, name)]
 
 
 def never_began(jobs: Sequence[TrackedJob], waits: Collection[str], known: Known, host: Host) -> list[str]:

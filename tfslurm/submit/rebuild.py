@@ -60,8 +60,9 @@ def rebuild(known: Known, tracker: Tracker, files: Mapping[str, bytes]) -> tuple
         begun = sorted(job for found, job in ends if found == folder)
         for job_id in begun:
             keep(plan, job_id, ends[folder, job_id], tracker)
-        if plan.points and begun:  # the others of the array wait, or ended before they had a folder
-            tracker.submit(plan, begun[0].partition("_")[0], "UNKNOWN")
+        arrays = {job_id.partition("_")[0] for job_id in begun} if plan.points else ()
+        for array in sorted(arrays):  # its other points wait, or ended before they had a folder
+            tracker.submit(plan, array, "UNKNOWN")
     return len([key for key in ends if key[0] in plans]), unreadable
 
 
