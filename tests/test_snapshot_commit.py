@@ -37,7 +37,7 @@ def sparse_index(folder: Path) -> None:
 
 def clean_filter(folder: Path) -> None:
     git(folder, "config", "filter.same.clean", "cat >/dev/null; printf b")
-    write(folder, {".git/info/attributes": "b.py filter=same\n", "sub/b.py": "another"})
+    write(folder, {".git/info/attributes": "b.py filter=same\n", "sub/b.py": "x"})
 
 
 def line_ends(folder: Path) -> None:
