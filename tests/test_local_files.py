@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import stat
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import PACKAGE
 from tfslurm.errors import InputError
-from tfslurm.local_files import make_folder, open_to_append, read_file, read_text, write_file
+from tfslurm.local_files import make_file, make_folder, open_to_append, read_file, read_text, refuse_links, write_file
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +143,6 @@ def test_a_private_folder_is_narrowed_and_is_ones_own(tmp_path: Path) -> None:
     made.chmod(0o775)
     make_folder(made)
     assert mode(made) == 0o700
-    make_folder(tmp_path / "open", private=False)
-    assert mode(tmp_path / "open") == 0o755
 
 
 def test_a_private_folder_of_another_user_is_refused() -> None:
@@ -152,6 +152,104 @@ def test_a_private_folder_of_another_user_is_refused() -> None:
     try:
         with pytest.raises(PermissionError, match="belongs to another user"):
             make_folder(Path("/usr"))
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            make_file(Path("/etc/hosts"))
     finally:
         if is_root:
             os.seteuid(0)
+
+
+def test_a_private_file_is_made_once(tmp_path: Path) -> None:
+    make_file(tmp_path / "tracker")
+    assert mode(tmp_path / "tracker") == 0o600
+    (tmp_path / "tracker").write_text("kept")
+    (tmp_path / "own").symlink_to("tracker")
+    for name in ("tracker", "own"):
+        make_file(tmp_path / name)
+    assert (tmp_path / "tracker").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["link", "link/below", "real/link", "real/link/below", "real/../link", "dangling"])
+def test_no_link_of_the_folder_one_stands_in_leads_away(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here" / "real").mkdir(parents=True)
+    for link in ("link", "real/link"):
+        (tmp_path / "here" / link).symlink_to(tmp_path / "home")
+    (tmp_path / "here" / "dangling").symlink_to("/nowhere")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match=r"is a symbolic link to '.*', and tfslurm writes through none; remove it, or"):
+        refuse_links(Path(name))
+    refuse_links(Path("real/new"))
+    refuse_links(Path("../here/real"))
+    refuse_links(tmp_path / "here" / "link" / "below")
+    with pytest.raises(InputError, match="is a symbolic link"):
+        refuse_links(tmp_path / "here" / "link")
+
+
+# --- nothing else of the package writes
+
+METHODS = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "rename", "mkdir", "extractall"}
+"Of a Path or an archive; `replace` with one argument too."
+OS_WRITES = ("link", "symlink", "rename", "replace", "mkdir", "makedirs", "mkfifo", "mknod", "truncate", "ftruncate")
+OPENS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND"}
+ELSEWHERE = {
+    "local_files.py": "this is the place",
+    "submit/destination.py": "what is fetched: below a folder that is held open, never through a link",
+    "host/files.py": "an archive in memory",
+    "host/terminal.py": "the terminal",
+    "host/openssh.py": "a nameless file for what ssh says, and the folder of its socket, whose owner is checked",
+    "cli/__init__.py": "/dev/null in place of a pipe that broke",
+    "cli/files.py": "the folder that `init` was told to write into",
+}
+
+
+def writers(path: Path) -> Iterator[str]:
+    """What in a module opens for writing, makes or moves a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if (isinstance(node, ast.Attribute) and node.attr in OPENS) or (isinstance(node, ast.Call) and writes(node)):
+            yield f"{path}:{node.lineno}: {ast.unparse(node)[:60]}"
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether a call does."""
+    if isinstance(call.func, ast.Name):
+        return call.func.id == "open" and for_writing(call, 1)
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name, owner = call.func.attr, call.func.value
+    module = owner.id if isinstance(owner, ast.Name) else ""
+    if module == "os":
+        return name in OS_WRITES
+    if module in ("shutil", "tempfile"):
+        return name != "which"
+    if name == "replace":
+        return len(call.args) == 1 and not call.keywords
+    return name in METHODS or (name == "open" and for_writing(call, 0))
+
+
+def for_writing(call: ast.Call, place: int) -> bool:
+    """Whether the mode of an `open` is one that writes."""
+    modes = [*call.args[place : place + 1], *(key.value for key in call.keywords if key.arg == "mode")]
+    return any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wax+") for mode in modes)
+
+
+def test_only_one_place_writes_files() -> None:
+    found = {str(path.relative_to(PACKAGE)): list(writers(path)) for path in PACKAGE.rglob("*.py")}
+    wrong = [line for name, lines in found.items() if name not in ELSEWHERE for line in lines]
+    assert not wrong, "\n".join(["write with tfslurm.local_files:", *wrong])
+    assert all(found[name] for name in ELSEWHERE), "an exception that is none any more"
+
+
+def test_that_test_sees_writers(tmp_path: Path) -> None:
+    texts = (
+        *("open('x', 'w')", "open('x', mode='a')", "p.open('ab')", "p.write_text('')", "p.write_bytes(b'')"),
+        *("os.open(p, os.O_WRONLY)", "os.open(p, flags | os.O_CREAT)", "shutil.copy(a, b)", "p.touch()"),
+        *("p.symlink_to(q)", "tempfile.mkstemp()", "os.replace(a, b)", "p.replace(q)", "p.mkdir()", "open('x', 'r+')"),
+    )
+    for text in texts:
+        (tmp_path / "module.py").write_text(text)
+        assert list(writers(tmp_path / "module.py")), text
+    (tmp_path / "module.py").write_text("open('x'); p.open('rb'); 'a'.replace('b', 'c'); os.open(p, os.O_RDONLY)")
+    assert not list(writers(tmp_path / "module.py"))

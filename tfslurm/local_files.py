@@ -57,20 +57,42 @@ def open_to_append(path: Path, *, mode: int = 0o600) -> int:
     return file
 
 
-def make_folder(path: Path, *, private: bool = True) -> None:
-    """Make a folder and its parents where they are missing; a ``private`` one is 0700 and this user's own.
+def make_folder(path: Path) -> None:
+    """Make a folder that is this user's alone, and parents where they are missing; one that is there is narrowed.
 
     Raises:
         OSError: another user owns the folder, or the link that leads to it, or this machine refuses.
     """
-    path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
-    if not private:
-        return
-    for status in (path.lstat(), path.stat()):
-        if status.st_uid != os.geteuid() and os.geteuid() != 0:
-            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_foreign(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         path.chmod(0o700)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file that is this user's alone, or find one that is this user's own.
+
+    Raises:
+        OSError: another user owns it, or the link that leads to it, or this machine refuses.
+    """
+    if os.path.lexists(path):
+        _refuse_foreign(path)
+    else:
+        os.close(open_to_append(path))
+
+
+def refuse_links(path: Path) -> None:
+    """Nothing, if no part of a path is a symbolic link, which somebody else may have put into the folder one stands in.
+
+    Of an absolute path, whose beginning is the machine's own, only the last part is looked at.
+
+    Raises:
+        InputError: a part of the path is a symbolic link.
+    """
+    for part in (path,) if path.is_absolute() else (path, *path.parents):
+        if part.is_symlink():
+            why = f"is a symbolic link to {os.readlink(part)!r}, and tfslurm writes through none"  # noqa: PTH115
+            raise refuse(str(part), why, f"remove it, or name {os.path.realpath(part)}")
 
 
 def read_file(path: Path, limit: int = TEXT_BYTES) -> bytes:
@@ -100,6 +122,13 @@ def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
         return read_file(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
         raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Nothing, if a file or folder is this user's own, and the link that leads there too; root has no equals."""
+    for status in (path.lstat(), path.stat()):
+        if status.st_uid != os.geteuid() and os.geteuid() != 0:
+            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
 
 
 @contextmanager

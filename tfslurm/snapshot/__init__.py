@@ -60,7 +60,7 @@ class Snapshot:
         """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
 
         The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`. The
-        same files give the same bytes: sorted, no times, no owner.
+        same files give the same bytes: sorted, no times, no owner, and no permission for anybody else.
 
         Raises:
             TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.

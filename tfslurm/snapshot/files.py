@@ -164,7 +164,7 @@ def _file(folder: Path, entry: Entry, sums: list[bytes]) -> Iterator[bytes]:
 
 def _header(name: str, mode: int, size: int, target: str = "") -> bytes:
     info = tarfile.TarInfo(name)
-    info.size, info.mode = size, mode & 0o777 or 0o777
+    info.size, info.mode = size, 0o700 if mode == EXECUTABLE else 0o600  # the user's alone, whoever may read them here
     if mode == SYMLINK:
         info.type, info.linkname = tarfile.SYMTYPE, target
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
