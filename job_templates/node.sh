@@ -1515,7 +1515,7 @@ container::_code() {
     local copy=$attempt_dir/workspace/$rank
     mkdir --parents "$attempt_dir/workspace"
     cp --recursive --preserve=mode,timestamps,links --no-dereference -- "$code_dir" "$copy"
-    chmod --recursive u+w -- "$copy"
+    chmod --recursive u+w,go-rwx -- "$copy"
     mount::add "$copy" /workspace rw
 }
 

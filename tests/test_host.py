@@ -20,6 +20,7 @@ from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
 from tfslurm.host.command import Raw, Transport, remote_line, remote_result
+from tfslurm.host.files import PUT, as_tar
 from tfslurm.host.local import LocalHost
 from tfslurm.snapshot import Snapshot, take
 
@@ -305,7 +306,56 @@ def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp
     assert take(target).tree == snapshot.tree
     assert names(Path(target.parent)) == [snapshot.tree]
     for path in [target, *target.rglob("*")]:
-        assert path.is_symlink() or not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH), path
+        executable = path.is_dir() or path.name == "a.py"
+        assert path.is_symlink() or stat.S_IMODE(path.stat().st_mode) == (0o500 if executable else 0o400), path
+    assert stat.S_IMODE(target.parent.stat().st_mode) == 0o700
+    target.chmod(0o555)
+    assert not send(host, target, snapshot)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o500, "a tree that others could read is closed when it is found"
+
+
+@pytest.mark.parametrize("what", ["put", "put_tree"])
+def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, what: str) -> None:
+    """The line stalls while files arrive; whoever looks then finds nothing that is open to others."""
+    seen: dict[str, int] = {}
+    snapshot = snapshot_of(tmp_path / "code")
+    target = tmp_path / "root" / "arriving"
+
+    class StallingHost(LocalHost):
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+            whole = input if isinstance(input, bytes) else b"".join(input)
+            return super().execute(argv, stalling(whole), timeout_s)
+
+    def stalling(whole: bytes) -> Iterator[bytes]:
+        yield whole[:2048]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not any(path.is_file() for path in target.parent.rglob("*")):
+            time.sleep(0.005)
+        seen.update({path.name: path.stat().st_mode for path in target.parent.rglob("*")})
+        yield whole[2048:]
+
+    before = os.umask(0)
+    try:
+        if what == "put":
+            put(StallingHost(), PurePosixPath(target), {"a": File(b"a"), "b": File(b"b" * 4096)})
+        else:
+            send(StallingHost(), target, snapshot)
+    finally:
+        os.umask(before)
+    assert seen
+    after = {path.name: path.stat().st_mode for path in [target, *target.rglob("*")]}
+    assert not [name for name, mode in {**seen, **after}.items() if mode & 0o077]
+
+
+def test_what_runs_after_the_files_have_arrived_has_the_users_umask(tmp_path: Path) -> None:
+    """sbatch does, and gives it to the job."""
+    words = (str(tmp_path), "run", "700", "0")
+    before = os.umask(0o027)
+    try:
+        done = LocalHost().run(("sh", "-c", f"{PUT}; umask", "sh", *words), input=as_tar({}, 0o700))
+    finally:
+        os.umask(before)
+    assert done.stdout == "0027\n"
 
 
 def test_a_snapshot_that_is_there_is_not_read_again(tmp_path: Path) -> None:

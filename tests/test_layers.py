@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "record", "export"),
-    *("registry", "host", "snapshot", "tracker", "submit", "check", "reap", "services", "cli"),
+    *("local_files", "registry", "host", "snapshot", "tracker", "submit", "check", "reap", "services", "cli"),
 )
-PURE = ROOMS[: ROOMS.index("registry")]
+PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {
     "subprocess",
     "socket",

@@ -216,7 +216,7 @@ def test_the_stream_is_the_same_for_the_same_files_and_lists_them(tmp_path: Path
         streams.append(b"".join(take(tmp_path / name).stream()))
     assert streams[0] == streams[1]
     members = unpack(streams[0])
-    assert (members["tree/a.py"].mode, members["tree/empty"].mode, members["tree/link"].linkname) == (0o755, 0o644, "b")
+    assert (members["tree/a.py"].mode, members["tree/empty"].mode, members["tree/link"].linkname) == (0o700, 0o600, "b")
     assert {(member.mtime, member.uid, member.uname) for member in members.values()} == {(0, 0, "")}
     with tarfile.open(fileobj=io.BytesIO(streams[0])) as archive:
         listed = archive.extractfile("contents")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tfslurm.errors import refuse
+from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,10 +39,8 @@ def deliver(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
+    refuse_links(output)
+    write_file(output, text.encode("utf-8"), mode=0o666)
 
 
 def say(message: str) -> None:

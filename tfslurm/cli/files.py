@@ -9,6 +9,7 @@ import click
 
 from tfslurm.cli.console import common, emit, say
 from tfslurm.errors import refuse
+from tfslurm.local_files import refuse_links, write_file
 from tfslurm.submit.places import cluster_files, config_folder
 
 
@@ -41,10 +42,10 @@ def write(path: Path, text: str, force: bool) -> Path:
     Raises:
         InputError: it is there already, or cannot be written.
     """
+    refuse_links(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
+        write_file(path, text.encode(), mode=0o666, replace=force)
     except FileExistsError as error:
         raise refuse(str(path), "is there already; nothing was changed", "--force replaces it") from error
     except OSError as error:

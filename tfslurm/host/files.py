@@ -29,21 +29,24 @@ def one_line(script: str) -> str:
 
 
 # $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
-PUT = one_line("""set -eu; export LC_ALL=C;
+# What arrives is the user's alone from its first moment; sbatch, which may come after, gives the job the user's umask.
+PUT = one_line("""set -eu; export LC_ALL=C; mask=$(umask); umask 077;
 [ ! -e "$1/$2" ] || { echo "it exists already" >&2; exit 1; };
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permissions;
 [ "$(find "$new" -type f -printf . | wc -c)" -eq "$4" ] || { echo "the transfer was cut short" >&2; exit 1; };
-chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT""")
+chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT; umask "$mask" """)
 
-# $1 folder.
-LOOK = one_line("""[ -d "$1" ] || exit 0; find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
+# $1 folder, which is closed to others where it is the user's own.
+LOOK = one_line("""[ -d "$1" ] || exit 0; [ ! -O "$1" ] || chmod go-rwx -- "$1";
+find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
 
 # $1 parent, $2 name. Prints how many files are there already, and nothing where it wrote them. Times become now,
 # because scratch file systems remove what looks old. Whoever loses a race finds the other's folder, which is the same.
-# A folder without w cannot change its parent, so it loses its w last.
-PUT_TREE = one_line(r"""set -eu; export LC_ALL=C;
-if [ -d "$1/$2" ]; then find "$1/$2" '(' -type f -o -type l ')' -printf . | wc -c; exit; fi;
+# A folder without w cannot change its parent, so it loses its w last. A tree that others could read is closed.
+PUT_TREE = one_line(r"""set -eu; export LC_ALL=C; umask 077;
+if [ -d "$1/$2" ]; then [ ! -O "$1/$2" ] || chmod go-rwx -- "$1/$2";
+find "$1/$2" '(' -type f -o -type l ')' -printf . | wc -c; exit; fi;
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
 [ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
@@ -69,7 +72,7 @@ class File:
     """What a file holds and its permission bits."""
 
     content: bytes
-    mode: int = 0o644
+    mode: int = 0o600
 
 
 def put(host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: int = 0o700) -> None:

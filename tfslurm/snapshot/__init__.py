@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfslurm.errors import InputError, refuse
+from tfslurm.snapshot.commit import is_committed
 from tfslurm.snapshot.files import Entry, changed, entry_of, link_target, tar_stream, tree_id
-from tfslurm.snapshot.git import git_names, is_in_git, origin, without_credentials
+from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of, without_credentials
 
 __all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
 
@@ -48,7 +49,7 @@ class Snapshot:
     branch: str | None = None
     "None on a detached HEAD"
     dirty: bool | None = None
-    "whether the folder differs from the commit"
+    "whether these files are not the commit's, byte for byte, whatever `git status` says"
 
     @property
     def files(self) -> int:
@@ -59,7 +60,7 @@ class Snapshot:
         """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
 
         The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`. The
-        same files give the same bytes: sorted, no times, no owner.
+        same files give the same bytes: sorted, no times, no owner, and no permission for anybody else.
 
         Raises:
             TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.
@@ -77,25 +78,26 @@ def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
     folder = folder.resolve()
     if not folder.is_dir():
         raise refuse(str(folder), "is not a folder", "`code` names a folder on this machine")
-    repository = is_in_git(folder)
-    found = dict(_stat_all(folder, git_names(folder) if repository else _walk(folder)))
+    top = top_of(folder)
+    listed = listing(folder) if top else Listing(tuple(_walk(folder)), ())
+    found = dict(_stat_all(folder, listed.names))
     if not found:
-        why = "has no file that git would keep: everything is ignored" if repository else "holds no file"
-        raise refuse(str(folder), why, f"`git -C {folder} status --ignored` shows why" if repository else "")
+        why = "has no file that git would keep: everything is ignored" if top else "holds no file"
+        raise refuse(str(folder), why, f"`git -C {folder} status --ignored` shows why" if top else "")
     total = sum(status.st_size for status in found.values())
     if total > limit_bytes:
-        raise _too_large(folder, found, total, limit_bytes, repository)
+        raise _too_large(folder, found, total, limit_bytes, top is not None)
     entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
-    known = origin(folder) if repository else None
-    return Snapshot(
-        folder=folder,
-        entries=entries,
-        tree=tree_id(entries),
-        bytes=total,
-        remote=known.remote if known else None,
-        commit=known.commit if known else None,
-        branch=known.branch if known else None,
-        dirty=known.dirty if known else None,
+    taken = Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total)
+    if not top:
+        return taken
+    head, branch = head_of(folder, top), branch_of(folder)
+    return replace(
+        taken,
+        remote=remote_of(folder, branch),
+        commit=head.commit if head else None,
+        branch=branch,
+        dirty=not is_committed(folder, head, entries, listed.nested),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tfslurm.errors import TfslurmError, refuse
 
-REGULAR, EXECUTABLE, SYMLINK, FOLDER = 0o100644, 0o100755, 0o120000, 0o040000
+REGULAR, EXECUTABLE, SYMLINK, FOLDER, REPOSITORY = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 CHUNK = 2**20
 
 
@@ -35,21 +35,40 @@ def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
     return Entry(name, mode, _blob(status.st_size, _content(folder, name, mode, status.st_size)), status.st_size)
 
 
+def blob_id(folder: Path, entry: Entry, algorithm: str) -> str:
+    """Return a file's Git id by another hash than SHA-1, for a repository that has one."""
+    if entry.mode == SYMLINK:
+        return _blob(entry.size, [os.fsencode(link_target(folder / entry.name))], algorithm)
+    return _blob(entry.size, _content(folder, entry.name, entry.mode, entry.size), algorithm)
+
+
+def pointer_id(folder: Path, entry: Entry, algorithm: str) -> str:
+    """Return the Git id of what Git LFS commits in place of a file: its SHA-256 and size.
+
+    Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    """
+    digest = hashlib.sha256()
+    for chunk in _content(folder, entry.name, entry.mode, entry.size):
+        digest.update(chunk)
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hexdigest()}\nsize {entry.size}\n".encode()
+    return _blob(len(text), [text], algorithm)
+
+
 def link_target(path: Path) -> str:
     """Return what a symbolic link says, to the letter: Path.readlink makes `x` of `./x` and of `x/`."""
     return os.readlink(path)  # noqa: PTH115
 
 
-def _blob(size: int, chunks: Iterable[bytes]) -> str:
-    digest = _sha1(b"blob %d\0" % size)
+def _blob(size: int, chunks: Iterable[bytes], algorithm: str = "sha1") -> str:
+    digest = _hash(algorithm, b"blob %d\0" % size)
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def _sha1(head: bytes, body: bytes = b"") -> hashlib._Hash:
+def _hash(algorithm: str, head: bytes, body: bytes = b"") -> hashlib._Hash:
     """Git's own hash: an identity here, nothing that has to withstand an attack."""
-    return hashlib.sha1(head + body, usedforsecurity=False)
+    return hashlib.new(algorithm, head + body, usedforsecurity=False)
 
 
 def _content(folder: Path, name: str, mode: int, size: int) -> Iterator[bytes]:
@@ -81,15 +100,15 @@ def changed(folder: Path, name: str, how: str) -> TfslurmError:
     return TfslurmError(f"{why}; let what writes there finish, then try again", transient=True)
 
 
-def tree_id(entries: Iterable[Entry]) -> str:
+def tree_id(entries: Iterable[Entry], algorithm: str = "sha1") -> str:
     """Return the id that Git gives to a tree of these files, with SHA-1 as in any repository's default format.
 
     Source: git-mktree and gitformat-index manual pages; a tree sorts its folders as if their names ended in `/`.
     """
-    return _tree([(os.fsencode(entry.name), entry) for entry in entries]).hex()
+    return _tree([(os.fsencode(entry.name), entry) for entry in entries], algorithm).hex()
 
 
-def _tree(files: Iterable[tuple[bytes, Entry]]) -> bytes:
+def _tree(files: Iterable[tuple[bytes, Entry]], algorithm: str) -> bytes:
     rows: list[tuple[bytes, bytes]] = []
     folders: dict[bytes, list[tuple[bytes, Entry]]] = {}
     for path, entry in files:
@@ -99,9 +118,9 @@ def _tree(files: Iterable[tuple[bytes, Entry]]) -> bytes:
         else:
             rows.append((name, b"%o %s\0" % (entry.mode, name) + bytes.fromhex(entry.blob)))
     for name, inside in folders.items():
-        rows.append((name + b"/", b"%o %s\0" % (FOLDER, name) + _tree(inside)))
+        rows.append((name + b"/", b"%o %s\0" % (FOLDER, name) + _tree(inside, algorithm)))
     body = b"".join(row for _, row in sorted(rows))
-    return _sha1(b"tree %d\0" % len(body), body).digest()
+    return _hash(algorithm, b"tree %d\0" % len(body), body).digest()
 
 
 def tar_stream(folder: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -132,7 +151,7 @@ def _link(folder: Path, entry: Entry, links: list[bytes]) -> Iterator[bytes]:
 
 def _file(folder: Path, entry: Entry, sums: list[bytes]) -> Iterator[bytes]:
     yield _header(f"tree/{entry.name}", entry.mode, entry.size)
-    blob, digest = _sha1(b"blob %d\0" % entry.size), hashlib.sha256()
+    blob, digest = _hash("sha1", b"blob %d\0" % entry.size), hashlib.sha256()
     for chunk in _content(folder, entry.name, entry.mode, entry.size):
         blob.update(chunk)
         digest.update(chunk)
@@ -145,7 +164,7 @@ def _file(folder: Path, entry: Entry, sums: list[bytes]) -> Iterator[bytes]:
 
 def _header(name: str, mode: int, size: int, target: str = "") -> bytes:
     info = tarfile.TarInfo(name)
-    info.size, info.mode = size, mode & 0o777 or 0o777
+    info.size, info.mode = size, 0o700 if mode == EXECUTABLE else 0o600  # the user's alone, whoever may read them here
     if mode == SYMLINK:
         info.type, info.linkname = tarfile.SYMTYPE, target
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -1,9 +1,15 @@
-"""What Git knows about a folder: which files belong to it and where they come from. The only user of git itself."""
+"""What Git says about a folder: which files belong to it, its commit and remote. The only user of git itself.
+
+The folder may be a stranger's, with settings of its own, and git runs programs that settings name. It is therefore
+asked only for what needs no program: it lists names and prints objects. It never compares, converts or fetches a file.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,76 +17,200 @@ from pathlib import Path
 
 from tfslurm.errors import TfslurmError, refuse
 
+PATIENCE_S = 120.0
+"A repository can hold a pipe where git expects a file, and git would wait for it."
+
+SETTINGS = {
+    "core.fsmonitor": "",  # a program that lists what changed
+    "core.hooksPath": os.devnull,
+    "safe.bareRepository": "explicit",  # git 2.38: settings beside files that only look like a repository
+}
+ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",  # git 2.45; for others:
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+"What a Mac does not see in a file's name (Git's own list, utf8.c)."
+
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the files come from; None is a fact that Git lacks."""
+class Listing:
+    """The names below a folder, and those of the repositories nested in it, whose files are among the names."""
 
-    remote: str | None
-    "the URL without credentials"
-    commit: str | None
-    branch: str | None
-    "None on a detached HEAD"
-    dirty: bool
-    "whether the folder differs from the commit"
+    names: tuple[str, ...]
+    nested: tuple[str, ...]
 
 
-def is_in_git(folder: Path) -> bool:
-    """Say whether the folder lies in a Git working tree."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The commit that is checked out, and the tree that it has for the folder; ``tree`` '': it has no such folder."""
+
+    commit: str
+    tree: str
+
+    @property
+    def algorithm(self) -> str:
+        """The hash of this repository's ids."""
+        return "sha256" if len(self.commit) == 64 else "sha1"
+
+
+def top_of(folder: Path) -> Path | None:
+    """Return the top of the working tree that a folder (without links in its path) lies in; None outside Git.
+
+    Raises:
+        InputError: the folder lies in a repository, not in its working tree, or that is set to be elsewhere.
+        TfslurmError: git is missing, or does not want to look there.
+    """
+    holder = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
     try:
-        done = _git(folder, "rev-parse", "--is-inside-work-tree")
+        done = _git(folder, "rev-parse", "--is-inside-work-tree", "--show-toplevel")
     except FileNotFoundError:
-        if any((parent / ".git").exists() for parent in [folder, *folder.parents]):
+        if holder:
             raise TfslurmError(f"{folder}: is in a Git repository, but there is no git on PATH; install git") from None
-        return False
-    if done.returncode and b"not a git repository" not in done.stderr:
+        return None
+    inside, _, top = os.fsdecode(done.stdout).partition("\n")
+    if inside == "false" or b"safe.bareRepository" in done.stderr:
+        why = "is no part of a working tree: Git keeps a repository in it, or its core.worktree names another folder"
+        raise refuse(str(folder), why, "name the folder that your files are in")
+    if done.returncode:
+        if re.search(rb"^fatal: not a git repository", done.stderr, re.MULTILINE):
+            return None
         raise TfslurmError(f"{folder}: git: {_said(done)}")
-    return done.stdout.strip() == b"true"
+    found = Path(top.removesuffix("\n"))
+    if holder is None or not found.samefile(holder):
+        why = f"its repository has its working tree in {found}, not beside its .git"
+        raise refuse(str(folder), why, f"`git -C {folder} config --show-origin core.worktree` shows who says so")
+    return holder
 
 
-def git_names(folder: Path) -> Iterator[str]:
-    """Yield the names below the folder, in it and in the repositories nested in it."""
-    listing = _git_output(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def listing(folder: Path) -> Listing:
+    """Return the names that belong to a folder: tracked and untracked ones that are there and not ignored.
+
+    Raises:
+        InputError: a submodule is not checked out, or the repository names what is no file below it.
+    """
+    names: list[str] = []
+    nested: list[str] = []
     real = {"": True}
-    for raw in dict.fromkeys(listing.split(b"\0")):
+    said = _git_output(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for raw in dict.fromkeys(said.split(b"\0")):
         name = os.fsdecode(raw).rstrip("/")
-        path = folder / name
-        if not name or not os.path.lexists(path) or not _below_real_folders(folder, name.rpartition("/")[0], real):
+        parent, _, last = name.rpartition("/")
+        if not raw or not _is_below_real_folders(folder, parent, real):
             continue
-        if path.is_symlink() or not path.is_dir():
-            yield name
-        elif (path / ".git").exists():
-            yield from (f"{name}/{below}" for below in git_names(path))
+        _refuse_odd(folder, name, last)
+        try:
+            mode = os.lstat(f"{folder}/{name}").st_mode
+        except OSError:
+            continue
+        if not stat.S_ISDIR(mode):
+            names.append(name)
+        elif os.path.lexists(folder / name / ".git"):
+            inner = _nested(folder / name)
+            nested += [name, *(f"{name}/{below}" for below in inner.nested)]
+            names += [f"{name}/{below}" for below in inner.names]
         elif _git_output(folder, "ls-files", "-z", "--stage", "--", f":(literal){name}").startswith(b"160000"):
             why = f"the submodule {name!r} is not checked out"
             raise refuse(str(folder), why, f"`git -C {folder} submodule update --init -- {name}`")
+    return Listing(tuple(names), tuple(nested))
 
 
-def _below_real_folders(folder: Path, parent: str, known: dict[str, bool]) -> bool:
+def _nested(folder: Path) -> Listing:
+    if top_of(folder) != folder:
+        raise refuse(str(folder), "has a .git that git cannot use", f"`git -C {folder} status` says why")
+    return listing(folder)
+
+
+def _is_below_real_folders(folder: Path, parent: str, known: dict[str, bool]) -> bool:
     """Say whether no part of the parent is a symbolic link: Git lists the link and, until told, the files it hides."""
     if parent not in known:
-        above = _below_real_folders(folder, parent.rpartition("/")[0], known)
-        known[parent] = above and not (folder / parent).is_symlink()
+        above, _, last = parent.rpartition("/")
+        known[parent] = _is_below_real_folders(folder, above, known)
+        if known[parent]:
+            _refuse_odd(folder, parent, last)
+            known[parent] = not (folder / parent).is_symlink()
     return known[parent]
 
 
-def origin(folder: Path) -> Origin:
-    """Return remote, commit and branch, and whether the folder differs from the commit."""
-    commit = branch = None
-    dirty = False
-    status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
-    for line in os.fsdecode(_git_output(folder, *status)).split("\0"):
-        if line.startswith("# branch.oid ") and line != "# branch.oid (initial)":
-            commit = line.removeprefix("# branch.oid ")
-        elif line.startswith("# branch.head ") and line != "# branch.head (detached)":
-            branch = line.removeprefix("# branch.head ")
-        elif line and not line.startswith("# "):
-            dirty = True
-    return Origin(remote=_remote(folder, branch), commit=commit, branch=branch, dirty=dirty)
+def _refuse_odd(folder: Path, name: str, last: str) -> None:
+    """Nothing, if the last part of a name is one that Git itself takes (verify_path in its read-cache.c).
+
+    Git checks what it adds to its list of files, not a list that somebody wrote by hand: `../../.ssh/id_rsa`, `/etc`.
+    """
+    plain = IGNORED_IN_NAMES.sub("", last).casefold().partition(":")[0].rstrip(" .")
+    if last in ("", ".", "..") or name.startswith("/") or plain in (".git", "git~1"):
+        why = f"its repository names {name!r} as one of its files, and git adds no such name"
+        raise refuse(str(folder), why, "do not run what is in it before you know who made it")
 
 
-def _remote(folder: Path, branch: str | None) -> str | None:
-    """Return the URL of the branch's remote, else of origin, else of any."""
+def head_of(folder: Path, top: Path) -> Head | None:
+    """Return the commit, and its tree for a folder below the top; None before the first commit.
+
+    Raises:
+        TfslurmError: an object does not hash to its name, so that the repository says nothing certain.
+    """
+    found = _object(folder, "HEAD")
+    if found is None:
+        return None
+    commit, content = found
+    tree = content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
+    for part in folder.relative_to(top).parts:
+        held = _object(folder, tree)
+        tree = _folder_in(held[1] if held else b"", os.fsencode(part), len(commit) // 2)
+        if not tree:
+            break
+    return Head(commit, tree)
+
+
+def _object(folder: Path, name: str) -> tuple[str, bytes] | None:
+    """Return the id and the content of an object, which must hash to its id; None where there is none."""
+    said = _git_output(folder, "cat-file", "--batch", input=name.encode() + b"\n")
+    head, _, content = said.partition(b"\n")
+    words = head.decode("ascii", "replace").split()
+    if len(words) != 3:
+        return None
+    algorithm = "sha256" if len(words[0]) == 64 else "sha1"
+    content = content[:-1]
+    whole = f"{words[1]} {len(content)}\0".encode() + content
+    if hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest() != words[0]:
+        raise TfslurmError(f"{folder}: git object {words[0]} is damaged; `git fsck` shows more")
+    return words[0], content
+
+
+def _folder_in(tree: bytes, name: bytes, id_bytes: int) -> str:
+    """Return the id of a folder in a tree object: rows of `<mode> <name>NUL<id>`; '' where it has none."""
+    while tree:
+        row, _, rest = tree.partition(b"\0")
+        if row == b"40000 " + name:
+            return rest[:id_bytes].hex()
+        tree = rest[id_bytes:]
+    return ""
+
+
+def committed_files(folder: Path, tree: str) -> dict[str, tuple[int, str]]:
+    """Return name -> mode and id of the files of a commit's tree."""
+    rows = _git_output(folder, "ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")
+    return dict(_committed(row) for row in rows if row)
+
+
+def _committed(row: bytes) -> tuple[str, tuple[int, str]]:
+    facts, _, name = row.partition(b"\t")
+    mode, _, blob = facts.split()
+    return os.fsdecode(name), (int(mode, 8), blob.decode())
+
+
+def branch_of(folder: Path) -> str | None:
+    """Return the branch that is checked out; None on a detached HEAD."""
+    ref = os.fsdecode(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
+    return ref.removeprefix("refs/heads/") or None
+
+
+def remote_of(folder: Path, branch: str | None) -> str | None:
+    """Return the URL of the branch's remote, else of origin, else of any, without credentials."""
     done = _git(folder, "config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
     values: dict[str, str] = {}
     for row in os.fsdecode(done.stdout).split("\0"):
@@ -105,20 +235,39 @@ def without_credentials(url: str) -> str:
     return scheme + keep + place
 
 
-def _git_output(folder: Path, *arguments: str) -> bytes:
-    done = _git(folder, *arguments)
+def _git_output(folder: Path, *arguments: str, input: bytes = b"") -> bytes:
+    done = _git(folder, *arguments, input=input)
     if done.returncode:
         raise TfslurmError(f"{folder}: git {arguments[0]}: {_said(done)}")
     return done.stdout
 
 
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run git in a folder: English messages, no lock in .git, and no GIT_DIR of a hook that points elsewhere."""
-    kept = {key: value for key, value in os.environ.items() if key.startswith("GIT_CONFIG") or key[:4] != "GIT_"}
-    environment = {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+def _git(folder: Path, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run git in a folder: English messages, no program, nothing written, no GIT_DIR of a hook that points elsewhere.
+
+    The user's own settings in GIT_CONFIG_… stay (a CI names `safe.directory` so); those of SETTINGS come after them.
+    """
+    settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+    try:
+        return subprocess.run(
+            ["git", "--no-pager", *settings, *arguments],
+            cwd=folder,
+            env=dict(_environment()),
+            input=input,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        why = f"git {arguments[0]} gave no answer in {PATIENCE_S:.0f} s"
+        raise refuse(str(folder), why, f"`find {folder} -type p` lists pipes, which git waits for") from None
+
+
+def _environment() -> Iterator[tuple[str, str]]:
+    for key, value in os.environ.items():
+        if not key.startswith("GIT_") or key.startswith("GIT_CONFIG_"):
+            yield key, value
+    yield from ENVIRONMENT.items()
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

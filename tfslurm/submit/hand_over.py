@@ -25,7 +25,7 @@ KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far si
 # before it is told, because the line may be gone by then.
 HAND_OVER = one_line(
     """if [ -n "$5" ]; then
-[ -d "$5" ] || exit 77;
+[ -d "$5" ] || exit 77; [ ! -O "$5" ] || chmod go-rwx -- "$5";
 there=$(find "$5" '(' -type f -o -type l ')' -printf . | wc -c);
 [ "$there" -eq "$6" ] || { echo "$5 holds $there of its $6 files; was it cleaned up?
 Remove it there (chmod -R u+w, rm -r), then try again" >&2;

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tfslurm.errors import HostError, InputError
 from tfslurm.host import Host
+from tfslurm.local_files import open_to_append
 from tfslurm.spec import Experiment
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.send import send_files
@@ -58,7 +59,7 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden) and key not in secrets}
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
-        with (folder / f"slurm-{job_id}.out").open("ab") as out:
+        with os.fdopen(open_to_append(folder / f"slurm-{job_id}.out"), "ab") as out:
             return subprocess.Popen(
                 ["bash", str(folder / "job.sbatch")],
                 cwd=folder,
@@ -69,7 +70,7 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
                 start_new_session=True,
             )
     except OSError as error:
-        raise HostError(f"bash: cannot be started: {error.strerror}") from error
+        raise HostError(f"{error.filename or 'bash'}: the job cannot be started: {error.strerror}") from error
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float = 30) -> None:

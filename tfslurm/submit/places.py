@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.local_files import read_text
 from tfslurm.tracker import Tracker
 
 LOCAL = "local"
@@ -47,20 +48,6 @@ def data_folder() -> Path:
 def open_tracker() -> Tracker:
     """This user's tracker."""
     return Tracker(data_folder() / "tracker.sqlite")
-
-
-def read_text(path: Path) -> str:
-    """The text of a file that the user named.
-
-    Raises:
-        InputError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise refuse(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
 def cluster_files() -> dict[str, Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -15,12 +14,12 @@ from tfslurm.cluster import Cluster
 from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
+from tfslurm.local_files import read_text, write_file
 from tfslurm.plan import CodeState, JobPlan, Points, make_plan, slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
-from tfslurm.submit.places import read_text
 from tfslurm.sweep.table import Entry
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
@@ -168,12 +167,7 @@ def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str) -> 
 
 def write_lock(asked: Asked, pin: Pin) -> None:
     """Write EXP.lock.yaml, whole or not at all."""
-    temporary = asked.lock_file.with_suffix(".tmp")
-    try:
-        temporary.write_text(lock_text(pin), "utf-8")
-        temporary.replace(asked.lock_file)
-    except OSError as error:
-        raise refuse(str(asked.lock_file), f"cannot be written: {error.strerror}") from error
+    write_file(asked.lock_file, lock_text(pin).encode(), mode=0o666)
 
 
 def prepare(
@@ -243,8 +237,8 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
         return texts, BUILT_IN_TEMPLATE
     places = (asked.file.parent, Path("job_templates"))
     for place in places:
-        with suppress(FileNotFoundError):
-            texts[name] = (place / name).read_text("utf-8")
+        if os.path.lexists(place / name):
+            texts[name] = read_text(place / name)
             return texts, name
     looked = " nor ".join(str(place) for place in places)
     raise InputError([asked.experiment.problem(("template",), f"{name!r} is not in {looked}", "put it there")])

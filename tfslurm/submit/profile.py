@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from tfslurm.errors import HostError, SlurmParseError
+from tfslurm.errors import HostError, InputError, SlurmParseError
 from tfslurm.host import Host
+from tfslurm.local_files import make_folder, read_text, write_file
 from tfslurm.slurm.profile import NO_ACCOUNTING, SiteProfile, parse_profile, profile_script
 from tfslurm.submit.places import Known, data_folder
 
 KEPT = timedelta(hours=24)
+MOST_BYTES = 64 * 2**20
 PATIENCE_S = 120.0  # a slurmdbd that is down costs each of its three questions some seconds
 
 
@@ -46,23 +48,21 @@ def site_profile(known: Known, host: Host, *, fresh: bool = False) -> SiteProfil
 def kept_profile(known: Known, now: datetime) -> SiteProfile | None:
     """The profile as it was kept; None where there is none, it is too old, or of another site."""
     try:
-        kept = json.loads(place(known).read_text("utf-8"))
+        kept = json.loads(read_text(place(known), MOST_BYTES))
         age = now - datetime.fromisoformat(kept["asked_at"].replace("Z", "+00:00"))
         if kept["site"] != site(known) or not timedelta(0) <= age < KEPT:
             return None
         return replace(parse_profile(kept["said"], kept["asked_at"]), age_s=int(age.total_seconds()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SlurmParseError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError, SlurmParseError):
         return None  # it is asked again
 
 
 def keep(known: Known, moment: str, said: str) -> None:
     """Keep what was said, whole or not at all; a disk that is full costs the next command a question, no more."""
     path = place(known)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_text(json.dumps({"site": site(known), "asked_at": moment, "said": said}), "utf-8")
-        temporary.replace(path)
+    with suppress(OSError, InputError):
+        make_folder(path.parent)
+        write_file(path, json.dumps({"site": site(known), "asked_at": moment, "said": said}).encode())
 
 
 def is_whole(profile: SiteProfile) -> bool:

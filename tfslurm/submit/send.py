@@ -101,11 +101,11 @@ def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]
     """What is in a run folder before its job begins."""
     plan = prepared.plan
     return {
-        "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o755),
+        "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
         "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
         **point_files(prepared),
         **{name: File(packaged(name).encode()) for name in NODE_SIDE},
-        **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape"), 0o600) for name, value in secrets.items()},
+        **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
     }
 
 

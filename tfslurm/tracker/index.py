@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import TrackerError
+from tfslurm.local_files import make_file, make_folder
 from tfslurm.plan import JobPlan, from_json, to_json
 from tfslurm.tracker.claims import claimed
 from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan, tracked
@@ -56,7 +57,8 @@ class Tracker:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self.told():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
+            make_file(path)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -78,7 +80,6 @@ class Tracker:
                 for statement in SCHEMA.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
-                self.path.chmod(0o600)
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -121,7 +122,7 @@ class Tracker:
         """
         path = self.path.with_name("claims") / name
         with self.told():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            make_folder(path.parent)
             mine = claimed(path, wait)
         try:
             yield mine is not None

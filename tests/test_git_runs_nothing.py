@@ -1,0 +1,228 @@
+"""A repository that somebody else made: its settings run no program, and none of its lists leads out of the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.test_snapshot import git, repository, write
+from tfslurm.errors import InputError, TfslurmError
+from tfslurm.snapshot import take
+
+KEYS = (
+    *("core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "core.gitProxy", "core.askPass"),
+    *("core.alternateRefsCommand", "sequence.editor", "diff.external", "diff.evil.textconv", "diff.evil.command"),
+    *("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "merge.evil.driver", "credential.helper"),
+    *("gpg.program", "gpg.ssh.program", "interactive.diffFilter", "uploadpack.packObjectsHook", "hook.evil.command"),
+    *("remote.origin.uploadpack", "remote.origin.vcs", "pager.ls-files", "pager.rev-parse", "pager.config"),
+    *("alias.ls-files", "alias.rev-parse", "alias.cat-file", "alias.config", "alias.symbolic-ref", "alias.ls-tree"),
+)
+HOOKS = ("post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman")
+
+
+class Stranger:
+    """A repository whose owner wants a program to run on the machine of whoever looks at it; it would leave a mark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark, self.program = folder / "mark", folder / "program"
+        self.program.write_text(f"#!/bin/sh\ntouch '{self.mark}'\ncat\n")
+        self.program.chmod(0o755)
+        self.folder = repository(folder / "repo", {"a.py": "a", "sub/b.py": "b", ".gitattributes": "* filter=evil\n"})
+        write(self.folder, {".gitattributes": "* filter=evil diff=evil merge=evil\n"})
+        git(self.folder, "commit", "-q", "--all", "-m", "second")
+
+    def config(self, key: str, value: str = "", *, where: str = "--local") -> None:
+        value = value or (f"!{self.program}" if key.startswith(("alias.", "credential.")) else str(self.program))
+        git(self.folder, "config", where, key, value)
+        if key == "hook.evil.command":
+            git(self.folder, "config", "hook.evil.event", "post-index-change")
+
+    def is_looked_at(self) -> None:
+        """As it is, with a changed file, and from a folder in it; being refused is as good as any answer."""
+        for change in ("a", "changed"):
+            (self.folder / "a.py").write_text(change)
+            for folder in (self.folder, self.folder / "sub"):
+                with suppress(TfslurmError):
+                    take(folder)
+        assert not self.mark.exists()
+
+
+@pytest.fixture(name="stranger")
+def _stranger(tmp_path: Path) -> Stranger:
+    return Stranger(tmp_path)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_setting_of_a_repository_runs(stranger: Stranger, key: str) -> None:
+    stranger.config(key)
+    stranger.is_looked_at()
+
+
+@pytest.mark.parametrize("how", ["include", "includeIf", "worktree", "hooks", "hooksPath", "daemon"])
+def test_nor_does_one_that_comes_another_way(stranger: Stranger, how: str) -> None:
+    hooks = stranger.folder / ".git" / "hooks"
+    if how == "hooksPath":
+        hooks = stranger.folder / "hooks"
+        stranger.config("core.hooksPath", "hooks")
+    if how.startswith("hooks"):
+        hooks.mkdir(exist_ok=True)
+        for name in HOOKS:
+            (hooks / name).symlink_to(stranger.program)
+    elif how == "worktree":
+        stranger.config("extensions.worktreeConfig", "true")
+        stranger.config("core.fsmonitor", where="--worktree")
+    elif how == "daemon":
+        stranger.config("core.fsmonitor", "true")
+    else:
+        (stranger.folder / "more").write_text(f"[core]\n\tfsmonitor = {stranger.program}\n")
+        stranger.config(f"{how}{'.gitdir:**' if how == 'includeIf' else ''}.path", "../more")
+    stranger.is_looked_at()
+    assert not (stranger.folder / ".git" / "fsmonitor--daemon").exists()
+    assert not (stranger.folder / ".git" / "fsmonitor--daemon.ipc").exists()
+
+
+@pytest.mark.parametrize("how", ["nested", "gitfile", "bare", "bare with a working tree"])
+def test_nor_does_that_of_another_repository_in_it(tmp_path: Path, stranger: Stranger, how: str) -> None:
+    stranger.config("core.fsmonitor")
+    outer = repository(tmp_path / "outer", {"train.py": "1"})
+    inner = outer / "inner"
+    if how == "nested":
+        stranger.folder.rename(inner)
+        assert {"inner/a.py", "train.py"} <= {entry.name for entry in take(outer).entries}
+    elif how == "gitfile":
+        write(inner, {"a.py": "a", ".git": f"gitdir: {stranger.folder / '.git'}\n"})
+        take(inner)
+        take(outer)
+    else:
+        (stranger.folder / ".git").rename(inner)
+        git(inner, "config", "core.bare", str(how == "bare").lower())
+        if how != "bare":
+            git(inner, "config", "core.worktree", ".")
+        take(outer)
+        with pytest.raises(InputError, match="is no part of a working tree"):
+            take(inner)
+    assert not stranger.mark.exists()
+
+
+@pytest.mark.parametrize("url", ["ext::{program} %S", "file:///nowhere", "ssh://host/x", "evil::x"])
+def test_no_object_is_fetched(tmp_path: Path, stranger: Stranger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partial clone asks its remote for objects that it lacks, by whatever its URL names."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git-remote-evil").symlink_to(stranger.program)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": url.format(program=stranger.program),
+        "remote.origin.uploadpack": str(stranger.program),
+        "core.sshCommand": str(stranger.program),
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+        "protocol.evil.allow": "always",
+    }.items():
+        stranger.config(key, value)
+    commit, tree = git(stranger.folder, "rev-parse", "HEAD"), git(stranger.folder, "rev-parse", "HEAD^{tree}")
+    for gone in (tree, commit):
+        (stranger.folder / ".git" / "objects" / gone[:2] / gone[2:]).unlink()
+        stranger.is_looked_at()
+
+
+@pytest.mark.parametrize("path", [".git/config", ".git/HEAD", ".git/index", ".gitignore", "included"])
+def test_a_pipe_is_not_waited_for_without_end(stranger: Stranger, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfslurm.snapshot.git.PATIENCE_S", 0.5)
+    if path == "included":
+        stranger.config("include.path", "../included")
+    (stranger.folder / path).unlink(missing_ok=True)
+    os.mkfifo(stranger.folder / path)
+    try:
+        take(stranger.folder)
+    except TfslurmError as error:
+        assert "gave no answer in 0 s; `find" in str(error) or "git:" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("listed", "named"),
+    [
+        ("xx/yy/secret", "../../secret"),
+        ("sub/xx/xx/secret", "sub/../../secret"),
+        ("xgit/config", ".git/config"),
+        ("xGIT/config", ".GIT/config"),
+        ("sub/xgit/config", "sub/.git/config"),
+        ("git-1/config", "git~1/config"),
+        ("xxxgitx/config", ".g\u200cit/config"),
+        ("x/sub/b.py", "./sub/b.py"),
+        ("subx/b.py", "sub//b.py"),
+    ],
+)
+def test_a_list_of_files_that_was_written_by_hand_is_refused(tmp_path: Path, listed: str, named: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = repository(tmp_path / "a" / "repo", {"sub/b.py": "b"})
+    write(folder, {listed: "x"})
+    git(folder, "add", "--all")
+    index_names(folder, listed, named)
+    with pytest.raises(InputError, match=r"names .* as one of its files, and git adds no such name"):
+        take(folder)
+
+
+def test_an_absolute_name_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    folder = repository(tmp_path / "repo", {"a.py": "a"})
+    listed = "x" * len(str(secret))
+    write(folder, {listed: "x"})
+    git(folder, "add", "--all")
+    index_names(folder, listed, str(secret))
+    with pytest.raises(InputError, match="as one of its files"):
+        take(folder)
+
+
+def index_names(folder: Path, listed: str, named: str) -> None:
+    """Write another name of the same length into Git's index, with a checksum that fits."""
+    index = folder / ".git" / "index"
+    old, new = listed.encode(), named.encode()
+    assert len(old) == len(new)
+    body = index.read_bytes()[:-20]
+    assert body.count(old) == 1
+    body = body.replace(old, new)
+    index.write_bytes(body + hashlib.sha1(body, usedforsecurity=False).digest())
+
+
+@pytest.mark.parametrize("where", [lambda home: home, lambda home: home / "elsewhere"])
+def test_a_working_tree_that_is_elsewhere_is_refused(tmp_path: Path, where: Callable[[Path], Path]) -> None:
+    write(tmp_path, {".ssh/id": "secret", "elsewhere/x": "x"})
+    folder = repository(tmp_path / "downloads" / "repo")
+    git(folder, "config", "core.worktree", str(where(tmp_path)))
+    with pytest.raises(InputError, match="working tree"):
+        take(folder)
+
+
+def test_a_nested_repository_whose_working_tree_is_elsewhere_is_refused(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo")
+    inner = repository(folder / "inner")
+    git(inner, "config", "core.worktree", str(tmp_path))
+    with pytest.raises(InputError, match="working tree"):
+        take(folder)
+
+
+def test_a_callers_own_settings_stay_and_its_traces_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = Stranger(tmp_path)
+    (tmp_path / "ignore").write_text("*.log\n")
+    write(stranger.folder, {"big.log": "x"})
+    for key, value in {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "core.excludesFile",
+        "GIT_CONFIG_VALUE_0": str(tmp_path / "ignore"),
+        "GIT_CONFIG_KEY_1": "core.fsmonitor",
+        "GIT_CONFIG_VALUE_1": str(stranger.program),
+        "GIT_TRACE": str(stranger.mark),
+        "GIT_CONFIG": str(tmp_path / "none"),
+    }.items():
+        monkeypatch.setenv(key, value)
+    assert "big.log" not in {entry.name for entry in take(stranger.folder).entries}
+    assert not stranger.mark.exists()

@@ -1,0 +1,191 @@
+"""Files on this machine: the one place that writes ours, and reads what somebody else may have made.
+
+A folder may be a stranger's: whoever made it may have put a link where tfslurm writes, or a pipe where it reads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tfslurm.errors import InputError, refuse
+
+TEXT_BYTES = 4 * 2**20
+"More than any text that is written by hand."
+KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = True) -> None:
+    """Write a file, whole or not at all; nothing is written through a link that has its name.
+
+    ``mode`` is narrowed by the umask, and by that of the file that it replaces. ``replace`` false: only a new file.
+
+    Raises:
+        FileExistsError: there is one already, and it is not to be replaced.
+        InputError: something else has its name (a link, a folder, a pipe), or this machine refuses.
+    """
+    with _explained(path, "written"), _folder(path.parent) as folder:
+        if replace:
+            _replace(folder, path, data, mode)
+        else:
+            _write(folder, path.name, data, mode)
+
+
+def open_to_append(path: Path, *, mode: int = 0o600) -> int:
+    """A descriptor that appends to a regular file, made if need be; the file is not reached through a link.
+
+    Raises:
+        OSError: it is a link (ELOOP), another thing that is no file (EINVAL), or this machine refuses.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(path, flags, mode)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that is this user's alone, and parents where they are missing; one that is there is narrowed.
+
+    Raises:
+        OSError: another user owns the folder, or the link that leads to it, or this machine refuses.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_foreign(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o700)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file that is this user's alone, or find one that is this user's own.
+
+    Raises:
+        OSError: another user owns it, or the link that leads to it, or this machine refuses.
+    """
+    if os.path.lexists(path):
+        _refuse_foreign(path)
+    else:
+        os.close(open_to_append(path))
+
+
+def refuse_links(path: Path) -> None:
+    """Nothing, if no part of a path is a symbolic link, which somebody else may have put into the folder one stands in.
+
+    Of an absolute path, whose beginning is the machine's own, only the last part is looked at.
+
+    Raises:
+        InputError: a part of the path is a symbolic link.
+    """
+    for part in (path,) if path.is_absolute() else (path, *path.parents):
+        if part.is_symlink():
+            why = f"is a symbolic link to {os.readlink(part)!r}, and tfslurm writes through none"  # noqa: PTH115
+            raise refuse(str(part), why, f"remove it, or name {os.path.realpath(part)}")
+
+
+def read_file(path: Path, limit: int = TEXT_BYTES) -> bytes:
+    """What a regular file holds. A pipe, a device, a socket or a folder is refused, and never waited for.
+
+    Raises:
+        InputError: it is no regular file, holds more than ``limit`` bytes, or cannot be read.
+    """
+    with _explained(path, "read"):
+        _only_regular(path, path.stat())  # before it is opened, which a device may act on
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(file, "rb") as opened:
+            _only_regular(path, os.fstat(file))
+            data = opened.read(limit + 1)
+    if len(data) > limit:
+        raise refuse(str(path), f"is larger than {limit / 2**20:g} MiB", "name another file")
+    return data
+
+
+def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
+    """The text of such a file.
+
+    Raises:
+        InputError: as ``read_file``, or it is not UTF-8.
+    """
+    try:
+        return read_file(path, limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Nothing, if a file or folder is this user's own, and the link that leads there too; root has no equals."""
+    for status in (path.lstat(), path.stat()):
+        if status.st_uid != os.geteuid() and os.geteuid() != 0:
+            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+
+
+@contextmanager
+def _explained(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, InputError):
+        raise
+    except OSError as error:
+        raise refuse(str(path), f"cannot be {done}: {error.strerror}") from error
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _replace(folder: int, path: Path, data: bytes, mode: int) -> None:
+    with suppress(FileNotFoundError):
+        status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        _only_regular(path, status)
+        mode &= stat.S_IMODE(status.st_mode)
+    temporary = f".tfslurm-{secrets.token_hex(8)}.tmp"
+    _write(folder, temporary, data, mode)
+    try:
+        os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+def _write(folder: int, name: str, data: bytes, mode: int) -> None:
+    """Write a new file, or none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(name, flags, mode, dir_fd=folder)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(file)
+    except BaseException:
+        os.unlink(name, dir_fd=folder)
+        raise
+
+
+def _only_regular(path: Path, status: os.stat_result) -> None:
+    """Nothing, if this is a regular file.
+
+    Raises:
+        InputError: it is something else, in words.
+    """
+    if stat.S_ISREG(status.st_mode):
+        return
+    kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
+    fix = "remove it, or name the file that it points to" if stat.S_ISLNK(status.st_mode) else "name a regular file"
+    raise refuse(str(path), f"is {kind}, and a regular file is wanted", fix)
