@@ -109,11 +109,15 @@ def test_a_repository_that_somebody_else_made_above_is_none(home: Path, monkeypa
     assert own_folders(folder) == [folder]
 
 
-@pytest.mark.parametrize("code", [".", ".ssh", "own"])
-def test_a_file_that_was_saved_at_home_does_not_own_the_home(home: Path, code: str) -> None:
+@pytest.mark.parametrize("code", [".ssh", ".config", ".", "own/../.ssh"])
+def test_a_file_that_was_saved_at_home_does_not_own_what_is_hidden_there(home: Path, code: str) -> None:
+    assert folder_of(home / "exp.yaml", "own") == home / "own"
+    if code == ".":
+        assert folder_of(home / "exp.yaml", code) == home
+        return
     with pytest.raises(InputError, match="outside the folder"):
         folder_of(home / "exp.yaml", code)
-    assert folder_of(home / "exp.yaml", ".", {"code": "own"}) == home / "own"
+    assert folder_of(home / "exp.yaml", ".", {"code": code}) == (home / code).resolve()
 
 
 def test_files_that_look_private_are_found() -> None:

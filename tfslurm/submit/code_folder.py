@@ -38,22 +38,29 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
         why = f"{str(folder)!r} is not a folder"
         raise InputError([experiment.problem(("code",), why, "name a folder, or drop `code`")])
     is_named = any(path[0] == "code" for path in experiment.overridden)
-    if is_named or any(folder.is_relative_to(own) for own in own_folders(file.parent.resolve())):
+    if is_named or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
         return folder
     why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
     fix = f"move the code beside {file.name}; if you mean that folder, say so: --set code={experiment.code.path}"
     raise InputError([experiment.problem(("code",), why, fix)])
 
 
-def own_folders(folder: Path) -> list[Path]:
-    """The folder, and the top of the repository that it lies in; none that holds this user's home.
+def _is_given(folder: Path, own: Path) -> bool:
+    """Whether a file's own folder holds the other; a home's hidden folders did not come with a file that lies there."""
+    if not folder.is_relative_to(own):
+        return False
+    return not (_holds_home(own) and any(part.startswith(".") for part in folder.relative_to(own).parts))
 
-    The top is the nearest folder above with a `.git` of this user's own, so that nobody else can widen it.
+
+def own_folders(folder: Path) -> list[Path]:
+    """The folder, and the top of the repository that it lies in.
+
+    The top is the nearest folder above with a `.git` of this user's own, so that nobody else can widen it, and none
+    that holds this user's home: a home may be a repository, and is no project.
     """
     above = [folder, *folder.parents]
     top = next((path for path in above if os.path.lexists(path / ".git")), None)
-    tops = [top] if top and _is_mine(top / ".git") else []
-    return [path for path in (folder, *tops) if not _holds_home(path)]
+    return [folder, top] if top and _is_mine(top / ".git") and not _holds_home(top) else [folder]
 
 
 def private_looking(names: Iterable[str]) -> list[str]:
