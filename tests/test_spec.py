@@ -222,9 +222,9 @@ def test_any_value_of_an_argument_or_a_variable_comes_through_exactly(value: str
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: ascii(value)[:24])
 def test_any_parameter_stays_one_word_and_comes_through_exactly(value: str) -> None:
-    read = experiment(command="python {{ p }} --x={{p}} 'a {{ p }}' \"{{ p.q }}\"", env={"V": "<{{ p }}>"})
+    read = experiment(command="train {{ p }} --x={{p}} 'a {{ p }}' \"{{ p.q }}\"", env={"V": "<{{ p }}>"})
     argv, env = fill(read, {"p": value, "p.q": value})
-    assert argv == ("python", value, f"--x={value}", f"a {value}", value)
+    assert argv == ("train", value, f"--x={value}", f"a {value}", value)
     assert env == {"V": f"<{value}>"}
 
 
@@ -317,6 +317,7 @@ def test_a_line_without_shell_syntax_is_split_as_shlex_does(line: str) -> None:
 @example("a\\\nb")
 @example('a "x\\\ny"')
 @example("a \\#b")
+@example("\\\n#")
 def test_a_line_is_split_as_a_shell_does_or_refused(line: str) -> None:
     try:
         words = split(line)

@@ -1,5 +1,36 @@
-"""`python -m tfslurm` is the command line."""
+"""`python -m tfslurm` and the program `tfslurm`: the command line, which Ctrl-C ends without a word of Python's.
 
-from tfslurm.cli import main
+While the command line is imported there is nothing to tidy up yet: Ctrl-C ends the process at once.
+"""
 
-main()
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
+    """End at once with the exit code of an interrupted command."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    code = 130
+    try:
+        is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
+        if is_heard:
+            signal.signal(signal.SIGINT, leave)
+        from tfslurm.cli import run
+
+        if is_heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # between the lines above, or a second one while the first was told
+        leave()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

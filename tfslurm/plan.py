@@ -6,7 +6,7 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,6 +16,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
+from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.sweep.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
@@ -227,6 +228,7 @@ def make_plan(
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
     refuse_mounts(experiment, cluster)
+    refuse_after(experiment, pin.entrypoint)
     command, env = as_written(experiment) if points else fill(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
@@ -311,6 +313,18 @@ def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
     ]
     if problems:
         raise InputError(problems)
+
+
+def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
+    """Nothing, if no value becomes part of a program behind the image's entrypoint, such as `sh -c`.
+
+    Raises:
+        InputError: every word in which one would.
+    """
+    refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
+    if refusals:
+        after = f" (the image's entrypoint is {' '.join(entrypoint)})"
+        raise InputError([experiment.problem(("command", *each.at), each.why + after, each.fix) for each in refusals])
 
 
 def to_json(plan: JobPlan) -> dict[str, Any]:

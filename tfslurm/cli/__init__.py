@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+from io import StringIO
+from traceback import format_exc
 
 import click
 
 from tfslurm import __version__
+from tfslurm.cli.console import say
 from tfslurm.errors import InputError, TfslurmError
 
+MOST_PROBLEMS = 50  # of one file that are told
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
     "check": ("tfslurm.cli.check:check", "Say what works on each cluster, and what to do where it does not."),
@@ -99,11 +103,6 @@ def group() -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code; a user's mistake never shows a traceback without -vv."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; errors are printed here and nowhere else."""
     try:
@@ -111,22 +110,26 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say("interrupted")
         return 130
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(file=shown)
+        say(shown.getvalue().rstrip("\n"))
         return 2
     except TfslurmError as error:
         if "-vv" in arguments:
-            raise
-        tell(error)
+            say(format_exc().rstrip("\n"))
+        else:
+            tell(error)
         return error.exit_code
     except BrokenPipeError:
         return quiet_pipe()
     except Exception as error:
         if "-vv" in arguments:
-            raise
-        click.echo(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv", err=True)
+            say(format_exc().rstrip("\n"))
+        else:
+            say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
         return 1
     return result if isinstance(result, int) else 0
 
@@ -134,11 +137,13 @@ def run(arguments: list[str]) -> int:
 def tell(error: TfslurmError) -> None:
     """Print an error: one line for each problem of a text, one for anything else."""
     if isinstance(error, InputError):
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
+        for problem in error.problems[:MOST_PROBLEMS]:
+            say(f"error: {problem}")
+        if (more := len(error.problems) - MOST_PROBLEMS) > 0:
+            say(f"error: … and {more} problems more")
         return
     again = " (trying again can help)" if error.transient else ""
-    click.echo(f"error: {error}{again}", err=True)
+    say(f"error: {error}{again}")
 
 
 def quiet_pipe() -> int:

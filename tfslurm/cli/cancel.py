@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, say, show, tracer
 from tfslurm.cli.status import as_value, clusters_to_ask, look, sent_of
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.submit.cancel import cancel as cancel_there
@@ -50,7 +50,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         emit([as_value(job) for job in after])
     else:
         for job in after:
-            click.echo(f"{job.key} {job.state}")
+            show(f"{job.key} {job.state}")
     return 1 if silent else 0
 
 

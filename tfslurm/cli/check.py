@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,6 +13,8 @@ import click
 from tfslurm.check import Fact, Look, check_clusters, failed
 from tfslurm.check.fact import Status
 from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import show as show_line
+from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
 from tfslurm.submit.drivers import suits
 from tfslurm.submit.places import Known, known_clusters, local_cluster, open_tracker
@@ -80,7 +80,7 @@ def check(
     if as_json:
         emit({name: [asdict(fact) for fact in facts] for name, facts in found.items()})
     else:
-        click.echo(f"next: {next_step(found, Path(EXPERIMENT).exists())}")
+        show_line(f"next: {next_step(found, Path(EXPERIMENT).exists())}")
     return int(any(failed(facts) for facts in found.values()))
 
 
@@ -119,8 +119,8 @@ def show(cluster: str, facts: Sequence[Fact]) -> None:
     width = max(len(fact.fact) for fact in lines)
     for fact in lines:
         mend = f" — {fact.do}" if fact.do else ""
-        status = click.style(f"{fact.status:7}", fg=COLOURS[fact.status]) if coloured() else f"{fact.status:7}"
-        click.echo(f"{cluster}  {status}  {fact.fact:{width}}  {fact.value}{mend}")
+        status = (f"{fact.status:7}", COLOURS[fact.status])
+        show_line(f"{cluster}  ", status, f"  {printable(f'{fact.fact:{width}}  {fact.value}{mend}')}")
 
 
 def unrepeated(facts: Sequence[Fact]) -> list[Fact]:
@@ -165,11 +165,6 @@ def shared(facts: Sequence[Fact]) -> list[Fact]:
         names = ", ".join(fact.fact.removeprefix(f"{place}/") for fact in same)
         lines.append(Fact(f"{place}/({len(same)} facts)".lstrip("/"), status, f"{names}: {value}", mend))
     return lines
-
-
-def coloured() -> bool:
-    """Whether colour is wanted: on a terminal, without NO_COLOR."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def next_step(found: Mapping[str, Sequence[Fact]], has_experiment: bool) -> str:

@@ -1,16 +1,23 @@
-"""How the commands speak: results on stdout, everything else on stderr."""
+"""How the commands speak: results on stdout, everything else on stderr. The only place that prints.
+
+Much of what is printed was written by somebody else: a job's reason, a file's name, what a cluster or a program said.
+So whatever is meant for a reader goes through ``visible`` here. Data for another program goes through as it is.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tfslurm.document.tree import printable
+from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,27 +32,71 @@ def common(function: F) -> F:
     return verbose(as_json(function))
 
 
+def write(text: str, *, err: bool = False) -> None:
+    """Write a text just as it is; what the stream's encoding lacks is written out."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        data = text.encode("utf-8", "surrogateescape")  # bytes that were no UTF-8 are themselves again
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    if (stream.encoding or "utf-8").lower().replace("-", "") != "utf8":
+        data = text.encode(stream.encoding, "backslashreplace")
+    click.echo(data, file=stream, nl=False)
+
+
+def show(*parts: str | tuple[str, str]) -> None:
+    """A line, or several, of a result for a reader; a part may be a text and its colour."""
+    texts = [(part, "") if isinstance(part, str) else part for part in parts]
+    line = "".join(click.style(visible(text), fg=fg) if fg and coloured() else visible(text) for text, fg in texts)
+    write(f"{line}\n")
+
+
+def say(message: str) -> None:
+    """A message or progress line, on stderr."""
+    write(f"{visible(message)}\n", err=True)
+
+
 def emit(value: object) -> None:
     """The one JSON document of a command."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    write(json_text(value))
 
 
-def deliver(text: str, output: Path | None) -> None:
-    """The text on stdout, or in the file that was named.
+def json_text(value: object) -> str:
+    """The value as JSON: strict, indented, one line end after it; nothing in it acts on a terminal.
+
+    Raises:
+        ValueError: a number that JSON does not have.
+    """
+    return visible_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def deliver(text: str, output: Path | None, *, is_data: bool = False) -> None:
+    """The text on stdout, or in the file that was named. Data is left as it is where no terminal shows it.
 
     Raises:
         InputError: the file cannot be written.
     """
     if output is None:
-        click.echo(text, nl=False)
+        write(text if is_data and not sys.stdout.isatty() else visible(text))
         return
     refuse_links(output)
-    write_file(output, text.encode("utf-8"), mode=0o666)
+    write_file(output, (text if is_data else visible(text)).encode("utf-8", "backslashreplace"), mode=0o666)
 
 
-def say(message: str) -> None:
-    """A message or progress line, on stderr."""
-    click.echo(message, err=True)
+def pour(text: str, *, err: bool) -> None:
+    """A piece of what a program printed: on a terminal made visible, else byte for byte."""
+    is_shown = (sys.stderr if err else sys.stdout).isatty()
+    write(visible_output(text) if is_shown else text, err=err)
+
+
+def agreed(question: str) -> bool:
+    """Whether the user says yes."""
+    return click.confirm(visible(question), err=True)
+
+
+def clear() -> None:
+    """Clear the terminal, where stdout is one."""
+    click.clear()
 
 
 def tracer(verbose: int) -> Callable[[str], None] | None:
@@ -53,17 +104,23 @@ def tracer(verbose: int) -> Callable[[str], None] | None:
     return (lambda line: say(f"+ {line}")) if verbose else None
 
 
+def coloured() -> bool:
+    """Whether colour is wanted: on a terminal, without NO_COLOR."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def plain_table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows with their cells one below the other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    """The rows with their cells one below the other; no cell breaks its line."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown)
     return "\n".join(lines)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callable[[str], str] | None = None) -> None:
     """A table on stdout; colour only on a terminal and without NO_COLOR (rich sees to both)."""
     if not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):  # nothing to fold or to colour
-        click.echo(plain_table([headers, *rows]))
+        show(plain_table([headers, *rows]))
         return
     from rich.console import Console
     from rich.table import Table
@@ -73,7 +130,25 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callabl
     console = Console(width=wide, highlight=False)
     grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for header in headers:
-        grid.add_column(header, overflow="fold")
+        grid.add_column(printable(header), overflow="fold")
     for row in rows:
-        grid.add_row(*[Text(cell, style=styles(cell) if styles else "") for cell in row])
+        grid.add_row(*[Text(printable(cell), style=styles(cell) if styles else "") for cell in row])
     console.print(grid, soft_wrap=wide is not None)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """What is called with a name, how much is done and of how much: a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)
+    with Progress(name, *columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("looking", total=None)
+        yield lambda what, done, total: shown.update(
+            task, description=printable(what), completed=done, total=total or None
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, progress_bar, say, show, tracer
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import open_host
 from tfslurm.submit.fetch import Fetch, Told, fetch
@@ -115,25 +115,15 @@ def folder_name(entry: Entry) -> str:
 
 def parameters(entry: Entry) -> Iterable[tuple[str, Any]]:
     """Names and values, by name."""
-    values: dict[str, Any] = json.loads(entry.text)
+    values: dict[str, Any] = read_json(entry.text)
     return values.items()
 
 
 @contextmanager
 def progress() -> Iterator[Told]:
     """A bar on stderr where that is a terminal, else nothing but what goes wrong."""
-    if not sys.stderr.isatty():
-        yield Told(lambda what, done, total: None, say)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("looking", total=None)
-        yield Told(
-            lambda what, done, total: shown.update(task, description=what, completed=done, total=total or None), say
-        )
+    with progress_bar() as step:
+        yield Told(step, say)
 
 
 def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
@@ -151,9 +141,9 @@ def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
         return
     for outcome in sorted(done.outcomes, key=lambda outcome: outcome.path):
         if outcome.status == "wanted":
-            click.echo(f"{outcome.bytes:>12}  {printable(outcome.path)}")
+            show(f"{outcome.bytes:>12}  {printable(outcome.path)}")
     nothing = "left nothing in its outputs" if job.final else "has nothing in its outputs yet"
-    click.echo(f"{job.key}: {summary(folder, done) if done.outcomes or done.unread else nothing}")
+    show(f"{job.key}: {summary(folder, done) if done.outcomes or done.unread else nothing}")
 
 
 def summary(folder: Path, done: Fetch) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say
+from tfslurm.cli.console import common, emit, say, show
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 from tfslurm.submit.places import cluster_files, config_folder
@@ -26,7 +26,7 @@ def init(folder: Path, force: bool, as_json: bool, verbose: int) -> None:
         emit({"written": [str(path) for path in written]})
         return
     for path in written:
-        click.echo(path)
+        show(str(path))
     say(f"next: edit them, then `tfslurm check` and `tfslurm plan {written[0]}`")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, pour, say, tracer
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.slurm import state_from_exit
@@ -86,7 +86,7 @@ def logs(job: str, follow: bool, attempt: int | None, rank: int, batch: bool, as
             emit(reader.everything())
             return
         for stream, text in reader.follow(known) if follow else reader.all():
-            click.echo(text, nl=False, err=stream == "stderr")
+            pour(text, err=stream == "stderr")
         if not reader.seen:
             say(f"{found.key}: {'wrote nothing' if found.final else 'has written nothing yet'} ({found.state})")
 
@@ -116,7 +116,7 @@ class Reader:
         self.plan = plan_of(job, tracker)
         self.attempt = self.asked
         self.offsets = dict.fromkeys(FILES, 0)
-        self.decoders = {name: UTF8("replace") for name in FILES}
+        self.decoders = {name: UTF8("surrogateescape") for name in FILES}
         self.seen = False
 
     def look(self, attempt: int) -> Tails:
@@ -196,7 +196,12 @@ class Reader:
         text = {"stdout": "", "stderr": ""}
         for stream, chunk in self.all():
             text[stream] += chunk
-        return {"job": self.job.key, "attempt": self.attempt, **text}
+        return {"job": self.job.key, "attempt": self.attempt, **{name: as_text(said) for name, said in text.items()}}
+
+
+def as_text(said: str) -> str:
+    """The text with U+FFFD for bytes that are no UTF-8."""
+    return said.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def follow_process(
@@ -231,4 +236,4 @@ def follow_process(
 def print_streams(reader: Reader, show: bool) -> None:
     """Print what the program has written since the last call, each stream on its own."""
     for stream, text in reader.once() if show else ():
-        click.echo(text, nl=False, err=stream == "stderr")
+        pour(text, err=stream == "stderr")

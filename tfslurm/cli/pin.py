@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say
+from tfslurm.cli.console import common, emit, say, show
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, moved
 from tfslurm.submit.places import Known, known_clusters
@@ -48,7 +48,7 @@ def pin(experiment: Path, update: bool, local: bool, as_json: bool, verbose: int
     if as_json:
         emit(asdict(found))
     else:
-        click.echo(f"{found.name}@{found.digest}")
+        show(f"{found.name}@{found.digest}")
 
 
 def pinned_or_none(asked: Asked, update: bool) -> Pin | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, deliver, say, tracer
+from tfslurm.cli.console import common, deliver, json_text, say, tracer
 from tfslurm.errors import HostError
 from tfslurm.export import record_text
 from tfslurm.host import open_host
@@ -33,7 +32,7 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
     if tracker.sweeps.named(job):
         whole = sweep_record(find_sweep(tracker, job), tracker)
         deliver(
-            json.dumps(whole, indent=2, ensure_ascii=False) + "\n" if as_json or form == "json" else sweep_text(whole),
+            json_text(whole) if as_json or form == "json" else sweep_text(whole),
             output,
         )
         return
@@ -48,8 +47,5 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
             raise
         say(f"{str(error).splitlines()[0]}; this is the record as last read")
         record = kept_record(found, tracker)
-    if as_json or form == "json":
-        text = json.dumps(record_json(record), indent=2, ensure_ascii=False) + "\n"
-    else:
-        text = record_text(record)
+    text = json_text(record_json(record)) if as_json or form == "json" else record_text(record)
     deliver(text, output)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import show as show_line
 from tfslurm.errors import refuse
 from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
 from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
@@ -66,7 +67,7 @@ def show(reaped: Reaped) -> None:
     """One line for each container, and on stderr what could not be looked at."""
     for verdict in reaped.verdicts:
         box = verdict.container
-        click.echo(
+        show_line(
             f"{reaped.cluster}:{box.job_id}  {box.node}  {box.id[:12]} {box.status}  {verdict.action}: {verdict.why}"
         )
     for problem in reaped.problems:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import click
 
 from tfslurm.cli.console import common, say, tracer
 from tfslurm.cli.resume import planned_there, send_again, sent_before
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.submit.cancel import cancel_waiting, keep_cancelled
 from tfslurm.submit.follow import find_sweep, refresh_all
@@ -58,7 +58,7 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
 
 
 def _values(entry: Entry) -> dict[str, str | int | float | bool]:
-    return dict(json.loads(entry.text))
+    return dict(read_json(entry.text))
 
 
 def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int) -> list[PlacedPoint]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, say, show, tracer
 from tfslurm.cli.submit import experiment_file, prepared_for, set_option
 from tfslurm.errors import InputError
 from tfslurm.host import open_host
@@ -68,7 +68,7 @@ def rehearse(
         rows |= {"attempt 2": verdict.second, "final": verdict.final}
         rows["verdict"] = f"FAILED: {verdict.wrong}" if verdict.wrong else "ok: it saves in time and goes on"
         for label, text in rows.items():
-            click.echo(f"{label:10} {text}")
+            show(f"{label:10} {text}")
     return 1 if verdict.wrong else 0
 
 

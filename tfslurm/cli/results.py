@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, plain_table, say, tracer
+from tfslurm.cli.console import common, deliver, json_text, plain_table, say, tracer
 from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.document.tree import printable
 from tfslurm.errors import HostError, refuse
@@ -27,6 +27,8 @@ from tfslurm.submit.results import METRICS, Result, read_results
 from tfslurm.sweep.confounding import confounded
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
 FORMATS = ("text", "csv", "json", "parquet")
 PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
 
@@ -107,7 +109,8 @@ def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
         assert output  # noqa: S101 - refused without
         write_parquet(rows, output)
         return
-    deliver({"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered), output)
+    text = {"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered)
+    deliver(text, output, is_data=form != "text")
 
 
 def as_value(result: Result) -> dict[str, Any]:
@@ -135,16 +138,29 @@ def table_of(gathered: Sequence[Result]) -> list[dict[str, Any]]:
 
 def as_json_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
     """The document."""
-    return json.dumps([as_value(result) for result in gathered], indent=2, ensure_ascii=False) + "\n"
+    return json_text([as_value(result) for result in gathered])
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
-    """Comma-separated values as RFC 4180 has them, but for line ends, which are Unix's."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]) if rows else ["point"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    """Comma-separated values as RFC 4180 has them, but for line ends, which are Unix's.
+
+    A text that a spreadsheet would run as a formula has a quote in front, as spreadsheets write it themselves.
+    """
+    return "".join(map(csv_line, [list(rows[0]) if rows else ["point"], *(list(row.values()) for row in rows)]))
+
+
+def csv_line(values: Sequence[object]) -> str:
+    """One line; a text with a carriage return in it is quoted too, for readers end lines there."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow([cell(value) for value in values])
+    return out.getvalue().removesuffix("\r\n") + "\n"
+
+
+def cell(value: object) -> object:
+    """A value for a cell of a spreadsheet: a formula becomes a text. Source: OWASP, CSV Injection."""
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def as_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import agreed, common, emit, say, show, tracer
 from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.cli.sweep import as_value, swept_for
 from tfslurm.cli.sweeps import LOST, has_failed, state_of
@@ -190,7 +190,7 @@ def confirm(told: Sequence[str], yes: bool) -> None:
     """
     for line in told:
         say(f"warning: {line}: points that ran before are not like those that run now")
-    if told and not yes and not click.confirm("go on?", err=True):
+    if told and not yes and not agreed("go on?"):
         raise TfslurmError("nothing was submitted")
 
 
@@ -215,7 +215,7 @@ def send_again(
             troubles.append(error)
             continue
         for job in wave.jobs if not as_json else ():
-            click.echo(job)
+            show(job)
         if wave.left:
             say(f"{name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
         jobs += wave.jobs

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfslurm import slurm
+from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table, tracer
 from tfslurm.submit.follow import find_jobs, find_sweep, refresh_all
 from tfslurm.submit.pace import Pace
@@ -154,7 +155,7 @@ def show(
         emit([*(sweeps.as_value(sweep, tracker) for sweep in named), *(as_value(job) for job in jobs)])
         return
     if clear:
-        click.clear()
+        clear_screen()
     for sweep in named:
         sweeps.show_one(sweep, tracker, why, each=everything)
     if jobs or not named:

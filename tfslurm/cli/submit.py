@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
@@ -68,9 +68,9 @@ def plan(
     if as_json:
         emit([{**to_json(job.plan), "script": job.script} for job in jobs])
     elif script:
-        click.echo("\n".join(job.script for job in jobs), nl=False)
+        deliver("\n".join(job.script for job in jobs), None, is_data=True)
     else:
-        click.echo("\n\n".join(summary(job) for job in jobs))
+        show("\n\n".join(summary(job) for job in jobs))
 
 
 def summary(job: Prepared) -> str:
@@ -155,7 +155,7 @@ def submit(
         for known, job in zip(chosen, prepared, strict=True):
             jobs.append(submit_once(known, job, tracker, secrets, verbose, again=again))
             if not as_json:
-                click.echo(jobs[-1].key)
+                show(jobs[-1].key)
         if as_json:
             emit([{"job": job.key, "plan_id": job.plan_id} for job in jobs])
         sys.stdout.flush()

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import click
-
-from tfslurm.cli.console import emit, say, tracer
+from tfslurm.cli.console import emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.sweeps import has_ended
 from tfslurm.errors import SubmitRejected, TfslurmError
@@ -54,7 +52,7 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     else:
         packed = given.get("points_per_job", 1)
         more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
-        click.echo(lines_of([*summary(experiment.name, sweep, places, clusters), *more]))
+        show(lines_of([*summary(experiment.name, sweep, places, clusters), *more]))
 
 
 def lines_of(told: Sequence[tuple[str, str]]) -> str:
@@ -203,7 +201,7 @@ def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]
 def print_all(jobs: Sequence[str], as_json: bool) -> None:
     """One line for each."""
     for job in () if as_json else jobs:
-        click.echo(job)
+        show(job)
 
 
 def send_all(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-import click
-
-from tfslurm.cli.console import plain_table
+from tfslurm.cli.console import plain_table, show
+from tfslurm.document.bounded_json import read_json
 from tfslurm.document.tree import printable
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
 
@@ -40,15 +38,15 @@ def show_one(sweep: TrackedSweep, tracker: Tracker, why: Callable[[TrackedJob], 
     """Print how far a sweep is, its states by cluster, and its failures by cause; ``each``: every point too."""
     points = tracker.sweeps.points(sweep.sweep_id)
     clusters = {waiting.plan.plan_id: waiting.plan.cluster for waiting in tracker.sweeps.waiting()}
-    click.echo(f"{sweep.sweep_id}: {progress(points)}")
-    click.echo(plain_table(by_cluster(points, clusters)))
+    show(f"{sweep.sweep_id}: {progress(points)}")
+    show(plain_table(by_cluster(points, clusters)))
     for line in failures(sweep, points, why):
-        click.echo(line)
+        show(line)
     if not sweep.told and any(point.job is None for point in points):
-        click.echo("submit was cut off before all was sent: the same `tfslurm submit` goes on with it")
+        show("submit was cut off before all was sent: the same `tfslurm submit` goes on with it")
     if each:
         rows = [[point.entry.id, where(point), state_of(point), printable(point.entry.text)] for point in points]
-        click.echo(plain_table([["POINT", "JOB", "STATE", "PARAMETERS"], *rows]))
+        show(plain_table([["POINT", "JOB", "STATE", "PARAMETERS"], *rows]))
 
 
 def where(point: PlacedPoint) -> str:
@@ -135,7 +133,7 @@ def as_value(sweep: TrackedSweep, tracker: Tracker) -> dict[str, Any]:
         "points": [
             {
                 "point": point.entry.id,
-                "parameters": json.loads(point.entry.text),
+                "parameters": read_json(point.entry.text),
                 "job": point.job.key if point.job else None,
                 "state": point.job.state if point.job else None,
                 "final": has_ended(point),

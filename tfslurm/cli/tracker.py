@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, say, show, tracer
 from tfslurm.errors import HostError
 from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import LOCAL, data_folder, known_clusters, local_cluster, open_tracker
@@ -28,7 +28,7 @@ def path(as_json: bool, verbose: int) -> None:
     if as_json:
         emit({"path": str(where)})
     else:
-        click.echo(where)
+        show(str(where))
 
 
 @tracker.command()
@@ -60,7 +60,7 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
         for line in unreadable:
             say(f"{each.cluster.name}: {line}")
         if not as_json:
-            click.echo(f"{each.cluster.name}: {count} jobs")
+            show(f"{each.cluster.name}: {count} jobs")
     if as_json:
         emit(result)
     return 1 if failed else 0

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfslurm.document.visible import visible
 from tfslurm.errors import Problem
 
 Path = tuple[str | int, ...]
@@ -114,8 +115,8 @@ def show(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes in place of characters that could disturb a terminal or break a line."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    """The text on one line, with escapes in place of characters that could disturb a terminal or break the line."""
+    return visible(text, keep="")
 
 
 def kind(value: object) -> str:

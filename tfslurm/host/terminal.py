@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from tfslurm.document.visible import visible
+
 TERMINAL = Path("/dev/tty")
 ALONE = threading.RLock()
 "Held from a question's first word to the verdict on its answer: several clusters may be logged in to at once."
@@ -29,9 +31,9 @@ def ask(prompt: str, *, echo: bool) -> str:
     """Return what the user types; call it only where there is a terminal."""
     if not echo:
         with given_back():
-            return getpass.getpass(prompt)
+            return getpass.getpass(visible(prompt))
     with TERMINAL.open("r", encoding="utf-8") as keyboard, TERMINAL.open("w", encoding="utf-8") as screen:
-        screen.write(prompt)
+        screen.write(visible(prompt))
         screen.flush()
         return keyboard.readline().rstrip("\n")
 
@@ -53,4 +55,4 @@ def tell(text: str) -> None:
     """Show a text before a question."""
     if text.strip():
         with TERMINAL.open("w", encoding="utf-8") as screen:
-            screen.write(text.strip() + "\n")
+            screen.write(visible(text.strip()) + "\n")

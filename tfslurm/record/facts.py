@@ -7,11 +7,12 @@ was cut off, another command's words. Folder.fact turns that into null with the 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
+
+from tfslurm.document.bounded_json import read_json
 
 
 def text(raw: bytes) -> str:
@@ -24,7 +25,7 @@ def text(raw: bytes) -> str:
 
 def parse_object(raw: bytes) -> Mapping[str, Any]:
     """A JSON object."""
-    value = json.loads(raw)
+    value = read_json(raw)
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     return value
@@ -32,7 +33,7 @@ def parse_object(raw: bytes) -> Mapping[str, Any]:
 
 def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     """The one object of ``docker image inspect`` or ``docker container inspect``, an array of one."""
-    value = json.loads(raw)
+    value = read_json(raw)
     if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
         raise ValueError("it holds no array of one object")
     return value[0]

@@ -9,6 +9,8 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfslurm.document.bounded_json import read_json
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -50,7 +52,7 @@ def stored_credentials(registry: str, docker_config: str | None = None) -> Crede
     if not path or not Path(path).exists():
         return Credentials()
     try:
-        content = json.loads(Path(path).read_text("utf-8")) if path.endswith(".json") else None
+        content = read_json(Path(path).read_text("utf-8")) if path.endswith(".json") else None
         if not content:
             return Credentials()
         with warnings.catch_warnings():

@@ -7,10 +7,10 @@ and docs.docker.com/build/metadata/attestations/attestation-storage (the unknown
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.image import check_digest, kept_environment
 
@@ -136,8 +136,8 @@ def read_config(body: bytes) -> Facts:
 
 def _mapping(body: bytes) -> Mapping[str, object]:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = read_json(body)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise Unreadable("it is not the JSON object that a registry serves; check that the host is a registry")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError, refuse
 from tfslurm.image import Pin, Reference, mirror_names, refuse_moving
 from tfslurm.registry.documents import (
@@ -168,11 +168,11 @@ def _tags(remote: Remote) -> list[str]:
     try:
         for _ in range(_TAG_PAGES):
             answer = remote.ask(path, "its tags")
-            tags += [str(tag) for tag in json.loads(answer.body)["tags"] or []] if answer.status == 200 else []
+            tags += [str(tag) for tag in read_json(answer.body)["tags"] or []] if answer.status == 200 else []
             path = _next_page(answer)
             if not path:
                 break
-    except (RegistryError, ValueError, LookupError, TypeError, RecursionError):
+    except (RegistryError, ValueError, LookupError, TypeError):
         pass
     return [tag for tag in tags if tag.isascii() and tag.isprintable()]
 

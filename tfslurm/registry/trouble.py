@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 import requests
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials
 
@@ -43,9 +43,9 @@ def refusal(name: str, what: str, answer: Answer, login: Credentials | None, men
 def own_words(body: bytes) -> str:
     """``CODE: message`` of the registry's first error, in one printable line; empty when it gave none."""
     try:
-        first = json.loads(body)["errors"][0]
+        first = read_json(body)["errors"][0]
         words = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return ""
     line = "".join(letter if letter.isprintable() else " " for letter in words)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

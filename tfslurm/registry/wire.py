@@ -7,7 +7,6 @@ Specification" (the dance), RFC 9110 (redirects, Retry-After).
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import requests
 from requests.auth import AuthBase
 
 from tfslurm import __version__
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials, stored_credentials
 from tfslurm.registry.trouble import Answer, refusal, silence
@@ -142,9 +142,9 @@ class Remote:
         if answer.status != 200:
             raise self.refused(f"{what}: a token from {host}", answer)
         try:
-            given = json.loads(answer.body)
+            given = read_json(answer.body)
             return str(given.get("token") or given["access_token"])
-        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        except (ValueError, LookupError, AttributeError, TypeError):
             raise RegistryError(f"{self.name}: {what}: {host} answered without a token; try again later") from None
 
     def _send(

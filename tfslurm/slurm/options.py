@@ -146,6 +146,8 @@ def refuse_value(name: str, value: object) -> tuple[str, str] | None:
         return "needs a value, and `true` is none", f"see `man sbatch`, --{name.replace('_', '-')}"
     if isinstance(value, str) and value.startswith("-") and not value[1:].isdecimal():
         return f"{value!r} begins with a dash, which sbatch reads as another option", "leave the dash out"
+    if name in ("nodelist", "exclude") and isinstance(value, str) and "/" in value:
+        return f"{value!r} has a slash, and sbatch would read a file of that name", "write the nodes' names"
     return None
 
 

@@ -10,6 +10,7 @@ from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
 from tfslurm.spec.places import inside
+from tfslurm.spec.program_text import is_code_variable
 
 
 def repeated_names(document: Document) -> Iterator[Problem]:
@@ -51,6 +52,15 @@ def covered_targets(document: Document) -> Iterator[Problem]:
                 f"{show(outputs)} lies in the mount {show(target)}, so the outputs' folder would be made in its source"
             )
             yield document.problem(("outputs",), why, "choose a folder of its own, such as /out")
+
+
+def code_variables(document: Document) -> Iterator[Problem]:
+    """Variables that are code, or choose what is loaded, with a parameter in them."""
+    env = document.at(("env",))
+    for name, value in env.items() if isinstance(env, dict) else ():
+        if isinstance(value, str) and is_code_variable(name) and "{{" in value.replace('{{ "{{" }}', ""):
+            why = f"a value would become code: {name} says what runs, or what is loaded, before the program"
+            yield document.problem(("env", name), why, "write it out, or use a variable that the program reads itself")
 
 
 def shares(document: Document) -> Iterator[Problem]:
@@ -113,6 +123,7 @@ ALL = (
     repeated_names,
     repeated_options,
     covered_targets,
+    code_variables,
     shares,
     gpu_shares,
     early_enough,

@@ -9,12 +9,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Sweep
+from tfslurm.spec.program_text import refuse_program_text
 
 
 def command(value: object) -> tuple[words.Parts, ...]:
     """The words of a command line or an exact argv."""
     if isinstance(value, str):
-        return words.split(value)
+        return fixed(words.split(value), lines=False)
     if not isinstance(value, list):
         raise Refused(f"{show(value)} is not a command", "write a line, or a list of words")
     if not value or value[0] == "":
@@ -29,7 +30,16 @@ def command(value: object) -> tuple[words.Parts, ...]:
             refusals.append(refused)
     if refusals:
         raise Refused.together(refusals)
-    return tuple(parts)
+    return fixed(tuple(parts), lines=True)
+
+
+def fixed(parts: tuple[words.Parts, ...], *, lines: bool) -> tuple[words.Parts, ...]:
+    """The words, if no value can become part of a program; ``lines``: each word stands on a place of its own."""
+    if refusals := refuse_program_text(parts):
+        for refused in refusals:
+            refused.at = refused.at if lines else ()
+        raise Refused.together(refusals)
+    return parts
 
 
 def argument(word: object) -> words.Parts:

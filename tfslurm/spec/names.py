@@ -44,6 +44,8 @@ _OWN_OPTIONS = {
     "wait": "`tfslurm submit --wait`",
     "hold": "leave it out; run `scontrol hold JOB` after the submission",
     "wrap": "`command`",
+    **dict.fromkeys(("bb", "bbf", "burst-buffer", "burst-buffer-file"), "a `directives` block of your own template"),
+    "nodefile": "`slurm: {nodelist: …}`",
     **dict.fromkeys(
         ("parsable", "test-only", "quiet", "verbose", "help", "usage", "version", "input", "uid", "gid"),
         "leave it out; it changes how sbatch is called, not the job",

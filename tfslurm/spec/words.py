@@ -115,6 +115,8 @@ def _shell_only(text: str) -> Iterator[Refused]:
             found.update(dict.fromkeys(_OPERATOR.findall(value)))
         elif kind == "double":
             found.update(dict.fromkeys(_EXPANSION.findall(re.sub(r"\\.", "", value, flags=re.DOTALL))))
+        if (kind, value) == ("escaped", "\n"):
+            continue  # both vanish: what comes next stands where this did
         before = "leading blank" if kind == "blank" and before in ("", "leading blank") else kind
     if found:
         yield Refused(f"{' and '.join(found)} would need a shell, and no shell reads this", _SHELL)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
@@ -60,7 +60,7 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
 def end_in(text: str | bytes) -> Mapping[str, Any] | None:
     """What an exit.json holds; None where it holds nothing whole."""
     try:
-        end = json.loads(text)
+        end = read_json(text)
     except ValueError:
         return None
     return end if isinstance(end, dict) else None

@@ -20,9 +20,12 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.submit.code_folder import code_folder
+from tfslurm.submit.render_apart import render_apart
 from tfslurm.sweep.table import Entry
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
+MAX_TEMPLATE_BYTES = 2**18
 NODE_SIDE = ("node.sh", "point.sh", "entry.sh", "probe.py", "gpu_check.py")
 
 
@@ -197,18 +200,19 @@ def prepare(
         tfslurm_version=__version__,
         points=points,
     )
-    return Prepared(plan, render(plan, templates, name), code, cluster, cluster_text)
+    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
+
+
+def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
+    """The script of a plan; a template that did not come with tfslurm is rendered within bounds."""
+    return render_apart(plan, templates, plan.template) if plan.template else render(plan, templates, BUILT_IN_TEMPLATE)
 
 
 def snapshot(asked: Asked) -> Snapshot | None:
     """The code that the experiment brings, as it is on disk now; None when it brings none."""
     if asked.experiment.code is None:
         return None
-    folder = asked.file.parent / asked.experiment.code.path
-    if not folder.is_dir():
-        why = f"{str(folder)!r} is not a folder"
-        raise InputError([asked.experiment.problem(("code",), why, "name a folder, or drop `code`")])
-    return take(folder)
+    return take(code_folder(asked.experiment, asked.file))
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
@@ -229,19 +233,29 @@ def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
 def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
     """Every template's text by name, and the name of the one to render.
 
-    ``template: my.sbatch.j2`` is looked for beside the experiment, then in ./job_templates.
+    ``template: my.sbatch.j2`` lies beside the experiment, or in `job_templates` beside it. A link may not leave there:
+    the file that it leads to would be shown and sent.
+
+    Raises:
+        InputError: it is not there, leads elsewhere, or is no file of a template's size.
     """
     texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE)}
     name = asked.experiment.template
     if not name:
         return texts, BUILT_IN_TEMPLATE
-    places = (asked.file.parent, Path("job_templates"))
-    for place in places:
-        if os.path.lexists(place / name):
-            texts[name] = read_text(place / name)
-            return texts, name
-    looked = " nor ".join(str(place) for place in places)
-    raise InputError([asked.experiment.problem(("template",), f"{name!r} is not in {looked}", "put it there")])
+    folder = asked.file.parent.resolve()
+    path = next((path for path in (folder / name, folder / "job_templates" / name) if os.path.lexists(path)), None)
+    if path is None:
+        why, fix = f"{name!r} is not in {folder}, nor in job_templates there", "put it there"
+    elif not path.resolve().is_relative_to(folder):
+        why, fix = f"{name!r} is a link that leaves {folder}", "put the file itself there"
+    elif not path.is_file() or path.stat().st_size > MAX_TEMPLATE_BYTES:
+        why, fix = f"{name!r} is no file of at most {MAX_TEMPLATE_BYTES // 1024} KiB", "write a page of text"
+    elif name == BUILT_IN_TEMPLATE:
+        why, fix = f"{name!r} is the name of the built-in template", "give yours another name"
+    else:
+        return {**texts, name: read_text(path)}, name
+    raise InputError([asked.experiment.problem(("template",), why, fix)])
 
 
 def packaged(name: str) -> str:

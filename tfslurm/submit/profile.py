@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, InputError, SlurmParseError
 from tfslurm.host import Host
 from tfslurm.local_files import make_folder, read_text, write_file
@@ -48,7 +49,7 @@ def site_profile(known: Known, host: Host, *, fresh: bool = False) -> SiteProfil
 def kept_profile(known: Known, now: datetime) -> SiteProfile | None:
     """The profile as it was kept; None where there is none, it is too old, or of another site."""
     try:
-        kept = json.loads(read_text(place(known), MOST_BYTES))
+        kept = read_json(read_text(place(known), MOST_BYTES))
         age = now - datetime.fromisoformat(kept["asked_at"].replace("Z", "+00:00"))
         if kept["site"] != site(known) or not timedelta(0) <= age < KEPT:
             return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 
 from tfslurm import slurm
+from tfslurm.document.bounded_json import read_json
 from tfslurm.host import get, open_host
 from tfslurm.plan import JobPlan, from_json
 from tfslurm.submit.ends import last_end
@@ -75,7 +75,7 @@ def read_plans(files: Mapping[str, bytes]) -> tuple[dict[str, JobPlan], list[str
         if rest != "plan.json":
             continue
         try:
-            plans[folder] = from_json(json.loads(content))
+            plans[folder] = from_json(read_json(content))
         except (ValueError, KeyError, TypeError) as error:
             unreadable.append(f"{folder}/plan.json: {type(error).__name__}: {error}")
     return plans, unreadable
@@ -87,7 +87,7 @@ def keep_sweep(plan: JobPlan, lines: bytes, tracker: Tracker) -> None:
     entries: list[Entry] = []
     for line in lines.splitlines():
         try:
-            point = json.loads(line)
+            point = read_json(line)
             text = point_of(point["parameters"]).text
             entries.append(Entry(point["id"], text, point["env"], tuple(point["command"])))
         except (ValueError, KeyError, TypeError):

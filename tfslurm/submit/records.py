@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError
 from tfslurm.host import Host, get, read_from
 from tfslurm.plan import JobPlan
@@ -68,7 +68,7 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
     file = plan.run_dir / "points.jsonl"
     done = host.run(["sed", "-n", f"{place + 1}{{p;q}}", str(file)])
     try:
-        point = json.loads(done.stdout)
+        point = read_json(done.stdout)
     except ValueError:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tfslurm import slurm
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host, get
 from tfslurm.plan import WARNING, JobPlan
@@ -75,7 +75,7 @@ def read_attempt(files: Mapping[str, bytes], index: int) -> Attempt:
 
     def value(name: str) -> dict[str, Any]:
         try:
-            found = json.loads(files.get(f"attempt-{index}/{name}", b""))
+            found = read_json(files.get(f"attempt-{index}/{name}", b""))
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}

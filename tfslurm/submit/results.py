@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
@@ -94,7 +94,7 @@ def result_of(
     job = point.job
     return Result(
         point=point.entry.id,
-        parameters=json.loads(point.entry.text),
+        parameters=read_json(point.entry.text),
         job=job.key if job else None,
         cluster=job.cluster if job else None,
         state=job.state if job else "NOT SENT",
@@ -128,8 +128,8 @@ def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], s
 def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
     """The numbers, texts, true and false in a JSON object, nested keys joined by dots; and why there are none."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = read_json(text, numbers_as_text=True)
+    except ValueError as error:
         return {}, f"{name} cannot be read: {error}"
     if not isinstance(found, dict):
         return {}, f"{name} is no JSON object"

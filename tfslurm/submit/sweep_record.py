@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.plan import JobPlan
 from tfslurm.record.build import record_urn
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
@@ -57,7 +58,7 @@ def of_point(point: PlacedPoint) -> dict[str, Any]:
     job = point.job
     return {
         "point": point.entry.id,
-        "parameters": json.loads(point.entry.text),
+        "parameters": read_json(point.entry.text),
         "cluster": job.cluster if job else None,
         "job_id": job.job_id if job else None,
         "state": job.state if job else None,

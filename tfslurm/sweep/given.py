@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfslurm.document import Refused, show
+from tfslurm.document.bounded_json import read_json
 from tfslurm.sweep.values import Scalar
 
 _COMMA = re.compile(r"(?<!\\),")
@@ -33,8 +34,8 @@ def values_given(text: str) -> tuple[Scalar, ...]:
 
 def _listed(text: str) -> tuple[Scalar, ...]:
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
+        values = read_json(text)
+    except ValueError:
         values = None
     if not values or not all(isinstance(value, str | int | float) and _carried(value) for value in values):
         fix = f'write texts in double quotes, such as ["a", "b"]; the text itself is {json.dumps([text])}'

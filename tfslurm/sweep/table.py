@@ -10,10 +10,11 @@ number of arguments, the arguments. ``point::read`` in job_templates/point.sh re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tfslurm.document.bounded_json import read_json
 
 LINE = 27
 
@@ -30,7 +31,7 @@ class Entry:
 
 def point_json(entry: Entry) -> dict[str, Any]:
     """The point as its line in points.jsonl has it, and as its record does."""
-    return {"parameters": json.loads(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
+    return {"parameters": read_json(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
 
 
 def encode(entries: Iterable[Entry]) -> bytes:

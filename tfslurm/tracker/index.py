@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TrackerError
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.plan import JobPlan, from_json, to_json
@@ -209,7 +210,7 @@ class Tracker:
         """The record of a job as last read; None: none was."""
         query = "SELECT record FROM jobs WHERE (cluster, job_id, submitted_at) = (?, ?, ?)"
         found = [row["record"] for row in self.rows(query, (job.cluster, job.job_id, job.submitted_at))]
-        return dict(json.loads(found[0])) if found and found[0] else None
+        return dict(read_json(found[0])) if found and found[0] else None
 
     def unfinished(self) -> dict[str, str]:
         """Cluster -> a plan that was sent there, for every cluster with a job that has not ended."""
@@ -318,7 +319,7 @@ class Tracker:
 
     def _plan(self, row: sqlite3.Row) -> JobPlan:
         try:
-            return from_json(json.loads(row["plan"]))
+            return from_json(read_json(row["plan"]))
         except (ValueError, KeyError, TypeError) as error:
             raise TrackerError(f"{self.path}: plan {row['plan_id']} cannot be read: {error}") from error
 

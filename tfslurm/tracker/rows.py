@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.plan import JobPlan, run_folder
 from tfslurm.sweep.arrays import place_in_array, slurm_id
 
@@ -126,5 +126,5 @@ def tracked(row: sqlite3.Row) -> TrackedJob:
         name=row["name"],
         state=row["state"],
         final=bool(row["final"]),
-        status=json.loads(row["status"]),
+        status=read_json(row["status"]),
     )

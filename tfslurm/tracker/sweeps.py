@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.plan import JobPlan, from_json, to_json
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker.rows import TrackedJob, TrackedPlan, tracked
@@ -160,7 +161,7 @@ class SweepIndex:
             "SELECT * FROM waiting WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR sweep_id = ?2) ORDER BY rowid"
         )
         rows = self._index.rows(query, (cluster, sweep_id))
-        return [WaitingPlan(row["sweep_id"], from_json(json.loads(row["plan"])), row["cluster_text"]) for row in rows]
+        return [WaitingPlan(row["sweep_id"], from_json(read_json(row["plan"])), row["cluster_text"]) for row in rows]
 
     def is_any_waiting(self) -> bool:
         """Whether there is a plan that later commands are to send."""
@@ -203,7 +204,7 @@ class SweepIndex:
         )
         rows = self._index.rows(query, (sweep_id,))
         return [
-            TrackedPlan(from_json(json.loads(row["plan"])), row["stage"], row["note"], row["cluster_text"])
+            TrackedPlan(from_json(read_json(row["plan"])), row["stage"], row["note"], row["cluster_text"])
             for row in rows
         ]
 
@@ -216,7 +217,7 @@ class SweepIndex:
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
         rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
         return [
-            TrackedSweep(**{**row, "given": json.loads(row["given"]), "told": bool(row["told"])})
+            TrackedSweep(**{**row, "given": read_json(row["given"]), "told": bool(row["told"])})
             for row in map(dict, rows)
         ]
 
@@ -256,5 +257,5 @@ def put_points(db: sqlite3.Connection, sweep_id: str, plan_id: str, entries: Ite
 
 def entry_of(row: sqlite3.Row) -> Entry:
     """One row of the table of points."""
-    argv, env = json.loads(row["words"])
+    argv, env = read_json(row["words"])
     return Entry(row["point_id"], row["parameters"], env, tuple(argv))

@@ -1,0 +1,87 @@
+"""The folder that `code` names: the experiment's own, one in its repository, or one that the command line named.
+
+An exp.yaml may come from a stranger. What it can take along is what came with it: the files beside it, and those of the
+repository that it lies in. Everything else on this machine is for the person at the keyboard to name. Git is not asked
+where the repository begins, for its configuration is the stranger's too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tfslurm.errors import InputError
+from tfslurm.spec import Experiment
+
+PRIVATE = re.compile(
+    r"(^|/)(\.env(\.[^/]*)?|[._]netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.git-credentials|\.dockercfg|\.htpasswd"
+    r"|\.s3cfg|\.boto|\.vault-token|\.Xauthority|\.[a-z_]*history|id_(rsa|dsa|ecdsa|ed25519)[^/]*(?<!\.pub)|kubeconfig"
+    r"|kaggle\.json|rclone\.conf|[^/]*(credential|secret|password|passwd|private[-_]?key|service[-_]?account|token)s?"
+    r"(\.(json|ya?ml|toml|ini|cfg|txt|env|csv))?|[^/]*\.(pem|key|p12|pfx|jks|keystore|ppk|kdbx|gpg|asc|ovpn|tfstate)"
+    r"|\.(ssh|aws|gnupg|kube|docker|azure|password-store)/.*|\.config/(gcloud|gh|rclone|tfslurm)/.*)$",
+    re.IGNORECASE,
+)
+"Names of files that often hold passwords, keys or tokens."
+
+
+def code_folder(experiment: Experiment, file: Path) -> Path:
+    """The folder as it really is, without links.
+
+    Raises:
+        InputError: it is no folder, or it is not the file's to give.
+    """
+    assert experiment.code is not None  # noqa: S101 - asked for where there is code
+    folder = (file.parent / experiment.code.path).resolve()
+    if not folder.is_dir():
+        why = f"{str(folder)!r} is not a folder"
+        raise InputError([experiment.problem(("code",), why, "name a folder, or drop `code`")])
+    is_named = any(path[0] == "code" for path in experiment.overridden)
+    if is_named or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
+        return folder
+    why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
+    fix = f"move the code beside {file.name}; if you mean that folder, say so: --set code={experiment.code.path}"
+    raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def _is_given(folder: Path, own: Path) -> bool:
+    """Whether a file's own folder holds the other; a home's hidden folders did not come with a file that lies there."""
+    if not folder.is_relative_to(own):
+        return False
+    return not (_holds_home(own) and any(part.startswith(".") for part in folder.relative_to(own).parts))
+
+
+def own_folders(folder: Path) -> list[Path]:
+    """The folder, and the top of the repository that it lies in.
+
+    The top is the nearest folder above with a `.git` of this user's own, so that nobody else can widen it, and none
+    that holds this user's home: a home may be a repository, and is no project.
+    """
+    above = [folder, *folder.parents]
+    top = next((path for path in above if os.path.lexists(path / ".git")), None)
+    return [folder, top] if top and _is_mine(top / ".git") and not _holds_home(top) else [folder]
+
+
+def private_looking(names: Iterable[str]) -> list[str]:
+    """Those of the files that look as if they held a password, a key or a token."""
+    return [name for name in names if PRIVATE.search(name)]
+
+
+def _is_mine(path: Path) -> bool:
+    return path.lstat().st_uid == os.geteuid()
+
+
+def _holds_home(folder: Path) -> bool:
+    """Whether it is the home of this user, or holds it (`/`, `/home`): then it is no project's folder."""
+    homes = {Path(os.path.expanduser(name)).resolve() for name in ("~", f"~{_login()}")}  # noqa: PTH111 - HOME may lack
+    return any(home.is_relative_to(folder) for home in homes)
+
+
+def _login() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # no entry for this user: HOME alone says it
+        return ""
