@@ -33,6 +33,7 @@ def parse(text: str, file: str) -> Cluster:
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
         min_interval_s=read.poll.min_interval,
         environment=dict(read.environment),
+        slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,
         file=document.file,
         lines=document.lines,
     )
