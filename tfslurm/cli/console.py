@@ -20,6 +20,7 @@ def common(function: F) -> F:
     """The options of every command that may read cluster files: --clusters, --json and -v."""
     clusters = click.option(
         "--clusters",
+        "clusters_folder",
         metavar="DIR",
         type=click.Path(path_type=Path),
         expose_value=False,
