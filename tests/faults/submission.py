@@ -173,8 +173,9 @@ KINDS: dict[str, tuple[Callable[[Desk, Point, Path, random.Random], bool], int, 
 
 def describe(desk: Desk, point: Point, *, port: int = 0, **more: Any) -> None:
     """The cluster's file as this point has it."""
-    login = {"host": PROXIED, "user": USER, "port": port or ssh_port(), "transport": point.over}
-    desk.describe(point.cluster, **({"login": login} if point.over != "local" else {}), **more)
+    if point.over != "local":
+        more["login"] = {"host": PROXIED, "user": USER, "port": port or ssh_port(), "transport": point.over}
+    desk.describe(point.cluster, **more)
 
 
 def ssh_port() -> int:

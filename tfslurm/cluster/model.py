@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from tfslurm.document import NotText, Refused, show
+from tfslurm.document import Document, NotText, Refused, show
+from tfslurm.errors import Problem
 from tfslurm.spec import names, places
 
 _HOST = re.compile(
@@ -75,11 +77,22 @@ def slurm_place(text: str) -> str:
     return text
 
 
-def slurm_conf(item: object) -> str:
-    """The text, if it can be the path of a slurm.conf."""
+def value(item: object) -> str:
+    """The text of a variable."""
     if not isinstance(item, str):
         raise NotText(item)
-    return slurm_place(item)
+    return item
+
+
+def wrong_conf(document: Document) -> Iterator[Problem]:
+    """What is wrong with the path of a slurm.conf; variables of other names are refused as they are."""
+    path = ("environment", "SLURM_CONF")
+    item = document.at(path)
+    try:
+        if isinstance(item, str):
+            slurm_place(item)
+    except Refused as refused:
+        yield document.problem(path, refused.why, refused.fix)
 
 
 def variable(text: str) -> str:
@@ -108,7 +121,7 @@ Registry = Annotated[str, AfterValidator(registry)]
 Name = Annotated[
     str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
 ]
-SlurmConf = Annotated[str, PlainValidator(slurm_conf), WithJsonSchema({"type": "string", "pattern": "^/."})]
+SlurmConf = Annotated[str, PlainValidator(value), WithJsonSchema({"type": "string", "pattern": "^/."})]
 SlurmBin = Annotated[str, AfterValidator(slurm_place), WithJsonSchema({"type": "string", "pattern": "^/."})]
 Options = dict[
     Annotated[str, AfterValidator(names.option)],

@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
 def parse(text: str, file: str) -> Cluster:
     """The cluster that a text describes."""
     document = scan(text, file)
-    read = validate(document, model.Cluster, repeated_options)
+    read = validate(document, model.Cluster, repeated_options, model.wrong_conf)
     return Cluster(
         name=read.name,
         root=PurePosixPath(read.root),
