@@ -285,7 +285,8 @@ def test_a_folder_that_is_named_stands_for_one_command(say: Say) -> None:
     assert used() == {"alpha": "named"}
     assert "error: named/alpha.yaml: is not a folder" in say("check", "--clusters", "named/alpha.yaml")[2]
     code, _, err = say("check", "--clusters", "absent")
-    assert (code, "error: absent: cannot be read: No such file" in err) == (2, True)
+    assert (code, "error: absent: cannot be read: No such file or directory; DIR is a folder" in err) == (2, True)
+    name_folder(None)
     assert used() == {}
 
 

@@ -18,7 +18,7 @@ from tfslurm.submit.folders import config_folder
 @click.option("--force", is_flag=True, help="Replace an exp.yaml that is there.")
 @plain
 def init(folder: Path, force: bool, as_json: bool, verbose: int) -> None:
-    """Write a commented exp.yaml into DIR (default: here), and a cluster file if none is configured."""
+    """Write a commented exp.yaml into DIR (default: here), and a cluster file of your own if none is configured."""
     written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
     if not cluster_files().used:
         written.append(write(config_folder() / "clusters" / "mycluster.yaml", starter("mycluster.yaml"), force=False))

@@ -122,7 +122,7 @@ def named_files(folder: Path) -> dict[str, Path]:
         InputError: it is no folder, has none, or somebody else can put files there.
     """
     if why := folder_trouble(folder):
-        raise refuse(str(folder), why, OWN_FIX)
+        raise refuse(str(folder), why, OWN_FIX if folder.is_dir() else "DIR is a folder of cluster files")
     found = {name: folder / f"{name}.yaml" for name in names_in(folder)}
     if not found:
         inner = folder / NEARBY
