@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -193,6 +194,21 @@ def test_nothing_is_trusted_without_an_answer_or_with_a_mistake_in_a_file(say: S
     code, _, err = say("trust", "--yes")
     assert (code, "slurm_bin" in err) == (2, True)
     assert not trust_file().exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
+def test_on_a_terminal_it_is_asked(answer: str, code: int) -> None:
+    put()
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "tfslurm", "trust", "--json"]
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, "trust these files? [y/N]" in done.stderr) == (code, True), done.stderr
+    assert used() == ({"alpha": "trusted"} if answer == "y" else {})
+    if answer == "y":
+        assert json.loads(done.stdout)["files"][0]["cluster"] == "alpha"
 
 
 def test_what_decides_where_programs_run_is_shown(say: Say) -> None:
