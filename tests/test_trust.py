@@ -242,7 +242,9 @@ def test_the_list_is_the_user_s_alone(say: Say) -> None:
         cluster_files()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"folders": 1, "revoked": []}', '{"folders": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"folders": 1, "past": {}, "revoked": []}', '{"folders": {}}', "[" * 100_000]
+)
 def test_a_list_that_cannot_be_read_trusts_nothing(text: str, say: Say) -> None:
     put()
     trust_file().parent.mkdir(parents=True)
@@ -437,6 +439,8 @@ def test_a_text_that_was_revoked_is_not_taken_from_the_tracker(say: Say, desk: P
     tracker = Tracker(data_folder() / "tracker.sqlite")
     tracker.plan(made, known.text)
     tracker.submit(made, "7")
+    put(TEXT)
+    assert say("trust", "--yes")[0] == 0  # what was trusted before is revoked with it
     Path("cluster_configs").rename("moved")
     assert known_from("alpha", known.text).origin == "kept"
     folder = Path("cluster_configs").resolve()

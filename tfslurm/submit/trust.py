@@ -28,9 +28,14 @@ OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """What the user trusts: real path of a folder -> name of a file -> sha256; and contents that were revoked."""
+    """What the user trusts: real path of a folder -> name of a file -> sha256.
+
+    ``past`` has every content that was ever trusted there, ``revoked`` those that are not any more: jobs may still be
+    known by them.
+    """
 
     folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past: Mapping[str, frozenset[str]] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
 
     def knows(self, folder: Path) -> bool:
@@ -44,14 +49,16 @@ class Trusted:
     def trusting(self, folder: Path, files: Mapping[str, bytes]) -> Trusted:
         """The same, with exactly these files of the folder."""
         hashes = {name: content_id(data) for name, data in files.items()}
-        return Trusted({**self.folders, str(folder): hashes}, self.revoked - set(hashes.values()))
+        now = frozenset(hashes.values())
+        past = {**self.past, str(folder): self.past.get(str(folder), frozenset()) | now}
+        return Trusted({**self.folders, str(folder): hashes}, past, self.revoked - now)
 
     def revoking(self, folder: Path) -> Trusted:
         """The same without the folder; its contents are not taken from the tracker any more either."""
         left = {name: hashes for name, hashes in self.folders.items() if name != str(folder)}
-        gone = set(self.folders.get(str(folder), {}).values())
-        kept = {sha256 for hashes in left.values() for sha256 in hashes.values()}
-        return Trusted(left, self.revoked | (gone - kept))
+        past = {name: hashes for name, hashes in self.past.items() if name != str(folder)}
+        gone = self.past.get(str(folder), frozenset()).difference(*past.values())
+        return Trusted(left, past, self.revoked | gone)
 
 
 def content_id(data: bytes) -> str:
@@ -72,7 +79,8 @@ def read_trusted(path: Path) -> Trusted:
         folders = {
             str(folder): {str(k): str(v) for k, v in files.items()} for folder, files in value["folders"].items()
         }
-        return Trusted(folders, frozenset(map(str, value["revoked"])))
+        past = {str(folder): frozenset(hashes) for folder, hashes in value["past"].items()}
+        return Trusted(folders, past, frozenset(value["revoked"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         fix = "remove it, and trust your folders again with `tfslurm trust`"
         raise refuse(str(path), "is not a list of trusted folders", fix) from error
@@ -84,7 +92,8 @@ def write_trusted(path: Path, trusted: Trusted) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    value = {"version": 1, "folders": trusted.folders, "revoked": sorted(trusted.revoked)}
+    past = {folder: sorted(hashes) for folder, hashes in trusted.past.items()}
+    value = {"version": 1, "folders": trusted.folders, "past": past, "revoked": sorted(trusted.revoked)}
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
