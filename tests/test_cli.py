@@ -147,9 +147,10 @@ sweep:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    (tmp_path / "cluster_configs").mkdir()
+    clusters = tmp_path / "config" / "tfslurm" / "clusters"
+    clusters.mkdir(parents=True)
     for name in ("alpha", "beta"):
-        (tmp_path / "cluster_configs" / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\n")
+        (clusters / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\n")
     (tmp_path / "exp.yaml").write_text(SWEEP)
     return tmp_path / "exp.yaml"
 

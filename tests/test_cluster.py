@@ -134,9 +134,51 @@ def test_mirrors_in_another_form_are_refused(name: str) -> None:
     assert "mirrors.docker.io[0]" in refusal(mirrors={"docker.io": [name]})
 
 
-@pytest.mark.parametrize("value", ["", "a b", "line\ntwo", "$(id)", "'\"", "été", "\\"])
-def test_variables_for_slurm_s_commands_come_through_exactly(value: str) -> None:
+@pytest.mark.parametrize("value", ["/a b", "/$(id)", "/'\"", "/été", "/\\", "/a=b"])
+def test_slurm_conf_comes_through_exactly(value: str) -> None:
     assert cluster(environment={"SLURM_CONF": value}).environment == {"SLURM_CONF": value}
+
+
+PLACES = ["", "slurm", "./slurm", "~/slurm", "$HOME/x", "/a/../b", "/a/", "/", "/a\nb", "/dev/stdin", "/proc/self/fd/0"]
+
+
+@pytest.mark.parametrize("value", [*PLACES, "/opt/a:/tmp/b"])
+def test_a_place_of_slurm_s_is_the_same_in_every_folder(value: str) -> None:
+    assert "environment.SLURM_CONF" in refusal(environment={"SLURM_CONF": value})
+    assert "slurm_bin" in refusal(slurm_bin=value)
+
+
+STEERING = (
+    *("PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "GCONV_PATH", "LOCPATH", "NLSPATH"),
+    *("BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "IFS", "PS4", "PROMPT_COMMAND", "CDPATH", "GLOBIGNORE", "SHELL"),
+    *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PERL5LIB", "PERL5OPT", "RUBYOPT", "NODE_OPTIONS", "LUA_INIT"),
+    *("JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "SSH_ASKPASS", "SSH_AUTH_SOCK", "EDITOR", "VISUAL"),
+    *("PAGER", "LESSOPEN", "MALLOC_CHECK_", "GLIBC_TUNABLES", "TMPDIR", "HOME", "XDG_CONFIG_HOME", "KRB5_CONFIG"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "CONTAINER_HOST", "OPENSSL_CONF", "SSL_CERT_FILE", "http_proxy", "HOSTALIASES"),
+    *("SLURM_PROLOG", "SLURM_TASK_PROLOG", "SLURM_EPILOG", "SLURM_SPANK_X", "SLURM_MPI_TYPE", "SLURM_CLI_FILTER"),
+    *("SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SALLOC_BELL", "SACCT_FORMAT", "TZ", "LANG", "LC_ALL", "N", "A"),
+    *("path", "Path", "slurm_conf", "Slurm_Conf", "SLURM_CONF ", " SLURM_CONF", "SLURM_CONF=x", "SLURM_CONF_"),
+    *("BASH_FUNC_squeue%%", "BASH_FUNC_ls()", "x=() { id; }; y", "-u", "--", "a b", "a\nb", "SLURM\u200b_CONF", ""),
+)
+
+
+@pytest.mark.parametrize("name", STEERING)
+def test_no_variable_but_slurm_conf_is_set_for_slurm_s_commands(name: str) -> None:
+    assert "SLURM_CONF alone is" in refusal(environment={name: "/tmp/x"})
+    both = refusal(environment={"SLURM_CONF": "/etc/slurm.conf", name: "/tmp/x"})
+    assert "SLURM_CONF alone is" in both
+
+
+def test_a_refused_variable_comes_with_what_to_do() -> None:
+    assert "environment.PATH: 'PATH' is not set" in refusal(environment={"PATH": "/opt/slurm/bin"})
+    assert "; name the folder of Slurm's programs: `slurm_bin: /opt/slurm/bin`" in refusal(environment={"PATH": "/x"})
+    assert "; set it in your shell's start-up file there" in refusal(environment={"LD_LIBRARY_PATH": "/x"})
+    assert "; did you mean `SLURM_CONF`?" in refusal(environment={"slurm_conf": "/x"})
+
+
+def test_a_site_s_programs_are_in_one_folder() -> None:
+    assert cluster(slurm_bin="/opt/slurm/bin").slurm_bin == PurePosixPath("/opt/slurm/bin")
+    assert cluster().slurm_bin is None
 
 
 @pytest.mark.parametrize("root", ["/", "scratch", "~/x", "/a/../b", "/a/", "/proc/x", "/dev/shm"])

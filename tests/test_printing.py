@@ -115,6 +115,7 @@ def streams(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return out, err
 
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")  # rich makes headings bold elsewhere
     return replaced
 
 
@@ -264,7 +265,7 @@ def test_ctrl_c_at_any_early_moment_shows_no_traceback(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "HOME": str(tmp_path),
-        "XDG_DATA_HOME": str(tmp_path),
+        "XDG_DATA_HOME": str(tmp_path / "data"),  # a folder `tfslurm` here would be taken for the package
     }
     whole = time.monotonic()
     subprocess.run(program, env=environment, cwd=tmp_path, capture_output=True)

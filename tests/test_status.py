@@ -61,7 +61,7 @@ class Site:
     def program(self, name: str, body: str) -> None:
         path = self.folder / "bin" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'#!/bin/sh\necho {name} >>"$SITE/calls"\n{body}\n')
+        path.write_text(f'#!/bin/sh\nSITE={self.folder}\necho {name} >>"$SITE/calls"\n{body}\n')
         path.chmod(0o755)
 
     def submit(self, *job_ids: str, secrets: tuple[str, ...] = ()) -> list[TrackedJob]:
@@ -433,9 +433,8 @@ def test_ctrl_c_does_not_wait_for_clusters_that_are_silent(tmp_path: Path) -> No
     sites = several(tmp_path, "a", "b")
     for site in sites:
         site.program("squeue", 'touch "$SITE/begun"; exec sleep 20')
-        environment = json.dumps(dict(site.known.cluster.environment))
         (tmp_path / "tfslurm" / "clusters").mkdir(exist_ok=True)
-        text = f"name: {site.name}\nroot: {site.root}\nenvironment: {environment}\n"
+        text = f"name: {site.name}\nroot: {site.root}\nslurm_bin: {site.folder}/bin\n"
         (tmp_path / "tfslurm" / "clusters" / f"{site.name}.yaml").write_text(text)
     env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     argv = [sys.executable, "-m", "tfslurm", "status"]
@@ -479,10 +478,11 @@ def test_wait_leaves_the_site_s_interval_between_two_questions(
     (site.folder / "running").write_text(queue_row(job, "RUNNING") + ROW)
     asked = 'date +%s.%N >>"$SITE/asked"; [ "$(wc -l <"$SITE/asked")" -gt 2 ] || exec cat "$SITE/running"'
     site.program("squeue", f'{asked}; cat "$SITE/squeue"')
-    environment = json.dumps(dict(site.known.cluster.environment))
-    (site.folder / "cluster_configs").mkdir()
-    text = f"name: alpha\nroot: {site.root}\npoll: {{min_interval: 1}}\nenvironment: {environment}\n"
-    (site.folder / "cluster_configs" / "alpha.yaml").write_text(text)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(site.folder / "config"))
+    clusters = site.folder / "config" / "tfslurm" / "clusters"
+    clusters.mkdir(parents=True)
+    text = f"name: alpha\nroot: {site.root}\npoll: {{min_interval: 1}}\nslurm_bin: {site.folder}/bin\n"
+    (clusters / "alpha.yaml").write_text(text)
     assert run(["wait", "alpha:7"]) == 0
     assert capsys.readouterr().err.splitlines() == ["alpha:7 RUNNING", "alpha:7 COMPLETED"]
     moments = [float(line) for line in (site.folder / "asked").read_text().split()]

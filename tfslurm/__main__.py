@@ -1,11 +1,18 @@
 """`python -m tfslurm` and the program `tfslurm`: the command line, which Ctrl-C ends without a word of Python's.
 
-While the command line is imported there is nothing to tidy up yet: Ctrl-C ends the process at once.
+While the command line is imported there is nothing to tidy up yet: Ctrl-C ends the process at once. For `python -m`
+Python puts the current folder first on its search path, where a stranger's click.py or yaml.py may lie. It is taken off
+before anything but this package is imported. What Python imports before that is out of reach: in a folder that you do
+not know, type `tfslurm`, which never has it there.
 """
+
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    del sys.path[0]
 
 import os
 import signal
-import sys
 from types import FrameType
 
 

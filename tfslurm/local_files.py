@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -95,8 +95,10 @@ def refuse_links(path: Path) -> None:
             raise refuse(str(part), why, f"remove it, or name {os.path.realpath(part)}")
 
 
-def read_file(path: Path, limit: int = TEXT_BYTES) -> bytes:
+def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_result], None] | None = None) -> bytes:
     """What a regular file holds. A pipe, a device, a socket or a folder is refused, and never waited for.
+
+    ``check`` is called with what the opened file is, and may refuse it.
 
     Raises:
         InputError: it is no regular file, holds more than ``limit`` bytes, or cannot be read.
@@ -105,7 +107,10 @@ def read_file(path: Path, limit: int = TEXT_BYTES) -> bytes:
         _only_regular(path, path.stat())  # before it is opened, which a device may act on
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(file, "rb") as opened:
-            _only_regular(path, os.fstat(file))
+            status = os.fstat(file)
+            _only_regular(path, status)
+            if check:
+                check(status)
             data = opened.read(limit + 1)
     if len(data) > limit:
         raise refuse(str(path), f"is larger than {limit / 2**20:g} MiB", "name another file")

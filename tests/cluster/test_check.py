@@ -31,8 +31,8 @@ def folder() -> Iterator[Path]:
     """A folder of the user's on the clusters' file system, with room for cluster files."""
     owner = HOME / USER
     made = SCRATCH / "alpha" / USER / f"check-{uuid4().hex[:8]}"
-    (made / "cluster_configs").mkdir(parents=True)
-    for path in (made, made / "cluster_configs"):
+    (made / "config" / "tfslurm" / "clusters").mkdir(parents=True)
+    for path in (made, made / "config" / "tfslurm" / "clusters"):
         os.chown(path, owner.stat().st_uid, owner.stat().st_gid)
     yield made
     shutil.rmtree(made)
@@ -44,7 +44,7 @@ def describe(folder: Path, cluster: str, name: str = "", root: str = "", more: s
         f"name: {name or cluster}\nroot: {root or folder / 'runs'}\n{more}\n"
         f'mirrors: {{docker.io: ["127.0.0.1:5000"]}}\nenvironment: {{SLURM_CONF: {CLUSTERS[cluster].slurm_conf}}}\n'
     )
-    (folder / "cluster_configs" / f"{name or cluster}.yaml").write_text(text, "utf-8")
+    (folder / "config" / "tfslurm" / "clusters" / f"{name or cluster}.yaml").write_text(text, "utf-8")
 
 
 def typed(program: Path, folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +100,7 @@ def test_clusters_that_are_down_do_not_keep_the_others_from_answering(program: P
     describe(folder, "gamma")
     describe(folder, "alpha", "far", more="login: {host: 127.0.0.1, port: 1}")
     describe(folder, "beta", "deaf")
-    deaf = folder / "cluster_configs" / "deaf.yaml"
+    deaf = folder / "config" / "tfslurm" / "clusters" / "deaf.yaml"
     broken = folder / "slurm.conf"
     text = CLUSTERS["beta"].slurm_conf.read_text().replace("SlurmctldPort=17200", "SlurmctldPort=1")
     broken.write_text(f"{text}\nMessageTimeout=2\n")

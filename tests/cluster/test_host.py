@@ -167,7 +167,7 @@ def test_stdin_is_empty_and_unread_input_is_no_error(sshd: Server, connect: Conn
 
 
 def test_a_missing_program_names_the_machine_and_the_mend(sshd: Server, connect: Connect) -> None:
-    with pytest.raises(HostError, match=r"alpha: 'sbatchh' is not a program there .*environment: \{PATH"):
+    with pytest.raises(HostError, match=r"alpha: 'sbatchh' is not a program there .*slurm_bin: /opt/slurm/bin"):
         connect(sshd).run(["sbatchh"])
 
 

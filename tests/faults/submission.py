@@ -86,7 +86,7 @@ def wrapped(program: str, body: str) -> Callable[[Desk, Point, Path, random.Rand
     def cut(desk: Desk, point: Point, file: Path, at: random.Random) -> bool:
         env = desk.wrap(program, body.replace("PAUSE", f"{at.uniform(0, 0.3):.3f}"))
         if point.over != "local":
-            describe(desk, point, environment={"PATH": env["PATH"]})
+            describe(desk, point, slurm_bin=env["PATH"].partition(":")[0])
         done = desk.tfslurm(*typed(desk, point, file), cluster=point.cluster, env=env)
         describe(desk, point)
         return done.returncode != 0
@@ -171,12 +171,11 @@ KINDS: dict[str, tuple[Callable[[Desk, Point, Path, random.Random], bool], int, 
 # ----------------------------------------------------------------------------------------------------------- one point
 
 
-def describe(desk: Desk, point: Point, *, port: int = 0, environment: dict[str, str] | None = None) -> None:
+def describe(desk: Desk, point: Point, *, port: int = 0, **more: Any) -> None:
     """The cluster's file as this point has it."""
-    own = {"SLURM_CONF": str(CLUSTERS[point.cluster].slurm_conf), **(environment or {})}
-    login = {"host": PROXIED, "user": USER, "port": port or ssh_port(), "transport": point.over}
-    more: dict[str, Any] = {"login": login} if point.over != "local" else {}
-    desk.describe(point.cluster, environment=own, **more)
+    if point.over != "local":
+        more["login"] = {"host": PROXIED, "user": USER, "port": port or ssh_port(), "transport": point.over}
+    desk.describe(point.cluster, **more)
 
 
 def ssh_port() -> int:

@@ -36,7 +36,7 @@ def config_facts(site: Site, user: str) -> list[Fact]:
     config = site.config
     if config is None:
         why = site.why.get("config", "not asked")
-        mend = "nothing can be submitted: see that `scontrol ping` answers there (PATH, SLURM_CONF: `environment:`)"
+        mend = "nothing can be submitted: see that `scontrol ping` answers there (`slurm_bin`, `environment`)"
         return [Fact("slurm", "FAIL", why, mend), *unknown(CONFIG_FACTS[1:], "Slurm's configuration could not be read")]
     return [
         version_fact(config),

@@ -20,6 +20,7 @@ MOST_PROBLEMS = 50  # of one file that are told
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
     "check": ("tfslurm.cli.check:check", "Say what works on each cluster, and what to do where it does not."),
+    "trust": ("tfslurm.cli.trust:trust", "Say that the cluster files of a folder may be used."),
     "schema": ("tfslurm.cli.files:schema", "Print the JSON Schema of exp.yaml (or of a cluster file)."),
     "pin": ("tfslurm.cli.pin:pin", "Resolve the image's tag to a digest and write EXP.lock.yaml."),
     "plan": ("tfslurm.cli.submit:plan", "Show the very plan and script that submit would send."),

@@ -16,6 +16,7 @@ from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
+from tfslurm.submit.cluster_files import cluster_files
 from tfslurm.submit.drivers import suits
 from tfslurm.submit.places import Known, known_clusters, local_cluster, open_tracker
 from tfslurm.submit.prepare import pin_now, pinned, read_experiment, resolve_now
@@ -23,6 +24,7 @@ from tfslurm.submit.settle import now
 from tfslurm.tracker import SeenDriver
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}
+ORIGINS = {"own": "your own", "trusted": "which you trust as it is now", "named": "named with --clusters"}
 EXPERIMENT = "exp.yaml"
 IMAGE_FACT = "image-driver"
 IMAGE_STATUS: dict[str, Status] = {
@@ -62,7 +64,7 @@ def check(
     node. Settings of the site that were asked for within a day are not asked again, and say how old they are. Exit code
     1 when a line says FAIL; what could not be observed is `unknown`, and says why.
     """
-    known = known_clusters(clusters) or [local_cluster()]
+    known = known_clusters(clusters, say) or [local_cluster()]
     if not no_node:
         say(f"asking {', '.join(one.cluster.name for one in known)}; a compute node is waited for up to {wait_s} s")
     pin = pin_of(image, known) if image else None
@@ -74,6 +76,7 @@ def check(
             tracker.see_driver(seen.pop())
         if pin:
             facts.extend(image_facts(pin, {place_of(fact) for fact in facts} - {""}, tracker.drivers(name)))
+        facts.insert(0, file_fact(next(one for one in known if one.cluster.name == name)))
         found[name] = facts
         if not as_json:
             show(name, facts)
@@ -82,6 +85,19 @@ def check(
     else:
         show_line(f"next: {next_step(found, Path(EXPERIMENT).exists())}")
     return int(any(failed(facts) for facts in found.values()))
+
+
+def file_fact(known: Known) -> Fact:
+    """Which file describes the cluster, and why that one counts."""
+    if known.file is None:
+        return Fact("file", "ok", "none: tfslurm's own for this machine")
+    value = f"{known.file}, {ORIGINS[known.origin]}"
+    hidden = cluster_files().shadowed.get(known.cluster.name)
+    if hidden is None:
+        return Fact("file", "ok", value)
+    return Fact(
+        "file", "warn", f"{value}; {hidden} has that name too, and is not used", "rename one of them to use both"
+    )
 
 
 def pin_of(image: str, clusters: Sequence[Known]) -> Pin:

@@ -24,6 +24,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def common(function: F) -> F:
+    """The options of every command that may read cluster files: --clusters, --json and -v."""
+    clusters = click.option(
+        "--clusters",
+        "clusters_folder",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=name_clusters,
+        help="Read the cluster files of this folder too, in place of ./cluster_configs; your own stand before them.",
+    )
+    return clusters(plain(function))
+
+
+def name_clusters(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
+    """Have this command read a folder's cluster files."""
+    from tfslurm.submit.cluster_files import name_folder
+
+    name_folder(folder)
+
+
+def plain(function: F) -> F:
     """The options that every command has: --json and -v (-vv shows tracebacks)."""
     verbose = click.option("-v", "--verbose", count=True, help="Show each command that is run (-vv: tracebacks too).")
     as_json = click.option(

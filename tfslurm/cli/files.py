@@ -7,20 +7,21 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.console import emit, plain, say, show
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
-from tfslurm.submit.places import cluster_files, config_folder
+from tfslurm.submit.cluster_files import cluster_files
+from tfslurm.submit.folders import config_folder
 
 
 @click.command(short_help="Write a commented exp.yaml, and a cluster file if there is none.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]")
 @click.option("--force", is_flag=True, help="Replace an exp.yaml that is there.")
-@common
+@plain
 def init(folder: Path, force: bool, as_json: bool, verbose: int) -> None:
-    """Write a commented exp.yaml into DIR (default: here), and a cluster file if none is configured."""
+    """Write a commented exp.yaml into DIR (default: here), and a cluster file of your own if none is configured."""
     written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
-    if not cluster_files():
+    if not cluster_files().used:
         written.append(write(config_folder() / "clusters" / "mycluster.yaml", starter("mycluster.yaml"), force=False))
     if as_json:
         emit({"written": [str(path) for path in written]})
@@ -55,7 +56,7 @@ def write(path: Path, text: str, force: bool) -> Path:
 
 @click.command(short_help="Print the JSON Schema of exp.yaml (or of a cluster file).")
 @click.argument("which", type=click.Choice(["experiment", "cluster"]), default="experiment")
-@common
+@plain
 def schema(which: str, as_json: bool, verbose: int) -> None:
     """Print the JSON Schema of exp.yaml, or of a cluster file.
 

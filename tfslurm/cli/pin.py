@@ -74,7 +74,7 @@ def resolve(asked: Asked, local: bool, have: Pin | None) -> Pin:
 
 def clusters_of(asked: Asked) -> list[Known]:
     """The clusters whose mirrors may be asked: the experiment's, else all."""
-    return known_clusters(asked.experiment.clusters)
+    return known_clusters(asked.experiment.clusters, say)
 
 
 def pin_on_first_use(asked: Asked, clusters: Sequence[Known]) -> Pin:

@@ -49,7 +49,7 @@ def reap(
         raise refuse("--node", "of which cluster?", "name one: `tfslurm reap CLUSTER --node NAME`")
     if nodes and clusters == (LOCAL,):
         raise refuse("--node", "`local` is this machine alone", "leave --node out")
-    known = known_clusters(clusters)
+    known = known_clusters(clusters, say)
     if not clusters and LOCAL not in {one.cluster.name for one in known}:
         known.append(local_cluster())
     found = []

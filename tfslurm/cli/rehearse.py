@@ -51,7 +51,9 @@ def rehearse(
         raise InputError([asked.experiment.problem(("checkpoint",), "is missing: there is nothing to rehearse", fix)])
     if here and cluster:
         raise click.UsageError("--cluster and --local exclude each other")
-    chosen = [local_cluster()] if here else choose_clusters([cluster] if cluster else [], asked.experiment.clusters)
+    chosen = (
+        [local_cluster(say)] if here else choose_clusters([cluster] if cluster else [], asked.experiment.clusters, say)
+    )
     if len(chosen) > 1:
         named = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: a rehearsal is on one cluster: --cluster NAME ({named}), or --local")

@@ -86,7 +86,7 @@ def asked_anew(file: Path, sets: Sequence[str], sweep: TrackedSweep, tracker: Tr
     if asked.experiment.sweep is None or asked.experiment.name != sweep.name:
         raise refuse(str(file), f"is not the sweep {sweep.name!r}", "name the file that it was submitted from")
     names = list(dict.fromkeys(each.plan.cluster for each in tracker.sweeps.plans(sweep.sweep_id)))
-    return swept_for(asked, choose_clusters(asked.experiment.clusters or names, ()))
+    return swept_for(asked, choose_clusters(asked.experiment.clusters or names, (), say))
 
 
 def open_points(sweep: TrackedSweep, tracker: Tracker) -> list[PlacedPoint]:

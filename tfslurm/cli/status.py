@@ -12,6 +12,7 @@ import click
 from tfslurm import slurm
 from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table, tracer
+from tfslurm.errors import InputError, RecordError
 from tfslurm.submit.follow import find_jobs, find_sweep, refresh_all
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import LOCAL, Known, open_tracker
@@ -78,9 +79,10 @@ def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool
     silent: dict[str, str] = {}
     while True:
         before = wanted(tracker, jobs, everything) if jobs or watch else []
-        clusters = clusters_to_ask(tracker, before if jobs else None)
+        refused: dict[str, str] = {}
+        clusters = clusters_to_ask(tracker, before if jobs else None, refused)
         due = pace.due(clusters)
-        silent = {**without(silent, due), **look(tracker, due, verbose)}
+        silent = {**without(silent, due), **refused, **look(tracker, due, verbose)}
         waits = send_waves(tracker, verbose)
         shown = wanted(tracker, jobs, everything)
         pace.asked(due, changed=states(shown) != states(before))
@@ -119,17 +121,26 @@ def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbos
         use.show_efficiency(jobs, found)
 
 
-def clusters_to_ask(tracker: Tracker, jobs: Sequence[TrackedJob] | None) -> list[Known]:
-    """The clusters with an unfinished job, among these or at all, and those with a plan that never got its id."""
-    if jobs is None:
-        asked = {name: known_named(name, plan_id, tracker) for name, plan_id in tracker.unfinished().items()}
-    else:
-        asked = {known.cluster.name: known for known in clusters_for([job for job in jobs if not job.final], tracker)}
+def clusters_to_ask(
+    tracker: Tracker, jobs: Sequence[TrackedJob] | None, refused: dict[str, str] | None = None
+) -> list[Known]:
+    """The clusters with an unfinished job, among these or at all, and those with a plan that never got its id.
+
+    Where the file or text that describes one is refused, ``refused`` gets its line; without it that is raised.
+    """
+    plans = dict(tracker.unfinished()) if jobs is None else {job.cluster: job.plan_id for job in jobs if not job.final}
     for left in tracker.plans(stage="planned"):
-        name = left.plan.cluster
-        if name not in asked and name != LOCAL:
-            asked[name] = known_named(name, left.plan.plan_id, tracker)
-    return list(asked.values())
+        if left.plan.cluster != LOCAL:
+            plans.setdefault(left.plan.cluster, left.plan.plan_id)
+    asked: list[Known] = []
+    for name, plan_id in plans.items():
+        try:
+            asked.append(known_named(name, plan_id, tracker))
+        except (InputError, RecordError) as error:
+            if refused is None:
+                raise
+            refused[name] = str(error).splitlines()[0]
+    return asked
 
 
 def send_waves(tracker: Tracker, verbose: int) -> bool:

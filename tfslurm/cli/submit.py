@@ -58,7 +58,7 @@ def plan(
     The plan's id and the names made from it hold the moment, so those differ from one call to the next.
     """
     asked = read_experiment(experiment, sets, sweeps=not script)
-    chosen = choose_clusters(clusters, asked.experiment.clusters)
+    chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import show_sweep
 
@@ -135,7 +135,7 @@ def submit(
     Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
     """
     asked = read_experiment(experiment, sets, sweeps=True)
-    chosen = choose_clusters(clusters, asked.experiment.clusters)
+    chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import submit_sweep
 
@@ -244,7 +244,7 @@ def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, ver
 
     asked = read_experiment(experiment, sets)
     refuse_several_tasks(asked.experiment)
-    known = local_cluster()
+    known = local_cluster(say)
     secrets = read_secrets(asked.experiment.secrets)
     job = prepared_for(asked, [known])[0]
     tracker = open_tracker()

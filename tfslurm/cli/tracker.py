@@ -6,10 +6,11 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show, tracer
+from tfslurm.cli.console import common, emit, plain, say, show, tracer
 from tfslurm.errors import HostError
+from tfslurm.submit.folders import data_folder
 from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import LOCAL, data_folder, known_clusters, local_cluster, open_tracker
+from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
 
 
 @click.group(short_help="Look at, or rebuild, the index of jobs and records.")
@@ -21,7 +22,7 @@ def tracker() -> None:
 
 
 @tracker.command()
-@common
+@plain
 def path(as_json: bool, verbose: int) -> None:
     """Print where the tracker is."""
     where = data_folder() / "tracker.sqlite"
@@ -43,7 +44,7 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     from tfslurm.submit.rebuild import run_folders
 
     index = open_tracker()
-    known = known_clusters(clusters)
+    known = known_clusters(clusters, say)
     if not clusters and LOCAL not in {each.cluster.name for each in known}:
         known.append(local_cluster())
     result: dict[str, object] = {}

@@ -28,7 +28,8 @@ class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
     ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
-    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs.
+    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs; ``slurm_bin``
+    is put before PATH for them.
     ``min_interval_s`` is what commands that watch leave at least between two questions to the scheduler. ``lines`` says
     where a key stands; a key that was not written is absent.
     """
@@ -43,6 +44,7 @@ class Cluster:
     mounts_allow: tuple[PurePosixPath, ...] = ()
     min_interval_s: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    slurm_bin: PurePosixPath | None = None
     file: str = ""
     lines: Mapping[Path, int] = field(default_factory=dict)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from tfslurm.document import NotText, Refused, show
+from tfslurm.document import Document, NotText, Refused, show
+from tfslurm.errors import Problem
 from tfslurm.spec import names, places
 
 _HOST = re.compile(
@@ -67,13 +69,47 @@ def root(text: str) -> str:
     return text
 
 
+def slurm_place(text: str) -> str:
+    """The text, if it can be the place of Slurm's own files: the same in every current folder, and on a disk."""
+    places.absolute(text)
+    if ":" in text or text == "/" or any(places.inside(text, pseudo) for pseudo in ("/proc", "/dev", "/sys")):
+        raise Refused(f"{show(text)} cannot be a place of Slurm's", "write the path that the site's pages name")
+    return text
+
+
 def value(item: object) -> str:
-    """The text, if a variable can hold it."""
+    """The text of a variable."""
     if not isinstance(item, str):
         raise NotText(item)
-    if "\0" in item:
-        raise Refused("holds a NUL character, which no variable can carry", "remove it")
     return item
+
+
+def wrong_conf(document: Document) -> Iterator[Problem]:
+    """What is wrong with the path of a slurm.conf; variables of other names are refused as they are."""
+    path = ("environment", "SLURM_CONF")
+    item = document.at(path)
+    try:
+        if isinstance(item, str):
+            slurm_place(item)
+    except Refused as refused:
+        yield document.problem(path, refused.why, refused.fix)
+
+
+def variable(text: str) -> str:
+    """The text, if it is a variable that a cluster file may set.
+
+    SLURM_CONF alone says which cluster is meant. Others steer the shell, the loader, Slurm's plugins or the batch job,
+    which sbatch hands its own environment on to.
+    """
+    if text == "SLURM_CONF":
+        return text
+    if text == "PATH":
+        mend = "name the folder of Slurm's programs: `slurm_bin: /opt/slurm/bin`"
+    elif text.upper() in ("SLURM_CONF", "SLURMCONF", "SLURM_CONFIG"):
+        mend = "did you mean `SLURM_CONF`?"
+    else:
+        mend = "set it in your shell's start-up file there, or load the site's module there"
+    raise Refused(f"{show(text)} is not set for Slurm's commands; SLURM_CONF alone is", mend)
 
 
 Host = Annotated[str, AfterValidator(host)]
@@ -85,7 +121,8 @@ Registry = Annotated[str, AfterValidator(registry)]
 Name = Annotated[
     str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
 ]
-Text = Annotated[str, PlainValidator(value), WithJsonSchema({"type": "string"})]
+SlurmConf = Annotated[str, PlainValidator(value), WithJsonSchema({"type": "string", "pattern": "^/."})]
+SlurmBin = Annotated[str, AfterValidator(slurm_place), WithJsonSchema({"type": "string", "pattern": "^/."})]
 Options = dict[
     Annotated[str, AfterValidator(names.option)],
     Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
@@ -173,8 +210,13 @@ class Cluster(Keys):
     poll: Poll = Field(
         default_factory=Poll, description="How often the scheduler may be asked.", examples=[{"min_interval": 30}]
     )
-    environment: dict[Annotated[str, AfterValidator(names.any_variable)], Text] = Field(
+    environment: dict[Annotated[str, AfterValidator(variable)], SlurmConf] = Field(
         {},
-        description="Variables for Slurm's commands on the login node, not for jobs.",
+        description="SLURM_CONF for Slurm's commands on the login node, where one node serves several clusters.",
         examples=[{"SLURM_CONF": "/etc/slurm-alpha/slurm.conf"}],
+    )
+    slurm_bin: SlurmBin | None = Field(
+        None,
+        description="The folder of Slurm's programs on the login node, where it is not on PATH there.",
+        examples=["/opt/slurm/bin"],
     )

@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
 def parse(text: str, file: str) -> Cluster:
     """The cluster that a text describes."""
     document = scan(text, file)
-    read = validate(document, model.Cluster, repeated_options)
+    read = validate(document, model.Cluster, repeated_options, model.wrong_conf)
     return Cluster(
         name=read.name,
         root=PurePosixPath(read.root),
@@ -33,6 +33,7 @@ def parse(text: str, file: str) -> Cluster:
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
         min_interval_s=read.poll.min_interval,
         environment=dict(read.environment),
+        slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,
         file=document.file,
         lines=document.lines,
     )

@@ -44,19 +44,20 @@ def open_host(cluster: Cluster, trace: Callable[[str], None] | None = None) -> I
 @contextmanager
 def _reach(cluster: Cluster) -> Iterator[Host]:
     login = cluster.login
+    programs = str(cluster.slurm_bin or "")
     if login is None:
         from tfslurm.host.local import LocalHost
 
-        yield LocalHost(cluster.name, cluster.environment)
+        yield LocalHost(cluster.name, cluster.environment, programs=programs)
     elif login.transport == "openssh":
         from tfslurm.host.openssh import OpenSshHost
 
-        yield OpenSshHost(cluster.name, login, cluster.environment)
+        yield OpenSshHost(cluster.name, login, cluster.environment, programs=programs)
     else:
         from tfslurm.host.match_exec import import_paramiko
 
         import_paramiko()
         from tfslurm.host.paramiko import ParamikoHost
 
-        with ParamikoHost(cluster.name, login, cluster.environment) as host:
+        with ParamikoHost(cluster.name, login, cluster.environment, programs=programs) as host:
             yield host

@@ -66,7 +66,9 @@ def no_program(name: str, program: str, *, remote: bool) -> HostError:
     """The error for a program that cannot be started."""
     mend = "install it, or put its folder on PATH"
     if remote:
-        mend = "its folder may be on PATH in login shells only; set `environment: {PATH: ...}` in the cluster file"
+        mend = (
+            "its folder may be on PATH in login shells only; name it in the cluster file: `slurm_bin: /opt/slurm/bin`"
+        )
     return HostError(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {mend}")
 
 
@@ -102,16 +104,19 @@ class Feeder(threading.Thread):
             raise self._failure
 
 
-def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> str:
+def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: float, programs: str = "") -> str:
     """Return the one line for a remote login shell of any kind (bash, zsh, tcsh, fish): words in quotes only.
 
     Marks around stdout tell the command's own output from what start-up files print; the far side ends the command
-    itself a little after this side has given it up, because closing a line kills nothing.
+    itself a little after this side has given it up, because closing a line kills nothing. ``programs`` is a folder to
+    put before PATH there.
     """
-    script = f"printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"
+    find = "PATH=$1${PATH:+:$PATH}; export PATH; shift; " if programs else ""
+    script = f"{find}printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"
     settings = [f"{key}={value}" for key, value in environment.items()]
     limit = ["timeout", "--kill-after=5", str(math.ceil(timeout_s) + 5)]
-    return " ".join(map(quoted, ["sh", "-c", script, "sh", "env", *settings, *limit, *argv]))
+    words = ["sh", "-c", script, "sh", *([programs] if programs else []), "env", *settings, *limit, *argv]
+    return " ".join(map(quoted, words))
 
 
 def quoted(word: str) -> str:

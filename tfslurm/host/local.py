@@ -13,11 +13,15 @@ from tfslurm.host.command import Feeder, Raw, Transport, no_program, too_late
 
 
 class LocalHost(Transport):
-    """This machine; ``environment`` is laid over the process's own."""
+    """This machine; ``environment`` is laid over the process's own, ``programs`` is a folder to put before PATH."""
 
-    def __init__(self, name: str = "localhost", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str = "localhost", environment: Mapping[str, str] | None = None, *, programs: str = ""
+    ) -> None:
         self.name = name
         self._environment = {**os.environ, **(environment or {})}
+        if programs:
+            self._environment["PATH"] = f"{programs}:{self._environment.get('PATH') or os.defpath}"
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
         """Run one command to its end."""

@@ -41,14 +41,21 @@ SETTINGS = {
 
 
 class OpenSshHost(Transport):
-    """A login node behind the ssh program; ``options`` come first on its command line."""
+    """A login node behind the ssh program; ``options`` come first on its command line, ``programs`` in PATH there."""
 
     def __init__(
-        self, name: str, login: Login, environment: Mapping[str, str] | None = None, *, options: Sequence[str] = ()
+        self,
+        name: str,
+        login: Login,
+        environment: Mapping[str, str] | None = None,
+        *,
+        options: Sequence[str] = (),
+        programs: str = "",
     ) -> None:
         self.name = name
         self._login = login
         self._environment = environment or {}
+        self._programs = programs
         self._ssh = ["ssh", *options, *(word for item in SETTINGS.items() for word in ("-o", "=".join(item)))]
         self._ssh += ["-l", login.user] if login.user else []
         self._ssh += ["-p", str(login.port)] if login.port else []
@@ -60,7 +67,7 @@ class OpenSshHost(Transport):
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
         """Run one command to its end."""
-        line = remote_line(argv, self._environment, timeout_s)
+        line = remote_line(argv, self._environment, timeout_s, self._programs)
         words = ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "--", self._login.host, line]
         raw = self._run(words, input, timeout_s)
         if raw.exit_code == 255 and BEGIN not in raw.stdout:

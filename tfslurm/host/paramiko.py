@@ -36,11 +36,18 @@ class ParamikoHost(Transport):
     """A login node; a context manager, because a connection wants to be closed."""
 
     def __init__(
-        self, name: str, login: Login, environment: Mapping[str, str] | None = None, *, home: Path | None = None
+        self,
+        name: str,
+        login: Login,
+        environment: Mapping[str, str] | None = None,
+        *,
+        home: Path | None = None,
+        programs: str = "",
     ) -> None:
         self.name = name
         self._login = login
         self._environment = environment or {}
+        self._programs = programs
         self._home = home or Path.home()
         self._open = ExitStack()
         self._line: paramiko.Transport | None = None
@@ -58,7 +65,7 @@ class ParamikoHost(Transport):
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
         """Run one command to its end."""
         deadline = time.monotonic() + timeout_s
-        line = remote_line(argv, self._environment, timeout_s)
+        line = remote_line(argv, self._environment, timeout_s, self._programs)
         with self._sessions, self._told("the line was lost"):
             channel = self._session()
             try:

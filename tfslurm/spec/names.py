@@ -91,17 +91,6 @@ def variable(text: str) -> str:
     return text
 
 
-def any_variable(text: str) -> str:
-    """The text, if it can name an environment variable of Slurm's commands.
-
-    Raises:
-        Refused: it cannot.
-    """
-    if _VARIABLE.fullmatch(text):
-        return text
-    raise Refused(f"{show(text)} is not a variable's name", "use letters, digits and _; do not begin with a digit")
-
-
 def template_file(text: str) -> str:
     """The text, if it is a file name without a folder.
 

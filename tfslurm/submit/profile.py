@@ -15,7 +15,8 @@ from tfslurm.errors import HostError, InputError, SlurmParseError
 from tfslurm.host import Host
 from tfslurm.local_files import make_folder, read_text, write_file
 from tfslurm.slurm.profile import NO_ACCOUNTING, SiteProfile, parse_profile, profile_script
-from tfslurm.submit.places import Known, data_folder
+from tfslurm.submit.folders import data_folder
+from tfslurm.submit.places import Known
 
 KEPT = timedelta(hours=24)
 MOST_BYTES = 64 * 2**20
@@ -77,9 +78,9 @@ def place(known: Known) -> Path:
 
 
 def site(known: Known) -> str:
-    """What makes it this site and no other: the login, the user, and the variables that name a controller."""
+    """What makes it this site and no other: the login, the user, and what names a controller and its programs."""
     cluster = known.cluster
-    told = [str(cluster.login), known.user, sorted(cluster.environment.items())]
+    told = [str(cluster.login), known.user, sorted(cluster.environment.items()), str(cluster.slurm_bin)]
     if cluster.login is None:  # commands run here, and this shell may name the controller
         told.append(os.environ.get("SLURM_CONF", ""))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from tfslurm.cluster import parse_cluster
-from tfslurm.errors import RecordError
+from tfslurm.errors import RecordError, refuse
 from tfslurm.host import Host, open_host
-from tfslurm.submit.places import LOCAL, Known, cluster_files, known_clusters, local_cluster
+from tfslurm.submit.cluster_files import cluster_files
+from tfslurm.submit.folders import trust_file
+from tfslurm.submit.places import LOCAL, Known, known_clusters, local_cluster, parse_known
+from tfslurm.submit.trust import content_id, read_trusted
 from tfslurm.tracker import TrackedJob, Tracker
 
 
@@ -41,7 +43,7 @@ def known_for(job: TrackedJob, tracker: Tracker) -> Known:
 
 def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
     """The cluster ``name``; ``plan_id`` is a plan that was sent there."""
-    if name in cluster_files():
+    if name in cluster_files().used:
         return known_clusters([name])[0]
     if name == LOCAL:
         return local_cluster()
@@ -51,10 +53,18 @@ def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
 
 
 def known_from(name: str, text: str) -> Known:
-    """The cluster ``name``: its file as it is now, else the text that a plan was submitted with."""
-    if name in cluster_files():
+    """The cluster ``name``: its file as it is now, else the text that a plan was submitted with.
+
+    Raises:
+        InputError: the text is one that the user does not trust any more, or says what only the user's own file may.
+    """
+    if name in cluster_files().used:
         return known_clusters([name])[0]
-    return Known(parse_cluster(text, f"{name}.yaml as it was when it was submitted to"), text, None)
+    if content_id(text.encode("utf-8", "surrogatepass")) in read_trusted(trust_file()).revoked:
+        fix = f"trust its folder again, or write a file {name}.yaml of your own"
+        raise refuse(f"cluster {name!r}", "you have revoked the file that its jobs were submitted with", fix)
+    where = f"{name}.yaml as it was when it was submitted to"
+    return Known(parse_known(text, where, name, "kept"), text, None, "kept")
 
 
 def clusters_for(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:

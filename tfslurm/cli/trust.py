@@ -1,0 +1,156 @@
+"""tfslurm trust."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import agreed, emit, plain, say, show
+from tfslurm.errors import TfslurmError, refuse
+from tfslurm.submit.cluster_files import NEARBY, cluster_files, trusted_files
+from tfslurm.submit.folders import trust_file
+from tfslurm.submit.places import Known, offered
+from tfslurm.submit.trust import Trusted, content_id, read_trusted, write_trusted
+
+
+@click.command(short_help="Say that the cluster files of a folder may be used.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="[DIR]", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--list", "list_them", is_flag=True, help="Show what is trusted; trust nothing more.")
+@click.option("--revoke", is_flag=True, help="Trust the files of DIR no more.")
+@plain
+def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json: bool, verbose: int) -> None:
+    """Say that the cluster files of DIR (default: ./cluster_configs) may be used, until one of them changes.
+
+    A cluster file decides where commands run, and as whom. So those of the current folder, which may be a stranger's,
+    are not read before this was typed. What each says is shown, then asked. A file that is changed or added later is
+    not used until this is typed again. Files in ~/.config/tfslurm/clusters are yours and stand before all others.
+    """
+    if list_them + revoke + yes > 1 or (list_them and folder):
+        raise click.UsageError("--list, --revoke and --yes exclude each other, and --list takes no DIR")
+    if list_them:
+        show_trusted(read_trusted(trust_file()), as_json)
+        return
+    real = Path(os.path.realpath(folder or NEARBY))
+    if revoke:
+        no_more(real, as_json)
+        return
+    found = offered(real)
+    before = read_trusted(trust_file())
+    for known in found:
+        say(described(known, news(known, before)))
+    after = before.trusting(real, {file_of(known).name: known.text.encode() for known in found})
+    if after != before:
+        confirm(real, yes)
+        write_trusted(trust_file(), after)
+    own = cluster_files().used
+    for known in found:
+        mine = own.get(known.cluster.name)
+        if mine and mine.origin == "own" and os.path.realpath(mine.path) != str(file_of(known)):
+            say(f"note: {file_of(known)} is not used all the same: {mine.path} is yours and has that name")
+    if as_json:
+        emit({"folder": str(real), "files": [as_value(known) for known in found]})
+    else:
+        show(f"{real}: {', '.join(known.cluster.name for known in found)}: trusted, as they are now")
+
+
+def file_of(known: Known) -> Path:
+    """The file of a cluster that was offered."""
+    assert known.file is not None  # noqa: S101 - it was read from one
+    return known.file
+
+
+def news(known: Known, before: Trusted) -> str:
+    """Whether a file is new, has changed, or is trusted already."""
+    file = file_of(known)
+    had = before.sha256(file.parent, file.name)
+    if not had:
+        return "new"
+    return "trusted already" if had == content_id(known.text.encode()) else "CHANGED since you trusted it"
+
+
+def described(known: Known, state: str) -> str:
+    """What a cluster file decides, for a person to judge."""
+    return "\n".join([f"{file_of(known)}: {state}", *(f"  {key:12} {text}" for key, text in decisions(known))])
+
+
+def decisions(known: Known) -> list[tuple[str, str]]:
+    """The keys of a cluster file that say what runs where, and what it may see."""
+    cluster = known.cluster
+    login = cluster.login
+    where = "none: its commands run on this machine, as you"
+    if login:
+        user, port = f"{login.user}@" if login.user else "", f":{login.port}" if login.port else ""
+        over = f" over {login.proxy_jump}" if login.proxy_jump else ""
+        where = f"{user}{login.host}{port}{over} ({login.transport})"
+    rows = [("login", where), ("root", str(cluster.root))]
+    if cluster.slurm_bin:
+        rows.append(("slurm_bin", f"{cluster.slurm_bin}  (its programs run as you)"))
+    rows += [("environment", f"{key}={value}  (it names plugins)") for key, value in cluster.environment.items()]
+    rows.append(("mounts", ", ".join(map(str, cluster.mounts_allow)) or "nothing"))
+    rows += [("mirrors", f"{name} from {', '.join(places)}") for name, places in cluster.mirrors.items()]
+    rows += [("slurm", f"{key}: {value}") for key, value in cluster.slurm.items()]
+    return rows
+
+
+def confirm(folder: Path, yes: bool) -> None:
+    """Ask whether the files are to be trusted.
+
+    Raises:
+        InputError: nobody can be asked.
+        TfslurmError: they are not.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise refuse(str(folder), "nothing was trusted: there is no terminal to ask on", "--yes answers")
+    if not agreed("trust these files?"):
+        raise TfslurmError(f"{folder}: nothing was trusted")
+
+
+def no_more(folder: Path, as_json: bool) -> None:
+    """Forget a folder.
+
+    Raises:
+        InputError: it was not trusted.
+    """
+    trusted = read_trusted(trust_file())
+    if not trusted.knows(folder):
+        raise refuse(str(folder), "is not trusted", "`tfslurm trust --list` shows what is")
+    write_trusted(trust_file(), trusted.revoking(folder))
+    if as_json:
+        emit({"folder": str(folder), "files": []})
+    else:
+        show(f"{folder}: trusted no more; jobs that were submitted with its files are not asked for any more")
+
+
+def show_trusted(trusted: Trusted, as_json: bool) -> None:
+    """Print the folders that are trusted, and how their files are now."""
+    rows: list[dict[str, Any]] = []
+    for folder, hashes in sorted(trusted.folders.items()):
+        _, unused = trusted_files(Path(folder))
+        for name in sorted({*hashes, *(each.path.name for each in unused.values())}):
+            each = unused.get(name.removesuffix(".yaml"))
+            why = each.why if each else None if os.path.lexists(Path(folder, name)) else "it is gone"
+            rows.append({"folder": folder, "file": name, "sha256": hashes.get(name), "unused": why})
+    if as_json:
+        emit(rows)
+        return
+    for row in rows:
+        show(f"{row['folder']}/{row['file']}" + (f": not used: {row['unused']}" if row["unused"] else ""))
+    if not rows:
+        say("nothing is trusted; your own cluster files need no trust")
+
+
+def as_value(known: Known) -> dict[str, Any]:
+    """One file for --json."""
+    return {
+        "file": str(file_of(known)),
+        "cluster": known.cluster.name,
+        "sha256": content_id(known.text.encode()),
+        "decides": [{"key": key, "value": text} for key, text in decisions(known)],
+    }

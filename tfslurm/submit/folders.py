@@ -1,0 +1,32 @@
+"""The two folders that tfslurm has on this machine: the user's configuration, and its own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def config_folder() -> Path:
+    """~/.config/tfslurm, or where XDG_CONFIG_HOME says."""
+    import platformdirs
+
+    return _absolute(Path(platformdirs.user_config_dir("tfslurm")), ".config")
+
+
+def data_folder() -> Path:
+    """~/.local/share/tfslurm, or where XDG_DATA_HOME says."""
+    import platformdirs
+
+    return _absolute(Path(platformdirs.user_data_dir("tfslurm")), ".local/share")
+
+
+def _absolute(folder: Path, usual: str) -> Path:
+    """The folder; where XDG names a relative one, which would be another in each current folder, the usual one.
+
+    Source: XDG Base Directory Specification, "consider the path invalid and ignore it".
+    """
+    return folder if folder.is_absolute() else Path.home() / usual / "tfslurm"
+
+
+def trust_file() -> Path:
+    """Where it is written which folders the user trusts."""
+    return data_folder() / "trusted.json"

@@ -1,0 +1,212 @@
+"""Cluster files of folders that are not the user's configuration: whose they are, and which contents the user trusts.
+
+A trusted file is remembered by its folder's real path, its name and the sha256 of its content (docs/adr/0024).
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfslurm.cluster import Cluster
+from tfslurm.document.bounded_json import read_json
+from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.local_files import make_folder, read_file, write_file
+
+LARGEST = 2**20
+"A cluster file has some hundred bytes."
+OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What the user trusts: real path of a folder -> name of a file -> sha256.
+
+    ``past`` has every content that was ever trusted there, ``revoked`` those that are not any more: jobs may still be
+    known by them.
+    """
+
+    folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    revoked: frozenset[str] = frozenset()
+
+    def knows(self, folder: Path) -> bool:
+        """Whether files of this folder were trusted."""
+        return str(folder) in self.folders
+
+    def sha256(self, folder: Path, name: str) -> str:
+        """The trusted content of a file; '' where none is."""
+        return self.folders.get(str(folder), {}).get(name, "")
+
+    def trusting(self, folder: Path, files: Mapping[str, bytes]) -> Trusted:
+        """The same, with exactly these files of the folder."""
+        hashes = {name: content_id(data) for name, data in files.items()}
+        now = frozenset(hashes.values())
+        past = {**self.past, str(folder): self.past.get(str(folder), frozenset()) | now}
+        return Trusted({**self.folders, str(folder): hashes}, past, self.revoked - now)
+
+    def revoking(self, folder: Path) -> Trusted:
+        """The same without the folder; its contents are not taken from the tracker any more either."""
+        left = {name: hashes for name, hashes in self.folders.items() if name != str(folder)}
+        past = {name: hashes for name, hashes in self.past.items() if name != str(folder)}
+        gone = self.past.get(str(folder), frozenset()).difference(*past.values())
+        return Trusted(left, past, self.revoked | gone)
+
+
+def content_id(data: bytes) -> str:
+    """The sha256 by which a content is remembered."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_trusted(path: Path) -> Trusted:
+    """What is trusted, as the file says; nothing where there is no file.
+
+    Raises:
+        InputError: the file is not such a list, or is not the user's own.
+    """
+    if not os.path.lexists(path):
+        return Trusted()
+    try:
+        value = read_json(read_own(path))
+        folders = {
+            str(folder): {str(k): str(v) for k, v in files.items()} for folder, files in value["folders"].items()
+        }
+        past = {str(folder): frozenset(hashes) for folder, hashes in value["past"].items()}
+        return Trusted(folders, past, frozenset(value["revoked"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        fix = "remove it, and trust your folders again with `tfslurm trust`"
+        raise refuse(str(path), "is not a list of trusted folders", fix) from error
+
+
+def write_trusted(path: Path, trusted: Trusted) -> None:
+    """Write the list, whole or not at all, for the user alone.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    past = {folder: sorted(hashes) for folder, hashes in trusted.past.items()}
+    value = {"version": 1, "folders": trusted.folders, "past": past, "revoked": sorted(trusted.revoked)}
+    try:
+        make_folder(path.parent)
+    except OSError as error:
+        raise refuse(str(path.parent), f"cannot be made: {error.strerror}") from error
+    write_file(path, json.dumps(value, indent=2).encode())
+
+
+def folder_trouble(folder: Path) -> str:
+    """Why nothing is read from a folder: it is none, or somebody else could put files into it; '' where nothing is."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is not a folder"
+    return changed_by_others(status)
+
+
+def read_own(path: Path) -> bytes:
+    """The bytes of a file that nobody but the user or root can change.
+
+    What is looked at and what is read is one open file: an exchange in between changes nothing.
+
+    Raises:
+        InputError: it cannot be read, is no regular file, is far too large, or somebody else can change it.
+    """
+
+    def only_mine(status: os.stat_result) -> None:
+        if why := changed_by_others(status):
+            raise refuse(str(path), why, f"{take_back(path, status)}, or {OWN_FIX}")
+
+    return read_file(path, LARGEST, only_mine)
+
+
+def take_back(path: Path, status: os.stat_result) -> str:
+    """The command after which nobody else can change a file or folder."""
+    return f"`chmod go-w {shlex.quote(str(path))}`" if status.st_uid == os.geteuid() else "make it yours"
+
+
+def changed_by_others(status: os.stat_result) -> str:
+    """Who, besides the user and root, can change a file or folder, as a predicate; '' where nobody can."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to {user_name(status.st_uid)}, who can change it at any time"
+    if status.st_mode & stat.S_IWOTH:
+        return "can be changed by everybody here"
+    if status.st_mode & stat.S_IWGRP and not any(is_private(status.st_gid, uid) for uid in (0, os.geteuid())):
+        return f"can be changed by the group {group_name(status.st_gid)}"
+    return ""
+
+
+def is_private(gid: int, uid: int) -> bool:
+    """Whether a group is the user's alone, as `useradd` makes one for each user (umask 002 relies on it)."""
+    try:
+        person, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return person.pw_gid == gid and group.gr_name == person.pw_name and set(group.gr_mem) <= {person.pw_name}
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def group_name(gid: int) -> str:
+    """A group's name, or the number where there is none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+def refuse_reach(cluster: Cluster) -> None:
+    """Nothing, where a cluster that is not of the user's own file runs only the site's programs on this machine.
+
+    slurm.conf names plugins, and ``slurm_bin`` programs. Their contents are not part of the file that was trusted, so
+    without ``login`` they must be root's or slurm's, up to the root of the file system.
+
+    Raises:
+        InputError: each of the two that somebody else could exchange, with its line.
+    """
+    if cluster.login is not None:
+        return
+    named: list[tuple[tuple[str, ...], str]] = [
+        (("environment", key), value) for key, value in cluster.environment.items() if key == "SLURM_CONF"
+    ]
+    if cluster.slurm_bin is not None:
+        named.append((("slurm_bin",), str(cluster.slurm_bin)))
+    problems: list[Problem] = []
+    for key, value in named:
+        if why := not_of_the_site(Path(value)):
+            fix = "if you want that, write it in your own ~/.config/tfslurm/clusters"
+            problems.append(cluster.problem(key, f"{why}, and what it names runs on this machine", fix))
+    if problems:
+        raise InputError(problems)
+
+
+def not_of_the_site(path: Path) -> str:
+    """Why somebody else than root or slurm could exchange what a path names; '' where nobody can."""
+    if Path(os.path.realpath(path)) != path:
+        return f"{path} is, or leads through, a link"
+    for place in (path, *path.parents):
+        try:
+            status = place.lstat()
+        except OSError as error:
+            return f"{place} cannot be looked at ({error.strerror})"
+        if status.st_uid != 0 and user_name(status.st_uid) != "slurm":
+            return f"{place} belongs to {user_name(status.st_uid)}"
+        is_sticky = status.st_mode & stat.S_ISVTX and place != path  # nobody can exchange what is another's in it
+        others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
+        if status.st_mode & others and not is_sticky:
+            return f"{place} can be changed by others than root and slurm"
+    return ""
