@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import resource
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -242,21 +244,164 @@ def test_what_else_has_the_name_stays_even_when_overwriting(job: Job, tmp_path: 
     assert (job.dest / "way").is_symlink()
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "second name"])
 def test_a_partial_file_that_is_none_is_not_written_through(job: Job, tmp_path: Path, kind: str) -> None:
     job.has(a=b"1").record()
     (tmp_path / "mine").write_text("mine")
     job.dest.mkdir()
     part = job.dest / ".a.tfslurm-part"
-    part.symlink_to(tmp_path / "mine") if kind == "link" else os.mkfifo(part) if kind == "pipe" else part.mkdir()
+    if kind == "second name":
+        part.hardlink_to(tmp_path / "mine")
+    else:
+        part.symlink_to(tmp_path / "mine") if kind == "link" else os.mkfifo(part) if kind == "pipe" else part.mkdir()
     assert statuses(job.fetch()) == {"a": "conflict"}
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_file_there_that_has_the_name_of_a_partial_file_is_refused(job: Job) -> None:
-    job.has(a=b"1", **{".a.tfslurm-part": b"2"}).record()
+def test_what_has_the_name_of_a_partial_file_there_is_refused_whatever_it_is(job: Job) -> None:
+    for name in "abcd":
+        job.put(name, name.encode())
+    job.put(".a.tfslurm-part", b"2")
+    job.put("sub/.x.tfslurm-part/y", b"3")
+    (job.out / ".b.tfslurm-part").symlink_to("a")
+    (job.out / ".c.tfslurm-part").mkdir()
+    os.mkfifo(job.out / ".d.tfslurm-part")
+    job.record()
     done = job.fetch()
-    assert statuses(done) == {"a": "fetched", ".a.tfslurm-part": "failed"}
+    bad = {".a.tfslurm-part", ".b.tfslurm-part", ".c.tfslurm-part", ".d.tfslurm-part", "sub/.x.tfslurm-part/y"}
+    assert {path for path, status in statuses(done).items() if status == "failed"} == bad
+    assert {path for path, status in statuses(done).items() if status == "fetched"} == set("abcd")
+    assert why(done, ".b.tfslurm-part") == "has the name of a partial file of tfslurm; rename it"
+
+
+def test_other_names_that_end_like_it_are_a_jobs_own(job: Job) -> None:
+    job.has(**{"a.tfslurm-part": b"1", ".tfslurm-part": b"2", "b.tfslurm-part/c": b"3"}).record()
+    assert job.fetch().good
+    assert tree(job.dest) == tree(job.out)
+
+
+# --- who may read what arrives
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nothing_is_open_to_more_than_it_was_there(job: Job, umask: int) -> None:
+    modes = {"private": 0o600, "closed/open": 0o644, "shared/group": 0o664, "shared/tool": 0o6755, "read-only": 0o444}
+    for name, mode in modes.items():
+        job.put(name, name.encode() * 10)
+        (job.out / name).chmod(mode)
+    (job.out / "shared" / "big").write_bytes(noise(BIG))
+    (job.out / "shared" / "big").chmod(0o600)
+    for name, mode in {"closed": 0o700, "shared": 0o3775, "empty": 0o1777, "hidden": 0o700}.items():
+        (job.out / name).mkdir(exist_ok=True)
+        (job.out / name).chmod(mode)
+    job.record()
+    before = os.umask(umask)
+    try:
+        assert job.fetch().good
+    finally:
+        os.umask(before)
+    assert tree(job.dest) == tree(job.out)
+    assert stat.S_IMODE(job.dest.stat().st_mode) == 0o700, "as the folder of a job there"
+    for path in job.dest.rglob("*"):
+        there = stat.S_IMODE((job.out / path.relative_to(job.dest)).stat().st_mode) & 0o777
+        own = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == (there | own) & ~umask, path
+
+
+def test_what_was_begun_open_to_others_is_closed_before_it_goes_on(job: Job) -> None:
+    job.has(big=noise(BIG)).record()
+    (job.out / "big").chmod(0o600)
+    job.dest.mkdir()
+    part = job.dest / ".big.tfslurm-part"
+    part.write_bytes((job.out / "big").read_bytes()[:1000])
+    part.chmod(0o666)
+    assert job.fetch().good
+    assert stat.S_IMODE((job.dest / "big").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["results", "results/job", "nested/results"])
+def test_a_destination_is_not_reached_through_a_link_of_the_folder_one_stands_in(
+    job: Job, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.has(**{".bash_profile": b"evil"}).record()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "repository" / "nested").mkdir(parents=True)
+    for link in ("results", "nested/results"):
+        (tmp_path / "repository" / link).symlink_to(tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "repository")
+    with pytest.raises(InputError, match=r"results: is a symbolic link to .*home', and tfslurm writes through none"):
+        job.fetch(dest=Path(name))
+    assert not tree(tmp_path / "home")
+    assert job.fetch(dest=tmp_path / "repository" / "results" / "new").good, "an absolute path is the user's own word"
+
+
+# --- files with holes
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line(job: Job, recorded: bool) -> None:
+    """64 MiB of which a few KiB are used: holes at the beginning, in the middle and at the end."""
+    size, data = 2**26, {300: b"begin", 5 * 2**20: noise(70_000), 2**25 + 1: b"x" * 100}
+    with (job.out / "sparse").open("wb") as file:
+        for offset, content in data.items():
+            file.seek(offset)
+            file.write(content)
+        file.truncate(size)
+    job.has(zeros=bytes(2 * 2**20), small=bytes(70_000))
+    if recorded:
+        job.record()
+    host = CountingHost()
+    done = job.fetch(host)
+    assert set(statuses(done).values()) == {"fetched"}
+    status = (job.dest / "sparse").stat()
+    assert (status.st_size, status.st_blocks * 512 < 2**20) == (size, True)
+    assert sum(host.answers) < 4 * 2**20
+    with (job.dest / "sparse").open("rb") as file:
+        for offset, content in data.items():
+            file.seek(offset)
+            assert file.read(len(content)) == content
+    assert job.fetch().outcomes[0].status == "present"
+
+
+def test_a_file_with_holes_that_was_cut_off_is_gone_on_with(job: Job) -> None:
+    content = bytes(3 * 2**20) + noise(1000) + bytes(9 * 2**20)
+    with (job.out / "sparse").open("wb") as file:
+        file.seek(3 * 2**20)
+        file.write(content[3 * 2**20 : 3 * 2**20 + 1000])
+        file.truncate(len(content))
+    job.record()
+
+    def cut(count: int) -> None:
+        if count == 2:
+            raise HostError("the line was lost", transient=True)
+
+    with pytest.raises(HostError):
+        job.fetch(CountingHost(cut), pauses_s=())
+    part = job.dest / ".sparse.tfslurm-part"
+    assert 0 < part.stat().st_size < len(content)
+    assert job.fetch().good
+    assert (job.dest / "sparse").read_bytes() == content
+
+
+@pytest.mark.parametrize("answer", [b"", b"no gzip", gzip.compress(bytes(2**26)), gzip.compress(b"x" * 2**26)])
+def test_an_answer_that_is_no_piece_or_a_larger_one_is_not_believed(job: Job, answer: bytes) -> None:
+    """Of what unpacks to more than was asked for, no more is unpacked."""
+
+    class LyingHost(LocalHost):
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+            raw = super().execute(argv, input, timeout_s)
+            return Raw(0, answer, b"") if argv[-1] == "gzip" else raw
+
+    with (job.out / "sparse").open("wb") as file:
+        file.write(b"1")
+        file.truncate(3 * 2**20)
+    job.record()
+    try:
+        assert statuses(job.fetch(LyingHost(), pauses_s=())) in ({"sparse": "failed"}, {"sparse": "mismatch"})
+    except HostError as error:
+        assert "what arrived is damaged" in str(error)
+    part = job.dest / ".sparse.tfslurm-part"
+    assert not part.exists() or part.stat().st_size <= 3 * 2**20
 
 
 @pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/../../escaped", "a//b", "."])

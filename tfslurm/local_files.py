@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -160,7 +159,7 @@ def _replace(folder: int, path: Path, data: bytes, mode: int) -> None:
         status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
         _only_regular(path, status)
         mode &= stat.S_IMODE(status.st_mode)
-    temporary = f".tfslurm-{secrets.token_hex(8)}.tmp"
+    temporary = f".tfslurm-{os.urandom(8).hex()}.tmp"
     _write(folder, temporary, data, mode)
     try:
         os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -21,9 +22,9 @@ LOOK = one_line(r"""export LC_ALL=C; cd -- "$1" 2>/dev/null || { printf 'no fold
 [ -d out ] && [ ! -L out ] || { printf 'no outputs\0'; exit; };
 last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
 [ "$n" -le "$last" ] || last=$n; done;
-{ said=$(find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %m %T@ %P\0' ')'
--o '(' -type l -printf 'l %P\0%l\0' ')' -o '(' -type d -empty -printf 'd %P\0' ')'
--o '(' ! -type d ! -type f ! -type l -printf 'o %P\0' ')' 2>&1 >&3); code=$?; } 3>&1;
+{ said=$(find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %b %m %T@ %P\0' ')'
+-o '(' -type l -printf 'l %P\0%l\0' ')' -o '(' -type d -empty -printf 'd %m %P\0' ')'
+-o '(' -type d -printf 'D %m %P\0' ')' -o -printf 'o %P\0' 2>&1 >&3); code=$?; } 3>&1;
 printf 'recorded\0'; sums=attempt-$last/outputs.sha256; [ ! -f "$sums" ] || cat -- "$sums";
 printf '\0unread\0%s' "$said"; exit "$code" """)
 
@@ -36,16 +37,21 @@ PACK = one_line("""cd -- "$1" || exit;
 tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --files-from=- ;
 code=$?; [ "$code" -gt 2 ] || exit 0; exit "$code" """)
 
-# $1 folder, $2 first byte from 1, $3 how many; the name on stdin.
+# $1 folder, $2 first byte from 1, $3 how many, $4 through what (cat, or gzip for a file with holes); the name on stdin.
 PIECE = one_line("""cd -- "$1" || exit; IFS= read -r -d '' name || exit;
-[ -f "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" """)
+[ -f "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | "$4" """)
+
+
+BLOCK = 512
+"The unit of find's %b."
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something below the outputs: ``kind`` is find's letter f, l, d (an empty folder) or o for anything else.
+    """Something below the outputs: ``kind`` is find's letter f, l, d (an empty folder), D (another) or o for the rest.
 
-    Bytes of ``path`` and ``target`` (of a link) that are not UTF-8 are kept as surrogates.
+    ``used`` are the bytes that it takes up there, fewer than ``bytes`` where it has holes. Bytes of ``path`` and
+    ``target`` (of a link) that are not UTF-8 are kept as surrogates.
     """
 
     kind: str
@@ -54,6 +60,12 @@ class Entry:
     mode: int = 0
     mtime_ns: int = 0
     target: str = ""
+    used: int = 0
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether most of the file is zeros that nobody wrote."""
+        return self.kind == "f" and 2 * self.used < self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +106,13 @@ def _entries(words: Iterable[str]) -> Iterable[Entry]:
     for word in words:
         kind, _, path = word.partition(" ")
         if kind == "f":
-            size, mode, when, path = path.split(" ", 3)
+            size, blocks, mode, when, path = path.split(" ", 4)
             seconds, _, rest = when.partition(".")
-            yield Entry(kind, path, int(size), int(mode, 8), int(seconds) * 10**9 + int(rest[:9].ljust(9, "0")))
+            mtime_ns = int(seconds) * 10**9 + int(rest[:9].ljust(9, "0"))
+            yield Entry(kind, path, int(size), int(mode, 8), mtime_ns, used=int(blocks) * BLOCK)
+        elif kind in ("d", "D"):
+            mode, _, path = path.partition(" ")
+            yield Entry(kind, path, mode=int(mode, 8))
         elif kind == "l":
             yield Entry(kind, path, target=next(words))
         else:
@@ -121,20 +137,30 @@ def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str,
     names = b"".join(b"./%s\0" % as_bytes(file.path) for file in files)
     patience = patience_s(sum(file.bytes + 1024 for file in files))
     stream = host.run_bytes(in_bash(PACK, str(folder)), input=names, timeout_s=patience)
-    wanted, found = {file.path for file in files}, {}
+    wanted, found = {file.path: file.bytes for file in files}, {}
     with tarfile.open(fileobj=io.BytesIO(stream), encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() else None
             path = member.name.removeprefix("./")
             if content and path in wanted:
-                found[path] = content.read()
+                found[path] = content.read(wanted[path])  # a tar can say of a few bytes that they are a terabyte
     return found
 
 
-def piece(host: Host, folder: PurePosixPath, path: str, offset: int, count: int) -> bytes:
-    """Return at most ``count`` bytes of a file from byte ``offset`` on; fewer where it ends or cannot be read."""
-    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count))
-    return host.run_bytes(argv, input=as_bytes(path) + b"\0", timeout_s=patience_s(count))
+def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: int) -> bytes:
+    """Return at most ``count`` bytes of a file from byte ``offset`` on; fewer where it ends or cannot be read.
+
+    Of a file with holes the line carries what is left when zeros are taken out.
+    """
+    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count), "gzip" if file.has_holes else "cat")
+    said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count))
+    if not said or not file.has_holes:
+        return said[:count]
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(said, count)
+    except zlib.error as error:
+        why = f"{host.name}: {folder / file.path}: what arrived is damaged: {error}"
+        raise HostError(why, transient=True) from error
 
 
 def as_bytes(path: str) -> bytes:

@@ -136,13 +136,15 @@ def get(
     except CommandFailed as failure:
         raise named(failure.completed, "read", folder) from None
     found: dict[str, bytes] = {}
+    total = 0
     if 0 < len(stream) < limit:
         with tarfile.open(fileobj=io.BytesIO(stream), errors="surrogateescape") as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
-                if content:
+                total += member.size if content else 0  # of a file with holes more than the stream holds
+                if content and total <= max_bytes:
                     found[member.name.removeprefix("./")] = content.read()
-    if len(stream) >= limit or sum(map(len, found.values())) > max_bytes:
+    if len(stream) >= limit or total > max_bytes:
         raise HostError(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
     return found
 

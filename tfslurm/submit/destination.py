@@ -1,6 +1,7 @@
 """The folder on this machine that a job's outputs arrive in: no link is followed, nothing is deleted.
 
-A file arrives under another name beside its own (``.NAME.tfslurm-part``) and gets its own when it is whole.
+A file arrives under another name beside its own (``.NAME.tfslurm-part``) and gets its own when it is whole. Nobody may
+read it who could not read it on the cluster: the folder of a job is its owner's alone there, and so it is here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfslurm.errors import TfslurmError, refuse
+from tfslurm.local_files import refuse_links
 
 PART = ".tfslurm-part"
 LONGEST = 255
 BLOCK = 2**20
+ZEROS = bytes(2**16)
+"So many zeros in a row are left out: a file with holes is one here too."
 IN_THE_WAY = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENXIO)
 NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
@@ -40,7 +44,8 @@ class Here:
 class Destination:
     """A folder, made if need be (unless ``make`` is false: then it may be missing); a context manager.
 
-    Paths are relative to it, as bytes.
+    Paths are relative to it, as bytes. ``modes`` are those that folders below it have on the cluster; a folder that it
+    makes here is open to nobody else, and neither is one whose mode is not known.
 
     Raises (all methods):
         Obstacle: one path alone is concerned.
@@ -50,11 +55,13 @@ class Destination:
 
     def __init__(self, folder: Path, *, make: bool) -> None:
         self.folder, self._make, self._root = folder, make, -1
+        self.modes: Mapping[bytes, int] = {}
 
     def __enter__(self) -> Destination:
+        refuse_links(self.folder)
         try:
             if self._make:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 self._root = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -83,10 +90,11 @@ class Destination:
         *parents, name = path.split(b"/")
         folder = os.dup(self._root)
         try:
-            for parent in parents:
+            for depth, parent in enumerate(parents, 1):
                 if make:
+                    mode = self.modes.get(b"/".join(parents[:depth]), 0)
                     with suppress(FileExistsError):
-                        os.mkdir(parent, dir_fd=folder)
+                        os.mkdir(parent, mode & 0o777 | 0o700, dir_fd=folder)
                 inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
                 os.close(folder)
                 folder = inner
@@ -140,15 +148,23 @@ class Destination:
 
     def write(self, path: bytes, offset: int, content: bytes, mode: int) -> None:
         """Put bytes at an offset of a partial file; what it has after that is cut off."""
-        with self._within(path, make=True) as (folder, name):
-            flags = os.O_WRONLY | os.O_CREAT
-            with self._open(name, flags, folder, mode & 0o777 | 0o600) as file:
-                os.ftruncate(file, offset)
-                os.lseek(file, offset, os.SEEK_SET)
-                rest = memoryview(content)
-                while rest:
-                    rest = rest[os.write(file, rest) :]
-                os.fsync(file)
+        mode = mode & 0o777 | 0o600
+        flags = os.O_WRONLY | os.O_CREAT
+        with self._within(path, make=True) as (folder, name), self._open(name, flags, folder, mode) as file:
+            self._refuse_foreign(file)
+            here = stat.S_IMODE(os.fstat(file).st_mode)
+            if here & ~mode:
+                os.fchmod(file, here & mode)
+            os.ftruncate(file, offset)
+            put_at(file, offset, content)
+            os.ftruncate(file, offset + len(content))
+            os.fsync(file)
+
+    def _refuse_foreign(self, file: int) -> None:
+        """Nothing, if a partial file is this user's and has no other name, under which somebody could read it."""
+        status = os.fstat(file)
+        if status.st_nlink > 1 or status.st_uid not in (os.geteuid(), os.fstat(self._root).st_uid):
+            raise OSError(errno.EEXIST, "is somebody else's")
 
     def land(self, part: bytes, path: bytes, mtime_ns: int, *, replace: bool) -> None:
         """Give a whole partial file its own name; another file of that name is replaced only where that is wanted."""
@@ -180,6 +196,23 @@ class Destination:
             yield file
         finally:
             os.close(file)
+
+
+def put_at(file: int, offset: int, content: bytes) -> None:
+    """Write bytes at an offset, but no long rows of zeros."""
+    rest = memoryview(content)
+    while rest:
+        block = rest[: len(ZEROS)]
+        done = len(block) if block.nbytes == len(ZEROS) and bytes(block) == ZEROS else os.pwrite(file, block, offset)
+        rest, offset = rest[done:], offset + done
+
+
+def is_part(path: bytes) -> bool:
+    """Say whether a path has a part that could be the name of a partial file."""
+    least = len(PART) + 2
+    return any(
+        len(name) >= least and name.startswith(b".") and name.endswith(PART.encode()) for name in path.split(b"/")
+    )
 
 
 def part_of(path: bytes) -> bytes:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.fetching import Entry, Outputs, as_bytes, look, pack, piece, sums
-from tfslurm.submit.destination import PART, Destination, Obstacle, part_of
+from tfslurm.submit.destination import Destination, Obstacle, is_part, part_of
 from tfslurm.submit.outputs import BAD, Outcome, Want, Wish, fitting, is_below, stays_inside
 
 SMALL = 2**20
@@ -66,6 +66,7 @@ class Fetch:
     def run(self, outputs: Outputs) -> None:
         """Bring what is not here yet."""
         self.unread = outputs.unread
+        self.destination.modes = {as_bytes(entry.path): entry.mode for entry in outputs.entries if entry.kind in "dD"}
         wanted = list(self.wanted(self.with_sums(list(self.asked(outputs)))))
         if self.wish.dry_run:
             self.outcomes += [want.ends("wanted") for want in wanted]
@@ -85,6 +86,8 @@ class Fetch:
     def asked(self, outputs: Outputs) -> Iterator[Want]:
         """The files that are wanted and could be had; links and empty folders are made, the rest is told."""
         for entry in sorted(outputs.entries, key=lambda entry: entry.path):
+            if entry.kind == "D":
+                continue
             recorded = outputs.recorded.get(entry.path, "")
             want = Want(entry, recorded, bool(recorded))
             if not is_below(entry.path):
@@ -92,7 +95,7 @@ class Fetch:
             elif not self.wish.takes(entry.path):
                 if entry.kind != "d":
                     self.outcomes.append(want.ends("skipped", "excluded"))
-            elif entry.kind == "f" and entry.path.endswith(PART):
+            elif is_part(want.path):
                 self.outcomes.append(want.ends("failed", "has the name of a partial file of tfslurm; rename it"))
             elif entry.kind == "f":
                 yield want
@@ -186,7 +189,7 @@ class Fetch:
         entry, part, offset = want.entry, part_of(want.path), want.offset
         while offset < entry.bytes:
             count = min(self.budget, entry.bytes - offset)
-            content = self.measured(partial(piece, self.host, self.folder, entry.path, offset, count))
+            content = self.measured(partial(piece, self.host, self.folder, entry, offset, count))
             if not content:
                 return "failed", "became shorter there, or cannot be read there; fetch again"
             self.destination.write(part, offset, content, entry.mode)
