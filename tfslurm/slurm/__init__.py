@@ -10,6 +10,7 @@ rejection  why sbatch refused a job, with the names that it would have taken
 from __future__ import annotations
 
 from tfslurm.slurm.jobs import (
+    MOST_BYTES,
     JobStatus,
     accounting_argv,
     begin_argv,
@@ -42,6 +43,7 @@ from tfslurm.slurm.site import (
 from tfslurm.slurm.states import REASONS, STATES, explain_reason, is_final, parse_state, state_from_exit
 
 __all__ = [
+    "MOST_BYTES",
     "REASONS",
     "STATES",
     "Account",

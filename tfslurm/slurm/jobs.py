@@ -27,6 +27,7 @@ SACCT_FIELDS = (
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
 LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
 LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
+MOST_BYTES = 64 * 2**20  # of squeue and sacct: some 250,000 jobs
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 

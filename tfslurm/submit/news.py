@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tfslurm import slurm
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, NoProgram
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import REQUEUED, STOPPED, Wish, read_ends
@@ -142,7 +142,7 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     Raises:
         HostError: it does not answer.
     """
-    answer = host.run(slurm.queue_argv(user))
+    answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
         raise HostError(f"{cluster}: squeue: {said}", transient=True)
@@ -154,10 +154,11 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
     since = min(job.submitted_at for job in jobs)
     argv = slurm.accounting_argv(user, [job.job_id for job in jobs], earlier(since))
     try:
-        answer = host.run(argv, timeout_s=PATIENCE_S)
+        answer = host.run(argv, timeout_s=PATIENCE_S, max_bytes=slurm.MOST_BYTES)
+    except NoProgram:
+        return {}, ""  # there is no accounting
     except HostError as error:
-        # without the program there is no accounting; a line that is lost is noticed by the next question
-        return {}, str(error).splitlines()[0] if error.transient else ""
+        return {}, str(error).splitlines()[0]  # a line that is lost is noticed by the next question
     if answer.exit_code != 0:
         return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
     return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""

@@ -90,13 +90,13 @@ def find_by_token(plan: JobPlan, host: Host) -> str | None:
     Raises:
         HostError: the scheduler does not answer.
     """
-    answer = host.run(slurm.queue_argv(plan.user))
+    answer = host.run(slurm.queue_argv(plan.user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         raise unreachable(plan, answer)
     for status in slurm.parse_queue(answer.stdout):
         if status.comment == plan.comment or status.name == plan.job_name:
             return status.array_job_id or status.job_id
-    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at))
+    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code == 0:
         for status in slurm.parse_sacct(answer.stdout):
             if status.name == plan.job_name:
