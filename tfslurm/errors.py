@@ -123,9 +123,10 @@ class SubmitRejected(CommandFailed):
 class SlurmParseError(TfslurmError):
     """Slurm printed something that this version of tfslurm does not understand."""
 
-    def __init__(self, what: str, raw: str) -> None:
+    def __init__(self, what: str, raw: str, *, why: str = "") -> None:
         self.raw = raw
-        super().__init__(f"{what}: cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version")
+        why = why or f"cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version"
+        super().__init__(f"{what}: {why}")
 
 
 class TrackerError(TfslurmError):

@@ -6,7 +6,7 @@ here, no tracker: it may go on in a thread for each cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,7 @@ class Question:
     open: tuple[TrackedPlan, ...]
     jobs: tuple[TrackedJob, ...]
     places: Mapping[str, Place]
+    others: Collection[str] = ()  # Slurm's ids of the cluster's unfinished jobs, none of which an open plan's job has
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def ask(question: Question, host: Host) -> News:
         HostError: it does not answer, or its controller does not.
         SlurmParseError: its answer is not understood; no state is guessed.
     """
-    settled = [(left, settle(left, host)) for left in question.open]
+    settled = [(left, settle(left, host, question.others)) for left in question.open]
     found = [(left, job_id) for left, job_id in settled if job_id]
     jobs = [*question.jobs, *(job for left, job_id in found for job in anew(left, job_id))]
     places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
@@ -146,7 +147,11 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     if answer.exit_code != 0:
         said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
         raise HostError(f"{cluster}: squeue: {said}", transient=True)
-    return {status.job_id: status for status in slurm.parse_queue(answer.stdout)}
+    found: dict[str, JobStatus] = {}
+    for status in slurm.parse_queue(answer.stdout):
+        if status.job_id not in found or slurm.is_final(found[status.job_id].state):
+            found[status.job_id] = status  # said to run and to be over: it is not taken for over
+    return found
 
 
 def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
