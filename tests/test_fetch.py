@@ -47,10 +47,10 @@ class CountingHost(LocalHost):
         self.answers: list[int] = []
         self.before = before
 
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         if self.before:
             self.before(len(self.answers))
-        raw = super().execute(argv, input, timeout_s)
+        raw = super().execute(argv, input, timeout_s, max_bytes)
         self.answers.append(len(raw.stdout))
         return raw
 
@@ -388,8 +388,8 @@ def test_an_answer_that_is_no_piece_or_a_larger_one_is_not_believed(job: Job, an
     """Of what unpacks to more than was asked for, no more is unpacked."""
 
     class LyingHost(LocalHost):
-        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
-            raw = super().execute(argv, input, timeout_s)
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
+            raw = super().execute(argv, input, timeout_s, max_bytes)
             return Raw(0, answer, b"") if argv[-1] == "gzip" else raw
 
     with (job.out / "sparse").open("wb") as file:
@@ -409,8 +409,8 @@ def test_a_machine_that_lists_a_path_outside_is_not_believed(job: Job, name: str
     class LyingHost(LocalHost):
         """A login node that is not to be trusted."""
 
-        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
-            raw = super().execute(argv, input, timeout_s)
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
+            raw = super().execute(argv, input, timeout_s, max_bytes)
             return Raw(0, raw.stdout.replace(b"NAME", os.fsencode(name)), raw.stderr)
 
     job.has(NAME=b"1").record()

@@ -11,17 +11,18 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from tfslurm.cluster import Cluster
-from tfslurm.errors import CommandFailed, HostError, TfslurmError
+from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.command import Raw, Transport, remote_line, remote_result
+from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result
+from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import PUT, as_tar
-from tfslurm.host.local import LocalHost
+from tfslurm.host.local import LocalHost, run_process
 from tfslurm.snapshot import Snapshot, take
 
 
@@ -31,11 +32,12 @@ class ShellHost(Transport):
     name = "shell"
 
     def __init__(self, shell: str, before: str = "") -> None:
-        self._shell, self._before, self._local = shell, before, LocalHost("shell")
+        self._shell, self._before = shell, before
 
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s)
-        raw = self._local.execute([self._shell, "-c", line], input, timeout_s)
+        received = Received(self.name, argv, max_bytes, spare=NOISE)
+        raw = run_process(received, [self._shell, "-c", line], input, timeout_s, os.environ)
         return remote_result(self.name, argv, raw)
 
 
@@ -162,6 +164,100 @@ def test_nologin_is_an_error() -> None:
         ShellHost("/usr/sbin/nologin").run(["id"])
 
 
+# --- more than anybody asked for
+
+ENDLESS = {
+    "lines": "exec yes 0123456789",
+    "bytes without a line": "exec cat /dev/zero",
+    "lines on stderr": "exec yes x >&2",
+    "on both": "yes x >&2 & exec yes y",
+    "a child that outlives it": "yes x & exit 0",
+}
+
+
+@pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_command_that_prints_without_end_is_killed_at_once(host: Host, tmp_path: Path, script: str) -> None:
+    lock, began = str(tmp_path / "lock"), time.monotonic()
+    with pytest.raises(TooMuchOutput, match=rf"^{host.name}: flock .*: printed more than \d MiB on std.* was killed; "):
+        host.run(["flock", lock, "sh", "-c", script], timeout_s=60, max_bytes=2**20)
+    assert time.monotonic() - began < 20, "it was waited for"
+    assert LocalHost().run(["flock", "--timeout=10", lock, "true"]).exit_code == 0, "it was not killed"
+
+
+def test_on_this_machine_it_is_killed_also_where_it_has_stopped_printing(tmp_path: Path) -> None:
+    lock = str(tmp_path / "lock")
+    with pytest.raises(TooMuchOutput):
+        LocalHost().run(["flock", lock, "sh", "-c", "head -c 1500000 /dev/zero; exec sleep 60"], max_bytes=2**20)
+    assert LocalHost().run(["flock", "--timeout=10", lock, "true"]).exit_code == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_start_up_files_that_print_without_end_are_no_way_around_it(shell: str) -> None:
+    with pytest.raises(TooMuchOutput, match=r"^shell: .*printed more than 1 MiB on stdout"):
+        ShellHost(shell, before="yes Welcome; ").run(["squeue"], max_bytes=2**20)
+
+
+def test_an_answer_of_just_the_limit_arrives_and_one_byte_more_does_not(host: Host) -> None:
+    assert len(host.run_bytes(["head", "-c", "70000", "/dev/zero"], max_bytes=70000)) == 70000
+    with pytest.raises(TooMuchOutput, match="printed more than 70000 bytes on stdout"):
+        host.run_bytes(["head", "-c", "70001", "/dev/zero"], max_bytes=70000)
+
+
+def test_what_a_message_repeats_of_a_command_is_short() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        LocalHost().run_bytes(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1"])
+    assert len(str(caught.value)) < 5000
+
+
+def tar_of(*members: tuple[tarfile.TarInfo, bytes], mode: str = "w:") -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
+        for info, content in members:
+            info.size = info.size or len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def sparse() -> bytes:
+    """A file of 100 GB of holes in 1 KiB, as `tar --sparse` writes it."""
+    info = tarfile.TarInfo("hole")
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(10**11)}
+    info.pax_headers |= {"GNU.sparse.name": "hole", "GNU.sparse.map": f"{10**11},0"}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+    return stream.getvalue()
+
+
+LYING = {
+    "no tar": b"x" * 4096,
+    "gzip": tar_of((tarfile.TarInfo("a"), bytes(10**7)), mode="w:gz"),
+    "xz": tar_of((tarfile.TarInfo("a"), bytes(10**7)), mode="w:xz"),
+    "cut short": tar_of((tarfile.TarInfo("a"), bytes(5000)))[:2048],
+    "holes": sparse(),
+}
+
+
+@pytest.mark.parametrize("stream", LYING.values(), ids=LYING.keys())
+def test_a_stream_that_is_not_what_tar_there_makes_is_an_error_or_nothing(tmp_path: Path, stream: bytes) -> None:
+    class Lying(LocalHost):
+        """A machine that answers every command with one stream."""
+
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
+            return Raw(0, stream, b"")
+
+    folder = PurePosixPath(tmp_path)
+    reads: list[Callable[[], Mapping[str, bytes]]] = [
+        lambda: get(Lying("evil"), folder),
+        lambda: pack(Lying("evil"), folder, [Entry("f", "hole", 1)]),
+    ]
+    for read in reads:
+        try:
+            assert read() == {}
+        except HostError as error:
+            assert str(error).startswith(f"evil: {tmp_path}: what came is no tar stream: ")
+
+
 # --- files
 
 
@@ -212,13 +308,13 @@ def test_a_transfer_that_is_cut_leaves_nothing_behind(tmp_path: Path) -> None:
     class CutHost(LocalHost):
         """A line that dies between two files, where tar itself sees nothing wrong."""
 
-        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
             whole = input if isinstance(input, bytes) else b"".join(input)
             if not whole:
-                return super().execute(argv, whole, timeout_s)
+                return super().execute(argv, whole, timeout_s, max_bytes)
             with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
                 last = archive.getmembers()[-1].offset
-            return super().execute(argv, whole[:last], timeout_s)
+            return super().execute(argv, whole[:last], timeout_s, max_bytes)
 
     with pytest.raises(CommandFailed, match="the transfer was cut short"):
         put(CutHost(), PurePosixPath(tmp_path, "runs", "a"), {"one": File(b"1"), "two": File(b"2")})
@@ -322,9 +418,9 @@ def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, w
     target = tmp_path / "root" / "arriving"
 
     class StallingHost(LocalHost):
-        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+        def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
             whole = input if isinstance(input, bytes) else b"".join(input)
-            return super().execute(argv, stalling(whole), timeout_s)
+            return super().execute(argv, stalling(whole), timeout_s, max_bytes)
 
     def stalling(whole: bytes) -> Iterator[bytes]:
         yield whole[:2048]
@@ -420,8 +516,10 @@ def test_an_ordinary_user_can_move_and_clean_what_is_read_only(tmp_path: Path) -
         user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
         class UserHost(LocalHost):
-            def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
-                return super().execute([*user, *argv], input, timeout_s)
+            def execute(
+                self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int
+            ) -> Raw:
+                return super().execute([*user, *argv], input, timeout_s, max_bytes)
 
         stream = b"".join(snapshot.stream()).replace(b"value = 1", b"value = 2")
         with pytest.raises(CommandFailed, match="other bytes arrived"):

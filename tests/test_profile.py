@@ -45,11 +45,11 @@ class Login:
     def __init__(self, text: str) -> None:
         self.text, self.asked = text, 0
 
-    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", **more: float) -> Completed:
         self.asked += 1
         return Completed(tuple(argv), 0, self.text, "", self.name)
 
-    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", **more: float) -> bytes:
         raise AssertionError(argv)
 
 

@@ -6,17 +6,26 @@ import json
 import logging
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tfslurm import slurm
+from tfslurm.check import seen as check_seen
 from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
+from tfslurm.reap import seen as reap_seen
 from tfslurm.slurm import states
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.jobs import FIELD, ROW, parse_exit
+from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS, parse_exit
+from tfslurm.slurm.limits import parse_limits, parse_qos_limits
+from tfslurm.slurm.nodes import parse_nodes
+from tfslurm.slurm.profile import parse_profile
 from tfslurm.slurm.rejection import explain_rejection
+from tfslurm.slurm.room import Need, parse_room
 from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
 
 RECORDED = sorted(
@@ -49,9 +58,13 @@ def by_name(jobs: tuple[slurm.JobStatus, ...]) -> dict[str, slurm.JobStatus]:
         ("1234;alpha\n", "1234"),
         ("Welcome to alpha, 3 users\nquota: 17 of 20\n1234\n", "1234"),
         ("1234;alpha-2.site\n\n", "1234"),
+        ("Submitted batch job 1234\n", "1234"),
+        ("1234\nNote: project lab has used 93 % of its hours\n", "1234"),
+        ("1234\n1234;alpha\n", "1234"),
+        ("4294967293\n", "4294967293"),
     ],
 )
-def test_a_job_id_is_the_whole_last_line(stdout: str, job_id: str) -> None:
+def test_a_job_id_is_the_one_that_stands_alone_on_a_line(stdout: str, job_id: str) -> None:
     assert slurm.parse_sbatch(Completed(("sbatch",), 0, stdout, "")) == job_id
 
 
@@ -59,7 +72,23 @@ def test_a_recorded_answer_of_sbatch_is_a_job_id(recorded: Path) -> None:
     assert slurm.parse_sbatch(Completed(("sbatch",), 0, said(recorded, "sbatch"), "")).isdecimal()
 
 
-@pytest.mark.parametrize("stdout", ["", "\n", "Submitted batch job 1234\n", "1234\nbye\n", "1234 5\n", "-1\n", "12a\n"])
+@pytest.mark.parametrize(
+    "stdout",
+    [
+        "",
+        "\n",
+        "batch job 1234\n",
+        "1234\n5\n",
+        "1234 5\n",
+        "-1\n",
+        "12a\n",
+        "0\n",
+        "012\n",
+        "4294967294\n",
+        "1" * 5000,
+        "٣\n",
+    ],
+)
 def test_an_integer_somewhere_is_not_a_job_id(stdout: str) -> None:
     with pytest.raises(SlurmParseError):
         slurm.parse_sbatch(Completed(("sbatch",), 0, stdout, ""))
@@ -84,6 +113,176 @@ def test_every_variable_of_the_manual_pages_is_known(recorded: Path) -> None:
     for command, names in json.loads((recorded / "manual.json").read_text())["variables"].items():
         assert names, command
         assert set(names) <= set(clean(command)), command
+
+
+# --- more than a cluster can have
+
+BIG = "9" * 5000
+LISTS = {
+    "a range": "n[1-300000000]",
+    "to the end of numbers": f"n[1-{'9' * 18}]",
+    "digits without end": f"n[{BIG}]",
+    "brackets that multiply": "n[1-1000][1-1000][1-1000]",
+    "nested brackets": "n" + "[1-2]" * 2000,
+    "brackets in brackets": "[" * 100000,
+    "many words": ",".join(["n[1-100]"] * 2000),
+    "megabytes of commas": "n," * 5_000_000,
+    "never closed": "n[1-2" * 1000,
+    "control characters": "n1\x1b[31m",
+    "NUL": "n1\0",
+    "other digits": "n[٣-٤]",
+}
+
+
+@pytest.mark.parametrize("text", LISTS.values(), ids=LISTS.keys())
+def test_more_nodes_than_there_are_is_no_list(text: str) -> None:
+    with pytest.raises(SlurmParseError) as told:
+        expand_hostlist(text)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "text", ["1-4000000000%5", f"1-{BIG}", "1-3:0", ",".join(["0-1000"] * 1000), "٣", "1-2-3", "[1]"]
+)
+def test_more_tasks_than_an_answer_can_have_is_no_answer(text: str) -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.parse_queue(row_of_squeue(job=f"1_[{text}]"))
+
+
+def row_of_squeue(state: str = "PENDING", *, job: str = "1", nodes: str = "", **more: str) -> str:
+    fields = dict.fromkeys(QUEUE_FIELDS, "") | {"%i": job, "%T": state, "%M": "0:00", "%l": "1:00", "%N": nodes}
+    return FIELD.join((fields | {f"%{key}": value for key, value in more.items()}).values()) + ROW
+
+
+def row_of_sacct(state: str = "COMPLETED", **more: str) -> str:
+    fields = dict.fromkeys(SACCT_FIELDS, "") | {"JobID": "1", "State": state, "ExitCode": "0:0"}
+    return FIELD.join((fields | more).values()) + "\n"
+
+
+@pytest.mark.parametrize("value", [str(10**20), BIG, str(10**11), "-1", "1e9", "٣", "253402300800", "1\x002"])
+@pytest.mark.parametrize("field", ["V", "S", "e", "M", "l"])
+def test_a_time_that_no_calendar_has_is_not_read(field: str, value: str) -> None:
+    text = value if field in "VSe" else f"{value}-00:00:00"
+    with pytest.raises(SlurmParseError):
+        slurm.parse_queue(row_of_squeue(**{field: text}))
+
+
+@pytest.mark.parametrize("value", [str(10**20), BIG, str(10**15), "٣"])
+@pytest.mark.parametrize("field", ["Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw", "ExitCode"])
+def test_a_number_that_slurm_cannot_count_to_is_not_read(field: str, value: str) -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.parse_sacct(row_of_sacct(**{field: f"{value}:0" if field == "ExitCode" else value}))
+
+
+IDS = [
+    "0",
+    "01",
+    "-1",
+    "4294967294",
+    BIG,
+    "1_",
+    "1_[",
+    "1_[]",
+    "1_01",
+    "../x",
+    "1;2",
+    "1 2",
+    "1\n2",
+    "٣",
+    "1\x00",
+    "1+",
+    "",
+]
+
+
+@pytest.mark.parametrize("job", IDS)
+def test_an_id_that_slurm_does_not_give_is_not_read(job: str) -> None:
+    with pytest.raises(SlurmParseError):
+        slurm.parse_queue(row_of_squeue(job=job))
+    with pytest.raises(SlurmParseError):
+        slurm.parse_sacct(row_of_sacct(JobID=job))
+
+
+def endless(count: int = 500_000) -> dict[str, str]:
+    return {
+        "lines": "x\n" * count,
+        "one line": "x" * 2 * count,
+        "separators": FIELD * count,
+        "rows": ROW * count + "x",
+        "groups": "\x1d" * count,
+        "brackets": "gpu" + "(" * count,
+        "empty lines": "\n" * count + "x",
+        "text": "\udcff\x00" * count,
+    }
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "squeue": slurm.parse_queue,
+    "sacct": slurm.parse_sacct,
+    "scontrol": slurm.parse_config,
+    "sinfo": slurm.parse_partitions,
+    "sinfo's modes": slurm.parse_preemption,
+    "sinfo's nodes": parse_nodes,
+    "sacctmgr": slurm.parse_accounts,
+    "sacctmgr's limits": lambda text: parse_limits(text, "alpha"),
+    "sacctmgr's qos": parse_qos_limits,
+    "version": slurm.parse_version,
+    "profile": lambda text: parse_profile(text, ""),
+    "room": lambda text: parse_room(text, Need(1, 1, 1)),
+    "sbatch": lambda text: slurm.parse_sbatch(Completed(("sbatch",), 0, text, "")),
+    "check's node": lambda text: check_seen.parse_seen(text).lines,
+    "reap's node": lambda text: reap_seen.parse_seen(text).containers,
+    "a refusal": lambda text: explain_rejection(text, (), (), {}),
+}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_megabytes_of_nothing_are_refused_soon_and_in_little_memory(parser: str) -> None:
+    for kind, text in endless().items():
+        tracemalloc.start()
+        began = time.monotonic()
+        try:
+            assert not PARSERS[parser](text), kind
+        except SlurmParseError as error:
+            assert len(str(error)) < 5000, kind
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert time.monotonic() - began < 20, kind
+        assert peak < 4 * len(text) * (4 if kind == "text" else 1) + 2**26, f"{kind}: {peak / 2**20:.0f} MiB"
+
+
+def test_good_rows_without_end_are_more_than_anybody_has() -> None:
+    row = row_of_squeue(nodes="n[1-50000]")
+    assert len(slurm.parse_queue(row * 20)) == 20
+    with pytest.raises(SlurmParseError, match="the nodes of all jobs"):
+        slurm.parse_queue(row * 21)
+    with pytest.raises(SlurmParseError, match="jobs: there are more than 200000; look at what the command prints"):
+        slurm.parse_queue(row_of_squeue(job="1_[0-99999]") * 3)
+
+
+def test_sizes_and_counts_of_a_site_have_a_most() -> None:
+    good = ["gpu*", "up", "1:00:00", "0/2/0/2", "gpu:a100:4(S:0-1)", "64", "257000"]
+    assert slurm.parse_partitions(FIELD.join(good))[0].gpus_per_node == 4
+    for place, values in {
+        0: ["", "a\x1b[0m", "a\0", "\udcff"],
+        3: [f"0/{BIG}/0/2", "0/٣/0/2", "0/2/0"],
+        5: [BIG],
+        6: [BIG, "-1"],
+    }.items():
+        for value in values:
+            with pytest.raises(SlurmParseError):
+                slurm.parse_partitions(FIELD.join([*good[:place], value, *good[place + 1 :]]))
+    assert slurm.parse_partitions(FIELD.join([*good[:4], f"gpu:{BIG}", *good[5:]]))[0].gpus_per_node == 0
+    assert slurm.parse_config(f"SLURM_VERSION = 22.05.8\nMaxArraySize = {BIG}").max_array_size is None
+    with pytest.raises(SlurmParseError):
+        parse_limits(f"alpha|lab||{BIG}|", "alpha")
+
+
+def test_a_node_of_odd_memory_is_an_answer_that_is_not_understood() -> None:
+    row = "n1|idle|0/4/0/4|N/A|0|gpu:1|gpu:0|"
+    for text in (row, row.replace("N/A", BIG), row.replace("0/4/0/4", "0/4/0")):
+        with pytest.raises(SlurmParseError):
+            parse_room(f"{text}\n\x1d\x1d1795000000\n", Need(1, 1, 1))
 
 
 # --- squeue and sacct
@@ -282,12 +481,12 @@ def test_hostlists(text: str, nodes: tuple[str, ...]) -> None:
     ("text", "tasks"), [("1", (1,)), ("1-3", (1, 2, 3)), ("0-20:5%1", (0, 5, 10, 15, 20)), ("1,3-4%2", (1, 3, 4))]
 )
 def test_array_tasks(text: str, tasks: tuple[int, ...]) -> None:
-    assert expand_tasks(text) == tasks
+    assert tuple(expand_tasks(text)) == tasks
 
 
 def test_a_list_that_slurm_cut_short_is_not_taken_for_whole() -> None:
     with pytest.raises(SlurmParseError):
-        expand_tasks("1,3,5,...")
+        tuple(expand_tasks("1,3,5,..."))
     with pytest.raises(SlurmParseError):
         expand_hostlist("n[1-3")
 

@@ -4,6 +4,8 @@ TfslurmError                 exit 1: the world said no
   InputError                 exit 2: what the user wrote; carries every problem of the text at once
   RegistryError              a registry refused, does not know the image, or sent other bytes than it announced
   HostError                  a machine could not be reached, or a command could not be started or timed out
+    NoProgram                the program is not on that machine
+    TooMuchOutput            a command printed more than anybody could use, and was killed
   CommandFailed              a command ran and ended with a non-zero exit code
     SubmitRejected           sbatch refused the job
   SlurmParseError            Slurm printed something that is not understood (never guessed at)
@@ -18,6 +20,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+LONGEST_WORDS = 4000
+"Characters of a command's own words that a message repeats."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,21 @@ class HostError(TfslurmError):
     """A machine could not be reached, or a command on it could not be started or did not end in time."""
 
 
+class NoProgram(HostError):
+    """The program is not on that machine, or cannot be executed there."""
+
+
+class TooMuchOutput(HostError):
+    """A command printed more bytes, lines or items than its answer can have; what it printed is not used."""
+
+
 class CommandFailed(TfslurmError):
     """A command ended with a non-zero exit code: says the command as one pastable line and the end of its stderr."""
 
     def __init__(self, completed: Completed, *, what: str = "") -> None:
         self.completed = completed
         said = completed.stderr.strip() or completed.stdout.strip() or "it said nothing"
-        last = "\n".join(said.splitlines()[-10:])
+        last = "\n".join(said[-LONGEST_WORDS:].splitlines()[-10:])
         command = command_line(completed.argv)
         head = f"{completed.host}: {what or command}: exit {completed.exit_code}: {last}"
         super().__init__(head + (f"\n  command: {command}" if what else ""))
@@ -110,9 +123,10 @@ class SubmitRejected(CommandFailed):
 class SlurmParseError(TfslurmError):
     """Slurm printed something that this version of tfslurm does not understand."""
 
-    def __init__(self, what: str, raw: str) -> None:
+    def __init__(self, what: str, raw: str, *, why: str = "") -> None:
         self.raw = raw
-        super().__init__(f"{what}: cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version")
+        why = why or f"cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version"
+        super().__init__(f"{what}: {why}")
 
 
 class TrackerError(TfslurmError):

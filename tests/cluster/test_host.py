@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 import pty
 import re
@@ -12,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +25,7 @@ import paramiko
 import pytest
 
 from tfslurm.cluster import Cluster, Login
-from tfslurm.errors import CommandFailed, HostError
+from tfslurm.errors import CommandFailed, HostError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
 from tfslurm.host.known_hosts import fingerprint, known_keys
 from tfslurm.host.openssh import OpenSshHost, runtime_folder
@@ -180,6 +184,24 @@ def test_what_does_not_end_is_given_up_and_ends_there_too(sshd: Server, connect:
     assert host.run(["flock", "--timeout=20", lock, "true"]).exit_code == 0
 
 
+@pytest.mark.parametrize("script", ["exec yes", "exec yes >&2", "trap '' PIPE; exec yes"])
+def test_what_prints_without_end_is_killed_at_once_and_ends_there_too(
+    sshd: Server, connect: Connect, tmp_path: Path, script: str
+) -> None:
+    host, lock, began = connect(sshd), str(tmp_path / "lock"), time.monotonic()
+    with pytest.raises(TooMuchOutput, match=r"^alpha: flock .*: printed more than [14] MiB on std.* and was killed; "):
+        host.run(["flock", lock, "sh", "-c", script], timeout_s=100, max_bytes=2**20)
+    assert host.run(["flock", "--timeout=20", lock, "true"]).exit_code == 0
+    assert time.monotonic() - began < 30, "the command's own time was waited for"
+
+
+def test_start_up_files_that_print_without_end_fill_neither_memory_nor_disk(tmp_path: Path, connect: Connect) -> None:
+    (tmp_path / "noise").write_text("yes Welcome >&2\n")
+    too_much = pytest.raises(TooMuchOutput, match=r"^alpha: .*: printed more than 4 MiB on stderr")
+    with running_sshd(tmp_path / "sshd", f"SetEnv BASH_ENV={tmp_path}/noise") as server, too_much:
+        connect(server).run(["true"], timeout_s=100)
+
+
 def test_a_lost_line_is_an_error_and_not_an_exit_code(sshd: Server, connect: Connect) -> None:
     host = connect(sshd)
     kill = "p=$$; while [ \"$(cat /proc/$p/comm)\" != sshd ]; do p=$(ps -o ppid= -p $p | tr -d ' '); done; kill -9 $p"
@@ -253,11 +275,30 @@ def test_a_changed_host_key_is_refused(sshd: Server, connect: Connect, tmp_path:
         connect(sshd)
 
 
-def test_a_revoked_host_key_is_refused(sshd: Server, connect: Connect) -> None:
+@pytest.mark.parametrize("how", ["by name", "for all", "hashed", "before it was known", "RevokedHostKeys"])
+def test_a_revoked_host_key_is_called_revoked_and_nobody_is_told_to_trust_it(
+    sshd: Server, connect: Connect, how: str
+) -> None:
     known = sshd.home / ".ssh" / "known_hosts"
-    known.write_text(known.read_text() + "@revoked * " + sshd.host_key + "\n")
-    with pytest.raises(HostError, match="host key"):
+    line = f"@revoked {'*' if how == 'for all' else f'[127.0.0.1]:{sshd.port}'} {sshd.host_key}\n"
+    if how == "RevokedHostKeys":
+        (sshd.home / ".ssh" / "revoked").write_text(sshd.host_key + "\n")
+        sshd.configure(f"RevokedHostKeys {sshd.home}/.ssh/revoked")
+    else:
+        known.write_text(line if how == "before it was known" else known.read_text() + line)
+    if how == "hashed":
+        hashed = known_hash(f"[127.0.0.1]:{sshd.port}")
+        known.write_text(f"{hashed} {sshd.host_key}\n@revoked {hashed} {sshd.host_key}\n")
+    with pytest.raises(HostError, match=r"host key.* is REVOKED.*ask the cluster's administrators") as caught:
         connect(sshd)
+    assert not caught.value.transient
+    assert "ssh-key" not in str(caught.value)
+
+
+def known_hash(name: str) -> str:
+    """A name as `ssh-keygen -H` writes it: it leaves lines with markers alone."""
+    digest = hmac.new(b"salt" * 5, name.encode(), hashlib.sha1).digest()
+    return f"|1|{base64.b64encode(b'salt' * 5).decode()}|{base64.b64encode(digest).decode()}"
 
 
 @pytest.mark.parametrize("how", ["hashed", "pattern", "without port", "alias"])

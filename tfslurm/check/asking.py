@@ -15,12 +15,13 @@ from tfslurm.check.look import Looker, unseen
 from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
 from tfslurm.cluster import Cluster
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, SlurmParseError
 from tfslurm.host import Host, open_host
 from tfslurm.registry.ping import ping
 from tfslurm.slurm import parse_partitions, partitions_argv
 from tfslurm.slurm.profile import Said, understood
 from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.slurm.values import number_or_none
 from tfslurm.submit.parallel import at_once, in_background
 from tfslurm.submit.places import LOCAL, Known
 from tfslurm.submit.prepare import packaged
@@ -59,7 +60,7 @@ def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
     try:
         with open_host(cluster, trace=trace) as host:
             site, nodes = ask_cluster(host, known, look, registries, begun)
-    except HostError as error:
+    except (HostError, SlurmParseError) as error:
         site, nodes = not_reached(cluster, one_line(str(error)))
     return [*site, *reached(), *nodes]
 
@@ -157,5 +158,5 @@ def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
         return Fact("root", "FAIL", f"{root} cannot be written: {written.why}", mend), False
     kind = ask(host, ["stat", "--file-system", "--format=%T", "--", str(root)]).text.strip()
     rows = ask(host, ["df", "--block-size=1M", "--output=avail", "--", str(root)]).text.split()
-    free = int(rows[-1]) if rows and rows[-1].isdecimal() else None
+    free = number_or_none(rows[-1]) if rows else None
     return root_fact(str(root), kind, free), True

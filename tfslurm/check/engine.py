@@ -12,6 +12,7 @@ from typing import Any
 
 from tfslurm.check.fact import Fact, gib, one_line, unknown
 from tfslurm.check.seen import Seen
+from tfslurm.slurm.values import number_or_none
 
 OLDEST_DOCKER = (19, 3)
 CDI_DOCKER = (28, 3)  # from here on `--gpus` uses CDI where no hook was found
@@ -148,13 +149,15 @@ def init_fact(version: Mapping[str, Any]) -> Fact:
 def images_fact(seen: Seen) -> Fact:
     """Room where the daemon keeps images: `df` prints a heading, then MiB and the mount point."""
     rows = [line.split(None, 1) for line in seen.all("images-free")]
-    found = next((row for row in rows if len(row) == 2 and row[0].isdecimal()), None)
+    found = next(
+        ((free, row[1]) for row in rows if len(row) == 2 and (free := number_or_none(row[0])) is not None), None
+    )
     if not found:
         return Fact(
             "images-free", "unknown", one_line(seen.one("images-free.error")) or "the daemon's folder is not said"
         )
-    free = int(found[0])
-    value = f"{gib(free)} free on {found[1]} of the node for images"
+    free, place = found
+    value = f"{gib(free)} free on {place} of the node for images"
     if free < ROOMY_MIB:
         return Fact(
             "images-free", "warn", value, "a TensorFlow GPU image takes 4 to 8 GiB, twice that while it is unpacked"
@@ -209,4 +212,4 @@ def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
 
 def numbers(version: str) -> tuple[int, ...]:
     """(20, 10) of 20.10.24+dfsg1."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tfslurm.check.engine import engine_facts
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.seen import Seen
+from tfslurm.slurm.values import number_or_none
 
 NODE_FACTS = (
     "node",
@@ -94,8 +95,7 @@ def granted_count(seen: Seen) -> int | None:
     named = [word for word in seen.one("granted").split(",") if word and word != "NoDevFiles"]
     if named:
         return len(named)
-    count = seen.one("granted-count")
-    return int(count) if count.isdecimal() else None
+    return number_or_none(seen.one("granted-count"))
 
 
 def devices_fact(seen: Seen) -> Fact:
@@ -114,8 +114,8 @@ def devices_fact(seen: Seen) -> Fact:
             f"unconfined: {words}: a job can see its neighbours' GPUs; tfslurm passes UUIDs, so its containers do not"
         )
         return Fact(name, "warn", value, "the site can set ConstrainDevices=yes in cgroup.conf")
-    devices = seen.one("devices")
-    if not devices.isdecimal() or int(devices) <= given:
+    devices = number_or_none(seen.one("devices"))
+    if devices is None or devices <= given:
         return Fact(name, "unknown", f"{words}, and the node has no other to hide")
     return Fact(name, "ok", f"confined: {words}; the node has {devices} device files")
 
@@ -185,7 +185,7 @@ def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
 def tools_fact(seen: Seen) -> Fact:
     """The programs that a job's own script needs on the node."""
     version = seen.one("bash")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])
     missing = [name for name in NEEDED if not seen.one(f"tool-{name}")]
     value = f"bash {version}, {seen.one('flock') or 'no flock'}"
     if missing:

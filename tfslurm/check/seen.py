@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfslurm.slurm.values import MOST_ROWS, at_most, lines_of
+
 MARK = "check."
 
 
@@ -34,15 +36,19 @@ class Seen:
         begins = next((at for at, line in enumerate(lines) if line.startswith("{")), len(lines))
         try:
             value, _ = json.JSONDecoder().raw_decode("\n".join(lines[begins:]))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
 
 def parse_seen(text: str) -> Seen:
-    """The script's lines; what a site's prolog or a login shell printed between them is left out."""
+    """The script's lines; what a site's prolog or a login shell printed between them is left out.
+
+    Raises:
+        SlurmParseError: they are more than a node has to say.
+    """
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in at_most(MOST_ROWS, lines_of(text), "what a node printed"):
         if line.startswith(MARK) and "\t" in line:
             key, _, value = line.removeprefix(MARK).partition("\t")
             found.setdefault(key, []).append(value.strip())

@@ -10,6 +10,7 @@ from tfslurm.check.fact import Fact, gib, unknown
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import duration
+from tfslurm.slurm.values import number_or_none
 from tfslurm.spec import Option
 from tfslurm.submit.profile import age
 
@@ -51,7 +52,8 @@ def config_facts(site: Site, user: str) -> list[Fact]:
 
 def version_fact(config: SlurmConfig) -> Fact:
     """The controller's version: it answered, so it is up."""
-    numbers = tuple(int(part) for part in config.version.split(".")[:2] if part.isdecimal())
+    parts = map(number_or_none, config.version.split(".")[:2])
+    numbers = tuple(part for part in parts if part is not None)
     value = f"{config.version}, slurmctld of {config.cluster_name or 'this cluster'} answers"
     if numbers < OLDEST:
         return Fact("slurm", "warn", value, "older than 20.11, which tfslurm was not tried with")

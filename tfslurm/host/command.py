@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tfslurm.errors import CommandFailed, Completed, HostError
+from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput, command_line
+from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
 
+NOISE = 2**16
+"Bytes that start-up files may print beside the command, with the marks."
 BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
 
 
@@ -25,30 +28,78 @@ class Raw:
     stderr: bytes
 
 
+class Received:
+    """What has arrived of a command's two streams, never more than their limits. Each stream has one reader.
+
+    ``name`` and ``argv`` are the machine and the command as messages show them; ``spare`` is how much may arrive beside
+    the command's own output.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], max_bytes: int = MOST_BYTES, *, spare: int = 0) -> None:
+        self.name, self.argv, self._spare = name, argv, spare
+        self._limits = {"stdout": max_bytes, "stderr": MOST_STDERR}
+        self._kept = {stream: bytearray() for stream in self._limits}
+        self.full = ""  # the stream that passed its limit
+
+    def add(self, stream: str, chunk: bytes) -> bool:
+        """Keep a chunk; False where the stream has passed its limit and is not to be read on."""
+        kept = self._kept[stream]
+        if len(kept) + len(chunk) > self._limits[stream] + self._spare:
+            self.full = self.full or stream
+            return False
+        kept += chunk
+        return True
+
+    def ended(self, exit_code: int) -> Raw:
+        """It as the end of the command."""
+        return Raw(exit_code, bytes(self._kept["stdout"]), bytes(self._kept["stderr"]))
+
+    def too_much(self) -> TooMuchOutput:
+        """The error for the stream that passed its limit."""
+        return too_much(self.name, self.argv, self.full, self._limits[self.full])
+
+
 class Transport(ABC):
     """What the ways to reach a machine have in common; each of them only says how one command is executed."""
 
     name: str
 
     @abstractmethod
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""
 
-    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> Completed:
         """Return the command and how it ended; see Host."""
-        return _completed(self.name, argv, self._execute(argv, input, timeout_s))
+        return _completed(self.name, argv, self._execute(argv, input, timeout_s, max_bytes))
 
-    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+    def run_bytes(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> bytes:
         """Return the command's stdout; see Host."""
-        raw = self._execute(argv, input, timeout_s)
+        raw = self._execute(argv, input, timeout_s, max_bytes)
         if raw.exit_code:
             raise CommandFailed(_completed(self.name, argv, raw))
         return raw.stdout
 
-    def _execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def _execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         if isinstance(argv, str) or not argv or any("\0" in word for word in argv):
             raise ValueError(f"not an argv: {argv!r}")
-        return self.execute(argv, input, timeout_s)
+        raw = self.execute(argv, input, timeout_s, max_bytes)
+        if len(raw.stdout) > max_bytes:  # the room that start-up files have was used by the command
+            raise too_much(self.name, argv, "stdout", max_bytes)
+        return raw
 
 
 def _completed(name: str, argv: Sequence[str], raw: Raw) -> Completed:
@@ -62,14 +113,23 @@ def too_late(name: str, argv: Sequence[str], timeout_s: float) -> HostError:
     return HostError(f"{name}: {shlex.join(argv)[:400]}: {why}", transient=True)
 
 
-def no_program(name: str, program: str, *, remote: bool) -> HostError:
+def too_much(name: str, argv: Sequence[str], stream: str, limit: int) -> TooMuchOutput:
+    """The error for a command that was killed because it printed too much."""
+    size = f"{limit / 2**20:.4g} MiB" if limit >= 2**20 else f"{limit} bytes"
+    mend = f"run it on {name} yourself and see what it prints, or tell the administrators"
+    return TooMuchOutput(
+        f"{name}: {command_line(argv)[:400]}: printed more than {size} on {stream} and was killed; {mend}"
+    )
+
+
+def no_program(name: str, program: str, *, remote: bool) -> NoProgram:
     """The error for a program that cannot be started."""
     mend = "install it, or put its folder on PATH"
     if remote:
         mend = (
             "its folder may be on PATH in login shells only; name it in the cluster file: `slurm_bin: /opt/slurm/bin`"
         )
-    return HostError(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {mend}")
+    return NoProgram(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {mend}")
 
 
 class Feeder(threading.Thread):
@@ -108,8 +168,8 @@ def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: 
     """Return the one line for a remote login shell of any kind (bash, zsh, tcsh, fish): words in quotes only.
 
     Marks around stdout tell the command's own output from what start-up files print; the far side ends the command
-    itself a little after this side has given it up, because closing a line kills nothing. ``programs`` is a folder to
-    put before PATH there.
+    itself a little after this side has given it up, because closing a line kills only what writes into it.
+    ``programs`` is a folder to put before PATH there.
     """
     find = "PATH=$1${PATH:+:$PATH}; export PATH; shift; " if programs else ""
     script = f"{find}printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"

@@ -5,17 +5,29 @@ Names go in on stdin and come back between NULs, because not every byte of a nam
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tfslurm.errors import HostError
-from tfslurm.host.files import in_bash, named, one_line, patience_s
+from tfslurm.host.files import files_in, in_bash, named, one_line, patience_s
 from tfslurm.host.protocol import Host
+
+MOST_LISTED = 256 * 2**20
+"Bytes of a list of outputs: more than a million files."
+SUM_LINE = 65
+BLOCK = 512
+"The unit of find's %b."
+LAST_SECOND = 2**33 - 1
+"As a file's time: the year 2242, before 64 bits of nanoseconds end."
+# What find prints of a file.
+FILE = re.compile(
+    r"(?P<size>[0-9]{1,18}) (?P<blocks>[0-9]{1,18}) (?P<mode>[0-7]{1,5}) "
+    r"(?P<seconds>-?[0-9]{1,20})(?:\.(?P<rest>[0-9]+))? (?P<path>.*)",
+    re.DOTALL,
+)
 
 # $1 the job's folder. What find says that it cannot look into comes last: on stderr there may be a login's words.
 LOOK = one_line(r"""export LC_ALL=C; cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
@@ -40,10 +52,6 @@ code=$?; [ "$code" -gt 2 ] || exit 0; exit "$code" """)
 # $1 folder, $2 first byte from 1, $3 how many, $4 through what (cat, or gzip for a file with holes); the name on stdin.
 PIECE = one_line("""cd -- "$1" || exit; IFS= read -r -d '' name || exit;
 [ -f "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | "$4" """)
-
-
-BLOCK = 512
-"The unit of find's %b."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
         HostError: the folder or its `out` is not there, or the machine could not be reached.
         CommandFailed: the machine refused.
     """
-    done = host.run(in_bash(LOOK, str(folder)), timeout_s=600)
+    done = host.run(in_bash(LOOK, str(folder)), timeout_s=600, max_bytes=MOST_LISTED)
     if done.exit_code > 1:
         raise named(done, "look into", folder)
     told, _, unread = done.stdout.rpartition("\0unread\0")
@@ -98,7 +106,11 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
     middle = words.index("recorded")
     sums = (re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", word, re.DOTALL) for word in words[middle + 1 :])
     recorded = {found[2]: found[1] for found in sums if found}
-    return Outputs(tuple(_entries(iter(words[:middle]))), recorded, tuple(dict.fromkeys(unread.splitlines())))
+    try:
+        entries = tuple(_entries(words[:middle]))
+    except ValueError:
+        raise named(done, "look into", folder) from None
+    return Outputs(entries, recorded, tuple(dict.fromkeys(unread.splitlines())))
 
 
 def _entries(words: Iterable[str]) -> Iterable[Entry]:
@@ -106,15 +118,18 @@ def _entries(words: Iterable[str]) -> Iterable[Entry]:
     for word in words:
         kind, _, path = word.partition(" ")
         if kind == "f":
-            size, blocks, mode, when, path = path.split(" ", 4)
-            seconds, _, rest = when.partition(".")
-            mtime_ns = int(seconds) * 10**9 + int(rest[:9].ljust(9, "0"))
-            yield Entry(kind, path, int(size), int(mode, 8), mtime_ns, used=int(blocks) * BLOCK)
+            found = FILE.fullmatch(path)
+            if not found:
+                raise ValueError(word)
+            seconds = max(0, min(int(found["seconds"]), LAST_SECOND))
+            mtime_ns = seconds * 10**9 + int((found["rest"] or "")[:9].ljust(9, "0"))
+            size, used = int(found["size"]), int(found["blocks"]) * BLOCK
+            yield Entry(kind, found["path"], size, int(found["mode"], 8), mtime_ns, used=used)
         elif kind in ("d", "D"):
             mode, _, path = path.partition(" ")
-            yield Entry(kind, path, mode=int(mode, 8))
+            yield Entry(kind, path, mode=int(mode[:5], 8))
         elif kind == "l":
-            yield Entry(kind, path, target=next(words))
+            yield Entry(kind, path, target=next(words, ""))
         else:
             yield Entry(kind, path)
 
@@ -125,7 +140,8 @@ def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]
         return []
     asked = b"".join(b"%d\0%s\0" % (count, as_bytes(path)) for path, count in beginnings)
     patience = patience_s(sum(count for _, count in beginnings) // 10)  # a disk there, not the line
-    said = host.run_bytes(in_bash(SUMS, str(folder)), input=asked, timeout_s=patience)
+    argv = in_bash(SUMS, str(folder))
+    said = host.run_bytes(argv, input=asked, timeout_s=patience, max_bytes=SUM_LINE * len(beginnings))
     found = said.decode("ascii", "replace").split()
     if len(found) != len(beginnings):
         raise HostError(f"{host.name}: {folder}: its files could not be hashed there: {said[-200:]!r}")
@@ -135,16 +151,12 @@ def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]
 def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str, bytes]:
     """Return path -> content of these files as they are now, in one stream; those that cannot be read are left out."""
     names = b"".join(b"./%s\0" % as_bytes(file.path) for file in files)
-    patience = patience_s(sum(file.bytes + 1024 for file in files))
-    stream = host.run_bytes(in_bash(PACK, str(folder)), input=names, timeout_s=patience)
-    wanted, found = {file.path: file.bytes for file in files}, {}
-    with tarfile.open(fileobj=io.BytesIO(stream), encoding="utf-8", errors="surrogateescape") as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isreg() else None
-            path = member.name.removeprefix("./")
-            if content and path in wanted:
-                found[path] = content.read(wanted[path])  # a tar can say of a few bytes that they are a terabyte
-    return found
+    size = sum(file.bytes + 1024 for file in files)
+    most = 2 * size + 8 * len(names) + 2**24  # tar's own headers come on top, and a file may have grown since
+    stream = host.run_bytes(in_bash(PACK, str(folder)), input=names, timeout_s=patience_s(size), max_bytes=most)
+    wanted = {file.path: file.bytes for file in files}
+    packed = files_in(host.name, folder, stream)
+    return {path: content[: wanted[path]] for path, content in packed if path in wanted}
 
 
 def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: int) -> bytes:
@@ -153,7 +165,8 @@ def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: in
     Of a file with holes the line carries what is left when zeros are taken out.
     """
     argv = in_bash(PIECE, str(folder), str(offset + 1), str(count), "gzip" if file.has_holes else "cat")
-    said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count))
+    most = count + 2**16  # gzip's own words
+    said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count), max_bytes=most)
     if not said or not file.has_holes:
         return said[:count]
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -132,26 +132,44 @@ def get(
     options = [f"--exclude=./{pattern}" for pattern in exclude]
     argv = in_bash(GET, str(folder), str(limit), *options)
     try:
-        stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes))
+        stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes), max_bytes=limit)
     except CommandFailed as failure:
         raise named(failure.completed, "read", folder) from None
     found: dict[str, bytes] = {}
     total = 0
     if 0 < len(stream) < limit:
-        with tarfile.open(fileobj=io.BytesIO(stream), errors="surrogateescape") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isreg() else None
-                total += member.size if content else 0  # of a file with holes more than the stream holds
-                if content and total <= max_bytes:
-                    found[member.name.removeprefix("./")] = content.read()
+        for path, content in files_in(host.name, folder, stream):
+            found[path] = content
+            total += len(content)
     if len(stream) >= limit or total > max_bytes:
         raise HostError(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
     return found
 
 
+def files_in(name: str, folder: PurePosixPath, stream: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of the regular files of a tar stream, which holds them as they are: nothing is unpacked.
+
+    A stream that is compressed, or a file with holes, could stand for any number of bytes; tar there makes neither.
+
+    Raises:
+        HostError: it is no such stream.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(stream), mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+            while member := archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                content = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+                if content:
+                    yield member.name.removeprefix("./"), content.read()
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
+        why = f"what came is no tar stream: {error}; does a start-up file print there?"
+        raise HostError(f"{name}: {folder}: {why}") from None
+
+
 def read_from(host: Host, path: PurePosixPath, offset: int, max_bytes: int = 2**20) -> bytes:
     """Return at most ``max_bytes`` of a file from byte ``offset`` on; empty at its end or where it does not exist."""
-    return host.run_bytes(("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes)))
+    argv = ("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes))
+    return host.run_bytes(argv, max_bytes=max_bytes)
 
 
 def as_tar(files: Mapping[str, File], mode: int) -> bytes:

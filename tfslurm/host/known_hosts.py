@@ -42,6 +42,12 @@ def known_keys(text: str, file: str, host: str, port: int) -> tuple[KnownKey, ..
     return tuple(found)
 
 
+def revoked_keys(text: str, file: str) -> tuple[KnownKey, ...]:
+    """Return the keys of a RevokedHostKeys file, one public key a line, as revoked for every machine."""
+    lines = "".join(f"@revoked * {line}\n" for line in text.splitlines())
+    return known_keys(lines, file, "*", 22)
+
+
 def _matches(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
         try:
@@ -68,13 +74,13 @@ def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Seque
     """Accept a machine's key only where it is known.
 
     Raises:
-        HostError: the key is unknown, changed or revoked; with the command that shows or mends it.
+        HostError: the key is unknown, changed or revoked, with what to do.
     """
     same = [key for key in known if key.blob == blob]
     where = host if port == 22 else f"[{host}]:{port}"
     shown = f"{kind} {fingerprint(blob)}"
-    if any(key.marker == "@revoked" for key in same):
-        raise HostError(f"{name}: {where}: its host key ({shown}) is marked @revoked; ask the cluster's administrators")
+    if revoked := next((key for key in same if key.marker == "@revoked"), None):
+        raise HostError(revoked_key(name, host, port, f" ({shown})", f" in {revoked.file}:{revoked.line}"))
     if any(not key.marker for key in same):
         return
     if other := next((key for key in known if not key.marker and key.kind == kind), None):
@@ -83,6 +89,15 @@ def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Seque
         why = "is known by its certificate authority only, which paramiko cannot check"
         raise HostError(f"{name}: {where}: {why}; set `login: {{transport: openssh}}` in the cluster file")
     raise HostError(unknown_key(name, host, port, f" ({shown})"))
+
+
+def revoked_key(name: str, host: str, port: int, shown: str = "", place: str = "") -> str:
+    """What is said of a machine that shows a key which must not be trusted any more."""
+    where = host if port == 22 else f"[{host}]:{port}"
+    return (
+        f"{name}: {where}: its host key{shown} is REVOKED{place}: somebody who stole that key may be answering; do not "
+        f"log in; ask the cluster's administrators which key is right, and leave the revoked one as it is"
+    )
 
 
 def unknown_key(name: str, host: str, port: int, shown: str = "") -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from tfslurm.errors import HostError
-from tfslurm.host.command import Feeder, Raw, Transport, no_program, too_late
+from tfslurm.host.command import Feeder, Raw, Received, Transport, no_program, too_late
 
 
 class LocalHost(Transport):
@@ -23,15 +25,20 @@ class LocalHost(Transport):
         if programs:
             self._environment["PATH"] = f"{programs}:{self._environment.get('PATH') or os.defpath}"
 
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""
-        return run_process(self.name, argv, input, timeout_s, self._environment)
+        return run_process(Received(self.name, argv, max_bytes), argv, input, timeout_s, self._environment)
 
 
 def run_process(
-    name: str, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, environment: Mapping[str, str]
+    received: Received,
+    argv: Sequence[str],
+    input: bytes | Iterable[bytes],
+    timeout_s: float,
+    environment: Mapping[str, str],
 ) -> Raw:
     """Run a program of this machine to its end; see Host for what is raised."""
+    name = received.name
     try:
         process = subprocess.Popen(
             argv,
@@ -45,26 +52,52 @@ def run_process(
         raise no_program(name, argv[0], remote=False) from None
     except OSError as error:
         raise HostError(f"{name}: cannot start {argv[0]!r}: {error.strerror}") from error
-    stdin, process.stdin = process.stdin, None  # communicate would close it at once
-    feeder = Feeder(input, stdin.write, stdin.close) if stdin else None
+    feeder = Feeder(input, process.stdin.write, process.stdin.close) if process.stdin else None
+    ends = time.monotonic() + timeout_s
     try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
+        _read(process, received, ends)
+        code = process.wait(max(0.0, ends - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise too_late(name, argv, timeout_s) from None
+        raise too_late(name, received.argv, timeout_s) from None
     finally:
-        if process.returncode is None:
-            _kill(process)
+        _close(process)
+    if received.full:
+        raise received.too_much()
     if feeder:
         feeder.finish()
-    code = process.returncode
-    return Raw(code if code >= 0 else 128 - code, stdout, stderr)
+    return received.ended(code if code >= 0 else 128 - code)
+
+
+def _read(process: subprocess.Popen[bytes], received: Received, ends: float) -> None:
+    """Read both streams to their ends, or to the limit of one, where the process is killed."""
+    with selectors.DefaultSelector() as selector:
+        for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert pipe is not None  # noqa: S101 - asked for
+            selector.register(pipe, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            ready = selector.select(max(0.0, ends - time.monotonic()))
+            if not ready and time.monotonic() >= ends:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, 2**16)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif not received.add(key.data, chunk):
+                    _kill(process)
+                    return
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its children; what left the group and holds the pipes open is not waited for."""
+    """End the process and its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """End the process if it has not ended; what left the group and holds the pipes open is not waited for."""
+    if process.returncode is None:
+        _kill(process)
     for pipe in (process.stdout, process.stderr):
         if pipe:
             pipe.close()

@@ -13,7 +13,7 @@ import paramiko
 
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
-from tfslurm.host.known_hosts import KnownKey, known_keys
+from tfslurm.host.known_hosts import KnownKey, known_keys, revoked_keys
 from tfslurm.host.match_exec import settle_match_exec
 from tfslurm.host.terminal import ALONE, ask, has_terminal, tell
 
@@ -34,6 +34,8 @@ class Hop:
     identities_only: bool
     agent: bool
     known_hosts: tuple[Path, ...]
+    revoked: tuple[Path, ...]
+    "the files of RevokedHostKeys"
     proxy_jump: str | None
     proxy_command: str | None
 
@@ -41,9 +43,25 @@ class Hop:
         return f"{self.user}@{self.host}" + ("" if self.port == 22 else f":{self.port}")
 
     def known(self) -> tuple[KnownKey, ...]:
-        """Every known_hosts line that speaks of it."""
+        """Every known_hosts line that speaks of it, and every key that no machine may have.
+
+        Raises:
+            HostError: revoked keys are named, and cannot be read.
+        """
         texts = [(path, path.read_text("utf-8", "replace")) for path in self.known_hosts if path.is_file()]
-        return tuple(key for path, text in texts for key in known_keys(text, str(path), self.key_name, self.port))
+        known = [key for path, text in texts for key in known_keys(text, str(path), self.key_name, self.port)]
+        return (*known, *(key for path in self.revoked for key in self._revoked_in(path)))
+
+    def _revoked_in(self, path: Path) -> tuple[KnownKey, ...]:
+        try:
+            text = path.read_text("utf-8", "replace")
+        except OSError as error:
+            why = f"RevokedHostKeys {path} cannot be read: {error.strerror}; correct ~/.ssh/config"
+            raise HostError(f"{self}: {why}") from None
+        if text.startswith("SSHKRL\n"):
+            why = f"RevokedHostKeys {path} is a KRL, which paramiko cannot read"
+            raise HostError(f"{self}: {why}; set `login: {{transport: openssh}}` in the cluster file")
+        return revoked_keys(text, str(path))
 
 
 # --- the way there
@@ -107,6 +125,7 @@ def _hop(name: str, login: Login, config: str, home: Path) -> Hop:
         agent=found.get("identityagent", "").lower() != "none",
         known_hosts=paths("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
         + paths("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
+        revoked=paths("revokedhostkeys", "none"),
         proxy_jump=jump if jump and jump.lower() != "none" else None,
         proxy_command=found.get("proxycommand"),
     )

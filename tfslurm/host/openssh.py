@@ -11,18 +11,32 @@ import os
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tfslurm.cluster import Login
-from tfslurm.errors import HostError
-from tfslurm.host.command import BEGIN, Raw, Transport, no_program, remote_line, remote_result
-from tfslurm.host.known_hosts import changed_key, unknown_key
+from tfslurm.errors import HostError, TooMuchOutput
+from tfslurm.host.command import (
+    BEGIN,
+    NOISE,
+    Raw,
+    Received,
+    Transport,
+    no_program,
+    remote_line,
+    remote_result,
+    too_much,
+)
+from tfslurm.host.known_hosts import changed_key, revoked_key, unknown_key
 from tfslurm.host.local import run_process
+from tfslurm.host.protocol import MOST_STDERR
 from tfslurm.host.terminal import ALONE, has_terminal
 
 CONNECT_S = 20
 PERSIST_S = 600
+LOOK_EVERY_S = 0.2
 LONGEST_SOCKET = 104 - len("/01234567-") - 40 - len(".0123456789abcdef") - 1
 "What sockaddr_un leaves for the folder: %C is 40 characters, and ssh adds 17 while it makes the socket."
 
@@ -60,16 +74,27 @@ class OpenSshHost(Transport):
         self._ssh += ["-l", login.user] if login.user else []
         self._ssh += ["-p", str(login.port)] if login.port else []
         self._ssh += ["-J", login.proxy_jump] if login.proxy_jump else []
+        self._is_closed = self._is_ours = False
         if not self._answers():  # the user's own shared connection is as good
             self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/{socket_name(login.host)}"]
+            self._is_ours = True
             if not self._answers():
                 self._connect()
 
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""
         line = remote_line(argv, self._environment, timeout_s, self._programs)
         words = ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "--", self._login.host, line]
-        raw = self._run(words, input, timeout_s)
+        if self._is_closed:
+            self._connect()
+        received = Received(self.name, argv, max_bytes, spare=NOISE)
+        try:
+            raw = run_process(received, [*self._ssh, *words], input, timeout_s, os.environ)
+        except TooMuchOutput:
+            if received.full == "stderr" and self._is_ours:  # sshd closes stdout alone while the connection is there
+                self._ask_connection("exit")
+                self._is_closed = True
+            raise
         if raw.exit_code == 255 and BEGIN not in raw.stdout:
             if not self._answers():  # the shared connection is gone: one more login, for the commands that follow
                 self._connect()
@@ -78,11 +103,12 @@ class OpenSshHost(Transport):
             raise self._refused(raw.stderr)
         return remote_result(self.name, argv, raw)
 
-    def _run(self, words: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
-        return run_process(self.name, [*self._ssh, *words], input, timeout_s, os.environ)
-
     def _answers(self) -> bool:
-        return self._run(["-O", "check", "--", self._login.host], b"", CONNECT_S).exit_code == 0
+        return self._ask_connection("check") == 0
+
+    def _ask_connection(self, word: str) -> int:
+        argv = [*self._ssh, "-O", word, "--", self._login.host]
+        return run_process(Received(self.name, argv), argv, b"", CONNECT_S, os.environ).exit_code
 
     def _connect(self) -> None:
         """Log in; questions, if any, come on the terminal, so this is the one ssh that is not taken off it.
@@ -94,26 +120,39 @@ class OpenSshHost(Transport):
         words += ["-o", f"ControlPersist={PERSIST_S}", "--", self._login.host, "true"]
         with ALONE, tempfile.TemporaryFile() as said:
             try:
-                done = subprocess.run(
-                    [*self._ssh, *words],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,
-                    timeout=300 if asks else 2 * CONNECT_S,
-                    check=False,
+                ssh = subprocess.Popen(
+                    [*self._ssh, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
                 )
             except FileNotFoundError:
                 raise no_program(self.name, "ssh", remote=False) from None
-            except subprocess.TimeoutExpired:
-                why = f"{self.name}: {self._login.host}: ssh did not get in in time; try again"
-                raise HostError(why, transient=True) from None
+            self._is_closed = False
+            code = self._logged_in(ssh, said.fileno(), 300 if asks else 2 * CONNECT_S)
             said.seek(0)
-            if done.returncode == 255:
-                raise self._refused(said.read())
+            if code == 255:
+                raise self._refused(said.read(MOST_STDERR))
+
+    def _logged_in(self, ssh: subprocess.Popen[bytes], said: int, patience_s: float) -> int:
+        """How a login ended; one that takes too long, or whose start-up files fill the disk, is killed."""
+        ends = time.monotonic() + patience_s
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return ssh.wait(LOOK_EVERY_S)
+                if os.fstat(said).st_size > MOST_STDERR:
+                    raise too_much(self.name, ["ssh", self._login.host, "true"], "stderr", MOST_STDERR)
+                if time.monotonic() > ends:
+                    why = f"{self.name}: {self._login.host}: ssh did not get in in time; try again"
+                    raise HostError(why, transient=True)
+        finally:
+            if ssh.returncode is None:
+                ssh.kill()
+                ssh.wait()
 
     def _refused(self, stderr: bytes) -> HostError:
         login = self._login
         said = " ".join(stderr.decode("utf-8", "replace").split())
+        if "REVOKED HOST KEY" in said or "revoked by file" in said:
+            return HostError(revoked_key(self.name, login.host, login.port or 22))
         if "IDENTIFICATION HAS CHANGED" in said:
             return HostError(changed_key(self.name, login.host, login.port or 22))
         if "Host key verification failed" in said:

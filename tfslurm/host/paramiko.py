@@ -19,7 +19,7 @@ import paramiko
 
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
-from tfslurm.host.command import Feeder, Raw, Transport, remote_line, remote_result, too_late
+from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
 from tfslurm.host.known_hosts import verify
 from tfslurm.host.login import Hop, authenticate, route
 from tfslurm.host.ssh_config import config_text
@@ -62,16 +62,20 @@ class ParamikoHost(Transport):
     ) -> None:
         self._close()
 
-    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float) -> Raw:
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""
         deadline = time.monotonic() + timeout_s
         line = remote_line(argv, self._environment, timeout_s, self._programs)
+        received = Received(self.name, argv, max_bytes, spare=NOISE)
         with self._sessions, self._told("the line was lost"):
             channel = self._session()
             try:
-                raw = _talk(channel, line, input, deadline)
+                raw = _talk(channel, line, input, deadline, received)
             finally:
                 channel.close()
+        if received.full:
+            self._close()  # a server that heeds no limit would go on sending
+            raise received.too_much()
         if raw is None:
             raise too_late(self.name, argv, timeout_s)
         if raw.exit_code == -1:
@@ -148,8 +152,10 @@ def _socket(hop: Hop, before: paramiko.Transport | None, opened: ExitStack) -> p
 # --- one command
 
 
-def _talk(channel: paramiko.Channel, line: str, input: bytes | Iterable[bytes], deadline: float) -> Raw | None:
-    """Run a line and return what came of it; None where it was too late. Both streams are read at once."""
+def _talk(
+    channel: paramiko.Channel, line: str, input: bytes | Iterable[bytes], deadline: float, received: Received
+) -> Raw | None:
+    """Run a line and return what came of it; None where it was too late, or too much. Both streams are read at once."""
     # paramiko waits for the answer without end: a line that froze is given up by closing the channel
     giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
     giving_up.daemon = True
@@ -158,27 +164,32 @@ def _talk(channel: paramiko.Channel, line: str, input: bytes | Iterable[bytes], 
         channel.exec_command(line.encode("utf-8", "surrogateescape"))
     finally:
         giving_up.cancel()
-    out, err = _Reader(channel.recv), _Reader(channel.recv_stderr)
+    readers = [_Reader(channel, channel.recv, received, "stdout")]
+    readers += [_Reader(channel, channel.recv_stderr, received, "stderr")]
     feeder = Feeder(input, channel.sendall, channel.shutdown_write)
-    for reader in (out, err):
+    for reader in readers:
         reader.join(max(0.0, deadline - time.monotonic()))
-    if out.is_alive() or err.is_alive() or not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+    alive = any(reader.is_alive() for reader in readers)
+    if received.full or alive or not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
         return None
     feeder.finish()
-    return Raw(channel.recv_exit_status(), bytes(out.content), bytes(err.content))
+    return received.ended(channel.recv_exit_status())
 
 
 class _Reader(threading.Thread):
-    """Reads a stream to its end, so that a full window of one never blocks the other."""
+    """Reads a stream to its end, so that a full window of one never blocks the other; too much closes the channel."""
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, channel: paramiko.Channel, read: Callable[[int], bytes], received: Received, stream: str
+    ) -> None:
         super().__init__(name="reader", daemon=True)
-        self._read = read
-        self.content = bytearray()
+        self._channel, self._read, self._received, self._stream = channel, read, received, stream
         self.start()
 
     def run(self) -> None:
-        """Collect until the stream ends or the line is lost."""
-        with suppress(OSError):
+        """Collect until the stream ends, holds too much, or the line is lost."""
+        with suppress(OSError, EOFError):
             while chunk := self._read(2**16):
-                self.content += chunk
+                if not self._received.add(self._stream, chunk):
+                    self._channel.close()
+                    return

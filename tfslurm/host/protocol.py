@@ -7,6 +7,11 @@ from typing import Protocol
 
 from tfslurm.errors import Completed
 
+MOST_BYTES = 16 * 2**20
+"""What a command may print on stdout unless its caller expects more: memory is what a hostile machine may not take."""
+MOST_STDERR = 4 * 2**20
+"""What any command may print on stderr."""
+
 
 class Host(Protocol):
     """A machine that runs commands: this one, or one behind SSH.
@@ -14,7 +19,11 @@ class Host(Protocol):
     ``input`` is what the command reads on stdin: bytes, or chunks that are made while they are sent. Where making a
     chunk fails, stdin ends there, the command is awaited, and the failure is raised on. Without input stdin is empty.
 
+    ``max_bytes`` is the most that may arrive on stdout, what the machine's start-up files print included.
+
     Raises (both methods):
+        TooMuchOutput: more than ``max_bytes`` arrived on stdout, or more than MOST_STDERR on stderr. The command is
+            killed at once (behind SSH when it writes next), and no more than that is kept.
         HostError: the machine could not be reached, the command could not be started (a missing program is named with
             its machine), it did not end in ``timeout_s`` seconds (it and its children are then killed), or the line
             was lost. ``transient`` says whether trying again can help.
@@ -24,8 +33,22 @@ class Host(Protocol):
     def name(self) -> str:
         """What the user calls this machine: the cluster's name."""
 
-    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> Completed:
         """Return the command and how it ended, whatever its exit code; death by signal n is exit code 128 + n."""
 
-    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+    def run_bytes(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> bytes:
         """Return the command's stdout byte for byte; CommandFailed where its exit code is not 0."""

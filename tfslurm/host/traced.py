@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tfslurm.errors import Completed, command_line
-from tfslurm.host.protocol import Host
+from tfslurm.host.protocol import MOST_BYTES, Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,29 @@ class TracedHost:
         """The machine's name."""
         return self.host.name
 
-    def run(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> Completed:
         """As the machine's own."""
         self._told(argv)
-        return self.host.run(argv, input=input, timeout_s=timeout_s)
+        return self.host.run(argv, input=input, timeout_s=timeout_s, max_bytes=max_bytes)
 
-    def run_bytes(self, argv: Sequence[str], *, input: bytes | Iterable[bytes] = b"", timeout_s: float = 60.0) -> bytes:
+    def run_bytes(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | Iterable[bytes] = b"",
+        timeout_s: float = 60.0,
+        max_bytes: int = MOST_BYTES,
+    ) -> bytes:
         """As the machine's own."""
         self._told(argv)
-        return self.host.run_bytes(argv, input=input, timeout_s=timeout_s)
+        return self.host.run_bytes(argv, input=input, timeout_s=timeout_s, max_bytes=max_bytes)
 
     def _told(self, argv: Sequence[str]) -> None:
         self.tell(f"{self.name}: {command_line(argv)}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from tfslurm.slurm.values import MOST_ROWS, at_most, lines_of
+
+ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")  # a word of the command that removes it
 MARK = "reap."
 FIELD = "\x1f"
 
@@ -41,9 +45,13 @@ class Seen:
 
 
 def parse_seen(text: str) -> Seen:
-    """The script's lines; what a site's prolog or a login shell printed between them is left out."""
+    """The script's lines; what a site's prolog or a login shell printed between them is left out.
+
+    Raises:
+        SlurmParseError: they are more than a node has to say.
+    """
     found: dict[str, list[str]] = {}
-    for line in text.split("\n"):
+    for line in at_most(MOST_ROWS, lines_of(text), "what a node printed"):
         if line.startswith(MARK) and "\t" in line:
             key, _, value = line.removeprefix(MARK).partition("\t")
             found.setdefault(key, []).append(value.rstrip("\r"))
@@ -52,7 +60,7 @@ def parse_seen(text: str) -> Seen:
     return Seen(
         node=first(found, "node"),
         slurm_cluster=first(found, "slurm-cluster"),
-        containers=tuple(Container(*row) for row in rows if len(row) == wanted),
+        containers=tuple(Container(*row) for row in rows if len(row) == wanted and ID.fullmatch(row[0])),
         removed=tuple(found.get("removed", ())),
         kept={key: why for key, _, why in (line.partition(FIELD) for line in found.get("kept", ()))},
         error=first(found, "error"),

@@ -10,12 +10,14 @@ rejection  why sbatch refused a job, with the names that it would have taken
 from __future__ import annotations
 
 from tfslurm.slurm.jobs import (
+    MOST_BYTES,
     JobStatus,
     accounting_argv,
     begin_argv,
     cancel_argv,
     has_no_accounting,
     hold_argv,
+    is_job_id,
     parse_queue,
     parse_sacct,
     parse_sbatch,
@@ -42,6 +44,7 @@ from tfslurm.slurm.site import (
 from tfslurm.slurm.states import REASONS, STATES, explain_reason, is_final, parse_state, state_from_exit
 
 __all__ = [
+    "MOST_BYTES",
     "REASONS",
     "STATES",
     "Account",
@@ -58,6 +61,7 @@ __all__ = [
     "has_no_accounting",
     "hold_argv",
     "is_final",
+    "is_job_id",
     "parse_accounts",
     "parse_config",
     "parse_partitions",

@@ -8,13 +8,24 @@ Source: squeue(1), sacct(1), sbatch(1), scancel(1), ENVIRONMENT VARIABLES; recor
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tfslurm.errors import Completed, SlurmParseError, SubmitRejected
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.states import is_final, parse_state
-from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
+from tfslurm.slurm.values import (
+    MOST_JOBS,
+    MOST_NODES,
+    at_most,
+    expand_hostlist,
+    expand_tasks,
+    in_seconds,
+    lines_of,
+    parse_duration,
+    parse_moment,
+    parse_number,
+)
 
 # Names and comments are anybody's text; these two characters are in none that a keyboard makes.
 FIELD = "\x1f"
@@ -25,8 +36,16 @@ SACCT_FIELDS = (
     *("NodeList", "Partition", "JobName", "Comment", "User"),  # User last: never a line break, so it ends the row
 )
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
+LAST_ID = 2**32 - 3
+ID = re.compile(r"[1-9][0-9]{0,9}")
+ROW_ID = re.compile(r"(?P<job>[1-9][0-9]{0,9})(?:\+[0-9]{1,5}|_(?:(?P<task>0|[1-9][0-9]{0,9})|\[(?P<tasks>.+)\]))?")
+GIVEN = re.compile(
+    r"(?P<id>[0-9]+)(?:;[A-Za-z0-9_.-]+)?|Submitted batch job (?P<sentence>[0-9]+)(?: on cluster [\w.-]+)?"
+)
+LONGEST_ANSWER = 2**16  # of sbatch, as it is kept in the run folder
 LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
 LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
+MOST_BYTES = 64 * 2**20  # of squeue and sacct: some 250,000 jobs
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
@@ -60,19 +79,26 @@ def sbatch_argv(script: str) -> tuple[str, ...]:
 
 
 def parse_sbatch(completed: Completed) -> str:
-    """The job id in sbatch's answer: its last line is ``1234`` or ``1234;cluster``, whatever a login shell said before.
+    """The job id in sbatch's answer: the one id that stands alone on a line, whatever a site's wrapper says beside it.
+
+    Such a line is ``1234``, ``1234;cluster`` or, of a wrapper, ``Submitted batch job 1234``.
 
     Raises:
         SubmitRejected: sbatch ended with a non-zero exit code.
-        SlurmParseError: it ended with 0 and the last line is anything else.
+        SlurmParseError: it ended with 0 and no line, or lines of several ids, are so: which job it is nobody knows.
     """
     if completed.exit_code != 0:
         raise SubmitRejected(completed, what="sbatch refused the job")
-    lines = completed.stdout.strip().splitlines()
-    found = re.fullmatch(r"(\d+)(;[\w.-]+)?", lines[-1].strip()) if lines else None
-    if not found:
+    found = (GIVEN.fullmatch(line.strip()) for line in lines_of(completed.stdout[:LONGEST_ANSWER]))
+    ids = {match["sentence"] or match["id"] for match in found if match}
+    if len(ids) != 1 or len(completed.stdout) >= LONGEST_ANSWER or not is_job_id(*ids):
         raise SlurmParseError("sbatch", completed.stdout)
-    return found[1]
+    return ids.pop()
+
+
+def is_job_id(text: str) -> bool:
+    """Whether it is an id that Slurm can give: 32 bits, of which the last ones mean that there is none."""
+    return bool(ID.fullmatch(text)) and int(text) <= LAST_ID
 
 
 def queue_argv(user: str) -> tuple[str, ...]:
@@ -88,11 +114,26 @@ def parse_queue(text: str) -> tuple[JobStatus, ...]:
     Raises:
         SlurmParseError: a row with other fields than asked for, or a state that is not Slurm's.
     """
-    rows = (row.removeprefix("\n") for row in text.split(ROW))
-    return tuple(status for row in rows if row.strip() for status in queue_row(row))
+    rows = (row.removeprefix("\n") for row in at_most(2 * MOST_JOBS, lines_of(text, ROW), "squeue's rows"))
+    return tuple(few(status for row in rows if row.strip() for status in queue_row(row)))
 
 
-def queue_row(row: str) -> tuple[JobStatus, ...]:
+def few(jobs: Iterator[JobStatus]) -> Iterator[JobStatus]:
+    """The jobs one by one.
+
+    Raises:
+        SlurmParseError: they, or their nodes together, are more than anybody has.
+    """
+    nodes = 0
+    for status in at_most(MOST_JOBS, jobs, "jobs"):
+        nodes += len(status.nodes)
+        if nodes > 10 * MOST_NODES:
+            why = f"there are more than {10 * MOST_NODES}; look at what the command prints there"
+            raise SlurmParseError("the nodes of all jobs", "", why=why)
+        yield status
+
+
+def queue_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of squeue."""
     fields = row.split(FIELD)
     if len(fields) != len(QUEUE_FIELDS):
@@ -163,36 +204,36 @@ def parse_sacct(text: str) -> tuple[JobStatus, ...]:
         SlurmParseError: a row with other fields than asked for, or a state that is not Slurm's.
     """
     latest: dict[str, JobStatus] = {}
-    for row in sacct_rows(text):
-        for status in sacct_row(row):
-            before = latest.get(status.job_id)
-            if before is None or before.name != status.name or before.user != status.user:
-                latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
-            else:
-                latest[status.job_id] = replace(
-                    status,
-                    restarts=(before.restarts or 0) + 1,
-                    submitted_at=before.submitted_at,
-                    comment=status.comment or before.comment,
-                )
+    for status in few(status for row in sacct_rows(text) for status in sacct_row(row)):
+        before = latest.get(status.job_id)
+        if before is None or before.name != status.name or before.user != status.user:
+            latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
+        else:
+            latest[status.job_id] = replace(
+                status,
+                restarts=(before.restarts or 0) + 1,
+                submitted_at=before.submitted_at,
+                comment=status.comment or before.comment,
+            )
     return tuple(latest.values())
 
 
-def sacct_rows(text: str) -> list[str]:
+def sacct_rows(text: str) -> Iterator[str]:
     """The rows, each whole again where a name or comment holds a line break."""
-    rows: list[str] = []
-    open_row = ""
-    for line in text.split("\n"):
-        open_row = f"{open_row}\n{line}" if open_row else line
-        if open_row.count(FIELD) >= len(SACCT_FIELDS) - 1:
-            rows.append(open_row)
-            open_row = ""
-    if open_row.strip():
-        raise SlurmParseError("sacct", open_row)
-    return rows
+    parts: list[str] = []
+    separators = 0
+    for line in at_most(2 * MOST_JOBS, lines_of(text), "sacct's lines"):
+        if parts or line:
+            parts.append(line)
+            separators += line.count(FIELD)
+        if separators >= len(SACCT_FIELDS) - 1:
+            yield "\n".join(parts)
+            parts, separators = [], 0
+    if rest := "\n".join(parts).strip():
+        raise SlurmParseError("sacct", rest)
 
 
-def sacct_row(row: str) -> tuple[JobStatus, ...]:
+def sacct_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of sacct."""
     fields = row.split(FIELD)
     if len(fields) != len(SACCT_FIELDS):
@@ -213,8 +254,8 @@ def sacct_row(row: str) -> tuple[JobStatus, ...]:
         submitted_at=parse_moment(submitted),
         started_at=parse_moment(started),
         ended_at=parse_moment(ended),
-        elapsed_s=int(elapsed) if elapsed.isdecimal() else None,
-        time_limit_s=int(minutes) * 60 if minutes.isdecimal() else None,
+        elapsed_s=seconds_of(elapsed, 1),
+        time_limit_s=seconds_of(minutes, 60),
         nodes=expand_hostlist("" if nodes == "None assigned" else nodes),
         partition=partition,
         comment=comment,
@@ -224,13 +265,18 @@ def sacct_row(row: str) -> tuple[JobStatus, ...]:
     return per_task(status)
 
 
+def seconds_of(text: str, unit_s: int) -> int | None:
+    """So many units in seconds; None for a word such as UNLIMITED."""
+    return in_seconds(parse_number(text, "duration") * unit_s, text) if text.isdecimal() else None
+
+
 def parse_exit(text: str, state: str) -> tuple[int | None, int | None]:
     """Exit code and signal of sacct's ``1:0``; at most one of them is known.
 
     Slurm prints ``0`` for an exit code that there was not: for a script that a signal ended (``0:10``), and for one
     that was cancelled or ran out of time (``0:0``). Out of memory is ``0:125``, and 125 is no signal of Linux.
     """
-    found = re.fullmatch(r"(\d+):(\d+)", text)
+    found = re.fullmatch(r"([0-9]{1,3}):([0-9]{1,3})", text)
     if not found:
         raise SlurmParseError("exit code", text)
     code, signal = int(found[1]), int(found[2])
@@ -239,17 +285,17 @@ def parse_exit(text: str, state: str) -> tuple[int | None, int | None]:
     return (code if code or state == "COMPLETED" else None), None
 
 
-def per_task(status: JobStatus) -> tuple[JobStatus, ...]:
+def per_task(status: JobStatus) -> Iterator[JobStatus]:
     """One status for each task in an id such as ``1234_[1-3,7%2]``; the status itself for a job that is no array."""
-    found = re.fullmatch(r"(\d+)_(?:(\d+)|\[(.+)\])", status.job_id)
-    if not found:
-        if not re.fullmatch(r"\d+(\+\d+)?", status.job_id):
-            raise SlurmParseError("job id", status.job_id)
-        return (status,)
-    tasks = (found[2],) if found[2] else tuple(str(task) for task in expand_tasks(found[3]))
-    return tuple(
-        replace(status, job_id=f"{found[1]}_{task}", array_job_id=found[1], array_task_id=task) for task in tasks
-    )
+    found = ROW_ID.fullmatch(status.job_id)
+    if not found or not is_job_id(found["job"]):
+        raise SlurmParseError("job id", status.job_id)
+    job, task, tasks = found["job"], found["task"], found["tasks"]
+    if not task and not tasks:
+        yield status
+        return
+    for each in (task,) if task else map(str, expand_tasks(tasks)):
+        yield replace(status, job_id=f"{job}_{each}", array_job_id=job, array_task_id=each)
 
 
 def absent(text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
+from tfslurm.slurm.values import parse_number, rows_of
 
 ASSOCIATION = ("Cluster", "Account", "Partition", "MaxSubmitJobs", "GrpSubmitJobs")
 QOS = ("Name", "MaxSubmitJobsPerUser")
@@ -38,7 +39,7 @@ def parse_limits(text: str, cluster: str) -> tuple[SubmitLimit, ...]:
     Raises:
         SlurmParseError: a row with other fields than asked for, or a limit that is no number.
     """
-    rows = [split(line, len(ASSOCIATION)) for line in text.splitlines() if line]
+    rows = [split(line, len(ASSOCIATION)) for line in rows_of(text, "sacctmgr")]
     return tuple(SubmitLimit(row[1], row[2], number(row[3]), number(row[4])) for row in rows if row[0] == cluster)
 
 
@@ -53,7 +54,7 @@ def parse_qos_limits(text: str) -> Mapping[str, int]:
     Raises:
         SlurmParseError: as parse_limits.
     """
-    rows = [split(line, len(QOS)) for line in text.splitlines() if line]
+    rows = [split(line, len(QOS)) for line in rows_of(text, "sacctmgr")]
     return {name: limit for name, text in rows if (limit := number(text)) is not None}
 
 
@@ -67,6 +68,4 @@ def split(line: str, count: int) -> list[str]:
 
 def number(text: str) -> int | None:
     """A limit; empty: there is none."""
-    if text and not text.isdecimal():
-        raise SlurmParseError("sacctmgr: a limit", text)
-    return int(text) if text else None
+    return parse_number(text, "sacctmgr: a limit") if text else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.probe import CLEAN, KEPT
+from tfslurm.slurm.values import is_name, rows_of
 from tfslurm.spec import Option
 
 FIELD = "\x1f"
@@ -18,11 +19,15 @@ def nodes_argv() -> tuple[str, ...]:
 
 
 def parse_nodes(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Node -> the partitions that have it and are up: ``alpha1\\x1fgpu\\x1fup\\x1fidle``."""
+    """Node -> the partitions that have it and are up: ``alpha1\\x1fgpu\\x1fup\\x1fidle``.
+
+    Raises:
+        SlurmParseError: more rows than a site has.
+    """
     found: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
+    for line in rows_of(text, "sinfo"):
         words = line.split(FIELD)
-        if len(words) == 4:
+        if len(words) == 4 and all(map(is_name, words[:2])):
             name, partition, available, _ = words
             found[name] = (*found.get(name, ()), *((partition,) if available == "up" else ()))
     return found

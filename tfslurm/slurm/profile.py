@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tfslurm.errors import SlurmParseError
+from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.limits import SubmitLimit, limits_argv, parse_limits, parse_qos_limits, qos_limits_argv
 from tfslurm.slurm.site import (
     Account,
@@ -27,6 +27,7 @@ from tfslurm.slurm.site import (
     preemption_argv,
 )
 
+QUESTIONS = 6
 GROUP = "\x1d"
 FIELD = "\x1f"
 T = TypeVar("T")
@@ -124,8 +125,6 @@ def parse_profile(text: str, asked_at: str) -> SiteProfile:
         SlurmParseError: the script did not come to its end.
     """
     answers = answers_in(text)
-    if len(answers) != 6:
-        raise SlurmParseError("the site's profile", text)
     why: dict[str, str] = {}
     config = understood("config", answers[0], parse_config, why)
     partitions = understood("partitions", answers[1], parse_partitions, why) if config else None
@@ -142,8 +141,14 @@ def parse_profile(text: str, asked_at: str) -> SiteProfile:
 
 
 def answers_in(text: str) -> list[Said]:
-    """The answers between their marks."""
-    words = text.split(GROUP)
+    """The answers between their marks.
+
+    Raises:
+        SlurmParseError: they are not as many as there are questions.
+    """
+    words = text.split(GROUP, 2 * QUESTIONS + 1)
+    if len(words) != 2 * QUESTIONS + 1:
+        raise SlurmParseError("the site's profile", text)
     return list(told(words))
 
 
@@ -151,7 +156,7 @@ def told(words: list[str]) -> Iterator[Said]:
     """One answer for each pair of words."""
     for answer, ending in zip(words[::2], words[1::2], strict=False):
         code, _, said = ending.partition(FIELD)
-        told = " ".join((said or answer).split())[:300] or "it said nothing"
+        told = " ".join((said or answer)[:LONGEST_WORDS].split())[:300] or "it said nothing"
         yield Said(answer, "" if code == "0" else f"exit {code}: {told}")
 
 

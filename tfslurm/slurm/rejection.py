@@ -10,7 +10,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tfslurm.errors import LONGEST_WORDS
 from tfslurm.slurm.site import Account, Partition
+
+MOST_NAMES = 200
+LONGEST_NAME = 100
+"Of what is compared with what was typed, and listed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,9 @@ def explain_rejection(
 
     ``asked`` are the job's directives (long names), which say what to compare with what the site has.
     """
-    site = Site(partitions, accounts, asked or {})
+    site = Site(partitions[:MOST_NAMES], accounts[:MOST_NAMES], asked or {})
     for pattern, explain in WORDS:
-        found = re.search(pattern, stderr, re.IGNORECASE)
+        found = re.search(pattern, stderr[-LONGEST_WORDS:], re.IGNORECASE)
         if found:
             return explain(found, site)
     return ""
@@ -133,6 +138,7 @@ WORDS: tuple[tuple[str, Callable[[re.Match[str], Site], str]], ...] = (
 
 def nearest(typed: str, names: Sequence[str]) -> tuple[str, ...]:
     """The names, those most like what was typed first."""
+    names = [name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES]
     close = difflib.get_close_matches(typed, names, n=len(names) or 1, cutoff=0.5)
     return (*close, *(name for name in names if name not in close))
 

@@ -10,14 +10,15 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tfslurm.errors import SlurmParseError
+from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.environment import clean
+from tfslurm.slurm.values import parse_number, rows_of
 from tfslurm.sweep.spread import Room
 
 GROUP = "\x1d"
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
 RUNNING = ("allocated", "completing", "idle", "mixed")  # states of nodes that take jobs, now or when others end
-GPU = re.compile(r"gpu(?::[^:,()]+)?:(\d+)")
+GPU = re.compile(r"gpu(?::[^:,()]+)?:([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,30 @@ def parse_room(text: str, need: Need) -> Room:
     Raises:
         SlurmParseError: it is not understood.
     """
-    parts = text.split(GROUP)
-    if len(parts) != 3 or not parts[2].strip().isdecimal():
+    parts = text.split(GROUP, 3)
+    if len(parts) != 3:
         raise SlurmParseError("sinfo and sbatch --test-only", text)
-    nodes = [line.split("|")[:-1] for line in parts[0].splitlines() if line.strip()]
-    if any(len(node) != len(FIELDS) for node in nodes):
-        raise SlurmParseError("sinfo", parts[0])
+    now = parse_number(parts[2].strip(), "date")
+    nodes = [row_of(line) for line in rows_of(parts[0], "sinfo")]
     live = [node for node in nodes if node[1].rstrip("*~#!%$@^-+") in RUNNING]
     free, most = (sum(fits(each, need) for each in what(live)) // need.nodes for what in (left_of, all_of))
-    found = re.search(r" to start at (\d+) ", parts[1])
-    starts_in_s = max(0.0, float(int(found[1]) - int(parts[2]))) if found else None
+    found = re.search(r" to start at ([0-9]{1,11}) ", parts[1][:LONGEST_WORDS])
+    starts_in_s = max(0.0, float(int(found[1]) - now)) if found else None
     return Room(free, most, starts_in_s)
+
+
+def row_of(line: str) -> list[str]:
+    """The fields of a node."""
+    node = line.split("|")[:-1]
+    if len(node) != len(FIELDS):
+        raise SlurmParseError("sinfo", line)
+    return node
 
 
 def left_of(nodes: Iterable[list[str]]) -> list[Need]:
     """What each node has that nobody uses."""
     return [
-        Need(cpus_in(node, 1), int(node[3]) - int(node[4]), gpus_in(node[5]) - gpus_in(node[6]))
+        Need(cpus_in(node, 1), memory_in(node, 3) - memory_in(node, 4), gpus_in(node[5]) - gpus_in(node[6]))
         for node in nodes
         if not node[1].startswith("completing")
     ]
@@ -71,20 +79,25 @@ def left_of(nodes: Iterable[list[str]]) -> list[Need]:
 
 def all_of(nodes: Iterable[list[str]]) -> list[Need]:
     """What each node has."""
-    return [Need(cpus_in(node, 3), int(node[3]), gpus_in(node[5])) for node in nodes]
+    return [Need(cpus_in(node, 3), memory_in(node, 3), gpus_in(node[5])) for node in nodes]
 
 
 def cpus_in(node: list[str], place: int) -> int:
     """One number of ``allocated/idle/other/total``."""
     numbers = node[2].split("/")
-    if len(numbers) != 4 or not numbers[place].isdecimal():
+    if len(numbers) != 4:
         raise SlurmParseError("sinfo", "|".join(node))
-    return int(numbers[place])
+    return parse_number(numbers[place], "sinfo")
+
+
+def memory_in(node: list[str], place: int) -> int:
+    """MiB in one field."""
+    return parse_number(node[place].strip(), "sinfo")
 
 
 def gpus_in(gres: str) -> int:
     """How many GPUs a list of generic resources counts."""
-    return sum(map(int, GPU.findall(re.sub(r"\([^)]*\)", "", gres))))
+    return sum(map(int, GPU.findall(re.sub(r"\([^()]*\)", "", gres))))
 
 
 def fits(have: Need, need: Need) -> int:

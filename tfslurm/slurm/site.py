@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import parse_duration, split_outside
+from tfslurm.slurm.values import is_name, parse_duration, parse_number, rows_of, split_outside
 
 FIELD = "\x1f"
+GPUS = re.compile(r"gpu(?::[^:]+)?:([0-9]{1,9})")
 PARTITION_FIELDS = ("%P", "%a", "%l", "%F", "%G", "%c", "%m")
 ACCOUNT_FIELDS = ("Cluster", "Account", "Partition", "QOS", "DefaultAccount")
 
@@ -31,7 +32,7 @@ class SlurmConfig:
 
     def number(self, key: str) -> int | None:
         """The number that the value begins with: 30 of ``30 sec``."""
-        found = re.match(r"\d+", self.text(key))
+        found = re.match(r"[0-9]{1,10}(?![0-9])", self.text(key))
         return int(found[0]) if found else None
 
     def words(self, key: str) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ def parse_config(text: str) -> SlurmConfig:
     Raises:
         SlurmParseError: no such line for the version, which every Slurm prints.
     """
-    pairs = (line.partition(" = ") for line in (*text.splitlines(),) if " = " in line)
+    pairs = (line.partition(" = ") for line in rows_of(text, "scontrol show config") if " = " in line)
     config = SlurmConfig({key.strip(): value.strip() for key, _, value in pairs})
     if not config.version:
         raise SlurmParseError("scontrol show config", text)
@@ -169,7 +170,7 @@ def parse_partitions(text: str) -> tuple[Partition, ...]:
         SlurmParseError: a row with other fields than asked for.
     """
     found: dict[str, Partition] = {}
-    for line in text.splitlines():
+    for line in rows_of(text, "sinfo"):
         part = partition_row(line)
         before = found.get(part.name)
         found[part.name] = joined(before, part) if before else part
@@ -188,9 +189,9 @@ def parse_preemption(text: str) -> Mapping[str, str]:
         SlurmParseError: a row with other fields than asked for.
     """
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in rows_of(text, "sinfo"):
         name, separator, mode = line.partition(FIELD)
-        if not separator:
+        if not separator or not is_name(name):
             raise SlurmParseError("sinfo", line)
         found[name.removesuffix("*")] = mode.strip()
         if name.endswith("*"):
@@ -202,21 +203,22 @@ def partition_row(line: str) -> Partition:
     """One row, ``gpu* up 1-00:00:00 0/2/0/2 gpu:a100:4(S:0-1) 64 257000`` with unit separators."""
     fields = line.split(FIELD)
     counts = fields[3].split("/") if len(fields) == len(PARTITION_FIELDS) else []
-    if len(counts) != 4 or not all(word.isdecimal() for word in (*counts, *fields[5:])):
+    if len(counts) != 4 or not is_name(fields[0]):
         raise SlurmParseError("sinfo", line)
     name, available, limit, _, gres_text, cpus, memory = fields
-    gres = tuple(re.sub(r"\(.*?\)", "", word) for word in split_outside(gres_text) if word != "(null)")
+    gres = tuple(re.sub(r"\([^()]*\)", "", word) for word in split_outside(gres_text) if word != "(null)")
+    _, idle, _, nodes = (parse_number(word, "sinfo") for word in counts)
     return Partition(
         name=name.removesuffix("*"),
         is_default=name.endswith("*"),
         is_up=available == "up",
         time_limit_s=None if limit == "infinite" else parse_duration(limit),
-        nodes=int(counts[3]),
-        idle_nodes=int(counts[1]),
+        nodes=nodes,
+        idle_nodes=idle,
         gres=gres,
-        cpus_per_node=int(cpus),
-        memory_mib_per_node=int(memory),
-        gpus_per_node=sum(int(found[1]) for word in gres if (found := re.fullmatch(r"gpu(?::[^:]+)?:(\d+)", word))),
+        cpus_per_node=parse_number(cpus, "sinfo"),
+        memory_mib_per_node=parse_number(memory, "sinfo"),
+        gpus_per_node=sum(int(found[1]) for word in gres if (found := GPUS.fullmatch(word))),
     )
 
 
@@ -248,7 +250,7 @@ def parse_accounts(text: str, cluster: str = "") -> tuple[Account, ...]:
     Raises:
         SlurmParseError: a row with other fields than asked for.
     """
-    accounts = [account_row(line) for line in text.splitlines() if line]
+    accounts = [account_row(line) for line in rows_of(text, "sacctmgr")]
     return tuple(account for account in accounts if cluster in ("", account.cluster))
 
 
@@ -272,8 +274,7 @@ def parse_version(text: str) -> tuple[int, ...]:
     Raises:
         SlurmParseError: anything else.
     """
-    lines = text.strip().splitlines()
-    found = re.fullmatch(r"slurm\S* (\d+)\.(\d+)\.(\d+)\S*", lines[-1]) if lines else None
+    found = re.fullmatch(r"slurm\S* ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\S*", text.strip().rpartition("\n")[2])
     if not found:
         raise SlurmParseError("sbatch --version", text)
     return tuple(int(part) for part in found.groups())

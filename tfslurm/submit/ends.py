@@ -12,8 +12,12 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
+from tfslurm.host.protocol import MOST_BYTES
 
 LARGEST = 65536
+USUAL = 4096
+"Bytes of an end, and more; of one of many jobs LARGEST is rare."
+MOST_IN_ALL = 512 * 2**20
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 STOPPED = "stopped by SIG"  # and that it was stopped from outside
 
@@ -49,7 +53,8 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
         return []
     words = (word for wish in wishes for word in (str(wish.run_dir), wish.job_id, str(int(wish.forget))))
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
-    done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20)
+    most = min(MOST_BYTES + USUAL * len(wishes), MOST_IN_ALL)
+    done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
         why = done.stderr.strip() or f"exit {done.exit_code}"
@@ -63,7 +68,18 @@ def end_in(text: str | bytes) -> Mapping[str, Any] | None:
         end = read_json(text)
     except ValueError:
         return None
-    return end if isinstance(end, dict) else None
+    return end if isinstance(end, dict) and is_end(end) else None
+
+
+def is_end(values: Mapping[str, Any]) -> bool:
+    """Whether what is read of an end has the types that node.sh writes: the program may write in the same folder."""
+    code, signal = (values.get(key) for key in ("exit_code", "signal"))
+    texts = (values.get(key) for key in ("reason", "began_at", "ended_at"))
+    return (
+        (code is None or (type(code) is int and 0 <= code <= 255))
+        and (signal is None or (type(signal) is int and 0 < signal <= 127))
+        and all(text is None or isinstance(text, str) for text in texts)
+    )
 
 
 def last_end(files: Mapping[str, bytes]) -> Mapping[str, Any] | None:

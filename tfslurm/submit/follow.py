@@ -15,7 +15,7 @@ from tfslurm.plan import JobPlan
 from tfslurm.submit.news import News, Question, ask
 from tfslurm.submit.parallel import in_background
 from tfslurm.submit.places import Known
-from tfslurm.submit.settle import claim_open, close
+from tfslurm.submit.settle import claim_open, close, taken
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
 
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")
@@ -187,7 +187,7 @@ def question(
     found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
     places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
     unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
-    return Question(cluster, user, left, unfinished, places)
+    return Question(cluster, user, left, unfinished, places, taken(cluster, tracker) if left else ())
 
 
 def write(news: News, tracker: Tracker) -> str:

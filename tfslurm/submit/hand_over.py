@@ -16,13 +16,15 @@ from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError
 from tfslurm.host import File, Host
 from tfslurm.host.files import PUT, as_tar, one_line, patience_s
 from tfslurm.plan import JobPlan
+from tfslurm.slurm.values import lines_of
 
 CODE_ABSENT = 77
 HANDED = "tfslurm: sbatch ended with "
 KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far side, nobody knows where
 
 # $1 to $4 as PUT; $5 the code's folder or '', $6 its files; then sbatch and its words. The answer is kept in the folder
-# before it is told, because the line may be gone by then.
+# before it is told, because the line may be gone by then. Of an answer without end the first 64 KiB are read: sbatch
+# dies of SIGPIPE then, with an exit code above 128.
 HAND_OVER = one_line(
     """if [ -n "$5" ]; then
 [ -d "$5" ] || exit 77; [ ! -O "$5" ] || chmod go-rwx -- "$5";
@@ -35,7 +37,9 @@ exit 1; }; fi;
     + """;
 run="$1/$2"; shift 6; exec 9>>"$run/submit.lock"; flock 9 || :;
 [ -f "$run/job.sbatch" ] || { echo "it was given up meanwhile" >&2; exit 1; };
-: >"$run/sbatch.began"; code=0; answer=$("$@") || code=$?;
+: >"$run/sbatch.began"; code=0;
+answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536);
+[ ! -s "$run/sbatch.failed" ] || code=$(cat -- "$run/sbatch.failed");
 [ "$code" -ne 0 ] || printf '%s\\n' "$answer" >"$run/sbatch.answer" || :;
 printf '%s\\ntfslurm: sbatch ended with %s\\n' "$answer" "$code" """
 )
@@ -49,7 +53,7 @@ rm -rf -- "$new"; [ -d "$run" ] || exit 1; fi;
 if [ -e "$run/abandoned" ]; then echo absent; exit 0; fi;
 exec 9>>"$run/submit.lock" || exit 1; flock --wait 20 --conflict-exit-code 75 9;
 [ "$?" -ne 75 ] || { echo busy; exit 0; };
-if [ -s "$run/sbatch.answer" ]; then echo answer; cat -- "$run/sbatch.answer";
+if [ -s "$run/sbatch.answer" ]; then echo answer; head -c 65536 -- "$run/sbatch.answer";
 elif [ -e "$run/sbatch.began" ]; then echo doubt; ls -- "$run";
 else rm -rf -- "$run" 2>/dev/null || { exec 9>&-; rm -rf -- "$run"; } && echo absent; fi""")
 
@@ -75,7 +79,7 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
     argv = ("sh", "-c", HAND_OVER, "sh", *folder, *code, *sbatch(plan))
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     told, mark, code_text = done.stdout.rpartition(HANDED)
-    if mark and code_text.strip().isdigit():
+    if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
         return Completed(sbatch(plan), int(code_text), told, done.stderr, done.host)
     if done.exit_code == CODE_ABSENT:
         return None
@@ -109,5 +113,6 @@ def look_back(host: Host, plan: JobPlan) -> Left:
             return Left(slurm.parse_sbatch(Completed(("sbatch",), 0, rest, "", host.name)))
         except SlurmParseError:
             return Left()  # the disk was full
-    began = [found[1] for name in rest.splitlines() if (found := re.fullmatch(r"(\d+)(?:_\d+)?", name))]
-    return Left(began[0] if began else None)  # a job that began has a folder of its own, as has each task of an array
+    # a job that began has a folder of its own, as has each task of an array
+    began = {name.partition("_")[0] for name in lines_of(rest) if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,10})?", name)}
+    return Left(began.pop() if len(began) == 1 and all(map(slurm.is_job_id, began)) else None)

@@ -6,13 +6,13 @@ here, no tracker: it may go on in a thread for each cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from tfslurm import slurm
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, NoProgram
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import REQUEUED, STOPPED, Wish, read_ends
@@ -37,6 +37,7 @@ class Question:
     open: tuple[TrackedPlan, ...]
     jobs: tuple[TrackedJob, ...]
     places: Mapping[str, Place]
+    others: Collection[str] = ()  # Slurm's ids of the cluster's unfinished jobs, none of which an open plan's job has
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def ask(question: Question, host: Host) -> News:
         HostError: it does not answer, or its controller does not.
         SlurmParseError: its answer is not understood; no state is guessed.
     """
-    settled = [(left, settle(left, host)) for left in question.open]
+    settled = [(left, settle(left, host, question.others)) for left in question.open]
     found = [(left, job_id) for left, job_id in settled if job_id]
     jobs = [*question.jobs, *(job for left, job_id in found for job in anew(left, job_id))]
     places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
@@ -142,11 +143,15 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     Raises:
         HostError: it does not answer.
     """
-    answer = host.run(slurm.queue_argv(user))
+    answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
         raise HostError(f"{cluster}: squeue: {said}", transient=True)
-    return {status.job_id: status for status in slurm.parse_queue(answer.stdout)}
+    found: dict[str, JobStatus] = {}
+    for status in slurm.parse_queue(answer.stdout):
+        if status.job_id not in found or slurm.is_final(found[status.job_id].state):
+            found[status.job_id] = status  # said to run and to be over: it is not taken for over
+    return found
 
 
 def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
@@ -154,10 +159,11 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
     since = min(job.submitted_at for job in jobs)
     argv = slurm.accounting_argv(user, [job.job_id for job in jobs], earlier(since))
     try:
-        answer = host.run(argv, timeout_s=PATIENCE_S)
+        answer = host.run(argv, timeout_s=PATIENCE_S, max_bytes=slurm.MOST_BYTES)
+    except NoProgram:
+        return {}, ""  # there is no accounting
     except HostError as error:
-        # without the program there is no accounting; a line that is lost is noticed by the next question
-        return {}, str(error).splitlines()[0] if error.transient else ""
+        return {}, str(error).splitlines()[0]  # a line that is lost is noticed by the next question
     if answer.exit_code != 0:
         return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
     return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""

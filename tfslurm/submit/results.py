@@ -10,6 +10,7 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
+from tfslurm.host.protocol import MOST_BYTES
 from tfslurm.plan import JobPlan
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
@@ -20,6 +21,9 @@ METRICS = "metrics.json"
 FACTS = ("gpus.txt", "nvidia-smi-query.csv", "nvidia-smi-L.txt", "nvidia-driver-proc.txt", "nvidia-driver-module.txt")
 LARGEST = 2**20
 MOST_FILES = 100
+USUAL = 2**16
+"Bytes of what one point measured and where, and more."
+MOST_IN_ALL = 512 * 2**20
 
 # On stdin, for each job, its folder ended by NUL. Out comes for each how many files of its outputs fit the glob $3, at
 # most $2 and one, then their names and texts, then each of the files ($4 …) of its last attempt's first task, all of
@@ -69,11 +73,13 @@ def read_results(
     folders = [str(plans[point.plan_id].run_dir / job.job_id) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
     argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, *FACTS)
-    said = iter(host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20).split(b"\0"))
+    most = min(MOST_BYTES + USUAL * len(folders), MOST_IN_ALL)
+    answer = host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20, max_bytes=most)
+    said = iter(answer.split(b"\0"))
     made = []
     try:
         for point, _ in jobs:
-            files = {next(said).decode("utf-8", "replace"): next(said) for _ in range(int(next(said)))}
+            files = {next(said).decode("utf-8", "replace"): next(said) for _ in range(count_of(next(said)))}
             facts = {name: next(said) for name in FACTS}
             made.append(result_of(point, plans[point.plan_id], files, facts, glob))
     except (StopIteration, ValueError):
@@ -81,6 +87,14 @@ def read_results(
     if len(made) != len(folders) or next(said, None) != b"":
         raise HostError(f"{host.name}: the results could not be read to their end", transient=True)
     return made
+
+
+def count_of(text: bytes) -> int:
+    """How many files follow; ValueError where that is no number that the script prints."""
+    count = int(text[:9])
+    if not 0 <= count <= MOST_FILES + 1:
+        raise ValueError(text)
+    return count
 
 
 def result_of(

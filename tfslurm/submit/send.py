@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping
 
 from tfslurm import slurm
-from tfslurm.errors import CommandFailed, Completed, SubmitRejected, refuse
+from tfslurm.errors import CommandFailed, Completed, SlurmParseError, SubmitRejected, refuse
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
-from tfslurm.submit.hand_over import hand_over
+from tfslurm.submit.hand_over import KILLED, hand_over
 from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
-from tfslurm.submit.settle import came_to_nothing, find_by_token, give_up, unreachable
+from tfslurm.submit.settle import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
 from tfslurm.sweep.table import encode, point_json
 from tfslurm.tracker import Tracker
 
@@ -125,8 +125,14 @@ def point_files(prepared: Prepared) -> dict[str, File]:
 def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: Host) -> str:
     """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
     plan = prepared.plan
-    if completed.exit_code == 0:
-        return slurm.parse_sbatch(completed)
+    if completed.exit_code == 0 or completed.exit_code >= KILLED:
+        job_id = given(completed)
+        if job_id and not is_anothers(job_id, plan, tracker):
+            return job_id
+        find = find_by_token if completed.exit_code == 0 else find_twice  # after 0 nothing is on its way any more
+        if found := find(plan, host):
+            return found
+        raise in_doubt(plan, completed)
     if any(words in completed.stderr for words in DOUBT):
         found = find_by_token(plan, host)
         if found:
@@ -135,6 +141,20 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
     came_to_nothing(plan, prepared.cluster_text, completed.stderr.strip(), tracker)
     give_up(plan, host)
     raise rejected(plan, host, completed)
+
+
+def given(completed: Completed) -> str | None:
+    """The id in sbatch's answer; None where it names none, or several, or sbatch was killed after it had printed it."""
+    try:
+        return slurm.parse_sbatch(completed) if completed.exit_code == 0 else None
+    except SlurmParseError:
+        return None
+
+
+def is_anothers(job_id: str, plan: JobPlan, tracker: Tracker) -> bool:
+    """Whether a job of the cluster that has not ended has this id already; see settle.taken."""
+    alone = tracker.jobs(cluster=plan.cluster, job_id=job_id, unfinished=True)
+    return bool(alone or tracker.jobs(cluster=plan.cluster, array=job_id, unfinished=True))
 
 
 def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 
@@ -11,6 +11,7 @@ from tfslurm import slurm
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan, planned_again
+from tfslurm.slurm import JobStatus
 from tfslurm.submit.hand_over import look_back
 from tfslurm.tracker import TrackedPlan, Tracker
 
@@ -31,7 +32,7 @@ def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
     """Settle every open plan of a cluster."""
     with claim_open(cluster, tracker) as open_plans:
         for left in open_plans:
-            close(left, settle(left, host), tracker)
+            close(left, settle(left, host, taken(cluster, tracker)), tracker)
 
 
 @contextmanager
@@ -46,14 +47,25 @@ def claim_open(cluster: str, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
         yield [left for plan_id in mine for left in tracker.plans(stage="planned", plan_id=plan_id)]
 
 
-def settle(left: TrackedPlan, host: Host) -> str | None:
+def taken(cluster: str, tracker: Tracker) -> frozenset[str]:
+    """Slurm's ids of the jobs on a cluster that have not ended: no new job has one of these.
+
+    A site whose Slurm began anew gives ids out again: then the queue names the job that has it.
+    """
+    return frozenset(job.slurm_id.partition("_")[0] for job in tracker.jobs(cluster=cluster, unfinished=True))
+
+
+def settle(left: TrackedPlan, host: Host, others: Collection[str] = ()) -> str | None:
     """What became of a plan that never got its id: the id if the scheduler has the job, else None; nothing is kept.
 
+    ``others`` are the ids of other jobs: that the run folder names one of these is a doubt.
+
     Raises:
-        HostError: the scheduler does not answer; the plan stays open.
+        HostError: the scheduler does not answer, or knows several such jobs; the plan stays open.
     """
     seen = look_back(host, left.plan)
-    job_id = seen.job_id or (None if seen.is_nothing else find_twice(left.plan, host))
+    job_id = seen.job_id if seen.job_id not in others else None
+    job_id = job_id or (None if seen.is_nothing else find_twice(left.plan, host))
     if not job_id and not seen.is_nothing:
         give_up(left.plan, host)
     return job_id
@@ -88,20 +100,35 @@ def find_by_token(plan: JobPlan, host: Host) -> str | None:
     """The id of the job that carries the plan's token, or None where the scheduler knows none.
 
     Raises:
-        HostError: the scheduler does not answer.
+        HostError: the scheduler does not answer, or knows several.
     """
-    answer = host.run(slurm.queue_argv(plan.user))
+    answer = host.run(slurm.queue_argv(plan.user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         raise unreachable(plan, answer)
-    for status in slurm.parse_queue(answer.stdout):
-        if status.comment == plan.comment or status.name == plan.job_name:
-            return status.array_job_id or status.job_id
-    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at))
-    if answer.exit_code == 0:
-        for status in slurm.parse_sacct(answer.stdout):
-            if status.name == plan.job_name:
-                return status.array_job_id or status.job_id
-    return None
+    listed = slurm.parse_queue(answer.stdout)
+    if job_id := the_one(plan, [each for each in listed if plan.comment == each.comment or plan.job_name == each.name]):
+        return job_id
+    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at), max_bytes=slurm.MOST_BYTES)
+    if answer.exit_code != 0:
+        return None
+    return the_one(plan, [each for each in slurm.parse_sacct(answer.stdout) if plan.job_name == each.name])
+
+
+def the_one(plan: JobPlan, found: Sequence[JobStatus]) -> str | None:
+    """The id of the one job, or array, that all of these are; None where there are none.
+
+    Raises:
+        HostError: they are several jobs.
+    """
+    ids = sorted({each.array_job_id or each.job_id.partition("+")[0] for each in found}, key=int)
+    if len(ids) > 1:
+        shown = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+        why = f"{len(ids)} jobs have the name {plan.job_name}: {shown}; only one of them is tfslurm's"
+        mend = (
+            f"look at them (scontrol show job {ids[0]}), cancel the others (scancel), then run the same command again"
+        )
+        raise HostError(f"{plan.cluster}: {why}; {mend}")
+    return ids[0] if ids else None
 
 
 def unreachable(plan: JobPlan, completed: Completed) -> HostError:
@@ -110,6 +137,18 @@ def unreachable(plan: JobPlan, completed: Completed) -> HostError:
     return HostError(
         f"{plan.cluster}: sbatch: {said}; the plan {plan.plan_id} is kept: run the same command again, "
         "it first asks whether the job was queued",
+        transient=True,
+    )
+
+
+def in_doubt(plan: JobPlan, completed: Completed) -> HostError:
+    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do."""
+    printed = f"printed {completed.stdout[:200]!r}, which names no job for certain"
+    said = f"was killed (exit {completed.exit_code})" if completed.exit_code else printed
+    mend = "run the same command again, it first asks whether the job was queued"
+    return HostError(
+        f"{plan.cluster}: sbatch {said}, and the queue does not show {plan.job_name}; "
+        f"the plan {plan.plan_id} is kept: {mend}",
         transient=True,
     )
 
