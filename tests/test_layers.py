@@ -9,7 +9,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
-    *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "record", "export"),
+    *(
+        "errors",
+        "document",
+        "spec",
+        "cluster",
+        "sweep",
+        "image",
+        "plan",
+        "render",
+        "slurm",
+        "run_folder",
+        "record",
+        "export",
+    ),
     *("registry", "host", "snapshot", "tracker", "submit", "check", "reap", "services", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("registry")]

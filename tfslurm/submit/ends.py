@@ -11,22 +11,27 @@ from typing import Any
 
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.files import in_bash, one_line
+from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
+from tfslurm.plan import job_folder
 
 LARGEST = 65536
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 STOPPED = "stopped by SIG"  # and that it was stopped from outside
+GONE: Mapping[str, Any] = {"gone": True}  # in place of an end: there is no run folder, so nobody will write one
 
-# On stdin, for each job, a run folder, the job's folder in it, and 1 where its secrets are to go, each ended by NUL.
-# Out comes for each the end that its last attempt wrote ({}: none yet), and NUL. No program is started for one: there
-# may be many.
-ENDS = one_line(r"""export LC_ALL=C; most=$1;
-while IFS= read -r -d '' run && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
-[ "$forget" = 0 ] || rm -rf -- "$run/secrets"; last=0 end=;
-for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
-[ "$n" -le "$last" ] || last=$n; done;
+# On stdin, for each job, ROOT/runs, the run folder's name, the job's folder in it, and 1 where its secrets are to go,
+# each ended by NUL. Out comes for each the end that its last attempt wrote ({}: none yet), or `gone` where there is no
+# run folder, and NUL. No program is started for one: there may be many. No link is followed.
+ENDS = RUN_FOLDER + one_line(r"""export LC_ALL=C; most=$1;
+while IFS= read -r -d '' runs && IFS= read -r -d '' name && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
+run=$runs/$name last=0 end=;
+if [ ! -e "$run" ]; then printf 'gone\0'; continue; fi;
+if ! is_mine "$runs" "$name" || [ -L "$run/$job" ]; then printf '\0'; continue; fi;
+[ "$forget" = 0 ] || rm -rf -- "$run/secrets";
+for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
+[ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
 [ "$last" = 0 ] || end='{}'; file=$run/$job/attempt-$last/exit.json;
-[ ! -f "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
+[ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
 printf '%s\0' "$end"; done""")
 
 
@@ -38,35 +43,51 @@ class Wish:
     job_id: str
     forget: bool = False
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """It for ENDS."""
+        job = job_folder(self.run_dir, self.job_id)
+        return str(self.run_dir.parent), self.run_dir.name, job.name, str(int(self.forget))
+
 
 def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | None]:
-    """The end that each job's last attempt wrote; {} where it wrote none yet, None where there is no attempt.
+    """The end that each job's last attempt wrote; {} where it wrote none yet, None where there is no attempt, and GONE
+    where there is no run folder.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.
     """
     if not wishes:
         return []
-    words = (word for wish in wishes for word in (str(wish.run_dir), wish.job_id, str(int(wish.forget))))
+    words = (word for wish in wishes for word in wish.words)
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
     done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
         why = done.stderr.strip() or f"exit {done.exit_code}"
         raise HostError(f"{host.name}: the jobs' own ends could not be read: {why}", transient=True)
-    return [end_in(text) for text in said[:-1]]
+    return [GONE if text == "gone" else end_in(text) for text in said[:-1]]
 
 
 def end_in(text: str | bytes) -> Mapping[str, Any] | None:
-    """What an exit.json holds; None where it holds nothing whole."""
+    """What an exit.json holds; {} where it is no end that a job writes, None where it holds nothing whole."""
     try:
         end = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return end if isinstance(end, dict) else None
+    if not isinstance(end, dict):
+        return None
+    fits = [is_number(end.get(key), most) for key, most in (("exit_code", 255), ("signal", 64))]
+    fits += [end.get(key) is None or isinstance(end[key], str) for key in ("reason", "began_at", "ended_at")]
+    return end if all(fits) else {}
+
+
+def is_number(value: object, most: int) -> bool:
+    """Whether it is a whole number from 0 on, or nothing."""
+    return value is None or (type(value) is int and 0 <= value <= most)
 
 
 def last_end(files: Mapping[str, bytes]) -> Mapping[str, Any] | None:
     """The end of the last attempt among the files of one job, or None while it runs."""
-    attempts = {int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]+)/", name))}
+    attempts = {int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]{1,6})/", name))}
     return end_in(files.get(f"attempt-{max(attempts)}/exit.json", b"")) if attempts else None

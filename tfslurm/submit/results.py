@@ -10,7 +10,7 @@ from typing import Any
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.sweep.confounding import Row
@@ -66,7 +66,7 @@ def read_results(
         HostError: the machine does not answer, or not for all of them.
     """
     jobs = [(point, point.job) for point in points if point.job]
-    folders = [str(plans[point.plan_id].run_dir / job.job_id) for point, job in jobs]
+    folders = [str(job_folder(plans[point.plan_id].run_dir, job.job_id)) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
     argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, *FACTS)
     said = iter(host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20).split(b"\0"))
