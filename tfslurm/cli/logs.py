@@ -27,15 +27,17 @@ CHUNK = 2**20
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 # One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
+# No link is followed: the files may be somebody else's work.
 # The batch script's output is given where it was asked for, or where this program was not started: its container has no
 # id, or something refused it.
 TAILS = r"""
+[ ! -L "$1" ] && [ ! -L "${1%/*}" ] || { echo "0 0 0 0"; exit; }
 folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
 shift 9
 if [ "$n" = 0 ]; then
     for one in "$folder"/attempt-*; do
         i=${one##*/attempt-}
-        case $i in *[!0-9]*) ;; *) [ "$i" -le "$n" ] || n=$i ;; esac
+        case $i in ''|*[!0-9]*|???????*) ;; *) [ -L "$one" ] || [ "$i" -le "$n" ] || n=$i ;; esac
     done
 fi
 [ "$n" = "$last" ] || out=0 err=0
@@ -43,7 +45,7 @@ attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
 [ "$rank" = 0 ] && mark= || mark=.$rank
 left() {
     size=0
-    [ ! -f "$1" ] || size=$(wc -c < "$1")
+    [ ! -f "$1" ] || [ -L "$1" ] || size=$(wc -c < "$1")
     size=$((size - $2))
     [ "$size" -gt 0 ] || size=0
     [ "$size" -le "$most" ] || size=$most
@@ -208,6 +210,7 @@ def follow_process(
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
     with open_host(known.cluster, trace=tracer(verbose)) as host:
+        refresh(known.cluster.name, known.user, tracker, host)  # runs that were killed have ended, and their secrets go
         job_id, process = start(job, tracker, host, secrets)
         found = find_job(tracker, f"{known.cluster.name}:{job_id}")
         say(f"{found.key}: started")

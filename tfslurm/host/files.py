@@ -149,8 +149,8 @@ def get(
 
     ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes what it holds):
     ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read. No link is
-    followed. A file that is too large, or does not fit in ``max_bytes`` with the smaller ones, is left out; one with its
-    name and ``.error`` says so.
+    followed. A file that is too large, or does not fit in ``max_bytes`` beside the smaller ones, is left out; one with
+    its name and ``.error`` says so.
 
     Raises:
         CommandFailed: a file could not be read, or the folder is a link.

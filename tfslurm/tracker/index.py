@@ -262,7 +262,8 @@ class Tracker:
         query = (
             "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
             "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
-            "json_extract(plan, '$.points.points_per_job') AS points_per_job, unfinished FROM plans JOIN "
+            "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
+            "json_extract(plan, '$.engine') AS engine, unfinished FROM plans JOIN "
             "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
             "USING (plan_id)"
         )
@@ -275,6 +276,7 @@ class Tracker:
                 row["unfinished"],
                 row["points"] or 1,
                 row["points_per_job"] or 1,
+                "podman" if row["engine"] == "podman" else "docker",
             )
             for row in self.rows(query, [cluster])
         }

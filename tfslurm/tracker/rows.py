@@ -116,6 +116,7 @@ class Place:
     unfinished: int  # how many jobs of the plan are
     points: int = 1
     points_per_job: int = 1
+    engine: str = "docker"
 
     def is_last(self, job: TrackedJob) -> bool:
         """Whether no point of the same Slurm job comes after this one."""
