@@ -30,8 +30,9 @@ printf 'recorded\0'; sums=attempt-$last/outputs.sha256;
 printf '\0unread\0%s' "$said"; exit "$code" """)
 
 # $1 folder; on stdin how many bytes and a name, both ended by NUL, as often as wanted. One line each: a sha256 or `-`.
-SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do
-sum=-; [ -f "./$name" ] && [ ! -L "./$name" ] && [ -r "./$name" ] && sum=$(head -c "$n" -- "./$name" | sha256sum); echo "${sum%% *}"; done""")
+SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do sum=-;
+[ -f "./$name" ] && [ ! -L "./$name" ] && [ -r "./$name" ] && sum=$(head -c "$n" -- "./$name" | sha256sum);
+echo "${sum%% *}"; done""")
 
 # $1 folder; names on stdin. tar ends with 1 where a file changed meanwhile, with 2 where one could not be read.
 PACK = one_line("""cd -- "$1" || exit;

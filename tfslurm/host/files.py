@@ -39,7 +39,7 @@ is_mine() { is_named "$1" "$2" && [ ! -L "$1/$2" ] && [ -d "$1/$2" ] && [ -O "$1
 """)
 
 # $1 parent, $2 name of a run folder: it goes, if it is one and the caller's.
-REMOVE = RUN_FOLDER + one_line("""[ -e "$1/$2" ] || [ -L "$1/$2" ] || exit 0;
+REMOVE = RUN_FOLDER + one_line("""! is_named "$1" "$2" || [ -e "$1/$2" ] || [ -L "$1/$2" ] || exit 0;
 is_mine "$1" "$2" || { echo "is no run folder of yours; nothing was removed" >&2; exit 1; }; rm -rf -- "$1/$2" """)
 
 # $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
