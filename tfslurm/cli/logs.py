@@ -17,6 +17,7 @@ from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
+from tfslurm.submit.news import NO_FOLDER
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.prepare import Prepared
@@ -31,7 +32,8 @@ FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 # The batch script's output is given where it was asked for, or where this program was not started: its container has no
 # id, or something refused it.
 TAILS = r"""
-[ ! -L "$1" ] && [ ! -L "${1%/*}" ] || { echo "0 0 0 0"; exit; }
+[ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] || { echo "-1 0 0 0"; exit; }
+[ ! -L "$1" ] || { echo "0 0 0 0"; exit; }
 folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
 shift 9
 if [ "$n" = 0 ]; then
@@ -125,13 +127,16 @@ class Reader:
         """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
 
         Raises:
-            HostError: the login node does not answer, or the files became shorter while they were read.
+            HostError: the login node does not answer, the run folder is gone, or the files became shorter while they were
+            read.
         """
         folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
         said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
         head, _, body = said.partition(b"\n")
         number, *sizes = map(int, head.split())
+        if number < 0:
+            raise HostError(f"{self.job.key}: {self.job.state}: {NO_FOLDER} ({self.plan.run_dir})")
         if len(body) != sum(sizes):
             raise HostError(f"{self.job.key}: its logs were cut while they were read; try again", transient=True)
         ends = list(accumulate(sizes))

@@ -24,6 +24,7 @@ from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
 LOST = "LOST"
 PENDING = "PENDING"
 NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
+NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
 KEPT = tuple(each.name for each in fields(JobStatus))
@@ -251,6 +252,8 @@ def judged(
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
     elif end and has_begun(status):
         kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
+    elif end == {} and status.state == "FAILED" and status.exit_code:
+        kept["reason"] = NO_END  # it began, and ended by itself
     return Seen(job, status.state, slurm.is_final(status.state), kept)
 
 

@@ -13,6 +13,7 @@ from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.drivers import remember
 from tfslurm.submit.follow import job_dir, plan_of
+from tfslurm.submit.news import NO_FOLDER
 from tfslurm.tracker import TrackedJob, Tracker
 
 # $1 ROOT/runs, $2 the run folder's name, $3 the line; a link is not followed, a pipe not waited for.
@@ -91,6 +92,8 @@ def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
     """
     if tracker.record(job):
         return kept_record(job, tracker)
+    if job.status.get("reason") == NO_FOLDER:
+        raise RecordError(f"{job.key}: {job.state}: {NO_FOLDER} ({plan.run_dir}); no record of it was read before that")
     if job.final:
         where = job_dir(plan, job.job_id)
         raise RecordError(f"{job.key}: {job.state}: it left nothing in {where}; `tfslurm logs {job.key}` may say why")
