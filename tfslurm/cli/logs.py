@@ -127,7 +127,7 @@ class Reader:
         """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
 
         Raises:
-            HostError: the login node does not answer, the run folder is gone, or the files were cut while they were read.
+            HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
         """
         folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]

@@ -93,7 +93,7 @@ def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
     """The answer to LISTING by path; and a line where it was cut off."""
     words = said.decode("utf-8", "surrogateescape").split("\0")
-    rows = (word.split(" ", 3) for word in words[1:-1])
+    rows = sorted((word.split(" ", 3) for word in words[1:-1]), key=lambda row: row[3])
     there = {path: Listed(kind, uid == words[0], int(size)) for kind, uid, size, path in rows}
     cut = len(said) >= MOST_LISTING
     return there, ["there is more here than is looked at; the rest is left out"] if cut else []

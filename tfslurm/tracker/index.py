@@ -129,7 +129,7 @@ class Tracker:
 
         ``wait``: until the other has ended, so that it is always True.
         """
-        if "/" in name or name.startswith("."):
+        if not name or "/" in name or name.startswith("."):
             raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
         path = self.path.with_name("claims") / name
         with self.told():
