@@ -59,12 +59,14 @@ def test_tasks_that_waited_and_are_gone_from_the_queue_never_began(queue: Queue)
     assert (queue.job("17_0").state, queue.job("17_0").final) == ("CANCELLED", True)
 
 
-def test_a_job_that_is_no_task_costs_no_look_at_the_queue(queue: Queue) -> None:
-    jobs = queue.submit("5")
-    queue.says([], [])
-    gone: set[str] = set()
-    cancel(jobs, gone, queue.known, queue.host)
-    assert (gone, queue.calls()) == (set(), ["scancel"])
+def test_only_a_job_that_slurm_knows_by_its_name_is_cancelled(queue: Queue) -> None:
+    own, given_again, forgotten = queue.submit("5", "6", "7")
+    queue.says([(own, "RUNNING"), (replace(given_again, name="thesis"), "RUNNING")], [])
+    cancel([own, given_again, forgotten], set(), queue.known, queue.host)
+    assert queue.words() == ["scancel 5"]
+    cancel([given_again, forgotten], set(), queue.known, queue.host)
+    cancel_waiting([given_again, forgotten], set(), queue.known, queue.host)
+    assert queue.words() == ["scancel 5"]
 
 
 def test_only_what_waits_is_taken_back_and_what_runs_goes_on(queue: Queue) -> None:
@@ -75,7 +77,7 @@ def test_only_what_waits_is_taken_back_and_what_runs_goes_on(queue: Queue) -> No
     cancel_waiting(jobs, gone, queue.known, queue.host)
     assert gone == {jobs[0].key}
     hold, stop, release = queue.words()
-    assert (hold.split()[1], stop, release) == ("hold", "scancel 17_0", "scontrol release 17_1,17_2")
+    assert (hold.split()[1], stop, release) == ("hold", "scancel 17_0", "scontrol release 17_1")
 
 
 def test_points_of_one_job_are_taken_back_together(queue: Queue) -> None:
@@ -90,7 +92,7 @@ def test_points_of_one_job_are_taken_back_together(queue: Queue) -> None:
 
 def test_a_refusal_is_an_error_unless_the_job_has_ended_meanwhile(queue: Queue) -> None:
     jobs = queue.submit("5")
-    queue.says([], [])
+    queue.says([(jobs[0], "RUNNING")], [(jobs[0], "RUNNING")])
     queue.program("scancel", "echo 'scancel: error: Invalid user' >&2; exit 1")
     with pytest.raises(HostError, match="alpha: scancel: error: Invalid user"):
         cancel(jobs, set(), queue.known, queue.host)

@@ -342,15 +342,53 @@ def test_get_leaves_out_what_is_excluded_and_what_is_no_regular_file(host: Host,
     assert kept == {"1234/attempt-1/exit.json": b"{}", "out": b"o", "same": b"o"}
 
 
-def test_a_missing_folder_is_no_files_and_too_much_is_refused(host: Host, tmp_path: Path) -> None:
+def test_a_missing_folder_is_no_files(host: Host, tmp_path: Path) -> None:
     assert get(host, PurePosixPath(tmp_path, "none")) == {}
     (tmp_path / "empty").mkdir()
     assert get(host, PurePosixPath(tmp_path, "empty")) == {}
-    (tmp_path / "big").mkdir()
-    for size in (2 * 2**20, 60 * 2**20):
-        (tmp_path / "big" / "x").write_bytes(bytes(size))
-        with pytest.raises(HostError, match="holds more than 1 MiB"):
-            get(host, PurePosixPath(tmp_path, "big"), max_bytes=2**20)
+
+
+def test_a_file_that_is_too_large_takes_no_other_ones_place(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "job" / "facts"
+    folder.mkdir(parents=True)
+    for name, size in (("a", 60 * 2**20), ("b", 10), ("sparse", 2**40), ("c", 600), ("d", 500)):
+        with (folder / name).open("wb") as file:
+            file.truncate(size)
+    found = get(host, PurePosixPath(tmp_path, "job"), max_bytes=1000, max_file_bytes=900)
+    assert {name: len(content) for name, content in found.items() if not name.endswith(".error")} == {
+        "facts/b": 10,
+        "facts/d": 500,
+    }
+    assert sorted(name for name in found if name.endswith(".error")) == [
+        "facts/a.error",
+        "facts/c.error",
+        "facts/sparse.error",
+    ]
+    assert found["facts/c.error"] == b"it was not read: it has 600 bytes, more than is read of one job"
+
+
+@pytest.mark.parametrize("where", ["job", "run"])
+def test_a_job_folder_that_is_a_link_is_not_followed(tmp_path: Path, where: str) -> None:
+    real = tmp_path / "real" / "1234"
+    real.mkdir(parents=True)
+    (real / "secret").write_text("s")
+    (tmp_path / "run").mkdir() if where == "job" else (tmp_path / "run").symlink_to(tmp_path / "real")
+    if where == "job":
+        (tmp_path / "run" / "1234").symlink_to(real)
+    with pytest.raises(CommandFailed, match="is a link, or in one, which is not followed"):
+        get(LocalHost(), PurePosixPath(tmp_path, "run", "1234"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "nothing"])
+def test_only_a_regular_file_is_read_from(host: Host, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "there"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/etc/passwd")
+    elif kind == "folder":
+        path.mkdir()
+    assert read_from(host, PurePosixPath(path), 0) == b""
 
 
 def test_files_that_are_written_meanwhile_do_not_disturb(tmp_path: Path) -> None:

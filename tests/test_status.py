@@ -368,7 +368,7 @@ def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -
 
 
 def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
-    run = tmp_path / "a run, $(touch x) 'é'"
+    run = tmp_path / "a root, $(touch x) 'é'" / "runs" / "digits-0123456789ab"
     for job, attempt, text in (("1", 1, '{"exit_code": 1}'), ("1", 2, '{"exit_code": 2}'), ("2_3", 1, "[]")):
         (run / job / f"attempt-{attempt}").mkdir(parents=True)
         (run / job / f"attempt-{attempt}" / "exit.json").write_text(text + "\n")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.made import CLUSTER, NOW, PIN, experiment, plan
 from tfslurm.cli.rebalance import unsent
+from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
 from tfslurm.spec import Placeholder, Word
@@ -18,7 +19,7 @@ from tfslurm.submit.arrays import entries_of, parts_of, points_of
 from tfslurm.submit.follow import find_job, find_jobs, find_sweep
 from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.rebuild import rebuild
+from tfslurm.submit.rebuild import Found, rebuild
 from tfslurm.submit.send import point_files
 from tfslurm.submit.settle import close
 from tfslurm.submit.sweep_record import sweep_record, sweep_text
@@ -205,13 +206,14 @@ def test_points_that_wait_are_moved_as_a_whole_or_not_at_all(tracker: Tracker) -
     move, left, plan_ids = unsent(ruled, "alpha", tracker)
     assert (move, left, plan_ids) == ([some[0], some[2]], [some[1]], [made.plan_id])
     assert unsent(ruled, "beta", tracker) == ([], [], [])
-    there, here = (replace(identify(replace(made, planned_at=LATER)), cluster=name, plan_id=name) for name in "ba")
+    b, a = "b" * 12, "a" * 12
+    there, here = (replace(identify(replace(made, planned_at=LATER)), cluster=name[0], plan_id=name) for name in (b, a))
     tracker.sweeps.add(ruled, [(there, "text", move), (here, "text", left)], instead_of=plan_ids)
-    assert [each.plan.plan_id for each in tracker.sweeps.waiting()] == ["b", "a"]
+    assert [each.plan.plan_id for each in tracker.sweeps.waiting()] == [b, a]
     (given_up,) = tracker.plans()
     assert (given_up.stage, given_up.note) == ("refused", "its points were moved before it was sent")
     places = {point.entry.id: point.plan_id for point in tracker.sweeps.points(SWEEP.sweep_id)}
-    assert places == {some[0].id: "b", some[1].id: "a", some[2].id: "b"}
+    assert places == {some[0].id: b, some[1].id: a, some[2].id: b}
 
 
 def test_jobs_are_named_by_point_by_task_by_array_and_by_sweep(tracker: Tracker) -> None:
@@ -289,8 +291,9 @@ def test_a_rebuilt_tracker_knows_a_sweep_by_its_run_folders(tracker: Tracker) ->
         f"{folder}/points.jsonl": bytes(point_files(prepared)["points.jsonl"].content),
         f"{folder}/17_1/attempt-1/exit.json": b'{"exit_code": 3, "signal": null}',
     }
-    known = Known(CLUSTER, "text", None)
-    assert [rebuild(known, tracker, files) for _ in range(2)] == [(1, []), (1, [])]
+    known = Known(replace(CLUSTER, login=Login("login", "alice")), "text", None)
+    found = Found(files, jobs=(f"{folder}/17_1",))
+    assert [rebuild(known, tracker, found) for _ in range(2)] == [(1, []), (1, [])]
     assert find_sweep(tracker, "digits").sweep_id == SWEEP.sweep_id
     points = tracker.sweeps.points(SWEEP.sweep_id)
     assert [(point.entry, point.job and point.job.state) for point in points] == [

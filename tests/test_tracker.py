@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.made import plan
+from tests.made import NOW, plan
 from tfslurm.errors import TrackerError
-from tfslurm.tracker import Tracker
+from tfslurm.sweep.table import Entry
+from tfslurm.tracker import TrackedSweep, Tracker
+from tfslurm.tracker.trouble import trouble
 
 
 @pytest.fixture
@@ -130,3 +135,113 @@ def test_a_claim_dies_with_its_process(tracker: Tracker) -> None:
     assert list(tracker.path.with_name("claims").iterdir())
     with tracker.claim("0123456789ab") as mine:
         assert mine
+
+
+# --- what keeps the file from being used, each in its own words
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 8192)
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def shadowed(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "moves_away"),
+    [
+        (damaged, "is damaged", True),
+        (newer, "made by a newer tfslurm", False),
+        (shadowed, "may not be opened", False),
+    ],
+)
+def test_only_a_damaged_file_is_to_be_moved_away(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str, moves_away: bool
+) -> None:
+    path = tmp_path / "tracker.sqlite"
+    Tracker(path).close()
+    spoil(path)
+    with pytest.raises(TrackerError, match=words) as caught:
+        Tracker(path).jobs()
+    assert ("move the file away" in str(caught.value)) is moves_away
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (sqlite3.OperationalError("database is locked"), "another process"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "may not be written"),
+        (sqlite3.OperationalError("database or disk is full"), "no space left, or your quota"),
+        (sqlite3.OperationalError("disk I/O error"), "the disk refused"),
+        (sqlite3.OperationalError("unable to open database file"), "may not be opened"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left, or your quota"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left, or your quota"),
+        (OSError(errno.EACCES, "Permission denied"), "may not be written"),
+        (OSError(errno.EROFS, "Read-only file system"), "may only be read"),
+        (OSError(errno.ENOTDIR, "Not a directory"), "a file stands where a folder must be"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_each_trouble_has_its_words_and_none_says_to_move_a_whole_file_away(error: Any, words: str) -> None:
+    told = str(trouble(Path("/home/alice/tracker.sqlite"), error))
+    assert words in told
+    assert "move the file away" not in told
+    assert "XDG_DATA_HOME" in told or "wait for that" in told
+
+
+def test_a_full_disk_is_told_as_such_and_what_was_kept_stays(tracker: Tracker) -> None:
+    made = plan()
+    tracker.plan(made, "")
+    tracker._db.execute("PRAGMA max_page_count = 1")  # SQLite's own way to have no more room
+    with pytest.raises(TrackerError, match="no space left"):
+        for number in range(200):
+            tracker.plan(plan(planned_at=f"2026-11-23T07:50:01.{number:06d}Z"), "x" * 4096)
+    assert made in [left.plan for left in tracker.plans()]
+
+
+NAMES = ("../../x", "", "a/b", "Ä", "a b", ".hidden", "a\n")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("jobs", "cluster"), ("jobs", "job_id"), ("plans", "name"), ("sweeps", "sweep_id"), ("points", "point_id")],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_the_file_that_would_lead_elsewhere_is_refused(
+    tracker: Tracker, table: str, column: str, name: str
+) -> None:
+    sweep = TrackedSweep("digits-0a1b2c", "x", "digits", NOW, "", {}, told=True)
+    made = plan()
+    tracker.sweeps.add(sweep, [(made, "", [Entry("0" * 12, "{}", {}, ("x",))])])
+    tracker.plan(made, "")
+    tracker.submit(made, "17")
+    with sqlite3.connect(tracker.path) as db:
+        db.execute(f"UPDATE {table} SET {column} = ?", (name,))
+    with pytest.raises(TrackerError, match="stands where a name must be"):
+        tracker.jobs()
+        tracker.sweeps.all()
+        tracker.sweeps.entries(made.plan_id)
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", "[" * 100_000, '{"schema": "tfslurm.plan/1"}'])
+def test_a_plan_in_the_file_that_is_none_is_one_line(tracker: Tracker, text: str) -> None:
+    tracker.plan(plan(), "")
+    with sqlite3.connect(tracker.path) as db:
+        db.execute("UPDATE plans SET plan = ?", (text,))
+    with pytest.raises(TrackerError, match="cannot be read") as caught:
+        tracker.plans()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "", ".", "..", "a/b"])
+def test_a_claim_makes_no_file_elsewhere(tracker: Tracker, name: str) -> None:
+    with pytest.raises(TrackerError), tracker.claim(name):
+        pass

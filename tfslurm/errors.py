@@ -10,6 +10,7 @@ TfslurmError                 exit 1: the world said no
     SubmitRejected           sbatch refused the job
   SlurmParseError            Slurm printed something that is not understood (never guessed at)
   TrackerError               the tracker's file cannot be read or written
+    Untracked                a job was queued, and the tracker could not be told
   RecordError                a run folder does not hold what a record needs
 
 No exception of a library (yaml, pydantic, jinja2, requests, docker, paramiko, sqlite3) leaves the module that uses it.
@@ -131,6 +132,16 @@ class SlurmParseError(TfslurmError):
 
 class TrackerError(TfslurmError):
     """The tracker's file cannot be read or written."""
+
+
+class Untracked(TrackerError):
+    """A job was queued and the tracker does not know it; ``job`` is how a user names it: ``alpha:1234``."""
+
+    def __init__(self, cluster: str, job_id: str, plan_id: str, error: TrackerError) -> None:
+        self.job = f"{cluster}:{job_id}"
+        self.plan_id = plan_id
+        fix = f"when that is mended, run `tfslurm tracker rebuild {cluster}`"
+        super().__init__(f"{self.job} was submitted, and the tracker does not know it: {error}; {fix}")
 
 
 class RecordError(TfslurmError):

@@ -6,6 +6,7 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
@@ -13,7 +14,8 @@ from typing import Any
 
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
-from tfslurm.errors import InputError
+from tfslurm.document.typed import build
+from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 from tfslurm.spec.program_text import refuse_program_text
@@ -21,6 +23,10 @@ from tfslurm.sweep.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
 WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
+FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
+JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
+TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
@@ -109,7 +115,13 @@ class JobPlan:
 
     @property
     def code_dir(self) -> PurePosixPath | None:
-        """The folder of the code snapshot on the cluster; None where the experiment brings no code."""
+        """The folder of the code snapshot on the cluster; None where the experiment brings no code.
+
+        Raises:
+            RecordError: the tree's id is none, and could lead elsewhere.
+        """
+        if self.code and not TREE.fullmatch(self.code.tree):
+            raise RecordError(f"plan {self.job_name[:80]!r}: its code {self.code.tree[:80]!r} is not the id of a tree")
         return PurePosixPath(self.root) / "code" / self.code.tree if self.code else None
 
     @property
@@ -173,15 +185,42 @@ class JobPlan:
 
 
 def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
-    """The folder of one submission on its cluster."""
-    return PurePosixPath(root) / "runs" / f"{name}-{plan_id}"
+    """The folder of one submission on its cluster: ROOT/runs/NAME-PLANID, and nothing else is ever made of these.
+
+    Raises:
+        RecordError: one of them is not what it must be, and could lead elsewhere.
+    """
+    folder = f"{name}-{plan_id}"
+    base = PurePosixPath(root) if isinstance(root, str) else PurePosixPath()
+    if not FOLDER.fullmatch(folder) or len(base.parts) < 2 or not base.is_absolute() or ".." in base.parts:
+        raise RecordError(f"{str(root)[:80]!r}, {folder[:80]!r}: these do not name a run folder; {UNTRUE}")
+    return base / "runs" / folder
+
+
+UNTRUE = "the tracker's file was changed, or is not yours: move it away, then run `tfslurm tracker rebuild`"
+
+
+def job_folder(run_dir: PurePosixPath, job_id: str) -> PurePosixPath:
+    """The folder of one job in its run folder.
+
+    Raises:
+        RecordError: it is no job's id.
+    """
+    if not JOB_ID.fullmatch(job_id):
+        raise RecordError(f"{job_id[:80]!r} is not the id of a job; {UNTRUE}")
+    return run_dir / job_id
 
 
 def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:
     """What sbatch is asked for: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
     asked = {**cluster.slurm, **experiment.slurm}
     options: dict[str, str | int | bool] = {key.replace("_", "-"): value for key, value in asked.items()}
-    resources = experiment.resources
+    return {**options, **own_options(experiment.resources, experiment.checkpoint)}
+
+
+def own_options(resources: Resources, checkpoint: Checkpoint | None) -> dict[str, str | int | bool]:
+    """The options that say the resources and the checkpoint; no other key of a file may set them."""
+    options: dict[str, str | int | bool] = {}
     options["nodes"] = resources.nodes
     options["ntasks-per-node"] = resources.tasks_per_node
     options["cpus-per-task"] = -(-resources.cpus // resources.tasks_per_node)
@@ -192,7 +231,6 @@ def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | i
         options["mem"] = f"{resources.memory_mib}M"
     if resources.time_s:
         options["time"] = slurm_time(resources.time_s)
-    checkpoint = experiment.checkpoint
     if checkpoint:
         options["signal"] = f"{WARNING}@{checkpoint.before_end_s}"
     options["requeue" if checkpoint and checkpoint.requeue else "no-requeue"] = True
@@ -279,15 +317,21 @@ def gpu_check(experiment: Experiment) -> str:
 
 def identify(plan: JobPlan) -> JobPlan:
     """The same plan with its two names: the hash of what is asked, and the id of this submission."""
-    moment = {"plan_id", "plan_sha256", "planned_at", "spec_file"}
-    asked = {key: value for key, value in to_json(plan).items() if key not in moment}
-    if plan.points is None:
-        del asked["points"]
-    else:
-        del asked["points"]["sweep_id"]  # it holds the moment too
-    plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
-    plan_id = hashlib.sha256(f"{plan_sha256} {plan.planned_at}".encode()).hexdigest()[:12]
+    plan_sha256, plan_id = identity(to_json(plan))
     return replace(plan, plan_sha256=plan_sha256, plan_id=plan_id)
+
+
+def identity(values: Mapping[str, Any]) -> tuple[str, str]:
+    """The hash of what a plan in plain values asks, and the id of its submission.
+
+    A plan that an older version wrote has the identity that it had then: what it does not say is not part of it.
+    """
+    asked = {key: value for key, value in values.items() if key not in MOMENT}
+    points = asked.pop("points", None)
+    if points is not None:  # its sweep's id holds the moment too
+        asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
+    plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
+    return plan_sha256, hashlib.sha256(f"{plan_sha256} {values['planned_at']}".encode()).hexdigest()[:12]
 
 
 def planned_again(plan: JobPlan, now: str) -> JobPlan:
@@ -342,24 +386,11 @@ def plain(value: object) -> Any:
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:
-    """The plan that ``to_json`` wrote.
+    """The plan that ``to_json`` wrote; fields that an older version did not know have their defaults.
 
     Raises:
         ValueError, KeyError, TypeError: the values are not a plan of this schema.
     """
     if values["schema"] != SCHEMA:
-        raise ValueError(f"schema {values['schema']!r} is not {SCHEMA!r}")
-    lists = ("image_sources", "command", "mounts_allow", "secrets")
-    pin = dict(values["pin"])
-    return JobPlan(
-        **{
-            **values,
-            **{key: tuple(values[key]) for key in lists},
-            "pin": Pin(**{**pin, "entrypoint": tuple(pin["entrypoint"])}),
-            "mounts": tuple(Mount(**mount) for mount in values["mounts"]),
-            "resources": Resources(**values["resources"]),
-            "code": CodeState(**values["code"]) if values["code"] else None,
-            "checkpoint": Checkpoint(**values["checkpoint"]) if values["checkpoint"] else None,
-            "points": Points(**values["points"]) if values.get("points") else None,
-        }
-    )
+        raise ValueError(f"schema {str(values['schema'])[:40]!r} is not {SCHEMA!r}")
+    return build(JobPlan, values)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from .bed import CLUSTERS
 from .desk import KILL_CLIENT, USER, Desk, a_desk, gate, open_gate, until
+from .docker import docker
 from .users import run_as
 
 
@@ -277,3 +280,97 @@ def test_a_job_that_nobody_knows_and_that_left_no_end_is_called_lost(forgotten: 
     assert "the scheduler does not know it and it left no end file" in done.stdout
     assert desk.tfslurm("wait", job, cluster="gamma").returncode == 1
     assert desk.tfslurm("provenance", job, cluster="gamma").returncode == 1
+
+
+# -------------------------------------------------------------------------- what a run folder says is looked at first
+
+
+def test_a_rebuilt_sweep_is_sent_again_only_when_asked_and_a_folder_that_lies_is_left_out(desk: Desk) -> None:
+    file = desk.experiment("again", ["sh", "-c", "exit {{ a }}"], sweep={"grid": {"a": [3, 4]}}, secrets=["TOKEN"])
+    token = {"TOKEN": "s3cret"}
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env=token)
+    assert done.returncode == 3, done.stderr
+    (folder,) = desk.root("alpha").glob("runs/*")
+    sweep = json.loads((folder / "plan.json").read_text())["points"]["sweep_id"]
+    desk.tracker.unlink()
+
+    thesis = desk.write("thesis/a.tex", "years of work")
+    lies = {"../../../../thesis": "climbs", "other": "stolen"}
+    for number, name in enumerate(lies):
+        evil = folder.with_name(f"evil-{number:012d}")
+        shutil.copytree(folder, evil)
+        plan = json.loads((evil / "plan.json").read_text())
+        (evil / "plan.json").write_text(json.dumps({**plan, "name": name}))
+        run_as("root", ["chown", "-R", USER, evil])
+    done = desk.tfslurm("tracker", "rebuild", "alpha")
+    assert (done.returncode, done.stdout) == (0, "alpha: 2 jobs\n")
+    assert [line.partition(": ")[2].partition(": ")[0] for line in done.stderr.splitlines()] == [
+        "evil-000000000000",
+        "evil-000000000001",
+    ]
+    for command in (("status",), ("status", sweep), ("results", sweep), ("provenance", sweep)):
+        assert desk.tfslurm(*command, env=token).returncode == 0
+    assert thesis.read_text() == "years of work"
+    assert len(desk.jobs("alpha")) <= 2  # those that were there
+
+    done = desk.tfslurm("resume", sweep, env=token)
+    assert done.returncode != 0
+    assert "it was read from run folders" in done.stderr
+    assert "secrets  TOKEN" in done.stderr
+    done = desk.tfslurm("resume", sweep, "--yes", env=token)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_id_is_printed_although_the_tracker_cannot_be_told_and_rebuild_brings_it_back(desk: Desk) -> None:
+    file = desk.experiment("untold", "true")
+    assert desk.tfslurm("pin", file).returncode == 0
+    assert desk.tfslurm("status").returncode == 0
+    folder = desk.tracker.parent
+    wrapped = desk.wrap("sbatch", f'$real "$@"; chmod 500 {folder}')
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", env=wrapped)
+    assert (done.returncode, done.stdout) == (1, f"{one_job(desk)}\n")
+    assert f"{one_job(desk)} was submitted, and the tracker does not know it: " in done.stderr
+    assert "run `tfslurm tracker rebuild alpha`" in done.stderr
+
+    refused = desk.tfslurm("submit", file, "--cluster", "alpha", "--again")  # before sbatch: nothing is sent
+    assert (refused.returncode, refused.stdout) == (1, "")
+    (number,) = desk.jobs("alpha")
+    folder.chmod(0o700)
+    desk.tracker.unlink()
+    until(lambda: bool(desk.jobs("alpha", "COMPLETED")), 60)
+    assert desk.tfslurm("tracker", "rebuild", "alpha").stdout == "alpha: 1 jobs\n"
+    assert desk.status(f"alpha:{number}")["state"] == "COMPLETED"
+
+
+def test_a_local_run_that_was_killed_with_all_that_belongs_to_it_has_ended(desk: Desk) -> None:
+    file = desk.experiment("killed", ["sleep", "300"], secrets=["TOKEN"])
+    running = desk.start("run", file, "--quiet", env={"TOKEN": "s3cret"})
+    runs = desk.folder / "data" / "tfslurm" / "local" / "runs"
+    until(lambda: bool(list(runs.glob("*/1/attempt-1/facts/task-0/container/program-started-at.txt"))), 60)
+    (folder,) = runs.iterdir()
+    assert desk.status("local:1")["state"] == "RUNNING"
+    running.kill()
+    running.communicate(timeout=30)
+    assert desk.status("local:1")["state"] == "RUNNING"  # its script goes on
+    container = (folder / "1/attempt-1/facts/task-0/container-id.txt").read_text().strip()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{folder}/".encode() in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+    until(lambda: desk.status("local:1")["state"] == "FAILED", 30)
+    assert "it was killed, or this machine was restarted" in desk.tfslurm("status", "local:1").stdout
+    assert desk.tfslurm("wait", "local:1").returncode == 1
+    assert not (folder / "secrets").exists()
+    until(lambda: container not in docker("ps", "--all", "--quiet", "--no-trunc").stdout, 30)
+
+
+def test_a_job_whose_run_folder_was_removed_says_so(desk: Desk) -> None:
+    job = desk.submit(desk.experiment("removed", ["sh", "-c", gate()]))
+    until(lambda: desk.status(job)["state"] == "RUNNING", 60)
+    shutil.rmtree(desk.root("alpha"))
+    assert run_as(USER, ["scancel", job.partition(":")[2]], "alpha").returncode == 0
+    assert desk.ended(job) in ("CANCELLED", "FAILED")
+    for command in ("status", "logs", "provenance"):
+        done = desk.tfslurm(command, job)
+        assert "its run folder is not there any more" in done.stdout + done.stderr

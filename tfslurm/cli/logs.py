@@ -17,6 +17,7 @@ from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
+from tfslurm.submit.news import NO_FOLDER
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.prepare import Prepared
@@ -27,15 +28,18 @@ CHUNK = 2**20
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 # One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
+# No link is followed: the files may be somebody else's work.
 # The batch script's output is given where it was asked for, or where this program was not started: its container has no
 # id, or something refused it.
 TAILS = r"""
+[ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] || { echo "-1 0 0 0"; exit; }
+[ ! -L "$1" ] || { echo "0 0 0 0"; exit; }
 folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
 shift 9
 if [ "$n" = 0 ]; then
     for one in "$folder"/attempt-*; do
         i=${one##*/attempt-}
-        case $i in *[!0-9]*) ;; *) [ "$i" -le "$n" ] || n=$i ;; esac
+        case $i in ''|*[!0-9]*|???????*) ;; *) [ -L "$one" ] || [ "$i" -le "$n" ] || n=$i ;; esac
     done
 fi
 [ "$n" = "$last" ] || out=0 err=0
@@ -43,7 +47,7 @@ attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
 [ "$rank" = 0 ] && mark= || mark=.$rank
 left() {
     size=0
-    [ ! -f "$1" ] || size=$(wc -c < "$1")
+    [ ! -f "$1" ] || [ -L "$1" ] || size=$(wc -c < "$1")
     size=$((size - $2))
     [ "$size" -gt 0 ] || size=0
     [ "$size" -le "$most" ] || size=$most
@@ -123,13 +127,15 @@ class Reader:
         """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
 
         Raises:
-            HostError: the login node does not answer, or the files became shorter while they were read.
+            HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
         """
         folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
         said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
         head, _, body = said.partition(b"\n")
         number, *sizes = map(int, head.split())
+        if number < 0:
+            raise HostError(f"{self.job.key}: {self.job.state}: {NO_FOLDER} ({self.plan.run_dir})")
         if len(body) != sum(sizes):
             raise HostError(f"{self.job.key}: its logs were cut while they were read; try again", transient=True)
         ends = list(accumulate(sizes))
@@ -213,6 +219,7 @@ def follow_process(
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
     with open_host(known.cluster, trace=tracer(verbose)) as host:
+        refresh(known.cluster.name, known.user, tracker, host)  # runs that were killed have ended, and their secrets go
         job_id, process = start(job, tracker, host, secrets)
         found = find_job(tracker, f"{known.cluster.name}:{job_id}")
         say(f"{found.key}: started")

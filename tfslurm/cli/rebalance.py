@@ -7,7 +7,8 @@ from functools import partial
 import click
 
 from tfslurm.cli.console import common, say, tracer
-from tfslurm.cli.resume import planned_there, send_again, sent_before
+from tfslurm.cli.resume import ask_of_rebuilt, planned_there, send_again, sent_before
+from tfslurm.cli.sweeps import has_ended
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.submit.cancel import cancel_waiting, keep_cancelled
@@ -24,8 +25,9 @@ from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 @click.argument("sweep")
 @click.option("--from", "source", required=True, metavar="NAME", help="The cluster that does not get on.")
 @click.option("--to", "targets", multiple=True, metavar="NAME", help="Where to; default: the sweep's other clusters.")
+@click.option("--yes", is_flag=True, help="Do not ask where what would run was read from run folders.")
 @common
-def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, verbose: int) -> None:
+def rebalance(sweep: str, source: str, targets: tuple[str, ...], yes: bool, as_json: bool, verbose: int) -> None:
     """Move the points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
 
     A point is moved when its task was cancelled before it had a node, as the cluster itself says, or when it was not
@@ -36,7 +38,8 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
     found = find_sweep(tracker, sweep)
     not_sent = tracker.sweeps.waiting(sweep_id=found.sweep_id)
     bases = {each.plan.cluster: sent_before(each) for each in not_sent}
-    bases |= {each.plan.cluster: sent_before(each) for each in tracker.sweeps.plans(found.sweep_id)}
+    before = tracker.sweeps.plans(found.sweep_id)
+    bases |= {each.plan.cluster: sent_before(each) for each in before}
     names = list(targets) or [name for name in bases if name != source]
     for name in (source, *names):
         if name not in bases:
@@ -44,6 +47,9 @@ def rebalance(sweep: str, source: str, targets: tuple[str, ...], as_json: bool, 
             raise refuse(f"cluster {name!r}", f"has no part of {found.sweep_id} (it has {have})", "name one of those")
     if not names or source in names:
         raise refuse("--to", "names no other cluster", "the sweep must have been sent to two at least")
+    ask_of_rebuilt(
+        before, [point.entry for point in tracker.sweeps.points(found.sweep_id) if not has_ended(point)], yes
+    )
     with connections(tracer(verbose)) as reach:
         with tracker.claim(found.sweep_id, wait=True):
             cancelled = take_back(found, known_from(source, bases[source].cluster_text), tracker, verbose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -29,6 +29,8 @@ from tfslurm.submit.waves import send_wave
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker, WaitingPlan
 
+SHOWN = 5  # points whose words are shown before the rest is counted
+
 
 @click.command(short_help="Submit again only the points of a sweep that failed, were lost or were never sent.")
 @click.argument("sweep")
@@ -36,7 +38,11 @@ from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker, Wai
 @click.option("--failed-only", is_flag=True, help="Only points whose job failed; not those that were lost or not sent.")
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only points in this state, such as TIMEOUT.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="As of submit; needs EXP.yaml.")
-@click.option("--yes", is_flag=True, help="Do not ask where the image, the code or the command has changed.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Do not ask where image, code or command have changed, or where what they are was read from run folders.",
+)
 @common
 def resume(
     sweep: str,
@@ -52,7 +58,8 @@ def resume(
 
     They run as they were first asked for: the same image, code and words. With EXP.yaml they run as the file says now,
     and points that it has more of are added; where the image, the code or the command has changed since, that is said
-    and asked first. Points that are done, run or wait are left alone.
+    and asked first. Points that are done, run or wait are left alone. Where `tfslurm tracker rebuild` read the sweep
+    from run folders, what would run is shown and asked first: image, command, mounts and the secrets that it would get.
     """
     if sets and not experiment:
         raise click.UsageError("--set needs EXP.yaml")
@@ -114,6 +121,8 @@ def plan_again(
     """Write down what will be sent, and say it; whether that, or what waited before, is anything."""
     before = tracker.sweeps.plans(sweep.sweep_id)
     bases = {each.plan.cluster: sent_before(each) for each in before}
+    if wanted and not swept:
+        ask_of_rebuilt(before, [point.entry for point in wanted], yes)
     homes = {each.plan.plan_id: each.plan.cluster for each in before}
     where = [(point.entry, homes[point.plan_id]) for point in wanted]
     if swept:
@@ -138,11 +147,26 @@ def planned_there(
     made = []
     for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
+        refuse_outside(bases[cluster].plan, known)
         size = array_size(bases[cluster].plan, site_profile(known, reach(known)))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(bases[cluster], here, size, sweep.sweep_id, moment)
         say(f"{sweep.sweep_id}: {count} points to {cluster}")
     return made
+
+
+def refuse_outside(plan: JobPlan, known: Known) -> None:
+    """Nothing, if the cluster still lets a plan's mounts be mounted; the plan was made, or read, some time ago.
+
+    Raises:
+        TfslurmError: it does not.
+    """
+    wrong = [mount.source for mount in plan.mounts if not known.cluster.allows(PurePosixPath(mount.source))]
+    more = [each for each in plan.mounts_allow if not known.cluster.allows(PurePosixPath(each))]
+    if wrong or (plan.mounts and more):
+        what = ", ".join(dict.fromkeys((*wrong, *more)))
+        fix = f"allow it in the file of cluster {plan.cluster}, or give EXP.yaml"
+        raise TfslurmError(f"{plan.name}: {what} is outside what cluster {plan.cluster} lets be mounted now; {fix}")
 
 
 def sent_before(kept: TrackedPlan | WaitingPlan) -> Prepared:
@@ -194,6 +218,32 @@ def confirm(told: Sequence[str], yes: bool) -> None:
         raise TfslurmError("nothing was submitted")
 
 
+def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: bool) -> None:
+    """Show what would be sent from plans that were read from run folders, and ask: this tracker was never told of it.
+
+    Raises:
+        TfslurmError: it is not wanted.
+    """
+    rebuilt = [each.plan for each in plans if each.is_rebuilt]
+    if not rebuilt:
+        return
+    told: dict[str, None] = {}
+    for plan in rebuilt:
+        told[f"image    {plan.pin.reference} = {plan.pin.digest}, from {', '.join(plan.image_sources)}"] = None
+        told[f"command  {' '.join(map(repr, plan.command))}"] = None
+        told[f"mounts   {', '.join(f'{m.source} -> {m.target}' for m in plan.mounts) or 'none'}"] = None
+        told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
+    for entry in entries[:SHOWN]:
+        told[f"point    {' '.join(map(repr, entry.argv))}"] = None
+    say("this sweep was not asked for with this tracker: it was read from run folders, and they say that it runs:")
+    for line in told:
+        say(f"  {line}")
+    if len(entries) > SHOWN:
+        say(f"  and {len(entries) - SHOWN} more points")
+    if not yes and not click.confirm("submit that?", err=True):
+        raise TfslurmError("nothing was submitted; with EXP.yaml the points run as your own file says")
+
+
 def send_again(
     sweep: TrackedSweep, swept: Swept | None, tracker: Tracker, reach: Callable[[Known], Host], as_json: bool
 ) -> None:
@@ -206,19 +256,22 @@ def send_again(
     fresh = tracker.sweeps.named(sweep.sweep_id)[0]
     texts = {each.plan.cluster: each.cluster_text for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
     jobs: list[str] = []
+
+    def told(job: str) -> None:
+        jobs.append(job)
+        if not as_json:
+            show(job)
+
     troubles: list[TfslurmError] = []
     for name, text in texts.items():
         known: Known = known_from(name, text)
         try:
-            wave = send_wave(fresh, known, tracker, reach(known), code=code.get(name), secrets=read_secrets)
+            wave = send_wave(fresh, known, tracker, reach(known), code=code.get(name), secrets=read_secrets, told=told)
         except TfslurmError as error:
             troubles.append(error)
             continue
-        for job in wave.jobs if not as_json else ():
-            show(job)
         if wave.left:
             say(f"{name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
-        jobs += wave.jobs
     if as_json:
         emit(as_value(sweep, jobs, tracker))
     if troubles:

@@ -213,14 +213,14 @@ def why(job: TrackedJob) -> str:
         start = job.status.get("started_at")
         reason = slurm.explain_reason(str(job.status.get("reason") or ""))
         return f"{reason}; expected to start {start}" if start else reason
-    if job.state == "LOST":
-        return "the scheduler does not know it and it left no end file"
     own = str(job.status.get("reason") or "")
+    if job.state == "LOST":
+        return own or "the scheduler does not know it and it left no end file"
     if own.startswith(UNFINISHED):
         return own
     if job.state == "PREEMPTED":
         return "pushed out by another job, and not queued again there; outputs are kept"
-    return how_it_failed(int(code), str(job.status.get("reason") or "")) if code else ""
+    return how_it_failed(int(code), own) if code else own if " " in own else ""
 
 
 def how_it_failed(code: int, reason: str) -> str:

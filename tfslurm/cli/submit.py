@@ -12,7 +12,7 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
 from tfslurm.submit.drivers import tell
@@ -150,18 +150,40 @@ def submit(
     prepared = prepared_for(asked, chosen)
     for job in prepared:
         tell_of_driver(job, tracker, force=force)
-    jobs: list[TrackedJob] = []
     with claimed(prepared, tracker):
-        for known, job in zip(chosen, prepared, strict=True):
-            jobs.append(submit_once(known, job, tracker, secrets, verbose, again=again))
-            if not as_json:
-                show(jobs[-1].key)
-        if as_json:
-            emit([{"job": job.key, "plan_id": job.plan_id} for job in jobs])
+        jobs = submit_each(list(zip(chosen, prepared, strict=True)), tracker, secrets, again, as_json, verbose)
         sys.stdout.flush()
-        tracker.tell([job.plan_id for job in jobs])
+        tracker.tell([plan_id for _, plan_id in jobs])
     report_move(asked, prepared[0].plan.pin, chosen, tracker)
-    return wait_too_for([job.key for job in jobs], tracker, verbose) if wait_too else 0
+    return wait_too_for([job for job, _ in jobs], tracker, verbose) if wait_too else 0
+
+
+def submit_each(
+    jobs: Sequence[tuple[Known, Prepared]],
+    tracker: Tracker,
+    secrets: dict[str, str],
+    again: bool,
+    as_json: bool,
+    verbose: int,
+) -> list[tuple[str, str]]:
+    """Submit a job to each cluster and print it; each with its plan's id. Every id that sbatch gave is printed."""
+    done: list[tuple[str, str]] = []
+
+    def told(job: str, plan_id: str) -> None:
+        done.append((job, plan_id))
+        if not as_json:
+            show(job)
+
+    try:
+        for known, prepared in jobs:
+            told(*submit_once(known, prepared, tracker, secrets, verbose, again=again))
+    except Untracked as error:
+        told(error.job, error.plan_id)
+        raise
+    finally:
+        if as_json and (done or sys.exc_info()[0] is None):
+            emit([{"job": job, "plan_id": plan_id} for job, plan_id in done])
+    return done
 
 
 def wait_too_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
@@ -194,8 +216,8 @@ def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
 
 def submit_once(
     known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int, *, again: bool
-) -> TrackedJob:
-    """The new job; where an earlier call was cut off before it told the id of the same job, that one.
+) -> tuple[str, str]:
+    """The new job and its plan's id; where an earlier call was cut off before it told the id of the same job, that one.
 
     Raises:
         TfslurmError: the same job is queued or running, and it is not wanted ``again``.
@@ -205,7 +227,7 @@ def submit_once(
         settle_all(name, tracker, host)
         if left := tracker.jobs(plan_sha256=same, untold=True):
             say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
-            return left[-1]
+            return left[-1].key, left[-1].plan_id
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
             from tfslurm.submit.follow import refresh
 
@@ -214,7 +236,7 @@ def submit_once(
         job_id = submit_job(job, tracker, host, secrets, untold=True)
         if note := preemption_note(job.plan, known, host):
             say(f"note: {note}")
-        return tracker.jobs(cluster=name, job_id=job_id)[-1]
+        return f"{name}:{job_id}", job.plan.plan_id
 
 
 def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:

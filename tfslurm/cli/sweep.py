@@ -216,6 +216,11 @@ def send_all(
 ) -> list[TfslurmError]:
     """Send what waits, cluster by cluster; what goes wrong on one keeps no other from getting its points."""
     troubles: list[TfslurmError] = []
+
+    def told(job: str) -> None:
+        jobs.append(job)
+        print_all([job], as_json)
+
     for known, base in zip(chosen, swept.bases, strict=True):
         try:
             host = reach(known)
@@ -224,11 +229,7 @@ def send_all(
             found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
             print_all(found, as_json)
             jobs += found
-            wave = send_wave(
-                sweep, known, tracker, host,
-                code=base.code, secrets=read_secrets, told=lambda job: print_all([job], as_json),
-            )  # fmt: skip
-            jobs += wave.jobs
+            wave = send_wave(sweep, known, tracker, host, code=base.code, secrets=read_secrets, told=told)
             if wave.left:
                 say(f"{known.cluster.name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
         except TfslurmError as error:

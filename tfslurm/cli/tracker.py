@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import click
@@ -38,18 +39,20 @@ def path(as_json: bool, verbose: int) -> None:
 def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     """Read the run folders of the clusters (default: all, and `local`) and index every job found there.
 
-    Jobs that the tracker already has are kept; nothing on a cluster is changed.
+    Jobs that the tracker already has are kept; nothing on a cluster is changed. A folder that is another user's, was
+    changed after its submission, or does not belong to this cluster is named and left out.
     """
+    from tfslurm.submit.rebuild import look_into
     from tfslurm.submit.rebuild import rebuild as rebuild_cluster
-    from tfslurm.submit.rebuild import run_folders
 
+    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
     index = open_tracker()
     known = known_clusters(clusters, say)
     if not clusters and LOCAL not in {each.cluster.name for each in known}:
         known.append(local_cluster())
     result: dict[str, object] = {}
     failed = False
-    answers = at_once([partial(run_folders, each, tracer(verbose)) for each in known])
+    answers = at_once([partial(look_into, each, tracer(verbose)) for each in known])
     for each, answer in zip(known, answers, strict=True):
         try:
             count, unreadable = rebuild_cluster(each, index, answer())

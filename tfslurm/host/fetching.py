@@ -30,19 +30,22 @@ FILE = re.compile(
 )
 
 # $1 the job's folder. What find says that it cannot look into comes last: on stderr there may be a login's words.
-LOOK = one_line(r"""export LC_ALL=C; cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
+LOOK = one_line(r"""export LC_ALL=C;
+[ ! -L "$1" ] && [ ! -L "${1%/*}" ] && cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
 [ -d out ] && [ ! -L out ] || { printf 'no outputs\0'; exit; };
-last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
-[ "$n" -le "$last" ] || last=$n; done;
+last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
+[ -L "$attempt" ] || [ "$n" -le "$last" ] || last=$n; done;
 { said=$(find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %b %m %T@ %P\0' ')'
 -o '(' -type l -printf 'l %P\0%l\0' ')' -o '(' -type d -empty -printf 'd %m %P\0' ')'
 -o '(' -type d -printf 'D %m %P\0' ')' -o -printf 'o %P\0' 2>&1 >&3); code=$?; } 3>&1;
-printf 'recorded\0'; sums=attempt-$last/outputs.sha256; [ ! -f "$sums" ] || cat -- "$sums";
+printf 'recorded\0'; sums=attempt-$last/outputs.sha256;
+[ ! -f "$sums" ] || [ -L "$sums" ] || head -c 268435456 -- "$sums";
 printf '\0unread\0%s' "$said"; exit "$code" """)
 
 # $1 folder; on stdin how many bytes and a name, both ended by NUL, as often as wanted. One line each: a sha256 or `-`.
-SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do
-sum=-; [ -f "./$name" ] && [ -r "./$name" ] && sum=$(head -c "$n" -- "./$name" | sha256sum); echo "${sum%% *}"; done""")
+SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do sum=-;
+[ -f "./$name" ] && [ ! -L "./$name" ] && [ -r "./$name" ] && sum=$(head -c "$n" -- "./$name" | sha256sum);
+echo "${sum%% *}"; done""")
 
 # $1 folder; names on stdin. tar ends with 1 where a file changed meanwhile, with 2 where one could not be read.
 PACK = one_line("""cd -- "$1" || exit;
@@ -51,7 +54,7 @@ code=$?; [ "$code" -gt 2 ] || exit 0; exit "$code" """)
 
 # $1 folder, $2 first byte from 1, $3 how many, $4 through what (cat, or gzip for a file with holes); the name on stdin.
 PIECE = one_line("""cd -- "$1" || exit; IFS= read -r -d '' name || exit;
-[ -f "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | "$4" """)
+[ -f "./$name" ] && [ ! -L "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | "$4" """)
 
 
 @dataclass(frozen=True, slots=True)

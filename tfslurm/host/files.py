@@ -13,6 +13,8 @@ from tfslurm.host.protocol import Host
 
 SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
+MOST_FILES = 20_000
+"Of one folder."
 
 
 def in_bash(script: str, *words: str) -> tuple[str, ...]:
@@ -27,6 +29,18 @@ def one_line(script: str) -> str:
     """One line of a script, because tcsh as a login shell takes no line break within quotes."""
     return " ".join(script.split("\n"))
 
+
+# Of sh: whether ROOT/runs and a name are what a run folder has, and whether it is a real folder of the caller's. What
+# removes or writes in one asks this on the far side again, where the path is what it is at that moment.
+RUN_FOLDER = one_line("""is_named() { case $1 in /*/runs) ;; *) return 1 ;; esac; case /$1/ in */../*) return 1 ;; esac;
+case $2 in [!a-z0-9]*|*[!a-z0-9-]*) return 1 ;; ?*-????????????) ;; *) return 1 ;; esac;
+case ${2##*-} in *[!0-9a-f]*) return 1 ;; ????????????) ;; *) return 1 ;; esac; };
+is_mine() { is_named "$1" "$2" && [ ! -L "$1/$2" ] && [ -d "$1/$2" ] && [ -O "$1/$2" ]; };
+""")
+
+# $1 parent, $2 name of a run folder: it goes, if it is one and the caller's.
+REMOVE = RUN_FOLDER + one_line("""! is_named "$1" "$2" || [ -e "$1/$2" ] || [ -L "$1/$2" ] || exit 0;
+is_mine "$1" "$2" || { echo "is no run folder of yours; nothing was removed" >&2; exit 1; }; rm -rf -- "$1/$2" """)
 
 # $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
 # What arrives is the user's alone from its first moment; sbatch, which may come after, gives the job the user's umask.
@@ -57,14 +71,24 @@ chmod -R a-w . ; chmod u+w . ; cd / ;
 mv --no-target-directory -- "$new/tree" "$1/$2" 2> "$new/said" || [ -d "$1/$2" ] || { cat "$new/said" >&2; exit 1; };
 chmod a-w -- "$1/$2" """)
 
-# $1 folder, $2 limit of the stream, then tar's exclude options. tar ends with 1 where a file changed meanwhile.
+# $1 folder, $2 most bytes of one file, $3 most bytes of all, $4 most files, then find's words that leave some out. The
+# small ones come first, so that one that is too large takes no other's place. Out come size and path of those that are
+# left out, NUL after each, one more NUL, and the others as tar, which ends with 1 where a file changed meanwhile.
 # bash -p reads no BASH_ENV, which may print.
-GET = one_line("""[ -d "$1" ] || exit 0; cd -- "$1" || exit; limit=$2; shift 2;
-tar --create --file=- --hard-dereference --anchored --wildcards --wildcards-match-slash "$@" . | head -c "$limit";
-code=${PIPESTATUS[0]}; case $code in 0|1|141) exit 0 ;; *) exit "$code" ;; esac""")
+GET = one_line("""export LC_ALL=C; [ -d "$1" ] || { printf '\\0'; exit 0; };
+[ ! -L "$1" ] && [ ! -L "${1%/*}" ] || { echo "is a link, or in one, which is not followed" >&2; exit 1; };
+cd -- "$1" || exit; each=$2; most=$3; files=$4; shift 4; taken=(); total=0;
+while IFS=' ' read -r -d '' size path; do
+if [ "$size" -le "$each" ] && [ "$((total + size))" -le "$most" ] && [ "${#taken[@]}" -lt "$files" ];
+then taken+=("./$path"); total=$((total + size));
+elif [ "$((left += 1))" -le 100 ]; then printf '%s %s\\0' "$size" "$path"; fi; done
+< <(find . -mindepth 1 -ignore_readdir_race "$@" -type f -printf '%s %P\\0' | sort --zero-terminated --numeric-sort);
+printf '\\0'; [ "${#taken[@]}" -gt 0 ] || exit 0; printf '%s\\0' "${taken[@]}" |
+tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --files-from=- ;
+code=$?; [ "$code" -le 1 ] || exit "$code" """)
 
-# $1 path, $2 first byte from 1, $3 how many.
-READ = one_line("""[ -e "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
+# $1 path, $2 first byte from 1, $3 how many. No link is followed, no pipe waited for.
+READ = one_line("""[ -f "$1" ] && [ ! -L "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +141,37 @@ def put_tree(
 
 
 def get(
-    host: Host, folder: PurePosixPath, *, exclude: Sequence[str] = (), max_bytes: int = 64 * 2**20
+    host: Host,
+    folder: PurePosixPath,
+    *,
+    exclude: Sequence[str] = (),
+    max_bytes: int = 64 * 2**20,
+    max_file_bytes: int = 16 * 2**20,
 ) -> Mapping[str, bytes]:
     """Return the regular files below a folder, relative name -> content; nothing where the folder does not exist.
 
     ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes what it holds):
-    ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read.
+    ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read. No link is
+    followed. A file that is too large, or does not fit in ``max_bytes`` beside the smaller ones, is left out; one with
+    its name and ``.error`` says so.
 
     Raises:
-        HostError: the files together hold more than ``max_bytes``.
-        CommandFailed: a file could not be read.
+        CommandFailed: a file could not be read, or the folder is a link.
     """
-    limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
-    options = [f"--exclude=./{pattern}" for pattern in exclude]
-    argv = in_bash(GET, str(folder), str(limit), *options)
+    pruned = [word for pattern in exclude for word in ("-path", f"./{pattern}", "-prune", "-o")]
+    limit = max_bytes + 2**12 * MOST_FILES + 2**24  # names and tar's own headers come on top
+    argv = in_bash(GET, str(folder), str(max_file_bytes), str(max_bytes), str(MOST_FILES), *pruned)
     try:
         stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes), max_bytes=limit)
     except CommandFailed as failure:
         raise named(failure.completed, "read", folder) from None
+    head, _, stream = stream.partition(b"\0") if stream.startswith(b"\0") else stream.partition(b"\0\0")
     found: dict[str, bytes] = {}
-    total = 0
-    if 0 < len(stream) < limit:
-        for path, content in files_in(host.name, folder, stream):
-            found[path] = content
-            total += len(content)
-    if len(stream) >= limit or total > max_bytes:
-        raise HostError(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
+    for line in head.split(b"\0") if head else ():
+        size, _, path = line.decode("utf-8", "surrogateescape").partition(" ")
+        found[f"{path}.error"] = b"it was not read: it has %s bytes, more than is read of one job" % size.encode()
+    if stream:
+        found.update(files_in(host.name, folder, stream))
     return found
 
 
@@ -167,7 +196,10 @@ def files_in(name: str, folder: PurePosixPath, stream: bytes) -> Iterator[tuple[
 
 
 def read_from(host: Host, path: PurePosixPath, offset: int, max_bytes: int = 2**20) -> bytes:
-    """Return at most ``max_bytes`` of a file from byte ``offset`` on; empty at its end or where it does not exist."""
+    """Return at most ``max_bytes`` of a regular file from byte ``offset`` on; empty at its end or where there is none.
+
+    A link is not followed.
+    """
     argv = ("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes))
     return host.run_bytes(argv, max_bytes=max_bytes)
 

@@ -21,17 +21,18 @@ MOST_IDS = 1000  # in one command
 def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
     """Cancel those of the jobs that are on a cluster; the keys of tasks that will never begin go into ``gone``.
 
-    Slurm forgets a task of an array that was cancelled before it began, and accounting is behind, or there is none. So
-    it is looked which tasks wait, before and after.
+    Slurm is told the ids of jobs that it knows by the very names of these: an id may be another job's by now, or have
+    been read from a run folder. It forgets a task of an array that was cancelled before it began, and accounting is
+    behind, or there is none. So it is looked which tasks wait, before and after.
 
     Raises:
         HostError: the cluster or its scheduler does not answer, or refuses.
     """
     here = [job for job in jobs if job.cluster == known.cluster.name]
-    ids = list(dict.fromkeys(job.slurm_id for job in here))
+    told = queued(known.cluster.name, known.user, host)
     are_tasks = any(job.place is not None for job in here)
-    waits = waiting(here, queued(known.cluster.name, known.user, host)) if are_tasks else ()
-    in_pieces(ids, known, host, slurm.cancel_argv)
+    waits = waiting(here, told) if are_tasks else ()
+    in_pieces(same(here, told), known, host, slurm.cancel_argv)
     gone.update(never_began(here, waits, known, host))
 
 
@@ -41,14 +42,20 @@ def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, hos
     Raises:
         HostError: as cancel.
     """
-    ids = list(dict.fromkeys(job.slurm_id for job in jobs))
+    ids = same(jobs, queued(known.cluster.name, known.user, host))
     in_pieces(ids, known, host, slurm.hold_argv)
     told = queued(known.cluster.name, known.user, host)
-    waits = waiting(jobs, told)
+    waits = [each for each in waiting(jobs, told) if each in ids]
     in_pieces(waits, known, host, slurm.cancel_argv)
     others = [each for each in ids if each in told and each not in waits and not slurm.is_final(told[each].state)]
     in_pieces(others, known, host, partial(slurm.hold_argv, release=True))
     gone.update(never_began(jobs, waits, known, host))
+
+
+def same(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
+    """Slurm's ids of those that it knows by their names, each once."""
+    names = {job.slurm_id: job.job_name for job in jobs}
+    return [each for each, name in names.items() if each in told and told[each].name == name]
 
 
 def waiting(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.files import in_bash, one_line
+from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
 from tfslurm.host.protocol import MOST_BYTES
+from tfslurm.plan import job_folder
 
 LARGEST = 65536
 USUAL = 4096
@@ -20,17 +21,21 @@ USUAL = 4096
 MOST_IN_ALL = 512 * 2**20
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 STOPPED = "stopped by SIG"  # and that it was stopped from outside
+GONE: Mapping[str, Any] = {"gone": True}  # in place of an end: there is no run folder, so nobody will write one
 
-# On stdin, for each job, a run folder, the job's folder in it, and 1 where its secrets are to go, each ended by NUL.
-# Out comes for each the end that its last attempt wrote ({}: none yet), and NUL. No program is started for one: there
-# may be many.
-ENDS = one_line(r"""export LC_ALL=C; most=$1;
-while IFS= read -r -d '' run && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
-[ "$forget" = 0 ] || rm -rf -- "$run/secrets"; last=0 end=;
-for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
-[ "$n" -le "$last" ] || last=$n; done;
+# On stdin, for each job, ROOT/runs, the run folder's name, the job's folder in it, and 1 where its secrets are to go,
+# each ended by NUL. Out comes for each the end that its last attempt wrote ({}: none yet), or `gone` where there is no
+# run folder, and NUL. No program is started for one: there may be many. No link is followed.
+ENDS = RUN_FOLDER + one_line(r"""export LC_ALL=C; most=$1;
+while IFS= read -r -d '' runs && IFS= read -r -d '' name && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
+run=$runs/$name last=0 end=;
+if [ ! -e "$run" ]; then printf 'gone\0'; continue; fi;
+if ! is_mine "$runs" "$name" || [ -L "$run/$job" ]; then printf '\0'; continue; fi;
+[ "$forget" = 0 ] || rm -rf -- "$run/secrets";
+for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
+[ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
 [ "$last" = 0 ] || end='{}'; file=$run/$job/attempt-$last/exit.json;
-[ ! -f "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
+[ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
 printf '%s\0' "$end"; done""")
 
 
@@ -42,16 +47,23 @@ class Wish:
     job_id: str
     forget: bool = False
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """It for ENDS."""
+        job = job_folder(self.run_dir, self.job_id)
+        return str(self.run_dir.parent), self.run_dir.name, job.name, str(int(self.forget))
+
 
 def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | None]:
-    """The end that each job's last attempt wrote; {} where it wrote none yet, None where there is no attempt.
+    """The end that each job's last attempt wrote; {} where it wrote none yet, None where there is no attempt, and GONE
+    where there is no run folder.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.
     """
     if not wishes:
         return []
-    words = (word for wish in wishes for word in (str(wish.run_dir), wish.job_id, str(int(wish.forget))))
+    words = (word for wish in wishes for word in wish.words)
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
     most = min(MOST_BYTES + USUAL * len(wishes), MOST_IN_ALL)
     done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
@@ -59,30 +71,28 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
     if done.exit_code or len(said) != len(wishes) + 1:
         why = done.stderr.strip() or f"exit {done.exit_code}"
         raise HostError(f"{host.name}: the jobs' own ends could not be read: {why}", transient=True)
-    return [end_in(text) for text in said[:-1]]
+    return [GONE if text == "gone" else end_in(text) for text in said[:-1]]
 
 
 def end_in(text: str | bytes) -> Mapping[str, Any] | None:
-    """What an exit.json holds; None where it holds nothing whole."""
+    """What an exit.json holds; {} where it is no end that a job writes, None where it holds nothing whole."""
     try:
         end = read_json(text)
     except ValueError:
         return None
-    return end if isinstance(end, dict) and is_end(end) else None
+    return end if isinstance(end, dict) and is_end(end) else {} if isinstance(end, dict) else None
 
 
 def is_end(values: Mapping[str, Any]) -> bool:
-    """Whether what is read of an end has the types that node.sh writes: the program may write in the same folder."""
-    code, signal = (values.get(key) for key in ("exit_code", "signal"))
+    """Whether what is read of an end has the types that node.sh writes."""
+    numbers = ((values.get("exit_code"), 255), (values.get("signal"), 64))
     texts = (values.get(key) for key in ("reason", "began_at", "ended_at"))
-    return (
-        (code is None or (type(code) is int and 0 <= code <= 255))
-        and (signal is None or (type(signal) is int and 0 < signal <= 127))
-        and all(text is None or isinstance(text, str) for text in texts)
+    return all(value is None or (type(value) is int and 0 <= value <= most) for value, most in numbers) and all(
+        text is None or isinstance(text, str) for text in texts
     )
 
 
 def last_end(files: Mapping[str, bytes]) -> Mapping[str, Any] | None:
     """The end of the last attempt among the files of one job, or None while it runs."""
-    attempts = {int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]+)/", name))}
+    attempts = {int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]{1,6})/", name))}
     return end_in(files.get(f"attempt-{max(attempts)}/exit.json", b"")) if attempts else None

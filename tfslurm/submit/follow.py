@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from tfslurm.errors import RecordError, TfslurmError, refuse
 from tfslurm.host import Host, open_host
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, job_folder
 from tfslurm.submit.news import News, Question, ask
 from tfslurm.submit.parallel import in_background
 from tfslurm.submit.places import Known
@@ -200,7 +200,7 @@ def write(news: News, tracker: Tracker) -> str:
 
 def job_dir(plan: JobPlan, job_id: str) -> PurePosixPath:
     """The folder of one job of a plan, on the cluster."""
-    return plan.run_dir / job_id
+    return job_folder(plan.run_dir, job_id)
 
 
 def plan_of(job: TrackedJob, tracker: Tracker) -> JobPlan:

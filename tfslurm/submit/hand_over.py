@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError
 from tfslurm.host import File, Host
-from tfslurm.host.files import PUT, as_tar, one_line, patience_s
+from tfslurm.host.files import PUT, RUN_FOLDER, as_tar, one_line, patience_s
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.values import lines_of
 
@@ -45,16 +45,22 @@ printf '%s\\ntfslurm: sbatch ended with %s\\n' "$answer" "$code" """
 )
 
 # $1 parent, $2 name of the run folder.
-# Over NFS a folder goes only when nobody has a file of it open.
-LOOK_BACK = one_line("""set -u; export LC_ALL=C; run="$1/$2"; rm -rf -- "$1/.$2."*;
-if [ ! -d "$run" ]; then mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX") || exit 1;
+# Over NFS a folder goes only when nobody has a file of it open. What is there and is no folder of the caller's is not
+# touched, and a file of it that is none (a link, a pipe) is not opened.
+LOOK_BACK = RUN_FOLDER + one_line("""set -u; export LC_ALL=C; run="$1/$2";
+refuse() { echo "$1" >&2; exit 1; }; is_named "$1" "$2" || refuse "is not the name of a run folder";
+rm -rf -- "$1/.$2."????????;
+if [ ! -d "$run" ] && [ ! -L "$run" ]; then mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX") || exit 1;
 if : >"$new/abandoned" && mv --no-target-directory -- "$new" "$run" 2>/dev/null; then echo absent; exit 0; fi;
 rm -rf -- "$new"; [ -d "$run" ] || exit 1; fi;
+is_mine "$1" "$2" || refuse "is no folder of yours; nothing was changed";
 if [ -e "$run/abandoned" ]; then echo absent; exit 0; fi;
+for one in submit.lock sbatch.answer sbatch.began; do
+[ ! -L "$run/$one" ] && { [ ! -e "$run/$one" ] || [ -f "$run/$one" ]; } || refuse "its $one is no regular file"; done;
 exec 9>>"$run/submit.lock" || exit 1; flock --wait 20 --conflict-exit-code 75 9;
 [ "$?" -ne 75 ] || { echo busy; exit 0; };
 if [ -s "$run/sbatch.answer" ]; then echo answer; head -c 65536 -- "$run/sbatch.answer";
-elif [ -e "$run/sbatch.began" ]; then echo doubt; ls -- "$run";
+elif [ -e "$run/sbatch.began" ]; then echo doubt; ls -- "$run" | head -c 65536;
 else rm -rf -- "$run" 2>/dev/null || { exec 9>&-; rm -rf -- "$run"; } && echo absent; fi""")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from tfslurm.errors import HostError, InputError
 from tfslurm.host import Host
@@ -14,7 +17,9 @@ from tfslurm.local_files import open_to_append
 from tfslurm.spec import Experiment
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.send import send_files
-from tfslurm.tracker import Tracker
+from tfslurm.tracker import Place, TrackedJob, Tracker
+
+LOCK = "run.lock"
 
 
 def refuse_several_tasks(experiment: Experiment) -> None:
@@ -59,6 +64,7 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden) and key not in secrets}
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
+        lock = held(folder)
         with os.fdopen(open_to_append(folder / f"slurm-{job_id}.out"), "ab") as out:
             return subprocess.Popen(
                 ["bash", str(folder / "job.sbatch")],
@@ -68,9 +74,49 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(lock,),
             )
     except OSError as error:
         raise HostError(f"{error.filename or 'bash'}: the job cannot be started: {error.strerror}") from error
+
+
+def held(folder: Path) -> int:
+    """The run folder's lock, open: it is held until this process, and all that it starts with it, have ended.
+
+    It names this machine, for a home on a network may be looked at from another one, where locks may not be seen.
+    """
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    os.write(lock, os.uname().nodename.encode())
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
+
+
+def is_killed(run_dir: PurePosixPath) -> bool:
+    """Whether a run of this machine has nothing left that runs; False where that cannot be known."""
+    try:
+        lock = os.open(run_dir / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if os.read(lock, 1024) != os.uname().nodename.encode():
+            return False
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+
+
+def end_killed(job: TrackedJob, place: Place, host: Host) -> None:
+    """Remove what a killed run left in its engine; what is not answered is left to `tfslurm reap`."""
+    labels = (f"label=tfslurm.plan_id={place.plan_id}", f"label=tfslurm.job_id={job.job_id}")
+    chosen = [word for label in labels for word in ("--filter", label)]
+    with suppress(HostError):
+        found = host.run([place.engine, "ps", "--all", "--quiet", "--no-trunc", *chosen])
+        ids = [word for word in found.stdout.split() if re.fullmatch(r"[0-9a-f]{64}", word)]
+        if found.exit_code == 0 and ids:
+            host.run([place.engine, "rm", "--force", "--volumes", *ids])
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float = 30) -> None:

@@ -7,7 +7,7 @@ here, no tracker: it may go on in a thread for each cluster.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,13 +15,17 @@ from tfslurm import slurm
 from tfslurm.errors import HostError, NoProgram
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
-from tfslurm.submit.ends import REQUEUED, STOPPED, Wish, read_ends
+from tfslurm.submit.ends import GONE, REQUEUED, STOPPED, Wish, read_ends
+from tfslurm.submit.local import end_killed, is_killed
 from tfslurm.submit.places import LOCAL
 from tfslurm.submit.settle import settle
 from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
 
 LOST = "LOST"
 PENDING = "PENDING"
+NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
+NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
+KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
 KEPT = tuple(each.name for each in fields(JobStatus))
 CLOCKS_APART = timedelta(days=1)
@@ -67,10 +71,15 @@ def ask(question: Question, host: Host) -> News:
     silence = ""
     if jobs and question.cluster != LOCAL:
         known, silence = told_by_slurm(question, host, jobs)
-    ends = told_by_themselves(host, jobs, known, places)
+    killed = {job.key for job in jobs if question.cluster == LOCAL and is_killed(places[job.plan_id].run_dir)}
+    ends = told_by_themselves(host, jobs, known, places, killed)
     seen = []
     for job in jobs:
-        told = judged(job, known.get(job.job_id), ends.get(job.key), places[job.plan_id], bool(silence))
+        place = places[job.plan_id]
+        told = judged(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
+        if told is None and job.key in killed:
+            end_killed(job, place, host)
+            told = Seen(job, "FAILED", True, {**job.status, "reason": KILLED})
         seen += [told] if told else []
     untold = len(jobs) - len(seen) if silence else 0
     why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
@@ -183,7 +192,11 @@ def last_line(text: str) -> str:
 
 
 def told_by_themselves(
-    host: Host, jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], places: Mapping[str, Place]
+    host: Host,
+    jobs: Sequence[TrackedJob],
+    known: Mapping[str, JobStatus],
+    places: Mapping[str, Place],
+    killed: Collection[str] = (),
 ) -> dict[str, Mapping[str, Any] | None]:
     """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
 
@@ -191,6 +204,7 @@ def told_by_themselves(
     """
     over = over_in(jobs, known)
     wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
+    wishes |= {key: replace(wish, forget=True) for key, wish in wishes.items() if key in killed}
     return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
 
 
@@ -233,15 +247,19 @@ def judged(
     job: TrackedJob, status: JobStatus | None, end: Mapping[str, Any] | None, place: Place, is_unsure: bool
 ) -> Seen | None:
     """What is said of a job; None where nobody said anything, and accounting might have."""
-    if status is None or (end and is_whole(job, status)):
+    if end is GONE and status and slurm.is_final(status.state):
+        return Seen(job, status.state, True, {**as_kept(status), "reason": NO_FOLDER})
+    if status is None or (end and end is not GONE and is_whole(job, status)):
         return by_its_end(job, end, is_unsure)
     if job.is_packed:
-        return in_its_turn(job, status, end, place)
+        return in_its_turn(job, status, end if end is not GONE else None, place)
     kept = as_kept(status)
     if status.state == "COMPLETED":
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
     elif end and has_begun(status):
         kept |= {"exit_code": int(end.get("exit_code") or 0), "reason": str(end.get("reason") or "")}
+    elif end == {} and status.state == "FAILED" and status.exit_code:
+        kept["reason"] = NO_END  # it began, and ended by itself
     return Seen(job, status.state, slurm.is_final(status.state), kept)
 
 
@@ -273,7 +291,9 @@ def is_cut_short(end: Mapping[str, Any]) -> bool:
 
 def by_its_end(job: TrackedJob, end: Mapping[str, Any] | None, is_unsure: bool) -> Seen | None:
     """Decided by the end that the job itself wrote; without one the job is LOST, or still running here."""
-    if not end or str(end.get("reason")).startswith(REQUEUED):
+    if end is GONE and not is_unsure:
+        return Seen(job, LOST, job.cluster == LOCAL, {"reason": NO_FOLDER})
+    if not end or end is GONE or str(end.get("reason")).startswith(REQUEUED):
         return None if is_unsure or job.cluster == LOCAL else Seen(job, LOST, False, {})
     return ended(job, end, job.status)
 

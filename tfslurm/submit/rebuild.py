@@ -1,105 +1,218 @@
-"""The tracker anew, from the run folders on the clusters: they are the truth, it is only their index."""
+"""The tracker anew, from the run folders on the clusters: they are the truth, it is only their index.
+
+A folder that does not hold what it must, or that is somebody else's, is named and left out: see run_folder. Nothing
+that is read here is ever settled or sent by itself; `resume` asks before it sends the like of it again.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tfslurm import slurm
-from tfslurm.document.bounded_json import read_json
-from tfslurm.host import get, open_host
-from tfslurm.plan import JobPlan, from_json
-from tfslurm.submit.ends import last_end
-from tfslurm.submit.places import Known
-from tfslurm.sweep.points import point_of
+from tfslurm.errors import CommandFailed, Completed, HostError, RecordError, SlurmParseError
+from tfslurm.host import Host, open_host
+from tfslurm.host.fetching import Entry as File
+from tfslurm.host.fetching import pack
+from tfslurm.host.files import in_bash, named, one_line
+from tfslurm.plan import FOLDER, JobPlan
+from tfslurm.run_folder import is_job_of, read_plan, read_points
+from tfslurm.submit.ends import LARGEST, last_end
+from tfslurm.submit.news import queued
+from tfslurm.submit.outputs import fitting
+from tfslurm.submit.places import LOCAL, Known
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 
-HEAVY = (
-    "*/out",
-    "*/facts",
-    "*.log",
-    "*.out",
-    "*/secrets",
-    "*.sh",
-    "*.py",
-    "*.sbatch",
-    "*/home",
-    "*/workspace",
-    "*/outputs.*",
-    "*/points",
-)
-JOB_FOLDER = re.compile(r"([a-z0-9-]+-[0-9a-f]{12})/([0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)/(.+)")
+ATTEMPT = re.compile(r"([^/]+)/([^/]+)/(attempt-[0-9]{1,6}/exit\.json)")
+MOST_LISTING = 2**26
+MOST_READ = 2**29
+AT_ONCE = 2**25
+MOST_NAMED = 50
+MOST_SENT = 20  # how often one plan was sent; by hand it may be again
+MOST_BYTES = {"plan.json": 2**22, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
+
+# $1 ROOT/runs, $2 the most bytes of the answer. Out come the caller's uid, then for each file that may be wanted, and
+# each folder of a run or of a job, find's letter for its kind, its owner's uid, its size and its path; NUL after each.
+LISTING = one_line(r"""export LC_ALL=C; [ -d "$1" ] || exit 0; cd -- "$1" || exit; { printf '%s\0' "$(id -u)";
+find . -mindepth 1 -maxdepth 4 -ignore_readdir_race
+'(' -type d '(' -path './*/*/*/*' -o -path './*/*/*' ! -name 'attempt-*'
+-o -path './*/*' ! -path './*/*/*' ! -name '[0-9]*' -o -path './.*' ! -path './*/*' ')' -prune ')' ,
+'(' ! -path './*/*' ! -path './.*' -o -path './*/*/*/*' -name exit.json
+-o -path './*/*' ! -path './*/*/*' '(' -name plan.json -o -name points.jsonl -o -name sbatch.answer
+-o -name '[0-9]*' ')' ')'
+-printf '%y %U %s %P\0'; } | head -c "$2" """)
 
 
-def run_folders(known: Known, trace: Callable[[str], None] | None) -> Mapping[str, bytes]:
-    """What a cluster's run folders say of their plans and of how their jobs ended.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One thing that is there: find's letter for its kind, whether it is the caller's, its size in bytes."""
+
+    kind: str
+    is_own: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is on a cluster: relative path -> content of what may be believed, and the folders of jobs.
+
+    ``left_out`` is what may not be, one line each; ``queued`` the scheduler's own word: job name -> id.
+    """
+
+    files: Mapping[str, bytes]
+    jobs: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    queued: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
+    """What a cluster's run folders, and its scheduler, say of plans and jobs.
 
     Raises:
         HostError: the cluster does not answer.
     """
+    runs = known.cluster.root / "runs"
     with open_host(known.cluster, trace=trace) as host:
-        return get(host, known.cluster.root / "runs", exclude=HEAVY, max_bytes=512 * 2**20)
+        try:
+            said = host.run_bytes(in_bash(LISTING, str(runs), str(MOST_LISTING)), timeout_s=600)
+        except CommandFailed as failure:
+            raise named(failure.completed, "look into", runs) from None
+        there, lines = listed(said)
+        wanted, more = believed(there)
+        files: dict[str, bytes] = {}
+        while wanted:
+            some = wanted[: fitting((file.bytes for file in wanted), AT_ONCE)]
+            wanted = wanted[len(some) :]
+            files |= pack(host, runs, some)
+        jobs = tuple(path for path, each in there.items() if path.count("/") == 1 and each.kind == "d" and each.is_own)
+        return Found(files, jobs, (*lines, *more), in_queue(known, host))
 
 
-def rebuild(known: Known, tracker: Tracker, files: Mapping[str, bytes]) -> tuple[int, list[str]]:
-    """Put every job of a cluster's run folders into the tracker: how many, and the folders that could not be read.
+def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
+    """The answer to LISTING by path; and a line where it was cut off."""
+    words = said.decode("utf-8", "surrogateescape").split("\0")
+    rows = sorted((word.split(" ", 3) for word in words[1:-1]), key=lambda row: row[3])
+    there = {path: Listed(kind, uid == words[0], int(size)) for kind, uid, size, path in rows}
+    cut = len(said) >= MOST_LISTING
+    return there, ["there is more here than is looked at; the rest is left out"] if cut else []
+
+
+def believed(there: Mapping[str, Listed]) -> tuple[list[File], list[str]]:
+    """The files to read: those of real folders and regular files of the caller's, none too large; and what is not."""
+    reasons = {path: refusal(path, each) for path, each in there.items() if "/" not in path}
+    lines = [f"{path}: {why}" for path, why in reasons.items() if why]
+    wanted: list[File] = []
+    left = MOST_READ
+    for path, each in there.items():
+        folder, _, rest = path.partition("/")
+        most = MOST_BYTES.get(rest.rpartition("/")[2])
+        if reasons.get(folder) != "" or most is None:
+            continue
+        why = "is no regular file" if each.kind != "f" else "" if each.is_own else "is another user's"
+        if not why and each.size > min(most, left):
+            why = f"has {each.size} bytes, and at most {min(most, left)} are read"
+        if why:
+            lines.append(f"{path}: {why}")
+        else:
+            wanted.append(File("f", path, each.size))
+            left -= each.size
+    return wanted, lines
+
+
+def refusal(name: str, each: Listed) -> str:
+    """Why something in ROOT/runs is no run folder of the caller's; '' where it is one."""
+    if each.kind != "d":
+        return "is no folder"
+    if not FOLDER.fullmatch(name):
+        return "does not have the name of a run folder"
+    return "" if each.is_own else "is another user's"
+
+
+def in_queue(known: Known, host: Host) -> dict[str, str]:
+    """Job name -> id of the user's jobs that the scheduler knows; nothing where it does not answer."""
+    if known.cluster.name == LOCAL:
+        return {}
+    try:
+        told = queued(known.cluster.name, known.user, host).values()
+    except (HostError, SlurmParseError):
+        return {}
+    return {status.name: status.array_job_id or status.job_id for status in told}
+
+
+def rebuild(known: Known, tracker: Tracker, found: Found) -> tuple[int, list[str]]:
+    """Put every job of a cluster's run folders into the tracker: how many, and what was left out, and why.
 
     Jobs that the tracker has are left as they are. The others are unfinished until the next `status` asks for them.
     """
-    plans, unreadable = read_plans(files)
-    ends: dict[tuple[str, str], dict[str, bytes]] = {}
-    for name, content in files.items():
-        match = JOB_FOLDER.fullmatch(name)
-        if match:
-            ends.setdefault((match[1], match[2]), {})[match[3]] = content
-    for folder, plan in plans.items():
-        tracker.plan(plan, known.text)
-        if plan.points:
-            keep_sweep(plan, files.get(f"{folder}/points.jsonl", b""), tracker)
-        begun = sorted(job for found, job in ends if found == folder)
-        for job_id in begun:
-            keep(plan, job_id, ends[folder, job_id], tracker)
-        arrays = {job_id.partition("_")[0] for job_id in begun} if plan.points else ()
-        for array in sorted(arrays):  # its other points wait, or ended before they had a folder
-            tracker.submit(plan, array, "UNKNOWN")
-    return len([key for key in ends if key[0] in plans]), unreadable
-
-
-def read_plans(files: Mapping[str, bytes]) -> tuple[dict[str, JobPlan], list[str]]:
-    """Run folder -> its plan, and the folders whose plan cannot be read."""
-    plans: dict[str, JobPlan] = {}
-    unreadable: list[str] = []
-    for name, content in files.items():
-        folder, _, rest = name.partition("/")
-        if rest != "plan.json":
-            continue
+    count, left_out = 0, list(found.left_out)
+    begun: dict[str, dict[str, dict[str, bytes]]] = {}
+    for folder, _, job_id in (path.partition("/") for path in found.jobs):
+        begun.setdefault(folder, {})[job_id] = {}
+    for path, content in found.files.items():
+        match = ATTEMPT.fullmatch(path)
+        if match and match[2] in begun.get(match[1], {}):
+            begun[match[1]][match[2]][match[3]] = content
+    for folder in (path.partition("/")[0] for path in found.files if path.endswith("/plan.json")):
         try:
-            plans[folder] = from_json(read_json(content))
-        except (ValueError, KeyError, TypeError) as error:
-            unreadable.append(f"{folder}/plan.json: {type(error).__name__}: {error}")
-    return plans, unreadable
+            count += restore(folder, begun.get(folder, {}), known, tracker, found)
+        except RecordError as error:
+            left_out.append(f"{folder}: {error}")
+    more = len(left_out) - MOST_NAMED
+    return count, [*left_out[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
 
 
-def keep_sweep(plan: JobPlan, lines: bytes, tracker: Tracker) -> None:
-    """The points that a plan runs, unless the tracker has them; what a cut-off file does not hold is left out."""
+def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known, tracker: Tracker, found: Found) -> int:
+    """Put one run folder's jobs into the tracker: how many have begun.
+
+    Raises:
+        RecordError: it does not hold, or nothing of it was ever queued as far as is known.
+    """
+    plan = read_plan(folder, found.files[f"{folder}/plan.json"], known.cluster, known.user)
+    sweep: TrackedSweep | None = None
+    entries: tuple[Entry, ...] = ()
+    if plan.points:
+        refuse_strange(plan, tracker)
+        entries = read_points(plan, found.files.get(f"{folder}/points.jsonl", b""))
+        sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", {}, told=True)
+    own = {job_id: files for job_id, files in begun.items() if is_job_of(plan, job_id)}
+    ids = {job_id.partition("_")[0] for job_id in own}
+    told = (found.queued.get(plan.job_name), answered(found.files.get(f"{folder}/sbatch.answer", b"")))
+    ids |= {job_id for job_id in told if job_id}
+    if not ids:
+        raise RecordError("no job of it is known: nothing of it was queued, or it was removed; it is not indexed")
+    if len(ids) > MOST_SENT:
+        raise RecordError(f"has {len(ids)} jobs; at most {MOST_SENT} are indexed of one plan")
+    # the points of an array that have no folder wait, or ended before they had one
+    jobs = {each: "UNKNOWN" for job_id in sorted(ids) for each in plan.jobs(job_id)}
+    jobs |= {job_id: state_of(files) for job_id, files in own.items()}
+    tracker.restore(plan, known.text, jobs, sweep, entries)
+    return len(own)
+
+
+def refuse_strange(plan: JobPlan, tracker: Tracker) -> None:
+    """Nothing, unless the plan says that it is part of a sweep which this tracker asked for without it.
+
+    Raises:
+        RecordError: it does.
+    """
     assert plan.points is not None  # noqa: S101 - the caller has looked
-    entries: list[Entry] = []
-    for line in lines.splitlines():
-        try:
-            point = read_json(line)
-            text = point_of(point["parameters"]).text
-            entries.append(Entry(point["id"], text, point["env"], tuple(point["command"])))
-        except (ValueError, KeyError, TypeError):
-            break
-    sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", {}, told=True)
-    tracker.sweeps.restore(sweep, plan.plan_id, entries)
+    sweep_id = plan.points.sweep_id
+    known = [each for each in tracker.sweeps.named(sweep_id) if each.sweep_id == sweep_id and each.asked_sha256]
+    if known and tracker.sweeps.owners([plan.plan_id]).get(plan.plan_id) != sweep_id:
+        raise RecordError(f"says that it is part of {sweep_id}, which was asked for here without it")
 
 
-def keep(plan: JobPlan, job_id: str, files: Mapping[str, bytes], tracker: Tracker) -> None:
-    """One job of a run folder, unless the tracker has it. It stays unfinished: the next `status` asks the scheduler."""
-    if any(job.plan_id == plan.plan_id for job in tracker.jobs(cluster=plan.cluster, job_id=job_id)):
-        return
+def answered(text: bytes) -> str | None:
+    """The id that sbatch gave, as the far side wrote it down; None where it did not."""
+    try:
+        return slurm.parse_sbatch(Completed(("sbatch",), 0, text.decode("utf-8", "replace"), ""))
+    except SlurmParseError:
+        return None
+
+
+def state_of(files: Mapping[str, bytes]) -> str:
+    """The state of a job as its last attempt wrote it down."""
     end = last_end(files)
-    code, signal = (int(end.get("exit_code") or 0), end.get("signal")) if end else (0, None)
-    tracker.submit(plan, job_id, slurm.state_from_exit(code, signal) if end else "UNKNOWN")
+    return slurm.state_from_exit(int(end.get("exit_code") or 0), end.get("signal")) if end else "UNKNOWN"

@@ -7,12 +7,19 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError
 from tfslurm.host import Host, get, read_from
+from tfslurm.host.files import RUN_FOLDER, one_line
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.drivers import remember
 from tfslurm.submit.follow import job_dir, plan_of
+from tfslurm.submit.news import NO_FOLDER
 from tfslurm.tracker import TrackedJob, Tracker
+
+# $1 ROOT/runs, $2 the run folder's name, $3 the line; a link is not followed, a pipe not waited for.
+POINT = RUN_FOLDER + one_line("""is_mine "$1" "$2" || { echo "is in no run folder of yours" >&2; exit 1; };
+file="$1/$2/points.jsonl"; [ -f "$file" ] && [ ! -L "$file" ] || { echo "is no regular file" >&2; exit 1; };
+sed -n "$3{p;q}" "$file" | head -c 1048576""")
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
@@ -65,15 +72,15 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
         HostError: the machine does not answer.
     """
     place = job.place or 0
-    file = plan.run_dir / "points.jsonl"
-    done = host.run(["sed", "-n", f"{place + 1}{{p;q}}", str(file)])
+    runs, name = plan.run_dir.parent, plan.run_dir.name
+    done = host.run(("sh", "-c", POINT, "sh", str(runs), name, str(place + 1)))
     try:
         point = read_json(done.stdout)
     except ValueError:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:
         why = done.stderr.strip() or f"it has no point {place}"
-        raise RecordError(f"{job.key}: {file}: {why}")
+        raise RecordError(f"{job.key}: {plan.run_dir / 'points.jsonl'}: {why}")
     return point
 
 
@@ -85,6 +92,8 @@ def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
     """
     if tracker.record(job):
         return kept_record(job, tracker)
+    if job.status.get("reason") == NO_FOLDER:
+        raise RecordError(f"{job.key}: {job.state}: {NO_FOLDER} ({plan.run_dir}); no record of it was read before that")
     if job.final:
         where = job_dir(plan, job.job_id)
         raise RecordError(f"{job.key}: {job.state}: it left nothing in {where}; `tfslurm logs {job.key}` may say why")

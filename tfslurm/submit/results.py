@@ -11,7 +11,7 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
 from tfslurm.host.protocol import MOST_BYTES
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.sweep.confounding import Row
@@ -27,16 +27,18 @@ MOST_IN_ALL = 512 * 2**20
 
 # On stdin, for each job, its folder ended by NUL. Out comes for each how many files of its outputs fit the glob $3, at
 # most $2 and one, then their names and texts, then each of the files ($4 …) of its last attempt's first task, all of
-# them ended by NUL. No program is started: there may be many jobs.
+# them ended by NUL. No program is started: there may be many jobs. No link is followed, for they may lead anywhere.
 RESULTS = one_line(r"""export LC_ALL=C; most=$1; files=$2; glob=$3; shift 3; shopt -s globstar nullglob;
-give() { text=; [ ! -f "$1" ] || IFS= read -r -d '' -n "$most" text <"$1" || :; printf '%s\0' "$text"; };
-while IFS= read -r -d '' job; do last=0;
-for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*) continue ;; esac;
-[ "$n" -le "$last" ] || last=$n; done;
+is_real() { local path=$1 rest=${2#./}; [ ! -L "$path" ] || return 1; while [ -n "$rest" ]; do path=$path/${rest%%/*};
+[ ! -L "$path" ] || return 1; case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac; done; [ -f "$path" ]; };
+give() { text=; ! is_real "$1" "$2" || IFS= read -r -d '' -n "$most" text <"$1/$2" || :; printf '%s\0' "$text"; };
+while IFS= read -r -d '' job; do last=0; [ ! -L "$job" ] && [ ! -L "${job%/*}" ] || job=/dev/null;
+for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
+[ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
 found=(); [ ! -d "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
 [ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || found+=("$file"); done; };
-printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}"; give "$file"; done;
-for name; do give "$job/attempt-$last/facts/task-0/$name"; done; done""")
+printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}"; give "$job/out" "$file"; done;
+for name; do give "$job/attempt-$last" "facts/task-0/$name"; done; done""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def read_results(
         HostError: the machine does not answer, or not for all of them.
     """
     jobs = [(point, point.job) for point in points if point.job]
-    folders = [str(plans[point.plan_id].run_dir / job.job_id) for point, job in jobs]
+    folders = [str(job_folder(plans[point.plan_id].run_dir, job.job_id)) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
     argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, *FACTS)
     most = min(MOST_BYTES + USUAL * len(folders), MOST_IN_ALL)
@@ -141,6 +143,8 @@ def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], s
 
 def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
     """The numbers, texts, true and false in a JSON object, nested keys joined by dots; and why there are none."""
+    if not text:
+        return {}, f"{name} is empty, or is or lies in a link, which is not followed"
     try:
         found = read_json(text, numbers_as_text=True)
     except ValueError as error:

@@ -7,7 +7,15 @@ import os
 from collections.abc import Mapping
 
 from tfslurm import slurm
-from tfslurm.errors import CommandFailed, Completed, SlurmParseError, SubmitRejected, refuse
+from tfslurm.errors import (
+    CommandFailed,
+    Completed,
+    SlurmParseError,
+    SubmitRejected,
+    TrackerError,
+    Untracked,
+    refuse,
+)
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
 from tfslurm.submit.hand_over import KILLED, hand_over
@@ -27,6 +35,7 @@ def submit_job(
     Raises:
         SubmitRejected: sbatch said no; nothing was queued.
         HostError: the cluster or its scheduler did not answer; the plan is kept and the next command settles it.
+        Untracked: the job is queued, and the tracker could not be told.
     """
     with tracker.claim(prepared.plan.plan_id):
         return submit_claimed(prepared, tracker, host, secrets, untold=untold)
@@ -45,7 +54,10 @@ def submit_claimed(
         came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
         raise
     job_id = accepted(prepared, completed, tracker, host)
-    tracker.submit(plan, job_id)
+    try:
+        tracker.submit(plan, job_id)
+    except TrackerError as error:
+        raise Untracked(plan.cluster, job_id, plan.plan_id, error) from error
     return job_id
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
+from tfslurm.host.files import REMOVE
 from tfslurm.plan import JobPlan, planned_again
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.hand_over import look_back
@@ -155,4 +156,4 @@ def in_doubt(plan: JobPlan, completed: Completed) -> HostError:
 
 def give_up(plan: JobPlan, host: Host) -> None:
     """Remove the run folder: nothing was queued, and it may hold secrets."""
-    host.run(["rm", "-rf", "--", str(plan.run_dir)])
+    host.run(("sh", "-c", REMOVE, "sh", str(plan.run_dir.parent), plan.run_dir.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tfslurm.errors import SlurmParseError, SubmitRejected
+from tfslurm.errors import SlurmParseError, SubmitRejected, Untracked
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.room import Need, parse_room, room_script
@@ -42,6 +42,7 @@ def send_wave(
     Each job is told as soon as it is queued.
 
     Raises:
+        Untracked: a job was queued, and told, and the tracker does not know it.
         SubmitRejected: sbatch said no, and not for want of room; what was not queued waits on.
         HostError: the cluster or its scheduler did not answer; the next command settles what is open.
     """
@@ -50,6 +51,9 @@ def send_wave(
         for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
             try:
                 job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
+            except Untracked as error:
+                told(error.job)
+                raise
             except SubmitRejected as error:
                 if FULL in str(error):
                     break

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TrackerError
 from tfslurm.local_files import make_file, make_folder
-from tfslurm.plan import JobPlan, from_json, to_json
+from tfslurm.plan import UNTRUE, JobPlan, to_json
+from tfslurm.sweep.table import Entry
 from tfslurm.tracker.claims import claimed
-from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan, tracked
-from tfslurm.tracker.sweeps import SWEEPS, SweepIndex
+from tfslurm.tracker.rows import REBUILT, Place, Seen, SeenDriver, TrackedJob, TrackedPlan, plan_in, tracked, values_in
+from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
+from tfslurm.tracker.trouble import trouble
 
 VERSION = 1
 SCHEMA = """
@@ -47,6 +48,8 @@ CREATE TABLE IF NOT EXISTS drivers (
 UNTOLD = "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)"
 BY_ID = "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)"
 
+PLAN_KEYS = ("stage", "note", "cluster_text")
+
 
 class Tracker:
     """The index in one file; made when it does not exist.
@@ -63,6 +66,7 @@ class Tracker:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere may hold views and triggers
             self._prepare()
             self._db.execute(DRIVERS)
             self._db.execute(UNTOLD)
@@ -91,8 +95,7 @@ class Tracker:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            fix = "move the file away and run `tfslurm tracker rebuild`"
-            raise TrackerError(f"{self.path}: cannot be used: {error}; {fix}") from error
+            raise trouble(self.path, error) from error
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -102,9 +105,15 @@ class Tracker:
             try:
                 yield self._db
             except BaseException:
-                self._db.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself where the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
 
     @property
     def sweeps(self) -> SweepIndex:
@@ -121,6 +130,8 @@ class Tracker:
 
         ``wait``: until the other has ended, so that it is always True.
         """
+        if not name or "/" in name or name.startswith("."):
+            raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
         path = self.path.with_name("claims") / name
         with self.told():
             make_folder(path.parent)
@@ -163,6 +174,36 @@ class Tracker:
             db.executemany(
                 "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
                 [(plan.cluster, each, plan.planned_at, plan.plan_id, state) for each in jobs],
+            )
+
+    def restore(
+        self,
+        plan: JobPlan,
+        cluster_text: str,
+        jobs: Mapping[str, str],
+        sweep: TrackedSweep | None = None,
+        entries: Sequence[Entry] = (),
+    ) -> None:
+        """A plan that was read from its run folder, with its jobs (id -> state); what is known stays as it is.
+
+        It is never one that is still to be settled or sent.
+        """
+        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, REBUILT)
+        with self.change() as db:
+            if sweep:
+                put_sweep(db, sweep)
+                put_points(db, sweep.sweep_id, plan.plan_id, entries)
+            text = json.dumps(to_json(plan))
+            db.execute(
+                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'submitted', ?, ?, ?)",
+                (*values, text, cluster_text),
+            )
+            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+            # one that this tracker planned itself, and whose id it never got to know
+            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", values[:1])
+            db.executemany(
+                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
+                [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
             )
 
     def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
@@ -210,7 +251,7 @@ class Tracker:
         """The record of a job as last read; None: none was."""
         query = "SELECT record FROM jobs WHERE (cluster, job_id, submitted_at) = (?, ?, ?)"
         found = [row["record"] for row in self.rows(query, (job.cluster, job.job_id, job.submitted_at))]
-        return dict(read_json(found[0])) if found and found[0] else None
+        return dict(values_in(found[0], f"the record of {job.key}")) if found and found[0] else None
 
     def unfinished(self) -> dict[str, str]:
         """Cluster -> a plan that was sent there, for every cluster with a job that has not ended."""
@@ -222,7 +263,8 @@ class Tracker:
         query = (
             "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
             "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
-            "json_extract(plan, '$.points.points_per_job') AS points_per_job, unfinished FROM plans JOIN "
+            "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
+            "json_extract(plan, '$.engine') AS engine, unfinished FROM plans JOIN "
             "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
             "USING (plan_id)"
         )
@@ -235,6 +277,7 @@ class Tracker:
                 row["unfinished"],
                 row["points"] or 1,
                 row["points_per_job"] or 1,
+                "podman" if row["engine"] == "podman" else "docker",
             )
             for row in self.rows(query, [cluster])
         }
@@ -315,13 +358,7 @@ class Tracker:
             "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
         )
         rows = self.rows(query, (stage, plan_id))
-        return [TrackedPlan(self._plan(row), row["stage"], row["note"], row["cluster_text"]) for row in rows]
-
-    def _plan(self, row: sqlite3.Row) -> JobPlan:
-        try:
-            return from_json(read_json(row["plan"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrackerError(f"{self.path}: plan {row['plan_id']} cannot be read: {error}") from error
+        return [TrackedPlan(plan_in(row["plan"], row["plan_id"]), *(row[key] for key in PLAN_KEYS)) for row in rows]
 
     def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         """The rows of a question."""

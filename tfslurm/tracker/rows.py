@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.plan import JobPlan, run_folder
+from tfslurm.errors import TrackerError
+from tfslurm.plan import FOLDER, JOB_ID, UNTRUE, JobPlan, from_json, run_folder
 from tfslurm.sweep.arrays import place_in_array, slurm_id
+
+REBUILT = "read from its run folder"
+CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+POINT_ID = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,11 @@ class TrackedPlan:
     note: str
     cluster_text: str
 
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether it was read from a run folder: then it was not asked for with this tracker."""
+        return self.note == REBUILT
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -104,6 +116,7 @@ class Place:
     unfinished: int  # how many jobs of the plan are
     points: int = 1
     points_per_job: int = 1
+    engine: str = "docker"
 
     def is_last(self, job: TrackedJob) -> bool:
         """Whether no point of the same Slurm job comes after this one."""
@@ -116,8 +129,56 @@ class Place:
         return run_folder(self.root, self.name, self.plan_id)
 
 
+def named(kind: re.Pattern[str], text: object) -> str:
+    """The text, if it is a name of this kind: it becomes part of paths, and the file may have been changed.
+
+    Raises:
+        TrackerError: it is none.
+    """
+    if isinstance(text, str) and kind.fullmatch(text):
+        return text
+    raise TrackerError(f"tracker: {str(text)[:80]!r} stands where a name must be; {UNTRUE}")
+
+
+def values_in(text: object, what: str, kind: type = dict) -> Any:
+    """What a text of JSON holds: an object, or a list where that is the ``kind``.
+
+    Raises:
+        TrackerError: it holds no such thing.
+    """
+    try:
+        found = read_json(str(text))
+        if not isinstance(found, kind):
+            raise ValueError(f"it is no {kind.__name__}")
+        return found
+    except (ValueError, RecursionError) as error:
+        raise TrackerError(f"tracker: {what} cannot be read: {error}; {UNTRUE}") from error
+
+
+def plan_in(text: object, plan_id: object) -> JobPlan:
+    """The plan in a row of the file.
+
+    Raises:
+        TrackerError: it is none.
+    """
+    try:
+        plan = from_json(values_in(text, f"plan {str(plan_id)[:80]!r}"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TrackerError(f"tracker: plan {str(plan_id)[:80]!r} cannot be read: {error}; {UNTRUE}") from error
+    named(CLUSTER, plan.cluster)
+    named(FOLDER, plan.job_name)
+    return plan
+
+
 def tracked(row: sqlite3.Row) -> TrackedJob:
-    """One row of the table of jobs, joined with its plan's name."""
+    """One row of the table of jobs, joined with its plan's name.
+
+    Raises:
+        TrackerError: its names are none.
+    """
+    named(CLUSTER, row["cluster"])
+    named(JOB_ID, row["job_id"])
+    named(FOLDER, f"{row['name']}-{row['plan_id']}")
     return TrackedJob(
         cluster=row["cluster"],
         job_id=row["job_id"],
@@ -126,5 +187,5 @@ def tracked(row: sqlite3.Row) -> TrackedJob:
         name=row["name"],
         state=row["state"],
         final=bool(row["final"]),
-        status=read_json(row["status"]),
+        status=values_in(row["status"], "the state of a job"),
     )

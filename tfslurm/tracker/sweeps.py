@@ -13,10 +13,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tfslurm.document.bounded_json import read_json
-from tfslurm.plan import JobPlan, from_json, to_json
+from tfslurm.plan import JobPlan, to_json
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker.rows import TrackedJob, TrackedPlan, tracked
+from tfslurm.tracker.rows import (
+    POINT_ID,
+    SWEEP_ID,
+    TrackedJob,
+    TrackedPlan,
+    named,
+    plan_in,
+    tracked,
+    values_in,
+)
 
 # Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
 SWEEPS = (
@@ -101,12 +109,6 @@ class SweepIndex:
                 put_waiting(db, sweep.sweep_id, plan, cluster_text)
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
 
-    def restore(self, sweep: TrackedSweep, plan_id: str, entries: Iterable[Entry]) -> None:
-        """A sweep, and the points of one of its plans, from the plan's run folder; what is known stays as it is."""
-        with self._index.change() as db:
-            put_sweep(db, sweep)
-            put_points(db, sweep.sweep_id, plan_id, entries)
-
     def tell(self, sweep_id: str) -> None:
         """The ids of a sweep were shown to whoever asked for it: what of it still waits is sent by later commands."""
         with self._index.change() as db:
@@ -161,7 +163,7 @@ class SweepIndex:
             "SELECT * FROM waiting WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR sweep_id = ?2) ORDER BY rowid"
         )
         rows = self._index.rows(query, (cluster, sweep_id))
-        return [WaitingPlan(row["sweep_id"], from_json(read_json(row["plan"])), row["cluster_text"]) for row in rows]
+        return [WaitingPlan(row["sweep_id"], plan_in(row["plan"], row["plan_id"]), row["cluster_text"]) for row in rows]
 
     def is_any_waiting(self) -> bool:
         """Whether there is a plan that later commands are to send."""
@@ -199,12 +201,12 @@ class SweepIndex:
     def plans(self, sweep_id: str) -> list[TrackedPlan]:
         """The plans of a sweep that do not wait, oldest first."""
         query = (
-            "SELECT plan, stage, note, cluster_text FROM plans WHERE plan_id IN "
+            "SELECT plan_id, plan, stage, note, cluster_text FROM plans WHERE plan_id IN "
             "(SELECT plan_id FROM points WHERE sweep_id = ?) ORDER BY planned_at, rowid"
         )
         rows = self._index.rows(query, (sweep_id,))
         return [
-            TrackedPlan(from_json(read_json(row["plan"])), row["stage"], row["note"], row["cluster_text"])
+            TrackedPlan(plan_in(row["plan"], row["plan_id"]), row["stage"], row["note"], row["cluster_text"])
             for row in rows
         ]
 
@@ -217,7 +219,14 @@ class SweepIndex:
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
         rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
         return [
-            TrackedSweep(**{**row, "given": read_json(row["given"]), "told": bool(row["told"])})
+            TrackedSweep(
+                **{
+                    **row,
+                    "sweep_id": named(SWEEP_ID, row["sweep_id"]),
+                    "given": values_in(row["given"], "what was asked of a sweep"),
+                    "told": bool(row["told"]),
+                }
+            )
             for row in map(dict, rows)
         ]
 
@@ -257,5 +266,5 @@ def put_points(db: sqlite3.Connection, sweep_id: str, plan_id: str, entries: Ite
 
 def entry_of(row: sqlite3.Row) -> Entry:
     """One row of the table of points."""
-    argv, env = read_json(row["words"])
-    return Entry(row["point_id"], row["parameters"], env, tuple(argv))
+    argv, env = values_in(row["words"], "the words of a point", list)
+    return Entry(named(POINT_ID, row["point_id"]), row["parameters"], env, tuple(argv))
