@@ -47,5 +47,5 @@ def test_it_is_refused_in_time_and_in_few_lines(text: str) -> None:
 
 
 def test_how_many_problems_more_there_are_is_said() -> None:
-    with pytest.raises(InputError, match="has 25 more problems; fix these first$"):
+    with pytest.raises(InputError, match=r"has 25 more problems; fix these first$"):
         parse_experiment(BASE + "env:\n" + "".join(f"  A{number}: 1\n" for number in range(125)), "exp.yaml")

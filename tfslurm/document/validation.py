@@ -133,6 +133,8 @@ def _not_accepted(
     if error == "literal_error":
         accepted = _literals(model, path)
         return f"{shown} is not accepted", f"{nearest(str(value), accepted)}write one of: {', '.join(accepted)}"
+    if error == "too_long":
+        return f"holds more than {bounds['max_length']} items", "write fewer"
     if error == "too_short":
         return f"{shown} holds too little", fix
     return f"{shown} is not accepted here", fix

@@ -184,6 +184,7 @@ class Experiment(Keys):
     )
     mounts: list[Mount] = Field(
         [],
+        max_length=1000,
         description="Folders and files of the cluster inside the container.",
         examples=[[{"source": "/data/digits", "target": "/data"}]],
     )
