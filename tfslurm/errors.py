@@ -63,13 +63,22 @@ class TfslurmError(Exception):
         self.transient = transient
 
 
+MOST_PROBLEMS = 100
+
+
 class InputError(TfslurmError):
-    """What the user wrote does not hold; ``problems`` lists all of them in the order of the text."""
+    """What the user wrote does not hold; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
+
+    Where there are more, a last one says how many.
+    """
 
     exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+        told = sorted(problems, key=lambda problem: (problem.file, problem.line))
+        more = len(told) - MOST_PROBLEMS
+        rest = [Problem(told[-1].file, 0, "", f"has {more} more problems", "fix these first")] if more > 0 else []
+        self.problems = (*told[:MOST_PROBLEMS], *rest)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

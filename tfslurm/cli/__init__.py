@@ -16,7 +16,6 @@ from tfslurm import __version__
 from tfslurm.cli.console import say
 from tfslurm.errors import InputError, TfslurmError
 
-MOST_PROBLEMS = 50  # of one file that are told
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
     "check": ("tfslurm.cli.check:check", "Say what works on each cluster, and what to do where it does not."),
@@ -138,10 +137,8 @@ def run(arguments: list[str]) -> int:
 def tell(error: TfslurmError) -> None:
     """Print an error: one line for each problem of a text, one for anything else."""
     if isinstance(error, InputError):
-        for problem in error.problems[:MOST_PROBLEMS]:
+        for problem in error.problems:
             say(f"error: {problem}")
-        if (more := len(error.problems) - MOST_PROBLEMS) > 0:
-            say(f"error: … and {more} problems more")
         return
     again = " (trying again can help)" if error.transient else ""
     say(f"error: {error}{again}")

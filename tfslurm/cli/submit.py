@@ -12,6 +12,7 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
+from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
@@ -39,7 +40,9 @@ set_option = click.option(
 def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
     """One job for each cluster, with the image pinned (now, if it never was)."""
     pin = pin_on_first_use(asked, clusters)
-    return [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
+    jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
+    tell_of_private(jobs)
+    return jobs
 
 
 @click.command(short_help="Show the very plan and script that submit would send.")
@@ -47,18 +50,34 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
 @cluster_option
 @set_option
 @click.option("--script", is_flag=True, help="Print the batch script alone.")
+@click.option("--review", "is_review", is_flag=True, help="Show all that the file could touch.")
 @common
 def plan(
-    experiment: Path, clusters: tuple[str, ...], sets: tuple[str, ...], script: bool, as_json: bool, verbose: int
+    experiment: Path,
+    clusters: tuple[str, ...],
+    sets: tuple[str, ...],
+    script: bool,
+    is_review: bool,
+    as_json: bool,
+    verbose: int,
 ) -> None:
     """Show the very plan and script that submit would send; touches no cluster.
 
     Of a sweep: its points, some of them in full, and how many go where.
 
+    --review is for a file that you got from somebody: everything that runs, and everything that it can reach.
+
     The plan's id and the names made from it hold the moment, so those differ from one call to the next.
     """
+    if script and is_review:
+        raise click.UsageError("--script and --review exclude each other")
     asked = read_experiment(experiment, sets, sweeps=not script)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
+    if is_review:
+        from tfslurm.cli.review import show_review
+
+        show_review(asked, chosen, as_json)
+        return
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import show_sweep
 
@@ -70,10 +89,10 @@ def plan(
     elif script:
         deliver("\n".join(job.script for job in jobs), None, is_data=True)
     else:
-        show("\n\n".join(summary(job) for job in jobs))
+        show("\n\n".join(summary(job, asked) for job in jobs))
 
 
-def summary(job: Prepared) -> str:
+def summary(job: Prepared, asked: Asked) -> str:
     """The plan of one job as a person reads it."""
     made = job.plan
     resources = made.resources
@@ -89,6 +108,7 @@ def summary(job: Prepared) -> str:
             if code
             else "none",
         ),
+        *reached(asked, made.env),
         (
             "mounts",
             ", ".join(f"{m.source} -> {m.target} ({'ro' if m.read_only else 'rw'})" for m in made.mounts) or "none",

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfslurm.cli.console import emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
+from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.cli.sweeps import has_ended
 from tfslurm.errors import SubmitRejected, TfslurmError
 from tfslurm.host import Host
@@ -44,6 +45,7 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     given: Mapping[str, Any] = experiment.sweep or {}
     sweep = sweep_of(experiment)
     fill(experiment, sweep.points[0].parameters)
+    reach = reached(asked)
     places = None
     if given.get("spread", "idle") != "idle" or len(clusters) == 1:
         places = placed(sweep, clusters, given, {}, experiment.resources.time_s)
@@ -52,7 +54,7 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     else:
         packed = given.get("points_per_job", 1)
         more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
-        show(lines_of([*summary(experiment.name, sweep, places, clusters), *more]))
+        show(lines_of([*summary(experiment.name, sweep, places, clusters), *reach, *more]))
 
 
 def lines_of(told: Sequence[tuple[str, str]]) -> str:
@@ -106,6 +108,7 @@ def swept_for(asked: Asked, chosen: Sequence[Known]) -> Swept:
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
     bases = tuple(prepare(asked, pin, known.cluster, known.text, known.user, now(), points) for known in chosen)
+    tell_of_private(bases)
     return Swept(sweep, entries, bases, asked.experiment.sweep or {}, template_of(asked))
 
 

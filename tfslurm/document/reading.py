@@ -17,6 +17,8 @@ from tfslurm.document.tree import Document, Path, key_text, printable, show
 from tfslurm.errors import Problem
 
 MAX_BYTES = 1 << 20
+MAX_KEYS = 2_000  # of one mapping
+MAX_VALUES = 50_000  # of a file, keys apart
 
 _PLACEHOLDER = ("{{ … }} outside quotes is read as a mapping", "write the value in quotes")
 _TEXT_KEY = ("a key must be a text, not a list or mapping", "write a plain name before the colon")
@@ -41,8 +43,8 @@ def scan(text: str, file: str, loader: Loader) -> Document:
         tree.refuse((), *syntax_problem(error, text))
     except yaml.YAMLError as error:
         tree.refuse((), 0, f"cannot be read as YAML: {show(str(error))}")
-    except _TooDeep as error:
-        tree.refuse((), error.line, f"is nested deeper than {MAX_DEPTH} levels")
+    except _TooMuch as error:
+        tree.refuse((), error.line, error.why)
     value = tree.value if isinstance(tree.value, dict) else {}
     return Document(file, value, tree.lines, tree.written, tuple(tree.problems), frozenset(tree.suspect))
 
@@ -54,9 +56,9 @@ def _whole_text(text: str, file: str) -> Iterator[Problem]:
     yield from characters(text, file)
 
 
-class _TooDeep(Exception):
-    def __init__(self, line: int) -> None:
-        self.line = line
+class _TooMuch(Exception):
+    def __init__(self, line: int, why: str = f"is nested deeper than {MAX_DEPTH} levels") -> None:
+        self.line, self.why = line, why
 
 
 class _Tree:
@@ -70,6 +72,7 @@ class _Tree:
         self.written: dict[Path, str] = {}
         self.problems: list[Problem] = []
         self.suspect: set[Path] = set()
+        self.values = 0
 
     def document(self) -> None:
         """Read the stream's only document."""
@@ -100,8 +103,11 @@ class _Tree:
 
     def node(self, event: yaml.Event, path: Path) -> Value:
         """The value that begins with this event."""
+        self.values += 1
         if len(path) > MAX_DEPTH:
-            raise _TooDeep(_line(event))
+            raise _TooMuch(_line(event))
+        if self.values > MAX_VALUES:
+            raise _TooMuch(_line(event), f"has more than {MAX_VALUES} values; is it the right file?")
         if isinstance(event, yaml.AliasEvent):
             self.refuse(path, _line(event), f"the alias *{event.anchor} is not accepted", "write the value out here")
             return None
@@ -131,7 +137,11 @@ class _Tree:
     def mapping(self, path: Path) -> dict[str, Value]:
         """The keys and values up to the end of this mapping; of a key written twice the first one stays."""
         values: dict[str, Value] = {}
+        count = 0
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            count += 1
+            if count > MAX_KEYS:
+                raise _TooMuch(_line(event), f"has a mapping of more than {MAX_KEYS} keys; is it the right file?")
             key = self.key(event, path)
             if key is None or key in values:
                 self.skip(len(path))
@@ -179,7 +189,7 @@ class _Tree:
         while True:
             event = event or next(self.events)
             if depth + level > MAX_DEPTH:
-                raise _TooDeep(_line(event))
+                raise _TooMuch(_line(event))
             level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if not level:
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import NoneType
 from typing import TypeVar, get_args
 
@@ -16,6 +17,7 @@ from tfslurm.errors import InputError, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_MOST = 1000  # problems of one kind that are looked at
 _WANTED = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -47,16 +49,17 @@ def validate(document: Document, model: type[Model], *checks: Callable[[Document
     """
     problems = list(document.problems)
     empty = {path for path in paths_of_nothing(document.value) if not document.is_suspect(path)}
-    problems += [_nothing(document, model, path) for path in sorted(empty, key=document.line)]
+    problems += [_nothing(document, model, path) for path in sorted(empty, key=document.line)[:_MOST]]
     checked = None
     try:
         checked = model.model_validate(document.value)
     except ValidationError as error:
-        for found in error.errors(include_url=False):
+        for found in error.errors(include_url=False)[:_MOST]:
             problems += _told(document, model, found, empty)
     refused = {(problem.line, problem.key) for problem in problems}  # what the model says of a key is enough
     for check in checks:
-        problems += (problem for problem in check(document) if (problem.line, problem.key) not in refused)
+        more = (problem for problem in check(document) if (problem.line, problem.key) not in refused)
+        problems += islice(more, _MOST)
     if problems or checked is None:
         raise InputError(problems)
     return checked
@@ -130,6 +133,8 @@ def _not_accepted(
     if error == "literal_error":
         accepted = _literals(model, path)
         return f"{shown} is not accepted", f"{nearest(str(value), accepted)}write one of: {', '.join(accepted)}"
+    if error == "too_long":
+        return f"holds more than {bounds['max_length']} items", "write fewer"
     if error == "too_short":
         return f"{shown} holds too little", fix
     return f"{shown} is not accepted here", fix

@@ -188,7 +188,9 @@ class Sweep(Block):
         description="Several sets of axes whose points are joined, instead of the keys above.",
         examples=[[{"grid": {"lr": [0.1, 0.01]}}, {"include": [{"lr": 0.5}]}]],
     )
-    max_points: int = Field(MAX_POINTS, ge=1, description="More points than this are refused.", examples=[MAX_POINTS])
+    max_points: int = Field(
+        MAX_POINTS, ge=1, le=1_000_000, description="More points than this are refused.", examples=[MAX_POINTS]
+    )
     max_parallel: int | None = Field(None, ge=1, description="How many points run at once, per cluster.", examples=[32])
     points_per_job: int = Field(
         1, ge=1, description="How many points run one after another in one allocation.", examples=[8]

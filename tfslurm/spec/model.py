@@ -11,6 +11,8 @@ from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Sweep
 from tfslurm.spec.program_text import refuse_program_text
 
+MAX_WORDS = 10_000  # of a command
+
 
 def command(value: object) -> tuple[words.Parts, ...]:
     """The words of a command line or an exact argv."""
@@ -35,6 +37,8 @@ def command(value: object) -> tuple[words.Parts, ...]:
 
 def fixed(parts: tuple[words.Parts, ...], *, lines: bool) -> tuple[words.Parts, ...]:
     """The words, if no value can become part of a program; ``lines``: each word stands on a place of its own."""
+    if len(parts) > MAX_WORDS:
+        raise Refused(f"has {len(parts)} words; {MAX_WORDS} is the most", "read them from a file")
     if refusals := refuse_program_text(parts):
         for refused in refusals:
             refused.at = refused.at if lines else ()
@@ -180,6 +184,7 @@ class Experiment(Keys):
     )
     mounts: list[Mount] = Field(
         [],
+        max_length=1000,
         description="Folders and files of the cluster inside the container.",
         examples=[[{"source": "/data/digits", "target": "/data"}]],
     )

@@ -134,6 +134,17 @@ def refuse_program_text(words: Sequence[Parts], before: Sequence[str] = ()) -> l
     return [found[index] for index in sorted(found)]
 
 
+def program_texts(words: Sequence[str]) -> list[str]:
+    """The words of a command that a shell or an interpreter would run as program text."""
+    whole = [(word,) for word in words]
+    places = {
+        _read(whole, index, READERS[name], strict=True)[1]
+        for index, name in enumerate(map(named, whole))
+        if name in READERS
+    }
+    return [words[place] for place in sorted(places - {0})]
+
+
 def is_code_variable(name: str) -> bool:
     """Whether a variable's value is run, or says what is loaded."""
     return name in VARIABLES or name.startswith(_VARIABLE_HEADS)

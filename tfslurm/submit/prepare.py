@@ -137,12 +137,13 @@ def wrong_image(document: Document) -> Iterator[Problem]:
 def wrong_options(document: Document) -> Iterator[Problem]:
     """Names under `slurm` that sbatch does not know, and values that it would misread."""
     asked = document.at(("slurm",))
-    for key, value in asked.items() if isinstance(asked, dict) else ():
-        if isinstance(key, str) and isinstance(value, str | int):
-            try:
-                check_options({key.replace("_", "-"): value})
-            except InputError as error:
-                yield from (document.problem(("slurm", key), each.why, each.fix) for each in error.problems)
+    given = asked.items() if isinstance(asked, dict) else ()
+    options = {key: value for key, value in given if isinstance(value, str | int)}
+    try:
+        check_options(options)
+    except InputError as error:
+        for each in error.problems:
+            yield document.problem(("slurm", each.key.removeprefix("slurm.")), each.why, each.fix)
 
 
 def pinned(asked: Asked) -> Pin | None:

@@ -1,0 +1,85 @@
+"""`tfslurm plan --review`, and what every plan says of what a file could touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tfslurm.cli.console import emit, say, show
+from tfslurm.document.tree import printable
+from tfslurm.submit.places import Known
+from tfslurm.submit.prepare import Asked, Prepared
+from tfslurm.submit.review import private_of, reached, review_of, some
+
+__all__ = ["reached", "show_review", "tell_of_private"]
+
+
+def show_review(asked: Asked, chosen: Sequence[Known], as_json: bool) -> None:
+    """Print what the file could touch on each cluster; the image is pinned first where it never was."""
+    if asked.experiment.sweep is not None:
+        from tfslurm.cli.sweep import swept_for
+
+        jobs: Sequence[Prepared] = swept_for(asked, chosen).bases
+    else:
+        from tfslurm.cli.submit import prepared_for
+
+        jobs = prepared_for(asked, chosen)
+    found = [review_of(asked, job) for job in jobs]
+    if as_json:
+        emit(found)
+    else:
+        show("\n\n".join("\n".join(lines_of(each)) for each in found))
+
+
+def tell_of_private(jobs: Sequence[Prepared]) -> None:
+    """Say on stderr which files of the code look as if they held a secret."""
+    names = private_of(jobs[0]) if jobs else []
+    if names:
+        fix = "name them in .gitignore, or keep them elsewhere"
+        say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")
+
+
+def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
+    """The review as a person reads it."""
+    yield from (f"LOOK AT  {printable(line)}" for line in found["warnings"])
+    for label, texts in rows_of(found):
+        for index, text in enumerate(texts or ["none"]):
+            yield f"{label if not index else '':9}{printable(text)}"
+    if found["template"]:
+        yield from (f"  {number:4} | {printable(line)}" for number, line in numbered(found["template"]["text"]))
+
+
+def numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Its lines with their numbers."""
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1))
+
+
+def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Each thing with its lines; none where there is none."""
+    job, image, code, template = found["job"], found["image"], found["code"], found["template"]
+    points = f", {found['points']} points" if found["points"] else ""
+    yield "file", [f"{found['file']}: {job['name']} on {job['cluster']}, as {job['user']}, below {job['root']}{points}"]
+    yield "clusters", [", ".join(found["clusters"]) or "as the command line says"]
+    yield "image", [f"{image['reference']} = {image['digest']} ({image['digest_kind']}, pinned {image['pinned_at']})"]
+    yield "asked", list(image["asked"])
+    yield "before", [repr(word) for word in image["entrypoint"]]
+    yield "command", [repr(word) for word in found["command"]]
+    yield "text", [f"run as a program: {text!r}" for text in found["program_texts"]]
+    yield "env", [f"{name}={value!r}" for name, value in found["env"].items()]
+    yield "in image", [f"{name}={value!r}" for name, value in image["environment"].items()]
+    yield "secrets", list(found["secrets"])
+    yield "mounts", [f"{m['source']} -> {m['target']} ({'ro' if m['read_only'] else 'RW'})" for m in found["mounts"]]
+    yield "code", code_rows(code) if code else []
+    yield "outputs", [found["outputs"]] if found["outputs"] else []
+    yield "network", [found["network"]]
+    yield "sbatch", [f"--{key}={value}" if value else f"--{key}" for key, value in found["slurm"].items()]
+    yield "ends", [f"{key}: {value}" for key, value in (found["checkpoint"] or {}).items()]
+    yield "template", [f"{template['name']}, all of it:"] if template else ["built in"]
+
+
+def code_rows(code: Mapping[str, Any]) -> list[str]:
+    """The folder, what it holds, where it is from."""
+    rows = [f"{code['folder']}: {code['files']} files, {code['size_bytes']} bytes"]
+    rows += [f"from {code['remote']}"] if code["remote"] else []
+    rows += ["the program can change its copy"] if code["writable"] else []
+    return [*rows, *(f"looks private: {name}" for name in code["private_looking"])]
