@@ -6,14 +6,14 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.cluster import Cluster
+from tfslurm.cluster.mounts import refuse_mounts
 from tfslurm.document.canonical import canonical
-from tfslurm.errors import InputError
 from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 from tfslurm.sweep.arrays import Array, job_ids
@@ -25,7 +25,10 @@ LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_") 
 
 @dataclass(frozen=True, slots=True)
 class CodeState:
-    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git)."""
+    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git).
+
+    ``contents_sha256`` is of the list by which a node verifies the tree; '' in a plan of an older tfslurm.
+    """
 
     tree: str
     writable: bool
@@ -35,6 +38,7 @@ class CodeState:
     commit: str | None = None
     branch: str | None = None
     dirty: bool | None = None
+    contents_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class JobPlan:
     and ``parameters`` is empty: each task reads its own words from the file of points.
 
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
-    every submission has its own. Paths are paths on the cluster unless a field says container.
+    every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
+    folders of tfslurm's beside ``root`` that no mount may reach; ``shared_parents`` is '' in a plan of an older
+    tfslurm.
     """
 
     name: str
@@ -97,6 +103,9 @@ class JobPlan:
     cgroup_parent: str = "auto"
     prepull: bool = False
     points: Points | None = None
+    roots: tuple[str, ...] = ()
+    shared_parents: str = ""
+    read_group: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -129,7 +138,7 @@ class JobPlan:
     def gpu_check_key(self) -> str:
         """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
         env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
-        found = {"env": env, "mounts": [plain(asdict(mount)) for mount in self.mounts]}
+        found = {"env": env, "mounts": [mount_json(mount) for mount in self.mounts]}
         return hashlib.sha256(canonical(found)).hexdigest()[:12]
 
     @property
@@ -219,6 +228,7 @@ def make_plan(
     tfslurm_version: str,
     template_sha256: str = "",
     points: Points | None = None,
+    roots: Sequence[str] = (),
 ) -> JobPlan:
     """The plan of one job, or of an array. ``options`` are slurm_options as Slurm's vocabulary checked and formatted
     them.
@@ -258,6 +268,9 @@ def make_plan(
         planned_at=planned_at,
         tfslurm_version=tfslurm_version,
         points=points,
+        roots=tuple(roots),
+        shared_parents=cluster.shared_parents,
+        read_group=cluster.read_group,
     )
     return identify(plan)
 
@@ -277,8 +290,11 @@ def gpu_check(experiment: Experiment) -> str:
 
 def identify(plan: JobPlan) -> JobPlan:
     """The same plan with its two names: the hash of what is asked, and the id of this submission."""
-    moment = {"plan_id", "plan_sha256", "planned_at", "spec_file"}
-    asked = {key: value for key, value in to_json(plan).items() if key not in moment}
+    # What guards a submission is no part of what is asked, which keeps its hash from one tfslurm to the next.
+    apart = {"plan_id", "plan_sha256", "planned_at", "spec_file", "roots", "shared_parents", "read_group"}
+    asked = {key: value for key, value in to_json(plan).items() if key not in apart}
+    if plan.code is not None:
+        del asked["code"]["contents_sha256"]  # the tree's id says the same
     if plan.points is None:
         del asked["points"]
     else:
@@ -293,29 +309,15 @@ def planned_again(plan: JobPlan, now: str) -> JobPlan:
     return identify(replace(plan, planned_at=now))
 
 
-def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
-    """Nothing, if every mount's source lies under a folder that the cluster's file allows.
-
-    Raises:
-        InputError: every mount outside them, with its line.
-    """
-    allowed = ", ".join(str(path) for path in cluster.mounts_allow) or "nothing"
-    problems = [
-        experiment.problem(
-            ("mounts", index, "source"),
-            f"{mount.source!r} is outside what cluster {cluster.name} allows ({allowed})",
-            f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}",
-        )
-        for index, mount in enumerate(experiment.mounts)
-        if not cluster.allows(PurePosixPath(mount.source))
-    ]
-    if problems:
-        raise InputError(problems)
+def mount_json(mount: Mount) -> dict[str, Any]:
+    """A mount as plain values; ``run`` only where it has that name."""
+    return {key: value for key, value in asdict(mount).items() if value is not None}
 
 
 def to_json(plan: JobPlan) -> dict[str, Any]:
     """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
-    return {key: plain(value) for key, value in asdict(plan).items()}
+    values = {key: plain(value) for key, value in asdict(plan).items()}
+    return {**values, "mounts": [mount_json(mount) for mount in plan.mounts]}
 
 
 def plain(value: object) -> Any:
@@ -335,12 +337,12 @@ def from_json(values: Mapping[str, Any]) -> JobPlan:
     """
     if values["schema"] != SCHEMA:
         raise ValueError(f"schema {values['schema']!r} is not {SCHEMA!r}")
-    lists = ("image_sources", "command", "mounts_allow", "secrets")
+    lists = ("image_sources", "command", "mounts_allow", "secrets", "roots")
     pin = dict(values["pin"])
     return JobPlan(
         **{
             **values,
-            **{key: tuple(values[key]) for key in lists},
+            **{key: tuple(values[key]) for key in lists if key in values},
             "pin": Pin(**{**pin, "entrypoint": tuple(pin["entrypoint"])}),
             "mounts": tuple(Mount(**mount) for mount in values["mounts"]),
             "resources": Resources(**values["resources"]),

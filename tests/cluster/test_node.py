@@ -23,7 +23,7 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, identify
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE
+from tfslurm.submit.prepare import NODE_SIDE, sent_files
 
 from . import images, registry
 from .bed import BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
@@ -88,7 +88,8 @@ def put(asked: JobPlan, secrets: Mapping[str, str] | None = None, template: str 
     folder = Path(asked.run_dir)
     folder.mkdir(parents=True)
     texts = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text(), "my.j2": template}
-    (folder / "job.sbatch").write_text(render(asked, texts, "my.j2" if template else "job.sbatch.j2"))
+    name = "my.j2" if template else "job.sbatch.j2"
+    (folder / "job.sbatch").write_text(render(asked, texts, name, sent_files(asked)))
     for name in NODE_SIDE:
         shutil.copy(TEMPLATES / name, folder / name)
     for name, value in (secrets or {}).items():

@@ -9,7 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
-from tfslurm.spec.places import inside
+from tfslurm.spec.places import RUN, inside
 
 
 def repeated_names(document: Document) -> Iterator[Problem]:
@@ -51,6 +51,15 @@ def covered_targets(document: Document) -> Iterator[Problem]:
                 f"{show(outputs)} lies in the mount {show(target)}, so the outputs' folder would be made in its source"
             )
             yield document.problem(("outputs",), why, "choose a folder of its own, such as /out")
+
+
+def written_outputs(document: Document) -> Iterator[Problem]:
+    """Outputs of a run that the program could change."""
+    for index, mount in enumerate(_list(document, "mounts")):
+        source = mount.get("source") if isinstance(mount, dict) else None
+        if isinstance(source, str) and source.startswith(RUN) and mount.get("read_only") is False:
+            why = f"the outputs of a run ({show(source)}) are never writable: they are what its record names"
+            yield document.problem(("mounts", index, "read_only"), why, "remove it, and copy what is to be changed")
 
 
 def shares(document: Document) -> Iterator[Problem]:
@@ -113,6 +122,7 @@ ALL = (
     repeated_names,
     repeated_options,
     covered_targets,
+    written_outputs,
     shares,
     gpu_shares,
     early_enough,

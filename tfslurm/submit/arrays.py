@@ -16,7 +16,7 @@ from tfslurm.render import render
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, fill
-from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, Prepared, find_templates, packaged
+from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, Prepared, find_templates, packaged, sent_files
 from tfslurm.sweep.arrays import arrays
 from tfslurm.sweep.points import Sweep
 from tfslurm.sweep.spread import Room, Rule, spread
@@ -149,5 +149,5 @@ def prepared(
     """A plan that waits, ready to be sent."""
     plan = waiting.plan
     texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), **({plan.template: template} if plan.template else {})}
-    script = render(plan, texts, plan.template or BUILT_IN_TEMPLATE)
+    script = render(plan, texts, plan.template or BUILT_IN_TEMPLATE, sent_files(plan))
     return Prepared(plan, script, code, cluster, waiting.cluster_text, tuple(entries))

@@ -20,6 +20,7 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.submit.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submit.places import read_text
 from tfslurm.sweep.table import Entry
 
@@ -184,8 +185,10 @@ def prepare(
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
     """
+    experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
-    experiment = asked.experiment
+    if code:
+        refuse_own_files(experiment, code, cluster)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plan = make_plan(
@@ -202,8 +205,9 @@ def prepare(
         spec_text=asked.text,
         tfslurm_version=__version__,
         points=points,
+        roots=other_roots(cluster),
     )
-    return Prepared(plan, render(plan, templates, name), code, cluster, cluster_text)
+    return Prepared(plan, render(plan, templates, name, sent_files(plan)), code, cluster, cluster_text)
 
 
 def snapshot(asked: Asked) -> Snapshot | None:
@@ -229,6 +233,7 @@ def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
         commit=code.commit,
         branch=code.branch,
         dirty=code.dirty,
+        contents_sha256=code.contents_sha256,
     )
 
 
@@ -248,6 +253,12 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
             return texts, name
     looked = " nor ".join(str(place) for place in places)
     raise InputError([asked.experiment.problem(("template",), f"{name!r} is not in {looked}", "put it there")])
+
+
+def sent_files(plan: JobPlan) -> dict[str, str]:
+    """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it."""
+    sums = {name: hashlib.sha256(packaged(name).encode()).hexdigest() for name in NODE_SIDE}
+    return {**sums, **({"points": plan.points.sha256} if plan.points else {})}
 
 
 def packaged(name: str) -> str:
