@@ -1667,15 +1667,14 @@ code::check() {
 # One line: ok, or failed and why. An earlier look of this user's on this node counts while no file or folder of the tree has
 # changed since: every change moves a ctime, which nobody can set.
 code::_verify() {
-    local known='' state='' sum='' cache=/tmp/tfslurm-$EUID
+    local state='' sum=''
     export LC_ALL=C
     if ! cd -- "/proc/$$/fd/$code_file/."; then
         printf 'failed: %s cannot be entered\n' "$code_dir"
         return
     fi
-    if [[ -L $cache || ! -O $cache || $(stat --format=%a "$cache") != 700 ]]; then cache=''; fi
-    state=$(code::_state)
-    if [[ -n $cache ]] && IFS= read -r known <"$cache/code-$code_contents" && [[ -n $state && $known == "$state" ]]; then
+    state=$(code::_state) || state=''
+    if known::is "code-$code_contents" "$state"; then
         printf 'ok: every file is what was sent (known on this node; no file has changed since)\n'
         return
     fi
@@ -1685,10 +1684,7 @@ code::_verify() {
         return
     fi
     printf 'ok: every file is what was sent\n'
-    if [[ -n $cache && -n $state && -z $(find . -newerct '3 seconds ago' -print -quit) ]]; then # a clock has its grain
-        printf '%s\n' "$state" >"$cache/code-$code_contents.$BASHPID" &&
-            mv -- "$cache/code-$code_contents.$BASHPID" "$cache/code-$code_contents"
-    fi
+    known::keep "code-$code_contents" "$state" .
 }
 
 # What every file and folder of the tree is, but for what it holds.
@@ -1711,6 +1707,24 @@ code::_list() {
     find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated || return
     find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated || return
     find . '(' -type d -empty -o ! -type f ! -type l ! -type d ')' -printf '? %p\0'
+}
+
+# What was hashed on this node, and what its inodes were like then, in a folder that only this user can write in. A missing
+# one, or another's, means that it is hashed again.
+known::is() {
+    local folder=/tmp/tfslurm-$EUID was=''
+    if [[ -z $2 || -L $folder || ! -O $folder || ! -f $folder/$1 || $(stat --format=%a "$folder") != 700 ]]; then return 1; fi
+    IFS= read -r was <"$folder/$1"
+    [[ $was == "$2" ]]
+}
+
+# Not while a change could still have the ctime that was seen: clocks have a grain.
+known::keep() {
+    local folder=/tmp/tfslurm-$EUID
+    mkdir --mode=0700 "$folder" 2>/dev/null || :
+    if [[ -z $2 || -L $folder || ! -O $folder || $(stat --format=%a "$folder") != 700 ]]; then return 0; fi
+    if [[ -n $(find "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
+    printf '%s\n' "$2" >"$folder/$1.$BASHPID" && mv -- "$folder/$1.$BASHPID" "$folder/$1"
 }
 
 # ---------------------------------------------------------------------------------------------------------- mount points
@@ -2442,12 +2456,26 @@ node::_point() {
         place=${TFSLURM_POINT-}
         job+=.$place
     fi
+    node::_points
     if ! point::read "$run_dir/points" "$points" "$place"; then
         printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
         exit "$EX_CONFIG"
     fi
     command=("${point_argv[@]}")
     environment+=(${point_env[@]+"${point_env[@]}"})
+}
+
+# The file of points must be the one that was sent.
+node::_points() {
+    local state sum
+    state=$(stat --format='%d %i %s %Z %Y %a %u' -- "$run_dir/points") || state=''
+    if known::is "points-$points_sha256" "$state"; then return; fi
+    sum=$(sha256sum <"$run_dir/points") || sum=''
+    if [[ ${sum%% *} != "$points_sha256" ]]; then
+        printf 'tfslurm: job.sbatch: %s: is not the file that was sent; submit again\n' "$run_dir/points" >&2
+        exit "$EX_CONFIG"
+    fi
+    known::keep "points-$points_sha256" "$state" "$run_dir/points"
 }
 
 node::_user() {
