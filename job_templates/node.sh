@@ -1450,7 +1450,7 @@ mount::check() {
     while IFS= read -r -d '' real; do mount_sources+=("$real"); done < <(readlink --zero -- "${opened[@]}")
     mount::_places
     for ((at = 0; at < ${#mount_sources[@]}; at++)); do
-        mount::_look "${mounts[at * 3]}" "${mount_sources[at]}" "${mounts[at * 3 + 2]}"
+        mount::_look "${mounts[at * 3]}" "${mount_sources[at]}" "${mounts[at * 3 + 2]}" "${opened[at]}"
     done
 }
 
@@ -1489,9 +1489,9 @@ mount::_open() {
     mount_files+=("$file")
 }
 
-# Refuses a source that is not what it may be.
+# Refuses a source that is not what it may be. What it is, is asked of the file that was opened.
 mount::_look() {
-    local source=$1 real=$2 mode=$3 shown=$1
+    local source=$1 real=$2 mode=$3 file=$4 shown=$1 met=''
     if [[ $source != "$real" ]]; then shown="$source is really $real, which"; fi
     if [[ $mode == run ]]; then
         mount::_is_run_outputs && return
@@ -1499,12 +1499,12 @@ mount::_look() {
     fi
     mount::_is_allowed
     mount::_is_no_system
-    if mount::_meets_own "$real"; then
+    if mount::_meets_own; then
         task::refuse mounts "$shown is, holds or lies in a folder of tfslurm's own ($met)" \
             "mount a folder beside it; the outputs of a run are run:$cluster:JOB/out"
     fi
     for met in ${engine_sockets[@]+"${engine_sockets[@]}"}; do
-        if mount::_is_on_the_way "$real" "$met"; then
+        if mount::_is_on_the_way "$met"; then
             task::refuse mounts "$shown holds $met, a socket that is root on the node" 'mount a folder of data'
         fi
     done
@@ -1542,7 +1542,7 @@ mount::_is_no_system() {
 # Is, holds or lies the source in a folder of tfslurm's own, named in met? By what they are, and by what this run has in its
 # root: a folder that is mounted twice has two names, and may have two device numbers.
 mount::_meets_own() {
-    local folder=$1 own part=$real_root name=${run_dir##*/}
+    local folder=$file own part name=${run_dir##*/} above=$real
     while :; do
         for own in "${own_folders[@]}"; do
             met=$own
@@ -1550,31 +1550,32 @@ mount::_meets_own() {
                 if [[ ${folder:-/} -ef $own$part ]]; then return 0; fi
             done
         done
-        met=${folder:-/}
+        met=${above:-/}
         if [[ -e $folder/runs/$name || -e $folder/$name/node.sh || (-e $folder/node.sh && -e $folder/plan.json) ]]; then return 0; fi
-        if [[ -z $folder ]]; then break; fi
-        folder=${folder%/*}
+        if [[ -z $above ]]; then break; fi
+        above=${above%/*}
+        folder=$above
     done
     for met in "${own_folders[@]}"; do
-        if mount::_is_on_the_way "$1" "$met"; then return 0; fi
+        if mount::_is_on_the_way "$met"; then return 0; fi
     done
     met=$root part=$real_root
     while [[ -n $part ]]; do
         part=${part%/*}
-        if [[ -e $1${real_root#"$part"}/runs/$name ]]; then return 0; fi
+        if [[ -e $file${real_root#"$part"}/runs/$name ]]; then return 0; fi
     done
     return 1
 }
 
-# Is $1 what the real path $2 names, or a folder that holds it?
+# Is the source what the real path $1 names, or a folder that holds it?
 mount::_is_on_the_way() {
-    local inner=$2
-    if [[ $1 -ef $2 ]]; then return 0; fi
-    while [[ -n $inner ]]; do
+    local inner=$1
+    if [[ ! -e $1 ]]; then return 1; fi
+    while :; do
+        if [[ $file -ef ${inner:-/} ]]; then return 0; fi
+        if [[ -z $inner ]]; then return 1; fi
         inner=${inner%/*}
-        if [[ -e $2 && $1 -ef ${inner:-/} ]]; then return 0; fi
     done
-    return 1
 }
 
 # Have the container wait for mount::admit with this mount: the target, and what must lie there, opened.

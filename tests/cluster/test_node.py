@@ -26,7 +26,7 @@ from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submit.prepare import NODE_SIDE, sent_files
 
 from . import images, registry
-from .bed import BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
+from .bed import BIN, DOCKER_HOST, DOCKER_SOCKET, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
 from .docker import docker
 from .gpus import of_node
 from .podman import podman
@@ -620,7 +620,7 @@ def test_the_program_is_the_user_with_his_groups_a_home_and_no_way_to_more() -> 
     entry = pwd.getpwnam(USER)
     lines = job.output().splitlines()
     assert lines[:2] == [str(entry.pw_uid), str(entry.pw_gid)]
-    withheld = {SOCKET.stat().st_gid}  # whoever is in it may speak to the daemon, which is root
+    withheld = {DOCKER_SOCKET.stat().st_gid}  # whoever is in it may speak to the daemon, which is root
     assert withheld < set(os.getgrouplist(USER, entry.pw_gid))
     assert {int(group) for group in lines[2].split()} == set(os.getgrouplist(USER, entry.pw_gid)) - withheld
     assert lines[3:6] == [USER, f"/home/{USER}", "ok"]

@@ -30,10 +30,10 @@ while [ -n "$p" ]; do if [ -L "$p" ]; then link=$p; fi; p=${p%/*}; set -- "$@" "
 stat --format='0 %u %g %n' -- "$link" | judge;
 case $to in /*) ;; *) to=${link%/*}/$to ;; esac; way=$to${way#"$link"}; done;
 stat --dereference --format='%a %u %g %n' -- "$@" "$way" | judge | sort -u; };
+narrow() { find "$1/" -maxdepth 0 -uid "$(id -u)" -perm /022 ! -perm -1000 -exec chmod go-w -- '{}' ';' ; };
 guard() { top=$1; root=${1%/*}; group=$2; accept=$3; me=$(id -u);
 [ -d "$top" ] || [ -L "$top" ] || (umask 077; mkdir -p -- "$top") || exit 1;
-find "$root/" -maxdepth 0 -uid "$me" -perm /022 ! -perm -1000 -exec chmod go-w -- '{}' ';' ;
-set -- "$top"; for own in "$root/runs" "$root/code" "$root/images"; do
+narrow "$root"; set -- "$top"; for own in "$root/runs" "$root/code" "$root/images"; do
 if [ -e "$own" ] || [ -L "$own" ]; then set -- "$@" "$own"; fi; done;
 bad=$(find "$@" -maxdepth 0 '(' ! -type d -o ! -uid "$me" ')' -print -quit);
 [ -z "$bad" ] || no "$bad is a link, or not a folder that you own; move it away, or name another root";
@@ -52,7 +52,7 @@ open_to() { for one in "$@"; do [ -d "$one" ] || continue; chgrp -- "$group" "$o
 OPEN_RUN = """[ -z "$group" ] || { open_to "$run"; chgrp -- "$group" "$run"/* && chmod g=rX -- "$run"/*;
 [ ! -d "$run/secrets" ] || chmod 700 -- "$run/secrets"; };""".replace("\n", " ")
 
-ABOVE = GUARD + ' above "$1"'
+ABOVE = GUARD + ' narrow "$1"; above "$1"'
 
 
 @dataclass(frozen=True, slots=True)
