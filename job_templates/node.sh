@@ -64,7 +64,7 @@ node::begin() {
 # then in shared_folders: mode, owner and name of each folder on the way that belongs to another user than root, or in which
 # others may write and no sticky bit keeps them from what is not theirs. Links on the way are followed one by one.
 folders::own() {
-    local part link='' target way=$run_dir mode owner group name
+    local part link='' target way=$run_dir mode owner group name own=''
     local -i hops=0
     local -a above=() links=()
     shared_folders=()
@@ -82,12 +82,17 @@ folders::own() {
         way=$target${way#"$link"}
     done
     while read -r mode owner group name; do
-        if folders::_is_shared "$mode" "$owner" "$group"; then shared_folders+=("$mode $owner $name"); fi
-    done < <(stat --dereference --format='%a %u %g %n' -- / "${above[@]}" &&
-        { ((${#links[@]} == 0)) || stat --format='0 %u %g %n' -- "${links[@]}"; })
-    mode=$(stat --format='%a %u %F' -- "$run_dir") || mode=''
-    if [[ ! $mode =~ ^[0-7]*[0145][0145]\ $EUID\ directory$ ]]; then
-        printf 'tfslurm: job.sbatch: %s: is not a folder in which this user alone may write (%s); submit again\n' "$run_dir" "$mode" >&2
+        if [[ $name == "$run_dir" ]]; then
+            own="$mode $owner"
+        elif folders::_is_shared "$mode" "$owner" "$group"; then
+            shared_folders+=("$mode $owner $name")
+        fi
+    done < <(
+        if ((${#links[@]})); then stat --format='0 %u %g %n' -- "${links[@]}"; fi
+        exec stat --dereference --format='%a %u %g %n' -- / "${above[@]}" "$run_dir"
+    )
+    if [[ -L $run_dir || ! -d $run_dir || ! $own =~ ^[0-7]*[0145][0145]\ $EUID$ ]]; then
+        printf 'tfslurm: job.sbatch: %s: is not a folder in which this user alone may write (%s); submit again\n' "$run_dir" "$own" >&2
         exit "$EX_CONFIG"
     fi
 }
@@ -1542,7 +1547,7 @@ mount::_is_no_system() {
 # Is, holds or lies the source in a folder of tfslurm's own, named in met? By what they are, and by what this run has in its
 # root: a folder that is mounted twice has two names, and may have two device numbers.
 mount::_meets_own() {
-    local folder=$file own part name=${run_dir##*/} above=$real
+    local folder=$file own part name=${run_dir##*/} way=$real
     while :; do
         for own in "${own_folders[@]}"; do
             met=$own
@@ -1550,11 +1555,11 @@ mount::_meets_own() {
                 if [[ ${folder:-/} -ef $own$part ]]; then return 0; fi
             done
         done
-        met=${above:-/}
+        met=${way:-/}
         if [[ -e $folder/runs/$name || -e $folder/$name/node.sh || (-e $folder/node.sh && -e $folder/plan.json) ]]; then return 0; fi
-        if [[ -z $above ]]; then break; fi
-        above=${above%/*}
-        folder=$above
+        if [[ -z $way ]]; then break; fi
+        way=${way%/*}
+        folder=$way
     done
     for met in "${own_folders[@]}"; do
         if mount::_is_on_the_way "$met"; then return 0; fi
@@ -1674,7 +1679,7 @@ code::_verify() {
         printf 'failed: %s cannot be entered\n' "$code_dir"
         return
     fi
-    state=$(code::_state) || state=''
+    read -r state _ < <(find . -printf '%D %i %s %C@ %m %U %y %p\0' | sha256sum) # all but what is in the files
     if known::is "code-$code_contents" "$state"; then
         printf 'ok: every file is what was sent (known on this node; no file has changed since)\n'
         return
@@ -1686,12 +1691,6 @@ code::_verify() {
     fi
     printf 'ok: every file is what was sent\n'
     known::keep "code-$code_contents" "$state" .
-}
-
-# What every file and folder of the tree is, but for what it holds.
-code::_state() {
-    local state
-    state=$(find . -printf '%D %i %s %C@ %m %U %y %p\0' | sha256sum) && printf '%s\n' "$state"
 }
 
 # The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another.
@@ -1714,7 +1713,7 @@ code::_list() {
 # one, or another's, means that it is hashed again.
 known::is() {
     local folder=/tmp/tfslurm-$EUID was=''
-    if [[ -z $2 || -L $folder || ! -O $folder || ! -f $folder/$1 || $(stat --format=%a "$folder") != 700 ]]; then return 1; fi
+    if [[ -z $2 || -L $folder || ! -O $folder || -L $folder/$1 || ! -O $folder/$1 || ! -f $folder/$1 ]]; then return 1; fi
     IFS= read -r was <"$folder/$1"
     [[ $was == "$2" ]]
 }

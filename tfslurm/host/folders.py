@@ -15,44 +15,48 @@ from tfslurm.host.protocol import Host
 # the user's own name without another member is the user. Links on the way are followed one by one.
 #
 # guard PARENT GROUP ACCEPT: afterwards PARENT (ROOT/runs or ROOT/code) is there, and it, runs, code and images are real
-# folders that the user alone may enter; GROUP may read runs. Others cannot replace them, unless that is accepted.
-GUARD = r"""no() { echo "$1" >&2; exit 1; };
-alone() { row=$(getent group "$1" 2>/dev/null) && own=$(id -un) && [ "${row%%:*}" = "$own" ]
-&& { [ -z "${row##*:}" ] || [ "${row##*:}" = "$own" ]; }; };
-judge() { while read -r mode owner gid name; do
-why=; case $mode in [1357]???) ;; *[2367]) why=y ;; *[2367]?) alone "$gid" || why=y ;; esac;
-[ "$owner" = "$me" ] || [ "$owner" = 0 ] || why=y;
-[ -z "$why" ] || printf '%s %s %s %s\n' "$mode" "$owner" "$gid" "$name"; done; };
-above() { way=$1; me=$(id -u); hops=0; shift "$#";
+# folders that the user alone may enter; GROUP may read runs. Others cannot replace them, unless that is accepted. One
+# stat asks for all of them.
+GUARD = r"""no() { echo "$1" >&2; exit 1; }; me=$(id -u);
+rows() { way=$root; hops=0; set -- "$root" "$@";
 while :; do p=$way; link=;
 while [ -n "$p" ]; do if [ -L "$p" ]; then link=$p; fi; p=${p%/*}; set -- "$@" "${p:-/}"; done;
 [ -n "$link" ] && [ "$hops" -lt 40 ] || break; hops=$((hops + 1)); to=$(readlink -- "$link");
-stat --format='0 %u %g %n' -- "$link" | judge;
-case $to in /*) ;; *) to=${link%/*}/$to ;; esac; way=$to${way#"$link"}; done;
-stat --dereference --format='%a %u %g %n' -- "$@" "$way" | judge | sort -u; };
-narrow() { find "$1/" -maxdepth 0 -uid "$(id -u)" -perm /022 ! -perm -1000 -exec chmod go-w -- '{}' ';' ; };
-guard() { top=$1; root=${1%/*}; group=$2; accept=$3; me=$(id -u);
-[ -d "$top" ] || [ -L "$top" ] || (umask 077; mkdir -p -- "$top") || exit 1;
-narrow "$root"; set -- "$top"; for own in "$root/runs" "$root/code" "$root/images"; do
-if [ -e "$own" ] || [ -L "$own" ]; then set -- "$@" "$own"; fi; done;
-bad=$(find "$@" -maxdepth 0 '(' ! -type d -o ! -uid "$me" ')' -print -quit);
-[ -z "$bad" ] || no "$bad is a link, or not a folder that you own; move it away, or name another root";
-wide=077; [ -z "$group" ] || wide=027;
-find "$@" -maxdepth 0 -perm "/$wide" -exec chmod go-rwx -- '{}' ';' ;
-[ -z "$group" ] || open_to "$root" "$root/runs";
-[ -z "$accept" ] || return 0; seen=$(above "$root"); [ -z "$seen" ] && return 0;
-first=$(printf '%s\n' "$seen" | head -n 1); name=${first#* * * };
-no "$name (mode ${first%% *}) is on the way to $root, and others can replace what lies there;
+stat --format='0 %u %g link %n' -- "$link"; case $to in /*) ;; *) to=${link%/*}/$to ;; esac; way=$to${way#"$link"};
+set -- "$@" "$way"; done;
+stat --dereference --format='%a %u %g %d.%i %n' -- "$@"; };
+alone() { row=$(getent group "$gid" 2>/dev/null) && own=$(id -un) && [ "${row%%:*}" = "$own" ]
+&& { [ -z "${row##*:}" ] || [ "${row##*:}" = "$own" ]; }; };
+shared() { [ "$owner" = "$me" ] || [ "$owner" = 0 ] || return 0;
+case $mode in [1357]???) return 1 ;; *[2367]) return 0 ;; *[2367]?) ! alone ;; *) return 1 ;; esac; };
+narrow() { [ "$owner" = "$me" ] || return 0;
+case $mode in [1357]???) ;; *[2367]|*[2367]?) chmod go-w -- "$name"; same=$id ;; esac; };
+each() { same=; while read -r mode owner gid id name; do
+[ "$name" != "$root" ] || narrow; [ "$id" != "$same" ] || continue; "$@" || exit 1; done; };
+tell() { ! shared || printf '%s %s %s %s\n' "$mode" "$owner" "$gid" "$name"; };
+above() { root=$1; rows | each tell | sort -u; };
+judge() { case $name in "$top"|"$root/runs"|"$root/code"|"$root/images")
+[ -d "$name" ] && [ "$owner" = "$me" ] || no "$name is not a folder that you own; move it away, or name another root";
+case $name:$mode in *00|"$open":*) ;; *) chmod go-rwx -- "$name" ;; esac; return ;; esac;
+[ -z "$accept" ] || return 0; ! shared
+|| no "$name (mode $mode) is on the way to $root, and others can replace what lies there;
 chmod go-w or +t it, or name another root, or write shared_parents: accept in the cluster file"; };
+guard() { top=$1; root=${1%/*}; group=$2; accept=$3; open=; set -- "$top";
+[ -d "$top" ] || [ -L "$top" ] || (umask 077; mkdir -p -- "$top") || exit 1;
+[ -z "$group" ] || open=$root/runs;
+for own in "$root/runs" "$root/code" "$root/images"; do
+if [ "$own" != "$top" ] && [ -e "$own" ]; then set -- "$@" "$own"; fi;
+[ ! -L "$own" ] || no "$own is a link; move it away, or name another root"; done;
+rows "$@" | each judge || exit 1; [ -z "$group" ] || open_to "$root" "$open"; };
 open_to() { for one in "$@"; do [ -d "$one" ] || continue; chgrp -- "$group" "$one" && chmod g=rxs,o= -- "$one"
 || no "read_group: $one cannot be given to $group; name a group of yours in the cluster file"; done; };
 """.replace("\n", " ")
 
 # $1 the run folder, $group who may read it: what is there for a reader, never the secrets.
-OPEN_RUN = """[ -z "$group" ] || { open_to "$run"; chgrp -- "$group" "$run"/* && chmod g=rX -- "$run"/*;
-[ ! -d "$run/secrets" ] || chmod 700 -- "$run/secrets"; };""".replace("\n", " ")
+OPEN_RUN = """[ -z "$group" ] || { open_to "$run"; find "$run" -mindepth 1 -maxdepth 1 ! -name secrets
+-exec chgrp -- "$group" '{}' + -exec chmod g=rX,o= -- '{}' + ; };""".replace("\n", " ")
 
-ABOVE = GUARD + ' narrow "$1"; above "$1"'
+ABOVE = GUARD + ' above "$1"'
 
 
 @dataclass(frozen=True, slots=True)
