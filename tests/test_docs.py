@@ -153,7 +153,19 @@ def test_every_key_of_a_cluster_is_in_its_reference(key: str) -> None:
 
 
 RECORD = (
-    *("Record", "Job", "Experiment", "Output", "LostFile", "Image", "Code", "Attempt", "TaskFacts", "Gpu"),
+    *(
+        "Record",
+        "SharedFolder",
+        "Job",
+        "Experiment",
+        "Output",
+        "LostFile",
+        "Image",
+        "Code",
+        "Attempt",
+        "TaskFacts",
+        "Gpu",
+    ),
     *("Container", "Environment", "Package", "Verified", "Verdict", "Integrity"),
 )
 
