@@ -2,15 +2,27 @@
 # The first program in the container, run by the user himself: watches the lifeline, checks the GPUs and, where
 # gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets, becomes the program.
 #
-#   entry.sh GRACE_S 'GPU-UUID …' 'SECRET …' PROGRAM [ARGUMENT …]
+#   entry.sh GRACE_S 'GPU-UUID …' 'SECRET …' WAIT PROGRAM [ARGUMENT …]
 #
 # POSIX sh: the image's shell may be any. Every name here has a prefix: an exported variable of the same name would
 # otherwise reach the program changed. Ends with 78 where the program must not start.
-tfslurm_grace=$1 tfslurm_expected=$2 tfslurm_secrets=$3
-shift 3
+tfslurm_grace=$1 tfslurm_expected=$2 tfslurm_secrets=$3 tfslurm_wait=$4
+shift 4
 tfslurm_notes=/run/tfslurm
 
-# Standard input is the lifeline: nothing is ever written there, and its end means that nobody is left outside to end
+tfslurm_say_no() {
+    printf 'tfslurm: %s\n' "$1" >&2
+    exit 78
+}
+
+# Where WAIT is not empty, the node looks at what was mounted before anything else happens here, and says `go`.
+if [ -n "$tfslurm_wait" ]; then
+    : >"$tfslurm_notes/waiting"
+    read -r tfslurm_line || tfslurm_line=''
+    [ "$tfslurm_line" = go ] || tfslurm_say_no 'mounts: what was mounted is not what was looked at'
+fi
+
+# Standard input is the lifeline: nothing more is ever written there, and its end means that nobody is left outside to end
 # this container. The watcher is started by a child that ends at once, so that it is no child of the program.
 exec 3<&0 </dev/null
 tfslurm_watch() {
@@ -22,11 +34,6 @@ tfslurm_watch() {
 }
 (tfslurm_watch >/dev/null 2>&1 &)
 exec 3<&-
-
-tfslurm_say_no() {
-    printf 'tfslurm: %s\n' "$1" >&2
-    exit 78
-}
 
 # Writes gpu-check.txt: ok, failed: … or unknown: …
 tfslurm_check_gpus() {

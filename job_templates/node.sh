@@ -13,10 +13,7 @@
 #
 # shellcheck disable=SC2154  # the settings stand in job.sbatch
 
-if ((${points:-0} > 0)); then # an array's
-    # shellcheck source=/dev/null
-    source "$run_dir/point.sh"
-fi
+if ((${points:-0} > 0)); then eval "$point_sh"; fi # an array's; job.sbatch has read it
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly WARNING=URG # see checkpoint, below
@@ -29,9 +26,11 @@ readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon tha
 # Makes the attempt's folder and says there who, where and when; from here on every end is written down.
 node::begin() {
     node::_job
+    folders::own
     batch::_ask_kill_wait
     local restarts=${SLURM_RESTART_COUNT:-0} submitted_from=${SLURM_SUBMIT_HOST:-${HOSTNAME-}}
     attempt=$((restarts + 1))
+    folders::make "$job_dir"
     mkdir --parents "$job_dir/out"
     until mkdir "$job_dir/attempt-$attempt" 2>/dev/null; do # never over the evidence of another attempt
         if [[ ! -d $job_dir/attempt-$attempt ]]; then
@@ -57,7 +56,79 @@ node::begin() {
     job_exit_code='' stopped='' waited_for=''
     trap node::_batch_left EXIT
     trap 'node::_batch_told TERM' TERM INT HUP
+    folders::tell
     checkpoint::begin
+}
+
+# Batch role: the run folder must be this user's, and nobody else may write in it. Who can replace it, or a folder above, is
+# then in shared_folders: mode, owner and name of each folder on the way that belongs to another user than root, or in which
+# others may write and no sticky bit keeps them from what is not theirs. Links on the way are followed one by one.
+folders::own() {
+    local part link='' target way=$run_dir mode owner group name own=''
+    local -i hops=0
+    local -a above=() links=()
+    shared_folders=()
+    while :; do
+        part=$way link=''
+        while [[ -n $part ]]; do
+            if [[ -L $part ]]; then link=$part; fi
+            if [[ $part != "$run_dir" ]]; then above+=("$part"); fi
+            part=${part%/*}
+        done
+        if [[ -z $link ]] || ((hops++ >= 40)); then break; fi
+        links+=("$link")
+        target=$(readlink -- "$link")
+        if [[ $target != /* ]]; then target=${link%/*}/$target; fi
+        way=$target${way#"$link"}
+    done
+    while read -r mode owner group name; do
+        if [[ $name == "$run_dir" ]]; then
+            own="$mode $owner"
+        elif folders::_is_shared "$mode" "$owner" "$group"; then
+            shared_folders+=("$mode $owner $name")
+        fi
+    done < <(
+        if ((${#links[@]})); then stat --format='0 %u %g %n' -- "${links[@]}"; fi
+        exec stat --dereference --format='%a %u %g %n' -- / "${above[@]}" "$run_dir"
+    )
+    if [[ -L $run_dir || ! -d $run_dir || ! $own =~ ^[0-7]*[0145][0145]\ $EUID$ ]]; then
+        printf 'tfslurm: job.sbatch: %s: is not a folder in which this user alone may write (%s); submit again\n' "$run_dir" "$own" >&2
+        exit "$EX_CONFIG"
+    fi
+}
+
+# A group of the user's own name without another member is the user.
+folders::_is_shared() {
+    local mode=$1 row
+    if [[ $2 != 0 && $2 != "$EUID" ]]; then return 0; fi
+    if [[ $mode =~ ^[1357]...$ || ! $mode =~ [2367].?$ ]]; then return 1; fi
+    if [[ $mode =~ [2367]$ ]]; then return 0; fi
+    row=$(getent group "$3") || return 0
+    node::_user
+    [[ ${row%%:*} != "$user" || (-n ${row##*:} && ${row##*:} != "$user") ]]
+}
+
+# A folder of the run's, for the user alone, or for the group that may read.
+folders::make() {
+    if [[ -n $read_group ]]; then umask g=rx,o=; fi
+    (umask g=rx,o=; mkdir --parents -- "$1")
+}
+
+# Keeps them for the record, and refuses them unless the cluster's file accepts them.
+folders::tell() {
+    local first why
+    printf '%s\n' ${shared_folders[@]+"${shared_folders[@]}"} >"$attempt_dir/shared-folders"
+    if ((${#shared_folders[@]} == 0)); then
+        : >"$attempt_dir/shared-folders"
+        return
+    fi
+    if [[ $shared_parents == accept ]]; then return; fi
+    first=${shared_folders[0]}
+    why="folders: ${first#* * } (mode ${first%% *}) is on the way to the run folder, and others can replace what lies there"
+    printf 'tfslurm: %s: %s; chmod go-w or +t it, or write shared_parents: accept in the cluster file\n' "$where" "$why" |
+        tee "$attempt_dir/refused.txt" >&2
+    batch::_exit_json "$EX_CONFIG" "$why"
+    exit "$EX_CONFIG"
 }
 
 # Runs the tasks, waits for all of them, and leaves the job's exit code in job_exit_code. It stays alive through SIGTERM:
@@ -316,11 +387,13 @@ node::task() {
     engine::look
     cgroup::choose
     mount::check
+    code::look
     secrets::check
     image::ensure
     gpu::resolve
     driver::check
     tensorflow::look
+    code::check
     container::create
     container::run
     container::end
@@ -341,10 +414,12 @@ node::_task() {
     if [[ $engine == podman ]] && ((grace_s > 2)); then grace_s=$((grace_s - 1)); fi # its commands take longer
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
-    container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
+    mount_wrong='' container_id='' started='' stopped='' client='''' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
-    mkdir --parents "$facts/container" "$home_dir" "$job_dir/out"
+    if [[ -n $read_group ]]; then umask g=rx,o=; fi
+    mkdir --parents "$facts/container" "$job_dir/out"
+    (umask 077; mkdir --parents "$home_dir")
 }
 
 # Where a task of this rank leaves what: rank 0's logs have the plain names.
@@ -1047,7 +1122,7 @@ tensorflow::keep() {
     while [[ ! -s $file ]] && kill -0 "$client"; do sleep 0.2; done
     if [[ -r $file ]]; then IFS= read -r answer <"$file"; fi
     if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
-    mkdir --parents "${tensorflow_cache%/*}"
+    (umask 077; mkdir --parents "${tensorflow_cache%/*}")
     time::now
     printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp"
     mv -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
@@ -1157,20 +1232,51 @@ engine::_has_cdi() {
 
 # The user himself, with no way to more. Without root, podman maps the uid to another one unless told to keep it.
 engine::_identity() {
-    create+=(--user "$EUID:${GROUPS[0]}" --security-opt no-new-privileges --cap-drop ALL)
+    create+=(--user "$EUID:$own_group" --security-opt no-new-privileges --cap-drop ALL)
     if engine::_is_rootless; then create+=(--userns keep-id); fi
 }
 
 # In a namespace of the user's own no other group can be named; crun can keep those that the task has, runc cannot.
 engine::_groups() {
-    local group
+    local group dropped=''
     if ! engine::_is_rootless; then
-        for group in "${GROUPS[@]:1}"; do create+=(--group-add "$group"); done
-    elif [[ $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then
+        for group in "${GROUPS[@]:1}"; do
+            if [[ $group != "$own_group" && $withheld != *" $group "* ]]; then create+=(--group-add "$group"); fi
+        done
+        return
+    fi
+    for group in "${GROUPS[@]}"; do if [[ $withheld == *" $group "* ]]; then dropped=yes; fi; done
+    if [[ -z $dropped && $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then
         create+=(--group-add keep-groups)
     elif ((${#GROUPS[@]} > 1)); then
         event groups-dropped "${GROUPS[*]:1}"
     fi
+}
+
+# The sockets of engines, each of which is root on the node, or this user: those that are here, in engine_sockets.
+engine::sockets() {
+    local socket own=${XDG_RUNTIME_DIR:-/run/user/$EUID}
+    engine_sockets=()
+    for socket in "${DOCKER_HOST-}" "${CONTAINER_HOST-}" {/run,/var/run,"$own"}/{docker.sock,docker/docker.sock,podman/podman.sock} \
+        {/run,/var/run,"$own"}/{containerd/containerd.sock,crio/crio.sock,buildkit/buildkitd.sock} \
+        /var/lib/{lxd,incus}/unix.socket /var/snap/lxd/common/lxd/unix.socket /run/libvirt/libvirt-sock; do
+        if [[ -S ${socket#unix://} ]]; then engine_sockets+=("${socket#unix://}"); fi
+    done
+}
+
+# The groups that the program does not get, in withheld: root's, and whoever may speak to an engine is in theirs. The one that
+# it has first is then own_group.
+engine::_withhold() {
+    local group
+    withheld=' 0 ' own_group=''
+    engine::sockets
+    if ((${#engine_sockets[@]})); then
+        while read -r group; do withheld+="$group "; done < <(stat --dereference --format=%g -- "${engine_sockets[@]}")
+    fi
+    for group in "${GROUPS[@]}"; do
+        if [[ -z $own_group && $withheld != *" $group "* ]]; then own_group=$group; fi
+    done
+    own_group=${own_group:-65534} # nobody's
 }
 
 # Not even entry.sh has run. Docker's init ends with 126 or 127 for that, podman's (catatonit) with 1.
@@ -1325,58 +1431,303 @@ image::_daemon_is_gone() {
 
 # --------------------------------------------------------------------------------------------------- mounts and secrets
 
-# Afterwards mount_sources holds what each mount's source really is; a link may not lead out of the allowed folders.
+# Afterwards mount_sources holds what each mount's source really is, mount_files each of them opened, and code_file the code:
+# whoever may write in a folder on the way can put something else there later, which mount::admit notices.
 mount::check() {
-    mount_sources=()
-    if [[ -n $code_dir && ! -d $code_dir ]]; then
-        task::refuse code "$code_dir does not exist on this node" "submit again, and see that the file system is mounted"
+    mount_sources=() mount_files=() code_file=''
+    if [[ -n $code_dir ]]; then
+        if [[ -d $code_dir ]]; then { exec {code_file}<"$code_dir/."; } 2>/dev/null || code_file=''; fi
+        if [[ -z $code_file ]]; then
+            task::refuse code "$code_dir does not exist on this node" "submit again, and see that the file system is mounted"
+        fi
     fi
     if ((${#mounts[@]} == 0)); then return; fi
     local -i at
-    local -a asked=() allowed=()
-    local real
+    local -a opened=() own_folders=() allowed=()
+    local real root=${run_dir%/*/*} real_root=''
     for ((at = 0; at < ${#mounts[@]}; at += 3)); do
-        if [[ ! -e ${mounts[at]} ]]; then
-            task::refuse mounts "${mounts[at]} does not exist on this node, or $user may not look there" \
-                "correct \`source\`, or ask for a node that mounts it"
+        if [[ ${mounts[at + 1]} == "/home/$user" ]]; then
+            task::refuse mounts "/home/$user is the program's home" 'mount it at another target'
         fi
-        asked+=("${mounts[at]}")
+        mount::_open "${mounts[at]}"
+        opened+=("/proc/$$/fd/${mount_files[at / 3]}")
     done
-    while IFS= read -r -d '' real; do mount_sources+=("$real"); done \
-        < <(realpath --canonicalize-existing --zero -- "${asked[@]}")
-    if ((${#mount_sources[@]} != ${#asked[@]})); then
-        task::refuse mounts 'a source vanished while it was looked at' 'submit again'
-    fi
-    if ((${#mounts_allow[@]})); then
-        while IFS= read -r -d '' real; do allowed+=("$real"); done \
-            < <(realpath --canonicalize-missing --zero -- "${mounts_allow[@]}")
-    fi
-    for ((at = 0; at < ${#asked[@]}; at++)); do
-        mount::_allowed "${asked[at]}" "${mount_sources[at]}" ${allowed[@]+"${allowed[@]}"}
+    while IFS= read -r -d '' real; do mount_sources+=("$real"); done < <(readlink --zero -- "${opened[@]}")
+    mount::_places
+    for ((at = 0; at < ${#mount_sources[@]}; at++)); do
+        mount::_look "${mounts[at * 3]}" "${mount_sources[at]}" "${mounts[at * 3 + 2]}" "${opened[at]}"
     done
 }
 
-mount::_allowed() {
-    local source=$1 real=$2 folder by='' socket shown=$1
-    shift 2
-    if [[ $source != "$real" ]]; then shown="$source is really $real, which"; fi
-    for folder in "$@"; do
-        if [[ $real == "$folder" || $folder == / || $real == "$folder"/* ]]; then by=$folder; fi
-    done
-    if [[ -z $by ]]; then
-        task::refuse mounts "$shown is outside what this cluster allows ($*)" 'mount a path under those'
+# What sources are held against, links followed: in allowed the folders that the cluster's file names; in own_folders what of
+# tfslurm's is never mounted, this run's root first, then the user's other roots, the tracker and the cluster files; in
+# engine_sockets those.
+mount::_places() {
+    local -a places=("$root" ${roots[@]+"${roots[@]}"} "${HOME-}/.config/tfslurm" "${HOME-}/.local/share/tfslurm")
+    local -a real_places=()
+    local -i own=${#places[@]} sockets
+    local real
+    engine::sockets
+    sockets=${#engine_sockets[@]}
+    places+=(${engine_sockets[@]+"${engine_sockets[@]}"} ${mounts_allow[@]+"${mounts_allow[@]}"})
+    while IFS= read -r -d '' real; do real_places+=("$real"); done < <(realpath --canonicalize-missing --zero -- "${places[@]}")
+    if ((${#real_places[@]} != ${#places[@]})); then
+        task::refuse mounts "the folders that this cluster allows cannot be found (${mounts_allow[*]-})" 'correct the cluster file'
     fi
-    for folder in /etc /root /dev /proc /sys; do # those themselves never; below them only what the site names there
-        if [[ $real == "$folder" || ($real == "$folder"/* && $by != "$folder"/*) ]]; then
-            task::refuse mounts "$shown belongs to the node itself" 'mount a folder of data'
-        fi
-    done
-    for socket in /run/docker.sock /var/run/docker.sock "${DOCKER_HOST#unix://}"; do
-        if [[ $real == / || $real == "$socket" || $socket == "$real"/* ]]; then
-            task::refuse mounts "$shown holds the docker socket, which is root on the node" 'mount a folder of data'
+    own_folders=("${real_places[@]:0:own}") engine_sockets=("${real_places[@]:own:sockets}")
+    allowed=("${real_places[@]:own + sockets}")
+    real_root=${own_folders[0]}
+}
+
+# Opens a source. What is looked at, and compared later, is the file or folder that was opened, whatever its name means by then.
+mount::_open() {
+    local source=$1 file='' kind=''
+    if [[ -d $source ]]; then kind=/.; fi
+    if [[ -e $source && ! -d $source && ! -f $source ]]; then
+        task::refuse mounts "$source is a socket, a device or a pipe" 'mount a file, or a folder of data'
+    fi
+    if [[ -e $source ]]; then { exec {file}<"$source$kind"; } 2>/dev/null || file=''; fi
+    if [[ -z $file ]]; then
+        task::refuse mounts "$source does not exist on this node, or $user may not read it" \
+            "correct \`source\`, or ask for a node that mounts it"
+    fi
+    mount_files+=("$file")
+}
+
+# Refuses a source that is not what it may be. What it is, is asked of the file that was opened.
+mount::_look() {
+    local source=$1 real=$2 mode=$3 file=$4 shown=$1 met=''
+    if [[ $source != "$real" ]]; then shown="$source is really $real, which"; fi
+    if [[ $mode == run ]]; then
+        mount::_is_run_outputs && return
+        task::refuse mounts "$shown is not the outputs of a run in $root" 'name the run and a path in its outputs that is no link'
+    fi
+    mount::_is_allowed
+    mount::_is_no_system
+    if mount::_meets_own; then
+        task::refuse mounts "$shown is, holds or lies in a folder of tfslurm's own ($met)" \
+            "mount a folder beside it; the outputs of a run are run:$cluster:JOB/out"
+    fi
+    for met in ${engine_sockets[@]+"${engine_sockets[@]}"}; do
+        if mount::_is_on_the_way "$met"; then
+            task::refuse mounts "$shown holds $met, a socket that is root on the node" 'mount a folder of data'
         fi
     done
 }
+
+# Under this very root, by the form of its path, and through no link.
+mount::_is_run_outputs() {
+    local below=${source#"$root"}
+    local -r form='^/runs/[a-z0-9][a-z0-9-]*-[0-9a-f]{12}/[0-9]+(_[0-9]+([.][0-9]+)?)?/out(/|$)'
+    [[ $real == "$real_root$below" && $source == "$root"/* && $below =~ $form && $below/ != */../* ]]
+}
+
+mount::_is_allowed() {
+    local folder
+    by=''
+    for folder in ${allowed[@]+"${allowed[@]}"}; do
+        if [[ $real == "$folder" || $folder == / || $real == "$folder"/* ]]; then by=$folder; fi
+    done
+    if [[ -z $by ]]; then
+        task::refuse mounts "$shown is outside what this cluster allows (${allowed[*]-})" 'mount a path under those'
+    fi
+}
+
+# The node's own folders and what holds one are never mounted; below them only what the site names there.
+mount::_is_no_system() {
+    local folder
+    for folder in /etc /root /dev /proc /sys /boot /run /var/run /var/lib/{docker,containerd,containers,kubelet,lxd,incus} \
+        /var/snap/lxd /var/spool/{slurmd,slurm,cron}; do
+        if [[ $real == / || $real == "$folder" || $folder == "$real"/* || ($real == "$folder"/* && $by != "$folder"/*) ]]; then
+            task::refuse mounts "$shown belongs to the node itself" 'mount a folder of data'
+        fi
+    done
+}
+
+# Is, holds or lies the source in a folder of tfslurm's own, named in met? By what they are, and by what this run has in its
+# root: a folder that is mounted twice has two names, and may have two device numbers.
+mount::_meets_own() {
+    local folder=$file own part name=${run_dir##*/} way=$real
+    while :; do
+        for own in "${own_folders[@]}"; do
+            met=$own
+            for part in '' /runs /code /images "/runs/$name"; do
+                if [[ ${folder:-/} -ef $own$part ]]; then return 0; fi
+            done
+        done
+        met=${way:-/}
+        if [[ -e $folder/runs/$name || -e $folder/$name/node.sh || (-e $folder/node.sh && -e $folder/plan.json) ]]; then return 0; fi
+        if [[ -z $way ]]; then break; fi
+        way=${way%/*}
+        folder=$way
+    done
+    for met in "${own_folders[@]}"; do
+        if mount::_is_on_the_way "$met"; then return 0; fi
+    done
+    met=$root part=$real_root
+    while [[ -n $part ]]; do
+        part=${part%/*}
+        if [[ -e $file${real_root#"$part"}/runs/$name ]]; then return 0; fi
+    done
+    return 1
+}
+
+# Is the source what the real path $1 names, or a folder that holds it?
+mount::_is_on_the_way() {
+    local inner=$1
+    if [[ ! -e $1 ]]; then return 1; fi
+    while :; do
+        if [[ $file -ef ${inner:-/} ]]; then return 0; fi
+        if [[ -z $inner ]]; then return 1; fi
+        inner=${inner%/*}
+    done
+}
+
+# Have the container wait for mount::admit with this mount: the target, and what must lie there, opened.
+mount::_await() {
+    admit_targets+=("$1") admit_files+=("$2")
+}
+
+# The same for a folder of the job's own, where others can replace a folder above it.
+mount::_await_own() {
+    local file=''
+    if [[ ! -s $attempt_dir/shared-folders ]]; then return; fi
+    { exec {file}<"$1/."; } 2>/dev/null || task::refuse mounts "$1 cannot be opened" "see $attempt_dir/shared-folders"
+    mount::_await "$2" "$file"
+}
+
+# The shell in the container waits for a word before anything else of the image's runs. It gets one when what lies at each
+# target is the very file or folder that was looked at: the engine has bound it by its name, which may have meant something
+# else by then. mount_wrong says what is not.
+mount::admit() {
+    local bell pid=''
+    mount_wrong=''
+    if ((${#admit_targets[@]} == 0)); then return; fi
+    exec {bell}<> <(:) # nothing is ever written to it
+    until [[ -e $facts/container/waiting ]]; do
+        if ! kill -0 "$client" 2>/dev/null; then break; fi
+        read -r -t 0.02 -u "$bell" || :
+    done
+    exec {bell}<&-
+    if [[ ! -e $facts/container/waiting ]]; then return; fi # it never began: container::tell says why
+    pid=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id" 2>"$facts/admit.stderr") || :
+    mount::_compare "$pid"
+    trap '' PIPE # the client may be gone
+    { if [[ -z $mount_wrong ]]; then echo go; else echo no; fi; } 1>&"${LIFELINE[1]}" || :
+    trap - PIPE
+    event mounts "${mount_wrong:-are what was looked at}"
+}
+
+# From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
+# by that very name lies behind a link of the image's.
+mount::_compare() {
+    local place target
+    local -i at
+    local -A there=()
+    if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
+        mount_wrong="the container's mounts cannot be looked at: it has no process here that this user may see"
+        return
+    fi
+    while read -r _ _ _ _ place _; do
+        printf -v place '%b' "$place"
+        there[$place]=yes
+    done <"/proc/$1/mountinfo"
+    for ((at = 0; at < ${#admit_targets[@]}; at++)); do
+        target=${admit_targets[at]}
+        if [[ -z ${there[$target]-} ]]; then
+            mount_wrong="$target is no mount in the container: the image has a link on the way to it; name another target"
+        elif ! [[ /proc/$1/root$target -ef /proc/$$/fd/${admit_files[at]} ]]; then
+            mount_wrong="$target is not what was looked at: its source was replaced before the container had it"
+        fi
+    done
+}
+
+# ---------------------------------------------------------------------------------------------------------------- code
+
+# Is the tree what was sent? Looked at beside everything else that must be asked; the answer is in code-check.txt.
+code::look() {
+    code_look=''
+    if [[ -z $code_dir ]]; then return; fi
+    if [[ -z $code_contents ]]; then
+        printf 'unknown: not verified on the node: an older tfslurm made the plan\n' >"$facts/code-check.txt"
+        return
+    fi
+    (
+        node::_deaf
+        code::_verify
+    ) >"$facts/code-check.txt" 2>/dev/null </dev/null &
+    code_look=$!
+}
+
+code::check() {
+    local said=''
+    if [[ -z $code_look ]]; then return; fi
+    node::_wait "$code_look" node::_is_stopped
+    IFS= read -r said <"$facts/code-check.txt" || :
+    if [[ -z $said ]]; then task::_stop_if_told; fi
+    if [[ $said != ok:* ]]; then
+        task::refuse code "${said#failed: }" "remove $code_dir (chmod -R u+w, rm -r), then submit again"
+    fi
+}
+
+# One line: ok, or failed and why. An earlier look of this user's on this node counts while no file or folder of the tree has
+# changed since: every change moves a ctime, which nobody can set.
+code::_verify() {
+    local state='' sum=''
+    export LC_ALL=C
+    if ! cd -- "/proc/$$/fd/$code_file/."; then
+        printf 'failed: %s cannot be entered\n' "$code_dir"
+        return
+    fi
+    read -r state _ < <(find . -printf '%D %i %s %C@ %m %U %y %p\0' | sha256sum) # all but what is in the files
+    if known::is "code-$code_contents" "$state"; then
+        printf 'ok: every file is what was sent (known on this node; no file has changed since)\n'
+        return
+    fi
+    sum=$(code::_list | sha256sum) || sum=''
+    if [[ ${sum%% *} != "$code_contents" ]]; then
+        printf 'failed: %s does not hold what was sent, no file more and none less\n' "$code_dir"
+        return
+    fi
+    printf 'ok: every file is what was sent\n'
+    known::keep "code-$code_contents" "$state" .
+}
+
+# The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another.
+code::_list() {
+    if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
+        find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero -- || return
+    else
+        local path sum
+        while IFS= read -r -d '' path; do
+            sum=$(sha256sum <"$path") || return
+            printf '%s  %s\0' "${sum%% *}" "$path"
+        done < <(find . -type f -print0 | sort --zero-terminated)
+    fi
+    find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated || return
+    find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated || return
+    find . '(' -type d -empty -o ! -type f ! -type l ! -type d ')' -printf '? %p\0'
+}
+
+# What was hashed on this node, and what its inodes were like then, in a folder that only this user can write in. A missing
+# one, or another's, means that it is hashed again.
+known::is() {
+    local folder=/tmp/tfslurm-$EUID was=''
+    if [[ -z $2 || -L $folder || ! -O $folder || -L $folder/$1 || ! -O $folder/$1 || ! -f $folder/$1 ]]; then return 1; fi
+    IFS= read -r was <"$folder/$1"
+    [[ $was == "$2" ]]
+}
+
+# Not while a change could still have the ctime that was seen: clocks have a grain.
+known::keep() {
+    local folder=/tmp/tfslurm-$EUID
+    mkdir --mode=0700 "$folder" 2>/dev/null || :
+    if [[ -z $2 || -L $folder || ! -O $folder || $(stat --format=%a "$folder") != 700 ]]; then return 0; fi
+    if [[ -n $(find "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
+    printf '%s\n' "$2" >"$folder/$1.$BASHPID" && mv -- "$folder/$1.$BASHPID" "$folder/$1"
+}
+
+# ---------------------------------------------------------------------------------------------------------- mount points
 
 # A mount point that is missing is made by docker, as root. In the job's own folders the user makes it first.
 mount::_point() {
@@ -1414,7 +1765,7 @@ mount::add() {
         if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
         line+=,$field
     done
-    if [[ $mode == ro ]]; then line+=,readonly; fi
+    if [[ $mode != rw ]]; then line+=,readonly; fi
     create+=(--mount "$line")
 }
 
@@ -1432,7 +1783,7 @@ container::create() {
     container::_environment
     engine::_network
     create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
-        "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" ${command[@]+"${command[@]}"})
+        "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" "${admit_targets[0]+wait}" ${command[@]+"${command[@]}"})
     printf '%s\0' "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
     if ! container_id=$("${create[@]}" 2>"$facts/create.stderr"); then
@@ -1468,8 +1819,9 @@ container::_labels() {
 # HOME is a folder of the attempt: a tmpfs would count as memory, and what caches leave there is not lost unseen.
 container::_user() {
     local home=/home/$user
-    printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "${GROUPS[0]}" "$home" >"$facts/passwd"
-    printf '%s:x:%s:\n' "$user" "${GROUPS[0]}" >"$facts/group"
+    engine::_withhold
+    printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "$own_group" "$home" >"$facts/passwd"
+    printf '%s:x:%s:\n' "$user" "$own_group" >"$facts/group"
     engine::_identity
     engine::_groups
     mount::add "$facts/passwd" /etc/passwd ro
@@ -1492,19 +1844,29 @@ container::_limits() {
 
 container::_mounts() {
     local -i at
+    admit_targets=() admit_files=()
     mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
     mount::add "$facts/container" /run/tfslurm rw
+    mount::_await_own "$facts/container" /run/tfslurm
     if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
-    if ((${#secrets[@]})); then mount::add "$run_dir/secrets" /run/tfslurm-secrets ro; fi
+    if ((${#secrets[@]})); then
+        mount::add "$run_dir/secrets" /run/tfslurm-secrets ro
+        mount::_await_own "$run_dir/secrets" /run/tfslurm-secrets
+    fi
     if [[ -n $code_dir ]]; then
         container::_code
         create+=(--workdir /workspace)
     fi
-    if [[ -n $outputs ]]; then mount::add "$job_dir/out" "$outputs" rw; fi
+    if [[ -n $outputs ]]; then
+        mount::add "$job_dir/out" "$outputs" rw
+        mount::_await_own "$job_dir/out" "$outputs"
+    fi
     for ((at = 0; at < ${#mount_sources[@]}; at++)); do
         mount::_point "${mount_sources[at]}" "${mounts[at * 3 + 1]}"
         mount::add "${mount_sources[at]}" "${mounts[at * 3 + 1]}" "${mounts[at * 3 + 2]}"
+        mount::_await "${mounts[at * 3 + 1]}" "${mount_files[at]}"
     done
+    if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
 }
 
 container::_code() {
@@ -1513,10 +1875,11 @@ container::_code() {
         return
     fi
     local copy=$attempt_dir/workspace/$rank
-    mkdir --parents "$attempt_dir/workspace"
-    cp --recursive --preserve=mode,timestamps,links --no-dereference -- "$code_dir" "$copy"
+    (umask 077; mkdir --parents "$copy")
+    cp --recursive --preserve=mode,timestamps,links --no-dereference -- "/proc/$$/fd/$code_file/." "$copy"
     chmod --recursive u+w,go-rwx -- "$copy"
     mount::add "$copy" /workspace rw
+    mount::_await_own "$copy" /workspace
 }
 
 # The experiment's variables stand over tfslurm's, except those that keep the chain.
@@ -1568,6 +1931,7 @@ container::run() {
     facts::slow
     usage::start
     probe::start
+    mount::admit
     node::_wait "$client"
     client_code=$waited_code
     event client-ended "$client_code"
@@ -1701,6 +2065,8 @@ container::tell() {
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
         task::engine_failed "the container cannot be looked at any more: $why"
+    elif [[ -n $mount_wrong && $exit_code == "$EX_CONFIG" ]]; then
+        task::refuse mounts "$mount_wrong" "see who may write in the folders above the source, then submit again"
     elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
         task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
             "use an image with an older CUDA, or a node with a newer driver"
@@ -2011,7 +2377,7 @@ probe::_run() {
     engine::_identity
     limits::memory
     mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
-    mkdir --parents "$images_dir"
+    (umask 077; mkdir --parents "$images_dir")
     event probing "$image_source"
     probe_id='' probe_client=''
     trap probe::_stop TERM
@@ -2090,12 +2456,26 @@ node::_point() {
         place=${TFSLURM_POINT-}
         job+=.$place
     fi
+    node::_points
     if ! point::read "$run_dir/points" "$points" "$place"; then
         printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
         exit "$EX_CONFIG"
     fi
     command=("${point_argv[@]}")
     environment+=(${point_env[@]+"${point_env[@]}"})
+}
+
+# The file of points must be the one that was sent.
+node::_points() {
+    local state sum
+    state=$(stat --format='%d %i %s %Z %Y %a %u' -- "$run_dir/points") || state=''
+    if known::is "points-$points_sha256" "$state"; then return; fi
+    sum=$(sha256sum <"$run_dir/points") || sum=''
+    if [[ ${sum%% *} != "$points_sha256" ]]; then
+        printf 'tfslurm: job.sbatch: %s: is not the file that was sent; submit again\n' "$run_dir/points" >&2
+        exit "$EX_CONFIG"
+    fi
+    known::keep "points-$points_sha256" "$state" "$run_dir/points"
 }
 
 node::_user() {

@@ -20,7 +20,7 @@ from tfslurm.document import scan
 from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema, parse_experiment
 from tfslurm.spec.axes import has_shape
-from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged
+from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged, sent_files
 from tfslurm.sweep.points import sweep_of, wrong_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +153,19 @@ def test_every_key_of_a_cluster_is_in_its_reference(key: str) -> None:
 
 
 RECORD = (
-    *("Record", "Job", "Experiment", "Output", "LostFile", "Image", "Code", "Attempt", "TaskFacts", "Gpu"),
+    *(
+        "Record",
+        "SharedFolder",
+        "Job",
+        "Experiment",
+        "Output",
+        "LostFile",
+        "Image",
+        "Code",
+        "Attempt",
+        "TaskFacts",
+        "Gpu",
+    ),
     *("Container", "Environment", "Package", "Verified", "Verdict", "Integrity"),
 )
 
@@ -175,7 +187,8 @@ def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
 
 def test_the_template_on_the_page_renders() -> None:
     (mine,) = (text for where, text in blocks("jinja") if where.startswith("docs/templates.md"))
-    script = render(plan(), {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "tpl.sbatch.j2": mine}, "tpl.sbatch.j2")
+    texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "tpl.sbatch.j2": mine}
+    script = render(plan(), texts, "tpl.sbatch.j2", sent_files(plan()))
     lines = script.splitlines()
     order = [
         lines.index("#SBATCH --begin=now"),

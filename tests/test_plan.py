@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -47,8 +48,6 @@ def test_the_token_is_in_the_name_and_in_the_comment() -> None:
 
 
 def test_a_percent_sign_in_the_root_does_not_become_a_file_name_pattern() -> None:
-    from dataclasses import replace
-
     made = plan(cluster=replace(CLUSTER, root=PurePosixPath("/scratch/100%u")))
     assert made.directives["output"].startswith("/scratch/100%%u/runs/")
 
@@ -140,3 +139,49 @@ def test_the_check_of_tensorflow_is_part_of_what_is_asked_and_an_older_plan_had_
     assert from_json(to_json(off)) == off
     older = {key: value for key, value in to_json(off).items() if key != "gpu_check"}
     assert from_json(older).gpu_check == "cached"
+
+
+# --- what is never mounted
+
+
+ALLOWING = replace(CLUSTER, mounts_allow=(PurePosixPath("/scratch"), PurePosixPath("/data")))
+RUN_OUT = "/scratch/alice/tfslurm/runs/digits-0123456789ab/7/out"
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("/scratch/alice/tfslurm", "is"), ("/scratch/alice", "holds"), ("/scratch", "holds"),
+        ("/scratch/alice/tfslurm/runs", "lies in"), ("/scratch/alice/tfslurm/code/4b825dc6", "lies in"),
+        (RUN_OUT, "lies in"),
+    ],
+)  # fmt: skip
+def test_a_mount_keeps_clear_of_the_root_also_where_that_is_allowed(source: str, how: str) -> None:
+    with pytest.raises(InputError, match=f"{source}' {how} /scratch/alice/tfslurm, where tfslurm keeps the scripts"):
+        plan(experiment(mounts=(Mount(source, "/r"),)), ALLOWING)
+    assert plan(experiment(mounts=(Mount("/scratch/alice/tfslurm2", "/r"),)), ALLOWING).mounts
+
+
+def test_the_outputs_of_a_run_are_mounted_by_their_name_and_read_only() -> None:
+    made = plan(experiment(mounts=(Mount(f"{RUN_OUT}/model", "/r", run="run:alpha:7/out/model"),)))
+    assert from_json(json.loads(json.dumps(to_json(made)))) == made
+    for mount in (
+        Mount(RUN_OUT, "/r", read_only=False, run="run:alpha:7/out"),
+        Mount("/etc", "/r", run="run:alpha:7/out"),
+        Mount(f"{RUN_OUT}/../../secrets", "/r", run="run:alpha:7/out"),
+        Mount(RUN_OUT.replace("/out", "/attempt-1"), "/r", run="run:alpha:7/out"),
+        Mount("run:alpha:7/out", "/r", run="run:alpha:7/out"),
+    ):
+        with pytest.raises(InputError, match="is not known as the outputs of a run on alpha"):
+            plan(experiment(mounts=(mount,)))
+
+
+def test_what_guards_a_submission_does_not_change_what_is_asked() -> None:
+    guarded = plan(cluster=replace(CLUSTER, shared_parents="accept", read_group="lab"), roots=("/scratch/other",))
+    assert guarded.plan_sha256 == plan().plan_sha256
+    assert (guarded.roots, guarded.shared_parents, guarded.read_group) == (("/scratch/other",), "accept", "lab")
+    late = ("roots", "shared_parents", "read_group")
+    older = {key: value for key, value in to_json(plan()).items() if key not in late}
+    del older["code"]["contents_sha256"]
+    read = from_json(older)
+    assert (read.roots, read.shared_parents, read.code and read.code.contents_sha256) == ((), "", "")

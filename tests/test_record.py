@@ -57,7 +57,7 @@ def case(name: str) -> Case:
 CONTRACT = {
     "": "schema record_id job experiment image code attempts environment verified warnings unknown integrity",
     "job": "cluster job_id array_job_id array_task_id name user partition nodes state exit_code signal submitted_at "
-    "started_at ended_at elapsed_s time_limit_s restarts script_sha256",
+    "started_at ended_at elapsed_s time_limit_s restarts script_sha256 shared_folders",
     "experiment": "name spec_sha256 parameters command mounts env outputs lost",
     "experiment.outputs.0": "path bytes sha256",
     "experiment.lost.0": "path change",
@@ -72,7 +72,7 @@ CONTRACT = {
     "peak_memory_mib cpu_time_s usage_until gpu_utilisation",
     "environment": "python tensorflow cuda cudnn os glibc packages source",
     "environment.packages.0": "name version",
-    "verified": "image gpus driver tensorflow_gpu",
+    "verified": "image gpus driver tensorflow_gpu code",
     "verified.image": "status reason",
     "integrity": "previous record_sha256 signature",
 }
@@ -252,7 +252,8 @@ def test_a_local_run_has_no_queue_to_have_waited_in() -> None:
     assert record.job.submitted_at == record.job.started_at is not None
     used = "attempts[0].tasks[0].container."  # recorded before these were looked at
     unknown = {key: why for key, why in record.unknown.items() if not key.startswith(used)}
-    assert unknown == {"environment": "probe ended with 127: no python in the image"}
+    older = {"job.shared_folders": "shared-folders was not written"}
+    assert unknown == {"environment": "probe ended with 127: no python in the image", **older}
 
 
 def test_the_tasks_own_end_stands_in_where_docker_could_not_be_asked() -> None:

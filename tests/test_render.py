@@ -6,7 +6,9 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
+from tfslurm.submit.prepare import NODE_SIDE
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
 BUILT_IN = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text("utf-8")}
 DIGEST = "sha256:" + "ab" * 32
+FILES = {name: sha256(name.encode()).hexdigest() for name in NODE_SIDE}
 
 HOSTILE = (
     *("plain", "two words", "", " ", "  lead", "trail  ", "it's", 'say "hi"', "'", '"', "'\"'", "\\", "\\\\", "end\\"),
@@ -130,8 +134,8 @@ def full_plan(**changes: Any) -> JobPlan:
     )
 
 
-def rendered(asked: JobPlan) -> str:
-    return render(asked, BUILT_IN, "job.sbatch.j2")
+def rendered(asked: JobPlan, files: Mapping[str, str] = FILES) -> str:
+    return render(asked, BUILT_IN, "job.sbatch.j2", files)
 
 
 def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]:
@@ -141,9 +145,13 @@ def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]
     folder.mkdir(parents=True)
     shows = "\n".join(f'show {name} "${{{name}[@]}}"' for name in names)
     show = """show() { local name=$1; shift; printf '%s\\0' "$name" "$#" "$@"; }\n"""
-    (folder / "node.sh").write_text(f"{show}node::begin() {{ :; }}\nnode::batch() {{\n{shows}\njob_exit_code=0\n}}\n")
+    node_sh = f"{show}node::begin() {{ :; }}\nnode::batch() {{\n{shows}\njob_exit_code=0\n}}\n"
+    files = {**dict.fromkeys(NODE_SIDE, ""), "node.sh": node_sh}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    sums = {name: sha256(text.encode()).hexdigest() for name, text in files.items()}
     script = folder / "job.sbatch"
-    script.write_bytes(rendered(asked).encode("utf-8", "surrogateescape"))
+    script.write_bytes(rendered(asked, sums).encode("utf-8", "surrogateescape"))
     done = subprocess.run(["bash", script], capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
     assert done.returncode == 0, done.stderr
     words = done.stdout.split(b"\0")[:-1]
@@ -260,7 +268,7 @@ def test_the_directives_stand_before_the_first_command_and_are_the_plans() -> No
 
 def test_a_users_template_extends_the_built_in_one() -> None:
     mine = '{% extends "job.sbatch.j2" %}{% block prologue %}module load docker/{{ plan.cluster | sh }}{% endblock %}'
-    script = render(plan(), {**BUILT_IN, "my.sbatch.j2": mine}, "my.sbatch.j2")
+    script = render(plan(), {**BUILT_IN, "my.sbatch.j2": mine}, "my.sbatch.j2", FILES)
     lines = script.splitlines()
     assert lines.index("node::begin") < lines.index("module load docker/alpha") < lines.index("node::batch")
 
@@ -280,7 +288,7 @@ def test_a_users_template_extends_the_built_in_one() -> None:
 )
 def test_a_mistake_in_a_template_is_told_with_its_line(text: str, line: int, words: str) -> None:
     with pytest.raises(InputError) as caught:
-        render(plan(), {**BUILT_IN, "my.sbatch.j2": text}, "my.sbatch.j2")
+        render(plan(), {**BUILT_IN, "my.sbatch.j2": text}, "my.sbatch.j2", FILES)
     (problem,) = caught.value.problems
     assert (problem.file, problem.line) == ("my.sbatch.j2", line)
     assert words in str(problem)
@@ -315,7 +323,7 @@ GOLDENS = {
 @pytest.mark.parametrize("case", sorted(GOLDENS))
 def test_the_script_is_the_one_that_was_accepted(case: str) -> None:
     asked, name = GOLDENS[case]
-    script = render(asked, {**BUILT_IN, "my.sbatch.j2": MY_TEMPLATE}, name)
+    script = render(asked, {**BUILT_IN, "my.sbatch.j2": MY_TEMPLATE}, name, FILES)
     golden = GOLDEN / f"{case}.sbatch"
     if os.environ.get("ACCEPT"):
         golden.write_text(script, "utf-8")

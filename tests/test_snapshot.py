@@ -223,7 +223,7 @@ def test_the_stream_is_the_same_for_the_same_files_and_lists_them(tmp_path: Path
         assert listed is not None
         rows = listed.read().split(b"\0")
     assert rows[0] == hashlib.sha256(b"a").hexdigest().encode() + b"  ./a.py"
-    assert rows[-2:] == [b"./link -> b", b""]
+    assert rows[-3:] == [b"1 ./link -> b", b"x ./a.py", b""]
 
 
 @pytest.mark.parametrize("how", ["content", "size", "gone", "mode", "kind", "link"])

@@ -200,13 +200,13 @@ def test_a_templates_name_is_no_path(tmp_path: Path, name: str) -> None:
 
 
 def rendered(text: str) -> str:
-    return render_apart(plan(), {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "t.j2": text}, "t.j2")
+    return render_apart(plan(), {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "t.j2": text}, "t.j2", {})
 
 
 def test_a_template_of_ones_own_gives_what_it_gave() -> None:
     text = '{% extends "job.sbatch.j2" %}{% block prologue %}echo {{ plan.name | sh }} {{ plan.run_dir }}{% endblock %}'
     texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "t.j2": text}
-    assert rendered(text) == render(plan(), texts, "t.j2")
+    assert rendered(text) == render(plan(), texts, "t.j2", {})
     with pytest.raises(InputError, match=r"t.j2:2: template: .*no attribute 'nam'"):
         rendered("\n{{ plan.nam }}")
 

@@ -193,6 +193,7 @@ def link_lines(record: Record) -> Iterator[str]:
         ("GPUs", links.gpus),
         ("driver", links.driver),
         ("TensorFlow", links.tensorflow_gpu),
+        ("code", links.code),
     )
     for index, (name, verdict) in enumerate(named):
         yield from row("verified" if not index else "", f"{verdict.status:<8}{name}: {verdict.reason}")

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.cluster import Cluster
+from tfslurm.cluster.mounts import refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
@@ -27,12 +28,16 @@ FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
 JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
+GUARDS = ("roots", "shared_parents", "read_group")  # what guards a submission is no part of what is asked
 LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
 @dataclass(frozen=True, slots=True)
 class CodeState:
-    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git)."""
+    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git).
+
+    ``contents_sha256`` is of the list by which a node verifies the tree; '' in a plan of an older tfslurm.
+    """
 
     tree: str
     writable: bool
@@ -42,6 +47,7 @@ class CodeState:
     commit: str | None = None
     branch: str | None = None
     dirty: bool | None = None
+    contents_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,9 @@ class JobPlan:
     and ``parameters`` is empty: each task reads its own words from the file of points.
 
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
-    every submission has its own. Paths are paths on the cluster unless a field says container.
+    every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
+    folders of tfslurm's beside ``root`` that no mount may reach; ``shared_parents`` is '' in a plan of an older
+    tfslurm.
     """
 
     name: str
@@ -104,6 +112,9 @@ class JobPlan:
     cgroup_parent: str = "auto"
     prepull: bool = False
     points: Points | None = None
+    roots: tuple[str, ...] = ()
+    shared_parents: str = ""
+    read_group: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -142,7 +153,7 @@ class JobPlan:
     def gpu_check_key(self) -> str:
         """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
         env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
-        found = {"env": env, "mounts": [plain(asdict(mount)) for mount in self.mounts]}
+        found = {"env": env, "mounts": [mount_json(mount) for mount in self.mounts]}
         return hashlib.sha256(canonical(found)).hexdigest()[:12]
 
     @property
@@ -258,6 +269,7 @@ def make_plan(
     tfslurm_version: str,
     template_sha256: str = "",
     points: Points | None = None,
+    roots: Sequence[str] = (),
 ) -> JobPlan:
     """The plan of one job, or of an array. ``options`` are slurm_options as Slurm's vocabulary checked and formatted
     them.
@@ -298,6 +310,9 @@ def make_plan(
         planned_at=planned_at,
         tfslurm_version=tfslurm_version,
         points=points,
+        roots=tuple(roots),
+        shared_parents=cluster.shared_parents,
+        read_group=cluster.read_group,
     )
     return identify(plan)
 
@@ -326,7 +341,9 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
 
     A plan that an older version wrote has the identity that it had then: what it does not say is not part of it.
     """
-    asked = {key: value for key, value in values.items() if key not in MOMENT}
+    asked = {key: value for key, value in values.items() if key not in (*MOMENT, *GUARDS)}
+    if asked.get("code"):  # the tree's id says the same as its list's hash
+        asked["code"] = {key: value for key, value in asked["code"].items() if key != "contents_sha256"}
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
@@ -339,24 +356,9 @@ def planned_again(plan: JobPlan, now: str) -> JobPlan:
     return identify(replace(plan, planned_at=now))
 
 
-def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
-    """Nothing, if every mount's source lies under a folder that the cluster's file allows.
-
-    Raises:
-        InputError: every mount outside them, with its line.
-    """
-    allowed = ", ".join(str(path) for path in cluster.mounts_allow) or "nothing"
-    problems = [
-        experiment.problem(
-            ("mounts", index, "source"),
-            f"{mount.source!r} is outside what cluster {cluster.name} allows ({allowed})",
-            f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}",
-        )
-        for index, mount in enumerate(experiment.mounts)
-        if not cluster.allows(PurePosixPath(mount.source))
-    ]
-    if problems:
-        raise InputError(problems)
+def mount_json(mount: Mount) -> dict[str, Any]:
+    """A mount as plain values; ``run`` only where it has that name."""
+    return {key: value for key, value in asdict(mount).items() if value is not None}
 
 
 def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
@@ -373,7 +375,8 @@ def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
 
 def to_json(plan: JobPlan) -> dict[str, Any]:
     """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
-    return {key: plain(value) for key, value in asdict(plan).items()}
+    values = {key: plain(value) for key, value in asdict(plan).items()}
+    return {**values, "mounts": [mount_json(mount) for mount in plan.mounts]}
 
 
 def plain(value: object) -> Any:

@@ -25,8 +25,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 
-def render(plan: JobPlan, templates: Mapping[str, str], name: str) -> str:
+def render(plan: JobPlan, templates: Mapping[str, str], name: str, files: Mapping[str, str]) -> str:
     """The batch script of a plan: the template ``name``, which may extend or include the others by their names.
+
+    ``files`` are those that are sent beside it, name -> SHA-256: the script reads no other.
 
     Templates see the plan as ``plan`` and three ways to write a value: ``sh`` for bash, ``directive`` for ``#SBATCH``,
     ``remark`` for a comment.
@@ -38,7 +40,7 @@ def render(plan: JobPlan, templates: Mapping[str, str], name: str) -> str:
     from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
     try:
-        script = environment(templates).get_template(name).render(plan=plan)
+        script = environment(templates).get_template(name).render(plan=plan, files=files)
     except TemplateNotFound as error:
         known = tuple(templates)
         near = get_close_matches(str(error.name), known, 1) or known
@@ -124,8 +126,12 @@ def pairs(values: Mapping[str, str]) -> list[str]:
 
 
 def triples(mounts: Sequence[Mount]) -> list[str]:
-    """Source, target and ro or rw of each mount, in one list."""
-    return [word for mount in mounts for word in (mount.source, mount.target, "ro" if mount.read_only else "rw")]
+    """Source, target and ro, rw or run (the outputs of a run) of each mount, in one list."""
+    return [
+        word
+        for mount in mounts
+        for word in (mount.source, mount.target, "run" if mount.run else "ro" if mount.read_only else "rw")
+    ]
 
 
 def directive(key: str, value: str) -> str:

@@ -50,6 +50,10 @@ class Desk:
         """The root of the run folders on a cluster."""
         return SCRATCH / cluster / USER / f"desk-{self.token}"
 
+    def data(self, cluster: str) -> Path:
+        """A folder of the user's beside that root, which experiments may mount."""
+        return SCRATCH / cluster / USER / f"data-{self.token}"
+
     @property
     def tracker(self) -> Path:
         """The tracker's file."""
@@ -115,7 +119,7 @@ class Desk:
             "root": str(self.root(cluster)),
             "mirrors": {"docker.io": [REGISTRY], REGISTRY: [MIRROR]},
             "slurm": {"partition": "gpu"},
-            "mounts": {"allow": [str(self.root(cluster))]},
+            "mounts": {"allow": [str(self.root(cluster)), str(self.data(cluster))]},
             "environment": {"SLURM_CONF": str(CLUSTERS[cluster].slurm_conf)},
         }
         return self.write(f"config/tfslurm/clusters/{file or cluster}.yaml", as_yaml({**keys, **more}))
@@ -195,7 +199,8 @@ class Desk:
             container, _, plan = line.partition(" ")
             if plan and plan in plans:
                 docker("rm", "--force", "--volumes", container)
-        for folder in (self.folder, *(self.root(cluster) for cluster in CLUSTERS)):
+        there = (folder for cluster in CLUSTERS for folder in (self.root(cluster), self.data(cluster)))
+        for folder in (self.folder, *there):
             shutil.rmtree(folder, ignore_errors=True)
 
 

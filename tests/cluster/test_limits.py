@@ -18,7 +18,7 @@ from tfslurm.spec import Mount, Resources
 
 from .bed import SCRATCH, wait_until
 from .desk import Desk
-from .test_node import USER, Job, owned, plan, put, ran, root, sh, slurm, submit
+from .test_node import USER, Job, data, owned, plan, put, ran, sh, slurm, submit
 from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
@@ -125,14 +125,14 @@ def test_everything_in_the_jobs_folder_belongs_to_the_user(cluster: str) -> None
 
 
 def test_a_mount_below_the_outputs_leaves_nothing_of_roots() -> None:
-    data = root("alpha") / "below"
-    (data / "folder").mkdir(parents=True, exist_ok=True)
-    (data / "file").write_text("x")
-    owned(data)
+    below = data("alpha") / "below"
+    (below / "folder").mkdir(parents=True, exist_ok=True)
+    (below / "file").write_text("x")
+    owned(below)
     mounts = (
-        Mount(str(data / "folder"), "/out/deep/data"),
-        Mount(str(data / "file"), "/out/settings.txt"),
-        Mount(str(data / "folder"), f"/home/{USER}/.keras"),
+        Mount(str(below / "folder"), "/out/deep/data"),
+        Mount(str(below / "file"), "/out/settings.txt"),
+        Mount(str(below / "folder"), f"/home/{USER}/.keras"),
     )
     script = f"ls -d /out/deep/data /out/settings.txt /home/{USER}/.keras"
     job = ran(plan(outputs="/out", mounts=mounts, mounts_allow=(str(SCRATCH),), command=sh(script)))

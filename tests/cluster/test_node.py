@@ -23,10 +23,10 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, identify
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE
+from tfslurm.submit.prepare import NODE_SIDE, sent_files
 
 from . import images, registry
-from .bed import BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
+from .bed import BIN, DOCKER_HOST, DOCKER_SOCKET, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
 from .docker import docker
 from .gpus import of_node
 from .podman import podman
@@ -77,6 +77,10 @@ def root(cluster: str) -> Path:
     return SCRATCH / cluster / USER / "test-node"
 
 
+def data(cluster: str) -> Path:
+    return SCRATCH / cluster / USER / "test-data"
+
+
 def owned(path: Path) -> None:
     entry = pwd.getpwnam(USER)
     for item in (path, *path.rglob("*")):
@@ -88,7 +92,8 @@ def put(asked: JobPlan, secrets: Mapping[str, str] | None = None, template: str 
     folder = Path(asked.run_dir)
     folder.mkdir(parents=True)
     texts = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text(), "my.j2": template}
-    (folder / "job.sbatch").write_text(render(asked, texts, "my.j2" if template else "job.sbatch.j2"))
+    name = "my.j2" if template else "job.sbatch.j2"
+    (folder / "job.sbatch").write_text(render(asked, texts, name, sent_files(asked)))
     for name in NODE_SIDE:
         shutil.copy(TEMPLATES / name, folder / name)
     for name, value in (secrets or {}).items():
@@ -581,7 +586,7 @@ def test_hostile_words_reach_the_program_byte_for_byte() -> None:
 
 
 def test_hostile_mounts_are_mounted_as_they_are_named() -> None:
-    allowed = root("alpha") / f"data-{uuid.uuid4().hex}"
+    allowed = data("alpha") / uuid.uuid4().hex
     names = ("a, b", 'say "x"', "it's", "$HOME `id`", "é", "a=b,readonly")
     for name in names:
         (allowed / name).mkdir(parents=True)
@@ -615,7 +620,9 @@ def test_the_program_is_the_user_with_his_groups_a_home_and_no_way_to_more() -> 
     entry = pwd.getpwnam(USER)
     lines = job.output().splitlines()
     assert lines[:2] == [str(entry.pw_uid), str(entry.pw_gid)]
-    assert {int(group) for group in lines[2].split()} == set(os.getgrouplist(USER, entry.pw_gid))
+    withheld = {DOCKER_SOCKET.stat().st_gid}  # whoever is in it may speak to the daemon, which is root
+    assert withheld < set(os.getgrouplist(USER, entry.pw_gid))
+    assert {int(group) for group in lines[2].split()} == set(os.getgrouplist(USER, entry.pw_gid)) - withheld
     assert lines[3:6] == [USER, f"/home/{USER}", "ok"]
     assert [line.split()[1] for line in lines[6:]] == ["0000000000000000", "1"]
 
@@ -658,7 +665,7 @@ def test_a_mount_that_is_not_there_ends_with_78() -> None:
 
 @pytest.mark.parametrize("target", ["/etc", "/etc/ssh", "/", "/var/run", "/home"])
 def test_a_link_out_of_the_allowed_folders_ends_with_78(target: str) -> None:
-    allowed = root("alpha") / f"data-{uuid.uuid4().hex}"
+    allowed = data("alpha") / uuid.uuid4().hex
     allowed.mkdir(parents=True)
     (allowed / "link").symlink_to(target)
     job = submit(plan(mounts=(Mount(str(allowed / "link"), "/data"),), mounts_allow=(str(allowed), "/etc")))

@@ -27,7 +27,22 @@ from .desk import SMALL, Desk, as_yaml
 from .gpus import of_node
 from .podman import podman
 from .test_limits import MIB, submitted_with, usage
-from .test_node import KILL_WAIT_S, PATIENCE_S, USER, WAITING, Job, owned, put, ran, refused, root, sh, slurm, submit
+from .test_node import (
+    KILL_WAIT_S,
+    PATIENCE_S,
+    USER,
+    WAITING,
+    Job,
+    data,
+    owned,
+    put,
+    ran,
+    refused,
+    root,
+    sh,
+    slurm,
+    submit,
+)
 from .test_node import plan as docker_plan
 from .test_reap import actions, labels, reap
 from .users import run_as
@@ -200,7 +215,7 @@ def test_a_variable_that_podman_would_change_ends_with_78() -> None:
 
 
 def test_hostile_mounts_are_mounted_as_they_are_named() -> None:
-    allowed = root("alpha") / f"data-{uuid.uuid4().hex}"
+    allowed = data("alpha") / uuid.uuid4().hex
     names = ("a, b", 'say "x"', "it's", "$HOME `id`", "é", "a=b,readonly")
     for name in names:
         (allowed / name).mkdir(parents=True)

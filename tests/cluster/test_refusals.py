@@ -168,7 +168,7 @@ def test_a_mount_outside_of_what_the_cluster_allows_is_refused_with_its_line(des
     assert done.returncode == 2
     line = next(at for at, text in enumerate(file.read_text().splitlines(), 1) if text.startswith("mounts:"))
     assert f"outside.yaml:{line}: mounts" in done.stderr
-    assert f"is outside what cluster alpha allows ({desk.root('alpha')})" in done.stderr
+    assert f"is outside what cluster alpha allows ({desk.root('alpha')}, {desk.data('alpha')})" in done.stderr
 
 
 # --------------------------------------------------------------------------------------------------------- broken files

@@ -160,7 +160,7 @@ def test_what_the_queue_has_no_room_for_is_sent_by_the_next_command(desk: Desk, 
 
 
 def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(desk: Desk) -> None:
-    flag = desk.root("alpha") / "flag"
+    flag = desk.data("alpha") / "flag"
     assert run_as(USER, ["mkdir", "-p", str(flag)], "alpha").returncode == 0
     body = 'echo "$1" >/out/words; test "$1" -lt 2 || test -e /flag/ok'
     keys = {"mounts": [{"source": str(flag), "target": "/flag"}], "clusters": ["alpha"]}

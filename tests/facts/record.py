@@ -26,7 +26,7 @@ from tfslurm.registry import resolve
 from tfslurm.render import render
 from tfslurm.slurm import JobStatus
 from tfslurm.spec import Experiment, Mount, Resources, Word
-from tfslurm.submit.prepare import NODE_SIDE
+from tfslurm.submit.prepare import NODE_SIDE, sent_files
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parent.parent / "job_templates"
@@ -82,7 +82,7 @@ def submit(plan: JobPlan) -> str:
     folder = Path(plan.run_dir)
     folder.mkdir(parents=True)
     texts = {path.name: path.read_text() for path in TEMPLATES.glob("*.j2")}
-    (folder / "job.sbatch").write_text(render(plan, texts, "job.sbatch.j2"))
+    (folder / "job.sbatch").write_text(render(plan, texts, "job.sbatch.j2", sent_files(plan)))
     for name in NODE_SIDE:
         shutil.copy(TEMPLATES / name, folder / name)
     (folder / "plan.json").write_text(json.dumps(to_json(plan)))

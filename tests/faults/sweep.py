@@ -42,7 +42,7 @@ class Found:
 
 def counts_in(desk: Desk) -> Path:
     """The folder with a file for each point; both clusters' nodes see it."""
-    return desk.root(CLUSTERS[0]) / "count"
+    return desk.data(CLUSTERS[0]) / "count"
 
 
 def swept(desk: Desk, points: int, packed: int) -> Path:

@@ -13,10 +13,11 @@ from pathlib import PurePosixPath
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.look import Looker, unseen
 from tfslurm.check.registries import registry_facts, registry_names
-from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
+from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError
 from tfslurm.host import Host, open_host
+from tfslurm.host.folders import shared_above
 from tfslurm.registry.ping import ping
 from tfslurm.slurm import parse_partitions, partitions_argv
 from tfslurm.slurm.profile import Said, understood
@@ -68,7 +69,7 @@ def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
 def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
     """The facts of a cluster whose login node does not answer."""
     mend = f"see that `ssh {cluster.login.host}` works without a question" if cluster.login else "see what it says"
-    names = [*CONFIG_FACTS, "partitions", "root"]
+    names = [*CONFIG_FACTS, "partitions", "root", "root-parents"]
     down = Fact("reach", "FAIL", why, mend)
     return [down, *unknown(names, "not reached")], unseen(Fact("node", "unknown", "not reached"), None)
 
@@ -92,7 +93,7 @@ def ask_cluster(
         looker = Looker(
             host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s, look.saw
         )
-        return [*facts, root], look_at(looker, look, has_slurm)
+        return [*facts, root, ask_parents(host, cluster)], look_at(looker, look, has_slurm)
     finally:
         with suppress(HostError):
             host.run(["rm", "--force", "--", str(cluster.root / token)])
@@ -151,7 +152,7 @@ def ask_slurm(host: Host, known: Known, *, fresh: bool) -> Site:
 
 def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
     """Make the root and write the token into it, as its name and its content; whether that went well."""
-    made = ask(host, ["mkdir", "--parents", "--", str(root)])
+    made = ask(host, ["sh", "-c", 'umask 077; exec mkdir -p -- "$1"', "sh", str(root)])
     written = made if made.why else ask(host, ["tee", "--", str(root / token)], input=token.encode())
     if written.why:
         mend = "name a folder of yours on the file system that the compute nodes share as `root:`"
@@ -160,3 +161,12 @@ def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
     rows = ask(host, ["df", "--block-size=1M", "--output=avail", "--", str(root)]).text.split()
     free = number_or_none(rows[-1]) if rows else None
     return root_fact(str(root), kind, free), True
+
+
+def ask_parents(host: Host, cluster: Cluster) -> Fact:
+    """Who else can replace the root."""
+    try:
+        shared = shared_above(host, cluster.root)
+    except HostError as error:
+        return Fact("root-parents", "unknown", one_line(str(error)))
+    return parents_fact(str(cluster.root), shared, accepted=cluster.shared_parents == "accept")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from tfslurm.check.fact import Fact, gib, unknown
+from tfslurm.host.folders import SharedFolder
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import duration
@@ -230,3 +231,15 @@ def root_fact(root: str, kind: str, free_mib: int | None) -> Fact:
     if free_mib is not None and free_mib < LITTLE_MIB:
         return Fact("root", "warn", value, "make room, or name another `root:`")
     return Fact("root", "ok", value)
+
+
+def parents_fact(root: str, shared: Sequence[SharedFolder], *, accepted: bool) -> Fact:
+    """Whether somebody else can replace the root, and with it what jobs run."""
+    if not shared:
+        return Fact("root-parents", "ok", f"only you and root can replace {root}")
+    named = ", ".join(f"{each.folder} (mode {each.mode}, uid {each.uid})" for each in shared)
+    value = f"others can replace {root}, and so what your jobs run, their outputs and records: {named}"
+    if accepted:
+        return Fact("root-parents", "warn", f"{value}; accepted by shared_parents", "every record says so")
+    mend = "chmod go-w or +t it, or name another `root:`, or write `shared_parents: accept` in the cluster file"
+    return Fact("root-parents", "FAIL", value, mend)

@@ -29,7 +29,8 @@ class Cluster:
 
     ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
     for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs; ``slurm_bin``
-    is put before PATH for them.
+    is put before PATH for them. ``shared_parents`` says what becomes of a root below a folder in which others may
+    write: ``refuse``, ``accept``. ``read_group`` is the group that may read what runs leave; '' for none.
     ``min_interval_s`` is what commands that watch leave at least between two questions to the scheduler. ``lines`` says
     where a key stands; a key that was not written is absent.
     """
@@ -42,6 +43,8 @@ class Cluster:
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)
     mounts_allow: tuple[PurePosixPath, ...] = ()
+    shared_parents: str = "refuse"
+    read_group: str = ""
     min_interval_s: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     slurm_bin: PurePosixPath | None = None

@@ -116,7 +116,7 @@ Host = Annotated[str, AfterValidator(host)]
 User = Annotated[str, AfterValidator(user)]
 ProxyJump = Annotated[str, AfterValidator(proxy_jump)]
 Root = Annotated[str, AfterValidator(root), WithJsonSchema({"type": "string", "pattern": "^/."})]
-Folder = Annotated[str, AfterValidator(places.source)]
+Folder = Annotated[str, AfterValidator(places.folder)]
 Registry = Annotated[str, AfterValidator(registry)]
 Name = Annotated[
     str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
@@ -206,6 +206,17 @@ class Cluster(Keys):
     )
     mounts: Mounts = Field(
         default_factory=Mounts, description="What experiments may mount.", examples=[{"allow": ["/data"]}]
+    )
+    shared_parents: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="May the root lie below a folder in which others can write, and so replace it? accept: yes, and "
+        "`check` and every record say so.",
+        examples=["accept"],
+    )
+    read_group: User | None = Field(
+        None,
+        description="A group that may read what runs leave: outputs, logs, records; never secrets or code.",
+        examples=["lab"],
     )
     poll: Poll = Field(
         default_factory=Poll, description="How often the scheduler may be asked.", examples=[{"min_interval": 30}]

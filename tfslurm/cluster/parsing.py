@@ -31,6 +31,8 @@ def parse(text: str, file: str) -> Cluster:
         mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
+        shared_parents=read.shared_parents,
+        read_group=read.read_group or "",
         min_interval_s=read.poll.min_interval,
         environment=dict(read.environment),
         slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,

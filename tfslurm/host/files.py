@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tfslurm.errors import CommandFailed, Completed, HostError
+from tfslurm.host.folders import ALONE, GUARD, OPEN_RUN, Sharing
 from tfslurm.host.protocol import Host
 
 SLOWEST_BYTES_PER_S = 250_000
@@ -65,7 +66,8 @@ mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
 [ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
 { find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero;
-find . -type l -printf '%p -> %l\0' | sort --zero-terminated; } > "$new/arrived";
+find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated;
+find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated; } > "$new/arrived";
 cmp -s -- "$new/arrived" "$new/contents" || { echo "other bytes arrived than were sent" >&2; exit 1; };
 chmod -R a-w . ; chmod u+w . ; cd / ;
 mv --no-target-directory -- "$new/tree" "$1/$2" 2> "$new/said" || [ -d "$1/$2" ] || { cat "$new/said" >&2; exit 1; };
@@ -99,23 +101,36 @@ class File:
     mode: int = 0o600
 
 
-def put(host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: int = 0o700) -> None:
-    """Write a new folder with these files, whole or not at all.
+def put(
+    host: Host, folder: PurePosixPath, files: Mapping[str, File], *, mode: int = 0o700, sharing: Sharing = ALONE
+) -> None:
+    """Write a new run folder, ``ROOT/runs/NAME``, with these files, whole or not at all.
 
-    Keys are relative names (``secrets/WANDB_API_KEY``); folders below get ``mode`` too. Missing parents are made.
+    Keys are relative names (``secrets/WANDB_API_KEY``); folders below get ``mode`` too. Missing parents are made, for
+    the user alone.
 
     Raises:
-        CommandFailed: the folder exists already, or the machine refused (permissions, quota, no space).
+        CommandFailed: the folder exists already, others can replace it, or the machine refused (permissions, quota, no
+            space).
         HostError: the machine could not be reached; nothing was written.
     """
     content = as_tar(files, mode)
-    argv = ("sh", "-c", PUT, "sh", str(folder.parent), folder.name, f"{mode:o}", str(len(files)))
+    words = (str(folder.parent), folder.name, f"{mode:o}", str(len(files)), *sharing.words)
+    script = f'{GUARD} guard "$1" "$5" "$6"; {PUT}; run="$1/$2"; {OPEN_RUN}'
+    argv = ("sh", "-c", script, "sh", *words)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     _check(done, "write", folder)
 
 
 def put_tree(
-    host: Host, folder: PurePosixPath, *, files: int, bytes: int, stream: Iterable[bytes], look: bool = True
+    host: Host,
+    folder: PurePosixPath,
+    *,
+    files: int,
+    bytes: int,
+    stream: Iterable[bytes],
+    look: bool = True,
+    sharing: Sharing = ALONE,
 ) -> bool:
     """Write a code snapshot once: True where it was sent, False where the folder was there already.
 
@@ -124,14 +139,15 @@ def put_tree(
     Without ``look`` the stream is begun at once: one command, for a folder that is hardly there.
 
     Raises:
-        CommandFailed: the machine refused, or other bytes arrived than were sent.
+        CommandFailed: others can replace the folder, the machine refused, or other bytes arrived than were sent.
         HostError: the folder is there but not whole (a purge of old files), or the machine could not be reached.
     """
     there = ""
     if look:
         there = _check(host.run(("sh", "-c", LOOK, "sh", str(folder)), timeout_s=120), "look into", folder).strip()
     if not there:
-        argv = ("sh", "-c", PUT_TREE, "sh", str(folder.parent), folder.name)
+        script = f'{GUARD} guard "$1" "$3" "$4"; {PUT_TREE}'
+        argv = ("sh", "-c", script, "sh", str(folder.parent), folder.name, *sharing.words)
         done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
         there = _check(done, "write", folder).strip()
     if there not in ("", str(files)):

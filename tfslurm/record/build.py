@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from tfslurm.plan import JobPlan
+from tfslurm.plan import JobPlan, mount_json
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
@@ -131,7 +130,7 @@ def read_experiment(
         spec_sha256=plan.spec_sha256,
         parameters=point.get("parameters", plan.parameters),
         command=tuple(point.get("command", plan.command)),
-        mounts=tuple(asdict(mount) for mount in plan.mounts),
+        mounts=tuple(mount_json(mount) for mount in plan.mounts),
         env={**plan.env, **point.get("env", {})},
         outputs=read_outputs(plan, root, folders),
         lost=read_lost(plan, root, [one for one in observed if one.attempt == observed[-1].attempt]),

@@ -158,6 +158,14 @@ def parse_check(raw: bytes) -> tuple[str, str]:
     return status, " ".join(why.split())
 
 
+def parse_shared(raw: bytes) -> tuple[tuple[str, str, str], ...]:
+    """Mode, owner and name of each folder in ``2775 0 /proj`` lines."""
+    rows = [line.split(" ", 2) for line in raw.decode("utf-8", "surrogateescape").splitlines()]
+    if any(len(row) != 3 for row in rows):
+        raise ValueError(f"no folder in {raw[:120]!r}")
+    return tuple((row[0], row[1], row[2]) for row in rows)
+
+
 def parse_hashes(raw: bytes) -> Mapping[str, str]:
     """Path -> sha256 of ``sha256sum --zero``: ``<64 hex>  ./metrics.json`` between NULs, names byte for byte."""
     found: dict[str, str] = {}

@@ -12,7 +12,7 @@ from tfslurm.errors import SlurmParseError
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
-from tfslurm.record.model import Job
+from tfslurm.record.model import Job, SharedFolder
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 from tfslurm.sweep.arrays import slurm_id
@@ -143,10 +143,21 @@ def read_job(
         nodes=nodes,
         time_limit_s=(status.time_limit_s if status else None) or plan.resources.time_s,
         script_sha256=text_or_none(begin.get("script_sha256")),
+        shared_folders=shared_folders(root, folders),
         **values,
     )
     tell_unknown(job, root, folders, status)
     return job
+
+
+def shared_folders(root: Folder, folders: list[Folder]) -> tuple[SharedFolder, ...] | None:
+    """Where others could have replaced what the last attempt ran; None where no attempt looked."""
+    if not folders:
+        root.tell("job.shared_folders", "no attempt of the job left a file")
+        return None
+    last = Folder(root.files, folders[-1].prefix, "job", root.unknown)
+    rows = last.fact("shared_folders", "shared-folders", facts.parse_shared)
+    return None if rows is None else tuple(SharedFolder(name, mode, uid) for mode, uid, name in rows)
 
 
 def from_files(endings: list[Ending]) -> dict[str, Any]:

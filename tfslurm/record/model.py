@@ -19,6 +19,15 @@ SCHEMA = "tfslurm.record/1"
 
 
 @dataclass(frozen=True, slots=True)
+class SharedFolder:
+    """A folder on the way to the run folder in which others than the user and root could replace what is there."""
+
+    folder: str
+    mode: str  # octal
+    uid: str  # of its owner
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The job as Slurm ran it; started_at, ended_at and elapsed_s are those of its last attempt."""
 
@@ -40,6 +49,7 @@ class Job:
     time_limit_s: int | None
     restarts: int | None
     script_sha256: str | None
+    shared_folders: tuple[SharedFolder, ...] | None = None  # () where nobody else could
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +222,19 @@ class Verdict:
     reason: str
 
 
+OLDER = Verdict("unknown", "an older tfslurm wrote this record")
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The links: the image on the node, the GPUs in the container, the driver for the image, TensorFlow on the GPUs."""
+    """The links: the image on the node, the GPUs in the container, the driver for the image, TensorFlow on the GPUs,
+    the code on the node."""
 
     image: Verdict
     gpus: Verdict
     driver: Verdict
     tensorflow_gpu: Verdict
+    code: Verdict = OLDER
 
 
 @dataclass(frozen=True, slots=True)

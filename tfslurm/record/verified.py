@@ -1,4 +1,4 @@
-"""Does each link of the chain hold: image, GPUs, driver. Pure.
+"""Does each link of the chain hold: image, GPUs, driver, code. Pure.
 
 Each verdict looks at every task that reached a node. One that fails makes it ``failed``; one that could not be looked
 at makes it ``unknown``; only if all hold is it ``ok``.
@@ -15,6 +15,7 @@ from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import TaskFacts, Verdict, Verified
 
+NO_CODE = Verdict("ok", "the job brought no code")
 NO_GPU = Verdict("ok", "the job asked for no GPU")
 
 
@@ -39,6 +40,7 @@ def verify(plan: JobPlan, observed: Sequence[Observed]) -> Verified:
         gpus=overall(observed, lambda one: gpus_hold(plan, one)),
         driver=overall(observed, lambda one: driver_holds(plan, one)),
         tensorflow_gpu=overall(observed, lambda one: tensorflow_holds(plan, one)),
+        code=overall(observed, lambda one: code_holds(plan, one)),
     )
 
 
@@ -149,6 +151,20 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "tensorflow") or Verdict("unknown", "not checked")
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
     return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.why("check"))
+
+
+def code_holds(plan: JobPlan, one: Observed) -> Verdict:
+    """Was the code on the node what was sent, file by file, just before the program started?
+
+    ``ok: every file is what was sent`` is the node's own word; it ends a task where a file is another.
+    """
+    if plan.code is None:
+        return NO_CODE
+    files = Folder(one.files.files, one.files.prefix, "")
+    if files.raw("code-check.txt") is None:
+        return not_started(one, "code") or Verdict("unknown", "not verified on the node: an older tfslurm ran the job")
+    check = files.fact("check", "code-check.txt", facts.parse_check)
+    return Verdict(*check) if check else not_started(one, "code") or Verdict("unknown", files.why("check"))
 
 
 def not_started(one: Observed, link: str) -> Verdict | None:

@@ -19,6 +19,7 @@ def warnings_of(plan: JobPlan, record: Record) -> Record:
 def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     """The warnings, the gravest first."""
     yield from about_files(plan, record)
+    yield from about_others(record)
     yield from about_code(record)
     if record.image.digest_kind == "config":
         yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
@@ -35,6 +36,14 @@ def about_files(plan: JobPlan, record: Record) -> Iterator[str]:
         yield f"{many} lost with the container: {names}; {kept}"
     if plan.outputs and record.experiment.outputs == () and record.job.state == "COMPLETED":
         yield f"the program left nothing in {plan.outputs}"
+
+
+def about_others(record: Record) -> Iterator[str]:
+    """Folders in which somebody else could have replaced what ran, or its record."""
+    shared = record.job.shared_folders or ()
+    if shared:
+        named = ", ".join(f"{each.folder} (mode {each.mode}, uid {each.uid})" for each in shared[:SHOWN])
+        yield f"folders: others could replace the run folder, its outputs and its record: {named}"
 
 
 def about_code(record: Record) -> Iterator[str]:

@@ -8,6 +8,7 @@ Nothing is written into .git.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
-from tfslurm.snapshot.files import Entry, changed, entry_of, link_target, tar_stream, tree_id
+from tfslurm.snapshot.files import Entry, changed, contents, entry_of, link_target, tar_stream, tree_id
 from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of, without_credentials
 
 __all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
@@ -56,11 +57,15 @@ class Snapshot:
         """How many files, symbolic links included."""
         return len(self.entries)
 
+    @property
+    def contents_sha256(self) -> str:
+        """The SHA-256 of the list by which a node verifies the tree: every file's name, content and x bit, no other."""
+        return hashlib.sha256(contents(self.entries)).hexdigest()
+
     def stream(self) -> Chunks:
         """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
 
-        The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`. The
-        same files give the same bytes: sorted, no times, no owner, and no permission for anybody else.
+        The same files give the same bytes: sorted, no times, no owner, and no permission for anybody else.
 
         Raises:
             TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.

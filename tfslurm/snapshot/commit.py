@@ -38,7 +38,7 @@ def _own(folder: Path, head: Head, entries: Sequence[Entry], nested: Sequence[st
         its_head = head_of(inside, inside)
         if its_head is None or not is_committed(inside, its_head, theirs, deeper):
             return None
-        own.append(Entry(name, REPOSITORY, its_head.commit, 0))
+        own.append(Entry(name, REPOSITORY, its_head.commit, 0, ""))
     return own
 
 

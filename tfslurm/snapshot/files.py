@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +18,28 @@ CHUNK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file: its name below the folder, Git mode (100644, 100755, 120000), blob id and size."""
+    """One file: its name below the folder, Git mode (100644, 100755, 120000), blob id, size and SHA-256.
+
+    What is hashed of a symbolic link is its target.
+    """
 
     name: str
     mode: int
     blob: str
     size: int
+    sha256: str
+    target: str = ""
+    "of a symbolic link, to the letter"
 
 
 def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
     """Read one file or symbolic link that lstat described so."""
     if stat.S_ISLNK(status.st_mode):
-        content = os.fsencode(link_target(folder / name))
-        return Entry(name, SYMLINK, _blob(len(content), [content]), len(content))
+        target = link_target(folder / name)
+        content = os.fsencode(target)
+        return Entry(name, SYMLINK, *_hashed(len(content), [content]), target)
     mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
-    return Entry(name, mode, _blob(status.st_size, _content(folder, name, mode, status.st_size)), status.st_size)
+    return Entry(name, mode, *_hashed(status.st_size, _content(folder, name, mode, status.st_size)))
 
 
 def blob_id(folder: Path, entry: Entry, algorithm: str) -> str:
@@ -59,11 +66,20 @@ def link_target(path: Path) -> str:
     return os.readlink(path)  # noqa: PTH115
 
 
-def _blob(size: int, chunks: Iterable[bytes], algorithm: str = "sha1") -> str:
+def _blob(size: int, chunks: Iterable[bytes], algorithm: str) -> str:
     digest = _hash(algorithm, b"blob %d\0" % size)
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _hashed(size: int, chunks: Iterable[bytes]) -> tuple[str, int, str]:
+    """Git's id of a blob, its size, and the SHA-256 of its content."""
+    blob, digest = _hash("sha1", b"blob %d\0" % size), hashlib.sha256()
+    for chunk in chunks:
+        blob.update(chunk)
+        digest.update(chunk)
+    return blob.hexdigest(), size, digest.hexdigest()
 
 
 def _hash(algorithm: str, head: bytes, body: bytes = b"") -> hashlib._Hash:
@@ -123,43 +139,53 @@ def _tree(files: Iterable[tuple[bytes, Entry]], algorithm: str) -> bytes:
     return _hash(algorithm, b"tree %d\0" % len(body), body).digest()
 
 
-def tar_stream(folder: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Yield a tar of `tree/<name>` for every file and, last, their list `contents`.
+def contents(entries: Iterable[Entry]) -> bytes:
+    """The list by which a tree is verified where it lies: what it holds, and so what it does not.
 
-    The list is NUL-separated: `<sha256>  ./<name>` as `sha256sum --zero` says it, then `./<name> -> <target>`.
+    NUL-separated, each kind sorted by bytes: ``<sha256>  ./<name>`` of every regular file, as ``sha256sum --zero`` says
+    it; ``<bytes of the target> ./<name> -> <target>`` of every link; ``x ./<name>`` of every executable file.
     """
-    sums: list[bytes] = []
-    links: list[bytes] = []
+    sums, links, executable = [], [], []
     for entry in entries:
-        yield from _link(folder, entry, links) if entry.mode == SYMLINK else _file(folder, entry, sums)
-    manifest = b"".join(sums + sorted(links))
-    yield _header("contents", REGULAR, len(manifest))
-    yield manifest + _padding(len(manifest))
+        name = b"./" + os.fsencode(entry.name)
+        if entry.mode == SYMLINK:
+            links.append(b"%d %s -> %s\0" % (entry.size, name, os.fsencode(entry.target)))
+            continue
+        sums.append((name, b"%s  %s\0" % (entry.sha256.encode(), name)))
+        if entry.mode == EXECUTABLE:
+            executable.append(b"x %s\0" % name)
+    return b"".join([*(row for _, row in sorted(sums)), *sorted(links), *sorted(executable)])
+
+
+def tar_stream(folder: Path, entries: Sequence[Entry]) -> Iterator[bytes]:
+    """Yield a tar of `tree/<name>` for every file and, last, their list `contents`."""
+    for entry in entries:
+        yield from _link(folder, entry) if entry.mode == SYMLINK else _file(folder, entry)
+    listed = contents(entries)
+    yield _header("contents", REGULAR, len(listed))
+    yield listed + _padding(len(listed))
     yield b"\0" * 2 * tarfile.BLOCKSIZE
 
 
-def _link(folder: Path, entry: Entry, links: list[bytes]) -> Iterator[bytes]:
+def _link(folder: Path, entry: Entry) -> Iterator[bytes]:
     try:
         target = link_target(folder / entry.name)
     except OSError:
         raise changed(folder, entry.name, "changed") from None
-    if _blob(entry.size, [os.fsencode(target)]) != entry.blob:
+    if target != entry.target:
         raise changed(folder, entry.name, "changed")
-    links.append(b"./%s -> %s\0" % (os.fsencode(entry.name), os.fsencode(target)))
     yield _header(f"tree/{entry.name}", SYMLINK, 0, target)
 
 
-def _file(folder: Path, entry: Entry, sums: list[bytes]) -> Iterator[bytes]:
+def _file(folder: Path, entry: Entry) -> Iterator[bytes]:
     yield _header(f"tree/{entry.name}", entry.mode, entry.size)
-    blob, digest = _hash("sha1", b"blob %d\0" % entry.size), hashlib.sha256()
+    digest = hashlib.sha256()
     for chunk in _content(folder, entry.name, entry.mode, entry.size):
-        blob.update(chunk)
         digest.update(chunk)
         yield chunk
-    if blob.hexdigest() != entry.blob:
+    if digest.hexdigest() != entry.sha256:
         raise changed(folder, entry.name, "changed")
     yield _padding(entry.size)
-    sums.append(b"%s  ./%s\0" % (digest.hexdigest().encode(), os.fsencode(entry.name)))
 
 
 def _header(name: str, mode: int, size: int, target: str = "") -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
-from tfslurm.spec.places import inside
+from tfslurm.spec.places import RUN, inside
 from tfslurm.spec.program_text import is_code_variable
 
 
@@ -61,6 +61,15 @@ def code_variables(document: Document) -> Iterator[Problem]:
         if isinstance(value, str) and is_code_variable(name) and "{{" in value.replace('{{ "{{" }}', ""):
             why = f"a value would become code: {name} says what runs, or what is loaded, before the program"
             yield document.problem(("env", name), why, "write it out, or use a variable that the program reads itself")
+
+
+def written_outputs(document: Document) -> Iterator[Problem]:
+    """Outputs of a run that the program could change."""
+    for index, mount in enumerate(_list(document, "mounts")):
+        source = mount.get("source") if isinstance(mount, dict) else None
+        if isinstance(source, str) and source.startswith(RUN) and mount.get("read_only") is False:
+            why = f"the outputs of a run ({show(source)}) are never writable: they are what its record names"
+            yield document.problem(("mounts", index, "read_only"), why, "remove it, and copy what is to be changed")
 
 
 def shares(document: Document) -> Iterator[Problem]:
@@ -124,6 +133,7 @@ ALL = (
     repeated_options,
     covered_targets,
     code_variables,
+    written_outputs,
     shares,
     gpu_shares,
     early_enough,

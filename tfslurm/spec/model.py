@@ -116,9 +116,10 @@ class Code(Keys):
 class Mount(Keys):
     """One folder or file of the cluster inside the container."""
 
-    source: Annotated[str, AfterValidator(places.source), _text("^/.")] = Field(
-        description="The absolute path on the cluster; the cluster's file lists what may be mounted.",
-        examples=["/data/digits"],
+    source: Annotated[str, AfterValidator(places.source), _text("^(/.|run:)")] = Field(
+        description="The absolute path on the cluster, whose file lists what may be mounted; "
+        "or run:CLUSTER:JOB/out, what a run left in its outputs, read-only.",
+        examples=["/data/digits", "run:alpha:1234/out"],
     )
     target: Target = Field(description="The absolute path in the container.", examples=["/data"])
     read_only: bool = Field(True, description="false lets the program write there.", examples=[True])

@@ -10,6 +10,7 @@ from tfslurm.errors import Problem
 from tfslurm.spec import checks, model
 from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Resources, Word
 from tfslurm.spec.overrides import override
+from tfslurm.spec.places import RUN
 from tfslurm.spec.schema import published
 
 Check = Callable[[Document], Iterable[Problem]]
@@ -37,7 +38,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         image=read.image,
         command=tuple(Word(parts, _word_line(document, index)) for index, parts in enumerate(read.command)),
         code=Code(read.code.path, read.code.writable) if read.code else None,
-        mounts=tuple(Mount(mount.source, mount.target, mount.read_only) for mount in read.mounts),
+        mounts=tuple(_mount(mount) for mount in read.mounts),
         outputs=read.outputs,
         env={name: Word(parts, document.line(("env", name))) for name, parts in read.env.items()},
         secrets=tuple(read.secrets),
@@ -63,6 +64,10 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         lines=document.lines,
         overridden=document.overridden,
     )
+
+
+def _mount(read: model.Mount) -> Mount:
+    return Mount(read.source, read.target, read.read_only, read.source if read.source.startswith(RUN) else None)
 
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:

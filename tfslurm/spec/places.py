@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from tfslurm.document import Refused, show
@@ -19,6 +21,9 @@ _NEVER_SOURCES = {
     "/var/lib/docker": "docker's own files",
     "/var/lib/containerd": "containerd's own files",
     "/var/lib/containers": "podman's own files",
+    "/var/lib/lxd": "the socket of lxd, which is root on the node",
+    "/var/snap/lxd": "the socket of lxd, which is root on the node",
+    "/var/lib/incus": "the socket of incus, which is root on the node",
     "/var/lib/kubelet": "the kubelet's own files",
     "/var/spool/slurmd": "the scripts and credentials of running jobs",
     "/var/spool/slurm": "the scripts and credentials of running jobs",
@@ -33,8 +38,27 @@ _NEVER_TARGETS = {
     "/dev": "the container's devices are there",
     "/etc/passwd": "tfslurm puts the job's user there",
     "/etc/group": "tfslurm puts the job's user there",
+    "/bin": "the image's programs are there, its shell among them",
+    "/sbin": "the image's programs are there",
+    "/usr/bin": "the image's programs are there",
+    "/usr/sbin": "the image's programs are there",
 }
+# These may not be covered themselves; a folder below them may.
+_NEVER_WHOLE = {
+    "/run": "the container's own files are there",
+    "/var/run": "it is /run in most images",
+    "/home": "the program's home is made there",
+    "/lib": "the image's libraries are there",
+    "/lib32": "the image's libraries are there",
+    "/lib64": "the image's libraries are there",
+    "/usr/lib": "the image's libraries are there",
+    "/usr/lib64": "the image's libraries are there",
+}
+_RUN = re.compile(
+    r"run:(?P<cluster>[a-z0-9][a-z0-9-]{0,63}):(?P<job>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)/out(?P<below>/.*)?"
+)
 _LONGEST = 4096
+RUN = "run:"
 
 
 def absolute(text: str) -> str:
@@ -58,6 +82,18 @@ def absolute(text: str) -> str:
 
 
 def source(text: str) -> str:
+    """The text, if it names the outputs of a run, or a path of the cluster that may ever be mounted.
+
+    Raises:
+        Refused: it is neither.
+    """
+    if not text.startswith(RUN):
+        return folder(text)
+    run_outputs(text)
+    return text
+
+
+def folder(text: str) -> str:
     """The text, if it is a path of the cluster that may ever be mounted; the cluster's own list narrows it further.
 
     Raises:
@@ -88,9 +124,33 @@ def target(text: str) -> str:
         never = PurePosixPath(place)
         if never == path or never in path.parents or path in never.parents:
             raise Refused(f"{show(text)} cannot be covered: {why} ({place})", "name another folder such as /data")
-    if str(path).startswith("/run/tfslurm"):
+    for place, why in _NEVER_WHOLE.items():
+        if path == PurePosixPath(place) or path in PurePosixPath(place).parents:
+            raise Refused(f"{show(text)} cannot be covered: {why} ({place})", "name another folder such as /data")
+    if str(path).startswith(("/run/tfslurm", "/var/run/tfslurm", "/var/run/secrets")):
         raise Refused(f"{show(text)} cannot be covered: names that begin so are tfslurm's", "name another folder")
     return text
+
+
+def run_outputs(text: str) -> tuple[str, str, str]:
+    """Cluster, job id and path below the job's folder of ``run:alpha:1234/out/model``: alpha, 1234, ``out/model``.
+
+    Raises:
+        Refused: it does not name the outputs of a run.
+    """
+    found = _RUN.fullmatch(text)
+    if not found:
+        fix = "write run:CLUSTER:JOB/out, such as run:alpha:1234/out/model"
+        raise Refused(f"{show(text)} does not name the outputs of a run", fix)
+    below = found["below"] or ""
+    if below:
+        absolute(below)
+    return found["cluster"], found["job"], f"out{below}"
+
+
+def meets(path: PurePosixPath, roots: Iterable[PurePosixPath]) -> PurePosixPath | None:
+    """The first of the folders that a path is, holds or lies in, by components; None: it keeps clear of them all."""
+    return next((root for root in roots if path == root or path in root.parents or root in path.parents), None)
 
 
 def inside(path: str, folder: str) -> bool:

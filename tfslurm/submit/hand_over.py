@@ -15,6 +15,7 @@ from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError
 from tfslurm.host import File, Host
 from tfslurm.host.files import PUT, RUN_FOLDER, as_tar, one_line, patience_s
+from tfslurm.host.folders import GUARD, OPEN_RUN, Sharing
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.values import lines_of
 
@@ -22,20 +23,23 @@ CODE_ABSENT = 77
 HANDED = "tfslurm: sbatch ended with "
 KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far side, nobody knows where
 
-# $1 to $4 as PUT; $5 the code's folder or '', $6 its files; then sbatch and its words. The answer is kept in the folder
-# before it is told, because the line may be gone by then. Of an answer without end the first 64 KiB are read: sbatch
-# dies of SIGPIPE then, with an exit code above 128.
+# $1 to $4 as PUT; $5 the code's folder or '', $6 its files; $7 and $8 as guard's; then sbatch and its words. The answer
+# is kept in the folder before it is told, because the line may be gone by then. Of an answer without end the first
+# 64 KiB are read: sbatch dies of SIGPIPE then, with an exit code above 128.
 HAND_OVER = one_line(
-    """if [ -n "$5" ]; then
+    GUARD
+    + """if [ -n "$5" ]; then
 [ -d "$5" ] || exit 77; [ ! -O "$5" ] || chmod go-rwx -- "$5";
 there=$(find "$5" '(' -type f -o -type l ')' -printf . | wc -c);
 [ "$there" -eq "$6" ] || { echo "$5 holds $there of its $6 files; was it cleaned up?
 Remove it there (chmod -R u+w, rm -r), then try again" >&2;
-exit 1; }; fi;
+exit 1; }; fi; guard "$1" "$7" "$8";
 """
     + PUT
-    + """;
-run="$1/$2"; shift 6; exec 9>>"$run/submit.lock"; flock 9 || :;
+    + """; run="$1/$2"; """
+    + OPEN_RUN
+    + """
+shift 8; exec 9>>"$run/submit.lock"; flock 9 || :;
 [ -f "$run/job.sbatch" ] || { echo "it was given up meanwhile" >&2; exit 1; };
 : >"$run/sbatch.began"; code=0;
 answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536);
@@ -50,7 +54,8 @@ printf '%s\\ntfslurm: sbatch ended with %s\\n' "$answer" "$code" """
 LOOK_BACK = RUN_FOLDER + one_line("""set -u; export LC_ALL=C; run="$1/$2";
 refuse() { echo "$1" >&2; exit 1; }; is_named "$1" "$2" || refuse "is not the name of a run folder";
 rm -rf -- "$1/.$2."????????;
-if [ ! -d "$run" ] && [ ! -L "$run" ]; then mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX") || exit 1;
+if [ ! -d "$run" ] && [ ! -L "$run" ]; then (umask 077; mkdir -p -- "$1");
+new=$(mktemp -d -- "$1/.$2.XXXXXXXX") || exit 1;
 if : >"$new/abandoned" && mv --no-target-directory -- "$new" "$run" 2>/dev/null; then echo absent; exit 0; fi;
 rm -rf -- "$new"; [ -d "$run" ] || exit 1; fi;
 is_mine "$1" "$2" || refuse "is no folder of yours; nothing was changed";
@@ -82,7 +87,7 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
     content = as_tar(files, 0o700)
     code = (str(plan.code_dir), str(plan.code.files)) if plan.code else ("", "0")
     folder = (str(plan.run_dir.parent), plan.run_dir.name, "700", str(len(files)))
-    argv = ("sh", "-c", HAND_OVER, "sh", *folder, *code, *sbatch(plan))
+    argv = ("sh", "-c", HAND_OVER, "sh", *folder, *code, *sharing(plan).words, *sbatch(plan))
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     told, mark, code_text = done.stdout.rpartition(HANDED)
     if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
@@ -93,6 +98,11 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
         raise CommandFailed(Completed(("write", str(plan.run_dir)), done.exit_code, "", done.stderr, done.host))
     why = f"the submission was cut off there (exit {done.exit_code})"
     raise HostError(f"{host.name}: {why}; run the same command again, it first asks what came of it", transient=True)
+
+
+def sharing(plan: JobPlan) -> Sharing:
+    """What the cluster's file said of others when the plan was made."""
+    return Sharing(plan.read_group, plan.shared_parents == "accept")
 
 
 def sbatch(plan: JobPlan) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submit.code_folder import code_folder
+from tfslurm.submit.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submit.render_apart import render_apart
 from tfslurm.sweep.table import Entry
 
@@ -182,8 +183,10 @@ def prepare(
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
     """
+    experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
-    experiment = asked.experiment
+    if code:
+        refuse_own_files(experiment, code, cluster)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plan = make_plan(
@@ -200,13 +203,17 @@ def prepare(
         spec_text=asked.text,
         tfslurm_version=__version__,
         points=points,
+        roots=other_roots(cluster),
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
 
 
 def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
     """The script of a plan; a template that did not come with tfslurm is rendered within bounds."""
-    return render_apart(plan, templates, plan.template) if plan.template else render(plan, templates, BUILT_IN_TEMPLATE)
+    files = sent_files(plan)
+    if plan.template:
+        return render_apart(plan, templates, plan.template, files)
+    return render(plan, templates, BUILT_IN_TEMPLATE, files)
 
 
 def snapshot(asked: Asked) -> Snapshot | None:
@@ -228,6 +235,7 @@ def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
         commit=code.commit,
         branch=code.branch,
         dirty=code.dirty,
+        contents_sha256=code.contents_sha256,
     )
 
 
@@ -257,6 +265,12 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
     else:
         return {**texts, name: read_text(path)}, name
     raise InputError([asked.experiment.problem(("template",), why, fix)])
+
+
+def sent_files(plan: JobPlan) -> dict[str, str]:
+    """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it."""
+    sums = {name: hashlib.sha256(packaged(name).encode()).hexdigest() for name in NODE_SIDE}
+    return {**sums, **({"points": plan.points.sha256} if plan.points else {})}
 
 
 def packaged(name: str) -> str:

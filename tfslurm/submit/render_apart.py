@@ -27,13 +27,20 @@ BEGIN = (
 )
 
 
-def render_apart(plan: JobPlan, templates: Mapping[str, str], name: str) -> str:
+def render_apart(plan: JobPlan, templates: Mapping[str, str], name: str, files: Mapping[str, str]) -> str:
     """As ``render``.
 
     Raises:
         InputError: as ``render`` says, or the template takes more than it may.
     """
-    asked = {"path": sys.path, "plan": to_json(plan), "templates": dict(templates), "name": name, "cpu_s": CPU_S}
+    asked = {
+        "path": sys.path,
+        "plan": to_json(plan),
+        "templates": dict(templates),
+        "name": name,
+        "files": dict(files),
+        "cpu_s": CPU_S,
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-c", BEGIN],
@@ -72,7 +79,7 @@ def answer(asked: Mapping[str, Any]) -> None:
         resource.setrlimit(what, (soft, soft))
     said: dict[str, Any]
     try:
-        said = {"script": render(from_json(asked["plan"]), asked["templates"], asked["name"])}
+        said = {"script": render(from_json(asked["plan"]), asked["templates"], asked["name"], asked["files"])}
     except InputError as error:
         found = error.problems[0]
         said = {"problem": {key: getattr(found, key) for key in ("file", "line", "key", "why", "fix")}}

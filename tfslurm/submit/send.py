@@ -18,7 +18,7 @@ from tfslurm.errors import (
 )
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
-from tfslurm.submit.hand_over import KILLED, hand_over
+from tfslurm.submit.hand_over import KILLED, hand_over, sharing
 from tfslurm.submit.prepare import NODE_SIDE, Prepared, packaged
 from tfslurm.submit.settle import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
 from tfslurm.sweep.table import encode, point_json
@@ -99,14 +99,15 @@ def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
     send_code(prepared, host)
-    put(host, prepared.plan.run_dir, run_files(prepared, secrets))
+    put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
 
 
 def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
     """Put the code there, once per snapshot."""
-    if prepared.code and prepared.plan.code_dir:
-        code = prepared.code
-        put_tree(host, prepared.plan.code_dir, files=code.files, bytes=code.bytes, stream=code.stream(), look=look)
+    code, plan = prepared.code, prepared.plan
+    if code and plan.code_dir:
+        sizes = {"files": code.files, "bytes": code.bytes}
+        put_tree(host, plan.code_dir, **sizes, stream=code.stream(), look=look, sharing=sharing(plan))
 
 
 def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:

@@ -1,0 +1,54 @@
+"""What an experiment may mount on a cluster, by the paths as they are written; the node looks at what they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from tfslurm.cluster import Cluster
+from tfslurm.errors import InputError
+from tfslurm.spec import Experiment, Mount
+from tfslurm.spec.places import RUN, meets
+
+
+def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
+    """Nothing, if every mount's source lies under a folder that the cluster's file allows and keeps clear of ``root``.
+
+    The outputs of a run are the one thing in ``root`` that is mounted, by the name that they have for it.
+
+    Raises:
+        InputError: every mount that does not, with its line.
+    """
+    problems = []
+    for index, mount in enumerate(experiment.mounts):
+        why, fix = wrong_source(mount, cluster)
+        if why:
+            problems.append(experiment.problem(("mounts", index, "source"), why, fix))
+    if problems:
+        raise InputError(problems)
+
+
+def wrong_source(mount: Mount, cluster: Cluster) -> tuple[str, str]:
+    """Why a source is not mounted on this cluster, and what to do; ('', '') where it may be."""
+    source = PurePosixPath(mount.source)
+    if mount.run is not None:
+        if mount.read_only and is_run_outputs(mount.source, str(cluster.root)):
+            return "", ""
+        return f"{mount.run!r} is not known as the outputs of a run on {cluster.name}", f"write {RUN}CLUSTER:JOB/out"
+    if meets(source, [cluster.root]):
+        how = "is" if source == cluster.root else "holds" if source in cluster.root.parents else "lies in"
+        why = f"{mount.source!r} {how} {cluster.root}, where tfslurm keeps the scripts and secrets of jobs"
+        fix = f"mount a folder beside it; what a run left is {RUN}{cluster.name}:JOB/out"
+        return why, fix
+    if not cluster.allows(source):
+        allowed = ", ".join(str(path) for path in cluster.mounts_allow) or "nothing"
+        fix = f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}"
+        return f"{mount.source!r} is outside what cluster {cluster.name} allows ({allowed})", fix
+    return "", ""
+
+
+def is_run_outputs(path: str, root: str) -> bool:
+    """Whether a path has the form ``ROOT/runs/NAME-PLAN/JOB/out``, or lies below one that has."""
+    head, runs, rest = path.partition(f"{root.rstrip('/')}/runs/")
+    form = r"[a-z0-9][a-z0-9-]*-[0-9a-f]{12}/[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?/out(?:/.+)?"
+    return not head and bool(runs) and ".." not in rest.split("/") and bool(re.fullmatch(form, rest, re.DOTALL))
