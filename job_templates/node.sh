@@ -344,7 +344,7 @@ node::_task() {
     container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
-    mkdir --parents "$facts/container" "$home_dir" "$job_dir/out"
+    mkdir --parents "$facts/container" "$home_dir" "$program_dir" "$job_dir/out"
 }
 
 # Where a task of this rank leaves what: rank 0's logs have the plain names.
@@ -353,6 +353,7 @@ task::_places() {
     if [[ $rank == 0 ]]; then of_rank=''; fi
     facts=$attempt_dir/facts/task-$rank
     home_dir=$attempt_dir/home/$rank
+    program_dir=$attempt_dir/program/$rank # what the program may write beside its outputs: nothing there is believed
     stdout_log=$attempt_dir/stdout$of_rank.log stderr_log=$attempt_dir/stderr$of_rank.log
 }
 
@@ -741,7 +742,7 @@ checkpoint::end() {
 checkpoint::_unfinished() {
     local code=$1
     if [[ $checkpoint_requeue != true || ! -e $attempt_dir/warned ]]; then return 1; fi
-    if [[ -e $attempt_dir/facts/task-0/container/finished ]]; then return 1; fi
+    if [[ -f $attempt_dir/program/0/finished && ! -L $attempt_dir/program/0/finished ]]; then return 1; fi
     if [[ -n $stopped ]]; then
         [[ $(scontrol show job "$SLURM_JOB_ID" 2>/dev/null) == *Reason=TimeLimit* ]]
     else
@@ -1033,34 +1034,40 @@ tensorflow::_kinds() {
 
 # The cache has three lines: the answer, the question, and when and by which job it was asked.
 tensorflow::_is_known() {
-    local answer question observed
-    if [[ -z $driver_version || ! -r $tensorflow_cache ]]; then return 1; fi
-    { IFS= read -r answer && IFS= read -r question && IFS= read -r observed; } <"$tensorflow_cache" || return 1
-    if [[ $question != "$tensorflow_key" ]]; then return 1; fi
+    local answer question observed LC_ALL=C
+    if [[ -z $driver_version ]] || ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then
+        return 1
+    fi
+    { IFS= read -r -n 1000 answer && IFS= read -r -n 1000 question && IFS= read -r -n 1000 observed; } <"$tensorflow_cache" || return 1
+    if [[ $question != "$tensorflow_key" || $answer != [ou]* || "$answer$question$observed" == *[![:print:]]* ]]; then return 1; fi
     printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
 }
 
-# Keeps a fresh answer for later jobs, as soon as it is there. One that says no is never kept: the node may be mended.
+# A file or a folder that this user made: no link, no pipe.
+tensorflow::_is_ours() { [[ ! -L $1 && -O $1 && (-f $1 || -d $1) ]]; }
+
+# Keeps a fresh answer for later jobs. One that says no is never kept: the node may be repaired.
 tensorflow::keep() {
-    local answer='' file=$facts/container/tensorflow-gpu.txt
-    if [[ -z ${tensorflow_ask-} || -z $driver_version ]]; then return; fi
-    while [[ ! -s $file ]] && kill -0 "$client"; do sleep 0.2; done
-    if [[ -r $file ]]; then IFS= read -r answer <"$file"; fi
+    local answer=''
+    if [[ -z ${tensorflow_ask-} || -z $driver_version || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
+    IFS= read -r answer <"$facts/container/tensorflow-gpu.txt"
     if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
     mkdir --parents "${tensorflow_cache%/*}"
+    if ! tensorflow::_is_ours "${tensorflow_cache%/*}"; then return; fi
     time::now
-    printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp"
-    mv -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
+    rm --force -- "$tensorflow_cache.$job.$rank.tmp"
+    (set -o noclobber; printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp") &&
+        mv --no-target-directory -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
 }
 
 # entry.sh said no: TensorFlow does not list what was granted.
 tensorflow::tell() {
     local answer=''
-    if [[ -z ${tensorflow_ask-} || $exit_code != "$EX_CONFIG" ]]; then return; fi
-    if [[ -r $facts/container/tensorflow-gpu.txt ]]; then IFS= read -r answer <"$facts/container/tensorflow-gpu.txt" || :; fi
+    if [[ -z ${tensorflow_ask-} || $exit_code != "$EX_CONFIG" || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
+    IFS= read -r answer <"$facts/container/tensorflow-gpu.txt" || :
     if [[ $answer == failed:* ]]; then
         task::refuse tensorflow "${answer#failed: }; it would compute without" \
-            "$facts/container/tensorflow-gpu.log says why (often: the image lacks the CUDA libraries of its TensorFlow); gpu_check: \"off\" runs it all the same"
+            "$program_dir/tensorflow-gpu.log says why (often: the image lacks the CUDA libraries of its TensorFlow); gpu_check: \"off\" runs it all the same"
     fi
 }
 
@@ -1175,7 +1182,7 @@ engine::_groups() {
 
 # Not even entry.sh has run. Docker's init ends with 126 or 127 for that, podman's (catatonit) with 1.
 engine::_found_no_shell() {
-    [[ -z $gpu_check && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
+    [[ $report_end == nothing* && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
 }
 
 # Podman without root has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
@@ -1422,7 +1429,8 @@ mount::add() {
 
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
-    local said
+    local said mask
+    local -a loader_words=() other_words=()
     create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
     engine::_gpus
@@ -1431,8 +1439,9 @@ container::create() {
     container::_mounts
     container::_environment
     engine::_network
-    create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
-        "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" ${command[@]+"${command[@]}"})
+    create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh "$grace_s" "$mask" "${gpu_ids[*]-}"
+        ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
+        ${command[@]+"${command[@]}"})
     printf '%s\0' "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
     if ! container_id=$("${create[@]}" 2>"$facts/create.stderr"); then
@@ -1475,7 +1484,8 @@ container::_user() {
     mount::add "$facts/passwd" /etc/passwd ro
     mount::add "$facts/group" /etc/group ro
     mount::add "$home_dir" "$home" rw
-    umask >"$facts/container/umask.txt" # docker sets one of its own; entry.sh sets this one again
+    umask >"$facts/umask.txt" # docker sets one of its own; entry.sh sets this one again
+    IFS= read -r mask <"$facts/umask.txt"
 }
 
 # A container of docker's is dockerd's child, so none of the job's own limits holds for it; these are the same, said to it.
@@ -1493,7 +1503,12 @@ container::_limits() {
 container::_mounts() {
     local -i at
     mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
-    mount::add "$facts/container" /run/tfslurm rw
+    report::make
+    mount::add "$facts/report.pipe" /run/tfslurm-report ro
+    mount::add "$program_dir" /run/tfslurm rw
+    covered=''
+    report::covered "$outputs"
+    for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
     if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
     if ((${#secrets[@]})); then mount::add "$run_dir/secrets" /run/tfslurm-secrets ro; fi
     if [[ -n $code_dir ]]; then
@@ -1519,21 +1534,31 @@ container::_code() {
     mount::add "$copy" /workspace rw
 }
 
-# The experiment's variables stand over tfslurm's, except those that keep the chain.
+# The experiment's variables stand over tfslurm's, except those that keep the chain. They are words for entry.sh: in the
+# container's own environment they would steer its checks. Only what NVIDIA's hook reads must stand there.
 container::_environment() {
-    local pair key
+    local pair key prefix
     local -A own=()
     for pair in ${environment[@]+"${environment[@]}"}; do
         key=${pair%%=*}
+        own[$key]=yes
         case $key in
         NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
             task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
+        NVIDIA_*)
+            if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
+                task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone'
+            fi
+            create+=(--env "$pair")
+            continue ;;
         esac
-        if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
-            task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone, or pass it in a file'
-        fi
-        own[$key]=yes
-        create+=(--env "$pair")
+        for prefix in "${loader_variables[@]}"; do
+            if [[ $key == "$prefix"* ]]; then
+                loader_words+=("$pair")
+                continue 2
+            fi
+        done
+        other_words+=("$pair")
     done
     for pair in "HOME=/home/$user" "USER=$user" "LOGNAME=$user" CUDA_DEVICE_ORDER=PCI_BUS_ID; do
         if [[ -z ${own[${pair%%=*}]-} ]]; then create+=(--env "$pair"); fi
@@ -1557,15 +1582,19 @@ container::_environment() {
 # or the client is killed, entry.sh in the container reads its end and ends everything there.
 container::run() {
     event starting "$container_id"
+    report::open
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
+        exec {report}>&-
         exec "$engine" start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
     }
     client=$LIFELINE_PID
     started=yes
+    facts::slow
+    exec {report}>&- # only who reads it has it open now: a report that nobody reads any more cannot be written either
+    report=''
     if [[ -n $stopped ]]; then container::_stop & fi
     if [[ -n $warned ]]; then checkpoint::tell & fi
-    facts::slow
     usage::start
     probe::start
     node::_wait "$client"
@@ -1676,9 +1705,8 @@ container::_look() {
 
 # Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
 container::_judge() {
-    gpu_check=''
-    if [[ -r $facts/container/gpu-check.txt ]]; then IFS= read -r gpu_check <"$facts/container/gpu-check.txt" || :; fi
     exit_code=$state_code
+    report::wait
     if [[ -z $looked ]]; then
         exit_code=$EX_TEMPFAIL state_oom=false
     elif [[ -z $state_began ]]; then
@@ -1711,8 +1739,108 @@ container::tell() {
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
     elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
         task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
+    elif [[ $exit_code == "$EX_CONFIG" && $report_no == *': '* ]]; then
+        task::refuse "${report_no%%: *}" "${report_no#*: }" 'rename it, or use another image'
     fi
     tensorflow::tell
+}
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+# What entry.sh saw in the container, before the program ran. It comes through a pipe that the container can only write to:
+# whoever can read could take words out, and the image's Python, which runs the experiment's modules, is asked last. After
+# the line `end`, or words that entry.sh does not write, nothing is read any more. A report without its end is not believed.
+report::make() {
+    local said
+    if ! said=$(mkfifo --mode=0600 "$facts/report.pipe" 2>&1); then
+        task::refuse root "${said#mkfifo: }" 'put the root on a file system that has named pipes' "$EX_TEMPFAIL"
+    fi
+    printf 'nothing was reported\n' >"$facts/report.txt"
+}
+
+# In report is the open pipe, which nobody can open for reading any more: its mount is read-only, so no chmod helps.
+report::open() {
+    report_next=gpus report_cgroup='' report_list='' report_gpus='' report_no='' report_tensorflow=''
+    report_lines=0
+    exec {report}<>"$facts/report.pipe"
+    chmod 0200 "$facts/report.pipe"
+}
+
+# Reads up to a line that begins with $1, or to the end.
+report::read() {
+    local LC_ALL=C line kind
+    while [[ $report_next != nothing ]] && report::_line; do
+        if ((report_lines == 1)); then printf 'what was reported has no end\n' >"$facts/report.txt"; fi
+        kind=${line%% *} line=${line#* }
+        case $report_next,$kind in
+        gpus,cgroup) report_cgroup+=$line$'\n' ;;
+        gpus,nvidia-smi) report_list+=$line$'\n' ;;
+        gpus,gpus) report_gpus=$line report_next=words ;;
+        words,no) report_no=$line report_next=end ;;
+        words,tensorflow) report_tensorflow=$line report_next=end ;;
+        words,end | end,end)
+            report::_keep
+            report_next=nothing ;;
+        *) report_next=nothing ;;
+        esac
+        if [[ $kind == "$1" && $kind != end ]]; then return; fi
+    done
+    exec {report}>&-
+    report=''
+}
+
+# The next line, in line. Fails when there is none: the container is gone, or has said more than entry.sh does.
+report::_line() {
+    local part code alive
+    line=''
+    if ((++report_lines > 400)); then return 1; fi
+    while ((${#line} < 1000)); do
+        alive='' code=0 part=''
+        if kill -0 "$client" 2>/dev/null; then alive=yes; fi
+        IFS= read -r -t 0.2 -n 1000 -u "$report" part || code=$?
+        line+=${part//[![:print:]]/?}
+        if ((code == 0 && ${#part} < 1000)); then return 0; fi
+        if [[ -z $alive ]]; then return 1; fi
+    done
+    return 1
+}
+
+# The report is whole: what it says becomes facts.
+report::_keep() {
+    local folder=$facts/container
+    if [[ -n $covered && $report_gpus == ok* ]]; then
+        report_list='' report_gpus="unknown: $covered is mounted over what the check consists of"
+    fi
+    if [[ -n $report_cgroup ]]; then printf %s "$report_cgroup" >"$folder/cgroup.txt"; fi
+    if [[ -n $report_list ]]; then printf %s "$report_list" >"$folder/nvidia-smi-L.txt"; fi
+    if [[ -n $report_tensorflow ]]; then printf '%s\n' "$report_tensorflow" >"$folder/tensorflow-gpu.txt"; fi
+    if [[ -n $report_no ]]; then printf '%s\n' "$report_no" >"$folder/refused.txt"; fi
+    printf '%s\n' "$report_gpus" >"$folder/gpu-check.txt"
+    time::now
+    if [[ "$report_gpus $report_tensorflow" != *failed:* && -z $report_no ]]; then
+        node::_write "$folder/program-started-at.txt" "$now"
+        event program-started
+    fi
+    node::_write "$facts/report.txt" whole
+}
+
+# For ends that the report explains: in report_end whether it was whole, in gpu_check and report_no what it said.
+report::wait() {
+    gpu_check='' report_no='' report_end=''
+    if [[ $state_code != "$EX_CONFIG" && $state_code != 12[67] && "$engine $state_code" != 'podman 1' ]]; then return; fi
+    if [[ -n ${slow_facts-} ]]; then node::_wait "$slow_facts"; fi
+    if [[ -r $facts/report.txt ]]; then IFS= read -r report_end <"$facts/report.txt" || :; fi
+    if [[ $report_end != whole ]]; then return; fi
+    IFS= read -r gpu_check <"$facts/container/gpu-check.txt" || :
+    if [[ -r $facts/container/refused.txt ]]; then IFS= read -r report_no <"$facts/container/refused.txt" || :; fi
+}
+
+# In covered is a folder of the container that the experiment puts over what entry.sh's checks consist of, if $1 is one.
+report::covered() {
+    local place
+    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /etc/ld.so.{cache,conf,conf.d,preload}; do
+        if [[ -n $1 && ("$1/" == "$place"/* || "$place/" == "$1"/*) ]]; then covered=$1; fi
+    done
 }
 
 # -------------------------------------------------------------------------------------------------------------- limits
@@ -1783,11 +1911,10 @@ facts::environment() {
 facts::slow() {
     if [[ -n $slow_facts ]]; then return; fi
     (
-        trap - EXIT TERM
-        set +e
-        # Not while the container is being started: that would take the processor from it.
-        exec {bell}<> <(:)
-        while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do read -r -t 0.05 -u "$bell"; done
+        node::_deaf
+        # Nothing is gathered while the container is being started: that would take the processor from it.
+        facts::_report
+        trap - TERM INT HUP
         if [[ ! -e $facts/engine-info.json ]]; then engine::_info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
@@ -1800,10 +1927,17 @@ facts::slow() {
         facts::_copy nvidia-driver-proc.txt /proc/driver/nvidia/version
         facts::_copy nvidia-driver-module.txt /sys/module/nvidia/version
         facts::_cpu >"$facts/cpuinfo.txt"
+        facts::_report
         wait
         tensorflow::keep
     ) </dev/null >/dev/null 2>&1 &
     slow_facts=$!
+}
+
+# Reads what the container reports; the first time only what comes before TensorFlow, where that is asked.
+facts::_report() {
+    if [[ -z ${report-} ]]; then return; fi
+    if [[ $report_next == gpus && -n $tensorflow_ask ]]; then report::read gpus; else report::read end; fi
 }
 
 facts::_copy() {
@@ -1830,12 +1964,12 @@ facts::wait() {
     if [[ -n ${driver_look-} ]]; then node::_wait "$driver_look" node::_is_stopped; fi
     probe::wait
     local file
-    local -a done_with=("$facts"/*.stderr)
+    local -a done_with=("$facts"/*.stderr "$facts/report.pipe")
     for file in "$facts"/container-{diff.txt,inspect.json}.error; do
         if [[ ! -s $file ]]; then done_with+=("$file"); fi
     done
     rm --force "${done_with[@]}"
-    rmdir "$home_dir" 2>/dev/null || :
+    rmdir "$home_dir" "$program_dir" 2>/dev/null || :
 }
 
 # --------------------------------------------------------------------------------------------------------------- usage

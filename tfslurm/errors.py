@@ -4,6 +4,7 @@ TfslurmError                 exit 1: the world said no
   InputError                 exit 2: what the user wrote; carries every problem of the text at once
   RegistryError              a registry refused, does not know the image, or sent other bytes than it announced
   HostError                  a machine could not be reached, or a command could not be started or timed out
+    TooLarge                 what is asked for is more than is read
   CommandFailed              a command ran and ended with a non-zero exit code
     SubmitRejected           sbatch refused the job
   SlurmParseError            Slurm printed something that is not understood (never guessed at)
@@ -78,6 +79,10 @@ class RegistryError(TfslurmError):
 
 class HostError(TfslurmError):
     """A machine could not be reached, or a command on it could not be started or did not end in time."""
+
+
+class TooLarge(HostError):
+    """What a machine has is more than is read of it."""
 
 
 class CommandFailed(TfslurmError):

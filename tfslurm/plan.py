@@ -127,10 +127,20 @@ class JobPlan:
 
     @property
     def gpu_check_key(self) -> str:
-        """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
+        """12 hex of what beside the image can change which GPUs TensorFlow finds: variables, mounts, what lies in them.
+
+        Only where one of the variables is set can the code take part: its check runs outside of it else.
+        """
         env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
-        found = {"env": env, "mounts": [plain(asdict(mount)) for mount in self.mounts]}
+        code = (self.code.tree if env else "any") if self.code else None
+        mounts = [plain(asdict(mount)) for mount in self.mounts]
+        found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
         return hashlib.sha256(canonical(found)).hexdigest()[:12]
+
+    @property
+    def loader_variables(self) -> tuple[str, ...]:
+        """The beginnings of the names of the variables in ``gpu_check_key``: the check sees no others of ``env``."""
+        return LOADER_VARIABLES
 
     @property
     def minimum_driver(self) -> str:

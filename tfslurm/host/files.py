@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tfslurm.errors import CommandFailed, Completed, HostError
+from tfslurm.errors import CommandFailed, Completed, HostError, TooLarge
 from tfslurm.host.protocol import Host
 
 SLOWEST_BYTES_PER_S = 250_000
@@ -122,7 +122,7 @@ def get(
     ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read.
 
     Raises:
-        HostError: the files together hold more than ``max_bytes``.
+        TooLarge: the files together hold more than ``max_bytes``.
         CommandFailed: a file could not be read.
     """
     limit = 2 * max_bytes + 2**24  # tar's own headers and padding come on top
@@ -140,7 +140,7 @@ def get(
                 if content:
                     found[member.name.removeprefix("./")] = content.read()
     if len(stream) >= limit or sum(map(len, found.values())) > max_bytes:
-        raise HostError(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
+        raise TooLarge(f"{host.name}: {folder}: holds more than {max_bytes / 2**20:.0f} MiB; read fewer files of it")
     return found
 
 

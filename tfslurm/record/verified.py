@@ -16,6 +16,7 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.model import TaskFacts, Verdict, Verified
 
 NO_GPU = Verdict("ok", "the job asked for no GPU")
+OLD = ", by its own word in a folder that the program could write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "gpus") or Verdict("unknown", "the GPUs that the task was given could not be told")
     files = Folder(one.files.files, one.files.prefix, "")
     given = {gpu.uuid for gpu in one.task.gpus}
+    if why := cut_off(one):
+        return not_started(one, "gpus") or Verdict("unknown", why)
     check = files.fact("check", "container/gpu-check.txt", facts.parse_check)
     inside = files.fact("inside", "container/nvidia-smi-L.txt", facts.parse_list)
     if inside is not None and {uuid for uuid, _ in inside} != given:
@@ -112,7 +115,21 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if inside is None:
         why = check[1] if check and check[1] else files.why("inside")
         return not_started(one, "gpus") or Verdict("unknown", why)
-    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}")
+    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{told_by(one)}")
+
+
+def cut_off(one: Observed) -> str:
+    """Why nothing that the container reported is believed; '' where its report is whole, or the run folder is older.
+
+    ``report.txt`` is node.sh's own word: ``whole``, or what was missing. Older folders have none.
+    """
+    said = " ".join((one.files.text("report.txt") or "whole").split())
+    return "" if said == "whole" else f"the check in the container did not report to its end: {said}"
+
+
+def told_by(one: Observed) -> str:
+    """What weakens an ``ok`` that the container reported: in older run folders the program could write there itself."""
+    return OLD if one.files.raw("report.txt") is None else ""
 
 
 def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
@@ -143,12 +160,16 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
     files = Folder(one.files.files, one.files.prefix, "")
+    if why := cut_off(one):
+        return not_started(one, "tensorflow") or Verdict("unknown", why)
     if files.raw("container/tensorflow-gpu.txt") is None:
         if plan.gpu_check == "off":
             return Verdict("unknown", "not checked: gpu_check is off")
         return not_started(one, "tensorflow") or Verdict("unknown", "not checked")
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
-    return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.why("check"))
+    if check is None:
+        return Verdict("unknown", files.why("check"))
+    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (told_by(one) if check[0] == "ok" else ""))
 
 
 def not_started(one: Observed, link: str) -> Verdict | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tfslurm.errors import RecordError
+from tfslurm.errors import RecordError, TooLarge
 from tfslurm.host import Host, get, read_from
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
@@ -13,6 +13,9 @@ from tfslurm.slurm import JobStatus
 from tfslurm.submit.drivers import remember
 from tfslurm.submit.follow import job_dir, plan_of
 from tfslurm.tracker import TrackedJob, Tracker
+
+# What is the program's own, and no fact.
+NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
@@ -46,9 +49,10 @@ def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
     Raises:
         HostError: the machine does not answer.
     """
-    files = get(
-        host, job_dir(plan, job.job_id), exclude=("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace")
-    )
+    try:
+        files = get(host, job_dir(plan, job.job_id), exclude=NOT_NEEDED)
+    except TooLarge:  # an older run folder, in which the program could write there
+        files = get(host, job_dir(plan, job.job_id), exclude=(*NOT_NEEDED, "attempt-*/facts/task-*/container/*"))
     if not files:
         return None
     digest = plan.pin.digest.removeprefix("sha256:")
