@@ -1035,16 +1035,15 @@ tensorflow::_kinds() {
 # The cache has three lines: the answer, the question, and when and by which job it was asked.
 tensorflow::_is_known() {
     local answer question observed LC_ALL=C
-    if [[ -z $driver_version ]] || ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then
-        return 1
-    fi
+    if [[ -z $driver_version || ! -f $tensorflow_cache ]]; then return 1; fi
+    if ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then return 1; fi
     { IFS= read -r -n 1000 answer && IFS= read -r -n 1000 question && IFS= read -r -n 1000 observed; } <"$tensorflow_cache" || return 1
     if [[ $question != "$tensorflow_key" || $answer != [ou]* || "$answer$question$observed" == *[![:print:]]* ]]; then return 1; fi
     printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
 }
 
-# A file or a folder that this user made: no link, no pipe.
-tensorflow::_is_ours() { [[ ! -L $1 && -O $1 && (-f $1 || -d $1) ]]; }
+# Was it this user who made it, and is it no link?
+tensorflow::_is_ours() { [[ ! -L $1 && -O $1 ]]; }
 
 # Keeps a fresh answer for later jobs. One that says no is never kept: the node may be repaired.
 tensorflow::keep() {
@@ -1777,7 +1776,9 @@ report::read() {
         gpus,nvidia-smi) report_list+=$line$'\n' ;;
         gpus,gpus) report_gpus=$line report_next=words ;;
         words,no) report_no=$line report_next=end ;;
-        words,tensorflow) report_tensorflow=$line report_next=end ;;
+        words,tensorflow)
+            report::_tensorflow "$line"
+            report_next=end ;;
         words,end | end,end)
             report::_keep
             report_next=nothing ;;
@@ -1787,6 +1788,14 @@ report::read() {
     done
     exec {report}>&-
     report=''
+}
+
+# The experiment's modules may have said it: only in the words of gpu_check.py is it an answer.
+report::_tensorflow() {
+    report_tensorflow="unknown: the check of TensorFlow said what it never says"
+    if [[ $1 == unknown:* || $1 =~ ^(ok|failed):\ TensorFlow\ [0-9A-Za-z.+-]+\ lists\ [0-9]+\ of\ [0-9]+\ granted\ GPUs?$ ]]; then
+        report_tensorflow=$1
+    fi
 }
 
 # The next line, in line. Fails when there is none: the container is gone, or has said more than entry.sh does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -159,7 +160,6 @@ echo "${{tensorflow_ask:-not asked}}"
 """
 FRESH = """
 printf '%s\\n' '{answer}' >"$facts/container/tensorflow-gpu.txt"
-client=''
 tensorflow::keep
 """
 
@@ -219,6 +219,37 @@ def test_a_cache_file_that_was_cut_off_is_not_relied_on(tmp_path: Path) -> None:
     (file,) = (tmp_path / "images").glob("*.gpus/*")
     file.write_text(file.read_text().splitlines()[0])
     assert look(tmp_path) == "yes"
+
+
+KEPT = "ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU"
+
+
+@pytest.mark.parametrize("case", ["link", "pipe", "folder", "control characters", "no verdict", "long", "linked folder"])
+def test_a_cache_file_that_this_user_did_not_write_as_it_is_written_is_not_relied_on(case: str, tmp_path: Path) -> None:
+    look(tmp_path, answer=KEPT)
+    (file,) = (tmp_path / "images").glob("*.gpus/*")
+    text = file.read_text()
+    if case == "linked folder":
+        file.parent.rename(tmp_path / "elsewhere")
+        file.parent.symlink_to(tmp_path / "elsewhere")
+        assert look(tmp_path, answer=KEPT) == "yes"
+        assert (tmp_path / "elsewhere" / file.name).read_text() == text, "nothing is written through it either"
+        return
+    file.unlink()
+    if case == "link":
+        (tmp_path / "other").write_text(text)
+        file.symlink_to(tmp_path / "other")
+    elif case == "pipe":
+        os.mkfifo(file)
+    elif case == "folder":
+        file.mkdir()
+    else:
+        changed = {"control characters": "ok: \033[2J", "no verdict": "hello", "long": "ok: " + "x" * 2000}[case]
+        file.write_text(text.replace(KEPT, changed))
+    assert look(tmp_path) == "yes"
+    if case in ("link", "pipe"):
+        assert look(tmp_path, answer=KEPT) == "yes"
+        assert look(tmp_path) == "not asked", "what was there is replaced, not followed"
 
 
 def test_an_answer_to_another_question_under_the_same_name_is_not_relied_on(tmp_path: Path) -> None:
