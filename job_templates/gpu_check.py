@@ -2,8 +2,8 @@
 
     gpu_check.py GRANTED
 
-Prints one line: ``ok: …``, ``failed: …`` or ``unknown: …``; whatever an import prints goes to standard error. Ends with
-3, and prints nothing, where this Python has no TensorFlow. Standard library only, Python 3.6 and later. Listing takes no
+Prints one line: ``ok: …``, ``failed: …`` or ``unknown: …``; what an import prints goes to standard error. Ends with 3,
+and prints nothing, where this Python has no TensorFlow. Standard library only, Python 3.6 and later. Listing takes no
 memory of a GPU.
 """
 

@@ -1238,6 +1238,7 @@ image::ensure() {
         image::_fetch
         pulled="pulled from $pulled_from"
     fi
+    image::_compare
     printf '%s\n' "$image_source" >"$facts/image-source.txt"
     # What `prepare` pulled for this very task is present by now.
     if [[ $pulled != present || ! -e $facts/image-pulled.txt ]]; then printf '%s\n' "$pulled" >"$facts/image-pulled.txt"; fi
@@ -1248,9 +1249,11 @@ image::ensure() {
 # One question for all the names: the engine answers for those it has and complains of the others.
 image::_find() {
     local answer names line complaint=''
-    answer=$("$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}' \
+    answer=$("$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{end}}{{println}}' \
         "${image_sources[@]}" 2>"$facts/image-inspect.stderr") || :
     while IFS= read -r names && IFS= read -r image_json; do
+        image_has=()
+        while IFS= read -r line && [[ -n $line ]]; do image_has+=("$line"); done
         for image_source in "${image_sources[@]}"; do
             if engine::_is_among "$names" "$image_source"; then return 0; fi
         done
@@ -1260,6 +1263,30 @@ image::_find() {
     done <"$facts/image-inspect.stderr"
     if [[ -n $complaint ]]; then task::engine_failed "$complaint"; fi
     return 1
+}
+
+# Is the image what the lock file says of it? The digest names its bytes; what stands beside it may be anybody's word, and
+# says what is run and which driver will do. In image_has are the platform, the entrypoint and the variables.
+image::_compare() {
+    local line key
+    local -A has=() # "NAME -> "NAME=value"; of two with one name the last one counts, as in a container
+    for line in "${image_has[@]:2}"; do has[${line%%=*}]=$line; done
+    image::_claim platform "$image_platform" "${image_has[0]-}"
+    line=${image_has[1]-[]}
+    image::_claim entrypoint "$image_entrypoint" "${line/#'%!q(<nil>)'/[]}"
+    for line in ${image_environment[@]+"${image_environment[@]}"}; do
+        image::_claim variable "$line" "${has[${line%%=*}]-none such}"
+    done
+    for line in ${image_missing[@]+"${image_missing[@]}"}; do
+        key=\"$line
+        image::_claim variable "no $line" "${has[$key]-no $line}"
+    done
+}
+
+image::_claim() {
+    if [[ $2 == "$3" ]]; then return; fi
+    task::refuse image "the lock file says $1 ${2:0:300}, the image has ${3:0:300}" \
+        'run `tfslurm pin EXP.yaml --update`, or get the lock file anew from where you trust it'
 }
 
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.

@@ -224,7 +224,9 @@ def test_a_cache_file_that_was_cut_off_is_not_relied_on(tmp_path: Path) -> None:
 KEPT = "ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU"
 
 
-@pytest.mark.parametrize("case", ["link", "pipe", "folder", "control characters", "no verdict", "long", "linked folder"])
+@pytest.mark.parametrize(
+    "case", ["link", "pipe", "folder", "control characters", "no verdict", "long", "linked folder"]
+)
 def test_a_cache_file_that_this_user_did_not_write_as_it_is_written_is_not_relied_on(case: str, tmp_path: Path) -> None:
     look(tmp_path, answer=KEPT)
     (file,) = (tmp_path / "images").glob("*.gpus/*")

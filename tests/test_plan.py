@@ -136,7 +136,9 @@ def test_what_can_change_which_gpus_tensorflow_finds_asks_it_again(change: dict[
     assert (plan(experiment(**change)).gpu_check_key == plan().gpu_check_key) is same
 
 
-@pytest.mark.parametrize(("name", "same"), [("SEED", True), ("PYTHONPATH", False), ("LD_PRELOAD", False), ("PATH", False)])
+@pytest.mark.parametrize(
+    ("name", "same"), [("SEED", True), ("PYTHONPATH", False), ("LD_PRELOAD", False), ("PATH", False)]
+)
 def test_the_code_takes_part_in_that_only_where_a_variable_may_lead_into_it(name: str, same: bool) -> None:
     own = experiment(env={name: Word((".",))})
     other = plan(own, code=replace(CODE, tree="0" * 40))

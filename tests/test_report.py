@@ -153,7 +153,10 @@ def test_other_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
     assert seen.said["gpus"] == f"failed: GPU-other is granted and not visible, {UUID} is visible and not granted"
 
 
-PYTHON = "#!/bin/sh\n[ -n \"$PYTHONPATH\" ] && . \"$PYTHONPATH/evil\"\necho 'ok: TensorFlow 2.18.0 lists 1 of 1 granted GPU'\n"
+PYTHON = """#!/bin/sh
+[ -n "$PYTHONPATH" ] && . "$PYTHONPATH/evil"
+echo 'ok: TensorFlow 2.18.0 lists 1 of 1 granted GPU'
+"""
 EVIL = {
     "claims other GPUs": ("echo 'nvidia-smi GPU 1: H200 (UUID: GPU-forged)' >$pipe", False),
     "claims another verdict": ("echo 'gpus failed: the node is broken' >$pipe", False),

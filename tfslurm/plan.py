@@ -14,7 +14,7 @@ from typing import Any
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
-from tfslurm.image import Pin, oldest_driver, sources
+from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 from tfslurm.sweep.arrays import Array, job_ids
 
@@ -151,6 +151,17 @@ class JobPlan:
     def minimum_driver_for(self) -> str:
         """What asks for it: ``CUDA 12.3.0``."""
         return f"CUDA {self.pin.environment.get('CUDA_VERSION') or 'of its NVIDIA_REQUIRE_CUDA'}"
+
+    @property
+    def image_claims(self) -> Mapping[str, Any]:
+        """What the lock file says of the image and the node compares with the one it has, as Go's ``%+q`` writes it."""
+        pin = self.pin
+        return {
+            "platform": "/".join(pin.platform.split("/")[:2]),
+            "entrypoint": quoted_list(pin.entrypoint),
+            "environment": tuple(quoted(f"{name}={value}") for name, value in pin.environment.items()),
+            "missing": missing_variables(pin),
+        }
 
     @property
     def job_name(self) -> str:

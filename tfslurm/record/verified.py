@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tfslurm.image import Pin, driver_verdict
+from tfslurm.image import driver_verdict
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
@@ -68,10 +68,12 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id = facts.image_id(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
-    level = matched_level(pin, digests, image_id)
+    level = matched_level(plan, digests, image_id)
     if level is None:
         has = ", ".join([*digests, image_id])
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
+    if pin.config_digest and image_id not in (pin.digest, pin.manifest_digest, pin.config_digest):
+        return Verdict("failed", f"the image on the node has the id {image_id}; the lock file says {pin.config_digest}")
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
     if container is None:
         return not_started(one, "image") or Verdict("unknown", files.why("container"))
@@ -80,14 +82,16 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     return Verdict("ok", f"the node has {level}, and the container was made from it")
 
 
-def matched_level(pin: Pin, digests: Sequence[str], image_id: str) -> str | None:
-    """By which of the pin's digests the node has the image, in words; None: by none of them."""
+def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str | None:
+    """By which of the pin's digests the node has the image, in words; None: by none that the node was told to take."""
+    pin = plan.pin
     if pin.pin_kind == "image-id":
         return "this digest as its id" if image_id == pin.digest else None
     names = {digest: name for name, _, digest in (known.rpartition("@") for known in reversed(digests))}
     if pin.digest in names:
         return f"this digest as {names[pin.digest]}"
-    if pin.digest_kind == "index" and pin.manifest_digest in names:
+    sent = any(source.endswith(f"@{pin.manifest_digest}") for source in plan.image_sources)
+    if pin.digest_kind == "index" and sent and pin.manifest_digest in names:
         manifest = pin.manifest_digest
         return f"the manifest that this index names for {pin.platform}, {manifest}, as {names[manifest]}"
     return None
