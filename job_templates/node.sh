@@ -1286,7 +1286,7 @@ image::_compare() {
 image::_claim() {
     if [[ $2 == "$3" ]]; then return; fi
     task::refuse image "the lock file says $1 ${2:0:300}, the image has ${3:0:300}" \
-        'run `tfslurm pin EXP.yaml --update`, or get the lock file anew from where you trust it'
+        'pin it again (tfslurm pin EXP.yaml --update), and ask whoever wrote the lock file'
 }
 
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.

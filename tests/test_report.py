@@ -28,7 +28,8 @@ source {node}
 facts={facts} where=alpha1 engine=docker job=145 rank=0 client='' covered={covered} tensorflow_ask={ask} slow_facts=''
 report::make
 report::open
-env --ignore-environment PATH={image} {start} {entry} 1 0027 {arguments} >{folder}/stdout 2>{folder}/stderr </dev/null {{report}}>&- &
+env --ignore-environment PATH={image} {start} {entry} 1 0027 {arguments} \\
+    >{folder}/stdout 2>{folder}/stderr </dev/null {{report}}>&- &
 client=$!
 (
     node::_deaf
@@ -101,8 +102,9 @@ def entered(
     words = [gpus, *secrets, "--", *loader, "--", *other, "--", *program]
     start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell]
     script = NODE.format(
-        node=TEMPLATES / "node.sh", facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin", start=start,
-        entry=tmp_path / "entry.sh", folder=tmp_path, arguments=shlex.join(words), ask=ask, covered=shlex.quote(covered),
+        node=TEMPLATES / "node.sh", facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin",
+        start=start, entry=tmp_path / "entry.sh", folder=tmp_path, arguments=shlex.join(words), ask=ask,
+        covered=shlex.quote(covered),
     )  # fmt: skip
     done = subprocess.run([*ALONE, "bash", "-c", script], capture_output=True, text=True, timeout=60)
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
@@ -124,7 +126,7 @@ sleep 0.3; exit 78"""
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_variables_reach_the_program_byte_for_byte_and_steer_no_check(shell: str, tmp_path: Path) -> None:
-    """The library that LD_PRELOAD names is not there, so whoever loads it complains; the PATH has its own nvidia-smi."""
+    """Whoever loads the library that LD_PRELOAD names complains: it is not there. The PATH has its own nvidia-smi."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "nvidia-smi").write_text(SEES.replace("GPU-1", "GPU-9"))
     (tmp_path / "mine" / "nvidia-smi").chmod(0o755)
