@@ -140,6 +140,7 @@ batch::_sweep() {
 
 batch::_end() {
     local code=$1 reason=${batch_reason-} folder foreign_look
+    set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
     lifetime::lost
@@ -233,7 +234,9 @@ node::_batch_left() {
     lifetime::unwatch
     if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
     if [[ ! -e $attempt_dir/exit.json ]]; then
-        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did"
+        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did" ||
+            code=$EX_TEMPFAIL
+        if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget || :; fi
     fi
     exit "$code"
 }
@@ -245,31 +248,31 @@ node::_batch_told() {
     if [[ -n $waited_for ]]; then kill -s "$1" "$waited_for" 2>/dev/null || :; fi
 }
 
-# What the program left in `outputs`: sizes first, for they are cheap, then the sha256 of every file.
+# What the program left in `outputs`: sizes first, for they are cheap, then the sha256 of every file. It may be any number of
+# files of any size, so this script waits for it as for everything else: SIGTERM can come.
 outputs::list() {
+    local sums why='a file could not be read, or its path is too long; see the output of the job'
     if [[ -z $outputs ]]; then return; fi
-    (
-        cd "$job_dir/out" || exit
-        find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp"
-        mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
-    )
-    if [[ -e $attempt_dir/outputs.sizes && ! -s $attempt_dir/outputs.sizes ]]; then
-        : >"$attempt_dir/outputs.sha256"
-        return
-    fi
-    if [[ -z $stopped ]]; then
-        outputs::_sums && return
-    else # SIGKILL is near: what cannot be read in time is left out whole
+    outputs::_look &
+    sums=$!
+    if [[ -z $stopped ]]; then node::_wait "$sums" node::_is_stopped; fi
+    if [[ -n $stopped ]]; then # SIGKILL is near: what cannot be read in time is left out whole
         local -i left_s=${kill_wait:-5}/2
-        local sums
-        outputs::_sums &
-        sums=$!
+        why='the job was being stopped'
         (exec {bell}<> <(:) && ! read -r -t "$left_s" -u "$bell" && kill -- "$sums") 2>/dev/null &
         node::_wait "$sums"
-        if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
     fi
-    printf 'not hashed: %s\n' "${stopped:+the job was being stopped}" >"$attempt_dir/outputs.sha256.error"
+    if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
+    printf 'not hashed: %s\n' "$why" >"$attempt_dir/outputs.sha256.error"
     rm --force "$attempt_dir/outputs.sha256.tmp"
+}
+
+# In a process of its own.
+outputs::_look() {
+    cd "$job_dir/out" || exit
+    find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp" || exit
+    mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
+    if [[ -s $attempt_dir/outputs.sizes ]]; then outputs::_sums; else : >"$attempt_dir/outputs.sha256"; fi
 }
 
 # What in the job's folder belongs to somebody else: the user may be unable to remove it. There should be nothing.
@@ -287,8 +290,7 @@ foreign::look() {
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
 
-outputs::_sums() (
-    cd "$job_dir/out" || exit
+outputs::_sums() {
     if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
         find . -type f -printf '%P\0' | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --
     else
@@ -296,7 +298,7 @@ outputs::_sums() (
             sum=$(sha256sum <"$path") && printf '%s  %s\0' "${sum%% *}" "$path"
         done
     fi >"$attempt_dir/outputs.sha256.tmp" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
-)
+}
 
 # ----------------------------------------------------------------------------------------------------------- task role
 
@@ -409,7 +411,7 @@ task::_left() {
     set +e
     if [[ -n $container_id ]]; then container::end; fi
     facts::slow
-    if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' ''; fi
+    if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' '' || code=$EX_TEMPFAIL; fi
     facts::wait
     lifetime::unwatch
     event task-ended "$code"
@@ -735,7 +737,8 @@ checkpoint::end() {
     job_exit_code=$code
     # Slurm itself may queue a job again that it stopped.
     if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
-    batch::_exit_json "$code" "$reason"
+    # shellcheck disable=SC2034  # as above
+    batch::_exit_json "$code" "$reason" || job_exit_code=$EX_TEMPFAIL
 }
 
 # It was warned, said not that it had finished, and ended well, by that very signal, or because its time was up.
@@ -1291,10 +1294,11 @@ image::_claim() {
 
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.
 image::_fetch() {
-    local lock since failed_at why note=/tmp/tfslurm-$EUID/${image_digest//[!a-zA-Z0-9-]/_}.failed
+    local lock lock_folder since failed_at why note
     time::now
     since=$now
     lock::take "$image_digest"
+    note=$lock_folder/${image_digest//[!a-zA-Z0-9-]/_}.failed
     if image::_find; then
         pulled_from="another task's pull"
     elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$note" && [[ $failed_at > $since ]]; then
@@ -1337,7 +1341,7 @@ image::_pull() {
     done
     last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
     time::now
-    printf '%s\t%s\n' "$now" "$last" >"$note" # for those that wait: trying it all again, one by one, would take them hours
+    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$last" >"$note"; fi # for those that wait: trying it all again, one by one, would take them hours
     task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
 }
@@ -1646,6 +1650,7 @@ container::_stop() {
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
     local diff='' removal ended_id=$container_id
+    set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::end
     container::_diff
     container::_look
@@ -1662,7 +1667,7 @@ container::end() {
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
-        engine::insist rm --force "$ended_id" >/dev/null 2>"$facts/rm.stderr"
+        said=$(engine::insist rm --force "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
     container_id=''
@@ -1671,7 +1676,6 @@ container::end() {
         container::_judge # while docker removes it
     fi
     node::_wait "$removal"
-    if ((waited_code != 0)); then event remove-failed "$(<"$facts/rm.stderr")"; fi
 }
 
 # What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
@@ -1715,10 +1719,11 @@ container::_await_end() {
 }
 
 container::_look() {
-    local answer first rest
+    local answer first rest errors=$facts/container-inspect.json.error
+    { : >"$errors"; } 2>/dev/null || errors=/dev/null
     state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
     if ! answer=$(node::_deaf; engine::insist container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
-        "$container_id" 2>"$facts/container-inspect.json.error"); then
+        "$container_id" 2>"$errors"); then
         return
     fi
     first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
@@ -1726,7 +1731,7 @@ container::_look() {
     state_error=${rest%%$'\n'*}
     if [[ $state_began == 0001-* ]]; then state_began=''; fi
     if [[ $state_ended == 0001-* ]]; then state_ended=''; fi
-    printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"
+    { printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"; } 2>/dev/null
 }
 
 # Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
@@ -1745,7 +1750,7 @@ container::_judge() {
         exit_code=$EX_CONFIG
     fi
     if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
-    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
+    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended" || exit_code=$EX_TEMPFAIL
     event ended "exit $exit_code, OOM killed: $state_oom"
 }
 
@@ -2315,16 +2320,33 @@ task::_in_background() {
     return "${waited_code:-143}"
 }
 
-# A lock of this user on this node. /tmp is everybody's: the folder must be ours alone, or a link could be put there.
+# A lock of this user on this node, which saves the node from doing the same twice at once. Where none can be had, because the
+# file system has no locks, the task goes on without.
 lock::take() {
-    local folder=/tmp/tfslurm-$EUID mode
-    mkdir --mode=0700 "$folder" 2>/dev/null || :
-    mode=$(stat --format='%a %u %F' "$folder" 2>/dev/null) || :
-    if [[ $mode != "700 $EUID directory" ]]; then
-        task::refuse lock "$folder is not a folder of mode 0700 that only $user owns ($mode)" "remove it from $where"
+    local code=1
+    lock::_folder
+    if [[ -z $lock_folder ]]; then
+        exec {lock}</dev/null
+        return
     fi
-    exec {lock}>"$folder/${1//[!a-zA-Z0-9-]/_}.lock"
-    until flock --exclusive --timeout 2 "$lock"; do task::_stop_if_told; done
+    exec {lock}>"$lock_folder/${1//[!a-zA-Z0-9-]/_}.lock"
+    while ((code == 1)); do # nobody gave it back in that time
+        code=0
+        flock --exclusive --timeout 2 "$lock" 2>/dev/null || code=$?
+        task::_stop_if_told
+    done
+    if ((code != 0)); then event no-lock "$lock_folder: flock ended with $code"; fi
+}
+
+# In lock_folder is the first folder that is ours alone: /tmp is everybody's, and somebody else may have made it there first.
+# All of this user's tasks on this node find the same one.
+lock::_folder() {
+    for lock_folder in "/tmp/tfslurm-$EUID" "$images_dir/locks-$where"; do
+        mkdir --parents "${lock_folder%/*}" 2>/dev/null || :
+        mkdir --mode=0700 "$lock_folder" 2>/dev/null || :
+        if [[ $(stat --format='%a %u %F' "$lock_folder" 2>/dev/null) == "700 $EUID directory" ]]; then return; fi
+    done
+    lock_folder=''
 }
 
 lock::drop() { exec {lock}>&-; }
@@ -2332,7 +2354,7 @@ lock::drop() { exec {lock}>&-; }
 event() {
     time::now
     local detail=${2-}
-    printf '%s\t%s\t%s\n' "$now" "$1" "${detail//[$'\n\r\t']/ }" >>"$facts/events.tsv"
+    { printf '%s\t%s\t%s\n' "$now" "$1" "${detail//[$'\n\r\t']/ }" >>"$facts/events.tsv"; } 2>/dev/null || :
 }
 
 # RFC 3339 in UTC, in now; with milliseconds where bash knows them (5.0).
@@ -2347,10 +2369,13 @@ time::now() {
     fi
 }
 
-# Whole or not at all.
+# Whole or not at all. Where it fails, the reason is on standard error, which may be on the same file system: an end that
+# cannot be written is told by the exit code too.
 node::_write() {
-    printf '%s\n' "$2" >"$1.tmp"
-    mv -- "$1.tmp" "$1"
+    if { printf '%s\n' "$2" >"$1.tmp" && mv --no-target-directory -- "$1.tmp" "$1"; } 2>/dev/null; then return; fi
+    printf 'tfslurm: %s: root: %s cannot be written: the file system is full, read-only or gone; free space there, then submit again\n' \
+        "$where" "$1" >&2 || :
+    return 1
 }
 
 # json::object KEY KIND VALUE …  -> json. Kinds: s text, o text or null when empty, n as it stands, l a list of one text.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.errors import RecordError, TooLarge
@@ -16,6 +18,12 @@ from tfslurm.tracker import TrackedJob, Tracker
 
 # What is the program's own, and no fact.
 NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+
+# What becomes large where a program leaves millions of files, or writes there itself: in folders of older versions.
+LARGE = (
+    *("outputs.sha256", "outputs.sizes", "outputs.before", "foreign-files"),
+    *("facts/task-*/container-diff.txt", "facts/task-*/container/*"),
+)
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
@@ -49,16 +57,28 @@ def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
     Raises:
         HostError: the machine does not answer.
     """
-    try:
-        files = get(host, job_dir(plan, job.job_id), exclude=NOT_NEEDED)
-    except TooLarge:  # an older run folder, in which the program could write there
-        files = get(host, job_dir(plan, job.job_id), exclude=(*NOT_NEEDED, "attempt-*/facts/task-*/container/*"))
+    files = files_of(host, job_dir(plan, job.job_id))
     if not files:
         return None
     digest = plan.pin.digest.removeprefix("sha256:")
     facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
     point = read_point(job, plan, host) if plan.points else None
     return build_record(plan, job.job_id, files, status_of(job), image_facts=facts, point=point)
+
+
+def files_of(host: Host, folder: PurePosixPath) -> Mapping[str, bytes]:
+    """What a job wrote down, by path below its folder; where that is too much, without what a program can make large.
+
+    Raises:
+        HostError: the machine does not answer, or it is too much all the same.
+    """
+    try:
+        return get(host, folder, exclude=NOT_NEEDED)
+    except TooLarge:
+        files = dict(get(host, folder, exclude=(*NOT_NEEDED, *(f"attempt-*/{name}" for name in LARGE))))
+        for place in {name.partition("/")[0] for name in files if name.startswith("attempt-")}:
+            files[f"{place}/outputs.sha256.error"] = b"not read: what the job wrote down is too much to be read here"
+        return files
 
 
 def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
