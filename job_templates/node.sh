@@ -1522,7 +1522,8 @@ container::_user() {
 container::_limits() {
     limits::cpus
     limits::memory
-    if engine::_can_limit pids; then create+=(--pids-limit 32768); fi
+    if engine::_can_limit pids; then create+=(--pids-limit "$pids"); fi
+    if ((layer_mib > 0)); then create+=(--storage-opt "size=${layer_mib}m"); fi # the engine refuses it where it cannot
     if [[ $engine == docker ]] || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
     if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
@@ -1615,8 +1616,9 @@ container::run() {
     report::open
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
-        exec {report}>&-
-        exec "$engine" start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
+        exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
+        if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2); fi
+        exec "$engine" start --attach --interactive "$container_id"
     }
     client=$LIFELINE_PID
     started=yes
@@ -1910,6 +1912,15 @@ limits::_count() {
     counted=0
     IFS=, read -r -a ranges <<<"$1"
     for range in ${ranges[@]+"${ranges[@]}"}; do counted=$((counted + ${range#*-} - ${range%-*} + 1)); done
+}
+
+# Keeps the first log_mib MiB of standard input; the program goes on, and what else it prints is read and dropped.
+limits::log() {
+    node::_deaf
+    head --bytes="${log_mib}M"
+    if [[ $(head --bytes=1 | wc --bytes) == 0 ]]; then return; fi
+    printf '\ntfslurm: the log ends here: this cluster keeps %d MiB of it (limits.log_mib)\n' "$log_mib"
+    cat >/dev/null
 }
 
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
@@ -2372,7 +2383,7 @@ time::now() {
 # Whole or not at all. Where it fails, the reason is on standard error, which may be on the same file system: an end that
 # cannot be written is told by the exit code too.
 node::_write() {
-    if { printf '%s\n' "$2" >"$1.tmp" && mv --no-target-directory -- "$1.tmp" "$1"; } 2>/dev/null; then return; fi
+    if { printf '%s\n' "$2" >"$1.tmp" && mv --no-target-directory -- "$1.tmp" "$1"; } 2>/dev/null; then return 0; fi # see task::_told_to_stop
     printf 'tfslurm: %s: root: %s cannot be written: the file system is full, read-only or gone; free space there, then submit again\n' \
         "$where" "$1" >&2 || :
     return 1

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.cluster import Cluster
+from tfslurm.cluster import Cluster, Limits
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
@@ -96,6 +96,7 @@ class JobPlan:
     gpu_check: str = "cached"
     cgroup_parent: str = "auto"
     prepull: bool = False
+    limits: Limits = field(default_factory=Limits)
     points: Points | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
@@ -256,6 +257,7 @@ def make_plan(
         root=str(cluster.root),
         engine=cluster.engine,
         cgroup_parent=cluster.cgroup_parent,
+        limits=cluster.limits,
         pin=pin,
         image_sources=sources(pin, cluster.mirrors),
         command=(*pin.entrypoint, *command),
@@ -367,6 +369,7 @@ def from_json(values: Mapping[str, Any]) -> JobPlan:
             "resources": Resources(**values["resources"]),
             "code": CodeState(**values["code"]) if values["code"] else None,
             "checkpoint": Checkpoint(**values["checkpoint"]) if values["checkpoint"] else None,
+            "limits": Limits(**values.get("limits", {})),
             "points": Points(**values["points"]) if values.get("points") else None,
         }
     )

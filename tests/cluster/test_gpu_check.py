@@ -103,7 +103,8 @@ def test_a_job_that_is_cancelled_while_tensorflow_is_asked_ends_at_once(shared: 
     until((shared.run_folder(job) / "attempt-1" / "exit.json").exists, 30)
     assert not ran_at_all(shared, job)
     verdict = shared.record(job)["verified"]["tensorflow_gpu"]
-    assert verdict == {"status": "unknown", "reason": "not checked"}
+    why = "the check in the container did not report to its end: what was reported has no end"
+    assert verdict == {"status": "unknown", "reason": why}
     plan = json.loads((shared.run_folder(job).parent / "plan.json").read_text())
     assert docker("ps", "--all", "--quiet", "--filter", f"label=tfslurm.plan_id={plan['plan_id']}").stdout == ""
 
