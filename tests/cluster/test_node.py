@@ -27,6 +27,7 @@ from tfslurm.submit.prepare import NODE_SIDE
 
 from . import images, registry
 from .bed import BIN, DOCKER_HOST, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
+from .desk import Desk
 from .docker import docker
 from .gpus import of_node
 from .podman import podman
@@ -789,7 +790,7 @@ FORGES = {
 
 
 def test_nothing_that_a_program_writes_beside_its_outputs_is_a_fact_or_keeps_the_task(desk: Desk) -> None:
-    """All at once, in a job that asks for no GPU, with a code that is a refusal's; the record is read as a user reads it."""
+    """All at once, and it ends with the code of a refusal; the record is read as a user reads it."""
     script = "\n".join(FORGES.values()).replace("mkfifo", "mkfifo -m 600")
     job = desk.submit(desk.experiment("forges", ["sh", "-c", f"{script}\nexit 78"], resources={"gpus": 1}))
     assert desk.ended(job) == "FAILED"
