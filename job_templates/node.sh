@@ -259,8 +259,9 @@ outputs::list() {
     if [[ -n $stopped ]]; then # SIGKILL is near: what cannot be read in time is left out whole
         local -i left_s=${kill_wait:-5}/2
         why='the job was being stopped'
-        (exec {bell}<> <(:) && ! read -r -t "$left_s" -u "$bell" && kill -- "$sums") 2>/dev/null &
+        timer::start "$left_s" "$sums"
         node::_wait "$sums"
+        timer::end
     fi
     if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
     printf 'not hashed: %s\n' "$why" >"$attempt_dir/outputs.sha256.error"
@@ -563,6 +564,7 @@ lifetime::watch() {
         lifetime::_look "$1" "${2-}"
     ) </dev/null >/dev/null 2>&1 &
     lifetime_watch=$!
+    disown "$lifetime_watch" 2>/dev/null || : # or bash would say on standard error that it was killed
 }
 
 lifetime::_look() {
@@ -616,7 +618,6 @@ lifetime::_abandon() {
 lifetime::unwatch() {
     if [[ -z ${lifetime_watch-} ]]; then return 0; fi # see task::_told_to_stop
     kill -s KILL "$lifetime_watch" 2>/dev/null || :
-    node::_wait "$lifetime_watch"
     lifetime_watch=''
 }
 
@@ -2241,14 +2242,11 @@ probe::_sweep() {
 
 probe::wait() {
     if [[ -z $probe ]]; then return; fi
-    local timer
     if [[ -n $stopped ]]; then kill -s TERM "$probe" 2>/dev/null || :; fi
-    # Not `sleep`: where Slurm does not confine processes it would outlive the job.
-    (exec {bell}<> <(:) && ! read -r -t "$PROBE_PATIENCE_S" -u "$bell" && kill -s TERM "$probe") >/dev/null 2>&1 &
-    timer=$!
+    timer::start "$PROBE_PATIENCE_S" "$probe"
     node::_wait "$probe"
+    timer::end
     probe=''
-    kill -s TERM "$timer" 2>/dev/null || :
 }
 
 # --------------------------------------------------------------------------------------------------------------- words
@@ -2319,6 +2317,24 @@ node::_wait() {
 
 # Of a process that is no more: does bash have it among those that run? Only where a signal broke into some `wait`.
 node::_is_forgotten() { [[ -n ${forgetful-} && $'\n'$(jobs -rp)$'\n' == *$'\n'"$1"$'\n'* ]]; }
+
+# Sends SIGTERM to $2 after $1 seconds, unless it is ended before. Not `sleep`: where Slurm does not confine processes it would
+# outlive the job. It is ended by a bell, because a signal can find a new process with this script's traps still set, and bash
+# would run the one that is for the script's own end.
+timer::start() {
+    exec {timer_bell}<> <(:)
+    (
+        node::_deaf
+        if ! read -r -t "$1" -u "$timer_bell"; then kill -s TERM -- "$2"; fi
+    ) </dev/null >/dev/null 2>&1 &
+    timer=$!
+}
+
+timer::end() {
+    printf '\n' >&"$timer_bell"
+    node::_wait "$timer"
+    exec {timer_bell}>&-
+}
 
 node::_is_stopped() { [[ -n $stopped ]]; }
 
