@@ -291,14 +291,22 @@ foreign::look() {
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
 
+# What reads the files is ended with this process: `timeout` passes a signal on to all that it started.
 outputs::_sums() {
-    if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
-        find . -type f -printf '%P\0' | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --
-    else
-        find . -type f -printf '%P\0' | sort --zero-terminated | while IFS= read -r -d '' path; do
-            sum=$(sha256sum <"$path") && printf '%s  %s\0' "${sum%% *}" "$path"
-        done
-    fi >"$attempt_dir/outputs.sha256.tmp" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
+    local reader
+    trap 'kill -s TERM "$reader"; exit 143' TERM
+    # shellcheck disable=SC2016  # the inner bash reads it
+    timeout 0 bash -c 'set -o pipefail
+        find . -type f -printf "%P\0" | sort --zero-terminated |
+            if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
+                xargs --null --no-run-if-empty sha256sum --zero --
+            else
+                while IFS= read -r -d "" path; do
+                    sum=$(sha256sum <"$path") && printf "%s  %s\0" "${sum%% *}" "$path"
+                done
+            fi' >"$attempt_dir/outputs.sha256.tmp" &
+    reader=$!
+    wait "$reader" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
 }
 
 # ----------------------------------------------------------------------------------------------------------- task role
