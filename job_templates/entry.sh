@@ -1,25 +1,26 @@
 #!/bin/sh
 # The first program in the container, run by the user himself: watches the lifeline, checks the GPUs and, where
-# gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets, becomes the program.
+# gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets and variables, becomes the program.
 #
-#   entry.sh GRACE_S 'GPU-UUID …' 'SECRET …' WAIT PROGRAM [ARGUMENT …]
+#   entry.sh GRACE_S UMASK WAIT 'GPU-UUID …' [SECRET …] -- [NAME=VALUE …] -- [NAME=VALUE …] -- PROGRAM [ARGUMENT …]
+#
+# It reports what it finds through a pipe that node.sh reads up to the line `end`, which comes before the program, and no
+# further. The experiment's variables come as words, because in the environment they would steer this shell and its
+# checks: first those that TensorFlow's check sees too, then the others. They are exported last, by lines that use none.
 #
 # POSIX sh: the image's shell may be any. Every name here has a prefix: an exported variable of the same name would
 # otherwise reach the program changed. Ends with 78 where the program must not start.
-tfslurm_grace=$1 tfslurm_expected=$2 tfslurm_secrets=$3 tfslurm_wait=$4
+tfslurm_grace=$1 tfslurm_umask=$2 tfslurm_wait=$3 tfslurm_expected=$4 tfslurm_path=${PATH-}
 shift 4
-tfslurm_notes=/run/tfslurm
-
-tfslurm_say_no() {
-    printf 'tfslurm: %s\n' "$1" >&2
-    exit 78
-}
 
 # Where WAIT is not empty, the node looks at what was mounted before anything else happens here, and says `go`.
 if [ -n "$tfslurm_wait" ]; then
-    : >"$tfslurm_notes/waiting"
+    : >/run/tfslurm/waiting
     read -r tfslurm_line || tfslurm_line=''
-    [ "$tfslurm_line" = go ] || tfslurm_say_no 'mounts: what was mounted is not what was looked at'
+    if [ "$tfslurm_line" != go ]; then
+        echo 'tfslurm: mounts: what was mounted is not what was looked at' >&2
+        exit 78
+    fi
 fi
 
 # Standard input is the lifeline: nothing more is ever written there, and its end means that nobody is left outside to end
@@ -33,11 +34,26 @@ tfslurm_watch() {
     kill -KILL -1
 }
 (tfslurm_watch >/dev/null 2>&1 &)
-exec 3<&-
+exec 3<&- 4>/run/tfslurm-report
 
-# Writes gpu-check.txt: ok, failed: … or unknown: …
+# One line of the report: what it is about, and never more words than node.sh reads.
+tfslurm_report() { printf '%s %.700s\n' "$1" "$2" >&4; }
+
+# The end of the report and of this shell, with the reason for a reader of the log.
+tfslurm_say_no() {
+    echo end >&4
+    printf 'tfslurm: %s\n' "$1" >&2
+    exit 78
+}
+
+tfslurm_refuse() {
+    tfslurm_report no "$1"
+    tfslurm_say_no "$1"
+}
+
+# The verdict is in tfslurm_verdict: ok, failed: … or unknown: …
 tfslurm_check_gpus() {
-    tfslurm_seen='' tfslurm_wrong=''
+    tfslurm_seen=''
     if ! command -v nvidia-smi >/dev/null 2>&1; then
         for tfslurm_line in /dev/nvidia[0-9]*; do
             if [ -z "$tfslurm_expected" ] && [ -e "$tfslurm_line" ]; then
@@ -49,16 +65,28 @@ tfslurm_check_gpus() {
         if [ -n "$tfslurm_expected" ]; then tfslurm_verdict='unknown: nvidia-smi is not in the container'; fi
         return
     fi
-    tfslurm_code=0
-    tfslurm_list=$(nvidia-smi -L 2>&1) || tfslurm_code=$?
-    printf '%s\n' "$tfslurm_list" >"$tfslurm_notes/nvidia-smi-L.txt"
-    while read -r tfslurm_line; do
+    tfslurm_code=0 tfslurm_count=0
+    tfslurm_list=$(nvidia-smi -L 2>&1 4>&-) || tfslurm_code=$?
+    set -f
+    IFS='
+'
+    for tfslurm_line in $tfslurm_list; do
+        tfslurm_count=$((tfslurm_count + 1))
+        if [ "$tfslurm_count" -gt 256 ]; then break; fi
+        tfslurm_report nvidia-smi "$tfslurm_line"
         case $tfslurm_line in
         *'(UUID: '*)
             tfslurm_line=${tfslurm_line##*'(UUID: '}
             tfslurm_seen="$tfslurm_seen ${tfslurm_line%%')'*}" ;;
         esac
-    done <"$tfslurm_notes/nvidia-smi-L.txt"
+    done
+    unset IFS
+    set +f
+    tfslurm_compare_gpus
+}
+
+tfslurm_compare_gpus() {
+    tfslurm_wrong=''
     for tfslurm_line in $tfslurm_expected; do
         case " $tfslurm_seen " in
         *" $tfslurm_line "*) ;;
@@ -81,45 +109,91 @@ tfslurm_check_gpus() {
     fi
 }
 
-# Writes tensorflow-gpu.txt: ok, failed: … or unknown: … What TensorFlow prints meanwhile is kept beside it.
-tfslurm_check_tensorflow() {
-    tfslurm_verdict='unknown: TensorFlow is not in the image: there is neither python3 nor python'
+# Can the secrets be read, and can this shell set the variables? bash keeps some, such as UID, for itself.
+tfslurm_check_words() (
+    while [ "$1" != -- ]; do
+        if [ ! -r "/run/tfslurm-secrets/$1" ]; then
+            tfslurm_refuse "secrets: $1 cannot be read in the container"
+        fi
+        shift
+    done
+    for tfslurm_line in 1 2; do
+        shift
+        while [ "$1" != -- ]; do
+            if ! command export "$1" 2>/dev/null; then
+                tfslurm_refuse "env: ${1%%=*} cannot be set, because the image's shell keeps it for itself"
+            fi
+            shift
+        done
+    done
+)
+
+# TensorFlow's own verdict, on standard output, from the first words on. It loads the experiment's modules where variables
+# say so; where none does, it runs outside of the code, in which an empty part of the image's library path would look.
+tfslurm_check_tensorflow() (
+    while [ "$1" != -- ]; do shift; done
+    shift
+    if [ "$1" = -- ]; then cd /; fi
+    while [ "$1" != -- ]; do
+        export "${1?}"
+        shift
+    done
+    tfslurm_answer='unknown: TensorFlow is not in the image: there is neither python3 nor python'
     for tfslurm_line in python3 python; do
         command -v "$tfslurm_line" >/dev/null 2>&1 || continue
         tfslurm_code=0
         # shellcheck disable=SC2086  # one word each
-        "$tfslurm_line" /run/tfslurm-gpu-check.py "$(set -- $tfslurm_expected && echo $#)" \
-            "$tfslurm_notes/tensorflow-gpu.txt" >"$tfslurm_notes/tensorflow-gpu.log" 2>&1 || tfslurm_code=$?
+        tfslurm_said=$("$tfslurm_line" /run/tfslurm-gpu-check.py "$(set -- $tfslurm_expected && echo $#)" \
+            2>/run/tfslurm/tensorflow-gpu.log 4>&-) || tfslurm_code=$?
         case $tfslurm_code in
-        0) read -r tfslurm_verdict <"$tfslurm_notes/tensorflow-gpu.txt" && return ;;
-        3) tfslurm_verdict='unknown: TensorFlow is not in the image' ;;
-        *) tfslurm_verdict="unknown: the check of TensorFlow ended with $tfslurm_code" ;;
+        0) tfslurm_answer=$tfslurm_said ;;
+        3) tfslurm_answer='unknown: TensorFlow is not in the image' ;;
+        *) tfslurm_answer="unknown: the check of TensorFlow ended with $tfslurm_code" ;;
         esac
         if [ "$tfslurm_code" != 3 ]; then break; fi
     done
-    printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/tensorflow-gpu.txt"
-}
+    printf '%s\n' "$tfslurm_answer"
+)
 
 # Byte for byte: `$( )` drops the newlines at a value's end, so one more letter stands there meanwhile.
 tfslurm_export() {
-    tfslurm_value=$(cat "/run/tfslurm-secrets/$1" && printf x) || tfslurm_say_no "secrets: $1 cannot be read in the container"
+    tfslurm_value=$(cat "/run/tfslurm-secrets/$1" && printf x)
     export "$1=${tfslurm_value%x}"
 }
 
-while read -r tfslurm_line; do printf '%s\n' "$tfslurm_line"; done 2>/dev/null >"$tfslurm_notes/cgroup.txt" </proc/self/cgroup
+while read -r tfslurm_line; do tfslurm_report cgroup "$tfslurm_line"; done 2>/dev/null </proc/self/cgroup
+PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH
 tfslurm_check_gpus
-printf '%s\n' "$tfslurm_verdict" >"$tfslurm_notes/gpu-check.txt"
+PATH=$tfslurm_path
+tfslurm_report gpus "$tfslurm_verdict"
 case $tfslurm_verdict in
 failed:*) tfslurm_say_no "gpus: $tfslurm_verdict" ;;
 esac
+tfslurm_check_words "$@" || exit 78
 if [ -e /run/tfslurm-gpu-check.py ]; then
-    tfslurm_check_tensorflow
+    tfslurm_verdict=$(tfslurm_check_tensorflow "$@")
+    tfslurm_report tensorflow "${tfslurm_verdict%%
+*}"
     case $tfslurm_verdict in
     failed:*) tfslurm_say_no "tensorflow: $tfslurm_verdict" ;;
     esac
 fi
-for tfslurm_line in $tfslurm_secrets; do tfslurm_export "$tfslurm_line"; done
-# The user's own, as the job has it; docker's is 0022.
-if read -r tfslurm_line <"$tfslurm_notes/umask.txt"; then umask "$tfslurm_line"; fi
-date -u +%Y-%m-%dT%H:%M:%SZ >"$tfslurm_notes/program-started-at.txt"
+umask "$tfslurm_umask" # the user's own, as the job has it; docker's is 0022
+while [ "$1" != -- ]; do
+    tfslurm_export "${1?}"
+    shift
+done
+shift
+echo end >&4
+exec 4>&-
+while [ "$1" != -- ]; do
+    export "${1?}"
+    shift
+done
+shift
+while [ "$1" != -- ]; do
+    export "${1?}"
+    shift
+done
+shift
 exec "$@"

@@ -1,12 +1,13 @@
 """Does TensorFlow list as many GPUs as were granted? Run in the job's own container, before the program.
 
-    gpu_check.py GRANTED FILE
+    gpu_check.py GRANTED
 
-Writes one line to FILE: ``ok: …``, ``failed: …`` or ``unknown: …``; ends with 3, and writes nothing, where this Python
-has no TensorFlow. Standard library only, Python 3.6 and later. Listing takes no memory of a GPU.
+Prints one line: ``ok: …``, ``failed: …`` or ``unknown: …``; what an import prints goes to standard error. Ends with 3,
+and prints nothing, where this Python has no TensorFlow. Standard library only, Python 3.6 and later. Listing takes no
+memory of a GPU.
 """
 
-# ruff: noqa: UP006, UP035, PTH105, PTH123 - an image's Python may be as old as 3.6
+# ruff: noqa: UP006, UP035 - an image's Python may be as old as 3.6
 import importlib.util
 import os
 import signal
@@ -17,17 +18,18 @@ PATIENCE_S = 180  # an import that hangs ends the check
 NO_TENSORFLOW = 3
 
 
-def main(granted: int, file: str) -> int:
-    """Look, write down what was seen; the exit code."""
+def main(granted: int) -> int:
+    """Look, say what was seen; the exit code."""
     if importlib.util.find_spec("tensorflow") is None:
         return NO_TENSORFLOW
+    answer = os.dup(1)
+    os.dup2(2, 1)
     signal.signal(signal.SIGALRM, too_slow)
     signal.alarm(PATIENCE_S)
     status, words = look(granted)
     signal.alarm(0)
-    with open(file + ".tmp", "w", encoding="utf-8") as out:
+    with os.fdopen(answer, "w", encoding="utf-8") as out:
         out.write(f"{status}: {' '.join(words.split())[:600]}\n")
-    os.replace(file + ".tmp", file)
     return 0
 
 
@@ -57,4 +59,4 @@ def devices(tf: Any) -> List[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(int(sys.argv[1])))

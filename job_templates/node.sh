@@ -211,6 +211,7 @@ batch::_sweep() {
 
 batch::_end() {
     local code=$1 reason=${batch_reason-} folder foreign_look
+    set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
     lifetime::lost
@@ -304,7 +305,9 @@ node::_batch_left() {
     lifetime::unwatch
     if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
     if [[ ! -e $attempt_dir/exit.json ]]; then
-        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did"
+        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did" ||
+            code=$EX_TEMPFAIL
+        if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget || :; fi
     fi
     exit "$code"
 }
@@ -316,31 +319,32 @@ node::_batch_told() {
     if [[ -n $waited_for ]]; then kill -s "$1" "$waited_for" 2>/dev/null || :; fi
 }
 
-# What the program left in `outputs`: sizes first, for they are cheap, then the sha256 of every file.
+# What the program left in `outputs`: sizes first, for they are cheap, then the sha256 of every file. It may be any number of
+# files of any size, so this script waits for it as for everything else: SIGTERM can come.
 outputs::list() {
+    local sums why='a file could not be read, or its path is too long; see the output of the job'
     if [[ -z $outputs ]]; then return; fi
-    (
-        cd "$job_dir/out" || exit
-        find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp"
-        mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
-    )
-    if [[ -e $attempt_dir/outputs.sizes && ! -s $attempt_dir/outputs.sizes ]]; then
-        : >"$attempt_dir/outputs.sha256"
-        return
-    fi
-    if [[ -z $stopped ]]; then
-        outputs::_sums && return
-    else # SIGKILL is near: what cannot be read in time is left out whole
+    outputs::_look &
+    sums=$!
+    if [[ -z $stopped ]]; then node::_wait "$sums" node::_is_stopped; fi
+    if [[ -n $stopped ]]; then # SIGKILL is near: what cannot be read in time is left out whole
         local -i left_s=${kill_wait:-5}/2
-        local sums
-        outputs::_sums &
-        sums=$!
-        (exec {bell}<> <(:) && ! read -r -t "$left_s" -u "$bell" && kill -- "$sums") 2>/dev/null &
+        why='the job was being stopped'
+        timer::start "$left_s" "$sums"
         node::_wait "$sums"
-        if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
+        timer::end
     fi
-    printf 'not hashed: %s\n' "${stopped:+the job was being stopped}" >"$attempt_dir/outputs.sha256.error"
+    if [[ -e $attempt_dir/outputs.sha256 ]]; then return; fi
+    printf 'not hashed: %s\n' "$why" >"$attempt_dir/outputs.sha256.error"
     rm --force "$attempt_dir/outputs.sha256.tmp"
+}
+
+# In a process of its own.
+outputs::_look() {
+    cd "$job_dir/out" || exit
+    find . -type f -printf '%s %P\0' >"$attempt_dir/outputs.sizes.tmp" || exit
+    mv -- "$attempt_dir/outputs.sizes.tmp" "$attempt_dir/outputs.sizes"
+    if [[ -s $attempt_dir/outputs.sizes ]]; then outputs::_sums; else : >"$attempt_dir/outputs.sha256"; fi
 }
 
 # What in the job's folder belongs to somebody else: the user may be unable to remove it. There should be nothing.
@@ -358,16 +362,23 @@ foreign::look() {
     printf 'tfslurm: %s: %s: holds files that do not belong to %s, see %s\n' "$job" "$job_dir" "$user" "$found" >&2
 }
 
-outputs::_sums() (
-    cd "$job_dir/out" || exit
-    if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
-        find . -type f -printf '%P\0' | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --
-    else
-        find . -type f -printf '%P\0' | sort --zero-terminated | while IFS= read -r -d '' path; do
-            sum=$(sha256sum <"$path") && printf '%s  %s\0' "${sum%% *}" "$path"
-        done
-    fi >"$attempt_dir/outputs.sha256.tmp" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
-)
+# What reads the files is ended with this process: `timeout` passes a signal on to all that it started.
+outputs::_sums() {
+    local reader
+    trap 'kill -s TERM "$reader"; exit 143' TERM
+    # shellcheck disable=SC2016  # the inner bash reads it
+    timeout 0 bash -c 'set -o pipefail
+        find . -type f -printf "%P\0" | sort --zero-terminated |
+            if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
+                xargs --null --no-run-if-empty sha256sum --zero --
+            else
+                while IFS= read -r -d "" path; do
+                    sum=$(sha256sum <"$path") && printf "%s  %s\0" "${sum%% *}" "$path"
+                done
+            fi' >"$attempt_dir/outputs.sha256.tmp" &
+    reader=$!
+    wait "$reader" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
+}
 
 # ----------------------------------------------------------------------------------------------------------- task role
 
@@ -414,12 +425,12 @@ node::_task() {
     if [[ $engine == podman ]] && ((grace_s > 2)); then grace_s=$((grace_s - 1)); fi # its commands take longer
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
-    mount_wrong='' container_id='' started='' stopped='' client='''' waited_for='' exit_code='' slow_facts='' probe=''
+    mount_wrong='' container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
     if [[ -n $read_group ]]; then umask g=rx,o=; fi
     mkdir --parents "$facts/container" "$job_dir/out"
-    (umask 077; mkdir --parents "$home_dir")
+    (umask 077; mkdir --parents "$home_dir" "$program_dir")
 }
 
 # Where a task of this rank leaves what: rank 0's logs have the plain names.
@@ -428,6 +439,7 @@ task::_places() {
     if [[ $rank == 0 ]]; then of_rank=''; fi
     facts=$attempt_dir/facts/task-$rank
     home_dir=$attempt_dir/home/$rank
+    program_dir=$attempt_dir/program/$rank # what the program may write beside its outputs: nothing there is believed
     stdout_log=$attempt_dir/stdout$of_rank.log stderr_log=$attempt_dir/stderr$of_rank.log
 }
 
@@ -483,7 +495,7 @@ task::_left() {
     set +e
     if [[ -n $container_id ]]; then container::end; fi
     facts::slow
-    if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' ''; fi
+    if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' '' || code=$EX_TEMPFAIL; fi
     facts::wait
     lifetime::unwatch
     event task-ended "$code"
@@ -635,6 +647,7 @@ lifetime::watch() {
         lifetime::_look "$1" "${2-}"
     ) </dev/null >/dev/null 2>&1 &
     lifetime_watch=$!
+    disown "$lifetime_watch" 2>/dev/null || : # or bash would say on standard error that it was killed
 }
 
 lifetime::_look() {
@@ -688,7 +701,6 @@ lifetime::_abandon() {
 lifetime::unwatch() {
     if [[ -z ${lifetime_watch-} ]]; then return 0; fi # see task::_told_to_stop
     kill -s KILL "$lifetime_watch" 2>/dev/null || :
-    node::_wait "$lifetime_watch"
     lifetime_watch=''
 }
 
@@ -809,14 +821,15 @@ checkpoint::end() {
     job_exit_code=$code
     # Slurm itself may queue a job again that it stopped.
     if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
-    batch::_exit_json "$code" "$reason"
+    # shellcheck disable=SC2034  # as above
+    batch::_exit_json "$code" "$reason" || job_exit_code=$EX_TEMPFAIL
 }
 
 # It was warned, said not that it had finished, and ended well, by that very signal, or because its time was up.
 checkpoint::_unfinished() {
     local code=$1
     if [[ $checkpoint_requeue != true || ! -e $attempt_dir/warned ]]; then return 1; fi
-    if [[ -e $attempt_dir/facts/task-0/container/finished ]]; then return 1; fi
+    if [[ -f $attempt_dir/program/0/finished && ! -L $attempt_dir/program/0/finished ]]; then return 1; fi
     if [[ -n $stopped ]]; then
         [[ $(scontrol show job "$SLURM_JOB_ID" 2>/dev/null) == *Reason=TimeLimit* ]]
     else
@@ -1108,34 +1121,39 @@ tensorflow::_kinds() {
 
 # The cache has three lines: the answer, the question, and when and by which job it was asked.
 tensorflow::_is_known() {
-    local answer question observed
-    if [[ -z $driver_version || ! -r $tensorflow_cache ]]; then return 1; fi
-    { IFS= read -r answer && IFS= read -r question && IFS= read -r observed; } <"$tensorflow_cache" || return 1
-    if [[ $question != "$tensorflow_key" ]]; then return 1; fi
+    local answer question observed LC_ALL=C
+    if [[ -z $driver_version || ! -f $tensorflow_cache ]]; then return 1; fi
+    if ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then return 1; fi
+    { IFS= read -r -n 1000 answer && IFS= read -r -n 1000 question && IFS= read -r -n 1000 observed; } <"$tensorflow_cache" || return 1
+    if [[ $question != "$tensorflow_key" || $answer != [ou]* || "$answer$question$observed" == *[![:print:]]* ]]; then return 1; fi
     printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
 }
 
-# Keeps a fresh answer for later jobs, as soon as it is there. One that says no is never kept: the node may be mended.
+# Was it this user who made it, and is it no link?
+tensorflow::_is_ours() { [[ ! -L $1 && -O $1 ]]; }
+
+# Keeps a fresh answer for later jobs. One that says no is never kept: the node may be repaired.
 tensorflow::keep() {
-    local answer='' file=$facts/container/tensorflow-gpu.txt
-    if [[ -z ${tensorflow_ask-} || -z $driver_version ]]; then return; fi
-    while [[ ! -s $file ]] && kill -0 "$client"; do sleep 0.2; done
-    if [[ -r $file ]]; then IFS= read -r answer <"$file"; fi
+    local answer=''
+    if [[ -z ${tensorflow_ask-} || -z $driver_version || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
+    IFS= read -r answer <"$facts/container/tensorflow-gpu.txt"
     if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
     (umask 077; mkdir --parents "${tensorflow_cache%/*}")
+    if ! tensorflow::_is_ours "${tensorflow_cache%/*}"; then return; fi
     time::now
-    printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp"
-    mv -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
+    rm --force -- "$tensorflow_cache.$job.$rank.tmp"
+    (set -o noclobber; printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp") &&
+        mv --no-target-directory -- "$tensorflow_cache.$job.$rank.tmp" "$tensorflow_cache"
 }
 
 # entry.sh said no: TensorFlow does not list what was granted.
 tensorflow::tell() {
     local answer=''
-    if [[ -z ${tensorflow_ask-} || $exit_code != "$EX_CONFIG" ]]; then return; fi
-    if [[ -r $facts/container/tensorflow-gpu.txt ]]; then IFS= read -r answer <"$facts/container/tensorflow-gpu.txt" || :; fi
+    if [[ -z ${tensorflow_ask-} || $exit_code != "$EX_CONFIG" || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
+    IFS= read -r answer <"$facts/container/tensorflow-gpu.txt" || :
     if [[ $answer == failed:* ]]; then
         task::refuse tensorflow "${answer#failed: }; it would compute without" \
-            "$facts/container/tensorflow-gpu.log says why (often: the image lacks the CUDA libraries of its TensorFlow); gpu_check: \"off\" runs it all the same"
+            "$program_dir/tensorflow-gpu.log says why (often: the image lacks the CUDA libraries of its TensorFlow); gpu_check: \"off\" runs it all the same"
     fi
 }
 
@@ -1281,7 +1299,7 @@ engine::_withhold() {
 
 # Not even entry.sh has run. Docker's init ends with 126 or 127 for that, podman's (catatonit) with 1.
 engine::_found_no_shell() {
-    [[ -z $gpu_check && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
+    [[ $report_end == nothing* && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
 }
 
 # Podman without root has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
@@ -1338,6 +1356,7 @@ image::ensure() {
         image::_fetch
         pulled="pulled from $pulled_from"
     fi
+    image::_compare
     printf '%s\n' "$image_source" >"$facts/image-source.txt"
     # What `prepare` pulled for this very task is present by now.
     if [[ $pulled != present || ! -e $facts/image-pulled.txt ]]; then printf '%s\n' "$pulled" >"$facts/image-pulled.txt"; fi
@@ -1348,9 +1367,11 @@ image::ensure() {
 # One question for all the names: the engine answers for those it has and complains of the others.
 image::_find() {
     local answer names line complaint=''
-    answer=$("$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}' \
+    answer=$("$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{end}}{{println}}' \
         "${image_sources[@]}" 2>"$facts/image-inspect.stderr") || :
     while IFS= read -r names && IFS= read -r image_json; do
+        image_has=()
+        while IFS= read -r line && [[ -n $line ]]; do image_has+=("$line"); done
         for image_source in "${image_sources[@]}"; do
             if engine::_is_among "$names" "$image_source"; then return 0; fi
         done
@@ -1362,12 +1383,37 @@ image::_find() {
     return 1
 }
 
+# Is the image what the lock file says of it? The digest names its bytes; what stands beside it may be anybody's word, and
+# says what is run and which driver will do. In image_has are the platform, the entrypoint and the variables.
+image::_compare() {
+    local line key
+    local -A has=() # "NAME -> "NAME=value"; of two with one name the last one counts, as in a container
+    for line in "${image_has[@]:2}"; do has[${line%%=*}]=$line; done
+    image::_claim platform "$image_platform" "${image_has[0]-}"
+    line=${image_has[1]-[]}
+    image::_claim entrypoint "$image_entrypoint" "${line/#'%!q(<nil>)'/[]}"
+    for line in ${image_environment[@]+"${image_environment[@]}"}; do
+        image::_claim variable "$line" "${has[${line%%=*}]-none such}"
+    done
+    for line in ${image_missing[@]+"${image_missing[@]}"}; do
+        key=\"$line
+        image::_claim variable "no $line" "${has[$key]-no $line}"
+    done
+}
+
+image::_claim() {
+    if [[ $2 == "$3" ]]; then return; fi
+    task::refuse image "the lock file says $1 ${2:0:300}, the image has ${3:0:300}" \
+        'pin it again (tfslurm pin EXP.yaml --update), and ask whoever wrote the lock file'
+}
+
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.
 image::_fetch() {
-    local lock since failed_at why note=/tmp/tfslurm-$EUID/${image_digest//[!a-zA-Z0-9-]/_}.failed
+    local lock lock_folder since failed_at why note
     time::now
     since=$now
     lock::take "$image_digest"
+    note=$lock_folder/${image_digest//[!a-zA-Z0-9-]/_}.failed
     if image::_find; then
         pulled_from="another task's pull"
     elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$note" && [[ $failed_at > $since ]]; then
@@ -1410,7 +1456,7 @@ image::_pull() {
     done
     last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
     time::now
-    printf '%s\t%s\n' "$now" "$last" >"$note" # for those that wait: trying it all again, one by one, would take them hours
+    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$last" >"$note"; fi # for those that wait: trying it all again, one by one, would take them hours
     task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
 }
@@ -1604,14 +1650,15 @@ mount::admit() {
     mount_wrong=''
     if ((${#admit_targets[@]} == 0)); then return; fi
     exec {bell}<> <(:) # nothing is ever written to it
-    until [[ -e $facts/container/waiting ]]; do
+    until [[ -e $program_dir/waiting ]]; do
         if ! kill -0 "$client" 2>/dev/null; then break; fi
         read -r -t 0.02 -u "$bell" || :
     done
     exec {bell}<&-
-    if [[ ! -e $facts/container/waiting ]]; then return; fi # it never began: container::tell says why
+    if [[ ! -e $program_dir/waiting ]]; then return; fi # it never began: container::tell says why
     pid=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id" 2>"$facts/admit.stderr") || :
     mount::_compare "$pid"
+    rm --force -- "$program_dir/waiting"
     trap '' PIPE # the client may be gone
     { if [[ -z $mount_wrong ]]; then echo go; else echo no; fi; } 1>&"${LIFELINE[1]}" || :
     trap - PIPE
@@ -1773,7 +1820,8 @@ mount::add() {
 
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
-    local said
+    local said mask
+    local -a loader_words=() other_words=()
     create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
     engine::_gpus
@@ -1783,7 +1831,9 @@ container::create() {
     container::_environment
     engine::_network
     create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
-        "$grace_s" "${gpu_ids[*]-}" "${secrets[*]-}" "${admit_targets[0]+wait}" ${command[@]+"${command[@]}"})
+        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
+        ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
+        ${command[@]+"${command[@]}"})
     printf '%s\0' "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
     if ! container_id=$("${create[@]}" 2>"$facts/create.stderr"); then
@@ -1827,14 +1877,16 @@ container::_user() {
     mount::add "$facts/passwd" /etc/passwd ro
     mount::add "$facts/group" /etc/group ro
     mount::add "$home_dir" "$home" rw
-    umask >"$facts/container/umask.txt" # docker sets one of its own; entry.sh sets this one again
+    umask >"$facts/umask.txt" # docker sets one of its own; entry.sh sets this one again
+    IFS= read -r mask <"$facts/umask.txt"
 }
 
 # A container of docker's is dockerd's child, so none of the job's own limits holds for it; these are the same, said to it.
 container::_limits() {
     limits::cpus
     limits::memory
-    if engine::_can_limit pids; then create+=(--pids-limit 32768); fi
+    if engine::_can_limit pids; then create+=(--pids-limit "$pids"); fi
+    if ((layer_mib > 0)); then create+=(--storage-opt "size=${layer_mib}m"); fi # the engine refuses it where it cannot
     if [[ $engine == docker ]] || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
     if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
@@ -1846,8 +1898,13 @@ container::_mounts() {
     local -i at
     admit_targets=() admit_files=()
     mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
-    mount::add "$facts/container" /run/tfslurm rw
-    mount::_await_own "$facts/container" /run/tfslurm
+    report::make
+    mount::add "$facts/report.pipe" /run/tfslurm-report ro
+    mount::add "$program_dir" /run/tfslurm rw
+    mount::_await_own "$program_dir" /run/tfslurm
+    covered=''
+    report::covered "$outputs"
+    for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
     if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
     if ((${#secrets[@]})); then
         mount::add "$run_dir/secrets" /run/tfslurm-secrets ro
@@ -1882,21 +1939,31 @@ container::_code() {
     mount::_await_own "$copy" /workspace
 }
 
-# The experiment's variables stand over tfslurm's, except those that keep the chain.
+# The experiment's variables stand over tfslurm's, except those that keep the chain. They are words for entry.sh: in the
+# container's own environment they would steer its checks. Only what NVIDIA's hook reads must stand there.
 container::_environment() {
-    local pair key
+    local pair key prefix
     local -A own=()
     for pair in ${environment[@]+"${environment[@]}"}; do
         key=${pair%%=*}
+        own[$key]=yes
         case $key in
         NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
             task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
+        NVIDIA_*)
+            if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
+                task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone'
+            fi
+            create+=(--env "$pair")
+            continue ;;
         esac
-        if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
-            task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone, or pass it in a file'
-        fi
-        own[$key]=yes
-        create+=(--env "$pair")
+        for prefix in "${loader_variables[@]}"; do
+            if [[ $key == "$prefix"* ]]; then
+                loader_words+=("$pair")
+                continue 2
+            fi
+        done
+        other_words+=("$pair")
     done
     for pair in "HOME=/home/$user" "USER=$user" "LOGNAME=$user" CUDA_DEVICE_ORDER=PCI_BUS_ID; do
         if [[ -z ${own[${pair%%=*}]-} ]]; then create+=(--env "$pair"); fi
@@ -1920,15 +1987,20 @@ container::_environment() {
 # or the client is killed, entry.sh in the container reads its end and ends everything there.
 container::run() {
     event starting "$container_id"
+    report::open
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
-        exec "$engine" start --attach --interactive "$container_id" >>"$stdout_log" 2>>"$stderr_log"
+        exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
+        if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2); fi
+        exec "$engine" start --attach --interactive "$container_id"
     }
     client=$LIFELINE_PID
     started=yes
+    facts::slow
+    exec {report}>&- # only who reads it has it open now: a report that nobody reads any more cannot be written either
+    report=''
     if [[ -n $stopped ]]; then container::_stop & fi
     if [[ -n $warned ]]; then checkpoint::tell & fi
-    facts::slow
     usage::start
     probe::start
     mount::admit
@@ -1955,6 +2027,7 @@ container::_stop() {
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
     local diff='' removal ended_id=$container_id
+    set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::end
     container::_diff
     container::_look
@@ -1971,7 +2044,7 @@ container::end() {
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
-        engine::insist rm --force "$ended_id" >/dev/null 2>"$facts/rm.stderr"
+        said=$(engine::insist rm --force "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
     container_id=''
@@ -1980,7 +2053,6 @@ container::end() {
         container::_judge # while docker removes it
     fi
     node::_wait "$removal"
-    if ((waited_code != 0)); then event remove-failed "$(<"$facts/rm.stderr")"; fi
 }
 
 # What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
@@ -2024,10 +2096,11 @@ container::_await_end() {
 }
 
 container::_look() {
-    local answer first rest
+    local answer first rest errors=$facts/container-inspect.json.error
+    { : >"$errors"; } 2>/dev/null || errors=/dev/null
     state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
     if ! answer=$(node::_deaf; engine::insist container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
-        "$container_id" 2>"$facts/container-inspect.json.error"); then
+        "$container_id" 2>"$errors"); then
         return
     fi
     first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
@@ -2035,14 +2108,13 @@ container::_look() {
     state_error=${rest%%$'\n'*}
     if [[ $state_began == 0001-* ]]; then state_began=''; fi
     if [[ $state_ended == 0001-* ]]; then state_ended=''; fi
-    printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"
+    { printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"; } 2>/dev/null
 }
 
 # Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
 container::_judge() {
-    gpu_check=''
-    if [[ -r $facts/container/gpu-check.txt ]]; then IFS= read -r gpu_check <"$facts/container/gpu-check.txt" || :; fi
     exit_code=$state_code
+    report::wait
     if [[ -z $looked ]]; then
         exit_code=$EX_TEMPFAIL state_oom=false
     elif [[ -z $state_began ]]; then
@@ -2055,7 +2127,7 @@ container::_judge() {
         exit_code=$EX_CONFIG
     fi
     if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
-    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended"
+    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended" || exit_code=$EX_TEMPFAIL
     event ended "exit $exit_code, OOM killed: $state_oom"
 }
 
@@ -2077,8 +2149,118 @@ container::tell() {
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
     elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
         task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
+    elif [[ $exit_code == "$EX_CONFIG" && $report_no == *': '* ]]; then
+        task::refuse "${report_no%%: *}" "${report_no#*: }" 'rename it, or use another image'
     fi
     tensorflow::tell
+}
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+# What entry.sh saw in the container, before the program ran. It comes through a pipe that the container can only write to:
+# whoever can read could take words out, and the image's Python, which runs the experiment's modules, is asked last. After
+# the line `end`, or words that entry.sh does not write, nothing is read any more. A report without its end is not believed.
+report::make() {
+    local said
+    if ! said=$(mkfifo --mode=0600 "$facts/report.pipe" 2>&1); then
+        task::refuse root "${said#mkfifo: }" 'put the root on a file system that has named pipes' "$EX_TEMPFAIL"
+    fi
+    printf 'nothing was reported\n' >"$facts/report.txt"
+}
+
+# In report is the open pipe, which nobody can open for reading any more: its mount is read-only, so no chmod helps.
+report::open() {
+    report_next=gpus report_cgroup='' report_list='' report_gpus='' report_no='' report_tensorflow=''
+    report_lines=0
+    exec {report}<>"$facts/report.pipe"
+    chmod 0200 "$facts/report.pipe"
+}
+
+# Reads up to a line that begins with $1, or to the end.
+report::read() {
+    local LC_ALL=C line kind
+    while [[ $report_next != nothing ]] && report::_line; do
+        if ((report_lines == 1)); then printf 'what was reported has no end\n' >"$facts/report.txt"; fi
+        kind=${line%% *} line=${line#* }
+        case $report_next,$kind in
+        gpus,cgroup) report_cgroup+=$line$'\n' ;;
+        gpus,nvidia-smi) report_list+=$line$'\n' ;;
+        gpus,gpus) report_gpus=$line report_next=words ;;
+        words,no) report_no=$line report_next=end ;;
+        words,tensorflow)
+            report::_tensorflow "$line"
+            report_next=end ;;
+        words,end | end,end)
+            report::_keep
+            report_next=nothing ;;
+        *) report_next=nothing ;;
+        esac
+        if [[ $kind == "$1" && $kind != end ]]; then return; fi
+    done
+    exec {report}>&-
+    report=''
+}
+
+# The experiment's modules may have said it: only in the words of gpu_check.py is it an answer.
+report::_tensorflow() {
+    report_tensorflow="unknown: the check of TensorFlow said what it never says"
+    if [[ $1 == unknown:* || $1 =~ ^(ok|failed):\ TensorFlow\ [0-9A-Za-z.+-]+\ lists\ [0-9]+\ of\ [0-9]+\ granted\ GPUs?$ ]]; then
+        report_tensorflow=$1
+    fi
+}
+
+# The next line, in line. Fails when there is none: the container is gone, or has said more than entry.sh does.
+report::_line() {
+    local part code alive
+    line=''
+    if ((++report_lines > 400)); then return 1; fi
+    while ((${#line} < 1000)); do
+        alive='' code=0 part=''
+        if kill -0 "$client" 2>/dev/null; then alive=yes; fi
+        IFS= read -r -t 0.2 -n 1000 -u "$report" part || code=$?
+        line+=${part//[![:print:]]/?}
+        if ((code == 0 && ${#part} < 1000)); then return 0; fi
+        if [[ -z $alive ]]; then return 1; fi
+    done
+    return 1
+}
+
+# The report is whole: what it says becomes facts.
+report::_keep() {
+    local folder=$facts/container
+    if [[ -n $covered && $report_gpus == ok* ]]; then
+        report_list='' report_gpus="unknown: $covered is mounted over what the check consists of"
+    fi
+    if [[ -n $report_cgroup ]]; then printf %s "$report_cgroup" >"$folder/cgroup.txt"; fi
+    if [[ -n $report_list ]]; then printf %s "$report_list" >"$folder/nvidia-smi-L.txt"; fi
+    if [[ -n $report_tensorflow ]]; then printf '%s\n' "$report_tensorflow" >"$folder/tensorflow-gpu.txt"; fi
+    if [[ -n $report_no ]]; then printf '%s\n' "$report_no" >"$folder/refused.txt"; fi
+    printf '%s\n' "$report_gpus" >"$folder/gpu-check.txt"
+    time::now
+    if [[ "$report_gpus $report_tensorflow" != *failed:* && -z $report_no ]]; then
+        node::_write "$folder/program-started-at.txt" "$now"
+        event program-started
+    fi
+    node::_write "$facts/report.txt" whole
+}
+
+# For ends that the report explains: in report_end whether it was whole, in gpu_check and report_no what it said.
+report::wait() {
+    gpu_check='' report_no='' report_end=''
+    if [[ $state_code != "$EX_CONFIG" && $state_code != 12[67] && "$engine $state_code" != 'podman 1' ]]; then return; fi
+    if [[ -n ${slow_facts-} ]]; then node::_wait "$slow_facts"; fi
+    if [[ -r $facts/report.txt ]]; then IFS= read -r report_end <"$facts/report.txt" || :; fi
+    if [[ $report_end != whole ]]; then return; fi
+    IFS= read -r gpu_check <"$facts/container/gpu-check.txt" || :
+    if [[ -r $facts/container/refused.txt ]]; then IFS= read -r report_no <"$facts/container/refused.txt" || :; fi
+}
+
+# In covered is a folder of the container that the experiment puts over what entry.sh's checks consist of, if $1 is one.
+report::covered() {
+    local place
+    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /etc/ld.so.{cache,conf,conf.d,preload}; do
+        if [[ -n $1 && ("$1/" == "$place"/* || "$place/" == "$1"/*) ]]; then covered=$1; fi
+    done
 }
 
 # -------------------------------------------------------------------------------------------------------------- limits
@@ -2107,6 +2289,15 @@ limits::_count() {
     counted=0
     IFS=, read -r -a ranges <<<"$1"
     for range in ${ranges[@]+"${ranges[@]}"}; do counted=$((counted + ${range#*-} - ${range%-*} + 1)); done
+}
+
+# Keeps the first log_mib MiB of standard input; the program goes on, and what else it prints is read and dropped.
+limits::log() {
+    node::_deaf
+    head --bytes="${log_mib}M"
+    if [[ $(head --bytes=1 | wc --bytes) == 0 ]]; then return; fi
+    printf '\ntfslurm: the log ends here: this cluster keeps %d MiB of it (limits.log_mib)\n' "$log_mib"
+    cat >/dev/null
 }
 
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
@@ -2149,11 +2340,10 @@ facts::environment() {
 facts::slow() {
     if [[ -n $slow_facts ]]; then return; fi
     (
-        trap - EXIT TERM
-        set +e
-        # Not while the container is being started: that would take the processor from it.
-        exec {bell}<> <(:)
-        while [[ -n $client && ! -e $facts/container/gpu-check.txt ]] && kill -0 "$client"; do read -r -t 0.05 -u "$bell"; done
+        node::_deaf
+        # Nothing is gathered while the container is being started: that would take the processor from it.
+        facts::_report
+        trap - TERM INT HUP
         if [[ ! -e $facts/engine-info.json ]]; then engine::_info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
@@ -2166,10 +2356,17 @@ facts::slow() {
         facts::_copy nvidia-driver-proc.txt /proc/driver/nvidia/version
         facts::_copy nvidia-driver-module.txt /sys/module/nvidia/version
         facts::_cpu >"$facts/cpuinfo.txt"
+        facts::_report
         wait
         tensorflow::keep
     ) </dev/null >/dev/null 2>&1 &
     slow_facts=$!
+}
+
+# Reads what the container reports; the first time only what comes before TensorFlow, where that is asked.
+facts::_report() {
+    if [[ -z ${report-} ]]; then return; fi
+    if [[ $report_next == gpus && -n $tensorflow_ask ]]; then report::read gpus; else report::read end; fi
 }
 
 facts::_copy() {
@@ -2196,12 +2393,12 @@ facts::wait() {
     if [[ -n ${driver_look-} ]]; then node::_wait "$driver_look" node::_is_stopped; fi
     probe::wait
     local file
-    local -a done_with=("$facts"/*.stderr)
+    local -a done_with=("$facts"/*.stderr "$facts/report.pipe")
     for file in "$facts"/container-{diff.txt,inspect.json}.error; do
         if [[ ! -s $file ]]; then done_with+=("$file"); fi
     done
     rm --force "${done_with[@]}"
-    rmdir "$home_dir" 2>/dev/null || :
+    rmdir "$home_dir" "$program_dir" 2>/dev/null || :
 }
 
 # --------------------------------------------------------------------------------------------------------------- usage
@@ -2421,14 +2618,11 @@ probe::_sweep() {
 
 probe::wait() {
     if [[ -z $probe ]]; then return; fi
-    local timer
     if [[ -n $stopped ]]; then kill -s TERM "$probe" 2>/dev/null || :; fi
-    # Not `sleep`: where Slurm does not confine processes it would outlive the job.
-    (exec {bell}<> <(:) && ! read -r -t "$PROBE_PATIENCE_S" -u "$bell" && kill -s TERM "$probe") >/dev/null 2>&1 &
-    timer=$!
+    timer::start "$PROBE_PATIENCE_S" "$probe"
     node::_wait "$probe"
+    timer::end
     probe=''
-    kill -s TERM "$timer" 2>/dev/null || :
 }
 
 # --------------------------------------------------------------------------------------------------------------- words
@@ -2514,6 +2708,24 @@ node::_wait() {
 # Of a process that is no more: does bash have it among those that run? Only where a signal broke into some `wait`.
 node::_is_forgotten() { [[ -n ${forgetful-} && $'\n'$(jobs -rp)$'\n' == *$'\n'"$1"$'\n'* ]]; }
 
+# Sends SIGTERM to $2 after $1 seconds, unless it is ended before. Not `sleep`: where Slurm does not confine processes it would
+# outlive the job. It is ended by a bell, because a signal can find a new process with this script's traps still set, and bash
+# would run the one that is for the script's own end.
+timer::start() {
+    exec {timer_bell}<> <(:)
+    (
+        node::_deaf
+        if ! read -r -t "$1" -u "$timer_bell"; then kill -s TERM -- "$2"; fi
+    ) </dev/null >/dev/null 2>&1 &
+    timer=$!
+}
+
+timer::end() {
+    printf '\n' >&"$timer_bell"
+    node::_wait "$timer"
+    exec {timer_bell}>&-
+}
+
 node::_is_stopped() { [[ -n $stopped ]]; }
 
 # Runs a command that SIGTERM may end.
@@ -2525,16 +2737,33 @@ task::_in_background() {
     return "${waited_code:-143}"
 }
 
-# A lock of this user on this node. /tmp is everybody's: the folder must be ours alone, or a link could be put there.
+# A lock of this user on this node, which saves the node from doing the same twice at once. Where none can be had, because the
+# file system has no locks, the task goes on without.
 lock::take() {
-    local folder=/tmp/tfslurm-$EUID mode
-    mkdir --mode=0700 "$folder" 2>/dev/null || :
-    mode=$(stat --format='%a %u %F' "$folder" 2>/dev/null) || :
-    if [[ $mode != "700 $EUID directory" ]]; then
-        task::refuse lock "$folder is not a folder of mode 0700 that only $user owns ($mode)" "remove it from $where"
+    local code=1
+    lock::_folder
+    if [[ -z $lock_folder ]]; then
+        exec {lock}</dev/null
+        return
     fi
-    exec {lock}>"$folder/${1//[!a-zA-Z0-9-]/_}.lock"
-    until flock --exclusive --timeout 2 "$lock"; do task::_stop_if_told; done
+    exec {lock}>"$lock_folder/${1//[!a-zA-Z0-9-]/_}.lock"
+    while ((code == 1)); do # nobody gave it back in that time
+        code=0
+        flock --exclusive --timeout 2 "$lock" 2>/dev/null || code=$?
+        task::_stop_if_told
+    done
+    if ((code != 0)); then event no-lock "$lock_folder: flock ended with $code"; fi
+}
+
+# In lock_folder is the first folder that is ours alone: /tmp is everybody's, and somebody else may have made it there first.
+# All of this user's tasks on this node find the same one.
+lock::_folder() {
+    for lock_folder in "/tmp/tfslurm-$EUID" "$images_dir/locks-$where"; do
+        mkdir --parents "${lock_folder%/*}" 2>/dev/null || :
+        mkdir --mode=0700 "$lock_folder" 2>/dev/null || :
+        if [[ $(stat --format='%a %u %F' "$lock_folder" 2>/dev/null) == "700 $EUID directory" ]]; then return; fi
+    done
+    lock_folder=''
 }
 
 lock::drop() { exec {lock}>&-; }
@@ -2542,7 +2771,7 @@ lock::drop() { exec {lock}>&-; }
 event() {
     time::now
     local detail=${2-}
-    printf '%s\t%s\t%s\n' "$now" "$1" "${detail//[$'\n\r\t']/ }" >>"$facts/events.tsv"
+    { printf '%s\t%s\t%s\n' "$now" "$1" "${detail//[$'\n\r\t']/ }" >>"$facts/events.tsv"; } 2>/dev/null || :
 }
 
 # RFC 3339 in UTC, in now; with milliseconds where bash knows them (5.0).
@@ -2557,10 +2786,13 @@ time::now() {
     fi
 }
 
-# Whole or not at all.
+# Whole or not at all. Where it fails, the reason is on standard error, which may be on the same file system: an end that
+# cannot be written is told by the exit code too.
 node::_write() {
-    printf '%s\n' "$2" >"$1.tmp"
-    mv -- "$1.tmp" "$1"
+    if { printf '%s\n' "$2" >"$1.tmp" && mv --no-target-directory -- "$1.tmp" "$1"; } 2>/dev/null; then return 0; fi # see task::_told_to_stop
+    printf 'tfslurm: %s: root: %s cannot be written: the file system is full, read-only or gone; free space there, then submit again\n' \
+        "$where" "$1" >&2 || :
+    return 1
 }
 
 # json::object KEY KIND VALUE …  -> json. Kinds: s text, o text or null when empty, n as it stands, l a list of one text.

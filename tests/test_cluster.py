@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tfslurm.cluster import Cluster, Login, cluster_schema, parse_cluster
+from tfslurm.cluster import Cluster, Limits, Login, cluster_schema, parse_cluster
 from tfslurm.document import dump
 from tfslurm.errors import InputError
 
@@ -55,6 +55,14 @@ def test_without_a_login_commands_run_here_and_nothing_may_be_mounted() -> None:
 
 def test_a_login_leaves_the_rest_to_ssh_s_own_configuration() -> None:
     assert cluster(login={"host": "alpha"}).login == Login("alpha", None, None, None, "paramiko")
+
+
+def test_a_container_has_limits_that_the_cluster_may_change() -> None:
+    assert cluster().limits == Limits(16384, 0, 0)
+    asked = cluster(limits={"pids": 4096, "log_mib": 100, "layer_mib": 2048})
+    assert asked.limits == Limits(4096, 100, 2048)
+    for wrong in ({"pids": 1}, {"pids": 0}, {"log_mib": -1}, {"layer_mib": "2G"}, {"files": 7}):
+        assert f"alpha.yaml:4: limits.{next(iter(wrong))}: " in refusal(limits=wrong)
 
 
 def test_a_site_may_say_how_often_its_scheduler_is_asked() -> None:

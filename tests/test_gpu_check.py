@@ -18,21 +18,13 @@ SHAPE = "__version__ = '2.18.0'\nclass config:\n    @staticmethod\n    def list_
 OLDER = SHAPE.replace("2.18.0", "2.0.0").replace("config:\n", "config:\n  class experimental:\n")
 
 
-def checked(tmp_path: Path, module: str | None, granted: int = 2, python: str = sys.executable) -> tuple[int, str]:
-    """The exit code and what was written, with such a tensorflow.py."""
+def checked(tmp_path: Path, module: str | None, granted: int = 2, check: Path = CHECK) -> tuple[int, str]:
+    """The exit code and what was said, with such a tensorflow.py; -S: whatever is installed here is not in the way."""
     if module is not None:
         (tmp_path / "tensorflow.py").write_text(module)
-    argv: list[str | Path] = [
-        python,
-        "-S",
-        CHECK,
-        str(granted),
-        tmp_path / "said",
-    ]  # -S: whatever is installed here is not in the way
+    argv: list[str | Path] = [sys.executable, "-S", check, str(granted)]
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
-    said = tmp_path / "said"
-    assert not (tmp_path / "said.tmp").exists()
-    return done.returncode, said.read_text() if said.exists() else ""
+    return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -74,7 +66,11 @@ def test_an_import_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
     text = CHECK.read_text()
     assert "PATIENCE_S = 180 " in text
     short.write_text(text.replace("PATIENCE_S = 180 ", "PATIENCE_S = 1 "))
-    (tmp_path / "tensorflow.py").write_text("import signal\nsignal.pause()\nsignal.pause()\n")
-    argv: list[str | Path] = [sys.executable, "-S", short, "1", tmp_path / "said"]
-    subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=True)
-    assert (tmp_path / "said").read_text() == "unknown: TensorFlow cannot be asked: TimeoutError: no answer in 1 s\n"
+    module = "import signal\nsignal.pause()\nsignal.pause()\n"
+    said = "unknown: TensorFlow cannot be asked: TimeoutError: no answer in 1 s\n"
+    assert checked(tmp_path, module, granted=1, check=short) == (0, said)
+
+
+def test_what_an_import_prints_is_no_answer(tmp_path: Path) -> None:
+    module = f"import os\nprint('ok: forged')\nos.write(1, b'ok: forged\\n')\n{SHAPE}        return []\n"
+    assert checked(tmp_path, module) == (0, "failed: TensorFlow 2.18.0 lists 0 of 2 granted GPUs\n")

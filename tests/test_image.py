@@ -7,11 +7,13 @@ import json
 
 import pytest
 
+from tests import made
 from tfslurm.errors import InputError
 from tfslurm.image import (
     Pin,
     Reference,
     driver_verdict,
+    false_claims,
     kept_environment,
     lock_text,
     mirror_names,
@@ -20,6 +22,8 @@ from tfslurm.image import (
     parse_reference,
     pin_from_json,
     pin_to_json,
+    quoted,
+    quoted_list,
     refuse_moving,
     sources,
 )
@@ -282,3 +286,55 @@ def test_a_driver_is_judged_by_nvidias_rules(
     verdict = driver_verdict(environment, driver)
     assert verdict.status.startswith(status)
     assert reason in verdict.reason
+
+
+# ------------------------------------------------------------------------------------------------ what a lock file says
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("digest_kind", "index", "is 'index', but the image has 'manifest'"),
+        ("platform", "linux/arm64", "is 'linux/arm64', but the image has 'linux/amd64'"),
+        ("manifest_digest", "sha256:" + "0" * 64, "but the image has"),
+        ("config_digest", "sha256:" + "0" * 64, "but the image has"),
+        ("size_bytes", 1, "is 1, but the image has 214000000"),
+        ("media_type", "text/html", "is 'text/html'"),
+        ("created", "1999-01-01T00:00:00Z", "but the image has '2024-03-08T12:00:00Z'"),
+        ("entrypoint", ("sh", "-c"), "is ['sh', '-c'], but the image has []"),
+        ("environment", {"CUDA_VERSION": "11.0"}, "has CUDA_VERSION='11.0', but the image has '12.3.0'"),
+        ("environment", {"CUDA_VERSION": "12.3.0", "NVIDIA_DISABLE_REQUIRE": "1"}, "but the image has none"),
+        ("environment", {}, "lacks CUDA_VERSION, but the image has '12.3.0'"),
+    ],
+)
+def test_every_field_that_decides_is_compared_with_the_image(field: str, value: object, words: str) -> None:
+    claimed = dataclasses.replace(made.PIN, **{field: value})  # type: ignore[arg-type]
+    ((name, why),) = false_claims(claimed, made.PIN)
+    assert name == field and words in why
+
+
+def test_a_lock_file_that_says_less_says_nothing_wrong() -> None:
+    less = dataclasses.replace(made.PIN, config_digest="", size_bytes=0, created="", media_type="")
+    more = {**made.PIN.environment, "NV_LIBNCCL_VERSION": "2.19"}
+    found = dataclasses.replace(made.PIN, environment=more, served_by="elsewhere", pinned_at="2026-01-01T00:00:00Z")
+    assert list(false_claims(less, found)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        # What the test bed's docker printed for `docker version --format '{{printf "%+q" …}}'`.
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("<é>&", '"<\\u00e9>&"'),
+        ('"\\', '"\\"\\\\"'),
+        ("\a\b\f\n\r\t\v", '"\\a\\b\\f\\n\\r\\t\\v"'),
+        ("\0\x1f\x7f", '"\\x00\\x1f\\x7f"'),
+        ("\x80\u2028\U0001f600", '"\\u0080\\u2028\\U0001f600"'),
+        ("\ud800", '"\\ufffd"'),
+    ],
+)
+def test_texts_are_quoted_as_both_engines_quote_them(text: str, written: str) -> None:
+    assert quoted(text) == written
+    assert quoted_list(["sh", text]) == f'["sh" {written}]'
+    assert quoted_list([]) == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -159,7 +160,6 @@ echo "${{tensorflow_ask:-not asked}}"
 """
 FRESH = """
 printf '%s\\n' '{answer}' >"$facts/container/tensorflow-gpu.txt"
-client=''
 tensorflow::keep
 """
 
@@ -219,6 +219,39 @@ def test_a_cache_file_that_was_cut_off_is_not_relied_on(tmp_path: Path) -> None:
     (file,) = (tmp_path / "images").glob("*.gpus/*")
     file.write_text(file.read_text().splitlines()[0])
     assert look(tmp_path) == "yes"
+
+
+KEPT = "ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU"
+
+
+@pytest.mark.parametrize(
+    "case", ["link", "pipe", "folder", "control characters", "no verdict", "long", "linked folder"]
+)
+def test_a_cache_file_that_this_user_did_not_write_as_it_is_written_is_not_relied_on(case: str, tmp_path: Path) -> None:
+    look(tmp_path, answer=KEPT)
+    (file,) = (tmp_path / "images").glob("*.gpus/*")
+    text = file.read_text()
+    if case == "linked folder":
+        file.parent.rename(tmp_path / "elsewhere")
+        file.parent.symlink_to(tmp_path / "elsewhere")
+        assert look(tmp_path, answer=KEPT) == "yes"
+        assert (tmp_path / "elsewhere" / file.name).read_text() == text, "nothing is written through it either"
+        return
+    file.unlink()
+    if case == "link":
+        (tmp_path / "other").write_text(text)
+        file.symlink_to(tmp_path / "other")
+    elif case == "pipe":
+        os.mkfifo(file)
+    elif case == "folder":
+        file.mkdir()
+    else:
+        changed = {"control characters": "ok: \033[2J", "no verdict": "hello", "long": "ok: " + "x" * 2000}[case]
+        file.write_text(text.replace(KEPT, changed))
+    assert look(tmp_path) == "yes"
+    if case in ("link", "pipe"):
+        assert look(tmp_path, answer=KEPT) == "yes"
+        assert look(tmp_path) == "not asked", "what was there is replaced, not followed"
 
 
 def test_an_answer_to_another_question_under_the_same_name_is_not_relied_on(tmp_path: Path) -> None:
@@ -331,3 +364,103 @@ def test_a_wait_gives_the_code_of_its_process(tmp_path: Path) -> None:
     gone = "(exit 9) & process=$!\nsleep 0.1\nnode::_wait $process; echo $waited_code\n"
     goes = "(sleep 0.1; exit 127) & node::_wait $!; echo $waited_code\n"
     assert bash(tmp_path, gone + goes) == "9\n127\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------- locks
+
+LOCK = """
+user=alice images_dir={images} stopped='' warned='' interrupted=''
+lock::take one
+echo "$lock_folder"
+lock::drop
+"""
+
+
+def locks(tmp_path: Path, temporary: str, **env: str) -> str:
+    """Where a lock was taken; the folder in /tmp is one of the test's own."""
+    text = NODE_SH.read_text().replace('"/tmp/tfslurm-$EUID"', f'"{temporary}"')
+    (tmp_path / "node.sh").write_text(text)
+    (tmp_path / "facts").mkdir(exist_ok=True)
+    settings = f"source {tmp_path / 'node.sh'}; facts={tmp_path / 'facts'} where=alpha1\n"
+    script = "set -euo pipefail\n" + settings + LOCK.format(images=tmp_path / "images")
+    done = subprocess.run(["bash", "-c", script], env={"PATH": "/usr/bin:/bin", **env}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_lock_is_in_a_folder_of_the_nodes_own_that_is_ours_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    assert [locks(tmp_path, str(folder)) for _ in range(2)] == [str(folder)] * 2
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("case", ["open to all", "a link", "a file", "not there, and cannot be made"])
+def test_a_folder_that_somebody_made_first_keeps_no_job_from_its_lock(case: str, tmp_path: Path) -> None:
+    folder, other = tmp_path / "tmp", tmp_path / "images" / "locks-alpha1"
+    if case == "open to all":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif case == "a link":
+        (tmp_path / "target").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "target")
+    elif case == "a file":
+        folder.touch()
+    else:
+        (tmp_path / "file").touch()
+        folder = tmp_path / "file" / "tmp"
+    assert [locks(tmp_path, str(folder)) for _ in range(2)] == [str(other)] * 2
+    assert not (tmp_path / "target").exists() or not list((tmp_path / "target").iterdir())
+
+
+def test_without_any_place_for_locks_a_task_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    (tmp_path / "tmp").touch()
+    assert locks(tmp_path, str(tmp_path / "tmp")) == ""
+
+
+# ----------------------------------------------------------------------------------------------- nothing can be written
+
+
+def test_an_end_that_cannot_be_written_down_is_told_and_what_was_begun_is_removed(tmp_path: Path) -> None:
+    """The facts are a file, so nothing can be written below them, whoever is asking."""
+    removed = tmp_path / "removed"
+    engine = tmp_path / "docker"
+    engine.write_text(
+        f"#!/bin/sh\n[ $1 = rm ] && echo $3 >{removed}\n[ $2 = inspect ] || exit 0\n"
+        'printf \'false 0 false "2026-01-01T00:00:00Z" "2026-01-01T00:00:01Z"\\n""\\n{}\\n\'\n'
+    )
+    engine.chmod(0o755)
+    script = f"""
+facts={tmp_path}/none/facts engine=docker container_id=abc started=yes stopped='' client='' grace_s=3 slow_facts=''
+interrupted='' client_code=0 code=0
+PATH={tmp_path}:$PATH
+container::end
+echo "exit $exit_code"
+"""
+    said = bash(tmp_path, script)
+    assert "exit 75" in said.splitlines()
+    assert (
+        f"root: {tmp_path}/none/facts/exit.json cannot be written: the file system is full, read-only or gone" in said
+    )
+    assert removed.read_text() == "abc\n"
+
+
+@pytest.mark.parametrize("size", ["10T", "1"])
+def test_hashing_outputs_ends_when_the_job_is_told_to(size: str, tmp_path: Path) -> None:
+    """A file of ten terabytes takes hours to read, and costs a program one call."""
+    (tmp_path / "out").mkdir()
+    script = f"""
+job_dir={tmp_path} attempt_dir={tmp_path} outputs=/out stopped='' interrupted='' kill_wait=2
+truncate --size={size} {tmp_path}/out/large
+trap 'interrupted=yes stopped=TERM' TERM
+main=$BASHPID
+(sleep 0.5; kill -s TERM $main) & teller=$!
+outputs::list
+node::_wait $teller
+"""
+    assert bash(tmp_path, script) == ""
+    assert (tmp_path / "outputs.sizes").exists()
+    if size == "1":
+        assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  large\0")
+    else:
+        assert (tmp_path / "outputs.sha256.error").read_text() == "not hashed: the job was being stopped\n"

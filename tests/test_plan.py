@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, EXPERIMENT, experiment, plan
+from tests.made import CLUSTER, CODE, EXPERIMENT, experiment, plan
 from tfslurm.errors import InputError
 from tfslurm.plan import from_json, slurm_options, slurm_time, to_json
 from tfslurm.spec import Checkpoint, Mount, Resources, Word
@@ -125,12 +125,23 @@ def test_tasks_share_the_gpus_of_their_node_evenly_or_all_see_all(
         ({"env": {"TF_DETERMINISTIC_OPS": Word(("1",))}}, False),
         ({"env": {"LD_LIBRARY_PATH": Word(("/opt/cuda",))}}, False),
         ({"mounts": (Mount("/data/digits", "/usr/local/cuda"),)}, False),
-        ({"outputs": "/elsewhere", "name": "other"}, True),
+        ({"outputs": "/usr/lib/python3/dist-packages"}, False),
+        ({"name": "other"}, True),
     ],
     ids=str,
 )
 def test_what_can_change_which_gpus_tensorflow_finds_asks_it_again(change: dict[str, Any], same: bool) -> None:
     assert (plan(experiment(**change)).gpu_check_key == plan().gpu_check_key) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("SEED", True), ("PYTHONPATH", False), ("LD_PRELOAD", False), ("PATH", False)]
+)
+def test_the_code_takes_part_in_that_only_where_a_variable_may_lead_into_it(name: str, same: bool) -> None:
+    own = experiment(env={name: Word((".",))})
+    other = plan(own, code=replace(CODE, tree="0" * 40))
+    assert (plan(own).gpu_check_key == other.gpu_check_key) is same
+    assert plan(own, code=None).gpu_check_key != other.gpu_check_key, "it may cover what the image has there"
 
 
 def test_the_check_of_tensorflow_is_part_of_what_is_asked_and_an_older_plan_had_the_default() -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.cluster import Cluster
+from tfslurm.cluster import Cluster, Limits
 from tfslurm.cluster.mounts import refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import Pin, oldest_driver, sources
+from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.sweep.arrays import Array, job_ids
@@ -111,6 +111,7 @@ class JobPlan:
     gpu_check: str = "cached"
     cgroup_parent: str = "auto"
     prepull: bool = False
+    limits: Limits = field(default_factory=Limits)
     points: Points | None = None
     roots: tuple[str, ...] = ()
     shared_parents: str = ""
@@ -151,10 +152,20 @@ class JobPlan:
 
     @property
     def gpu_check_key(self) -> str:
-        """12 hex of what beside the image can change which GPUs TensorFlow finds: variables and mounts."""
+        """12 hex of what beside the image can change which GPUs TensorFlow finds: variables, mounts, what lies in them.
+
+        Only where one of the variables is set can the code take part: its check runs outside of it else.
+        """
         env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
-        found = {"env": env, "mounts": [mount_json(mount) for mount in self.mounts]}
+        code = (self.code.tree if env else "any") if self.code else None
+        mounts = [mount_json(mount) for mount in self.mounts]
+        found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
         return hashlib.sha256(canonical(found)).hexdigest()[:12]
+
+    @property
+    def loader_variables(self) -> tuple[str, ...]:
+        """The beginnings of the names of the variables in ``gpu_check_key``: the check sees no others of ``env``."""
+        return LOADER_VARIABLES
 
     @property
     def minimum_driver(self) -> str:
@@ -165,6 +176,17 @@ class JobPlan:
     def minimum_driver_for(self) -> str:
         """What asks for it: ``CUDA 12.3.0``."""
         return f"CUDA {self.pin.environment.get('CUDA_VERSION') or 'of its NVIDIA_REQUIRE_CUDA'}"
+
+    @property
+    def image_claims(self) -> Mapping[str, Any]:
+        """What the lock file says of the image and the node compares with the one it has, as Go's ``%+q`` writes it."""
+        pin = self.pin
+        return {
+            "platform": "/".join(pin.platform.split("/")[:2]),
+            "entrypoint": quoted_list(pin.entrypoint),
+            "environment": tuple(quoted(f"{name}={value}") for name, value in pin.environment.items()),
+            "missing": missing_variables(pin),
+        }
 
     @property
     def job_name(self) -> str:
@@ -287,6 +309,7 @@ def make_plan(
         root=str(cluster.root),
         engine=cluster.engine,
         cgroup_parent=cluster.cgroup_parent,
+        limits=cluster.limits,
         pin=pin,
         image_sources=sources(pin, cluster.mirrors),
         command=(*pin.entrypoint, *command),

@@ -64,7 +64,7 @@ def test_a_tensorflow_that_lists_no_gpu_stops_the_job_before_the_program(shared:
 def test_its_record_has_the_numbers_and_its_folder_what_tensorflow_said(shared: Desk, without: str) -> None:
     verdict = shared.record(without)["verified"]["tensorflow_gpu"]
     assert verdict == {"status": "failed", "reason": "TensorFlow 2.16.1 lists 0 of 1 granted GPU"}
-    log = shared.run_folder(without) / "attempt-1" / "facts" / "task-0" / "container" / "tensorflow-gpu.log"
+    log = shared.run_folder(without) / "attempt-1" / "program" / "0" / "tensorflow-gpu.log"
     assert "Could not find cuda drivers on your machine" in log.read_text()
 
 
@@ -103,7 +103,8 @@ def test_a_job_that_is_cancelled_while_tensorflow_is_asked_ends_at_once(shared: 
     until((shared.run_folder(job) / "attempt-1" / "exit.json").exists, 30)
     assert not ran_at_all(shared, job)
     verdict = shared.record(job)["verified"]["tensorflow_gpu"]
-    assert verdict == {"status": "unknown", "reason": "not checked"}
+    why = "the check in the container did not report to its end: what was reported has no end"
+    assert verdict == {"status": "unknown", "reason": why}
     plan = json.loads((shared.run_folder(job).parent / "plan.json").read_text())
     assert docker("ps", "--all", "--quiet", "--filter", f"label=tfslurm.plan_id={plan['plan_id']}").stdout == ""
 

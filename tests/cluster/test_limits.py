@@ -7,6 +7,8 @@ import os
 import pwd
 import re
 import signal
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tfslurm.spec import Mount, Resources
 
 from .bed import SCRATCH, wait_until
 from .desk import Desk
+from .docker import docker
 from .test_node import USER, Job, data, owned, plan, put, ran, sh, slurm, submit
 from .users import run_as
 
@@ -223,3 +226,57 @@ def test_a_job_that_has_not_ended_has_no_efficiency_yet(desk: Desk) -> None:
     assert "no finished job with a record" in done.stderr
     (found,) = json.loads(desk.tfslurm("status", job, "--efficiency", "--json").stdout)
     assert found["efficiency"] is None
+
+
+# ------------------------------------------------------------------------------------------ what a program may use up
+
+
+def test_the_cluster_bounds_logs_and_processes_and_the_program_goes_on(desk: Desk) -> None:
+    desk.describe("alpha", limits={"pids": 64, "log_mib": 1})
+    script = (
+        "yes | head -c 5000000; for i in $(seq 100); do sleep 9 & done 2>/out/said; echo after; echo here >/out/end"
+    )
+    job = desk.submit(desk.experiment("bounded", ["sh", "-c", script]))
+    desk.ended(job)
+    folder = desk.run_folder(job) / "attempt-1"
+    log = (folder / "stdout.log").read_text()
+    words = "\ntfslurm: the log ends here: this cluster keeps 1 MiB of it (limits.log_mib)\n"
+    assert (log[:2], log[MIB:]) == ("y\n", words)
+    (container,) = json.loads((folder / "facts" / "task-0" / "container-inspect.json").read_text())
+    assert container["HostConfig"]["PidsLimit"] == 64
+    assert "fork" in desk.out(job, "said")
+
+
+@pytest.fixture
+def tiny(desk: Desk) -> Iterator[Path]:
+    """A file system of 4 MiB that is alpha's root."""
+    folder = desk.root("alpha") / "tiny"
+    desk.root("alpha").mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
+    mine = pwd.getpwnam(USER)
+    os.chown(desk.root("alpha"), mine.pw_uid, mine.pw_gid)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=4m,uid={mine.pw_uid},mode=700", "tiny", folder], check=True)
+    desk.describe("alpha", root=str(folder / "root"))
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_on_a_full_file_system_the_container_and_the_secrets_are_removed_and_slurm_is_told(
+    desk: Desk, tiny: Path
+) -> None:
+    script = "cat /dev/zero >/out/big; cat /dev/zero >/run/tfslurm/more; exit 0"
+    file = desk.experiment("full", ["sh", "-c", script], secrets=["MY_TOKEN"])
+    job = desk.submit(file, env={"MY_TOKEN": "told-to-nobody"})
+    number = job.partition(":")[2]
+
+    def code() -> str:
+        shown = run_as(USER, ["scontrol", "show", "job", number], "alpha").stdout
+        (state,) = re.findall(r"JobState=(\S+)", shown)
+        return "" if state in ("PENDING", "RUNNING", "COMPLETING") else re.findall(r"ExitCode=(\S+)", shown)[0]
+
+    assert wait_until(lambda: bool(code()), 90)
+    assert code() == "75:0"
+    (folder,) = (tiny / "root").glob("runs/*")
+    assert not (folder / "secrets").exists()
+    filters = ("--filter", f"label=tfslurm.slurm_job_id={number}", "--filter", "label=tfslurm.cluster=alpha")
+    assert docker("ps", "--all", "--quiet", *filters).stdout == ""

@@ -27,6 +27,7 @@ from tfslurm.submit.prepare import NODE_SIDE, sent_files
 
 from . import images, registry
 from .bed import BIN, DOCKER_HOST, DOCKER_SOCKET, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
+from .desk import Desk
 from .docker import docker
 from .gpus import of_node
 from .podman import podman
@@ -774,6 +775,84 @@ def test_every_fact_is_there_and_every_json_is_json() -> None:
     (image,) = json.loads(job.fact("image-inspect.json"))
     assert job.inspected()["Image"] == image["Id"]
     assert job.fact("image-source.txt").strip() in image["RepoDigests"]
+
+
+# ------------------------------------------------------------------------------------- what a program can make believe
+
+FORGES = {
+    "facts": """
+        for name in gpu-check.txt nvidia-smi-L.txt tensorflow-gpu.txt cgroup.txt program-started-at.txt report.txt; do
+            echo 'ok: forged' >/run/tfslurm/$name
+        done""",
+    "pipes": "for name in gpu-check.txt report.txt finished; do mkfifo /run/tfslurm/$name; done",
+    "links": "ln -s /etc/passwd /run/tfslurm/gpu-check.txt; ln -s / /run/tfslurm/finished",
+    "much": "head -c 70000000 /dev/zero >/run/tfslurm/nvidia-smi-L.txt",
+    "report": """
+        ls -l /run/tfslurm-report | cut -c 1-10
+        cat /run/tfslurm-report || chmod 600 /run/tfslurm-report || echo closed
+        for line in 'gpus ok: forged' 'no image: forged' end; do
+            timeout 1 sh -c 'echo "$1" >/run/tfslurm-report' sh "$line" &
+        done; wait""",
+}
+
+
+def test_nothing_that_a_program_writes_beside_its_outputs_is_a_fact_or_keeps_the_task(desk: Desk) -> None:
+    """All at once, and it ends with the code of a refusal; the record is read as a user reads it."""
+    script = "\n".join(FORGES.values()).replace("mkfifo", "mkfifo -m 600")
+    job = desk.submit(desk.experiment("forges", ["sh", "-c", f"{script}\nexit 78"], resources={"gpus": 1}))
+    assert desk.ended(job) == "FAILED"
+    record, folder = desk.record(job), desk.run_folder(job) / "attempt-1"
+    assert (record["job"]["exit_code"], record["attempts"][0]["ended_by"], record["attempts"][0]["reason"]) == (
+        78, "program", "",
+    )  # fmt: skip
+    facts = folder / "facts" / "task-0"
+    assert not (facts / "refused.txt").exists() and (facts / "report.txt").read_text() == "whole\n"
+    told = {**record, "experiment": {**record["experiment"], "command": None}}
+    assert "forged" not in json.dumps(told) and not list(facts.rglob("*.pipe"))
+    (gpu,) = record["attempts"][0]["tasks"][0]["gpus"]
+    assert record["verified"]["gpus"] == {"status": "ok", "reason": f"the container saw exactly {gpu['uuid']}"}
+    said = (folder / "stdout.log").read_text()
+    assert said.split() == ["p-w-------", "closed"], "nobody in the container can read what was reported"
+    kept = list(desk.root("alpha").glob("images/*.gpus/*"))
+    assert len(kept) == 1 and "forged" not in kept[0].read_text(), "another job of this image would believe it"
+
+
+def test_a_report_that_is_cut_off_is_not_believed(tmp_path: Path) -> None:
+    """The check of TensorFlow runs the experiment's modules, which end everything there."""
+    (tmp_path / "x").touch()
+    evil = "#!/bin/sh\necho 'gpus ok: forged' >/run/tfslurm-report\nkill -9 -1\n"
+    code = root("alpha") / "evil-code"
+    code.mkdir(parents=True, exist_ok=True)
+    (code / "python3").write_text(evil)
+    (code / "python3").chmod(0o755)
+    owned(code)
+    job = ran(plan(resources=Resources(gpus=1), mounts=(Mount(str(code), "/evil"),), mounts_allow=(str(root("alpha")),),
+                   env={"PATH": "/evil:/usr/bin:/bin"}, gpu_check="always"))  # fmt: skip
+    assert job.end()["exit_code"] == 137, job.said()
+    assert job.fact("report.txt") == "what was reported has no end\n"
+    assert list((job.facts() / "container").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"entrypoint": ("sh", "-c", 'echo \t<é> & "x"')},
+            r'entrypoint \["sh" "-c" "echo \\t<\\u00e9> & \\"x\\""\], the image has \[\]',
+        ),
+        ({"environment": {"CUDA_VERSION": "12.3.0"}}, 'variable "CUDA_VERSION=12.3.0", the image has none such'),
+        ({"environment": {"PATH": "/evil"}}, 'variable "PATH=/evil", the image has "PATH=/usr'),
+        ({"platform": "linux/arm64/v8"}, "platform linux/arm64, the image has linux/amd64"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_a_lock_file_that_says_other_than_the_image_ends_with_78(
+    engine: str, change: dict[str, Any], words: str
+) -> None:
+    pin = dataclasses.replace(plan().pin, **change)
+    line = refused(submit(plan(pin=pin, engine=engine, resources=Resources(gpus=0))))
+    assert re.search(f": image: the lock file says {words}", line), line
 
 
 def test_a_prologue_that_fails_leaves_an_end() -> None:

@@ -200,7 +200,7 @@ def test_a_program_that_needs_more_memory_than_was_granted_is_ended_by_the_jobs_
 
 def test_hostile_words_reach_the_program_byte_for_byte() -> None:
     words = tuple(word for word in HOSTILE if word.isprintable() or word.isascii())
-    env = {f"V{at}": word for at, word in enumerate(words) if "\r\n" not in word}
+    env = {**{f"V{at}": word for at, word in enumerate(words)}, "DOS": "a\r\nb"}
     script = "cat /proc/$$/cmdline >/out/argv; cat /proc/$$/environ >/out/environ"
     job = ran(plan(command=sh(script, *words), env=env, outputs="/out"))
     assert job.end()["exit_code"] == 0, job.said()
@@ -211,7 +211,9 @@ def test_hostile_words_reach_the_program_byte_for_byte() -> None:
 
 
 def test_a_variable_that_podman_would_change_ends_with_78() -> None:
-    assert ": env: DOS holds CR LF, of which podman makes LF;" in refused(submit(plan(env={"DOS": "a\r\nb"})))
+    """Of the experiment's variables it is given only those that NVIDIA's hook reads."""
+    said = refused(submit(plan(env={"NVIDIA_DOS": "a\r\nb"})))
+    assert ": env: NVIDIA_DOS holds CR LF, of which podman makes LF;" in said
 
 
 def test_hostile_mounts_are_mounted_as_they_are_named() -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.made import PIN
+from tfslurm.image import lock_text, pin_from_json, pin_to_json
+
 from .bed import BED, CLUSTERS
 from .desk import Desk, as_yaml, gate, open_gate, until
 from .docker import docker
@@ -199,6 +202,45 @@ def test_a_broken_file_is_told_line_by_line(shared: Desk, path: Path) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- the scheduler's no
+
+
+def test_a_lock_file_that_does_not_fit_its_image_is_refused_with_each_line(desk: Desk) -> None:
+    """The digest is right, and so the bytes: the words beside it are somebody else's."""
+    file = desk.experiment("borrowed", ["true"])
+    lock = file.with_suffix(".lock.yaml")
+    assert desk.tfslurm("pin", file).returncode == 0
+    honest = lock.read_text()
+    text = honest.replace("entrypoint: []", "entrypoint: [sh, -c, echo owned, x]")
+    text = re.sub(r"(?m)^  environment:.*(\n    .*)*", '  environment: {CUDA_VERSION: "12.3.0"}', text)
+    text = re.sub(r"(?m)^  config_digest: .*", f"  config_digest: sha256:{'0' * 64}", text)
+    assert text.count("owned") == 1
+    lock.write_text(text)
+    for words in (("submit", "--cluster", "alpha"), ("plan", "--cluster", "alpha"), ("pin",)):
+        done = desk.tfslurm(*words, file)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        for field in ("entrypoint", "environment", "config_digest"):
+            line = next(n for n, said in enumerate(text.splitlines(), 1) if said.startswith(f"  {field}:"))
+            assert f"borrowed.lock.yaml:{line}: image.{field}: " in done.stderr, done.stderr
+    assert desk.jobs("alpha") == []
+    assert desk.tfslurm("pin", file, "--update").returncode == 0
+    again = re.sub(r"(?m)^  pinned_at:.*", "", lock.read_text())
+    assert again == re.sub(r"(?m)^  pinned_at:.*", "", honest)
+
+
+def test_where_no_registry_answers_a_borrowed_lock_file_names_the_digest_alone(desk: Desk) -> None:
+    """Which manifest an index names nobody here can say; the node compares what it can."""
+    file = desk.experiment("offline", ["true"], image="127.0.0.1:1/tfslurm/small:1")
+    digest, other = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    place = {"registry": "127.0.0.1:1", "repository": "tfslurm/small", "tag": "1"}
+    digests = {"digest": digest, "digest_kind": "index", "manifest_digest": other}
+    pin = pin_from_json({**pin_to_json(PIN), **place, **digests, "reference": "127.0.0.1:1/tfslurm/small:1"})
+    desk.write("offline.lock.yaml", lock_text(pin))
+    done = desk.tfslurm("plan", file, "--cluster", "alpha", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "; the node compares" in done.stderr
+    (plan,) = json.loads(done.stdout)
+    assert all(source.endswith(digest) for source in plan["image_sources"]), plan["image_sources"]
+    assert (plan["pin"]["manifest_digest"], plan["pin"]["config_digest"]) == ("", "")
 
 
 def test_an_unknown_partition_is_refused_with_those_there_are(desk: Desk) -> None:

@@ -24,6 +24,19 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a container may use of a node beside memory and CPUs; 0: as much as there is.
+
+    ``pids`` counts processes and threads, ``log_mib`` holds for each of stdout.log and stderr.log, ``layer_mib`` for
+    what is written in the container outside every mount.
+    """
+
+    pids: int = 16384
+    log_mib: int = 0
+    layer_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
@@ -45,6 +58,7 @@ class Cluster:
     mounts_allow: tuple[PurePosixPath, ...] = ()
     shared_parents: str = "refuse"
     read_group: str = ""
+    limits: Limits = field(default_factory=Limits)
     min_interval_s: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     slurm_bin: PurePosixPath | None = None

@@ -161,6 +161,22 @@ class Mounts(Keys):
     )
 
 
+class Limits(Keys):
+    """What a container may use of a node beside the job's memory and CPUs."""
+
+    pids: int = Field(16384, ge=64, le=4194304, description="Processes and threads in one container.", examples=[16384])
+    log_mib: int = Field(
+        0, ge=0, le=1048576, description="MiB of stdout.log, and of stderr.log; 0: no limit.", examples=[1024]
+    )
+    layer_mib: int = Field(
+        0,
+        ge=0,
+        le=16777216,
+        description="MiB that a program may write outside every mount; 0: no limit. Not all nodes can enforce it.",
+        examples=[20480],
+    )
+
+
 class Poll(Keys):
     """How often the scheduler may be asked by commands that watch."""
 
@@ -217,6 +233,11 @@ class Cluster(Keys):
         None,
         description="A group that may read what runs leave: outputs, logs, records; never secrets or code.",
         examples=["lab"],
+    )
+    limits: Limits = Field(
+        default_factory=Limits,
+        description="What a container may use of a node beside memory and CPUs.",
+        examples=[{"pids": 16384, "log_mib": 1024}],
     )
     poll: Poll = Field(
         default_factory=Poll, description="How often the scheduler may be asked.", examples=[{"min_interval": 30}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.cluster import Cluster, Login, model
+from tfslurm.cluster import Cluster, Limits, Login, model
 from tfslurm.document import scan, validate
 from tfslurm.spec.checks import repeated_options
 from tfslurm.spec.schema import published
@@ -33,6 +33,7 @@ def parse(text: str, file: str) -> Cluster:
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
         shared_parents=read.shared_parents,
         read_group=read.read_group or "",
+        limits=Limits(read.limits.pids, read.limits.log_mib, read.limits.layer_mib),
         min_interval_s=read.poll.min_interval,
         environment=dict(read.environment),
         slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,

@@ -5,6 +5,7 @@ equal: ``index`` (one document for all platforms), ``manifest`` (one platform) a
 graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
 """
 
+from tfslurm.image.claims import false_claims, missing_variables, quoted, quoted_list, without_claims
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
 from tfslurm.image.pin import Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
@@ -17,15 +18,20 @@ __all__ = [
     "Verdict",
     "check_digest",
     "driver_verdict",
+    "false_claims",
     "kept_environment",
     "lock_text",
     "mirror_names",
+    "missing_variables",
     "moved",
     "oldest_driver",
     "parse_lock",
     "parse_reference",
     "pin_from_json",
     "pin_to_json",
+    "quoted",
+    "quoted_list",
     "refuse_moving",
     "sources",
+    "without_claims",
 ]

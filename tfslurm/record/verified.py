@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tfslurm.image import Pin, driver_verdict
+from tfslurm.image import driver_verdict
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
@@ -17,6 +17,7 @@ from tfslurm.record.model import TaskFacts, Verdict, Verified
 
 NO_CODE = Verdict("ok", "the job brought no code")
 NO_GPU = Verdict("ok", "the job asked for no GPU")
+OLD = ", by its own word in a folder that the program could write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,12 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id = facts.image_id(image.get("Id"))
     digests = [str(digest) for digest in image.get("RepoDigests") or ()]
-    level = matched_level(pin, digests, image_id)
+    level = matched_level(plan, digests, image_id)
     if level is None:
         has = ", ".join([*digests, image_id])
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
+    if pin.config_digest and image_id not in (pin.digest, pin.manifest_digest, pin.config_digest):
+        return Verdict("failed", f"the image on the node has the id {image_id}; the lock file says {pin.config_digest}")
     container = files.fact("container", "container-inspect.json", facts.parse_inspect)
     if container is None:
         return not_started(one, "image") or Verdict("unknown", files.why("container"))
@@ -81,14 +84,16 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     return Verdict("ok", f"the node has {level}, and the container was made from it")
 
 
-def matched_level(pin: Pin, digests: Sequence[str], image_id: str) -> str | None:
-    """By which of the pin's digests the node has the image, in words; None: by none of them."""
+def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str | None:
+    """By which of the pin's digests the node has the image, in words; None: by none that the node was told to take."""
+    pin = plan.pin
     if pin.pin_kind == "image-id":
         return "this digest as its id" if image_id == pin.digest else None
     names = {digest: name for name, _, digest in (known.rpartition("@") for known in reversed(digests))}
     if pin.digest in names:
         return f"this digest as {names[pin.digest]}"
-    if pin.digest_kind == "index" and pin.manifest_digest in names:
+    sent = any(source.endswith(f"@{pin.manifest_digest}") for source in plan.image_sources)
+    if pin.digest_kind == "index" and sent and pin.manifest_digest in names:
         manifest = pin.manifest_digest
         return f"the manifest that this index names for {pin.platform}, {manifest}, as {names[manifest]}"
     return None
@@ -102,6 +107,8 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "gpus") or Verdict("unknown", "the GPUs that the task was given could not be told")
     files = Folder(one.files.files, one.files.prefix, "")
     given = {gpu.uuid for gpu in one.task.gpus}
+    if why := cut_off(one):
+        return not_started(one, "gpus") or Verdict("unknown", why)
     check = files.fact("check", "container/gpu-check.txt", facts.parse_check)
     inside = files.fact("inside", "container/nvidia-smi-L.txt", facts.parse_list)
     if inside is not None and {uuid for uuid, _ in inside} != given:
@@ -114,7 +121,21 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if inside is None:
         why = check[1] if check and check[1] else files.why("inside")
         return not_started(one, "gpus") or Verdict("unknown", why)
-    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}")
+    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{told_by(one)}")
+
+
+def cut_off(one: Observed) -> str:
+    """Why nothing that the container reported is believed; '' where its report is whole, or the run folder is older.
+
+    ``report.txt`` is node.sh's own word: ``whole``, or what was missing. Older folders have none.
+    """
+    said = " ".join((one.files.text("report.txt") or "whole").split())
+    return "" if said == "whole" else f"the check in the container did not report to its end: {said}"
+
+
+def told_by(one: Observed) -> str:
+    """What weakens an ``ok`` that the container reported: in older run folders the program could write there itself."""
+    return OLD if one.files.raw("report.txt") is None else ""
 
 
 def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
@@ -145,12 +166,16 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
     files = Folder(one.files.files, one.files.prefix, "")
+    if why := cut_off(one):
+        return not_started(one, "tensorflow") or Verdict("unknown", why)
     if files.raw("container/tensorflow-gpu.txt") is None:
         if plan.gpu_check == "off":
             return Verdict("unknown", "not checked: gpu_check is off")
         return not_started(one, "tensorflow") or Verdict("unknown", "not checked")
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
-    return Verdict(check[0], check[1] or "TensorFlow saw them") if check else Verdict("unknown", files.why("check"))
+    if check is None:
+        return Verdict("unknown", files.why("check"))
+    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (told_by(one) if check[0] == "ok" else ""))
 
 
 def code_holds(plan: JobPlan, one: Observed) -> Verdict:

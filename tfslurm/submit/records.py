@@ -16,6 +16,9 @@ from tfslurm.submit.follow import job_dir, plan_of
 from tfslurm.submit.news import NO_FOLDER
 from tfslurm.tracker import TrackedJob, Tracker
 
+# What is the program's own, and no fact.
+NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+
 # $1 ROOT/runs, $2 the run folder's name, $3 the line; a link is not followed, a pipe not waited for.
 POINT = RUN_FOLDER + one_line("""is_mine "$1" "$2" || { echo "is in no run folder of yours" >&2; exit 1; };
 file="$1/$2/points.jsonl"; [ -f "$file" ] && [ ! -L "$file" ] || { echo "is no regular file" >&2; exit 1; };
@@ -53,9 +56,7 @@ def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
     Raises:
         HostError: the machine does not answer.
     """
-    files = get(
-        host, job_dir(plan, job.job_id), exclude=("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace")
-    )
+    files = get(host, job_dir(plan, job.job_id), exclude=NOT_NEEDED)
     if not files:
         return None
     digest = plan.pin.digest.removeprefix("sha256:")

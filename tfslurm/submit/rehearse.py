@@ -17,14 +17,14 @@ from tfslurm.host import Host, get
 from tfslurm.plan import WARNING, JobPlan
 from tfslurm.record.job import datetime_of
 from tfslurm.slurm import state_from_exit
-from tfslurm.submit import local
+from tfslurm.submit import local, records
 from tfslurm.submit.ends import REQUEUED
 from tfslurm.submit.follow import find_job, job_dir, refresh
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.places import Known
 from tfslurm.tracker import TrackedJob, Tracker
 
-NOT_NEEDED = ("out", "attempt-*/*.log", "attempt-*/home", "attempt-*/workspace", "attempt-*/outputs.sha256")
+NOT_NEEDED = (*records.NOT_NEEDED, "attempt-*/outputs.sha256")
 NO_SCHEDULER = "there is no scheduler here"  # as node.sh says it
 PAUSE_S = (0.5, 5.0)
 WAIT = "install one as its first step, or wait longer with --after"

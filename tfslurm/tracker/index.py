@@ -291,6 +291,15 @@ class Tracker:
                 db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (reference, now))
             return due
 
+    def knows_lock(self, sha256: str) -> bool:
+        """Whether a lock file with this content was found to say what the registry says."""
+        return bool(self.rows("SELECT 1 FROM tags WHERE reference = ?", [f"lock {sha256}"]))
+
+    def note_lock(self, sha256: str, now: str) -> None:
+        """Keep that it was."""
+        with self.change() as db:
+            db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (f"lock {sha256}", now))
+
     def see_driver(self, seen: SeenDriver) -> None:
         """A node's driver, unless a later sight of it is known."""
         with self.change() as db:

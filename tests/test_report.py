@@ -1,0 +1,216 @@
+"""entry.sh and the part of node.sh that reads its report, together: what the experiment can make node.sh believe.
+
+The shell stands here where a container's would: the three paths that are mounted there lead into the test's own folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TEMPLATES = Path(__file__).parent.parent / "job_templates"
+UUID = "GPU-11111111-2222-3333-4444-555555555555"
+SEES = f"#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: {UUID})'\n"
+# Root would see and end other processes than these, and read what nobody may: as in a container, it has neither here.
+ALONE = ["unshare", "--pid", "--fork", "--kill-child", "setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+ALONE = ALONE if os.geteuid() == 0 else []
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+
+NODE = """\
+set -euo pipefail
+source {node}
+facts={facts} where=alpha1 engine=docker job=145 rank=0 client='' covered={covered} tensorflow_ask={ask} slow_facts=''
+report::make
+report::open
+env --ignore-environment PATH={image} {start} {entry} 1 0027 {arguments} \\
+    >{folder}/stdout 2>{folder}/stderr </dev/null {{report}}>&- &
+client=$!
+(
+    node::_deaf
+    facts::_report
+    facts::_report
+) &
+slow_facts=$!
+exec {{report}}>&-
+state_code=0
+wait $client || state_code=$?
+wait $slow_facts
+EX_CODE=$state_code; state_code=78
+report::wait
+echo "code $EX_CODE"
+echo "report $report_end"
+echo "gpus $gpu_check"
+echo "no $report_no"
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the first program of a container ended, and what node.sh made of its report."""
+
+    folder: Path
+    said: dict[str, str]
+
+    def fact(self, name: str) -> str | None:
+        path = self.folder / "facts" / "container" / name
+        return path.read_text() if path.exists() else None
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+
+def entered(
+    tmp_path: Path,
+    *program: str,
+    gpus: str = UUID,
+    loader: tuple[str, ...] = (),
+    other: tuple[str, ...] = (),
+    secrets: tuple[str, ...] = (),
+    tools: dict[str, str] | None = None,
+    ask: str = "",
+    covered: str = "",
+    shell: str = "dash",
+) -> Seen:
+    """The program's run under entry.sh; ``tools`` are programs of the image, ``ask`` mounts the check of TensorFlow."""
+    for name in ("facts/container", "image", "notes", "secrets"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, text in {"nvidia-smi": SEES, **(tools or {})}.items():
+        if text:
+            (tmp_path / "image" / name).write_text(text)
+            (tmp_path / "image" / name).chmod(0o755)
+    if ask:
+        shutil.copy(TEMPLATES / "gpu_check.py", tmp_path / "gpu-check.py")
+    text = (TEMPLATES / "entry.sh").read_text()
+    # The lifeline's watcher ends every process that it may: in a container those of the job, here everybody's.
+    for signal in ("TERM", "KILL"):
+        assert text.count(f"    kill -{signal} -1\n") == 1
+        text = text.replace(f"    kill -{signal} -1\n", "    :\n")
+    assert "kill -" not in text, "never run on a machine that is no container"
+    places = {"-report": "facts/report.pipe", "-secrets": "secrets", "-gpu-check.py": "gpu-check.py", "": "notes"}
+    for place, ours in places.items():
+        text = text.replace(f"/run/tfslurm{place}", str(tmp_path / ours))
+    # The tools of this machine stand in for the image's, and /usr/bin for nothing of it.
+    text = text.replace("PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH", f"PATH={tmp_path / 'image'}:$PATH")
+    (tmp_path / "entry.sh").write_text(text)
+    words = [gpus, *secrets, "--", *loader, "--", *other, "--", *program]
+    start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell]
+    script = NODE.format(
+        node=TEMPLATES / "node.sh", facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin",
+        start=start, entry=tmp_path / "entry.sh", folder=tmp_path, arguments=shlex.join(words), ask=ask,
+        covered=shlex.quote(covered),
+    )  # fmt: skip
+    done = subprocess.run([*ALONE, "bash", "-c", script], capture_output=True, text=True, timeout=60)
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert done.returncode == 0, done.stderr
+    return Seen(tmp_path, said)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_report_is_whole_before_the_program_starts_and_nothing_after_it_counts(shell: str, tmp_path: Path) -> None:
+    forge = f"""
+for text in 'gpus ok' 'nvidia-smi GPU 7: H200 (UUID: GPU-forged)' 'tensorflow ok: forged' 'no image: forged' end; do
+    timeout 1 sh -c 'echo "$1" >{tmp_path}/facts/report.pipe' sh "$text" 2>/dev/null & # nobody reads it: it waits
+done
+sleep 0.3; exit 78"""
+    seen = entered(tmp_path, "sh", "-c", forge, gpus="", tools={"nvidia-smi": "#!/bin/sh\n"}, shell=shell)
+    assert seen.said == {"code": "78", "report": "whole", "gpus": "ok", "no": ""}
+    assert seen.fact("tensorflow-gpu.txt") is None and seen.fact("nvidia-smi-L.txt") is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_variables_reach_the_program_byte_for_byte_and_steer_no_check(shell: str, tmp_path: Path) -> None:
+    """Whoever loads the library that LD_PRELOAD names complains: it is not there. The PATH has its own nvidia-smi."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "nvidia-smi").write_text(SEES.replace("GPU-1", "GPU-9"))
+    (tmp_path / "mine" / "nvidia-smi").chmod(0o755)
+    loader = ("LD_PRELOAD=/nowhere.so", f"PATH={tmp_path}/mine:/usr/bin:/bin")
+    other = (
+        "IFS=G", "ENV=/nowhere", "BASH_ENV=/nowhere", "tfslurm_expected=GPU-0", "tfslurm_secrets=x", "tfslurm_line=",
+        "tfslurm_path=/", "SPACES= a  b\n\n", "QUOTES='\"$(exit 3)`exit 3`\\", "EMPTY=", "OPTIND=7", "PS4=$(exit 3)",
+    )  # fmt: skip
+    seen = entered(tmp_path, "env", "--null", loader=loader, other=other, shell=shell)
+    assert seen.said["gpus"] == "ok", seen.said
+    assert UUID in (seen.fact("nvidia-smi-L.txt") or "")
+    assert set(seen.stdout.split("\0")) >= {*loader, *other}
+
+
+def test_a_secret_that_cannot_be_read_and_a_variable_that_the_shell_keeps_are_refused_by_name(tmp_path: Path) -> None:
+    seen = entered(tmp_path / "a", "true", secrets=("WANDB",))
+    assert (seen.said["code"], seen.said["no"]) == ("78", "secrets: WANDB cannot be read in the container")
+    seen = entered(tmp_path / "b", "true", other=("UID=7",), shell="bash")
+    assert seen.said["no"] == "env: UID cannot be set, because the image's shell keeps it for itself"
+    assert seen.fact("program-started-at.txt") is None
+
+
+def test_other_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
+    seen = entered(tmp_path, "touch", str(tmp_path / "ran"), gpus="GPU-other")
+    assert seen.said["code"] == "78" and not (tmp_path / "ran").exists()
+    assert seen.said["gpus"] == f"failed: GPU-other is granted and not visible, {UUID} is visible and not granted"
+
+
+PYTHON = """#!/bin/sh
+[ -n "$PYTHONPATH" ] && . "$PYTHONPATH/evil"
+echo 'ok: TensorFlow 2.18.0 lists 1 of 1 granted GPU'
+"""
+EVIL = {
+    "claims other GPUs": ("echo 'nvidia-smi GPU 1: H200 (UUID: GPU-forged)' >$pipe", False),
+    "claims another verdict": ("echo 'gpus failed: the node is broken' >$pipe", False),
+    "claims a refusal": ("echo 'no image: the node is broken' >$pipe", False),
+    "claims the end": ("printf 'tensorflow ok: forged\\nend\\n' >$pipe", True),
+    "cuts a line": ("printf 'tensor' >$pipe", False),
+    "writes control characters": ("printf 'tensorflow unknown: \\033[2J\\033]0;x\\007\\nend\\n' >$pipe", True),
+    "refuses in its own words": ("printf 'tensorflow failed: the node is broken\\nend\\n' >$pipe", True),
+    "takes what was said": ("cat $pipe >$folder/stolen", True),
+    "writes without end": ("yes x | tr -d '\\n' | head -c 9999999 >$pipe", False),
+    "writes lines without end": ("yes tensorflow ok | head -c 9999999 >$pipe", False),
+}
+
+
+@pytest.mark.parametrize("case", EVIL)
+def test_the_experiments_own_modules_cannot_change_what_was_seen_before_them(case: str, tmp_path: Path) -> None:
+    """They run in TensorFlow's check. What they say of TensorFlow is theirs to say; the GPUs are as they were seen."""
+    evil, is_whole = EVIL[case]
+    run = tmp_path / "run"
+    (tmp_path / "evil").write_text(f"pipe={run}/facts/report.pipe folder={tmp_path}\n( {evil} ) 2>/dev/null\n")
+    seen = entered(run, "true", loader=(f"PYTHONPATH={tmp_path}",), tools={"python3": PYTHON}, ask="yes")
+    assert (seen.said["report"] == "whole") is is_whole, seen.said
+    listed = seen.fact("nvidia-smi-L.txt")
+    assert listed == (f"GPU 0: NVIDIA A100 (UUID: {UUID})\n" if is_whole else None)
+    assert seen.said["gpus"] == ("ok" if is_whole else "") and seen.said["no"] == ""
+    said = seen.fact("tensorflow-gpu.txt") or ""
+    assert said.replace("\n", "").isprintable() and not said.startswith("failed")
+
+
+def test_without_a_variable_that_says_so_the_check_of_tensorflow_runs_outside_of_the_code(tmp_path: Path) -> None:
+    tools = {"python3": '#!/bin/sh\necho "unknown: in $PWD with ${SEED-no} seed"\n'}
+    seen = entered(tmp_path / "a", "true", other=("SEED=7",), tools=tools, ask="yes")
+    assert seen.fact("tensorflow-gpu.txt") == "unknown: in / with no seed\n"
+    seen = entered(tmp_path / "b", "true", loader=("TF_X=1",), tools=tools, ask="yes")
+    assert seen.fact("tensorflow-gpu.txt") == f"unknown: in {Path.cwd()} with no seed\n"
+
+
+def test_where_the_experiment_covers_the_checks_own_programs_their_word_is_no_proof(tmp_path: Path) -> None:
+    seen = entered(tmp_path, "true", covered="/usr/bin")
+    assert seen.said["gpus"] == "unknown: /usr/bin is mounted over what the check consists of"
+    assert seen.fact("nvidia-smi-L.txt") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "covers"),
+    [
+        ("/usr/bin", True), ("/usr", True), ("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", True), ("/bin/sh", True),
+        ("/etc", True), ("/etc/ld.so.preload", True), ("/data", False), ("/opt/usr", False), ("/userdata", False),
+        ("/etc/ssl", False), ("", False),
+    ],
+)  # fmt: skip
+def test_folders_that_the_checks_run_from_are_known(target: str, covers: bool, tmp_path: Path) -> None:
+    script = f"source {TEMPLATES / 'node.sh'}; covered=''; report::covered {shlex.quote(target)}; echo \"$covered\""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (target if covers else "")
