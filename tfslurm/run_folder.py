@@ -17,7 +17,8 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
 from tfslurm.image.pin import pin_mistakes, pin_to_json
-from tfslurm.plan import JOB_ID, TREE, JobPlan, from_json, identity, own_options
+from tfslurm.plan import JOB_ID, TREE, JobPlan, from_json, identity
+from tfslurm.plan.options import own_options
 from tfslurm.slurm import check_options
 from tfslurm.spec import names, places
 from tfslurm.sweep.arrays import place_in_array

@@ -15,7 +15,8 @@ from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
 from tfslurm.local_files import read_text, write_file
-from tfslurm.plan import CodeState, JobPlan, Points, make_plan, slurm_options
+from tfslurm.plan import CodeState, JobPlan, Points, make_plan
+from tfslurm.plan.options import slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take

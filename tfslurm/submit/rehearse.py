@@ -14,7 +14,8 @@ from tfslurm import slurm
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host, get
-from tfslurm.plan import WARNING, JobPlan
+from tfslurm.plan import JobPlan
+from tfslurm.plan.options import WARNING
 from tfslurm.record.job import datetime_of
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit import local, records

@@ -23,7 +23,6 @@ from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.sweep.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
-WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
 FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
 JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -242,38 +241,6 @@ def job_folder(run_dir: PurePosixPath, job_id: str) -> PurePosixPath:
     if not JOB_ID.fullmatch(job_id):
         raise RecordError(f"{job_id[:80]!r} is not the id of a job; {UNTRUE}")
     return run_dir / job_id
-
-
-def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:
-    """What sbatch is asked for: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
-    asked = {**cluster.slurm, **experiment.slurm}
-    options: dict[str, str | int | bool] = {key.replace("_", "-"): value for key, value in asked.items()}
-    return {**options, **own_options(experiment.resources, experiment.checkpoint)}
-
-
-def own_options(resources: Resources, checkpoint: Checkpoint | None) -> dict[str, str | int | bool]:
-    """The options that say the resources and the checkpoint; no other key of a file may set them."""
-    options: dict[str, str | int | bool] = {}
-    options["nodes"] = resources.nodes
-    options["ntasks-per-node"] = resources.tasks_per_node
-    options["cpus-per-task"] = -(-resources.cpus // resources.tasks_per_node)
-    if resources.gpus:
-        kind = f"{resources.gpu_type}:" if resources.gpu_type else ""
-        options["gres"] = f"gpu:{kind}{resources.gpus}"
-    if resources.memory_mib:
-        options["mem"] = f"{resources.memory_mib}M"
-    if resources.time_s:
-        options["time"] = slurm_time(resources.time_s)
-    if checkpoint:
-        options["signal"] = f"{WARNING}@{checkpoint.before_end_s}"
-    options["requeue" if checkpoint and checkpoint.requeue else "no-requeue"] = True
-    return options
-
-
-def slurm_time(seconds: int) -> str:
-    """A duration as ``D-HH:MM:SS``, which Slurm reads without ambiguity. Source: sbatch(1), --time."""
-    days, rest = divmod(seconds, 86400)
-    return f"{days}-{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
 
 
 def make_plan(
