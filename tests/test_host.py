@@ -31,11 +31,11 @@ class ShellHost(Transport):
 
     name = "shell"
 
-    def __init__(self, shell: str, before: str = "") -> None:
-        self._shell, self._before = shell, before
+    def __init__(self, shell: str, before: str = "", programs: str = "") -> None:
+        self._shell, self._before, self._programs = shell, before, programs
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
-        line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s)
+        line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s, self._programs)
         received = Received(self.name, argv, max_bytes, spare=NOISE)
         raw = run_process(received, [self._shell, "-c", line], input, timeout_s, os.environ)
         return remote_result(self.name, argv, raw)
@@ -145,6 +145,22 @@ def test_the_environment_of_the_cluster_file_lies_over_our_own(monkeypatch: pyte
         assert alpha.name == "alpha"
         assert alpha.run(["sh", "-c", 'echo "$KEPT $SLURM_CONF"']).stdout == "1 /a b\n"
     assert ShellHost("sh").run(["sh", "-c", 'echo "$WORD"']).stdout == "a b\n"
+
+
+@pytest.mark.parametrize("over", ["local", *SHELLS])
+def test_the_site_s_programs_are_found_in_the_folder_that_the_cluster_file_names(over: str, tmp_path: Path) -> None:
+    folder = tmp_path / "it's $HOME; a b"
+    folder.mkdir()
+    (folder / "squeue").write_text('#!/bin/sh\necho "$1 of the site"\nexit 3\n')
+    (folder / "squeue").chmod(0o755)
+    cluster = Cluster(name="alpha", root=PurePosixPath("/x"), slurm_bin=PurePosixPath(folder))
+    with open_host(cluster) as here:
+        host = here if over == "local" else ShellHost(over, programs=str(folder))
+        done = host.run(["squeue", "a b"])
+        assert (done.exit_code, done.stdout) == (3, "a b of the site\n")
+        assert host.run(["sh", "-c", "squeue x"]).stdout == "x of the site\n"
+        with pytest.raises(HostError, match="'sbatchh' is not a program there"):
+            host.run(["sbatchh"])
 
 
 @pytest.mark.parametrize("shell", SHELLS)
