@@ -188,6 +188,20 @@ def test_no_link_of_the_folder_one_stands_in_leads_away(
         refuse_links(tmp_path / "here" / "link")
 
 
+def test_where_one_may_not_look_is_no_link_and_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        refuse_links(tmp_path / "closed" / "x")
+        with pytest.raises(InputError, match="cannot be written: Permission denied"):
+            write_file(tmp_path / "closed" / "x", b"")
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
 # --- nothing else of the package writes
 
 METHODS = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "rename", "mkdir", "extractall"}

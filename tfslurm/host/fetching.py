@@ -52,9 +52,9 @@ PACK = one_line("""cd -- "$1" || exit;
 tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --files-from=- ;
 code=$?; [ "$code" -gt 2 ] || exit 0; exit "$code" """)
 
-# $1 folder, $2 first byte from 1, $3 how many, $4 through what (cat, or gzip for a file with holes); the name on stdin.
+# $1 folder, $2 first byte from 1, $3 how many, $4 through what (gzip -1 for a file with holes); the name on stdin.
 PIECE = one_line("""cd -- "$1" || exit; IFS= read -r -d '' name || exit;
-[ -f "./$name" ] && [ ! -L "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | "$4" """)
+[ -f "./$name" ] && [ ! -L "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | $4 """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: in
 
     Of a file with holes the line carries what is left when zeros are taken out.
     """
-    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count), "gzip" if file.has_holes else "cat")
+    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count), "gzip -1" if file.has_holes else "cat")
     most = count + 2**16  # gzip's own words
     said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count), max_bytes=most)
     if not said or not file.has_holes:

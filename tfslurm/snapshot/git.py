@@ -72,6 +72,8 @@ def top_of(folder: Path) -> Path | None:
         if holder:
             raise TfslurmError(f"{folder}: is in a Git repository, but there is no git on PATH; install git") from None
         return None
+    except PermissionError as error:
+        raise refuse(str(folder), f"cannot be entered: {error.strerror}", "name a folder of yours") from None
     inside, _, top = os.fsdecode(done.stdout).partition("\n")
     if inside == "false" or b"safe.bareRepository" in done.stderr:
         why = "is no part of a working tree: Git keeps a repository in it, or its core.worktree names another folder"
