@@ -74,6 +74,7 @@ chmod a-w -- "$1/$2" """)
 # bash -p reads no BASH_ENV, which may print.
 GET = one_line("""export LC_ALL=C; [ -d "$1" ] || { printf '\\0'; exit 0; };
 [ ! -L "$1" ] && [ ! -L "${1%/*}" ] || { echo "is a link, or in one, which is not followed" >&2; exit 1; };
+[ -O "$1" ] || { echo "is another user's" >&2; exit 1; };
 cd -- "$1" || exit; each=$2; most=$3; files=$4; shift 4; taken=(); total=0;
 while IFS=' ' read -r -d '' size path; do
 if [ "$size" -le "$each" ] && [ "$((total + size))" -le "$most" ] && [ "${#taken[@]}" -lt "$files" ];
@@ -153,7 +154,7 @@ def get(
     its name and ``.error`` says so.
 
     Raises:
-        CommandFailed: a file could not be read, or the folder is a link.
+        CommandFailed: a file could not be read, or the folder is a link or another user's.
     """
     pruned = [word for pattern in exclude for word in ("-path", f"./{pattern}", "-prune", "-o")]
     argv = in_bash(GET, str(folder), str(max_file_bytes), str(max_bytes), str(MOST_FILES), *pruned)

@@ -13,6 +13,7 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
 from tfslurm.plan import job_folder
+from tfslurm.record.job import moment
 
 LARGEST = 65536
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
@@ -78,7 +79,8 @@ def end_in(text: str | bytes) -> Mapping[str, Any] | None:
     if not isinstance(end, dict):
         return None
     fits = [is_number(end.get(key), most) for key, most in (("exit_code", 255), ("signal", 64))]
-    fits += [end.get(key) is None or isinstance(end[key], str) for key in ("reason", "began_at", "ended_at")]
+    fits += [end.get("reason") is None or isinstance(end["reason"], str)]
+    fits += [end.get(key) is None or moment(end[key]) is not None for key in ("began_at", "ended_at")]
     return end if all(fits) else {}
 
 

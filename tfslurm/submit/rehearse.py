@@ -15,7 +15,7 @@ from tfslurm import slurm
 from tfslurm.errors import HostError
 from tfslurm.host import Host, get
 from tfslurm.plan import WARNING, JobPlan
-from tfslurm.record.job import datetime_of
+from tfslurm.record.job import datetime_of, moment
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit import local
 from tfslurm.submit.ends import REQUEUED
@@ -76,12 +76,13 @@ def read_attempt(files: Mapping[str, bytes], index: int) -> Attempt:
     def value(name: str) -> dict[str, Any]:
         try:
             found = json.loads(files.get(f"attempt-{index}/{name}", b""))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
     def text(name: str) -> str:
-        return files.get(f"attempt-{index}/facts/task-0/{name}", b"").decode().strip()
+        found = files.get(f"attempt-{index}/facts/task-0/{name}", b"").decode("utf-8", "replace").strip()
+        return found if moment(found) else ""  # the program may have written it
 
     end, task = value("exit.json"), value("facts/task-0/exit.json")
     return Attempt(
