@@ -383,6 +383,19 @@ def test_a_file_that_is_too_large_takes_no_other_ones_place(host: Host, tmp_path
     assert found["facts/c.error"] == b"it was not read: it has 600 bytes, more than is read of one job"
 
 
+def test_files_that_go_meanwhile_are_not_missed(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    for name in ("stays", " spaced  ", "-rf", "new\nline", "goes.tmp"):
+        (folder / name).write_text("x")
+    (tmp_path / "bin").mkdir()
+    tar = tmp_path / "bin" / "tar"
+    tar.write_text(f'#!/bin/sh\nrm -f {folder}/goes.tmp\nexec /usr/bin/tar "$@"\n')
+    tar.chmod(0o755)
+    host = LocalHost("alpha", {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    assert get(host, PurePosixPath(folder)) == dict.fromkeys(("stays", " spaced  ", "-rf", "new\nline"), b"x")
+
+
 @pytest.mark.parametrize("where", ["job", "run"])
 def test_a_job_folder_that_is_a_link_is_not_followed(tmp_path: Path, where: str) -> None:
     real = tmp_path / "real" / "1234"

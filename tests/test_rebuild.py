@@ -149,6 +149,8 @@ HOSTILE = {
     "a number as an option": put("options", "partition", value=1),
     "a checkpoint with another signal": put("checkpoint", value={"signal": "KILL"}),
     "a moment that is none": put("planned_at", value="now"),
+    "a moment of no calendar": put("planned_at", value="2026-13-45T07:50:01Z"),
+    "a moment before all": put("planned_at", value="0001-01-01T00:00:00Z"),
     "a moment with a slash": put("planned_at", value="2026-11-23T07:50:01/../Z"),
     "a version with words": put("tfslurm_version", value="1; rm -rf /"),
     "a parameter that is a list": put("parameters", value={"lr": [1]}),
@@ -293,6 +295,7 @@ def test_no_path_is_made_of_what_is_no_job(job_id: str) -> None:
     [
         *('{"exit_code": "x"}', '{"exit_code": 1e999}', '{"exit_code": -1}', '{"exit_code": 99999999999999999999}'),
         *('{"exit_code": true}', '{"exit_code": [0]}', '{"exit_code": 0, "signal": {}}', '{"reason": []}'),
+        *('{"began_at": "2026-11-23T08:00:00"}', '{"ended_at": "9999-12-31T23:59:59-23:59"}'),
         *('{"exit_code": 0, "ended_at": 7}', "[" * 50_000, "[]", "7", '"x"', "", "\0"),
     ],
 )

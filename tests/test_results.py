@@ -69,6 +69,33 @@ def test_other_files_than_metrics_json_are_named_by_a_glob(glob: str, metrics: d
     assert {path.name for path in out.iterdir()} == {"fold 1", "fold2", "deep", "-rf"}
 
 
+@pytest.mark.parametrize("where", ["file", "folder", "out", "job"])
+def test_a_link_in_the_outputs_leads_to_nothing_of_the_users(where: str, tmp_path: Path) -> None:
+    here = replace(plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 1, "x")), root=str(tmp_path / "r"))
+    home = tmp_path / "home"
+    (home / "out" / "sub").mkdir(parents=True)
+    for name in ("m.json", "out/m.json", "out/sub/m.json"):
+        (home / name).write_text('{"auth": "secret"}')
+    job = Path(here.run_dir) / "17_0"
+    job.parent.mkdir(parents=True)
+    if where == "job":
+        job.symlink_to(home)
+    else:
+        job.mkdir()
+        if where == "out":
+            (job / "out").symlink_to(home / "out")
+        else:
+            (job / "out").mkdir()
+            name, target = ("sub", "out/sub") if where == "folder" else ("m.json", "m.json")
+            (job / "out" / name).symlink_to(home / target)
+    for glob in ("m.json", "sub/m.json", "**/m.json", "*/m.json"):
+        with open_host(replace(CLUSTER, root=PurePosixPath(tmp_path / "r"))) as host:
+            (found,) = read_results([placed(0, "COMPLETED")], {"plan": here}, host, glob)
+        assert "secret" not in str(found)
+        assert found.metrics == {}
+        assert not found.why or found.why.endswith("is empty, or is or lies in a link, which is not followed")
+
+
 def test_too_many_files_are_said() -> None:
     files = {f"{number}.json": b"{}" for number in range(101)}
     assert metrics_of(files, "*.json") == ({}, "more than 100 files fit *.json")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
 
@@ -35,7 +36,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "gpu_check": ("off", "cached", "always"),
 }
 FORMS: Mapping[str, re.Pattern[str]] = {
-    "planned_at": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"),
+    "planned_at": re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"),
     "tfslurm_version": re.compile(r"[0-9A-Za-z.+-]{1,64}"),
     "spec_sha256": re.compile(r"[0-9a-f]{64}"),
     "template_sha256": re.compile(r"(?:[0-9a-f]{64})?"),
@@ -159,6 +160,7 @@ def refuse_values(plan: JobPlan) -> None:
     for key, form in FORMS.items():
         if not form.fullmatch(getattr(plan, key)):
             raise ValueError(f"{key} is {getattr(plan, key)[:40]!r}, which no plan has")
+    datetime.strptime(plan.planned_at[:19], "%Y-%m-%dT%H:%M:%S")
     for part in (plan.resources, plan.checkpoint, plan.points, plan.code):
         refuse_numbers(part)
     refuse_parts(plan)

@@ -33,7 +33,7 @@ FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 # id, or something refused it.
 TAILS = r"""
 [ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] || { echo "-1 0 0 0"; exit; }
-[ ! -L "$1" ] || { echo "0 0 0 0"; exit; }
+[ ! -e "$1" ] || { [ ! -L "$1" ] && [ -O "$1" ]; } || { echo "0 0 0 0"; exit; }
 folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
 shift 9
 if [ "$n" = 0 ]; then

@@ -31,7 +31,7 @@ FILE = re.compile(
 
 # $1 the job's folder. What find says that it cannot look into comes last: on stderr there may be a login's words.
 LOOK = one_line(r"""export LC_ALL=C;
-[ ! -L "$1" ] && [ ! -L "${1%/*}" ] && cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
+[ ! -L "$1" ] && [ ! -L "${1%/*}" ] && [ -O "$1" ] && cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
 [ -d out ] && [ ! -L out ] || { printf 'no outputs\0'; exit; };
 last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
 [ -L "$attempt" ] || [ "$n" -le "$last" ] || last=$n; done;

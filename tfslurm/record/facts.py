@@ -214,4 +214,7 @@ def parse_time(value: object) -> str | None:
     if found[1].startswith("0001-"):
         return None
     moment = datetime.fromisoformat(found[1] + found[2].replace("Z", "+00:00"))
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError as error:
+        raise ValueError(f"no time in {value!r}") from error

@@ -47,7 +47,7 @@ class Folder:
             return None
         try:
             return parse(raw)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             self.tell(key, f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}")
             return None
 

@@ -14,6 +14,7 @@ from tfslurm.host import Host
 from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
 from tfslurm.host.protocol import MOST_BYTES
 from tfslurm.plan import job_folder
+from tfslurm.record.job import moment
 
 LARGEST = 65536
 USUAL = 4096
@@ -80,15 +81,19 @@ def end_in(text: str | bytes) -> Mapping[str, Any] | None:
         end = read_json(text)
     except ValueError:
         return None
-    return end if isinstance(end, dict) and is_end(end) else {} if isinstance(end, dict) else None
+    if not isinstance(end, dict):
+        return None
+    return end if is_end(end) else {}
 
 
 def is_end(values: Mapping[str, Any]) -> bool:
     """Whether what is read of an end has the types that node.sh writes."""
     numbers = ((values.get("exit_code"), 255), (values.get("signal"), 64))
-    texts = (values.get(key) for key in ("reason", "began_at", "ended_at"))
-    return all(value is None or (type(value) is int and 0 <= value <= most) for value, most in numbers) and all(
-        text is None or isinstance(text, str) for text in texts
+    reason, times = values.get("reason"), (values.get(key) for key in ("began_at", "ended_at"))
+    return (
+        all(value is None or (type(value) is int and 0 <= value <= most) for value, most in numbers)
+        and (reason is None or isinstance(reason, str))
+        and all(time is None or moment(time) is not None for time in times)
     )
 
 

@@ -180,7 +180,10 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
 
 def earlier(moment: str) -> str:
     """A day before a moment of this machine's clock, which the cluster's may not agree with."""
-    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return "1970-01-01T00:00:00Z"  # the tracker's file was changed
 
 
 def last_line(text: str) -> str:
@@ -313,9 +316,9 @@ def seconds(began_at: object, ended_at: object) -> int | None:
     """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
     try:
         began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
-    except ValueError:
+        return int((over - began).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
-    return int((over - began).total_seconds())
 
 
 def as_kept(status: JobStatus) -> dict[str, Any]:

@@ -30,6 +30,7 @@ MOST_LISTING = 2**26
 MOST_READ = 2**29
 AT_ONCE = 2**25
 MOST_NAMED = 50
+MOST_JOBS = 2_000_000
 MOST_SENT = 20  # how often one plan was sent; by hand it may be again
 MOST_BYTES = {"plan.json": 2**22, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
 
@@ -182,8 +183,8 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
     ids |= {job_id for job_id in told if job_id}
     if not ids:
         raise RecordError("no job of it is known: nothing of it was queued, or it was removed; it is not indexed")
-    if len(ids) > MOST_SENT:
-        raise RecordError(f"has {len(ids)} jobs; at most {MOST_SENT} are indexed of one plan")
+    if len(ids) > MOST_SENT or len(ids) * (plan.points.count if plan.points else 1) > MOST_JOBS:
+        raise RecordError(f"was sent {len(ids)} times: that is more than is indexed of one plan")
     # the points of an array that have no folder wait, or ended before they had one
     jobs = {each: "UNKNOWN" for job_id in sorted(ids) for each in plan.jobs(job_id)}
     jobs |= {job_id: state_of(files) for job_id, files in own.items()}

@@ -16,7 +16,7 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host, get
 from tfslurm.plan import JobPlan
 from tfslurm.plan.options import WARNING
-from tfslurm.record.job import datetime_of
+from tfslurm.record.job import datetime_of, moment
 from tfslurm.slurm import state_from_exit
 from tfslurm.submit import local, records
 from tfslurm.submit.ends import REQUEUED
@@ -82,7 +82,8 @@ def read_attempt(files: Mapping[str, bytes], index: int) -> Attempt:
         return found if isinstance(found, dict) else {}
 
     def text(name: str) -> str:
-        return files.get(f"attempt-{index}/facts/task-0/{name}", b"").decode().strip()
+        found = files.get(f"attempt-{index}/facts/task-0/{name}", b"").decode("utf-8", "replace").strip()
+        return found if moment(found) else ""  # the program may have written it
 
     end, task = value("exit.json"), value("facts/task-0/exit.json")
     return Attempt(

@@ -32,10 +32,10 @@ RESULTS = one_line(r"""export LC_ALL=C; most=$1; files=$2; glob=$3; shift 3; sho
 is_real() { local path=$1 rest=${2#./}; [ ! -L "$path" ] || return 1; while [ -n "$rest" ]; do path=$path/${rest%%/*};
 [ ! -L "$path" ] || return 1; case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac; done; [ -f "$path" ]; };
 give() { text=; ! is_real "$1" "$2" || IFS= read -r -d '' -n "$most" text <"$1/$2" || :; printf '%s\0' "$text"; };
-while IFS= read -r -d '' job; do last=0; [ ! -L "$job" ] && [ ! -L "${job%/*}" ] || job=/dev/null;
+while IFS= read -r -d '' job; do last=0; [ ! -L "$job" ] && [ ! -L "${job%/*}" ] && [ -O "$job" ] || job=/dev/null;
 for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
 [ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
-found=(); [ ! -d "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
+found=(); [ ! -d "$job/out" ] || [ -L "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
 [ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || found+=("$file"); done; };
 printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}"; give "$job/out" "$file"; done;
 for name; do give "$job/attempt-$last" "facts/task-0/$name"; done; done""")
@@ -147,11 +147,11 @@ def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
         return {}, f"{name} is empty, or is or lies in a link, which is not followed"
     try:
         found = read_json(text, numbers_as_text=True)
+        if not isinstance(found, dict):
+            return {}, f"{name} is no JSON object"
+        return dict(flat(found)), ""
     except ValueError as error:
         return {}, f"{name} cannot be read: {error}"
-    if not isinstance(found, dict):
-        return {}, f"{name} is no JSON object"
-    return dict(flat(found)), ""
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
