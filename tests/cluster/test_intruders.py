@@ -124,6 +124,7 @@ def test_a_source_that_is_swapped_between_the_look_and_the_mount_is_never_given_
         desk.tfslurm("wait", *jobs)
     finally:
         swapper.kill()
+        swapper.wait()
     seen = {desk.tfslurm("logs", job).stdout for job in jobs}
     assert all(text in ("", "honest\n") for text in seen), seen
     ways = ("honest\n", "is outside what this cluster allows", "its source was replaced", "does not exist on this node")
