@@ -2238,10 +2238,10 @@ report::_keep() {
     printf '%s\n' "$report_gpus" >"$folder/gpu-check.txt"
     time::now
     if [[ "$report_gpus $report_tensorflow" != *failed:* && -z $report_no ]]; then
-        node::_write "$folder/program-started-at.txt" "$now"
+        printf '%s\n' "$now" >"$folder/program-started-at.txt"
         event program-started
     fi
-    node::_write "$facts/report.txt" whole
+    printf 'whole\n' >"$facts/report.txt"
 }
 
 # For ends that the report explains: in report_end whether it was whole, in gpu_check and report_no what it said.
