@@ -25,8 +25,8 @@ def run(tmp_path: Path) -> Run:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "XDG_DATA_HOME": str(tmp_path / "data"),
+        "XDG_CONFIG_HOME": str(tmp_path.with_name(f"{tmp_path.name}-config")),
+        "XDG_DATA_HOME": str(tmp_path.with_name(f"{tmp_path.name}-data")),
         "LANG": "C.UTF-8",
     }
 

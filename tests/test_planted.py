@@ -39,8 +39,9 @@ def folder(tmp_path: Path) -> Path:
     here.mkdir()
     (here / "exp.yaml").write_text(EXPERIMENT)
     (here / "exp.lock.yaml").write_text(lock_text(PIN))
-    (here / "cluster_configs").mkdir()
-    (here / "cluster_configs" / "alpha.yaml").write_text("name: alpha\nroot: /scratch/alice\n")
+    clusters = tmp_path / "config" / "tfslurm" / "clusters"
+    clusters.mkdir(parents=True)
+    (clusters / "alpha.yaml").write_text("name: alpha\nroot: /scratch/alice\n")
     return here
 
 
@@ -167,11 +168,11 @@ def test_a_tracker_that_is_somebody_elses_is_not_used(tmp_path: Path, what: str)
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a socket", "a device", "too large"])
-@pytest.mark.parametrize("name", ["exp.yaml", "exp.lock.yaml", "cluster_configs/alpha.yaml", "own.sbatch.j2"])
+@pytest.mark.parametrize("name", ["exp.yaml", "exp.lock.yaml", "clusters/alpha.yaml", "own.sbatch.j2"])
 def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, name: str, kind: str) -> None:
     if name == "own.sbatch.j2":
         (folder / "exp.yaml").write_text(f"{EXPERIMENT}template: own.sbatch.j2\n")
-    path = folder / name
+    path = (folder.parent / "config" / "tfslurm" if name.startswith("clusters/") else folder) / name
     path.unlink(missing_ok=True)
     if kind == "too large":
         with path.open("wb") as file:

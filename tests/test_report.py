@@ -28,7 +28,7 @@ source {node}
 facts={facts} where=alpha1 engine=docker job=145 rank=0 client='' covered={covered} tensorflow_ask={ask} slow_facts=''
 report::make
 report::open
-env --ignore-environment PATH={image} {start} {entry} 1 0027 {arguments} \\
+env --ignore-environment PATH={image} {start} {entry} 1 0027 "" {arguments} \\
     >{folder}/stdout 2>{folder}/stderr </dev/null {{report}}>&- &
 client=$!
 (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tfslurm.errors import InputError, refuse
 
+ANOTHERS = "belongs to another user"
 TEXT_BYTES = 4 * 2**20
 "More than any text that is written by hand."
 KINDS = (
@@ -132,7 +133,7 @@ def _refuse_foreign(path: Path) -> None:
     """Nothing, if a file or folder is this user's own, and the link that leads there too; root has no equals."""
     for status in (path.lstat(), path.stat()):
         if status.st_uid != os.geteuid() and os.geteuid() != 0:
-            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+            raise PermissionError(errno.EPERM, ANOTHERS, str(path))
 
 
 @contextmanager

@@ -240,7 +240,7 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
         say(f"  {line}")
     if len(entries) > SHOWN:
         say(f"  and {len(entries) - SHOWN} more points")
-    if not yes and not click.confirm("submit that?", err=True):
+    if not yes and not agreed("submit that?"):
         raise TfslurmError("nothing was submitted; with EXP.yaml the points run as your own file says")
 
 

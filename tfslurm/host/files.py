@@ -187,8 +187,11 @@ def get(
     head, _, stream = stream.partition(b"\0") if stream.startswith(b"\0") else stream.partition(b"\0\0")
     found: dict[str, bytes] = {}
     for line in head.split(b"\0") if head else ():
-        size, _, path = line.decode("utf-8", "surrogateescape").partition(" ")
-        found[f"{path}.error"] = b"it was not read: it has %s bytes, more than is read of one job" % size.encode()
+        size, _, path = line.partition(b" ")
+        if not size.isdigit() or len(size) > 20:
+            raise HostError(f"{host.name}: {folder}: what came is no list of files; does a start-up file print there?")
+        why = b"it was not read: it has %s bytes, more than is read of one job" % size
+        found[f"{path.decode('utf-8', 'surrogateescape')}.error"] = why
     if stream:
         found.update(files_in(host.name, folder, stream))
     return found

@@ -332,13 +332,16 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
     A plan that an older version wrote has the identity that it had then: what it does not say is not part of it.
     """
     asked = {key: value for key, value in values.items() if key not in (*MOMENT, *GUARDS)}
+    guards = {key: values[key] for key in GUARDS if key in values}
     if asked.get("code"):  # the tree's id says the same as its list's hash
         asked["code"] = {key: value for key, value in asked["code"].items() if key != "contents_sha256"}
+        guards |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
     plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
-    return plan_sha256, hashlib.sha256(f"{plan_sha256} {values['planned_at']}".encode()).hexdigest()[:12]
+    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(guards) if guards else b"")
+    return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
 
 
 def planned_again(plan: JobPlan, now: str) -> JobPlan:

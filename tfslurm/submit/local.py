@@ -85,8 +85,9 @@ def held(folder: Path) -> int:
 
     It names this machine, for a home on a network may be looked at from another one, where locks may not be seen.
     """
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    os.write(lock, os.uname().nodename.encode())
+    lock = open_to_append(folder / LOCK)
+    if not os.fstat(lock).st_size:
+        os.write(lock, os.uname().nodename.encode())
     fcntl.flock(lock, fcntl.LOCK_SH)
     return lock
 

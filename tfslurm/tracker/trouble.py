@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from tfslurm.errors import TrackerError
+from tfslurm.local_files import ANOTHERS
 
 ELSEWHERE = "or set XDG_DATA_HOME to a folder that has room and may be written"
 BY_WORDS = (  # SQLite's words for its result codes; source: sqlite3ErrStr in SQLite's main.c
@@ -34,6 +35,8 @@ DAMAGED = "move the file away and run `tfslurm tracker rebuild`"
 def trouble(path: Path, error: sqlite3.Error | OSError) -> TrackerError:
     """The error as a user can act on it; only a file that is damaged is to be moved away."""
     said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror == ANOTHERS:
+        return TrackerError(f"{error.filename or path}: {ANOTHERS}; move it away, {ELSEWHERE}")
     if isinstance(error, OSError):
         why, fix = BY_NUMBER.get(error.errno or 0, (error.strerror or said, f"look at its folder, {ELSEWHERE}"))
         where = error.filename or path
