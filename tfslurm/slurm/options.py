@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import re
 from collections.abc import Mapping
 from typing import NoReturn, Protocol
 
@@ -40,6 +41,7 @@ FLAGS = frozenset(
         "verbose",
     ]
 )
+PATH = re.compile(r"[^\s$()]*/[^\s$()]*")  # sbatch refuses any other text with a slash: there is no such file
 # What a job's script and its submission depend on; each with what to write in its place.
 OURS: Mapping[str, str] = {
     "array": "write `sweep:`",
@@ -146,8 +148,8 @@ def refuse_value(name: str, value: object) -> tuple[str, str] | None:
         return "needs a value, and `true` is none", f"see `man sbatch`, --{name.replace('_', '-')}"
     if isinstance(value, str) and value.startswith("-") and not value[1:].isdecimal():
         return f"{value!r} begins with a dash, which sbatch reads as another option", "leave the dash out"
-    if name in ("nodelist", "exclude") and isinstance(value, str) and "/" in value:
-        return f"{value!r} has a slash, and sbatch would read a file of that name", "write the nodes' names"
+    if name in ("nodelist", "exclude") and isinstance(value, str) and PATH.fullmatch(value):
+        return f"{value!r} is a path, and sbatch would read that file", "write the nodes' names"
     return None
 
 
