@@ -2584,14 +2584,15 @@ probe::_run() {
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
         sh /run/tfslurm-probe.py 2>"$facts/probe.stderr") || code=$?
     if ((code == 0)); then
-        "$engine" start --attach "$probe_id" >"$temporary" 2>"$facts/probe.stderr" &
+        probe::_ask &
         probe_client=$!
         wait "$probe_client" || code=$?
+        if ((code != 0)); then "$engine" rm --force "$probe_id" >/dev/null 2>&1; fi # it may still be printing
     fi
     if ! kill -0 $$ 2>/dev/null; then probe::_stop; fi # whoever killed the task's script may have ended the container too
     if ((code != 0)) || [[ ! -s $temporary ]]; then
         local said
-        IFS= read -r -d '' said <"$facts/probe.stderr" || :
+        IFS= read -r -d '' -n 4000 said <"$facts/probe.stderr" || :
         if ((code == 127)); then said="no python in the image: $said"; fi
         json::object schema s tfslurm.image/1 python n null tensorflow n null cuda n null cudnn n null os n null \
             glibc n null packages n null source s 'nothing could be asked in the container' \
@@ -2601,6 +2602,14 @@ probe::_run() {
     mv --no-clobber -- "$temporary" "$probe_file"
     rm --force "$temporary" "$facts/probe.stderr"
     event probed "exit $code"
+}
+
+# In a process of its own. The image's Python may print without end.
+probe::_ask() {
+    trap - TERM
+    {
+        "$engine" start --attach "$probe_id" 2>&1 >&3 3>&- | head --bytes=1M >"$facts/probe.stderr" 3>&-
+    } 3>&1 | head --bytes=4M >"$temporary"
 }
 
 probe::_stop() {

@@ -464,3 +464,23 @@ node::_wait $teller
         assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  large\0")
     else:
         assert (tmp_path / "outputs.sha256.error").read_text() == "not hashed: the job was being stopped\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------- probe
+
+
+@pytest.mark.parametrize(("python", "code"), [("echo {}", 0), ("echo {}; echo why >&2; exit 3", 3), ("yes", 141)])
+def test_the_probe_of_an_image_is_read_within_bounds(python: str, code: int, tmp_path: Path) -> None:
+    """An engine whose image prints what it likes; without a bound it would fill the file system of the root."""
+    engine = tmp_path / "docker"
+    engine.write_text(f"#!/bin/sh\n{python}\n")
+    engine.chmod(0o755)
+    script = f"""
+engine={engine} probe_id=abc temporary={tmp_path}/answer
+said=0; probe::_ask || said=$?
+echo $said
+"""
+    assert bash(tmp_path, script).strip() == str(code)
+    answer = (tmp_path / "answer").read_bytes()
+    assert answer == b"{}\n" if python != "yes" else len(answer) == 4 * 2**20
+    assert (tmp_path / "facts" / "probe.stderr").read_text() == ("why\n" if code == 3 else "")
