@@ -147,7 +147,7 @@ sweep:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    clusters = tmp_path / "config" / "tfslurm" / "clusters"
+    clusters = tmp_path.with_name(f"{tmp_path.name}-config") / "tfslurm" / "clusters"
     clusters.mkdir(parents=True)
     for name in ("alpha", "beta"):
         (clusters / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\n")

@@ -17,6 +17,7 @@ import pytest
 from tests.made import CLUSTER, EXPERIMENT, NOW, experiment, plan
 from tests.test_sweep_arrays import array, entries
 from tfslurm.cluster import Cluster
+from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
 from tfslurm.host.files import REMOVE
 from tfslurm.host.local import LocalHost
@@ -516,5 +517,6 @@ def test_a_run_folder_that_is_gone_is_told_from_one_without_an_end(tmp_path: Pat
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     made = plan(EXPERIMENT, planned_at=NOW)
-    assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode()).hexdigest()[:12]
+    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": ""})
+    assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
     assert from_json(values_of(made)) == made

@@ -259,12 +259,10 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
         why, fix = f"{name!r} is not in {folder}, nor in job_templates there", "put it there"
     elif not path.resolve().is_relative_to(folder):
         why, fix = f"{name!r} is a link that leaves {folder}", "put the file itself there"
-    elif not path.is_file() or path.stat().st_size > MAX_TEMPLATE_BYTES:
-        why, fix = f"{name!r} is no file of at most {MAX_TEMPLATE_BYTES // 1024} KiB", "write a page of text"
     elif name == BUILT_IN_TEMPLATE:
         why, fix = f"{name!r} is the name of the built-in template", "give yours another name"
     else:
-        return {**texts, name: read_text(path)}, name
+        return {**texts, name: read_text(path, MAX_TEMPLATE_BYTES)}, name
     raise InputError([asked.experiment.problem(("template",), why, fix)])
 
 
