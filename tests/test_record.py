@@ -416,6 +416,24 @@ def test_tensorflows_own_check_is_believed_where_one_was_made() -> None:
     assert gpu_with(container__tensorflow_gpuDOTtxt=b"ok\n").verified.tensorflow_gpu.status == "ok"
 
 
+@pytest.mark.parametrize("link", ["gpus", "tensorflow_gpu"])
+def test_only_a_report_with_its_end_is_believed_and_an_older_folder_is_told(link: str) -> None:
+    """report.txt is node.sh's own word; before there was one, the program could write the verdicts."""
+    said = {"container__tensorflow_gpuDOTtxt": b"ok: TensorFlow 2.16.1 lists 1 of 1 granted GPU\n"}
+    old = getattr(gpu_with(**said).verified, link)
+    whole = getattr(gpu_with(**said, reportDOTtxt=b"whole\n").verified, link)
+    cut = getattr(gpu_with(**said, reportDOTtxt=b"what was reported has no end\n").verified, link)
+    assert (old.status, whole.status, cut.status) == ("ok", "ok", "unknown")
+    assert old.reason == f"{whole.reason}, by its own word in a folder that the program could write"
+    assert cut.reason == "the check in the container did not report to its end: what was reported has no end"
+
+
+def test_an_image_with_another_id_than_the_lock_file_says_is_a_failed_link() -> None:
+    pin = replace(case("gpu").plan.pin, config_digest="sha256:" + "0" * 64)
+    verdict = case("gpu").build(plan=replace(case("gpu").plan, pin=pin)).verified.image
+    assert verdict.status == "failed" and "the lock file says sha256:000" in verdict.reason
+
+
 def test_one_task_that_fails_makes_the_link_fail() -> None:
     source = case("tasks")
     files = {**source.files, "attempt-1/facts/task-1/container/nvidia-smi-L.txt": b"No devices found.\n"}
