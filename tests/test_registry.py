@@ -241,18 +241,21 @@ def test_an_anonymous_token_is_asked_for_once_with_service_and_scope(start: Star
     assert [one.headers["Authorization"] for one in registry.asked] == [None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
 
 
-def test_a_stored_login_goes_to_the_token_server_and_only_there(start: Start, tmp_path: Path) -> None:
+def test_a_stored_login_goes_to_the_token_server_and_only_there(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def give(asked: Asked) -> Said:
         right = asked.headers["Authorization"] == f"Basic {encoded('alice', 'secret')}"
         return Said(200, json.dumps({"token": TOKEN if right else "wrong"}).encode())
 
     registry, _ = guarded(start, give)
+    monkeypatch.setenv("TFSLURM_TOKEN_SERVERS", f"{registry.address}=127.0.0.2")
     config = docker_config(tmp_path, registry.address, auth=encoded("alice", "secret"))
     assert ask(registry, config=config).tag == "1"
     assert not any(one.headers["Authorization"].startswith("Basic") for one in registry.asked[1:])
 
 
-def test_an_identity_token_is_exchanged(start: Start, tmp_path: Path) -> None:
+def test_an_identity_token_is_exchanged(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def give(asked: Asked) -> Said:
         form = {key: values[0] for key, values in parse_qs(asked.body.decode()).items()}
         assert (asked.method, form["grant_type"], form["refresh_token"]) == ("POST", "refresh_token", "identity-secret")
@@ -260,13 +263,17 @@ def test_an_identity_token_is_exchanged(start: Start, tmp_path: Path) -> None:
         return Said(200, json.dumps({"access_token": TOKEN}).encode())
 
     registry, _ = guarded(start, give)
+    monkeypatch.setenv("TFSLURM_TOKEN_SERVERS", f"{registry.address}=127.0.0.2")
     config = docker_config(tmp_path, registry.address, identitytoken="identity-secret")
     assert ask(registry, config=config).tag == "1"
 
 
-def test_no_secret_is_repeated_even_when_the_token_server_says_it_back(start: Start, tmp_path: Path) -> None:
+def test_no_secret_is_repeated_even_when_the_token_server_says_it_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said_back = f"no: alice hunter2-secret {encoded('alice', 'hunter2-secret')}\nsecond line\x1b[31m"
     registry, _ = guarded(start, lambda _: error(401, "DENIED", said_back))
+    monkeypatch.setenv("TFSLURM_TOKEN_SERVERS", f"{registry.address}=127.0.0.2")
     config = docker_config(tmp_path, registry.address, auth=encoded("alice", "hunter2-secret"))
     message = refusal(registry, config=config)
     assert "a token from 127.0.0.2: HTTP 401 DENIED: no: alice *** *** second line" in message

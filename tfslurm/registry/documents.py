@@ -89,9 +89,15 @@ def choose(available: Mapping[str, str], platform: str) -> tuple[str, str]:
     fitting = [name for name in available if name.startswith(f"{platform}/")]
     if len(fitting) == 1:
         return fitting[0], available[fitting[0]]
-    known = ", ".join(available) or "none"
-    why = f"{platform} may be {', '.join(fitting)}" if fitting else f"there is no {platform} in it"
+    known = _listed(list(available))
+    why = f"{platform} may be {_listed(fitting)}" if fitting else f"there is no {platform} in it"
     raise Unreadable(f"{why}; its platforms are: {known}")
+
+
+def _listed(names: list[str]) -> str:
+    """Some names for a reader: an index may have any number of any length."""
+    shown = ", ".join(name[:60] for name in names[:20]) or "none"
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
 def platform_name(about: Mapping[str, object]) -> str:

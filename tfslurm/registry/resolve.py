@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError, refuse
@@ -25,10 +27,11 @@ from tfslurm.registry.documents import (
     size_bytes,
 )
 from tfslurm.registry.trouble import Answer
-from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Remote
+from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Patience, Remote
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
-_TAG_PAGES = 5
+_TAG_PAGES, _MOST_TAGS = 5, 10_000
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 
 
 def resolve(
@@ -37,22 +40,27 @@ def resolve(
     platform: str,
     now: str,
     docker_config: str | None = None,
+    patience: Patience | None = None,
 ) -> Pin:
     """The pin of an image, from the first of its mirrors that has it, else from its own registry.
 
     The digest is the sha256 of the bytes received, and must be what the registry announces; a digest in ``reference``
     must be met by whoever answers, so a mirror with other bytes is passed over. ``platform`` is os/architecture, with
     a variant where the image has several. ``now`` is RFC 3339 in UTC. ``docker_config`` is the folder of docker's
-    ``config.json`` (default: as docker finds it). No docker daemon takes part. Raises RegistryError, one line that
-    says for every place asked why it did not do; InputError for a tag that is meant to move.
+    ``config.json`` (default: as docker finds it). ``patience`` is what the places have. No docker daemon takes part.
+    Raises RegistryError, one line that says for every place asked why it did not do; InputError for a tag that is
+    meant to move.
     Source: OCI distribution specification, "Pulling manifests".
     """
     if why := refuse_moving(reference):
         raise refuse(reference.typed or str(reference), why)
     names, failures = mirror_names(reference.name, mirrors), []
+    patience = patience or Patience()
+    ends = time.monotonic() + patience.pin_s
     for name in names:
+        left = replace(patience, place_s=min(patience.place_s, ends - time.monotonic()))
         try:
-            with Remote(name, docker_config) as remote:
+            with Remote(name, docker_config, left) as remote:
                 return _resolve_at(remote, reference, platform, now)
         except RegistryError as failure:
             failures.append(failure)
@@ -174,7 +182,7 @@ def _tags(remote: Remote) -> list[str]:
                 break
     except (RegistryError, ValueError, LookupError, TypeError):
         pass
-    return [tag for tag in tags if tag.isascii() and tag.isprintable()]
+    return [tag for tag in tags[:_MOST_TAGS] if _TAG.fullmatch(tag)]
 
 
 def _next_page(answer: Answer) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import requests
+import urllib3
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
@@ -68,19 +69,27 @@ def _mend(name: str, status: int, headers: Mapping[str, str], login: Credentials
 def _when(headers: Mapping[str, str]) -> str:
     """Retry-After is seconds or a date (RFC 9110, 10.2.3)."""
     after = headers.get("retry-after", "").strip()
-    if after.isdigit():
+    if after.isdigit() and len(after) < 10:
         return f"in {after} s"
     dated = after.isprintable() and 0 < len(after) < 40
     return f"after {after}" if dated else "later (Docker Hub counts over 6 hours)"
 
 
-def silence(name: str, what: str, host: str, error: requests.RequestException) -> RegistryError:
+def too_slow(name: str, what: str, host: str, seconds: float) -> RegistryError:
+    """The error when an answer was begun and not ended by its deadline, however slowly it goes on."""
+    why = f"{host} had not answered in full after {seconds:.3g} s, and its connection was closed"
+    return RegistryError(f"{name}: {what}: {why}; try again later, or name a mirror", transient=True)
+
+
+def silence(
+    name: str, what: str, host: str, error: requests.RequestException | urllib3.exceptions.HTTPError
+) -> RegistryError:
     """The error when no answer came: the names of the cause, never the library's text, which holds whole URLs."""
     why, mend, transient = _cause(host, error)
     return RegistryError(f"{name}: {what}: {why}; {mend}", transient=transient)
 
 
-def _cause(host: str, error: requests.RequestException) -> tuple[str, str, bool]:
+def _cause(host: str, error: Exception) -> tuple[str, str, bool]:
     causes = tuple(_chain(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -91,7 +100,7 @@ def _cause(host: str, error: requests.RequestException) -> tuple[str, str, bool]
     if isinstance(error, requests.exceptions.SSLError):
         mend = "plain http is spoken only to this machine itself: give the registry a certificate"
         return f"TLS: {host} does not speak https", mend, False
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return f"{host} did not answer in time", "try again later, or check the network and HTTPS_PROXY", True
     for cause in causes:
         if isinstance(cause, socket.gaierror):

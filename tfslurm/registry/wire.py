@@ -6,28 +6,41 @@ Specification" (the dance), RFC 9110 (redirects, Retry-After).
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import time
+import zlib
 from collections.abc import Mapping
-from urllib.parse import quote, urljoin, urlsplit
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin
 
 import requests
+import urllib3
 from requests.auth import AuthBase
 
 from tfslurm import __version__
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials, stored_credentials
-from tfslurm.registry.trouble import Answer, refusal, silence
+from tfslurm.registry.deadline import Deadline, WatchedAdapter
+from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_have_login, origin
+from tfslurm.registry.trouble import Answer, refusal, silence, too_slow
 
 MANIFEST_LIMIT = 4 * 2**20
 CONFIG_LIMIT = 8 * 2**20
-_CONNECT_S, _READ_S, _WHOLE_S = 5.0, 30.0, 120.0
+_CONNECT_S, _READ_S = 5.0, 30.0
 _HOPS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NO_PROXY = {"http": "", "https": "", "all": ""}
-_CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_LONGEST_SERVICE = 300
+_LONGEST_TOKEN = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for one request with its whole answer, for everything that one place is asked, and for all places."""
+
+    request_s: float = 60.0
+    place_s: float = 180.0
+    pin_s: float = 400.0
 
 
 class _Header(AuthBase):
@@ -52,15 +65,20 @@ class _Session(requests.Session):
 class Remote:
     """A repository where it is asked for: ``registry/repository``, its connections and its token."""
 
-    def __init__(self, name: str, docker_config: str | None = None) -> None:
+    def __init__(self, name: str, docker_config: str | None = None, patience: Patience | None = None) -> None:
         self.name = name
+        self._patience = patience or Patience()
+        self._ends = time.monotonic() + self._patience.place_s
         self.registry, _, self.repository = name.partition("/")
         host = "registry-1.docker.io" if self.registry == "docker.io" else self.registry
         self._base = f"{'http' if is_loopback(host) else 'https'}://{host}/v2/{self.repository}/"
         self._docker_config = docker_config
         self._credentials: Credentials | None = None
         self._authorization = ""
+        self._withheld = ""  # the token server that did not get the stored login
         self._session = _Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, WatchedAdapter())
         self._session.headers.update({"User-Agent": f"tfslurm/{__version__}", "Accept-Encoding": "identity"})
 
     def __enter__(self) -> Remote:
@@ -87,10 +105,16 @@ class Remote:
     def refused(self, what: str, answer: Answer, mend: str = "") -> RegistryError:
         """The error for an answer that is not the one wanted."""
         clean = Answer(answer.status, answer.headers, self._clean(answer.body))
+        if self._withheld and answer.status in (401, 403, 404):
+            name = f"{self.registry}={self._withheld}"
+            mend = (
+                f"the stored login was not sent to {self._withheld}, which is not known as {self.registry}'s own token "
+                f"server; if its administrators say that it is: export {TOKEN_SERVERS}={name}"
+            )
         return refusal(self.name, what, clean, self._credentials, mend)
 
     def _ask_once(self, url: str, what: str, method: str, accept: str, limit: int) -> Answer:
-        ours = _origin(url) == _origin(self._base)
+        ours = origin(url) == origin(self._base)
         known = self._authorization if ours else ""
         answer = self._send(method, url, what, authorization=known, accept=accept, limit=limit)
         if answer.status == 401 and ours and (authorization := self._answer_challenge(answer, what)):
@@ -104,32 +128,36 @@ class Remote:
             target = urljoin(url, answer.headers.get("location", ""))
         except ValueError:
             target = ""
-        scheme, host, _ = _origin(target)
-        if scheme == "https" or (scheme == "http" and is_loopback(host) and _origin(url)[0] == "http"):
+        scheme, host, _ = origin(target)
+        if scheme == "https" or (scheme == "http" and is_loopback(host) and origin(url)[0] == "http"):
             return target
         why = f"it redirects to {host or 'nowhere'} without https"
         raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
 
     def _answer_challenge(self, answer: Answer, what: str) -> str:
         """The Authorization that a 401 asks for; empty when there is no login to give it."""
-        challenge = answer.headers.get("www-authenticate", "")
+        asked = challenges(answer.headers.get("www-authenticate", ""))
         if self._credentials is None:
             self._credentials = stored_credentials(self.registry, self._docker_config)
-        scheme = challenge.partition(" ")[0].lower()
-        if scheme == "bearer":
-            return f"Bearer {self._token(challenge, what)}"
-        return self._credentials.basic if scheme == "basic" else ""
+        if "bearer" in asked:
+            return f"Bearer {self._token(asked['bearer'], what)}"
+        return self._credentials.basic if "basic" in asked else ""
 
-    def _token(self, challenge: str, what: str) -> str:
-        """A token from the server that the challenge names; anonymous when there is no login."""
-        said = {key.lower(): re.sub(r"\\(.)", r"\1", text) or word for key, text, word in _CHALLENGE.findall(challenge)}
+    def _token(self, said: Mapping[str, str], what: str) -> str:
+        """A token from the server that the challenge names; anonymous when there is no login that it may have.
+
+        It is asked for what we want of the registry, whatever the challenge would have us ask for.
+        """
         realm, login = said.get("realm", ""), self._credentials or Credentials()
-        scheme, host, _ = _origin(realm)
+        scheme, host, _ = origin(realm)
         if scheme != "https" and not (scheme == "http" and is_loopback(host) and is_loopback(self.registry)):
             why = f"it sends to {host or 'nowhere'} for a token, without https"
             raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
+        if login and not may_have_login(self.registry, self._base, realm):
+            self._withheld, login = host, Credentials()
         fields = {"scope": f"repository:{self.repository}:pull"}
-        fields |= {key: said[key] for key in ("service", "scope") if said.get(key)}
+        if service := said.get("service", "")[:_LONGEST_SERVICE]:
+            fields["service"] = service
         if login.identity_token:
             form = fields | {
                 "grant_type": "refresh_token",
@@ -143,7 +171,7 @@ class Remote:
             raise self.refused(f"{what}: a token from {host}", answer)
         try:
             given = read_json(answer.body)
-            return str(given.get("token") or given["access_token"])
+            return header_value(given.get("token") or given["access_token"])
         except (ValueError, LookupError, AttributeError, TypeError):
             raise RegistryError(f"{self.name}: {what}: {host} answered without a token; try again later") from None
 
@@ -152,31 +180,61 @@ class Remote:
         limit: int = MANIFEST_LIMIT, query: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None,
     ) -> Answer:  # fmt: skip
         """One request and its whole answer, at most ``limit`` bytes of it."""
-        _, host, port = _origin(url)
+        _, host, port = origin(url)
         place = host if port in (80, 443) else f"{host}:{port}"
-        try:
-            with self._session.request(
-                method, url, headers={"Accept": accept}, params=query, data=form, auth=_Header(authorization),
-                timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
-                proxies=_NO_PROXY if is_loopback(host) else None,
-            ) as response:  # fmt: skip
-                lower = {key.lower(): value for key, value in response.headers.items()}
-                return Answer(response.status_code, lower, self._read(response, what, limit))
-        except requests.RequestException as error:
-            raise silence(self.name, what, place, error) from None
+        seconds = min(self._patience.request_s, self._ends - time.monotonic())
+        if not host:
+            raise RegistryError(f"{self.name}: {what}: {url[:200]!r} is no address of a registry; correct the name")
+        if seconds <= 0:
+            raise too_slow(self.name, what, place, max(0.0, self._patience.place_s))
+        with Deadline(seconds) as deadline:
+            try:
+                with self._session.request(
+                    method, url, headers={"Accept": accept}, params=query, data=form, auth=_Header(authorization),
+                    timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
+                    proxies=_NO_PROXY if is_loopback(host) else None,
+                ) as response:  # fmt: skip
+                    lower = {key.lower(): value for key, value in response.headers.items()}
+                    answer = Answer(response.status_code, lower, self._read(response, what, limit))
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                if deadline.passed:
+                    raise too_slow(self.name, what, place, seconds) from None
+                raise silence(self.name, what, place, error) from None
+            if deadline.passed:  # an answer without a length looks whole when its connection ends
+                raise too_slow(self.name, what, place, seconds)
+            return answer
 
     def _read(self, response: requests.Response, what: str, limit: int) -> bytes:
-        ends = time.monotonic() + _WHOLE_S
+        """The body, as it was before anybody compressed it; never more than the limit of either.
+
+        By http.client, because urllib3's own reading of chunks takes a line of any length.
+        """
         body = bytearray()
-        for piece in response.iter_content(64 * 2**10):
+        while piece := response.raw.read(64 * 2**10, decode_content=False):
             body += piece
             if len(body) > limit:
-                why = f"the answer is larger than {limit / 2**20:g} MiB"
-                raise RegistryError(f"{self.name}: {what}: {why}; this is no image that docker could run")
-            if time.monotonic() > ends:
-                why = f"the answer was not complete after {_WHOLE_S:g} s"
-                raise RegistryError(f"{self.name}: {what}: {why}; try again later", transient=True)
-        return bytes(body)
+                raise self._too_large(what, limit)
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding in ("identity", "") or not body:
+            return bytes(body)
+        if coding not in ("gzip", "x-gzip"):
+            why = f"the answer is in {coding[:40]!r}, which was not asked for"
+            raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
+        unpacked = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            whole = unpacked.decompress(bytes(body), limit + 1)
+        except zlib.error:
+            whole = b""
+        if len(whole) > limit:
+            raise self._too_large(what, limit)
+        if not unpacked.eof:
+            why = "the answer says that it is gzip, and is not"
+            raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
+        return whole
+
+    def _too_large(self, what: str, limit: int) -> RegistryError:
+        why = f"the answer is larger than {limit / 2**20:g} MiB"
+        return RegistryError(f"{self.name}: {what}: {why}; this is no image that docker could run")
 
     def _clean(self, body: bytes) -> bytes:
         """What a registry said, without any secret of ours that it may have said back."""
@@ -185,24 +243,13 @@ class Remote:
         return body
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host[:port]`` is this machine by its very name: the only place where plain http is spoken.
-
-    Source: docs.docker.com/reference/cli/dockerd, "Insecure registries": 127.0.0.0/8 is insecure by definition.
-    """
-    bare = _origin(f"http://{host}")[1]
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what must be equal before a login is sent. Empty when the text is no URL."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return "", "", 0
+def header_value(token: object) -> str:
+    """A token as it may stand in a header; ValueError where it is none."""
+    if (
+        not isinstance(token, str)
+        or not 0 < len(token) <= _LONGEST_TOKEN
+        or not token.isascii()
+        or not token.isprintable()
+    ):
+        raise ValueError("no token")
+    return token

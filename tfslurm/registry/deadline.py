@@ -1,0 +1,160 @@
+"""A time by which a request has ended, whatever its other side does: then its connection is shut down.
+
+The timeouts of sockets are for one read each, so a server that sends a byte now and then, or `100 Continue` without
+end, holds a client for ever: in the TLS handshake, the headers or the body. Here a timer shuts down the sockets that a
+request uses, and whoever reads one of them sees its end.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+MOST_ADDRESSES = 4
+"Of one name; each may cost a connect timeout."
+
+
+class Deadline:
+    """Until the block ends, every connection that this thread opens or uses with `WatchedAdapter` has this deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._ends = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(max(0.0, seconds), self._pass)
+        self._timer.daemon = True
+        self._before: Token[Deadline | None] | None = None
+
+    def __enter__(self) -> Deadline:
+        self._before = _CURRENT.set(self)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._before:
+            _CURRENT.reset(self._before)
+        with self._lock:
+            for each in self._sockets:
+                each.close()
+            self._sockets.clear()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it, never less than a little."""
+        return max(0.001, self._ends - time.monotonic())
+
+    def watch(self, used: socket.socket) -> None:
+        """Shut a connection down when the time is over. A copy of its descriptor is kept: TLS takes the socket away."""
+        with self._lock, suppress(OSError):
+            copy = socket.socket(fileno=os.dup(used.fileno()))
+            self._sockets.append(copy)
+            if self.passed:
+                copy.shutdown(socket.SHUT_RDWR)
+
+    def _pass(self) -> None:
+        with self._lock:
+            self.passed = True
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+
+_CURRENT: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def _connected(connection: HTTPConnection) -> socket.socket:
+    """A TCP connection by the deadline. As urllib3's own, which tries every address of a name, however many."""
+    host, port, current = connection._dns_host, connection.port, _CURRENT.get()
+    limit = connection.timeout if isinstance(connection.timeout, int | float) else 5.0
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[:MOST_ADDRESSES]
+    except (OSError, UnicodeError) as error:
+        known = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+        raise NameResolutionError(host, connection, known) from error
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found:
+        each = socket.socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                each.setsockopt(*option)
+            each.settimeout(min(limit, current.left_s) if current else limit)
+            if current:
+                current.watch(each)
+            each.connect(address)
+            return each
+        except OSError as error:
+            each.close()
+            failure = error
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, f"{host}: no answer within {limit:g} s") from failure
+    raise NewConnectionError(connection, f"{host}: {failure}") from failure
+
+
+class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
+    def putrequest(self, *words: Any, **more: Any) -> None:
+        _watch_again(self)
+        super().putrequest(*words, **more)
+
+
+class _Tls(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        if (current := _CURRENT.get()) and current.passed:
+            raise TimeoutError("the proxy's answer ended with the connection")
+
+    def putrequest(self, *words: Any, **more: Any) -> None:
+        _watch_again(self)
+        super().putrequest(*words, **more)
+
+
+def _watch_again(connection: HTTPConnection) -> None:
+    """A connection that is used again belongs to this request's deadline now."""
+    current = _CURRENT.get()
+    if current and connection.sock:
+        current.watch(connection.sock)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+_POOLS: Mapping[str, type[HTTPConnectionPool]] = {"http": _PlainPool, "https": _TlsPool}
+
+
+class WatchedAdapter(HTTPAdapter):
+    """The connections of a session, through a proxy or not, each with the deadline of the request that it serves."""
+
+    def init_poolmanager(self, *words: Any, **more: Any) -> None:
+        """As requests', with pools of our connections."""
+        super().init_poolmanager(*words, **more)
+        self.poolmanager.pool_classes_by_scheme = dict(_POOLS)
+
+    def proxy_manager_for(self, *words: Any, **more: Any) -> Any:
+        """The same for a proxy."""
+        manager = super().proxy_manager_for(*words, **more)
+        if set(manager.pool_classes_by_scheme) == set(_POOLS):
+            manager.pool_classes_by_scheme = dict(_POOLS)
+        return manager
