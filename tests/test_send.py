@@ -138,7 +138,7 @@ def test_an_id_that_another_unfinished_job_has_is_a_doubt_unless_the_queue_says_
     first, second, third = (evil.made(number) for number in range(3))
     evil.program("sbatch", "echo 1234")
     assert evil.submit(first) == "1234"
-    with pytest.raises(HostError, match=r"printed '1234\\n'.* the queue does not show"):
+    with pytest.raises(HostError, match=r"printed '1234\\n', which job evil:1234 has, .* the queue does not show"):
         evil.submit(second)
     assert evil.known() == [("1234", first.job_name)]
     evil.queue(("1235", second.job_name), ("1234", third.job_name))

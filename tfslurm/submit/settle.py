@@ -141,9 +141,13 @@ def unreachable(plan: JobPlan, completed: Completed) -> HostError:
     )
 
 
-def in_doubt(plan: JobPlan, completed: Completed) -> HostError:
-    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do."""
-    printed = f"printed {completed.stdout[:200]!r}, which names no job for certain"
+def in_doubt(plan: JobPlan, completed: Completed, job_id: str | None) -> HostError:
+    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do.
+
+    ``job_id`` is the id that it did name, which another job has.
+    """
+    why = f"which job {plan.cluster}:{job_id} has, that has not ended" if job_id else "which names no job for certain"
+    printed = f"printed {completed.stdout[:200]!r}, {why}"
     said = f"was killed (exit {completed.exit_code})" if completed.exit_code else printed
     mend = "run the same command again, it first asks whether the job was queued"
     return HostError(
