@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCRIPTS := job_templates/node.sh job_templates/entry.sh job_templates/check-node.sh job_templates/point.sh job_templates/reap.sh job_templates/epilog.sh .ci/run
 
-.PHONY: help demo test check format bench faults wheel cluster cluster-down cluster-status clean
+.PHONY: help demo test check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -39,7 +39,15 @@ faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed
 	$(BIN)/python -m tests.faults.submission
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build --wheel --no-isolation
+
+lock:  ## renew requirements-ci.txt: the newest versions that setup.cfg allows, for every Python and platform, with hashes
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+	  --custom-compile-command 'make lock' --default-index https://pypi.org/simple --extra dev setup.cfg \
+	  --output-file requirements-ci.txt
+	rm -rf $(VENV)/lock
 
 cluster:  ## start the test bed (two Slurm clusters and more); quick when it is up
 	@$(PYTHON) -m tests.cluster up
@@ -53,9 +61,10 @@ cluster-status:  ## what of the test bed is up
 clean:  ## remove what was built here (not the test bed)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-$(BIN)/.ready: setup.cfg pyproject.toml
+$(BIN)/.ready: setup.cfg pyproject.toml requirements-ci.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv)
 	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ci.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

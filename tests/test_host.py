@@ -19,7 +19,7 @@ import pytest
 from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result
+from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result, shown
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import PUT, as_tar
 from tfslurm.host.local import LocalHost, run_process
@@ -217,6 +217,12 @@ def test_an_answer_of_just_the_limit_arrives_and_one_byte_more_does_not(host: Ho
     assert len(host.run_bytes(["head", "-c", "70000", "/dev/zero"], max_bytes=70000)) == 70000
     with pytest.raises(TooMuchOutput, match="printed more than 70000 bytes on stdout"):
         host.run_bytes(["head", "-c", "70001", "/dev/zero"], max_bytes=70000)
+
+
+def test_the_command_of_a_message_is_one_printable_line_without_its_variables() -> None:
+    argv = ("env", "-u", "SQUEUE_FORMAT", "-u", "X", "TZ=UTC0", "squeue", "--format=%i\x1e%T\n", "x" * 500)
+    assert shown(argv).startswith("squeue '--format=%i?%T?' xxx")
+    assert (len(shown(argv)), shown(("env",)), shown(("A=b", "ls"))) == (120, "env", "ls")
 
 
 def test_what_a_message_repeats_of_a_command_is_short() -> None:

@@ -18,7 +18,7 @@ from tests.made import CLUSTER, plan
 from tfslurm.errors import HostError, SubmitRejected
 from tfslurm.host.local import LocalHost
 from tfslurm.plan import JobPlan
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
+from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submit.prepare import Prepared
 from tfslurm.submit.send import submit_job
 from tfslurm.submit.settle import settle_all
@@ -138,13 +138,23 @@ def test_an_id_that_another_unfinished_job_has_is_a_doubt_unless_the_queue_says_
     first, second, third = (evil.made(number) for number in range(3))
     evil.program("sbatch", "echo 1234")
     assert evil.submit(first) == "1234"
-    with pytest.raises(HostError, match=r"printed '1234\\n'.* the queue does not show"):
+    with pytest.raises(HostError, match=r"printed '1234\\n', which job evil:1234 has, .* the queue does not show"):
         evil.submit(second)
     assert evil.known() == [("1234", first.job_name)]
     evil.queue(("1235", second.job_name), ("1234", third.job_name))
     settle_all("evil", evil.tracker, LocalHost("evil"))
     assert evil.submit(third) == "1234", "a site whose ids began anew"
     assert evil.known() == [("1234", first.job_name), ("1235", second.job_name), ("1234", third.job_name)]
+
+
+def test_accounting_is_asked_from_before_a_moment_of_our_own_clock(evil: Evil) -> None:
+    evil.program("sbatch", "exit 0")
+    row = dict.fromkeys(SACCT_FIELDS, "") | {"JobID": "4711", "State": "COMPLETED", "ExitCode": "0:0"}
+    made = evil.made()
+    (evil.folder / "sacct").write_text(FIELD.join((row | {"JobName": made.job_name}).values()) + "\n")
+    asked = '*" --starttime=2026-11-21T07:50:00 "*'  # the clock of this machine may be a day ahead of the cluster's
+    evil.program("sacct", f'case " $* " in {asked}) cat {shlex.quote(str(evil.folder / "sacct"))} ;; esac')
+    assert evil.submit(made) == "4711"
 
 
 def test_two_jobs_of_one_name_are_never_chosen_between(evil: Evil) -> None:

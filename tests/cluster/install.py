@@ -14,7 +14,8 @@ from .bed import BED, HOME, BedError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = Path(os.environ.get("TFSLURM_BED_VENV") or BED / "venv")
-SHIPPED = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tfslurm", "job_templates", "cluster_configs")
+LOCK = "requirements-ci.txt"
+SHIPPED = ("setup.cfg", "pyproject.toml", LOCK, "README.md", "LICENSE", "tfslurm", "job_templates", "cluster_configs")
 
 
 def install() -> Path:
@@ -41,8 +42,8 @@ def _install() -> Path:
             elif source.exists():
                 shutil.copy(source, copy)
         pip = (str(VENV / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install", "--compile")
-        _run(*pip, copy)
-        _run(*pip, "--no-deps", "--force-reinstall", copy)
+        _run(*pip, "--require-hashes", "--requirement", str(CHECKOUT / LOCK))
+        _run(*pip, "--no-deps", "--no-build-isolation", "--force-reinstall", copy)
     stamp.write_text(identity)
     return program
 

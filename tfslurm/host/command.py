@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput, command_line
+from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput
 from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
 
+LONGEST_COMMAND = 120
 NOISE = 2**16
 "Bytes that start-up files may print beside the command, with the marks."
 BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
@@ -110,16 +111,23 @@ def _completed(name: str, argv: Sequence[str], raw: Raw) -> Completed:
 def too_late(name: str, argv: Sequence[str], timeout_s: float) -> HostError:
     """The error for a command that was given up."""
     why = f"did not end within {timeout_s:g} s and was given up; is the machine or its file system overloaded?"
-    return HostError(f"{name}: {shlex.join(argv)[:400]}: {why}", transient=True)
+    return HostError(f"{name}: {shown(argv)}: {why}", transient=True)
+
+
+def shown(argv: Sequence[str]) -> str:
+    """The beginning of a command in one printable line, without the variables that `env` sets and takes away."""
+    words = list(argv)
+    while len(words) > 1 and (words[0] in ("env", "-u") or "=" in words[0]):
+        del words[: 2 if words[0] == "-u" else 1]
+    line = "".join(letter if letter.isprintable() else "?" for letter in shlex.join(words))
+    return line if len(line) <= LONGEST_COMMAND else line[: LONGEST_COMMAND - 1] + "…"
 
 
 def too_much(name: str, argv: Sequence[str], stream: str, limit: int) -> TooMuchOutput:
     """The error for a command that was killed because it printed too much."""
     size = f"{limit / 2**20:.4g} MiB" if limit >= 2**20 else f"{limit} bytes"
     mend = f"run it on {name} yourself and see what it prints, or tell the administrators"
-    return TooMuchOutput(
-        f"{name}: {command_line(argv)[:400]}: printed more than {size} on {stream} and was killed; {mend}"
-    )
+    return TooMuchOutput(f"{name}: {shown(argv)}: printed more than {size} on {stream} and was killed; {mend}")
 
 
 def no_program(name: str, program: str, *, remote: bool) -> NoProgram:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tfslurm import slurm
@@ -18,7 +18,7 @@ from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import GONE, REQUEUED, STOPPED, Wish, read_ends
 from tfslurm.submit.local import end_killed, is_killed
 from tfslurm.submit.places import LOCAL
-from tfslurm.submit.settle import settle
+from tfslurm.submit.settle import earlier, settle
 from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
 
 LOST = "LOST"
@@ -28,7 +28,6 @@ NO_END = "it could not write down its end: its file system may be full, read-onl
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
 KEPT = tuple(each.name for each in fields(JobStatus))
-CLOCKS_APART = timedelta(days=1)
 PATIENCE_S = 120.0  # accounting has years to search
 
 
@@ -176,14 +175,6 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
     if answer.exit_code != 0:
         return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
     return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""
-
-
-def earlier(moment: str) -> str:
-    """A day before a moment of this machine's clock, which the cluster's may not agree with."""
-    try:
-        return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError):
-        return "1970-01-01T00:00:00Z"  # the tracker's file was changed
 
 
 def last_line(text: str) -> str:

@@ -145,7 +145,7 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
         find = find_by_token if completed.exit_code == 0 else find_twice  # after 0 nothing is on its way any more
         if found := find(plan, host):
             return found
-        raise in_doubt(plan, completed)
+        raise in_doubt(plan, completed, job_id)
     if any(words in completed.stderr for words in DOUBT):
         found = find_by_token(plan, host)
         if found:

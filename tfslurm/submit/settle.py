@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError
@@ -17,6 +17,7 @@ from tfslurm.submit.hand_over import look_back
 from tfslurm.tracker import TrackedPlan, Tracker
 
 ON_THE_WAY_S = 1.0
+CLOCKS_APART = timedelta(days=2)
 
 
 def now() -> str:
@@ -27,6 +28,11 @@ def now() -> str:
 def stamp(moment: datetime) -> str:
     """A moment in UTC as RFC 3339 to the microsecond."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def earlier(moment: str) -> str:
+    """Some time before a moment of this machine's clock, which the cluster's may not agree with."""
+    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
@@ -109,7 +115,9 @@ def find_by_token(plan: JobPlan, host: Host) -> str | None:
     listed = slurm.parse_queue(answer.stdout)
     if job_id := the_one(plan, [each for each in listed if plan.comment == each.comment or plan.job_name == each.name]):
         return job_id
-    answer = host.run(slurm.sacct_argv(names=[plan.job_name], since=plan.planned_at), max_bytes=slurm.MOST_BYTES)
+    answer = host.run(
+        slurm.sacct_argv(names=[plan.job_name], since=earlier(plan.planned_at)), max_bytes=slurm.MOST_BYTES
+    )
     if answer.exit_code != 0:
         return None
     return the_one(plan, [each for each in slurm.parse_sacct(answer.stdout) if plan.job_name == each.name])
@@ -142,9 +150,13 @@ def unreachable(plan: JobPlan, completed: Completed) -> HostError:
     )
 
 
-def in_doubt(plan: JobPlan, completed: Completed) -> HostError:
-    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do."""
-    printed = f"printed {completed.stdout[:200]!r}, which names no job for certain"
+def in_doubt(plan: JobPlan, completed: Completed, job_id: str | None) -> HostError:
+    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do.
+
+    ``job_id`` is the id that it did name, which another job has.
+    """
+    why = f"which job {plan.cluster}:{job_id} has, that has not ended" if job_id else "which names no job for certain"
+    printed = f"printed {completed.stdout[:200]!r}, {why}"
     said = f"was killed (exit {completed.exit_code})" if completed.exit_code else printed
     mend = "run the same command again, it first asks whether the job was queued"
     return HostError(
