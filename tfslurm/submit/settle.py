@@ -32,7 +32,10 @@ def stamp(moment: datetime) -> str:
 
 def earlier(moment: str) -> str:
     """Some time before a moment of this machine's clock, which the cluster's may not agree with."""
-    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return "1970-01-01T00:00:00Z"  # the tracker's file was changed
 
 
 def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
