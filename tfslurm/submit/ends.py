@@ -66,7 +66,7 @@ def end_in(text: str | bytes) -> Mapping[str, Any] | None:
     """What an exit.json holds; None where it holds nothing whole."""
     try:
         end = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return end if isinstance(end, dict) and is_end(end) else None
 

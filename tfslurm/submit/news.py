@@ -287,9 +287,9 @@ def seconds(began_at: object, ended_at: object) -> int | None:
     """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
     try:
         began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
-    except ValueError:
+        return int((over - began).total_seconds())
+    except (ValueError, TypeError):  # no moment, or one without its zone
         return None
-    return int((over - began).total_seconds())
 
 
 def as_kept(status: JobStatus) -> dict[str, Any]:
