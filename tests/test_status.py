@@ -28,7 +28,7 @@ from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submit.ends import Wish, last_end, read_ends
 from tfslurm.submit.follow import find_job, refresh, refresh_all
-from tfslurm.submit.news import IN_TURN
+from tfslurm.submit.news import IN_TURN, seconds
 from tfslurm.submit.pace import Pace
 from tfslurm.submit.parallel import at_once
 from tfslurm.submit.places import Known
@@ -379,6 +379,26 @@ def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
     assert ends == [{"exit_code": 2}, None, {}, None, None]
     assert read_ends(LocalHost(), []) == []
     assert len(read_ends(LocalHost(), [Wish(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
+
+
+NO_END = [
+    *('{"exit_code": "7"}', '{"exit_code": 1e400}', '{"exit_code": -1}', '{"exit_code": 256}', '{"exit_code": true}'),
+    *('{"exit_code": %s}' % ("9" * 5000), '{"signal": [9]}', '{"signal": 0}', '{"reason": 7}', '{"ended_at": {}}'),
+    *("[" * 60000, "null", "7", '"x"', "{", "\x01"),
+]
+
+
+@pytest.mark.parametrize("text", NO_END)
+def test_an_end_that_node_sh_does_not_write_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "1" / "attempt-1").mkdir(parents=True)
+    (tmp_path / "1" / "attempt-1" / "exit.json").write_text(text)
+    assert read_ends(LocalHost(), [Wish(PurePosixPath(tmp_path), "1")]) == [None]
+
+
+@pytest.mark.parametrize("moment", ["", "x", "9" * 5000, "99999-01-01T00:00:00Z", "2026-11-23T08:00:00", None, 7, []])
+def test_a_moment_that_is_none_gives_no_seconds(moment: object) -> None:
+    assert seconds(moment, "2026-11-23T08:00:00Z") is None
+    assert seconds("2026-11-23T08:00:00Z", "2026-11-23T08:00:07Z") == 7
 
 
 def test_an_answer_for_fewer_jobs_than_were_asked_about_is_an_error(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from codecs import getincrementaldecoder
@@ -25,6 +26,7 @@ from tfslurm.submit.reach import known_for
 from tfslurm.tracker import TrackedJob, Tracker
 
 CHUNK = 2**20
+HEAD = re.compile(rb"-?[0-9]{1,9}(?: +[0-9]{1,9}){3} *")  # the attempt, and how many bytes of each file follow
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 # One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
@@ -133,7 +135,7 @@ class Reader:
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
         said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
         head, _, body = said.partition(b"\n")
-        number, *sizes = map(int, head.split())
+        number, *sizes = map(int, head.split()) if HEAD.fullmatch(head) else (0, -1)
         if number < 0:
             raise HostError(f"{self.job.key}: {self.job.state}: {NO_FOLDER} ({self.plan.run_dir})")
         if len(body) != sum(sizes):
