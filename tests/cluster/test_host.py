@@ -196,7 +196,7 @@ def test_what_prints_without_end_is_killed_at_once_and_ends_there_too(
 
 
 def test_start_up_files_that_print_without_end_fill_neither_memory_nor_disk(tmp_path: Path, connect: Connect) -> None:
-    # Of the shell that the line is for alone: a script that a start-up file runs with its stderr closed would never end.
+    # Of that one shell alone: in a script that a start-up file runs with its stderr closed it would never end.
     (tmp_path / "noise").write_text('[ -z "${BASH_EXECUTION_STRING-}" ] || yes Welcome >&2\n')
     too_much = pytest.raises(TooMuchOutput, match=r"^alpha: .*: printed more than 4 MiB on stderr")
     with running_sshd(tmp_path / "sshd", f"SetEnv BASH_ENV={tmp_path}/noise") as server, too_much:
