@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -144,6 +146,33 @@ def test_a_pipe_is_not_waited_for_without_end(stranger: Stranger, path: str, mon
         take(stranger.folder)
     except TfslurmError as error:
         assert "gave no answer in 0 s; `find" in str(error) or "git:" in str(error)
+
+
+def test_a_commit_that_unfolds_without_end_is_not_unfolded(stranger: Stranger) -> None:
+    """Ten folders in each of ten folders, and so on: some KiB that stand for 10^9 files."""
+    tree = git(stranger.folder, "rev-parse", "HEAD^{tree}")
+    for _ in range(9):
+        rows = "".join(f"040000 tree {tree}\td{number}\n" for number in range(10))
+        made = subprocess.run(
+            ["git", "mktree"], cwd=stranger.folder, input=rows, capture_output=True, text=True, check=True
+        )
+        tree = made.stdout.strip()
+    git(stranger.folder, "update-ref", "HEAD", git(stranger.folder, "commit-tree", "-m", "x", tree))
+    assert take(stranger.folder).dirty is True
+
+
+@pytest.mark.parametrize("kind", ["commit", "tree"])
+def test_an_object_larger_than_any_commit_is_not_read(stranger: Stranger, kind: str) -> None:
+    """Zeros pack well: 300 KiB of a repository stand for 300 MB of memory."""
+    body = f"tree {git(stranger.folder, 'rev-parse', 'HEAD^{tree}')}\n".encode() + bytes(300_000_000)
+    whole = f"{kind} {len(body)}\0".encode() + body
+    name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+    path = stranger.folder / ".git" / "objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(zlib.compress(whole, 1))
+    (stranger.folder / ".git" / "HEAD").write_text(f"{name}\n")
+    with pytest.raises(InputError, match="has 300000046 bytes, and no commit"):
+        take(stranger.folder)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ REFUSED: list[list[str]] = [
     ["python", "-u", "{{ script }}"],
     ["python", "-m", "{{ module }}"],
     ["mpirun", "python", "{{ script }}"],
+    *(["mpirun", "-np", "4", *words] for words in (["{{ program }}"], ["{{ program }}", "x"])),
+    *([*words, "{{ program }}"] for words in (["srun"], ["torchrun"], ["conda", "run", "-n", "x"], ["uv", "run"])),
+    *([*words, "{{ program }}"] for words in (["nsys", "profile"], ["perf", "stat", "--"], ["accelerate", "launch"])),
+    *([*words, "{{ program }}"] for words in (["gosu", "bob"], ["chroot", "/x"])),
+    # an option of sed's that takes no word, and programs under other names
+    ["sed", "-i", "s/lr: .*/lr: {{ a }}/", "c.yaml"],
+    ["sed", "-ni", "s/a/{{ a }}/p", "c.yaml"],
+    ["sed", "-E", "s/a/{{ a }}/", "c.yaml"],
+    *([python, "-c", "{{ a }}"] for python in ("python3-dbg", "bpython", "graalpy", "bash-static", "osh")),
 ]
 
 TAKEN: list[list[str]] = [
@@ -101,6 +110,11 @@ TAKEN: list[list[str]] = [
     ["nice", "-n", "5", "./train", "{{ a }}"],
     ["mpirun", "-np", "{{ a }}", "-mca", "plm_rsh_agent", "ssh", "python", "train.py", "{{ b }}"],
     ["torchrun", "--nproc-per-node", "{{ a }}", "train.py", "-e", "{{ b }}"],
+    ["torchrun", "--nproc-per-node=4", "train.py", "{{ b }}"],
+    ["torchrun", "--nproc-per-node={{ a }}", "train.py", "{{ b }}"],
+    ["srun", "-n", "{{ a }}", "./train", "{{ b }}"],
+    ["conda", "run", "-n", "{{ a }}", "python", "train.py", "{{ b }}"],
+    ["accelerate", "launch", "--num_processes", "4", "train.py", "--lr", "{{ a }}"],
     ["perl", "-e", "print @ARGV", "--", "{{ a }}"],
     ["perl", "-w", "train.pl", "{{ a }}"],
     ["Rscript", "--vanilla", "train.R", "{{ a }}"],

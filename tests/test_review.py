@@ -88,6 +88,7 @@ def test_review_shows_all_that_the_file_could_touch(plan: Plan, tmp_path: Path, 
     warned += ["AWS_SECRET_ACCESS_KEY is a credential of other services", "the program gets your WANDB_API_KEY"]
     warned += ["files that look private are sent: .env", "the program can change /data/alice", "LD_PRELOAD says what"]
     warned += ["puts this before the command: /entry.sh go", "network: host:", "slurm: mail-user: Slurm sends mail"]
+    assert sets == ONE or 'sweep    grid: {"a": ["1", "2"]}' in done.stdout, done.stdout
     assert has_all(done.stdout, [f"LOOK AT  {line}" if line[:8] in ("template",) else line for line in warned])
     told = [
         PIN.digest,

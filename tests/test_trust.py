@@ -15,6 +15,7 @@ import pytest
 
 from tests.made import plan
 from tfslurm.cli import run
+from tfslurm.cluster import model
 from tfslurm.errors import InputError
 from tfslurm.submit import trust as trust_room
 from tfslurm.submit.cluster_files import cluster_files, name_folder
@@ -226,6 +227,48 @@ def test_what_decides_where_programs_run_is_shown(say: Say) -> None:
     assert told["slurm_bin"].startswith("/y/bin")
     assert (told["root"], told["mounts"]) == ("/scratch/a", "/data")
     assert (told["mirrors"], told["slurm"]) == ("docker.io from m.example", "partition: gpu")
+
+
+KEYS = {
+    "login": "{host: h}",
+    "engine": "podman",
+    "cgroup_parent": "require",
+    "mirrors": "{docker.io: [m.example]}",
+    "slurm": "{partition: gpu}",
+    "mounts": "{allow: [/data]}",
+    "shared_parents": "accept",
+    "read_group": "lab",
+    "limits": "{pids: 100}",
+    "poll": "{min_interval: 5}",
+    "environment": "{SLURM_CONF: /x}",
+    "slurm_bin": "/x",
+}
+
+
+def test_no_key_of_a_file_is_left_out_of_what_is_shown(say: Say) -> None:
+    assert set(KEYS) == set(model.Cluster.model_fields) - {"name", "root"}
+    put(TEXT + "".join(f"{key}: {value}\n" for key, value in KEYS.items()))
+    code, out, err = say("trust", "--yes", "--json")
+    assert code == 0
+    assert {row["key"] for row in json.loads(out)["files"][0]["decides"]} == {*KEYS, "root"}
+    assert "shared_parents accept  (others may replace the root" in err
+
+
+def test_a_folder_s_name_is_no_line_of_its_own(say: Say, monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    """Whatever is said of a file in it: a note, an error, what it says, the list."""
+    folder = desk / "here" / "a\nerror: forged"
+    (folder / "cluster_configs").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    said: list[str | int] = [*say("trust", "--yes")]
+    put("name: beta\n")
+    for words in (["trust", "--list"], ["trust", str(folder / "x")], ["trust"], ["trust", "--revoke"]):
+        said += say(*words)
+    put()
+    for words in (["trust", "--yes"], ["trust", "--list"], ["trust", "--revoke"], ["check", "alpha", "--no-node"]):
+        said += say(*words)
+    text = "\n".join(map(str, said))
+    assert "\nerror: forged" not in text
+    assert "\\nerror: forged" in text
 
 
 def test_the_list_is_the_user_s_alone(say: Say) -> None:

@@ -14,6 +14,7 @@ import click
 
 from tfslurm import __version__
 from tfslurm.cli.console import say
+from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, TfslurmError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -138,7 +139,7 @@ def tell(error: TfslurmError) -> None:
     """Print an error: one line for each problem of a text, one for anything else."""
     if isinstance(error, InputError):
         for problem in error.problems:
-            say(f"error: {problem}")
+            say(f"error: {printable(str(problem))}")
         return
     again = " (trying again can help)" if error.transient else ""
     say(f"error: {error}{again}")

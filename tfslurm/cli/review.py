@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "asked", list(image["asked"])
     yield "before", [repr(word) for word in image["entrypoint"]]
     yield "command", [repr(word) for word in found["command"]]
+    yield "sweep", [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in (found["sweep"] or {}).items()]
     yield "text", [f"run as a program: {text!r}" for text in found["program_texts"]]
     yield "env", [f"{name}={value!r}" for name, value in found["env"].items()]
     yield "in image", [f"{name}={value!r}" for name, value in image["environment"].items()]

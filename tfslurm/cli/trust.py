@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tfslurm.cli.console import agreed, emit, plain, say, show
+from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.submit.cluster_files import NEARBY, cluster_files, trusted_files
 from tfslurm.submit.folders import trust_file
@@ -55,7 +57,7 @@ def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json
     if as_json:
         emit({"folder": str(real), "files": [as_value(known) for known in found]})
     else:
-        show(f"{real}: {', '.join(known.cluster.name for known in found)}: trusted, as they are now")
+        show(f"{printable(str(real))}: {', '.join(known.cluster.name for known in found)}: trusted, as they are now")
 
 
 def file_of(known: Known) -> Path:
@@ -75,11 +77,12 @@ def news(known: Known, before: Trusted) -> str:
 
 def described(known: Known, state: str) -> str:
     """What a cluster file decides, for a person to judge."""
-    return "\n".join([f"{file_of(known)}: {state}", *(f"  {key:12} {text}" for key, text in decisions(known))])
+    rows = (f"  {key:12} {printable(text)}" for key, text in decisions(known))
+    return "\n".join([f"{printable(str(file_of(known)))}: {state}", *rows])
 
 
 def decisions(known: Known) -> list[tuple[str, str]]:
-    """The keys of a cluster file that say what runs where, and what it may see."""
+    """All that a cluster file says: what runs where, as whom, what it may see, and who may see it."""
     cluster = known.cluster
     login = cluster.login
     where = "none: its commands run on this machine, as you"
@@ -94,7 +97,16 @@ def decisions(known: Known) -> list[tuple[str, str]]:
     rows.append(("mounts", ", ".join(map(str, cluster.mounts_allow)) or "nothing"))
     rows += [("mirrors", f"{name} from {', '.join(places)}") for name, places in cluster.mirrors.items()]
     rows += [("slurm", f"{key}: {value}") for key, value in cluster.slurm.items()]
-    return rows
+    others = "  (others may replace the root, and what runs leave)" if cluster.shared_parents == "accept" else ""
+    rest = {
+        "shared_parents": f"{cluster.shared_parents}{others}",
+        "read_group": f"{cluster.read_group}  (may read what runs leave)",
+        "engine": cluster.engine,
+        "cgroup_parent": cluster.cgroup_parent,
+        "limits": ", ".join(f"{key}: {value}" for key, value in asdict(cluster.limits).items()),
+        "poll": f"min_interval: {cluster.min_interval_s}",
+    }
+    return [*rows, *((key, text) for key, text in rest.items() if (key,) in cluster.lines)]
 
 
 def confirm(folder: Path, yes: bool) -> None:
@@ -125,7 +137,8 @@ def no_more(folder: Path, as_json: bool) -> None:
     if as_json:
         emit({"folder": str(folder), "files": []})
     else:
-        show(f"{folder}: trusted no more; jobs that were submitted with its files are not asked for any more")
+        told = "trusted no more; jobs that were submitted with its files are not asked for any more"
+        show(f"{printable(str(folder))}: {told}")
 
 
 def show_trusted(trusted: Trusted, as_json: bool) -> None:
@@ -141,7 +154,7 @@ def show_trusted(trusted: Trusted, as_json: bool) -> None:
         emit(rows)
         return
     for row in rows:
-        show(f"{row['folder']}/{row['file']}" + (f": not used: {row['unused']}" if row["unused"] else ""))
+        show(printable(f"{row['folder']}/{row['file']}") + (f": not used: {row['unused']}" if row["unused"] else ""))
     if not rows:
         say("nothing is trusted; your own cluster files need no trust")
 

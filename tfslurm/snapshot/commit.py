@@ -50,7 +50,7 @@ def _below(folder: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]
 
 def _is_in_lfs(folder: Path, head: Head, own: Sequence[Entry]) -> bool:
     """Say whether every file that is not the commit's is one whose SHA-256 the commit names."""
-    committed = committed_files(folder, head.tree)
+    committed = committed_files(folder, head.tree, [entry.name for entry in own])
     if {entry.name for entry in own} != set(committed):
         return False
     rows: list[Entry] = []

@@ -90,7 +90,7 @@ def _hash(algorithm: str, head: bytes, body: bytes = b"") -> hashlib._Hash:
 def _content(folder: Path, name: str, mode: int, size: int) -> Iterator[bytes]:
     """Yield a regular file that must still have this mode and size."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if isinstance(error, PermissionError):
             raise refuse(str(folder / name), "cannot be read: permission denied", "chmod u+r it") from None

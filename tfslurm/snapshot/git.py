@@ -10,15 +10,18 @@ import hashlib
 import os
 import re
 import stat
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfslurm.errors import TfslurmError, refuse
+from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
+from tfslurm.host.command import Raw, Received
+from tfslurm.host.local import run_process
 
 PATIENCE_S = 120.0
 "A repository can hold a pipe where git expects a file, and git would wait for it."
+MOST_BYTES = 64 * 2**20
+"Of one answer of git's: some 10 KiB in a repository can stand for more files, or a larger object, than any disk holds."
 
 SETTINGS = {
     "core.fsmonitor": "",  # a program that lists what changed
@@ -33,6 +36,8 @@ ENVIRONMENT = {
     "GIT_NO_LAZY_FETCH": "1",  # git 2.45; for others:
     "GIT_ALLOW_PROTOCOL": "none",
 }
+LONGEST_ROW = 80
+"Bytes of a row of ls-tree beside the name: mode, kind, id of 64 digits, blanks."
 IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
@@ -68,17 +73,17 @@ def top_of(folder: Path) -> Path | None:
     holder = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
     try:
         done = _git(folder, "rev-parse", "--is-inside-work-tree", "--show-toplevel")
-    except FileNotFoundError:
+    except NoProgram:
         if holder:
             raise TfslurmError(f"{folder}: is in a Git repository, but there is no git on PATH; install git") from None
         return None
-    except PermissionError as error:
-        raise refuse(str(folder), f"cannot be entered: {error.strerror}", "name a folder of yours") from None
+    if not os.access(folder, os.X_OK):
+        raise refuse(str(folder), "cannot be entered: Permission denied", "name a folder of yours")
     inside, _, top = os.fsdecode(done.stdout).partition("\n")
     if inside == "false" or b"safe.bareRepository" in done.stderr:
         why = "is no part of a working tree: Git keeps a repository in it, or its core.worktree names another folder"
         raise refuse(str(folder), why, "name the folder that your files are in")
-    if done.returncode:
+    if done.exit_code:
         if re.search(rb"^fatal: not a git repository", done.stderr, re.MULTILINE):
             return None
         raise TfslurmError(f"{folder}: git: {_said(done)}")
@@ -169,8 +174,16 @@ def head_of(folder: Path, top: Path) -> Head | None:
 
 
 def _object(folder: Path, name: str) -> tuple[str, bytes] | None:
-    """Return the id and the content of an object, which must hash to its id; None where there is none."""
-    said = _git_output(folder, "cat-file", "--batch", input=name.encode() + b"\n")
+    """Return the id and the content of an object, which must hash to its id; None where there is none.
+
+    Its size is asked first, for git itself would hold all of it in memory.
+    """
+    asked = name.encode() + b"\n"
+    size = _git_output(folder, "cat-file", "--batch-check=%(objectsize)", input=asked).strip()
+    if size.isdigit() and int(size) > MOST_BYTES:
+        why = f"git object {name} has {int(size)} bytes, and no commit or folder has so many"
+        raise refuse(str(folder), why, "do not run what is in it before you know who made it")
+    said = _git_output(folder, "cat-file", "--batch", input=asked)
     head, _, content = said.partition(b"\n")
     words = head.decode("ascii", "replace").split()
     if len(words) != 3:
@@ -193,9 +206,13 @@ def _folder_in(tree: bytes, name: bytes, id_bytes: int) -> str:
     return ""
 
 
-def committed_files(folder: Path, tree: str) -> dict[str, tuple[int, str]]:
-    """Return name -> mode and id of the files of a commit's tree."""
-    rows = _git_output(folder, "ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")
+def committed_files(folder: Path, tree: str, names: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return name -> mode and id of the files of a commit's tree; {} where they are surely not those ``names``."""
+    most = sum(len(os.fsencode(name)) + LONGEST_ROW for name in names)
+    try:
+        rows = _git_output(folder, "ls-tree", "-r", "-z", "--full-tree", tree, most=most).split(b"\0")
+    except TooMuchOutput:
+        return {}
     return dict(_committed(row) for row in rows if row)
 
 
@@ -237,30 +254,30 @@ def without_credentials(url: str) -> str:
     return scheme + keep + place
 
 
-def _git_output(folder: Path, *arguments: str, input: bytes = b"") -> bytes:
-    done = _git(folder, *arguments, input=input)
-    if done.returncode:
+def _git_output(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> bytes:
+    done = _git(folder, *arguments, input=input, most=most)
+    if done.exit_code:
         raise TfslurmError(f"{folder}: git {arguments[0]}: {_said(done)}")
     return done.stdout
 
 
-def _git(folder: Path, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> Raw:
     """Run git in a folder: English messages, no program, nothing written, no GIT_DIR of a hook that points elsewhere.
 
     The user's own settings in GIT_CONFIG_… stay (a CI names `safe.directory` so); those of SETTINGS come after them.
+
+    Raises:
+        NoProgram: there is no git.
+        TooMuchOutput: it printed more than ``most`` bytes.
+        InputError: it gave no answer in time.
     """
     settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+    argv = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     try:
-        return subprocess.run(
-            ["git", "--no-pager", *settings, *arguments],
-            cwd=folder,
-            env=dict(_environment()),
-            input=input,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-    except subprocess.TimeoutExpired:
+        return run_process(Received(str(folder), argv, most), argv, input, PATIENCE_S, dict(_environment()))
+    except (NoProgram, TooMuchOutput):
+        raise
+    except HostError:
         why = f"git {arguments[0]} gave no answer in {PATIENCE_S:.0f} s"
         raise refuse(str(folder), why, f"`find {folder} -type p` lists pipes, which git waits for") from None
 
@@ -272,5 +289,5 @@ def _environment() -> Iterator[tuple[str, str]]:
     yield from ENVIRONMENT.items()
 
 
-def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    return " ".join(os.fsdecode(done.stderr).split()) or f"exit {done.returncode}"
+def _said(done: Raw) -> str:
+    return " ".join(os.fsdecode(done.stderr).split()) or f"exit {done.exit_code}"

@@ -42,21 +42,32 @@ _SHELL = Reader("c", "oO", ("--rcfile", "--init-file"), exact=True)
 _PYTHON = Reader("c", "WXQ", ("--check-hash-based-pycs",), exact=True)
 _EVAL = Reader("eEpP", "rILJlHtdcC", ("--require", "--import", "--loader", "--load"))
 _AWK = Reader("eE", "vFfil", ("--assign", "--field-separator", "--file", "--include"), first=True)
+_SED = Reader("e", "fl", ("--file", "--line-length"), first=True)
 _CLIENT = Reader("ceEx")
-_SHELLS = "sh bash rbash dash ash ksh mksh lksh zsh yash posh fish csh tcsh elvish nu xonsh pwsh powershell"
-_EVALS = "perl ruby jruby irb node nodejs deno bun lua luajit R Rscript littler julia octave matlab groovy scala ghc"
+_SHELLS = "sh bash rbash dash ash ksh mksh lksh zsh yash posh fish csh tcsh elvish nu xonsh pwsh powershell osh ysh"
+_EVALS = (
+    "perl ruby jruby irb node nodejs tsx deno bun lua luajit R Rscript littler julia octave matlab groovy scala ghc"
+)
 _CLIENTS = "expect tclsh wish clojure racket guile elixir erl swift osascript emacs vim vi ex gdb lldb mysql psql"
 READERS = {
     **dict.fromkeys(_names(_SHELLS), _SHELL),
-    **dict.fromkeys(_names("python pypy ipython micropython"), _PYTHON),
+    **dict.fromkeys(_names("python pythonw pypy ipython bpython ptpython micropython graalpy jython sage"), _PYTHON),
     **dict.fromkeys(_names(_EVALS), _EVAL),
     **dict.fromkeys(_names(_CLIENTS), _CLIENT),
     "php": Reader("rBRE", "cdfgzt"),
-    **dict.fromkeys(_names("awk gawk mawk nawk original-awk sed gsed"), _AWK),
+    **dict.fromkeys(_names("awk gawk mawk nawk original-awk"), _AWK),
+    **dict.fromkeys(_names("sed gsed"), _SED),
 }
 _COMMON = frozenset(_names("sh bash dash ash ksh zsh python pypy"))  # no other meaning of these is likely in a command
 _CODE_OPTION = re.compile(r"--?(command|eval|execute|print|source|expression|run|batch|init-command|encodedcommand|ex)")
 
+# Launchers of the field: they have many long options of their own, whose word may well be a value.
+LAUNCHERS = {
+    "srun": "nNcptwxJoeAGqD",
+    **dict.fromkeys(_names("mpirun mpiexec orterun prterun horovodrun"), "npNcxHf"),
+    **dict.fromkeys(_names("conda mamba micromamba"), "np"),
+    **dict.fromkeys(_names("torchrun deepspeed accelerate uv poetry pipenv pixi pdm nsys ncu perf valgrind"), ""),
+}
 # Programs that run another one, with the letters of their options that take a word; the other one's name comes after.
 WRAPPERS = {
     "env": "uC",
@@ -74,6 +85,8 @@ WRAPPERS = {
     "doas": "uC",
     "xargs": "aEILnPsd",
     "strace": "aeEIoOpPsSuUX",
+    "ltrace": "adeFlnopsux",
+    **LAUNCHERS,
     "busybox": "",
     **dict.fromkeys(
         _names("nohup setsid command builtin toybox tini dumb-init catchsegv unbuffer chronic unshare"), ""
@@ -83,6 +96,8 @@ WRAPPERS = {
 _ALL_AFTER = frozenset(_names("eval ssh rsh dsh pdsh clush watch parallel make gmake ninja tmux screen entr at batch"))
 _DASH_C = frozenset(_names("su runuser script flock sg newgrp xterm rxvt"))  # text after -c or -e, wherever that stands
 _EXEC = frozenset(("-exec", "-execdir", "-ok", "-okdir"))
+_VERBS = frozenset(_names("run exec launch profile record stat"))  # of `conda run`, `nsys profile`
+_USER_FIRST = frozenset(_names("gosu su-exec setuidgid chroot"))
 _SKIPPED = re.compile(r"[A-Za-z_]\w*=|[0-9][0-9.,:x-]*[smhd]?$|--?|\+")
 
 # Variables whose value is code, or says what code is loaded before the program's own.
@@ -163,7 +178,7 @@ def head(word: Parts) -> str:
 def named(word: Parts) -> str:
     """The program that a word may name: `bash` of `/usr/bin/bash-5.2` and `--shell=bash`; '' with a placeholder."""
     last = re.split("[/=:]", literal(word) or "")[-1].removesuffix(".exe")
-    return re.sub(r"(?<=...)[-.]?[0-9][0-9.]*[a-z]?$", "", last)
+    return re.sub(r"(?<=...)[-.]?[0-9][0-9.]*[a-z]?$", "", re.sub("-(static|dbg|debug)$", "", last))
 
 
 Found = tuple[int, str, str]
@@ -176,6 +191,9 @@ def _program(words: Sequence[Parts]) -> Iterator[Found]:
         word, text = words[index], literal(words[index])
         if text is None:
             variable = head(word).partition("=")
+            if wrapper in LAUNCHERS and _is_taken(words, index):
+                index += 1
+                continue
             if not (wrapper and variable[1] and not is_code_variable(variable[0]) and not head(word).startswith("-")):
                 yield index, "a value would choose what runs", "write the program's name, such as python"
                 return
@@ -184,6 +202,8 @@ def _program(words: Sequence[Parts]) -> Iterator[Found]:
         elif wrapper == "env" and re.match(r"-[a-zA-Z]*S|--split-string", text):
             yield from _all(words, index, "`env -S` splits this into words", "leave -S out, and write each word")
             return
+        elif wrapper and named(words[index - 1]) == wrapper and (text in _VERBS or wrapper in _USER_FIRST):
+            pass
         elif wrapper and _SKIPPED.match(text):
             index += bool(re.fullmatch(rf"-[a-zA-Z]*[{WRAPPERS[wrapper]}]", text)) if WRAPPERS[wrapper] else 0
         else:
@@ -191,6 +211,13 @@ def _program(words: Sequence[Parts]) -> Iterator[Found]:
         index += 1
     if index < len(words):
         yield from _runs_text(words, index)
+
+
+def _is_taken(words: Sequence[Parts], index: int) -> bool:
+    """Whether a value belongs to a launcher's option, `--nproc {{ n }}`, `--nproc={{ n }}`, and a program follows."""
+    before = literal(words[index - 1]) or ""
+    option = re.match("--[a-z].*=", head(words[index])) or re.fullmatch("--?[a-z][^=]+", before)
+    return bool(option) and any(literal(word) is not None for word in words[index + 1 :])
 
 
 def _runs_text(words: Sequence[Parts], index: int) -> Iterator[Found]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfslurm.document import Refused
+from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, refuse
 from tfslurm.spec import names
 from tfslurm.submit.folders import config_folder, trust_file
@@ -182,9 +183,10 @@ def tell_unused(files: ClusterFiles, asked: Sequence[str], tell: Tell) -> None:
     """Say which files are not used: those behind a named cluster, or, without names, those that are not trusted."""
     for name in asked:
         if name in files.shadowed:
-            tell(f"note: {files.shadowed[name]} is not used: {files.used[name].path} is yours and has that name")
+            why = f"{files.used[name].path} is yours and has that name"
+            tell(printable(f"note: {files.shadowed[name]} is not used: {why}"))
     left = [each for name, each in files.unused.items() if not asked or name in asked]
     for (why, fix), group in groupby(left, key=lambda each: (each.why, each.fix)):
         paths = [str(each.path) for each in group]
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        tell(f"note: {', '.join(paths[:3])}{more}: not used: {why}; {fix}")
+        tell(printable(f"note: {', '.join(paths[:3])}{more}: not used: {why}; {fix}"))

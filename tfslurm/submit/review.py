@@ -50,6 +50,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "points": plan.points.count if plan.points else None,
         "image": image_of(job),
         "command": command,
+        "sweep": experiment.sweep,
         "program_texts": program_texts(command),
         "env": env,
         "secrets": list(experiment.secrets),
