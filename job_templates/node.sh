@@ -210,7 +210,7 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} folder foreign_look
+    local code=$1 reason=${batch_reason-} folder foreign_look mute=''
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
@@ -224,7 +224,9 @@ batch::_end() {
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
+        if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
     done
+    if [[ -z $reason && -n $mute ]]; then reason="${mute##*/} could not write down its end; see the output of the job"; fi
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
     if [[ -z $reason ]]; then lifetime::memory; fi
