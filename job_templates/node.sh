@@ -210,7 +210,7 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} folder foreign_look
+    local code=$1 reason=${batch_reason-} folder foreign_look mute=''
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
@@ -224,7 +224,9 @@ batch::_end() {
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
+        if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
     done
+    if [[ -z $reason && -n $mute ]]; then reason="${mute##*/} could not write down its end; see the output of the job"; fi
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
     if [[ -z $reason ]]; then lifetime::memory; fi
@@ -619,7 +621,7 @@ node::sweep() {
     rm --force -- "$images_dir"/*.json."$job".*.tmp # what a probe had begun to write
     while read -r left rank; do
         task::_places
-        grace_s=3 started=yes stopped='' client='' told_first=''
+        grace_s=3 started=yes stopped='' client='' told_first='' mount_wrong=''
         if [[ ! -d $facts ]]; then continue; fi
         if probe::_sweep "$left"; then continue; fi
         container_id=$left
@@ -714,7 +716,7 @@ lifetime::blame() {
 # Was a container that ended, and that nobody here has stopped, ended by what attends it? Its client tells with the
 # container's own code. docker's events tell who sent a signal, and forget what was before the daemon's start.
 lifetime::cause() {
-    if [[ -z $looked || -z $state_began || -z $client || -n $stopped || $state_oom == true ]]; then return 0; fi
+    if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
     if [[ ${client_code:-$state_code} != "$state_code" ]]; then
         lifetime::blame "$facts/lost.txt" "$engine" "the client that attends the container ended with $client_code before it"
     elif [[ $engine == docker && ($state_code == 137 || $state_code == 143) ]]; then
@@ -1506,13 +1508,14 @@ mount::check() {
 }
 
 # What sources are held against, links followed: in allowed the folders that the cluster's file names; in own_folders what of
-# tfslurm's is never mounted, this run's root first, then the user's other roots, the tracker and the cluster files; in
-# engine_sockets those.
+# tfslurm's is never mounted, this run's root first, then the user's other roots, the tracker, the cluster files and what is
+# remembered on this node; in engine_sockets those.
 mount::_places() {
-    local -a places=("$root" ${roots[@]+"${roots[@]}"} "${HOME-}/.config/tfslurm" "${HOME-}/.local/share/tfslurm")
+    local -a places=("$root" ${roots[@]+"${roots[@]}"} "${HOME-}/.config/tfslurm" "${HOME-}/.local/share/tfslurm" "/tmp/tfslurm-$EUID")
     local -a real_places=()
     local -i own=${#places[@]} sockets
     local real
+    mkdir --mode=0700 "/tmp/tfslurm-$EUID" 2>/dev/null || : # what is remembered there must not be the program's to write
     engine::sockets
     sockets=${#engine_sockets[@]}
     places+=(${engine_sockets[@]+"${engine_sockets[@]}"} ${mounts_allow[@]+"${mounts_allow[@]}"})
@@ -1634,6 +1637,33 @@ mount::_await() {
     admit_targets+=("$1") admit_files+=("$2")
 }
 
+# What is mounted below a read-only source comes along, and engines let it be written (docker before 25): each is mounted itself.
+mount::_below() {
+    local source=${mount_sources[$1]} target=${mounts[$1 * 3 + 1]} place rest of
+    local -A added=(["$target"]=yes)
+    while read -r _ _ _ _ place rest; do
+        printf -v place '%b' "$place"
+        rest=${rest#* - }
+        if [[ $place != "$source"/* || $rest == autofs\ * ]]; then continue; fi
+        place=${place#"$source"}
+        mount::_of "$target$place"
+        if [[ $of != "$1" || ${mounts[of * 3 + 1]} == "$target$place" || -n ${added["$target$place"]-} ]]; then continue; fi
+        added["$target$place"]=yes
+        mount::add "$source$place" "$target$place" ro
+    done </proc/self/mountinfo
+}
+
+# In of: which of the mounts a path of the container lies in; empty for none.
+mount::_of() {
+    local -i at longest=0
+    of=''
+    for ((at = 0; at * 3 < ${#mounts[@]}; at++)); do
+        if [[ $1/ == "${mounts[at * 3 + 1]}"/* ]] && ((${#mounts[at * 3 + 1]} > longest)); then
+            of=$at longest=${#mounts[at * 3 + 1]}
+        fi
+    done
+}
+
 # The same for a folder of the job's own, where others can replace a folder above it.
 mount::_await_own() {
     local file=''
@@ -1644,10 +1674,10 @@ mount::_await_own() {
 
 # The shell in the container waits for a word before anything else of the image's runs. It gets one when what lies at each
 # target is the very file or folder that was looked at: the engine has bound it by its name, which may have meant something
-# else by then. mount_wrong says what is not.
+# else by then. mount_wrong says what is not, and mount_fix what to do.
 mount::admit() {
     local bell pid=''
-    mount_wrong=''
+    mount_wrong='' mount_fix='see who may write in the folders above the source, then submit again'
     if ((${#admit_targets[@]} == 0)); then return; fi
     exec {bell}<> <(:) # nothing is ever written to it
     until [[ -e $program_dir/waiting ]]; do
@@ -1660,7 +1690,11 @@ mount::admit() {
     mount::_compare "$pid"
     rm --force -- "$program_dir/waiting"
     trap '' PIPE # the client may be gone
-    { if [[ -z $mount_wrong ]]; then echo go; else echo no; fi; } 1>&"${LIFELINE[1]}" || :
+    if [[ -n $mount_wrong ]]; then
+        engine::insist kill --signal=KILL "$container_id" >/dev/null 2>&1 || : # the image's shell may not care what it is told
+    else
+        echo go 1>&"${LIFELINE[1]}" || :
+    fi
     trap - PIPE
     event mounts "${mount_wrong:-are what was looked at}"
 }
@@ -1668,21 +1702,30 @@ mount::admit() {
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
 # by that very name lies behind a link of the image's.
 mount::_compare() {
-    local place target
+    local place target options rest of
     local -i at
     local -A there=()
     if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
         mount_wrong="the container's mounts cannot be looked at: it has no process here that this user may see"
         return
     fi
-    while read -r _ _ _ _ place _; do
+    while read -r _ _ _ _ place options rest; do
         printf -v place '%b' "$place"
-        there[$place]=yes
+        rest=${rest#* - }
+        there[$place]=$options
+        if [[ $rest == autofs\ * ]]; then there[$place]=ro; fi # nobody can write in it
     done <"/proc/$1/mountinfo"
+    for place in "${!there[@]}"; do
+        mount::_of "$place"
+        if [[ -n $of && ${mounts[of * 3 + 2]} != rw && ${there[$place]} != ro* ]]; then
+            mount_wrong="$place can be written, which lies in the read-only ${mounts[of * 3 + 1]}"
+            mount_fix='a file system is mounted there: mount it by itself, or a folder without it'
+        fi
+    done
     for ((at = 0; at < ${#admit_targets[@]}; at++)); do
         target=${admit_targets[at]}
         if [[ -z ${there[$target]-} ]]; then
-            mount_wrong="$target is no mount in the container: the image has a link on the way to it; name another target"
+            mount_wrong="$target is no mount in the container: the image has a link on the way to it" mount_fix='name another target'
         elif ! [[ /proc/$1/root$target -ef /proc/$$/fd/${admit_files[at]} ]]; then
             mount_wrong="$target is not what was looked at: its source was replaced before the container had it"
         fi
@@ -1776,20 +1819,42 @@ known::keep() {
 
 # ---------------------------------------------------------------------------------------------------------- mount points
 
-# A mount point that is missing is made by docker, as root. In the job's own folders the user makes it first.
+# A mount point that is missing is made by docker, as root. In the program's home and in its outputs the user makes it first;
+# in what is mounted it must be there. Neither goes through a link: it may lead anywhere, and an earlier attempt may have left it.
 mount::_point() {
-    local source=$1 target=$2 own place
-    for own in "$outputs=$job_dir/out" "/home/$user=$home_dir" "/workspace=$attempt_dir/workspace/$rank"; do
-        if [[ -z ${own%%=*} || $target != "${own%%=*}"/* || ! -d ${own#*=} ]]; then continue; fi
-        place=${own#*=}/${target#"${own%%=*}"/}
-        if [[ -e $place ]]; then continue; fi
-        if [[ -d $source ]]; then
-            mkdir --parents -- "$place"
-        else
-            mkdir --parents -- "${place%/*}" && : >"$place"
-        fi
+    local source=$1 target=$2 place='' folder='' make='' own of
+    for own in "/home/$user=$home_dir" "$outputs=$job_dir/out"; do
+        if [[ -n ${own%%=*} && $target == "${own%%=*}"/* ]]; then place=${own%%=*} folder=${own#*=} make=yes; fi
     done
+    mount::_of "${target%/*}"
+    if [[ -n $of ]] && ((${#mounts[of * 3 + 1]} > ${#place})); then
+        place=${mounts[of * 3 + 1]} folder=/proc/$$/fd/${mount_files[of]}/. make=''
+    fi
+    if [[ -z $place ]] || mount::_walk "$folder" "${target#"$place/"}" "$source" "$make" 2>/dev/null; then return; fi
+    task::refuse mounts "$target lies in $place, where ${target#"$place/"} is missing, of another kind, or behind a link" \
+        'make it there first, or name another target'
 }
+
+# From the folder $1 down the path $2, to what can hold a mount of $3. Each step is into a folder whose `..` is the one before.
+mount::_walk() (
+    local -a parts=()
+    local part
+    local -i at last=0 up
+    IFS=/ read -r -a parts <<<"$2"
+    if [[ ! -d $3 ]]; then last=1; fi
+    cd -P -- "$1" || exit
+    for ((at = 0; at < ${#parts[@]} - last; at++)); do
+        part=./${parts[at]}
+        exec {up}<.
+        if [[ -n $4 && ! -d $part ]]; then mkdir -- "$part"; fi
+        [[ ! -L $part ]] && cd -P -- "$part" && [[ .. -ef /proc/self/fd/$up ]] || exit
+        exec {up}<&-
+    done
+    if ((last == 0)); then exit; fi
+    part=./${parts[at]}
+    if [[ -n $4 && ! -e $part ]]; then (set -o noclobber; : >"$part"); fi
+    [[ -f $part && ! -L $part ]]
+)
 
 secrets::check() {
     local name
@@ -1904,6 +1969,7 @@ container::_mounts() {
     mount::_await_own "$program_dir" /run/tfslurm
     covered=''
     report::covered "$outputs"
+    report::covered "${code_dir:+/workspace}"
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
     if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
     if ((${#secrets[@]})); then
@@ -1915,6 +1981,7 @@ container::_mounts() {
         create+=(--workdir /workspace)
     fi
     if [[ -n $outputs ]]; then
+        mount::_point "$job_dir/out" "$outputs"
         mount::add "$job_dir/out" "$outputs" rw
         mount::_await_own "$job_dir/out" "$outputs"
     fi
@@ -1922,6 +1989,7 @@ container::_mounts() {
         mount::_point "${mount_sources[at]}" "${mounts[at * 3 + 1]}"
         mount::add "${mount_sources[at]}" "${mounts[at * 3 + 1]}" "${mounts[at * 3 + 2]}"
         mount::_await "${mounts[at * 3 + 1]}" "${mount_files[at]}"
+        if [[ ${mounts[at * 3 + 2]} != rw ]]; then mount::_below "$at"; fi
     done
     if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
 }
@@ -2123,7 +2191,7 @@ container::_judge() {
         if [[ -n $stopped ]]; then exit_code=143; fi
     elif [[ -z $state_ended || $state_code == -1 ]]; then # podman's own watcher was killed with it: nobody saw the code
         exit_code=137
-    elif engine::_found_no_shell; then
+    elif [[ -n $mount_wrong && -z $stopped ]] || engine::_found_no_shell; then
         exit_code=$EX_CONFIG
     fi
     if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
@@ -2137,8 +2205,8 @@ container::tell() {
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
         task::engine_failed "the container cannot be looked at any more: $why"
-    elif [[ -n $mount_wrong && $exit_code == "$EX_CONFIG" ]]; then
-        task::refuse mounts "$mount_wrong" "see who may write in the folders above the source, then submit again"
+    elif [[ -n $mount_wrong && -z $stopped ]]; then
+        task::refuse mounts "$mount_wrong" "$mount_fix"
     elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
         task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
             "use an image with an older CUDA, or a node with a newer driver"
@@ -2255,10 +2323,19 @@ report::wait() {
     if [[ -r $facts/container/refused.txt ]]; then IFS= read -r report_no <"$facts/container/refused.txt" || :; fi
 }
 
-# In covered is a folder of the container that the experiment puts over what entry.sh's checks consist of, if $1 is one.
+# In covered is a folder of the container that the experiment puts over what entry.sh's checks consist of, if $1 is one: over
+# the system's own folders, or over one in which the image's variables have programs and libraries looked for.
 report::covered() {
-    local place
-    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /etc/ld.so.{cache,conf,conf.d,preload}; do
+    local place line words
+    local -a places=() more
+    for line in ${image_has[@]+"${image_has[@]}"}; do
+        if [[ $line != \"PATH=* && $line != \"LD_* ]]; then continue; fi
+        words=${line#*=}
+        IFS=: read -r -a more <<<"${words%\"}:"
+        places+=("${more[@]}")
+    done
+    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /etc/ld.so.{cache,conf,conf.d,preload} ${places[@]+"${places[@]}"}; do
+        if [[ $place != /* ]]; then place=/workspace; fi # what is empty or relative is looked for where the program begins
         if [[ -n $1 && ("$1/" == "$place"/* || "$place/" == "$1"/*) ]]; then covered=$1; fi
     done
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -432,7 +433,7 @@ def test_an_end_that_cannot_be_written_down_is_told_and_what_was_begun_is_remove
     engine.chmod(0o755)
     script = f"""
 facts={tmp_path}/none/facts engine=docker container_id=abc started=yes stopped='' client='' grace_s=3 slow_facts=''
-interrupted='' client_code=0 code=0
+interrupted='' client_code=0 code=0 mount_wrong=''
 PATH={tmp_path}:$PATH
 container::end
 echo "exit $exit_code"
@@ -443,6 +444,28 @@ echo "exit $exit_code"
         f"root: {tmp_path}/none/facts/exit.json cannot be written: the file system is full, read-only or gone" in said
     )
     assert removed.read_text() == "abc\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "end", "why"), [(75, False, "task-1 could not write"), (75, True, ""), (2, False, "")]
+)
+def test_a_task_that_could_not_write_its_end_is_not_taken_for_the_program(
+    code: int, end: bool, why: str, tmp_path: Path
+) -> None:
+    for rank in (0, 1):
+        (tmp_path / f"facts/task-{rank}").mkdir(parents=True)
+        if end or rank == 0:
+            (tmp_path / f"facts/task-{rank}/exit.json").write_text('{"exit_code": 75}')
+    script = f"""
+attempt_dir={tmp_path} job_dir={tmp_path} outputs='' stopped='' nodes=1 checkpoint_requeue='' began_at='' interrupted=''
+secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice
+batch::_end {code}
+"""
+    said = bash(tmp_path, script)
+    assert (tmp_path / "exit.json").exists(), said
+    reason = json.loads((tmp_path / "exit.json").read_text())["reason"]
+    assert reason.startswith(why)
+    assert bool(reason) is bool(why)
 
 
 @pytest.mark.parametrize("size", ["10T", "1"])

@@ -214,3 +214,20 @@ def test_folders_that_the_checks_run_from_are_known(target: str, covers: bool, t
     script = f"source {TEMPLATES / 'node.sh'}; covered=''; report::covered {shlex.quote(target)}; echo \"$covered\""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (target if covers else "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "target", "covers"),
+    [
+        ("PATH=/usr/bin:/opt/conda/bin", "/opt/conda/bin", True), ("PATH=/opt/conda/bin:/bin", "/opt", True),
+        ("LD_LIBRARY_PATH=/opt/lib", "/opt/lib/x.so", True), ("LD_LIBRARY_PATH=/usr/lib:", "/workspace", True),
+        ("PATH=bin", "/workspace", True), ("PATH=/usr/bin:/bin", "/workspace", False), ("TF_X=/opt", "/opt", False),
+    ],
+)  # fmt: skip
+def test_folders_in_which_the_image_has_programs_looked_for_are_known(
+    variable: str, target: str, covers: bool, tmp_path: Path
+) -> None:
+    image = f"image_has=(linux/amd64 '[]' '\"{variable}\"')"
+    script = f"source {TEMPLATES / 'node.sh'}; {image}; covered=''; report::covered {target}; echo \"$covered\""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (target if covers else "")

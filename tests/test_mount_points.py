@@ -1,0 +1,153 @@
+"""node.sh by itself, in bash: where a mount is made, what comes along with it, and what becomes of a wrong one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.test_node_functions import NODE_SH, bash
+
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """A job's folders with links that an earlier attempt left, data that is mounted, and folders that are neither."""
+    for folder in ("job/out/set", "home/0", "data/set/deep", "more", "victim"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "data/file").write_text("x")
+    for folder in ("job/out", "home/0", "data"):
+        (tmp_path / folder / "link").symlink_to(tmp_path / "victim")
+        (tmp_path / folder / "gone").symlink_to(tmp_path / "victim" / "new")
+        (tmp_path / folder / "up").symlink_to("..")
+    return tmp_path
+
+
+def below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if "facts" not in path.parts)
+
+
+def pointed(node: Path, target: str, source: str = "more", *more: str) -> str:
+    """What mount::_point says of a target, with data mounted at /m beside it."""
+    script = f"""
+user=alice home_dir={node}/home/0 job_dir={node}/job outputs=/out
+mounts=({node}/data /m rw {" ".join(more)}) mount_files=()
+exec {{file}}<{node}/data/.; mount_files+=("$file")
+mount::_point {node}/{source} "{target}"
+echo went on
+"""
+    return bash(node, script).strip()
+
+
+@pytest.mark.parametrize("base", ["/out", "/home/alice", "/m"])
+@pytest.mark.parametrize("way", ["link/x", "link/x/y", "gone", "gone/x", "up/victim/x", "link"])
+def test_nothing_is_made_behind_a_link(way: str, base: str, node: Path) -> None:
+    before = below(node)
+    said = pointed(node, f"{base}/{way}", "data/file" if way == "gone" else "more")
+    assert f"mounts: {base}/{way} lies in {base}, where {way} is missing, of another kind, or behind a link" in said
+    assert below(node) == before
+
+
+@pytest.mark.parametrize(("base", "folder"), [("/out", "job/out"), ("/home/alice", "home/0")])
+def test_in_the_jobs_own_folders_the_user_makes_what_is_missing(base: str, folder: str, node: Path) -> None:
+    assert pointed(node, f"{base}/a b/c") == "went on"
+    assert (node / folder / "a b/c").is_dir()
+    assert pointed(node, f"{base}/a b/-f", "data/file") == "went on"
+    assert (node / folder / "a b/-f").is_file()
+    assert pointed(node, f"{base}/a b/-f", "data/file") == "went on", "once more, as another attempt does"
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "fits"),
+    [
+        ("/m/set", "more", True), ("/m/set/deep", "more", True), ("/m/file", "data/file", True),
+        ("/m2/x", "more", True),
+        ("/m/new", "more", False), ("/m/set/new", "more", False), ("/m/set/new", "data/file", False),
+        ("/m/file", "more", False), ("/m/set", "data/file", False), ("/m/file/x", "more", False),
+    ],
+)  # fmt: skip
+def test_in_what_is_mounted_nothing_is_made(target: str, source: str, fits: bool, node: Path) -> None:
+    before = below(node)
+    assert (pointed(node, target, source) == "went on") is fits
+    assert below(node) == before
+
+
+def in_namespace(node: Path, script: str) -> str:
+    """What a script prints that has node.sh's functions, where file systems are mounted below the data."""
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody have a mount namespace")
+    whole = f"""
+set -euo pipefail
+source {NODE_SH}
+mkdir -p "{node}/data/a b/in" {node}/m
+mount -t tmpfs tmpfs "{node}/data/a b"; mkdir "{node}/data/a b/in"; mount -t tmpfs tmpfs "{node}/data/a b/in"
+mount -t tmpfs tmpfs {node}/data/set
+{script}
+"""
+    done = subprocess.run([*NAMESPACE, "bash", "-c", whole], capture_output=True, text=True, timeout=60)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_what_is_mounted_below_a_read_only_source_is_mounted_read_only_too(node: Path) -> None:
+    script = f"mounts=({node}/data /m ro {node}/more /m/set rw) mount_sources=({node}/data {node}/more) create=()\n"
+    said = in_namespace(node, script + "mount::_below 0; printf '%s\\n' \"${create[@]}\"")
+    assert said.splitlines() == [
+        line
+        for place in ("a b", "a b/in")
+        for line in ("--mount", f"type=bind,source={node}/data/{place},target=/m/{place},readonly")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("remount", "mode", "wrong"),
+    [
+        ("", "ro", True), ("", "run", True), ("", "rw", False), ("'a b' set", "ro", True),
+        ("'a b/in' 'a b'", "ro", True),
+        ("'a b' 'a b/in' set", "ro", False),
+    ],
+)  # fmt: skip
+def test_a_read_only_mount_that_can_be_written_anywhere_is_noticed(
+    remount: str, mode: str, wrong: bool, node: Path
+) -> None:
+    script = f"""
+mount --rbind {node}/data {node}/m
+{"mount -o remount,bind,ro " + str(node / "m") if mode != "rw" else ":"}
+for place in {remount}; do mount -o remount,bind,ro "{node}/m/$place"; done
+mounts=({node}/data {node}/m {mode}) admit_targets=({node}/m) admit_files=() mount_wrong='' mount_fix=''
+exec {{file}}<{node}/data/.; admit_files+=("$file")
+mount::_compare $$
+echo "said $mount_wrong"
+"""
+    said = in_namespace(node, script)
+    assert ("can be written, which lies in the read-only" in said) is wrong
+    assert wrong or said == "said"
+
+
+def test_a_container_with_another_mount_is_killed_whatever_its_shell_would_do(node: Path) -> None:
+    (node / "program").mkdir()
+    (node / "program/waiting").touch()
+    script = f"""
+engine=engine program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$
+admit_targets=(/nowhere) admit_files=(0)
+engine() {{ if [[ $1 == kill ]]; then echo "$*" >{node}/told; else echo $$; fi; }}
+exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
+mount::admit
+echo "$mount_wrong"
+"""
+    assert "/nowhere is no mount in the container" in bash(node, script)
+    assert (node / "told").read_text() == "kill --signal=KILL c0ffee\n"
+    assert (node / "lifeline").read_text() == ""
+
+
+@pytest.mark.parametrize("source", ["", "/code-1", "/.."])
+def test_what_is_remembered_on_a_node_is_not_mounted(source: str, node: Path) -> None:
+    script = f"""
+user=alice run_dir={node}/root/runs/a-0123456789ab code_dir='' outputs=/out roots=() mounts_allow=(/tmp)
+mkdir --mode=0700 --parents "/tmp/tfslurm-$EUID"; touch "/tmp/tfslurm-$EUID/code-1"
+mounts=("/tmp/tfslurm-$EUID{source}" /m rw)
+mount::check
+"""
+    said = bash(node, script, HOME=str(node / "home"))
+    assert "is, holds or lies in a folder of tfslurm's own (/tmp/tfslurm-" in said
