@@ -62,7 +62,7 @@ def resume(
     They run as they were first asked for: the same image, code and words. With EXP.yaml they run as the file says now,
     and points that it has more of are added; where the image, the code or the command has changed since, that is said
     and asked first. Points that are done, run or wait are left alone. Where `tfslurm tracker rebuild` read the sweep
-    from run folders, what would run is shown and asked first: image, command, mounts and the secrets that it would get.
+    from run folders, what would run, and all that it could reach, is shown and asked first.
     """
     if sets and not experiment:
         raise click.UsageError("--set needs EXP.yaml")
@@ -225,9 +225,7 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
         told[f"image    {plan.pin.reference} = {plan.pin.digest}, from {', '.join(plan.image_sources)}"] = None
         told[f"command  {' '.join(map(repr, plan.command))}"] = None
         told[f"mounts   {', '.join(map(mounted, plan.mounts)) or 'none'}"] = None
-        told[f"set      {' '.join(repr(f'{name}={value}') for name, value in plan.env.items()) or 'no variables'}"] = (
-            None
-        )
+        told[f"env      {' '.join(repr(f'{name}={value}') for name, value in plan.env.items()) or 'none'}"] = None
         told[f"code     {plan.code.tree if plan.code else 'none'}; network {plan.network}"] = None
         told[f"options  {' '.join(f'{name}={value}' for name, value in plan.options.items()) or 'none'}"] = None
         told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
