@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.made import CLUSTER, EXPERIMENT
-from tfslurm.cluster import Login
-from tfslurm.errors import InputError
+from tests.made import CLUSTER, EXPERIMENT, plan
+from tfslurm.cluster import Limits, Login
+from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
-from tfslurm.submit.own_folders import other_roots, refuse_own_files
+from tfslurm.spec import Mount
+from tfslurm.submit.own_folders import guarded_now, other_roots, refuse_own_files
 
 
 @pytest.fixture
@@ -59,3 +60,35 @@ def test_code_holds_nothing_of_a_root_the_tracker_or_the_cluster_files(
         return
     with pytest.raises(InputError, match=words):
         refuse_own_files(EXPERIMENT, snapshot, cluster)
+
+
+RUN = f"{CLUSTER.root}/runs/digits-0123456789ab/17/out"
+
+
+def test_a_plan_that_is_sent_again_is_guarded_as_the_cluster_file_says_now(home: Path) -> None:
+    weak = replace(plan(), mounts_allow=("/",), roots=(), shared_parents="accept", read_group="others")
+    weak = replace(weak, limits=Limits(pids=2**22), cgroup_parent="off")
+    again = guarded_now(weak, CLUSTER)
+    assert again == replace(plan(), roots=other_roots(CLUSTER))
+    assert str(home / "beta") in again.roots
+
+
+@pytest.mark.parametrize(
+    ("mount", "why"),
+    [
+        (Mount("/data/digits", "/data"), ""),
+        (Mount(RUN, "/old", run="run:alpha:17/out"), ""),
+        (Mount(RUN, "/old", read_only=False, run="run:alpha:17/out"), "is not known as the outputs of a run"),
+        (Mount("/scratch/alice/secret", "/old", run="run:alpha:17/out"), "is not known as the outputs of a run"),
+        (Mount(f"{CLUSTER.root}/runs/digits-0123456789ab/17", "/old"), "where tfslurm keeps the scripts and secrets"),
+        (Mount(str(CLUSTER.root.parent), "/old"), "where tfslurm keeps the scripts and secrets"),
+        (Mount("/home/alice", "/old"), "is outside what cluster alpha allows"),
+    ],
+)
+def test_a_plan_that_is_sent_again_mounts_what_it_may_now(home: Path, mount: Mount, why: str) -> None:
+    before = replace(plan(), mounts=(mount,), mounts_allow=("/",))
+    if not why:
+        assert guarded_now(before, CLUSTER).mounts == (mount,)
+        return
+    with pytest.raises(TfslurmError, match=why):
+        guarded_now(before, CLUSTER)

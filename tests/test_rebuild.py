@@ -157,6 +157,14 @@ HOSTILE = {
     "a parameter that is a list": put("parameters", value={"lr": [1]}),
     "parameters that are a list": put("parameters", value=[]),
     "another schema": put("schema", value="tfslurm.plan/2"),
+    "an unknown rule for shared folders": put("shared_parents", value="ignore"),
+    "a group that is an option": put("read_group", value="-R x"),
+    "a group with a line break": put("read_group", value="lab\n"),
+    "a root that is no path": put("roots", value=["$(id)"]),
+    "processes without a limit": put("limits", "pids", value=-1),
+    "a limit of a wrong type": put("limits", "log_mib", value="1; id"),
+    "less than no layer": put("limits", "layer_mib", value=-1),
+    "a list of the code that has no hash": put("code", "contents_sha256", value="$(id)"),
     "a very long list": put("command", value=["x"] * 100_001),
 }
 
@@ -517,6 +525,6 @@ def test_a_run_folder_that_is_gone_is_told_from_one_without_an_end(tmp_path: Pat
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     made = plan(EXPERIMENT, planned_at=NOW)
-    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": ""})
+    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""})
     assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
     assert from_json(values_of(made)) == made

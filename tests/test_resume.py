@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from tests.made import CLUSTER, CODE, PIN, experiment, plan
-from tfslurm.cli.resume import changes, confirm, is_wanted
+from tfslurm.cli.resume import ask_of_rebuilt, changes, confirm, is_wanted
 from tfslurm.errors import TfslurmError
 from tfslurm.plan import JobPlan
+from tfslurm.spec import Mount
 from tfslurm.submit.arrays import Swept, entries_of, points_of
 from tfslurm.submit.prepare import Prepared
 from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.table import Entry
-from tfslurm.tracker import PlacedPoint, TrackedJob
+from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedPlan
+from tfslurm.tracker.rows import REBUILT
 
 ASKED = experiment(sweep={"grid": {"lr": [0.1, 0.01]}})
 
@@ -75,3 +77,25 @@ def test_a_change_that_is_not_wanted_submits_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     with pytest.raises(TfslurmError, match="nothing was submitted"):
         confirm(["the code has changed"], yes=False)
+
+
+def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = replace(
+        base(), mounts=(Mount("/data/d", "/d", read_only=False),), network="host", env={"SEED": "7"}, secrets=("TOKEN",)
+    )
+    kept = TrackedPlan(shown, "submitted", REBUILT, "")
+    entry = Entry("id", "{}", {"LR": "0.1"}, ("sh", "-c", "true"))
+    ask_of_rebuilt([kept], [entry], yes=True)
+    told = capsys.readouterr().err
+    for words in (
+        f"image    {PIN.reference} = {PIN.digest}",
+        "mounts   /data/d -> /d (may be written)",
+        "env      'SEED=7'",
+        f"code     {CODE.tree}; network host",
+        "options  partition=gpu",
+        "secrets  TOKEN",
+        "point    'LR=0.1' 'sh' '-c' 'true'",
+    ):
+        assert words in told
+    ask_of_rebuilt([replace(kept, note="")], [entry], yes=False)
+    assert not capsys.readouterr().err

@@ -34,12 +34,14 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "cgroup_parent": ("auto", "off", "require"),
     "network": ("bridge", "host", "none"),
     "gpu_check": ("off", "cached", "always"),
+    "shared_parents": ("", "refuse", "accept"),
 }
 FORMS: Mapping[str, re.Pattern[str]] = {
     "planned_at": re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"),
     "tfslurm_version": re.compile(r"[0-9A-Za-z.+-]{1,64}"),
     "spec_sha256": re.compile(r"[0-9a-f]{64}"),
     "template_sha256": re.compile(r"(?:[0-9a-f]{64})?"),
+    "read_group": re.compile(r"(?:[a-z_][a-z0-9_.-]{0,63})?", re.IGNORECASE),
 }
 SHA256 = FORMS["spec_sha256"]
 GPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -59,6 +61,9 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "points_per_job": (1, MOST_POINTS),
     "files": (0, 2**40),
     "size_bytes": (0, 2**60),
+    "pids": (64, 2**22),
+    "log_mib": (0, 2**20),
+    "layer_mib": (0, 2**24),
 }
 
 
@@ -161,7 +166,7 @@ def refuse_values(plan: JobPlan) -> None:
         if not form.fullmatch(getattr(plan, key)):
             raise ValueError(f"{key} is {getattr(plan, key)[:40]!r}, which no plan has")
     datetime.strptime(plan.planned_at[:19], "%Y-%m-%dT%H:%M:%S")
-    for part in (plan.resources, plan.checkpoint, plan.points, plan.code):
+    for part in (plan.resources, plan.checkpoint, plan.points, plan.code, plan.limits):
         refuse_numbers(part)
     refuse_parts(plan)
     refuse_image(plan)
@@ -173,6 +178,8 @@ def refuse_values(plan: JobPlan) -> None:
         places.target(mount.target)
     for allowed in plan.mounts_allow:
         places.source(allowed)
+    for folder in plan.roots:
+        places.absolute(folder)
     if plan.template:
         names.template_file(plan.template)
 
@@ -193,6 +200,8 @@ def refuse_parts(plan: JobPlan) -> None:
         raise ValueError(f"signal is {plan.checkpoint.signal[:40]!r}, not one of {', '.join(SIGNALS)}")
     if plan.code and not TREE.fullmatch(plan.code.tree):
         raise ValueError(f"code.tree is {plan.code.tree[:40]!r}, not the id of a tree")
+    if plan.code and plan.code.contents_sha256 and not SHA256.fullmatch(plan.code.contents_sha256):
+        raise ValueError("code.contents_sha256 is not a SHA-256")
     if plan.points and not re.fullmatch(rf"{re.escape(plan.name)}-[0-9a-f]{{6}}", plan.points.sweep_id):
         raise ValueError(f"sweep_id is {plan.points.sweep_id[:80]!r}, not {plan.name}-… with 6 hexadecimal digits")
     if plan.points and not SHA256.fullmatch(plan.points.sha256):
@@ -213,7 +222,16 @@ def refuse_image(plan: JobPlan) -> None:
 
 def refuse_words(plan: JobPlan) -> None:
     """The command, the variables, the secrets' names and the parameters."""
-    lists = (plan.command, plan.env, plan.secrets, plan.parameters, plan.mounts, plan.mounts_allow, plan.image_sources)
+    lists = (
+        plan.command,
+        plan.env,
+        plan.secrets,
+        plan.parameters,
+        plan.mounts,
+        plan.mounts_allow,
+        plan.image_sources,
+        plan.roots,
+    )
     if any(len(each) > MOST_LISTED for each in lists):
         raise ValueError(f"one of its lists has more than {MOST_LISTED} entries")
     for name in (*plan.env, *plan.secrets):

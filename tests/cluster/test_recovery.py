@@ -286,7 +286,9 @@ def test_a_job_that_nobody_knows_and_that_left_no_end_is_called_lost(forgotten: 
 
 
 def test_a_rebuilt_sweep_is_sent_again_only_when_asked_and_a_folder_that_lies_is_left_out(desk: Desk) -> None:
-    file = desk.experiment("again", ["sh", "-c", "exit {{ a }}"], sweep={"grid": {"a": [3, 4]}}, secrets=["TOKEN"])
+    file = desk.experiment(
+        "again", ["sh", "-c", "exit $1", "sh", "{{ a }}"], sweep={"grid": {"a": [3, 4]}}, secrets=["TOKEN"]
+    )
     token = {"TOKEN": "s3cret"}
     done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env=token)
     assert done.returncode == 3, done.stderr

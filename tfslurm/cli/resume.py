@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -17,8 +18,10 @@ from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm import STATES
 from tfslurm.snapshot import Snapshot
+from tfslurm.spec import Mount
 from tfslurm.submit.arrays import Swept, array_size, parts_of, placed
 from tfslurm.submit.follow import find_sweep
+from tfslurm.submit.own_folders import guarded_now
 from tfslurm.submit.places import Known, choose_clusters, open_tracker
 from tfslurm.submit.prepare import Prepared, read_experiment
 from tfslurm.submit.profile import site_profile
@@ -59,7 +62,7 @@ def resume(
     They run as they were first asked for: the same image, code and words. With EXP.yaml they run as the file says now,
     and points that it has more of are added; where the image, the code or the command has changed since, that is said
     and asked first. Points that are done, run or wait are left alone. Where `tfslurm tracker rebuild` read the sweep
-    from run folders, what would run is shown and asked first: image, command, mounts and the secrets that it would get.
+    from run folders, what would run, and all that it could reach, is shown and asked first.
     """
     if sets and not experiment:
         raise click.UsageError("--set needs EXP.yaml")
@@ -142,31 +145,21 @@ def planned_there(
     sweep: TrackedSweep,
     reach: Callable[[Known], Host],
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
-    """The arrays that run the points on these clusters; how many go where is said."""
+    """The arrays that run the points on these clusters; how many go where is said.
+
+    Raises:
+        TfslurmError: a mount that the cluster does not let be mounted now: the plan was made, or read, some time ago.
+    """
     moment = now()
     made = []
     for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
-        refuse_outside(bases[cluster].plan, known)
-        size = array_size(bases[cluster].plan, site_profile(known, reach(known)))
+        base = replace(bases[cluster], plan=guarded_now(bases[cluster].plan, known.cluster))
+        size = array_size(base.plan, site_profile(known, reach(known)))
         here = [entry for entry, name in where if name == cluster]
-        made += parts_of(bases[cluster], here, size, sweep.sweep_id, moment)
+        made += parts_of(base, here, size, sweep.sweep_id, moment)
         say(f"{sweep.sweep_id}: {count} points to {cluster}")
     return made
-
-
-def refuse_outside(plan: JobPlan, known: Known) -> None:
-    """Nothing, if the cluster still lets a plan's mounts be mounted; the plan was made, or read, some time ago.
-
-    Raises:
-        TfslurmError: it does not.
-    """
-    wrong = [mount.source for mount in plan.mounts if not known.cluster.allows(PurePosixPath(mount.source))]
-    more = [each for each in plan.mounts_allow if not known.cluster.allows(PurePosixPath(each))]
-    if wrong or (plan.mounts and more):
-        what = ", ".join(dict.fromkeys((*wrong, *more)))
-        fix = f"allow it in the file of cluster {plan.cluster}, or give EXP.yaml"
-        raise TfslurmError(f"{plan.name}: {what} is outside what cluster {plan.cluster} lets be mounted now; {fix}")
 
 
 def sent_before(kept: TrackedPlan | WaitingPlan) -> Prepared:
@@ -231,10 +224,13 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
     for plan in rebuilt:
         told[f"image    {plan.pin.reference} = {plan.pin.digest}, from {', '.join(plan.image_sources)}"] = None
         told[f"command  {' '.join(map(repr, plan.command))}"] = None
-        told[f"mounts   {', '.join(f'{m.source} -> {m.target}' for m in plan.mounts) or 'none'}"] = None
+        told[f"mounts   {', '.join(map(mounted, plan.mounts)) or 'none'}"] = None
+        told[f"env      {' '.join(repr(f'{name}={value}') for name, value in plan.env.items()) or 'none'}"] = None
+        told[f"code     {plan.code.tree if plan.code else 'none'}; network {plan.network}"] = None
+        told[f"options  {' '.join(f'{name}={value}' for name, value in plan.options.items()) or 'none'}"] = None
         told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
     for entry in entries[:SHOWN]:
-        told[f"point    {' '.join(map(repr, entry.argv))}"] = None
+        told[f"point    {' '.join(map(repr, (*map('='.join, entry.env.items()), *entry.argv)))}"] = None
     say("this sweep was not asked for with this tracker: it was read from run folders, and they say that it runs:")
     for line in told:
         say(f"  {line}")
@@ -242,6 +238,11 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
         say(f"  and {len(entries) - SHOWN} more points")
     if not yes and not agreed("submit that?"):
         raise TfslurmError("nothing was submitted; with EXP.yaml the points run as your own file says")
+
+
+def mounted(mount: Mount) -> str:
+    """A mount in a few words."""
+    return f"{mount.source} -> {mount.target}{'' if mount.read_only else ' (may be written)'}"
 
 
 def send_again(

@@ -24,6 +24,7 @@ _OWN_PREFIXES = {
 }
 _GRES, _TASKS, _MEM = "`resources: {gpus: …}`", "`resources: {tasks_per_node: …}`", "`resources: {memory: …}`"
 _LOGS = "leave it out; `tfslurm logs` shows what the job printed"
+_READING_OPTIONS = ("bb", "bbf", "burst-buffer", "burst-buffer-file", "nodefile")
 _OWN_OPTIONS = {
     **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task"), _GRES),
     **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "`resources: {cpus: …}`"),
@@ -99,9 +100,8 @@ def template_file(text: str) -> str:
     """
     if text and text.isprintable() and "/" not in text and text not in (".", "..") and not text.startswith("-"):
         return text
-    raise Refused(
-        f"{show(text)} is not a file name", "write the name alone, such as my.sbatch.j2; folders are searched"
-    )
+    mend = "write the name alone, such as my.sbatch.j2, of a file beside exp.yaml or in job_templates there"
+    raise Refused(f"{show(text)} is not a file name", mend)
 
 
 def local_path(text: str) -> str:
@@ -125,7 +125,8 @@ def option(text: str) -> str:
     if long in _OWN_OPTIONS:
         instead = _OWN_OPTIONS[long]
         mend = instead if instead.startswith("leave") else f"use {instead} instead"
-        raise Refused(f"{text} is an option that tfslurm sets itself", mend)
+        why = "would read or run files outside of the container" if long in _READING_OPTIONS else "tfslurm sets itself"
+        raise Refused(f"{text} is an option that {why}", mend)
     if _OPTION.fullmatch(text):
         return text
     bare = text.lstrip("-").split("=")[0]

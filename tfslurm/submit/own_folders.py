@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tfslurm.cluster import Cluster
-from tfslurm.errors import InputError, Problem
-from tfslurm.plan import run_folder
+from tfslurm.cluster.mounts import wrong_source
+from tfslurm.errors import InputError, Problem, TfslurmError
+from tfslurm.plan import JobPlan, run_folder
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import run_outputs
@@ -26,6 +27,29 @@ def other_roots(cluster: Cluster) -> tuple[str, ...]:
     if cluster.login is None:
         found |= {str(folder) for folder in (data_folder(), config_folder())}
     return tuple(sorted(found - {str(cluster.root)}))
+
+
+def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
+    """The plan with what the cluster's file, and this user's other files, say now of what a job may reach and use.
+
+    What a plan says of that itself is old, or was read from a run folder.
+
+    Raises:
+        TfslurmError: a mount that is not allowed now.
+    """
+    for mount in plan.mounts:
+        why, fix = wrong_source(mount, cluster)
+        if why:
+            raise TfslurmError(f"{plan.name}: mounts: {why}; {fix}, or give EXP.yaml")
+    return replace(
+        plan,
+        mounts_allow=tuple(map(str, cluster.mounts_allow)),
+        roots=other_roots(cluster),
+        shared_parents=cluster.shared_parents,
+        read_group=cluster.read_group,
+        limits=cluster.limits,
+        cgroup_parent=cluster.cgroup_parent,
+    )
 
 
 def _roots() -> Iterable[PurePosixPath]:
