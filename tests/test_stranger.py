@@ -160,14 +160,17 @@ def large(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: path.symlink_to("/etc/passwd"), "a link that leaves"),
-        (lambda path: path.symlink_to("../" * (1 + (path.parent.name != "project")) + "key.txt"), "a link that leaves"),
-        (lambda path: path.symlink_to("/proc/self/environ"), "a link that leaves"),
-        (lambda path: path.symlink_to("/dev/zero"), "a link that leaves"),
-        (lambda path: path.symlink_to("gone"), "no file"),
-        (lambda path: path.mkdir(), "no file"),
-        (os.mkfifo, "no file"),
-        (large, "no file of at most 256 KiB"),
+        (lambda path: path.symlink_to("/etc/passwd"), "is a link that leaves"),
+        (
+            lambda path: path.symlink_to("../" * (1 + (path.parent.name != "project")) + "key.txt"),
+            "is a link that leaves",
+        ),
+        (lambda path: path.symlink_to("/proc/self/environ"), "is a link that leaves"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a link that leaves"),
+        (lambda path: path.symlink_to("gone"), "cannot be read"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (os.mkfifo, "is a pipe"),
+        (large, "is larger than 0.25 MiB"),
     ],
     ids=["absolute", "up", "proc", "device", "dangling", "folder", "pipe", "large"],
 )
@@ -180,7 +183,7 @@ def test_a_template_that_is_no_small_file_of_this_folder_is_refused(
     for place in (tmp_path, project):
         (place / "key.txt").write_text("private")
     make(project / inner / "t.j2")
-    with pytest.raises(InputError, match=rf"exp.yaml:4: template: 't.j2' is {why}"):
+    with pytest.raises(InputError, match=rf"exp.yaml:4: template: 't.j2' {why}"):
         find_templates(asked(project))
 
 

@@ -262,7 +262,10 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
     elif name == BUILT_IN_TEMPLATE:
         why, fix = f"{name!r} is the name of the built-in template", "give yours another name"
     else:
-        return {**texts, name: read_text(path, MAX_TEMPLATE_BYTES)}, name
+        try:
+            return {**texts, name: read_text(path, MAX_TEMPLATE_BYTES)}, name
+        except InputError as error:
+            why, fix = f"{name!r} {error.problems[0].why}", error.problems[0].fix
     raise InputError([asked.experiment.problem(("template",), why, fix)])
 
 
