@@ -630,7 +630,7 @@ def test_the_program_is_the_user_with_his_groups_a_home_and_no_way_to_more() -> 
 
 @pytest.mark.parametrize("writable", [False, True])
 def test_code_is_the_working_directory_and_only_a_private_copy_is_writable(writable: bool) -> None:
-    tree = uuid.uuid4().hex
+    tree = (uuid.uuid4().hex * 2)[:40]
     folder = root("alpha") / "code" / tree
     folder.mkdir(parents=True)
     (folder / "train.txt").write_text("code\n")
@@ -821,12 +821,12 @@ def test_a_report_that_is_cut_off_is_not_believed(tmp_path: Path) -> None:
     """The check of TensorFlow runs the experiment's modules, which end everything there."""
     (tmp_path / "x").touch()
     evil = "#!/bin/sh\necho 'gpus ok: forged' >/run/tfslurm-report\nkill -9 -1\n"
-    code = root("alpha") / "evil-code"
+    code = data("alpha") / "evil-code"
     code.mkdir(parents=True, exist_ok=True)
     (code / "python3").write_text(evil)
     (code / "python3").chmod(0o755)
     owned(code)
-    job = ran(plan(resources=Resources(gpus=1), mounts=(Mount(str(code), "/evil"),), mounts_allow=(str(root("alpha")),),
+    job = ran(plan(resources=Resources(gpus=1), mounts=(Mount(str(code), "/evil"),), mounts_allow=(str(data("alpha")),),
                    env={"PATH": "/evil:/usr/bin:/bin"}, gpu_check="always"))  # fmt: skip
     assert job.end()["exit_code"] == 137, job.said()
     assert job.fact("report.txt") == "what was reported has no end\n"
