@@ -87,10 +87,10 @@ def test_shared_memory_processes_and_stack_are_limited_as_asked(cluster: str) ->
     job = ran(plan(cluster, resources=Resources(gpus=0, shm_mib=96), command=sh(f"{script} 2>/dev/null; true")))
     limits = host_config(job)
     assert limits["ShmSize"] == 96 * MIB
-    assert limits["PidsLimit"] == 32768
+    assert limits["PidsLimit"] == 16384
     shm, stack, _, pids = job.output().splitlines()
     assert shm.split()[1] == str(96 * 1024)
-    assert (stack, pids) == (str(64 * 1024), "32768")
+    assert (stack, pids) == (str(64 * 1024), "16384")
 
 
 # ------------------------------------------------------------------------------------------------------------- identity
