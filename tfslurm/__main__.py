@@ -24,19 +24,17 @@ def leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    code = 130
     try:
         is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
         if is_heard:
             signal.signal(signal.SIGINT, leave)
-        from tfslurm.cli import run
+        from tfslurm.cli import main as command_line
 
         if is_heard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = run(sys.argv[1:])
+        command_line()
     except KeyboardInterrupt:  # between the lines above, or a second one while the first was told
         leave()
-    sys.exit(code)
 
 
 if __name__ == "__main__":

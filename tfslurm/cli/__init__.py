@@ -104,6 +104,11 @@ def group() -> None:
     """
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; a user's mistake never shows a traceback without -vv."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; errors are printed here and nowhere else."""
     try:
