@@ -28,7 +28,7 @@ from tfslurm.submit.ends import GONE, Wish, end_in, read_ends
 from tfslurm.submit.hand_over import look_back
 from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.rebuild import look_into, rebuild
+from tfslurm.submit.rebuild import listed, look_into, rebuild
 from tfslurm.submit.send import point_files, run_files
 from tfslurm.tracker import Tracker
 
@@ -528,3 +528,9 @@ def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""})
     assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
     assert from_json(values_of(made)) == made
+
+
+def test_a_list_of_run_folders_that_is_none_is_told_of() -> None:
+    there, lines = listed(b"1000\0f 1000 5 a-0123456789ab/plan.json\0Welcome\0f x 5 b\0f 1000 1e9 c\0")
+    assert list(there) == ["a-0123456789ab/plan.json"]
+    assert lines == ["not all of the list of what is here can be read"]

@@ -123,8 +123,17 @@ def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
     Raises:
         InputError: as ``read_file``, or it is not UTF-8.
     """
+    return as_text(path, read_file(path, limit))
+
+
+def as_text(path: Path, data: bytes) -> str:
+    """The text that a file's bytes are.
+
+    Raises:
+        InputError: they are not UTF-8.
+    """
     try:
-        return read_file(path, limit).decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 

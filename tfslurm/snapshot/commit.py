@@ -58,7 +58,7 @@ def _is_in_lfs(folder: Path, head: Head, own: Sequence[Entry]) -> bool:
         mode, blob = committed[entry.name]
         row = entry
         if entry.blob != blob and mode == entry.mode and mode in (REGULAR, EXECUTABLE):
-            row = replace(entry, blob=pointer_id(folder, entry, head.algorithm))
+            row = replace(entry, blob=pointer_id(entry, head.algorithm))
         if row.blob != blob:
             return False
         rows.append(row)

@@ -49,15 +49,12 @@ def blob_id(folder: Path, entry: Entry, algorithm: str) -> str:
     return _blob(entry.size, _content(folder, entry.name, entry.mode, entry.size), algorithm)
 
 
-def pointer_id(folder: Path, entry: Entry, algorithm: str) -> str:
+def pointer_id(entry: Entry, algorithm: str) -> str:
     """Return the Git id of what Git LFS commits in place of a file: its SHA-256 and size.
 
     Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
     """
-    digest = hashlib.sha256()
-    for chunk in _content(folder, entry.name, entry.mode, entry.size):
-        digest.update(chunk)
-    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hexdigest()}\nsize {entry.size}\n".encode()
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{entry.sha256}\nsize {entry.size}\n".encode()
     return _blob(len(text), [text], algorithm)
 
 

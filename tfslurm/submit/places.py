@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.local_files import as_text
 from tfslurm.submit.cluster_files import (
     ClusterFile,
     ClusterFiles,
@@ -51,18 +52,6 @@ class Known:
 def open_tracker() -> Tracker:
     """This user's tracker."""
     return Tracker(data_folder() / "tracker.sqlite")
-
-
-def as_text(path: Path, data: bytes) -> str:
-    """The text that a file's bytes are.
-
-    Raises:
-        InputError: they are not UTF-8.
-    """
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
 def offered(folder: Path) -> list[Known]:

@@ -27,6 +27,7 @@ from tfslurm.tracker import TrackedSweep, Tracker
 
 ATTEMPT = re.compile(r"([^/]+)/([^/]+)/(attempt-[0-9]{1,6}/exit\.json)")
 MOST_LISTING = 2**26
+LISTED = re.compile(r"(.) ([0-9]+) ([0-9]{1,18}) (.+)", re.DOTALL)  # kind, owner, bytes, path
 MOST_READ = 2**29
 AT_ONCE = 2**25
 MOST_NAMED = 50
@@ -94,10 +95,11 @@ def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
     """The answer to LISTING by path; and a line where it was cut off."""
     words = said.decode("utf-8", "surrogateescape").split("\0")
-    rows = sorted((word.split(" ", 3) for word in words[1:-1]), key=lambda row: row[3])
+    found = [LISTED.fullmatch(word) for word in words[1:-1]]
+    rows = sorted((row.groups() for row in found if row), key=lambda row: row[3])
     there = {path: Listed(kind, uid == words[0], int(size)) for kind, uid, size, path in rows}
-    cut = len(said) >= MOST_LISTING
-    return there, ["there is more here than is looked at; the rest is left out"] if cut else []
+    lines = ["there is more here than is looked at; the rest is left out"] if len(said) >= MOST_LISTING else []
+    return there, [*lines, *(["not all of the list of what is here can be read"] if None in found else [])]
 
 
 def believed(there: Mapping[str, Listed]) -> tuple[list[File], list[str]]:
