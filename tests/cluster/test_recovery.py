@@ -367,10 +367,16 @@ def test_a_local_run_that_was_killed_with_all_that_belongs_to_it_has_ended(desk:
     until(lambda: container not in docker("ps", "--all", "--quiet", "--no-trunc").stdout, 30)
 
 
+def removed(folder: Path) -> bool:
+    """Whether nothing is left of ``folder`` after a try to remove it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 def test_a_job_whose_run_folder_was_removed_says_so(desk: Desk) -> None:
-    job = desk.submit(desk.experiment("removed", ["sh", "-c", gate()]))
-    until(lambda: desk.status(job)["state"] == "RUNNING", 60)
-    shutil.rmtree(desk.root("alpha"))
+    job = desk.submit(desk.experiment("removed", ["sh", "-c", f"touch /out/here; {gate()}"]))
+    until(lambda: any(desk.root("alpha").glob("runs/*/*/out/here")), 60)
+    until(lambda: removed(desk.root("alpha")), 30)  # the job writes what it observed meanwhile
     assert run_as(USER, ["scancel", job.partition(":")[2]], "alpha").returncode == 0
     assert desk.ended(job) in ("CANCELLED", "FAILED")
     for command in ("status", "logs", "provenance"):
