@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_node_functions import NODE_SH, bash
+from tests.test_node_functions import NODE_SH, TASK_SH, bash
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
@@ -80,7 +80,7 @@ def in_namespace(node: Path, script: str) -> str:
         pytest.skip("this machine lets nobody have a mount namespace")
     whole = f"""
 set -euo pipefail
-source {NODE_SH}
+source {NODE_SH}; source {TASK_SH}
 mkdir -p "{node}/data/a b/in" {node}/m
 mount -t tmpfs tmpfs "{node}/data/a b"; mkdir "{node}/data/a b/in"; mount -t tmpfs tmpfs "{node}/data/a b/in"
 mount -t tmpfs tmpfs {node}/data/set

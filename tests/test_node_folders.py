@@ -102,11 +102,11 @@ def test_a_second_mount_of_a_root_is_known_for_what_it_is(alias: str, site: Path
 
 def in_namespace(site: Path, before: str, source: str) -> str:
     """The same as looked, where ``before`` has mounted something."""
-    node = Path(__file__).parent.parent / "job_templates" / "node.sh"
+    templates = Path(__file__).parent.parent / "job_templates"
     script = f"""
 set -euo pipefail
 {before}
-source {node}
+source {templates}/node.sh; source {templates}/task.sh
 facts={site} where=alpha1 is_local='' job=145 rank=0 cluster=alpha
 user=alice run_dir={site}/root/runs/{RUN} code_dir='' roots=() mounts=("{source}" /m ro) mounts_allow=({site})
 mount::check
@@ -153,7 +153,7 @@ def test_the_groups_of_root_and_of_an_engines_socket_are_withheld(site: Path) ->
 engine::sockets() { engine_sockets=(/dev/null); }
 stat() { echo 108; }
 engine=docker engine_info='' create=()
-engine::_withhold; echo "[$withheld] $own_group"
+engine::_ask_groups; engine::_withhold; echo "[$withheld] $own_group"
 """
     said = bash(site, script).strip()
     assert said.startswith("[ 0 108 ] ")

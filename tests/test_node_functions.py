@@ -1,15 +1,19 @@
-"""Functions of job_templates/node.sh by themselves, in bash, on recorded and handmade text."""
+"""Functions of job_templates/node.sh and task.sh by themselves, in bash, on recorded and handmade text."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tfslurm.submit.prepare import SHELL_SIDE
+
 NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
+TASK_SH = NODE_SH.with_name("task.sh")
 A100 = "NVIDIA A100-SXM4-40GB"
 WHOLE = [f"GPU-{digit * 8}-1111-2222-3333-444444444444" for digit in "abc"]
 MIG = [f"MIG-{digit * 8}-5555-6666-7777-888888888888" for digit in "def"]
@@ -34,7 +38,7 @@ def bash(tmp_path: Path, script: str, listed: str = "", **env: str) -> str:
     settings = (
         f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
     )
-    whole = f"set -euo pipefail\nsource {NODE_SH}\n{settings}{script}"
+    whole = f"set -euo pipefail\nsource {NODE_SH}\nsource {TASK_SH}\n{settings}{script}"
     clean = {"PATH": "/usr/bin:/bin", **env}
     done = subprocess.run(["bash", "-c", whole], env=clean, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
@@ -379,7 +383,7 @@ lock::drop
 
 def locks(tmp_path: Path, temporary: str, **env: str) -> str:
     """Where a lock was taken; the folder in /tmp is one of the test's own."""
-    text = NODE_SH.read_text().replace('"/tmp/tfslurm-$EUID"', f'"{temporary}"')
+    text = (NODE_SH.read_text() + TASK_SH.read_text()).replace('"/tmp/tfslurm-$EUID"', f'"{temporary}"')
     (tmp_path / "node.sh").write_text(text)
     (tmp_path / "facts").mkdir(exist_ok=True)
     settings = f"source {tmp_path / 'node.sh'}; facts={tmp_path / 'facts'} where=alpha1\n"
@@ -507,3 +511,19 @@ echo $said
     answer = (tmp_path / "answer").read_bytes()
     assert answer == b"{}\n" if python != "yes" else len(answer) == 4 * 2**20
     assert (tmp_path / "facts" / "probe.stderr").read_text() == ("why\n" if code == 3 else "")
+
+
+def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
+    """Bash finds a missing function only when it comes to it; in the batch role that is the end of somebody's job."""
+    here = "".join(NODE_SH.with_name(name).read_text() for name in ("node.sh", "point.sh"))
+    code = re.sub(r"(^|\s)#.*", "", NODE_SH.read_text(), flags=re.M)
+    defined = {*re.findall(r"^([a-z_]+::[a-z_]+)\(\)", here, re.M)}
+    assert len(defined) > 40
+    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} <= defined
+
+
+@pytest.mark.parametrize("name", SHELL_SIDE)
+def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
+    """``$(<FILE)`` drops those at the end, and the script puts back one before it takes the sum."""
+    text = NODE_SH.with_name(name).read_text()
+    assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text

@@ -19,13 +19,14 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE
+from tfslurm.submit.prepare import NODE_SIDE, SHELL_SIDE
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
 BUILT_IN = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text("utf-8")}
 DIGEST = "sha256:" + "ab" * 32
-FILES = {name: sha256(name.encode()).hexdigest() for name in NODE_SIDE}
+SENT = (" + ".join(SHELL_SIDE), *(name for name in NODE_SIDE if name not in SHELL_SIDE))
+FILES = {name: sha256(name.encode()).hexdigest() for name in SENT}
 
 HOSTILE = (
     *("plain", "two words", "", " ", "  lead", "trail  ", "it's", 'say "hi"', "'", '"', "'\"'", "\\", "\\\\", "end\\"),
@@ -146,10 +147,11 @@ def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]
     shows = "\n".join(f'show {name} "${{{name}[@]}}"' for name in names)
     show = """show() { local name=$1; shift; printf '%s\\0' "$name" "$#" "$@"; }\n"""
     node_sh = f"{show}node::begin() {{ :; }}\nnode::batch() {{\n{shows}\njob_exit_code=0\n}}\n"
-    files = {**dict.fromkeys(NODE_SIDE, ""), "node.sh": node_sh}
+    files = {**dict.fromkeys(NODE_SIDE, "\n"), "node.sh": node_sh}
     for name, text in files.items():
         (folder / name).write_text(text)
-    sums = {name: sha256(text.encode()).hexdigest() for name, text in files.items()}
+    texts = {name: "".join(files[part] for part in name.split(" + ")) for name in SENT}
+    sums = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
     script = folder / "job.sbatch"
     script.write_bytes(rendered(asked, sums).encode("utf-8", "surrogateescape"))
     done = subprocess.run(["bash", script], capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
@@ -340,7 +342,7 @@ def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) ->
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["node.sh", "entry.sh", "point.sh"])
+@pytest.mark.parametrize("name", ["node.sh", "task.sh", "entry.sh", "point.sh"])
 def test_shellcheck_has_no_complaint_about_the_node_side(name: str) -> None:
     done = subprocess.run(["shellcheck", "-x", TEMPLATES / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -22,12 +22,12 @@ ALONE = ["unshare", "--pid", "--fork", "--kill-child", "setpriv", "--bounding-se
 ALONE = ALONE if os.geteuid() == 0 else []
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
+SOURCE = f"source {TEMPLATES}/node.sh; source {TEMPLATES}/task.sh"
 NODE = """\
 set -euo pipefail
-source {node}
+{source}
 facts={facts} where=alpha1 engine=docker job=145 rank=0 client='' covered={covered} tensorflow_ask={ask} slow_facts=''
 report::make
-report::open
 env --ignore-environment PATH={image} {start} {entry} 1 0027 "" {arguments} \\
     >{folder}/stdout 2>{folder}/stderr </dev/null {{report}}>&- &
 client=$!
@@ -102,7 +102,7 @@ def entered(
     words = [gpus, *secrets, "--", *loader, "--", *other, "--", *program]
     start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell]
     script = NODE.format(
-        node=TEMPLATES / "node.sh", facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin",
+        source=SOURCE, facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin",
         start=start, entry=tmp_path / "entry.sh", folder=tmp_path, arguments=shlex.join(words), ask=ask,
         covered=shlex.quote(covered),
     )  # fmt: skip
@@ -211,7 +211,7 @@ def test_where_the_experiment_covers_the_checks_own_programs_their_word_is_no_pr
     ],
 )  # fmt: skip
 def test_folders_that_the_checks_run_from_are_known(target: str, covers: bool, tmp_path: Path) -> None:
-    script = f"source {TEMPLATES / 'node.sh'}; covered=''; report::covered {shlex.quote(target)}; echo \"$covered\""
+    script = f"{SOURCE}; covered=''; report::covered {shlex.quote(target)}; echo \"$covered\""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (target if covers else "")
 
@@ -228,6 +228,6 @@ def test_folders_in_which_the_image_has_programs_looked_for_are_known(
     variable: str, target: str, covers: bool, tmp_path: Path
 ) -> None:
     image = f"image_has=(linux/amd64 '[]' '\"{variable}\"')"
-    script = f"source {TEMPLATES / 'node.sh'}; {image}; covered=''; report::covered {target}; echo \"$covered\""
+    script = f"{SOURCE}; {image}; covered=''; report::covered {target}; echo \"$covered\""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (target if covers else "")

@@ -28,7 +28,8 @@ from tfslurm.sweep.table import Entry
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 MAX_TEMPLATE_BYTES = 2**18
-NODE_SIDE = ("node.sh", "point.sh", "entry.sh", "probe.py", "gpu_check.py")
+SHELL_SIDE = ("node.sh", "task.sh", "point.sh")  # which the script reads in whole, and runs
+NODE_SIDE = (*SHELL_SIDE, "entry.sh", "probe.py", "gpu_check.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +271,13 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
 
 
 def sent_files(plan: JobPlan) -> dict[str, str]:
-    """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it."""
-    sums = {name: hashlib.sha256(packaged(name).encode()).hexdigest() for name in NODE_SIDE}
+    """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it.
+
+    Those of ``SHELL_SIDE`` have one sum, of their texts one after the other.
+    """
+    texts = {" + ".join(SHELL_SIDE): "".join(packaged(name) for name in SHELL_SIDE)}
+    texts |= {name: packaged(name) for name in NODE_SIDE if name not in SHELL_SIDE}
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return {**sums, **({"points": plan.points.sha256} if plan.points else {})}
 
 
