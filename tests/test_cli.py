@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from ast import literal_eval
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,3 +212,12 @@ def test_a_placeholder_that_no_point_fills_is_told(run: Run, sweep: Path) -> Non
     done = run("plan", "exp.yaml")
     assert done.returncode == 2
     assert "exp.yaml:3: command: {{ rate }} has no value; the parameters are: depth, lr" in done.stderr
+
+
+def test_help_imports_click_and_little_more() -> None:
+    code = "import sys; from tfslurm.cli import run; run(['--help']); print(sorted(set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert not {"json", "yaml", "pydantic", "paramiko", "requests", "docker", "tfslurm.cli.console"} & {
+        *literal_eval(done.stderr)
+    }

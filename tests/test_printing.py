@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfslurm.cli import run, tell
+from tfslurm.cli import run
 from tfslurm.cli.console import deliver, emit, json_text, plain_table, pour, say, show, table
+from tfslurm.cli.failure import tell
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError

@@ -1,4 +1,4 @@
-"""The command line: the only prints, the only catch-all, the only exit codes.
+"""The command line: the only prints, the only exit codes.
 
 Each command lives in its own module, imported when it is called, so that `tfslurm --help` costs click alone.
 """
@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from io import StringIO
-from traceback import format_exc
 
 import click
 
 from tfslurm import __version__
-from tfslurm.cli.console import say
-from tfslurm.document.tree import printable
-from tfslurm.errors import InputError, TfslurmError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
@@ -110,49 +105,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of one command line; errors are printed here and nowhere else."""
+    """The exit code of one command line."""
     try:
         result = group.main(arguments, prog_name="tfslurm", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return 130
-    except click.ClickException as error:
-        shown = StringIO()
-        error.show(file=shown)
-        say(shown.getvalue().rstrip("\n"))
-        return 2
-    except TfslurmError as error:
-        if "-vv" in arguments:
-            say(format_exc().rstrip("\n"))
-        else:
-            tell(error)
-        return error.exit_code
-    except BrokenPipeError:
-        return quiet_pipe()
-    except Exception as error:
-        if "-vv" in arguments:
-            say(format_exc().rstrip("\n"))
-        else:
-            say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        from tfslurm.cli.failure import tell_failure
+
+        return tell_failure(error, whole="-vv" in arguments)
     return result if isinstance(result, int) else 0
-
-
-def tell(error: TfslurmError) -> None:
-    """Print an error: one line for each problem of a text, one for anything else."""
-    if isinstance(error, InputError):
-        for problem in error.problems:
-            say(f"error: {printable(str(problem))}")
-        return
-    again = " (trying again can help)" if error.transient else ""
-    say(f"error: {error}{again}")
-
-
-def quiet_pipe() -> int:
-    """The reader of stdout went away (`| head`): end without a word, as cat does."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1

@@ -1,0 +1,46 @@
+"""What a command that failed says, and its exit code: the only catch-all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import StringIO
+from traceback import format_exception
+
+import click
+
+from tfslurm.cli.console import say
+from tfslurm.document.tree import printable
+from tfslurm.errors import InputError, TfslurmError
+
+
+def tell_failure(error: BaseException, *, whole: bool) -> int:
+    """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback."""
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        say("interrupted")
+        return 130
+    if isinstance(error, click.ClickException):
+        shown = StringIO()
+        error.show(file=shown)
+        say(shown.getvalue().rstrip("\n"))
+        return 2
+    if isinstance(error, BrokenPipeError):  # the reader of stdout went away (`| head`): end without a word, as cat does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if whole:
+        say("".join(format_exception(error)).rstrip("\n"))
+    elif isinstance(error, TfslurmError):
+        tell(error)
+    else:
+        say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
+    return error.exit_code if isinstance(error, TfslurmError) else 1
+
+
+def tell(error: TfslurmError) -> None:
+    """Print an error: one line for each problem of a text, one for anything else."""
+    if isinstance(error, InputError):
+        for problem in error.problems:
+            say(f"error: {printable(str(problem))}")
+        return
+    again = " (trying again can help)" if error.transient else ""
+    say(f"error: {error}{again}")
