@@ -48,7 +48,8 @@ class Folder:
         try:
             return parse(raw)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-            self.tell(key, f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}")
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            self.tell(key, f"{name} cannot be read: {kind}{str(error)[:200]}")
             return None
 
     def why(self, key: str) -> str:
