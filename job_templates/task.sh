@@ -59,8 +59,8 @@ node::_task() {
     step=${SLURM_STEP_ID:-0}
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
     if [[ -n $read_group ]]; then umask g=rx,o=; fi
-    # shellcheck disable=SC2174  # what is above them lies in the run's own folder
-    mkdir --parents --mode=0700 "$facts/container" "$home_dir" "$program_dir"
+    # shellcheck disable=SC2174  # those above them are named before them
+    mkdir --parents --mode=0700 "$facts/container" "${home_dir%/*}" "${program_dir%/*}" "$home_dir" "$program_dir"
     if [[ -n $read_group ]]; then chmod g=rx "$facts/container"; fi
 }
 
@@ -1707,7 +1707,7 @@ facts::slow() {
 
 # Reads what the container reports; the first time only what comes before TensorFlow, where that is asked.
 facts::_report() {
-    if [[ -z ${report-} ]]; then return; fi
+    if [[ -z ${report-} || -z $client ]]; then return; fi # no container has begun
     if [[ $report_next == gpus && -n $tensorflow_ask ]]; then report::read gpus; else report::read end; fi
 }
 
