@@ -1,4 +1,4 @@
-"""What the variables of a shell say: where they are relative, the current folder, which may be a stranger's, decides."""
+"""What the variables of a shell say: where one is relative, the current folder would decide, maybe a stranger's."""
 
 from __future__ import annotations
 
