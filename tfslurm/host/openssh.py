@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 import subprocess
 import tempfile
@@ -56,7 +57,7 @@ SETTINGS = {
 
 
 class OpenSshHost(Transport):
-    """A login node behind the ssh program; ``config`` is the user's settings, ``programs`` come first in PATH there."""
+    """A login node behind the ssh program; ``config`` replaces ~/.ssh/config, ``programs`` come first in PATH there."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class OpenSshHost(Transport):
         login: Login,
         environment: Mapping[str, str] | None = None,
         *,
-        config: str = "~/.ssh/config",
+        config: str = "",
         programs: str = "",
     ) -> None:
         self.name = name
@@ -172,12 +173,16 @@ def settings_file(name: str, config: str) -> Path:
     """Return a file that says what host keys are for, then the user's settings and the system's.
 
     The ssh that makes a jump takes no option from the command line but this file: the user's `accept-new` would let a
-    jump that a cluster file names add its own key. Source: ssh(1), -F; ssh_config(5), Include (which checks who may
-    write the files).
+    jump that a cluster file names add its own key. As ssh does, ~ is taken from the password file and not from HOME.
+    Source: ssh(1), -F; ssh_config(5), Include (which checks who may write the files).
 
     Raises:
         HostError: as ``runtime_folder``, or it cannot be written.
     """
+    try:
+        config = config or f"{pwd.getpwuid(os.getuid()).pw_dir}/.ssh/config"
+    except KeyError:
+        raise HostError(f"{name}: uid {os.getuid()} is not in the password file, without which ssh does not run") from None
     lines = [*(f"{key} {value}" for key, value in HOST_KEYS.items()), f'Include "{config}"', "Match all"]
     text = "\n".join([*lines, "Include /etc/ssh/ssh_config", ""])
     path = runtime_folder(name) / f"config-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
