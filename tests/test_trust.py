@@ -280,6 +280,24 @@ def test_no_key_of_a_file_is_left_out_of_what_is_shown(say: Say) -> None:
     assert "shared_parents accept  (others may replace the root" in err
 
 
+@pytest.mark.parametrize("columns", [30, 80, 200])
+@pytest.mark.parametrize("blank", [" ", "-", "\u754c"])
+def test_a_value_that_is_wider_than_the_terminal_looks_like_no_row(
+    blank: str, columns: int, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    wide = 2 if blank == "\u754c" else 1
+    pads = {blank * count for count in range(columns // wide - 30, columns // wide + 3)}
+    options = "".join(f'  o{index}: "x{pad}  login        a@good"\n' for index, pad in enumerate(sorted(pads)))
+    put(f"{TEXT}login: {{host: evil.example}}\nslurm:\n{options}")
+    code, _, err = say("trust", "--yes")
+    assert code == 0
+    assert sum(line.startswith("  login ") for line in err.splitlines()) == 1
+    for line in err.splitlines():
+        if "slurm" in line or line.startswith(" " * 15):
+            assert sum(2 if char == "\u754c" else 1 for char in line) < max(columns, 36), line
+
+
 def test_a_folder_s_name_is_no_line_of_its_own(say: Say, monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     """Whatever is said of a file in it: a note, an error, what it says, the list."""
     folder = desk / "here" / "a\nerror: forged"

@@ -182,7 +182,7 @@ def settings_file(name: str, config: str) -> Path:
     try:
         config = config or f"{pwd.getpwuid(os.getuid()).pw_dir}/.ssh/config"
     except KeyError:
-        raise HostError(f"{name}: uid {os.getuid()} is not in the password file, without which ssh does not run") from None
+        raise HostError(f"{name}: uid {os.getuid()} is not in the password file, and ssh wants it there") from None
     lines = [*(f"{key} {value}" for key, value in HOST_KEYS.items()), f'Include "{config}"', "Match all"]
     text = "\n".join([*lines, "Include /etc/ssh/ssh_config", ""])
     path = runtime_folder(name) / f"config-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

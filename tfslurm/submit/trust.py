@@ -23,8 +23,8 @@ from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.local_files import make_folder, read_file, write_file
 from tfslurm.tracker.claims import claimed
 
-LARGEST = 2**20
-"A cluster file has some hundred bytes."
+LARGEST, LONGEST_LIST = 2**16, 2**20
+"A cluster file has some hundred bytes, and is shown before it is trusted."
 OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 
@@ -77,7 +77,7 @@ def read_trusted(path: Path) -> Trusted:
     if not os.path.lexists(path):
         return Trusted()
     try:
-        value = read_json(read_own(path))
+        value = read_json(read_own(path, LONGEST_LIST))
         folders = {
             str(folder): {str(k): str(v) for k, v in files.items()} for folder, files in value["folders"].items()
         }
@@ -125,7 +125,7 @@ def folder_trouble(folder: Path) -> str:
     return changed_by_others(status)
 
 
-def read_own(path: Path) -> bytes:
+def read_own(path: Path, limit: int = LARGEST) -> bytes:
     """The bytes of a file that nobody but the user or root can change.
 
     What is looked at and what is read is one open file: an exchange in between changes nothing.
@@ -138,7 +138,7 @@ def read_own(path: Path) -> bytes:
         if why := changed_by_others(status):
             raise refuse(str(path), why, f"{take_back(path, status)}, or {OWN_FIX}")
 
-    return read_file(path, LARGEST, only_mine)
+    return read_file(path, limit, only_mine)
 
 
 def take_back(path: Path, status: os.stat_result) -> str:
