@@ -86,6 +86,12 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     return files
 
 
+def trusted_elsewhere() -> list[ClusterFile]:
+    """The files of all folders that the user trusts, wherever they are."""
+    folders = read_trusted(trust_file()).folders
+    return [file for folder in folders for file in trusted_files(Path(folder))[0].values()]
+
+
 def look_elsewhere(name: str, files: ClusterFiles) -> None:
     """Look for a cluster in the folders that the user trusts, wherever they are.
 
