@@ -332,6 +332,29 @@ def test_known_hosts_lines_are_read_as_sshd_describes_them() -> None:
     assert known_keys(text, "f", "h", 22) == ()
 
 
+def test_a_key_is_wanted_of_this_machine_too(sshd: Server, connect: Connect) -> None:
+    sshd.know(sshd.host_key, "elsewhere")
+    sshd.configure("Host *\n NoHostAuthenticationForLocalhost yes\n")
+    with pytest.raises(HostError, match="is unknown and is never added unasked"):
+        connect(sshd)
+
+
+def test_the_users_agent_is_not_lent_to_the_machine(
+    sshd: Server, connect: Connect, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster file names it, and whoever is root there could use every key."""
+    sshd.configure("Host *\n ForwardAgent yes\n ForwardX11 yes\n")
+    agent = f"{runtime}/agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL) as process:
+        try:
+            assert wait_until(lambda: Path(agent).exists(), 20)
+            monkeypatch.setenv("SSH_AUTH_SOCK", agent)
+            monkeypatch.setenv("DISPLAY", ":9")
+            assert connect(sshd).run(["sh", "-c", "echo /$SSH_AUTH_SOCK/$DISPLAY/"]).stdout == "///\n"
+        finally:
+            process.terminate()
+
+
 def test_a_key_that_the_port_is_known_by_stands_before_one_of_another_port() -> None:
     """Whoever has the key of `h` could else answer for `[h]:2222`, as which a second sshd has a key of its own."""
     keys = {name: base64.b64encode(name.encode()).decode() for name in "ABCD"}

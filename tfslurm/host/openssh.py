@@ -42,13 +42,15 @@ LOOK_EVERY_S = 0.2
 LONGEST_SOCKET = 104 - len("/01234567-") - 40 - len(".0123456789abcdef") - 1
 "What sockaddr_un leaves for the folder: %C is 40 characters, and ssh adds 17 while it makes the socket."
 
-HOST_KEYS = {"StrictHostKeyChecking": "yes", "UpdateHostKeys": "no"}
+HOST_KEYS = {"StrictHostKeyChecking": "yes", "UpdateHostKeys": "no", "NoHostAuthenticationForLocalhost": "no"}
 SETTINGS = {
     **HOST_KEYS,
     "ConnectTimeout": str(CONNECT_S),
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "4",
     "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
     "RequestTTY": "no",
     "RemoteCommand": "none",
     "PermitLocalCommand": "no",
