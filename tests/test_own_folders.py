@@ -12,7 +12,9 @@ from tfslurm.cluster import Limits, Login
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 from tfslurm.spec import Mount
+from tfslurm.submit.folders import trust_file
 from tfslurm.submit.own_folders import guarded_now, other_roots, refuse_own_files
+from tfslurm.submit.trust import change_trusted
 
 
 @pytest.fixture
@@ -38,6 +40,14 @@ def test_a_plan_names_the_roots_of_the_other_clusters_and_what_shares_the_machin
     own = {str(home / "config" / "tfslurm"), str(home / "data" / "tfslurm")}
     assert set(other_roots(here)) == {str(home / "beta"), *own}
     assert set(other_roots(replace(here, login=Login("login.example")))) == {str(home / "beta")}
+
+
+def test_a_plan_names_the_roots_of_clusters_that_are_trusted_in_other_folders(home: Path) -> None:
+    text = f"name: delta\nroot: {home}/delta\n"
+    (home / "lab").mkdir()
+    (home / "lab" / "delta.yaml").write_text(text)
+    change_trusted(trust_file(), lambda now: now.trusting(home / "lab", {"delta.yaml": text.encode()}))
+    assert str(home / "delta") in other_roots(replace(CLUSTER, login=Login("login.example")))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -9,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial, partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ from tfslurm.submit import trust as trust_room
 from tfslurm.submit.cluster_files import cluster_files, name_folder
 from tfslurm.submit.folders import config_folder, data_folder, trust_file
 from tfslurm.submit.places import known_clusters, local_cluster
-from tfslurm.submit.reach import known_from
+from tfslurm.submit.reach import known_from, known_named
 from tfslurm.submit.trust import changed_by_others, not_of_the_site
 from tfslurm.tracker import Tracker
 
@@ -212,6 +215,29 @@ def test_on_a_terminal_it_is_asked(answer: str, code: int) -> None:
         assert json.loads(done.stdout)["files"][0]["cluster"] == "alpha"
 
 
+@pytest.mark.parametrize("meanwhile", ["revoke", "trust"])
+def test_what_another_process_decides_while_it_is_asked_stays_so(
+    meanwhile: str, say: Say, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    put(folder=desk / "two")
+    if meanwhile == "revoke":
+        assert say("trust", desk / "two", "--yes")[0] == 0
+
+    def asked(folder: Path, yes: bool) -> None:
+        monkeypatch.undo()
+        monkeypatch.setenv("XDG_DATA_HOME", str(desk / "data"))
+        words = ["trust", str(desk / "two"), *(["--revoke"] if meanwhile == "revoke" else ["--yes"])]
+        assert subprocess.run([sys.executable, "-m", "tfslurm", *words], capture_output=True).returncode == 0
+
+    monkeypatch.setattr("tfslurm.cli.trust.confirm", asked)
+    folder = Path("cluster_configs").resolve()
+    assert say("trust", folder)[0] == 0
+    trusted = trust_room.read_trusted(trust_file())
+    assert trusted.knows(folder)
+    assert trusted.knows(desk / "two") == (meanwhile == "trust")
+
+
 def test_what_decides_where_programs_run_is_shown(say: Say) -> None:
     put(
         "name: alpha\nroot: /scratch/a\nlogin: {host: h.example, user: bob, port: 22, proxy_jump: j}\n"
@@ -252,6 +278,24 @@ def test_no_key_of_a_file_is_left_out_of_what_is_shown(say: Say) -> None:
     assert code == 0
     assert {row["key"] for row in json.loads(out)["files"][0]["decides"]} == {*KEYS, "root"}
     assert "shared_parents accept  (others may replace the root" in err
+
+
+@pytest.mark.parametrize("columns", [30, 80, 200])
+@pytest.mark.parametrize("blank", [" ", "-", "\u754c"])
+def test_a_value_that_is_wider_than_the_terminal_looks_like_no_row(
+    blank: str, columns: int, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    wide = 2 if blank == "\u754c" else 1
+    pads = {blank * count for count in range(columns // wide - 30, columns // wide + 3)}
+    options = "".join(f'  o{index}: "x{pad}  login        a@good"\n' for index, pad in enumerate(sorted(pads)))
+    put(f"{TEXT}login: {{host: evil.example}}\nslurm:\n{options}")
+    code, _, err = say("trust", "--yes")
+    assert code == 0
+    assert sum(line.startswith("  login ") for line in err.splitlines()) == 1
+    for line in err.splitlines():
+        if "slurm" in line or line.startswith(" " * 15):
+            assert sum(2 if char == "\u754c" else 1 for char in line) < max(columns, 36), line
 
 
 def test_a_folder_s_name_is_no_line_of_its_own(say: Say, monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
@@ -367,6 +411,33 @@ def test_a_trusted_folder_elsewhere_is_looked_in_for_a_cluster_that_is_named(say
     put("name: alpha\nroot: /scratch/c\n", folder=desk / "lab")
     with pytest.raises(InputError, match="it has changed since you trusted it"):
         known_clusters(["alpha"])
+
+
+@pytest.mark.parametrize("what", ["dangling", "looped", "parent", "fails"])
+def test_an_own_folder_that_cannot_be_read_is_not_taken_for_none(
+    what: str, say: Say, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another file of the name would stand in for the user's own while a network home is away."""
+    put()
+    assert say("trust", "--yes")[0] == 0
+    mine = own().parent
+    if what in ("dangling", "looped"):
+        mine.rename(desk / "away")
+        mine.symlink_to(desk / "nowhere" if what == "dangling" else mine)
+    else:
+
+        def away(path: Path) -> Any:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+        for name in ("lstat", "stat") if what == "parent" else ("scandir",):
+            place = os if name == "scandir" else Path
+            there = getattr(place, name)
+            gone = partial(lambda there, path, **named: away(path) if path == mine else there(path, **named), there)
+            monkeypatch.setattr(place, name, partialmethod(gone) if place is Path else gone)
+    code, out, err = say("check", "alpha", "--no-node")
+    assert (code, out) == (2, "")
+    assert f"error: {mine}: cannot be read: " in err
+    assert "; mend that first, or remove it" in err
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "own file", "own folder", "named file", "named folder"])
@@ -497,6 +568,47 @@ def test_a_text_that_was_revoked_is_not_taken_from_the_tracker(say: Say, desk: P
     own()
     assert known_from("alpha", known.text).origin == "own"
     assert "is not trusted" in say("trust", "--revoke", folder)[2]
+
+
+def test_a_trusted_file_says_nothing_of_jobs_that_were_sent_elsewhere(say: Say, desk: Path) -> None:
+    """Two projects have an `alpha`: in the one, jobs, waiting points and secrets of the other stay with their own."""
+    texts = [f"name: alpha\nroot: /scratch/a\nlogin: {{host: {host}.example}}\n" for host in ("a", "b", "a2", "mine")]
+    put(texts[0], folder=desk / "one")
+    put(texts[1])
+    for folder in (desk / "one", "cluster_configs"):
+        assert say("trust", folder, "--yes")[0] == 0
+    tracker = Tracker(data_folder() / "tracker.sqlite")
+    made = replace(plan(), cluster="alpha", root="/scratch/a")
+    tracker.plan(made, texts[0])
+
+    def hosts() -> set[str]:
+        found = known_from("alpha", texts[0]), known_named("alpha", made.plan_id, tracker)
+        return {known.cluster.login.host for known in found if known.cluster.login}
+
+    assert hosts() == {"a.example"}
+    put(texts[2], folder=desk / "one")
+    assert say("trust", desk / "one", "--yes")[0] == 0
+    assert known_from("alpha", texts[1]).origin == "trusted"
+    (desk / "one").rename(desk / "here" / "moved")
+    assert hosts() == {"a.example"}  # the folder's new name is not trusted
+    Path("moved").rename(desk / "one")
+    Path("cluster_configs").rename("other")
+    Path("cluster_configs").symlink_to(desk / "one")
+    assert hosts() == {"a2.example"}  # a later content of the same folder
+    name_folder(Path("other"))
+    assert hosts() == {"b.example"}  # named for this command
+    own(texts[3])
+    assert hosts() == {"mine.example"}
+
+
+def test_a_trusted_local_yaml_says_nothing_of_runs_without_it(say: Say) -> None:
+    put("name: local\nroot: /scratch/a\nlogin: {host: h.example}\n", "local")
+    assert say("trust", "--yes")[0] == 0
+    assert local_cluster().origin == "trusted"
+    tracker = Tracker(data_folder() / "tracker.sqlite")
+    made = replace(plan(), cluster="local", root="/scratch/b")
+    tracker.plan(made, "name: local\nroot: /scratch/b\n")
+    assert known_named("local", made.plan_id, tracker).origin == "built in"
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,42 @@
 """`python -m tfslurm` and the program `tfslurm`: the command line, which Ctrl-C ends without a word of Python's.
 
-While the command line is imported there is nothing to tidy up yet: Ctrl-C ends the process at once. For `python -m`
-Python puts the current folder first on its search path, where a stranger's click.py or yaml.py may lie. It is taken off
-before anything but this package is imported. What Python imports before that is out of reach: in a folder that you do
-not know, type `tfslurm`, which never has it there.
+While the command line is imported there is nothing to tidy up yet: Ctrl-C ends the process at once.
+
+The current folder may be a stranger's. `python -m` and a PYTHONPATH with a relative or empty part put it on Python's
+search path, where a stranger's click.py or yaml.py may lie; it is taken off before anything but this package is
+imported. What Python imports before that is out of reach: in a folder that you do not know, type `tfslurm`, with no
+such PYTHONPATH. What is relative in PATH, HOME and their like does not count either.
 """
 
+import os
 import sys
 
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
     del sys.path[0]
+if any(SEARCHED := os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+    NEARBY = {os.path.abspath(part) for part in SEARCHED if not part.startswith("/")}  # noqa: PTH100 - not loaded yet
+    sys.path[:] = [part for part in sys.path if part not in NEARBY]
 
-import os
 import signal
+from collections.abc import MutableMapping
 from types import FrameType
+
+PLACES = ("HOME", "SHELL", "BASH_ENV", "ENV", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
+"Variables that say where the user's own files are, or which shell and start-up file are run."
+
+
+def settle(environment: MutableMapping[str, str]) -> None:
+    """Take out of an environment what would name another place in each current folder.
+
+    A HOME that is not absolute is the user's own; a part of PATH that is not is left out.
+    """
+    for name in PLACES:
+        if not environment.get(name, "/").startswith("/"):
+            del environment[name]
+    if "HOME" not in environment and (home := os.path.expanduser("~")).startswith("/"):  # noqa: PTH111 - may be unknown
+        environment["HOME"] = home
+    parts = environment.get("PATH", os.defpath).split(os.pathsep)
+    environment["PATH"] = os.pathsep.join(part for part in parts if part.startswith("/")) or os.defpath
 
 
 def leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
@@ -28,6 +51,7 @@ def main() -> None:
         is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
         if is_heard:
             signal.signal(signal.SIGINT, leave)
+        settle(os.environ)
         from tfslurm.cli import main as command_line
 
         if is_heard:

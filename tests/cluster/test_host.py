@@ -27,7 +27,7 @@ import pytest
 from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import CommandFailed, HostError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.known_hosts import fingerprint, known_keys
+from tfslurm.host.known_hosts import fingerprint, known_keys, verify
 from tfslurm.host.openssh import OpenSshHost, runtime_folder
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.snapshot import take
@@ -136,8 +136,7 @@ def connect(request: pytest.FixtureRequest, runtime: Path, monkeypatch: pytest.M
             wanted = login or server.login()
             if request.param == "paramiko":
                 return opened.enter_context(ParamikoHost("alpha", wanted, environment, home=server.home))
-            config = ("-F", str(server.home / ".ssh" / "config"))
-            return OpenSshHost("alpha", wanted, environment, options=config)
+            return OpenSshHost("alpha", wanted, environment, config=f"{server.home}/.ssh/config")
 
         yield open_it
 
@@ -333,6 +332,42 @@ def test_known_hosts_lines_are_read_as_sshd_describes_them() -> None:
     assert known_keys(text, "f", "h", 22) == ()
 
 
+def test_a_key_is_wanted_of_this_machine_too(sshd: Server, connect: Connect) -> None:
+    sshd.know(sshd.host_key, "elsewhere")
+    sshd.configure("Host *\n NoHostAuthenticationForLocalhost yes\n")
+    with pytest.raises(HostError, match="is unknown and is never added unasked"):
+        connect(sshd)
+
+
+def test_the_users_agent_is_not_lent_to_the_machine(
+    sshd: Server, connect: Connect, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster file names it, and whoever is root there could use every key."""
+    sshd.configure("Host *\n ForwardAgent yes\n ForwardX11 yes\n")
+    agent = f"{runtime}/agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL) as process:
+        try:
+            assert wait_until(lambda: Path(agent).exists(), 20)
+            monkeypatch.setenv("SSH_AUTH_SOCK", agent)
+            monkeypatch.setenv("DISPLAY", ":9")
+            assert connect(sshd).run(["sh", "-c", "echo /$SSH_AUTH_SOCK/$DISPLAY/"]).stdout == "///\n"
+        finally:
+            process.terminate()
+
+
+def test_a_key_that_the_port_is_known_by_stands_before_one_of_another_port() -> None:
+    """Whoever has the key of `h` could else answer for `[h]:2222`, as which a second sshd has a key of its own."""
+    keys = {name: base64.b64encode(name.encode()).decode() for name in "ABCD"}
+    lines = [f"[h]:2222 ssh-ed25519 {keys['A']}", f"h ssh-ed25519 {keys['B']}", f"h ssh-rsa {keys['C']}"]
+    for text in ("\n".join(lines), "\n".join(reversed(lines))):
+        known = known_keys(f"{text}\n@revoked h ssh-ed25519 {keys['D']}\n", "f", "h", 2222)
+        verify("alpha", "h", 2222, "ssh-ed25519", b"A", known)
+        verify("alpha", "h", 2222, "ssh-rsa", b"C", known)
+        for blob, why in ((b"B", "CHANGED"), (b"D", "REVOKED")):
+            with pytest.raises(HostError, match=why):
+                verify("alpha", "h", 2222, "ssh-ed25519", blob, known)
+
+
 def test_a_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
     blob = paramiko.PKey.from_path(tmp_path / "k").asbytes() if keygen(tmp_path / "k") else b""
     shown = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "k")], capture_output=True, text=True, check=True)
@@ -368,6 +403,28 @@ def test_two_jumps_lead_there(sshd: Server, connect: Connect, where: str) -> Non
     assert host.run(["echo", "in"]).stdout == "in\n"
     assert wait_until(lambda: logins(sshd) >= 3, 20)  # the log comes a little later
     assert logins(sshd) == 3
+
+
+@pytest.mark.parametrize("mind", ["accept-new", "no", "ask"])
+def test_a_jump_whose_key_is_unknown_or_changed_is_not_passed(
+    mind: str, sshd: Server, connect: Connect, tmp_path: Path
+) -> None:
+    """Whatever the user's own settings make of such keys: the cluster file names the jump."""
+    with running_sshd(tmp_path / "jump") as jump:
+        mine = (tmp_path / "sshd" / "authorized").read_text()
+        (tmp_path / "jump" / "authorized").write_text(mine)
+        sshd.configure(f"Host *\n StrictHostKeyChecking {mind}\n")
+        known = sshd.home / ".ssh" / "known_hosts"
+        only = known.read_text()
+        another = f"[127.0.0.1]:{jump.port} {keygen(tmp_path / 'another')}\n"
+        for text in (only, only + another):
+            known.write_text(text)
+            with pytest.raises(HostError):
+                connect(sshd, sshd.login(proxy_jump=f"{USER}@127.0.0.1:{jump.port}"))
+            assert known.read_text() == text
+        known.write_text(f"{only}[127.0.0.1]:{jump.port} {jump.host_key}\n")
+        host = connect(sshd, sshd.login(proxy_jump=f"{USER}@127.0.0.1:{jump.port}"))
+        assert host.run(["echo", "in"]).stdout == "in\n"
 
 
 def logins(sshd: Server) -> int:
@@ -453,7 +510,7 @@ def on_a_terminal(script: str, answers: list[tuple[str, str]]) -> str:
 
 def script_for(kind: str, server: Server, user: str = USER) -> str:
     """A program that logs in and says so."""
-    how = f"home=Path('{server.home}')" if kind == "ParamikoHost" else f"options=['-F', '{server.home}/.ssh/config']"
+    how = f"home=Path('{server.home}')" if kind == "ParamikoHost" else f"config='{server.home}/.ssh/config'"
     return f"""
 from pathlib import Path
 from tfslurm.cluster import Login
@@ -516,9 +573,9 @@ def test_a_wrong_code_is_an_error_and_a_second_factor_needs_a_terminal(
 
 
 def test_two_hosts_log_in_once(sshd: Server, runtime: Path) -> None:
-    options = ("-F", str(sshd.home / ".ssh" / "config"))
+    config = f"{sshd.home}/.ssh/config"
     for _ in range(2):
-        assert OpenSshHost("alpha", sshd.login(), options=options).run(["echo", "in"]).stdout == "in\n"
+        assert OpenSshHost("alpha", sshd.login(), config=config).run(["echo", "in"]).stdout == "in\n"
     assert wait_until(lambda: logins(sshd) >= 1, 20)
     assert logins(sshd) == 1
 
@@ -530,7 +587,7 @@ def test_the_users_own_shared_connection_is_used(sshd: Server, runtime: Path) ->
     master = ["ssh", *options, "-o", "ControlMaster=auto", "-o", "ControlPersist=60", *target, "true"]
     subprocess.run(master, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     try:
-        assert OpenSshHost("alpha", sshd.login(), options=options).run(["echo", "in"]).stdout == "in\n"
+        assert OpenSshHost("alpha", sshd.login(), config=options[1]).run(["echo", "in"]).stdout == "in\n"
         assert wait_until(lambda: logins(sshd) >= 1, 20)
         assert logins(sshd) == 1
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,9 @@ from tfslurm.errors import TfslurmError, refuse
 from tfslurm.submit.cluster_files import NEARBY, cluster_files, trusted_files
 from tfslurm.submit.folders import trust_file
 from tfslurm.submit.places import Known, offered
-from tfslurm.submit.trust import Trusted, content_id, read_trusted, write_trusted
+from tfslurm.submit.trust import Trusted, change_trusted, content_id, read_trusted
+
+INDENT = len(f"  {'':12} ")
 
 
 @click.command(short_help="Say that the cluster files of a folder may be used.")
@@ -45,10 +48,10 @@ def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json
     before = read_trusted(trust_file())
     for known in found:
         say(described(known, news(known, before)))
-    after = before.trusting(real, {file_of(known).name: known.text.encode() for known in found})
-    if after != before:
+    files = {file_of(known).name: known.text.encode() for known in found}
+    if before.trusting(real, files) != before:
         confirm(real, yes)
-        write_trusted(trust_file(), after)
+        change_trusted(trust_file(), lambda now: now.trusting(real, files))
     own = cluster_files().used
     for known in found:
         mine = own.get(known.cluster.name)
@@ -77,8 +80,15 @@ def news(known: Known, before: Trusted) -> str:
 
 def described(known: Known, state: str) -> str:
     """What a cluster file decides, for a person to judge."""
-    rows = (f"  {key:12} {printable(text)}" for key, text in decisions(known))
+    rows = (f"  {key:12} {folded(printable(text))}" for key, text in decisions(known))
     return "\n".join([f"{printable(str(file_of(known)))}: {state}", *rows])
+
+
+def folded(text: str) -> str:
+    """A value in lines that fit the terminal, each under the first: none looks like a row of its own."""
+    room = max(shutil.get_terminal_size().columns - INDENT - 1, 20)
+    room = room if text.isascii() else room // 2  # some characters are two columns wide
+    return f"\n{' ' * INDENT}".join(text[start : start + room] for start in range(0, len(text), room))
 
 
 def decisions(known: Known) -> list[tuple[str, str]]:
@@ -130,10 +140,9 @@ def no_more(folder: Path, as_json: bool) -> None:
     Raises:
         InputError: it was not trusted.
     """
-    trusted = read_trusted(trust_file())
-    if not trusted.knows(folder):
+    if not read_trusted(trust_file()).knows(folder):
         raise refuse(str(folder), "is not trusted", "`tfslurm trust --list` shows what is")
-    write_trusted(trust_file(), trusted.revoking(folder))
+    change_trusted(trust_file(), lambda now: now.revoking(folder))
     if as_json:
         emit({"folder": str(folder), "files": []})
     else:

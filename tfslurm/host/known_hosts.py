@@ -16,13 +16,17 @@ from tfslurm.errors import HostError
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line that speaks of the machine; ``marker`` is empty, ``@revoked`` or ``@cert-authority``."""
+    """One line that speaks of the machine; ``marker`` is empty, ``@revoked`` or ``@cert-authority``.
+
+    ``of_port``: it names the very port.
+    """
 
     kind: str
     blob: bytes
     marker: str
     file: str
     line: int
+    of_port: bool = True
 
 
 def known_keys(text: str, file: str, host: str, port: int) -> tuple[KnownKey, ...]:
@@ -32,13 +36,16 @@ def known_keys(text: str, file: str, host: str, port: int) -> tuple[KnownKey, ..
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         marker = words.pop(0) if words and words[0].startswith("@") else ""
-        if len(words) < 3 or words[0].startswith("#") or not any(_matches(words[0], name) for name in names):
+        if len(words) < 3 or words[0].startswith("#"):
+            continue
+        matching = [name for name in names if _matches(words[0], name)]
+        if not matching:
             continue
         try:
             blob = base64.b64decode(words[2], validate=True)
         except binascii.Error:
             continue
-        found.append(KnownKey(words[1], blob, marker, file, number))
+        found.append(KnownKey(words[1], blob, marker, file, number, names[0] in matching))
     return tuple(found)
 
 
@@ -73,9 +80,13 @@ def fingerprint(blob: bytes) -> str:
 def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Sequence[KnownKey]) -> None:
     """Accept a machine's key only where it is known.
 
+    A key that is known for the port stands before one of the machine's other ports, as in OpenSSH.
+
     Raises:
         HostError: the key is unknown, changed or revoked, with what to do.
     """
+    if exact := [key for key in known if key.of_port and not key.marker and key.kind == kind]:
+        known = [*exact, *(key for key in known if key.marker)]
     same = [key for key in known if key.blob == blob]
     where = host if port == 22 else f"[{host}]:{port}"
     shown = f"{kind} {fingerprint(blob)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tfslurm.cluster import Login
-from tfslurm.errors import HostError, TooMuchOutput
+from tfslurm.errors import HostError, InputError, TooMuchOutput
 from tfslurm.host.command import (
     BEGIN,
     NOISE,
@@ -33,6 +34,7 @@ from tfslurm.host.known_hosts import changed_key, revoked_key, unknown_key
 from tfslurm.host.local import run_process
 from tfslurm.host.protocol import MOST_STDERR
 from tfslurm.host.terminal import ALONE, has_terminal
+from tfslurm.local_files import write_file
 
 CONNECT_S = 20
 PERSIST_S = 600
@@ -40,13 +42,15 @@ LOOK_EVERY_S = 0.2
 LONGEST_SOCKET = 104 - len("/01234567-") - 40 - len(".0123456789abcdef") - 1
 "What sockaddr_un leaves for the folder: %C is 40 characters, and ssh adds 17 while it makes the socket."
 
+HOST_KEYS = {"StrictHostKeyChecking": "yes", "UpdateHostKeys": "no", "NoHostAuthenticationForLocalhost": "no"}
 SETTINGS = {
-    "StrictHostKeyChecking": "yes",
-    "UpdateHostKeys": "no",
+    **HOST_KEYS,
     "ConnectTimeout": str(CONNECT_S),
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "4",
     "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
     "RequestTTY": "no",
     "RemoteCommand": "none",
     "PermitLocalCommand": "no",
@@ -55,7 +59,7 @@ SETTINGS = {
 
 
 class OpenSshHost(Transport):
-    """A login node behind the ssh program; ``options`` come first on its command line, ``programs`` in PATH there."""
+    """A login node behind the ssh program; ``config`` replaces ~/.ssh/config, ``programs`` come first in PATH there."""
 
     def __init__(
         self,
@@ -63,14 +67,15 @@ class OpenSshHost(Transport):
         login: Login,
         environment: Mapping[str, str] | None = None,
         *,
-        options: Sequence[str] = (),
+        config: str = "",
         programs: str = "",
     ) -> None:
         self.name = name
         self._login = login
         self._environment = environment or {}
         self._programs = programs
-        self._ssh = ["ssh", *options, *(word for item in SETTINGS.items() for word in ("-o", "=".join(item)))]
+        self._ssh = ["ssh", "-F", str(settings_file(name, config))]
+        self._ssh += [word for item in SETTINGS.items() for word in ("-o", "=".join(item))]
         self._ssh += ["-l", login.user] if login.user else []
         self._ssh += ["-p", str(login.port)] if login.port else []
         self._ssh += ["-J", login.proxy_jump] if login.proxy_jump else []
@@ -161,7 +166,33 @@ class OpenSshHost(Transport):
             mend = "load a key (ssh-add), or run this on a terminal so that you can be asked"
             return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {mend}")
         why = f"cannot be reached: {said[-400:] or 'ssh said nothing'}"
+        if "kex_exchange_identification" in said:  # ssh keeps the words of a jump's to itself
+            why += "; if a jump leads there, log in to that one with `ssh`: its host key may be unknown"
         return HostError(f"{self.name}: {login.host}: {why}", transient=True)
+
+
+def settings_file(name: str, config: str) -> Path:
+    """Return a file that says what host keys are for, then the user's settings and the system's.
+
+    The ssh that makes a jump takes no option from the command line but this file: the user's `accept-new` would let a
+    jump that a cluster file names add its own key. As ssh does, ~ is taken from the password file and not from HOME.
+    Source: ssh(1), -F; ssh_config(5), Include (which checks who may write the files).
+
+    Raises:
+        HostError: as ``runtime_folder``, or it cannot be written.
+    """
+    try:
+        config = config or f"{pwd.getpwuid(os.getuid()).pw_dir}/.ssh/config"
+    except KeyError:
+        raise HostError(f"{name}: uid {os.getuid()} is not in the password file, and ssh wants it there") from None
+    lines = [*(f"{key} {value}" for key, value in HOST_KEYS.items()), f'Include "{config}"', "Match all"]
+    text = "\n".join([*lines, "Include /etc/ssh/ssh_config", ""])
+    path = runtime_folder(name) / f"config-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    try:
+        write_file(path, text.encode())
+    except InputError as error:
+        raise HostError(f"{name}: {error}") from error
+    return path
 
 
 def socket_name(host: str) -> str:

@@ -17,6 +17,7 @@ from tfslurm.submit.folders import config_folder, trust_file
 from tfslurm.submit.trust import OWN_FIX, Trusted, content_id, folder_trouble, read_own, read_trusted, take_back
 
 NEARBY = Path("cluster_configs")
+UNREAD = "mend that first, or remove it: without it another file of the same name would count"
 Origin = Literal["own", "trusted", "named", "kept", "built in"]
 Tell = Callable[[str], None]
 
@@ -65,10 +66,7 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     Raises:
         InputError: the user's own folder or that of --clusters can be changed by others; two folders have a name.
     """
-    own = config_folder() / "clusters"
-    if os.path.lexists(own) and (why := folder_trouble(own)):
-        raise refuse(str(own), why, take_back(own, own.stat()))
-    files = ClusterFiles({name: ClusterFile(own / f"{name}.yaml", "own") for name in names_in(own)})
+    files = ClusterFiles(own_files(config_folder() / "clusters"))
     if _named:
         others = {name: ClusterFile(path, "named") for name, path in named_files(_named[0]).items()}
         unused: dict[str, Unused] = {}
@@ -86,6 +84,12 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
             if name not in files.used and name not in files.unused:
                 look_elsewhere(name, files)
     return files
+
+
+def trusted_elsewhere() -> list[ClusterFile]:
+    """The files of all folders that the user trusts, wherever they are."""
+    folders = read_trusted(trust_file()).folders
+    return [file for folder in folders for file in trusted_files(Path(folder))[0].values()]
 
 
 def look_elsewhere(name: str, files: ClusterFiles) -> None:
@@ -106,6 +110,23 @@ def look_elsewhere(name: str, files: ClusterFiles) -> None:
             files.used[name] = trusted[name]
         elif name in unused and not used:
             files.unused[name] = unused[name]
+
+
+def own_files(folder: Path) -> dict[str, ClusterFile]:
+    """The user's own files. Only where there is no such folder are there none: else another's would stand in for one.
+
+    Raises:
+        InputError: it cannot be read, or can be changed by others.
+    """
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError:
+        pass  # told by the next line
+    if why := folder_trouble(folder):
+        raise refuse(str(folder), why, UNREAD if why.startswith("cannot") else take_back(folder, folder.stat()))
+    return {name: ClusterFile(folder / f"{name}.yaml", "own") for name in names_in(folder)}
 
 
 def names_in(folder: Path) -> list[str]:

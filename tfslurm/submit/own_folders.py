@@ -14,7 +14,7 @@ from tfslurm.plan import JobPlan, run_folder
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import run_outputs
-from tfslurm.submit.cluster_files import cluster_files
+from tfslurm.submit.cluster_files import cluster_files, trusted_elsewhere
 from tfslurm.submit.folders import config_folder, data_folder
 from tfslurm.submit.places import open_tracker, read_cluster
 from tfslurm.tracker import Tracker
@@ -53,7 +53,7 @@ def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
 
 
 def _roots() -> Iterable[PurePosixPath]:
-    for file in cluster_files().used.values():
+    for file in (*cluster_files().used.values(), *trusted_elsewhere()):
         try:
             yield read_cluster(file).cluster.root
         except InputError:

@@ -136,12 +136,15 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
 
 
 def local_cluster(tell: Tell | None = None) -> Known:
-    """The cluster `local` for one that has no file: docker here, run folders under the user's data folder."""
+    """The cluster `local`: as a file describes it, else docker here, run folders under the user's data folder."""
     files = cluster_files()
     if tell:
         tell_unused(files, [LOCAL], tell)
-    if LOCAL in files.used:
-        return read_cluster(files.used[LOCAL])
+    return read_cluster(files.used[LOCAL]) if LOCAL in files.used else local_without_file()
+
+
+def local_without_file() -> Known:
+    """The same where no file speaks of it, be there one or not."""
     root = PurePosixPath(data_folder()) / LOCAL
     allow = here_to_mount()
     text = (

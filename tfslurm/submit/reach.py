@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from tfslurm.errors import RecordError, refuse
 from tfslurm.host import Host, open_host
 from tfslurm.submit.cluster_files import cluster_files
 from tfslurm.submit.folders import trust_file
-from tfslurm.submit.places import LOCAL, Known, known_clusters, local_cluster, parse_known
+from tfslurm.submit.places import LOCAL, Known, known_clusters, local_without_file, parse_known
 from tfslurm.submit.trust import content_id, read_trusted
 from tfslurm.tracker import TrackedJob, Tracker
 
@@ -43,10 +45,11 @@ def known_for(job: TrackedJob, tracker: Tracker) -> Known:
 
 def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
     """The cluster ``name``; ``plan_id`` is a plan that was sent there."""
-    if name in cluster_files().used:
+    file = cluster_files().used.get(name)
+    if file and file.origin != "trusted":
         return known_clusters([name])[0]
-    if name == LOCAL:
-        return local_cluster()
+    if not file and name == LOCAL:
+        return local_without_file()
     for kept in tracker.plans(plan_id=plan_id):
         return known_from(name, kept.cluster_text)
     raise RecordError(f"{name}: no cluster file of that name, and the tracker kept none")
@@ -55,16 +58,27 @@ def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
 def known_from(name: str, text: str) -> Known:
     """The cluster ``name``: its file as it is now, else the text that a plan was submitted with.
 
+    A trusted file of another folder may have the name too. It says nothing of jobs that were sent elsewhere.
+
     Raises:
         InputError: the text is one that the user does not trust any more, or says what only the user's own file may.
     """
-    if name in cluster_files().used:
+    file = cluster_files().used.get(name)
+    if file and (file.origin != "trusted" or was_trusted_beside(file.path, text)):
         return known_clusters([name])[0]
+    if name == LOCAL:
+        return local_without_file()
     if content_id(text.encode("utf-8", "surrogatepass")) in read_trusted(trust_file()).revoked:
         fix = f"trust its folder again, or write a file {name}.yaml of your own"
         raise refuse(f"cluster {name!r}", "you have revoked the file that its jobs were submitted with", fix)
     where = f"{name}.yaml as it was when it was submitted to"
     return Known(parse_known(text, where, name, "kept"), text, None, "kept")
+
+
+def was_trusted_beside(file: Path, text: str) -> bool:
+    """Whether a text is one that the user has trusted in the folder of a file, be it an older one of that file."""
+    past = read_trusted(trust_file()).past.get(os.path.realpath(file.parent), frozenset())
+    return content_id(text.encode("utf-8", "surrogatepass")) in past
 
 
 def clusters_for(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:

@@ -12,7 +12,8 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.local_files import make_folder, read_file, write_file
+from tfslurm.tracker.claims import claimed
 
-LARGEST = 2**20
-"A cluster file has some hundred bytes."
+LARGEST, LONGEST_LIST = 2**16, 2**20
+"A cluster file has some hundred bytes, and is shown before it is trusted."
 OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 
@@ -75,7 +77,7 @@ def read_trusted(path: Path) -> Trusted:
     if not os.path.lexists(path):
         return Trusted()
     try:
-        value = read_json(read_own(path))
+        value = read_json(read_own(path, LONGEST_LIST))
         folders = {
             str(folder): {str(k): str(v) for k, v in files.items()} for folder, files in value["folders"].items()
         }
@@ -86,6 +88,20 @@ def read_trusted(path: Path) -> Trusted:
         raise refuse(str(path), "is not a list of trusted folders", fix) from error
 
 
+def change_trusted(path: Path, change: Callable[[Trusted], Trusted]) -> None:
+    """Change the list as it is now: what another process has revoked or trusted in the meantime stays so.
+
+    Raises:
+        InputError: it is not such a list, or cannot be written.
+    """
+    try:
+        make_folder(path.parent)
+        with closing(claimed(path.with_suffix(".lock"), wait=True)):  # type: ignore[type-var]  # never None
+            write_trusted(path, change(read_trusted(path)))
+    except OSError as error:
+        raise refuse(str(path), f"cannot be written: {error.strerror}") from error
+
+
 def write_trusted(path: Path, trusted: Trusted) -> None:
     """Write the list, whole or not at all, for the user alone.
 
@@ -94,10 +110,6 @@ def write_trusted(path: Path, trusted: Trusted) -> None:
     """
     past = {folder: sorted(hashes) for folder, hashes in trusted.past.items()}
     value = {"version": 1, "folders": trusted.folders, "past": past, "revoked": sorted(trusted.revoked)}
-    try:
-        make_folder(path.parent)
-    except OSError as error:
-        raise refuse(str(path.parent), f"cannot be made: {error.strerror}") from error
     write_file(path, json.dumps(value, indent=2).encode())
 
 
@@ -105,14 +117,15 @@ def folder_trouble(folder: Path) -> str:
     """Why nothing is read from a folder: it is none, or somebody else could put files into it; '' where nothing is."""
     try:
         status = folder.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return "is not a folder"
+        os.scandir(folder).close()
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if not stat.S_ISDIR(status.st_mode):
-        return "is not a folder"
     return changed_by_others(status)
 
 
-def read_own(path: Path) -> bytes:
+def read_own(path: Path, limit: int = LARGEST) -> bytes:
     """The bytes of a file that nobody but the user or root can change.
 
     What is looked at and what is read is one open file: an exchange in between changes nothing.
@@ -125,7 +138,7 @@ def read_own(path: Path) -> bytes:
         if why := changed_by_others(status):
             raise refuse(str(path), why, f"{take_back(path, status)}, or {OWN_FIX}")
 
-    return read_file(path, LARGEST, only_mine)
+    return read_file(path, limit, only_mine)
 
 
 def take_back(path: Path, status: os.stat_result) -> str:
