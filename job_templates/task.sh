@@ -1198,6 +1198,9 @@ mount::image_places() {
         if [[ -n $own && $own != "$place" ]]; then
             task::refuse image "its volume $place lies in $own, and would take what is written there" 'name another target, or use another image'
         fi
+        if [[ -z $own ]] && ((layer_mib > 0)); then
+            task::refuse image "its volume $place can be written without limit, past limits.layer_mib" 'mount a folder there, or use another image'
+        fi
     done
 }
 

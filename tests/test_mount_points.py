@@ -202,7 +202,7 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 )  # fmt: skip
 def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0
 mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
 image_has=(linux/amd64 '[]' '{place}')
 mount::image_places
@@ -211,6 +211,19 @@ echo went on
     said = bash(node, script)
     assert (f"lies in {refused}, and would take what is written there" in said) is bool(refused)
     assert ("went on" in said) is not refused
+
+
+@pytest.mark.parametrize(("volume", "fits"), [("/cache", False), ("/out", True)])
+def test_an_images_volume_is_not_written_past_the_limit(volume: str, fits: bool, node: Path) -> None:
+    script = f"""
+user=alice run_dir={node} outputs=/out code_dir='' layer_mib=10 mounts=()
+image_has=(linux/amd64 '[]' 'volume "{volume}"')
+mount::image_places
+echo went on
+"""
+    said = bash(node, script)
+    assert ("its volume /cache can be written without limit" in said) is not fits
+    assert ("went on" in said) is fits
 
 
 @pytest.mark.parametrize(
