@@ -5,6 +5,7 @@
 # shellcheck disable=SC2034,SC2154  # see node.sh
 
 readonly DIFF_PATIENCE_S=8 # how long docker may look for what was written outside every mount, and removes nothing meanwhile
+readonly OPEN_PATIENCE_S=30 # how long the opening of a file that is mounted may take
 readonly PROBE_PATIENCE_S=120 # how long a finished program's task waits for the probe of its image
 readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
 
@@ -521,9 +522,10 @@ engine::_has_cdi() {
     [[ $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]
 }
 
-# The user himself, with no way to more. Without root, podman maps the uid to another one unless told to keep it.
+# The user himself, with no way to more, and no word of the image's in when something runs or how it is stopped. Without root,
+# podman maps the uid to another one unless told to keep it.
 engine::_identity() {
-    create+=(--user "$EUID:$own_group" --security-opt no-new-privileges --cap-drop ALL)
+    create+=(--user "$EUID:$own_group" --security-opt no-new-privileges --cap-drop ALL --no-healthcheck --stop-signal SIGTERM)
     if engine::_is_rootless; then create+=(--userns keep-id); fi
 }
 
@@ -649,7 +651,8 @@ image::ensure() {
 # One question for all the names, beside everything else that must be asked: the engine answers for those it has and
 # complains of the others.
 image::look() {
-    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{end}}{{println}}' \
+    # shellcheck disable=SC2016  # the engine reads it
+    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
         "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
@@ -676,7 +679,8 @@ image::_find() {
 }
 
 # Is the image what the lock file says of it? The digest names its bytes; what stands beside it may be anybody's word, and
-# says what is run and which driver will do. In image_has are the platform, the entrypoint and the variables.
+# says what is run and which driver will do. In image_has are the platform, the entrypoint, the variables, and the places that
+# it has the engine make.
 image::_compare() {
     local line key
     local -A has=() # "NAME -> "NAME=value"; of two with one name the last one counts, as in a container
@@ -691,6 +695,15 @@ image::_compare() {
         key=\"$line
         image::_claim variable "no $line" "${has[$key]-no $line}"
     done
+    image::_refuse_orders
+}
+
+# Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
+image::_refuse_orders() {
+    local -r orders='"((run\.oci|org\.systemd\.property|module\.wasm|io\.katacontainers|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*)":'
+    if [[ $engine == podman && $image_json =~ $orders ]]; then
+        task::refuse image "its annotation ${BASH_REMATCH[1]:0:100} is an order to the container's runtime" 'use an image without'
+    fi
 }
 
 image::_claim() {
@@ -821,16 +834,39 @@ mount::_places() {
 # Opens a source. What is looked at, and compared later, is the file or folder that was opened, whatever its name means by then.
 mount::_open() {
     local source=$1 file='' kind=''
-    if [[ -d $source ]]; then kind=/.; fi
+    if [[ -d $source ]]; then kind=folder; fi
     if [[ -e $source && ! -d $source && ! -f $source ]]; then
         task::refuse mounts "$source is a socket, a device or a pipe" 'mount a file, or a folder of data'
     fi
-    if [[ -e $source ]]; then { exec {file}<"$source$kind"; } 2>/dev/null || file=''; fi
+    if [[ -n $kind ]]; then
+        { exec {file}<"$source/."; } 2>/dev/null || file=''
+    elif [[ -e $source ]]; then
+        mount::_open_file
+    fi
     if [[ -z $file ]]; then
         task::refuse mounts "$source does not exist on this node, or $user may not read it" \
             "correct \`source\`, or ask for a node that mounts it"
     fi
     mount_files+=("$file")
+}
+
+# By now a pipe may stand there, and whoever opens one waits for a writer. So a process of its own opens it first, and this
+# one what that has opened, once it is known to be a file.
+mount::_open_file() {
+    local bell opener number=''
+    exec {bell}<> <(:)
+    (
+        node::_deaf
+        { exec {number}<"$source"; } 2>/dev/null || number=''
+        printf '%s\n' "$number" >&"$bell"
+        exec sleep 60
+    ) </dev/null >/dev/null 2>&1 &
+    opener=$!
+    read -r -t "$OPEN_PATIENCE_S" -u "$bell" number || number=''
+    if [[ -n $number && -f /proc/$opener/fd/$number ]]; then { exec {file}<"/proc/$opener/fd/$number"; } 2>/dev/null || file=''; fi
+    exec {bell}<&-
+    kill -s KILL "$opener" 2>/dev/null || :
+    wait "$opener" 2>/dev/null || :
 }
 
 # Refuses a source that is not what it may be. What it is, is asked of the file that was opened.
@@ -932,7 +968,7 @@ mount::_below() {
     local source=${mount_sources[$1]} target=${mounts[$1 * 3 + 1]} place rest of
     local -A added=(["$target"]=yes)
     while read -r _ _ _ _ place rest; do
-        printf -v place '%b' "$place"
+        mount::_unescape
         rest=${rest#* - }
         if [[ $place != "$source"/* || $rest == autofs\ * ]]; then continue; fi
         place=${place#"$source"}
@@ -942,6 +978,9 @@ mount::_below() {
         mount::add "$source$place" "$target$place" ro
     done </proc/self/mountinfo
 }
+
+# A path of mountinfo, in place: there \040 is a space, and bash wants \0040, for a digit may follow.
+mount::_unescape() { printf -v place '%b' "${place//\\0/\\00}"; }
 
 # In of: which of the mounts a path of the container lies in; empty for none.
 mount::_of() {
@@ -967,16 +1006,22 @@ mount::_await_own() {
 # else by then. mount_wrong says what is not, and mount_fix what to do.
 mount::admit() {
     local bell pid=''
+    local -i turns=0
     mount_wrong='' mount_fix='see who may write in the folders above the source, then submit again'
     if ((${#admit_targets[@]} == 0)); then return; fi
     exec {bell}<> <(:) # nothing is ever written to it
     until [[ -e $program_dir/waiting ]]; do
         if ! kill -0 "$client" 2>/dev/null; then break; fi
         read -r -t 0.02 -u "$bell" || :
+        if ((++turns % 25 == 0)); then mount::_process; fi # a shell that means no good does not say that it waits
+        if [[ $pid == [1-9]* ]]; then break; fi
     done
     exec {bell}<&-
-    if [[ ! -e $program_dir/waiting ]]; then return; fi # it never began: container::tell says why
-    pid=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id" 2>"$facts/admit.stderr") || :
+    if [[ -e $program_dir/waiting ]]; then
+        mount::_process
+    elif [[ $pid != [1-9]* ]]; then # it never began: container::tell says why
+        return
+    fi
     mount::_compare "$pid"
     rm --force -- "$program_dir/waiting"
     trap '' PIPE # the client may be gone
@@ -987,6 +1032,11 @@ mount::admit() {
     fi
     trap - PIPE
     event mounts "${mount_wrong:-are what was looked at}"
+}
+
+# In pid: the container's first process; 0 before it has begun.
+mount::_process() {
+    pid=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id" 2>"$facts/admit.stderr") || pid=''
 }
 
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
@@ -1000,7 +1050,7 @@ mount::_compare() {
         return
     fi
     while read -r _ _ _ _ place options rest; do
-        printf -v place '%b' "$place"
+        mount::_unescape
         rest=${rest#* - }
         there[$place]=$options
         if [[ $rest == autofs\ * ]]; then there[$place]=ro; fi # nobody can write in it
@@ -1128,6 +1178,45 @@ mount::_walk() (
     [[ -f $part && ! -L $part ]]
 )
 
+# What the image has the engine make where something is mounted. A volume would lie over it, and what the program writes there
+# would be lost; a working folder that is missing is made as root.
+mount::image_places() {
+    local line place own
+    for line in "${image_has[@]}"; do
+        if [[ $line != volume\ \"* && ($line != workdir\ \"* || -n $code_dir) ]]; then continue; fi
+        place=${line#* \"} place=${place%\"}
+        printf -v place '%b' "${place//\\\"/\\042}" # Go has written it
+        while [[ $place == ?*/ ]]; do place=${place%/}; done
+        if [[ $place/ == *//* || $place/ == */./* || $place/ == */../* ]]; then
+            place=$(realpath --canonicalize-missing --no-symlinks -- "$place")
+        fi
+        if [[ $line == workdir* ]]; then
+            mount::_point "$run_dir" "$place"
+            continue
+        fi
+        mount::_over "$place"
+        if [[ -n $own && $own != "$place" ]]; then
+            task::refuse image "its volume $place lies in $own, and would take what is written there" 'name another target, or use another image'
+        fi
+        if [[ -z $own ]] && ((layer_mib > 0)); then
+            task::refuse image "its volume $place can be written without limit, past limits.layer_mib" 'mount a folder there, or use another image'
+        fi
+    done
+}
+
+# In own: the innermost of the targets that holds the path; empty for none.
+mount::_over() {
+    local target
+    local -i at
+    own=''
+    for target in "/home/$user" /run/tfslurm "${code_dir:+/workspace}" "$outputs"; do
+        if [[ -n $target && $1/ == "$target"/* ]] && ((${#target} > ${#own})); then own=$target; fi
+    done
+    for ((at = 1; at < ${#mounts[@]}; at += 3)); do
+        if [[ $1/ == "${mounts[at]}"/* ]] && ((${#mounts[at]} > ${#own})); then own=${mounts[at]}; fi
+    done
+}
+
 secrets::check() {
     local name
     for name in ${secrets[@]+"${secrets[@]}"}; do
@@ -1161,6 +1250,7 @@ container::create() {
     container::_user
     container::_limits
     container::_mounts
+    mount::image_places
     container::_environment
     engine::_network
     create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
@@ -1379,7 +1469,7 @@ container::end() {
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
-        said=$(engine::insist rm --force "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
+        said=$(engine::insist rm --force --volumes "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
     container_id=''
@@ -1599,7 +1689,7 @@ report::covered() {
         IFS=: read -r -a more <<<"${words%\"}:"
         places+=("${more[@]}")
     done
-    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /etc/ld.so.{cache,conf,conf.d,preload} ${places[@]+"${places[@]}"}; do
+    for place in /bin /sbin /lib /lib32 /lib64 /libx32 /usr /nix /gnu /etc/ld.so.{cache,conf,conf.d,preload} ${places[@]+"${places[@]}"}; do
         if [[ $place != /* ]]; then place=/workspace; fi # what is empty or relative is looked for where the program begins
         if [[ -n $1 && ("$1/" == "$place"/* || "$place/" == "$1"/*) ]]; then covered=$1; fi
     done
@@ -1735,7 +1825,7 @@ facts::wait() {
     if [[ -n ${driver_look-} ]]; then node::_wait "$driver_look" node::_is_stopped; fi
     probe::wait
     local file
-    local -a done_with=("$facts"/*.std{err,out} "$facts/report.pipe")
+    local -a done_with=("$facts"/*.std{err,out} "$facts/report.pipe" "$program_dir/waiting")
     for file in "$facts"/*.error; do
         if [[ ! -s $file ]]; then done_with+=("$file"); fi
     done
@@ -1931,7 +2021,7 @@ probe::_run() {
         probe::_ask &
         probe_client=$!
         wait "$probe_client" || code=$?
-        if ((code != 0)); then "$engine" rm --force "$probe_id" >/dev/null 2>&1; fi # it may still be printing
+        if ((code != 0)); then "$engine" rm --force --volumes "$probe_id" >/dev/null 2>&1; fi # it may still be printing
     fi
     if ! kill -0 $$ 2>/dev/null; then probe::_stop; fi # whoever killed the task's script may have ended the container too
     if ((code != 0)) || [[ ! -s $temporary ]]; then
@@ -1958,7 +2048,7 @@ probe::_ask() {
 
 probe::_stop() {
     if [[ -n $probe_client ]]; then kill "$probe_client" 2>/dev/null; fi
-    if [[ -n $probe_id ]]; then "$engine" rm --force "$probe_id" >/dev/null 2>&1; fi
+    if [[ -n $probe_id ]]; then "$engine" rm --force --volumes "$probe_id" >/dev/null 2>&1; fi
     rm --force "$temporary"
     exit 143
 }
@@ -1966,7 +2056,7 @@ probe::_stop() {
 # Is this container the probe of a task that died? It is removed then, and what it has written.
 probe::_sweep() {
     if [[ $("$engine" container inspect --format '{{.Name}}' "$1" 2>/dev/null) != *-probe ]]; then return 1; fi
-    "$engine" rm --force "$1" >/dev/null 2>&1 || :
+    "$engine" rm --force --volumes "$1" >/dev/null 2>&1 || :
 }
 
 probe::wait() {

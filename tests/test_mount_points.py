@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -81,8 +83,8 @@ def in_namespace(node: Path, script: str) -> str:
     whole = f"""
 set -euo pipefail
 source {NODE_SH}; source {TASK_SH}
-mkdir -p "{node}/data/a b/in" {node}/m
-mount -t tmpfs tmpfs "{node}/data/a b"; mkdir "{node}/data/a b/in"; mount -t tmpfs tmpfs "{node}/data/a b/in"
+mkdir -p "{node}/data/a 7" {node}/m
+mount -t tmpfs tmpfs "{node}/data/a 7"; mkdir "{node}/data/a 7/in"; mount -t tmpfs tmpfs "{node}/data/a 7/in"
 mount -t tmpfs tmpfs {node}/data/set
 {script}
 """
@@ -95,7 +97,7 @@ def test_what_is_mounted_below_a_read_only_source_is_mounted_read_only_too(node:
     said = in_namespace(node, script + "mount::_below 0; printf '%s\\n' \"${create[@]}\"")
     assert said.splitlines() == [
         line
-        for place in ("a b", "a b/in")
+        for place in ("a 7", "a 7/in")
         for line in ("--mount", f"type=bind,source={node}/data/{place},target=/m/{place},readonly")
     ]
 
@@ -103,9 +105,9 @@ def test_what_is_mounted_below_a_read_only_source_is_mounted_read_only_too(node:
 @pytest.mark.parametrize(
     ("remount", "mode", "wrong"),
     [
-        ("", "ro", True), ("", "run", True), ("", "rw", False), ("'a b' set", "ro", True),
-        ("'a b/in' 'a b'", "ro", True),
-        ("'a b' 'a b/in' set", "ro", False),
+        ("", "ro", True), ("", "run", True), ("", "rw", False), ("'a 7' set", "ro", True),
+        ("'a 7/in' 'a 7'", "ro", True),
+        ("'a 7' 'a 7/in' set", "ro", False),
     ],
 )  # fmt: skip
 def test_a_read_only_mount_that_can_be_written_anywhere_is_noticed(
@@ -151,3 +153,114 @@ mount::check
 """
     said = bash(node, script, HOME=str(node / "home"))
     assert "is, holds or lies in a folder of tfslurm's own (/tmp/tfslurm-" in said
+
+
+def test_a_shell_that_does_not_say_that_it_waits_is_looked_at_all_the_same(node: Path) -> None:
+    (node / "program").mkdir()
+    script = f"""
+engine=engine program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
+admit_targets=(/nowhere) admit_files=(0)
+engine() {{ if [[ $1 == kill ]]; then echo "$*" >{node}/told; else mount::_pid; fi; }}
+mount::_pid() {{ if [[ -e $asked ]]; then echo $$; else echo 0 | tee "$asked"; fi; }}
+exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
+mount::admit
+echo "$mount_wrong"
+"""
+    assert "/nowhere is no mount in the container" in bash(node, script)
+    assert (node / "told").read_text() == "kill --signal=KILL c0ffee\n"
+    assert (node / "lifeline").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"), [("file", True), ("pipe", False), ("socket", False), ("gone", False), ("set", False)]
+)
+def test_what_took_a_files_place_is_not_waited_for(kind: str, fits: bool, node: Path, tmp_path: Path) -> None:
+    os.mkfifo(node / "data/pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(node / "data/socket"))
+    script = f"""
+source <(sed 's/^readonly [A-Z_]*PATIENCE_S=.*//' {TASK_SH})
+source={node}/data/{kind} file=''
+mount::_open_file
+echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
+"""
+    whole = f"set -euo pipefail; source {NODE_SH}; OPEN_PATIENCE_S=1; {script}"
+    done = subprocess.run(["bash", "-c", whole], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == f"file {node}/data/file children" if fits else "file  children"
+
+
+@pytest.mark.parametrize(
+    ("place", "refused"),
+    [
+        ('volume "/m/x"', "/m"), ('volume "/m/x/"', "/m"), ('volume "/q/../m//x"', "/m"), ('volume "/m/in/x"', "/m/in"),
+        ('volume "/out/x"', "/out"), ('volume "/workspace/lib"', "/workspace"),
+        ('volume "/home/alice/x"', "/home/alice"),
+        ('volume "/run/tfslurm/x"', "/run/tfslurm"), (r'volume "/a \"b\"/x"', '/a "b"'),
+        ('volume "/m"', ""), ('volume "/m/in"', ""), ('volume "/m2"', ""), ('volume "/"', ""), ('volume "/out/"', ""),
+        ('"volume "/m/x"', ""), ('workdir "/m/x"', ""),
+    ],
+)  # fmt: skip
+def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
+    script = f"""
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0
+mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
+image_has=(linux/amd64 '[]' '{place}')
+mount::image_places
+echo went on
+"""
+    said = bash(node, script)
+    assert (f"lies in {refused}, and would take what is written there" in said) is bool(refused)
+    assert ("went on" in said) is (not refused)
+
+
+@pytest.mark.parametrize(("volume", "fits"), [("/cache", False), ("/out", True)])
+def test_an_images_volume_is_not_written_past_the_limit(volume: str, fits: bool, node: Path) -> None:
+    script = f"""
+user=alice run_dir={node} outputs=/out code_dir='' layer_mib=10 mounts=()
+image_has=(linux/amd64 '[]' 'volume "{volume}"')
+mount::image_places
+echo went on
+"""
+    said = bash(node, script)
+    assert ("its volume /cache can be written without limit" in said) is not fits
+    assert ("went on" in said) is fits
+
+
+@pytest.mark.parametrize(
+    ("workdir", "made", "fits"),
+    [
+        ("/m/new", "data/new", False), ("/m/link/x", "victim/x", False), ("/m/set", "", True), ("/m", "", True),
+        ("/app", "", True), ("", "", True), ("/x/../m/new", "data/new", False),
+    ],
+)  # fmt: skip
+def test_an_images_working_folder_is_not_made_as_root_in_what_is_mounted(
+    workdir: str, made: str, fits: bool, node: Path
+) -> None:
+    script = f"""
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=''
+mounts=({node}/data /m rw) mount_files=()
+exec {{file}}<{node}/data/.; mount_files+=("$file")
+image_has=(linux/amd64 '[]' 'workdir "{workdir}"')
+mount::image_places
+echo went on
+"""
+    said = bash(node, script)
+    assert ("went on" in said) is fits
+    assert not made or not (node / made).exists()
+
+
+@pytest.mark.parametrize(
+    ("engine", "text", "refused"),
+    [
+        ("podman", '{"Annotations":{"run.oci.keep_original_groups":"1"}}', "run.oci.keep_original_groups"),
+        ("podman", '{"Annotations":{"a":"}","org.systemd.property.X":"1"}}', "org.systemd.property.X"),
+        ("podman", '{"Annotations":{"nvidia.cdi.k8s.io/a":"nvidia.com/gpu=all"}}', "nvidia.cdi.k8s.io/a"),
+        ("podman", '{"Annotations":{"io.katacontainers.config.hypervisor.path":"/x"}}', "io.katacontainers."),
+        ("podman", '{"Annotations":{"org.opencontainers.image.title":"run.oci.x"},"Env":["A=run.oci.x:"]}', ""),
+        ("docker", '{"Config":{"Labels":{"run.oci.keep_original_groups":"1"}}}', ""),
+    ],
+)  # fmt: skip
+def test_an_image_gives_no_orders_to_the_runtime(engine: str, text: str, refused: str, node: Path) -> None:
+    said = bash(node, f"engine={engine} image_json='{text}'; image::_refuse_orders; echo went on")
+    assert (f"its annotation {refused}" in said) is bool(refused)
+    assert ("went on" in said) is (not refused)

@@ -431,7 +431,7 @@ def test_an_end_that_cannot_be_written_down_is_told_and_what_was_begun_is_remove
     removed = tmp_path / "removed"
     engine = tmp_path / "docker"
     engine.write_text(
-        f"#!/bin/sh\n[ $1 = rm ] && echo $3 >{removed}\n[ $2 = inspect ] || exit 0\n"
+        f"#!/bin/sh\n[ $1 = rm ] && echo $* >{removed}\n[ $2 = inspect ] || exit 0\n"
         'printf \'false 0 false "2026-01-01T00:00:00Z" "2026-01-01T00:00:01Z"\\n""\\n{}\\n\'\n'
     )
     engine.chmod(0o755)
@@ -447,7 +447,7 @@ echo "exit $exit_code"
     assert (
         f"root: {tmp_path}/none/facts/exit.json cannot be written: the file system is full, read-only or gone" in said
     )
-    assert removed.read_text() == "abc\n"
+    assert removed.read_text() == "rm --force --volumes abc\n", "an image's volumes are removed with its container"
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,11 @@ def test_options_that_run_read_or_write_outside_of_the_container_are_refused(
 
 def test_one_look_at_a_time(plan: Plan) -> None:
     assert "--script and --review exclude each other" in plan("--review", "--script").stderr
+
+
+def test_an_image_that_is_pinned_by_its_id_is_told_of(plan: Plan, tmp_path: Path) -> None:
+    pin = replace(PIN, pin_kind="image-id", digest_kind="config", config_digest=PIN.digest)
+    (tmp_path / "gift" / "exp.lock.yaml").write_text(lock_text(pin))
+    done = plan("--review", *ONE)
+    why = f"the lock file names an image's id on the node; nothing says that it is {PIN.reference}"
+    assert f"LOOK AT  image: {why}" in done.stdout

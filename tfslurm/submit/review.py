@@ -72,6 +72,7 @@ def image_of(job: Prepared) -> dict[str, Any]:
         "reference": pin.reference,
         "digest": pin.digest,
         "digest_kind": pin.digest_kind,
+        "pin_kind": pin.pin_kind,
         "pinned_at": pin.pinned_at,
         "served_by": pin.served_by,
         "asked": list(job.plan.image_sources),
@@ -124,8 +125,11 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
     for mount in found["mounts"]:
         if not mount["read_only"]:
             yield f"mounts: the program can change {mount['source']}"
-    if found["image"]["entrypoint"]:
-        yield f"image: the lock file puts this before the command: {' '.join(found['image']['entrypoint'])}"
+    image = found["image"]
+    if image["pin_kind"] == "image-id":
+        yield f"image: the lock file names an image's id on the node; nothing says that it is {image['reference']}"
+    if image["entrypoint"]:
+        yield f"image: the lock file puts this before the command: {' '.join(image['entrypoint'])}"
     for name in found["env"]:
         if is_code_variable(name):
             yield f"env: {name} says what runs, or what is loaded, before the program"
