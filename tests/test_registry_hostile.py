@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -259,6 +260,39 @@ ENDLESS: dict[str, Answering] = {
 }
 
 
+def chunk_of(asked: Asked, size: bytes) -> None:
+    """A body whose one chunk has this size, and then all that fits."""
+    with suppress(OSError):
+        asked.wfile.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\n")
+        while True:
+            asked.wfile.write(b"a" * 2**16)
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"-ffffffffffffffff", b"ffffffffffffffff", b"F_F_F_F_F_F"])
+def test_a_chunk_of_any_size_is_no_way_into_memory(start: Start, size: bytes) -> None:
+    server, began = start(lambda asked: chunk_of(asked, size)), time.monotonic()
+    tracemalloc.start()
+    with pytest.raises(RegistryError, match=r"broke off|larger than 4 MiB"):
+        pin(server.address, request_s=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * 2**20
+    assert time.monotonic() - began < 2
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver's own patience is not ours to set, so its answer is what comes late here."""
+    answered = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: answered.wait(60))
+    began = time.monotonic()
+    try:
+        with pytest.raises(RegistryError, match=r"slow\.example\.org (did not answer in time|had not answered in full)"):
+            resolve(parse_reference("slow.example.org/tf:1"), {}, "linux/amd64", NOW, None, Patience(0.6, 20.0, 60.0))
+    finally:
+        answered.set()
+    assert time.monotonic() - began < 5
+
+
 def bomb() -> bytes:
     """A gigabyte of zeros in a megabyte."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
@@ -400,6 +434,38 @@ def test_a_token_server_that_is_not_the_registrys_gets_no_login_and_only_our_sco
     assert f"export TFSLURM_TOKEN_SERVERS={server.address}=127.0.0.1" in str(told.value)
     assert collector.asked == [("/token?scope=repository%3Ateam%2Ftf%3Apull&service=s", "")]
     assert [sent for _, sent in server.asked] == ["", "Bearer t"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"identitytoken": "REFRESHPASS"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "scope=repository:secret/other:pull",
+        "%73cope=repository:secret/other:pull&SCOPE=x",
+        "service=other&account=mallory&offline_token=true",
+        "x=1;scope=repository:secret/other:pull",
+    ],
+)
+def test_a_token_server_is_asked_for_our_scope_alone_whatever_stands_in_its_address(
+    start: Start, tmp_path: Path, query: str, entry: dict[str, str]
+) -> None:
+    def says(asked: Asked) -> None:
+        if asked.path.startswith("/token"):
+            asked.say(b'{"token": "t"}')
+        else:
+            realm = f"http://{asked.server.address}/token?tenant=7&{query}#scope"
+            asked.say(b"{}", "401 Unauthorized", WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
+
+    server = start(says)
+    log_in(tmp_path, server.address, **entry)
+    with pytest.raises(RegistryError):
+        pin(server.address, request_s=5)
+    path = next(path for path, _ in server.asked if path.startswith("/token"))
+    sent = parse_qs(urlsplit(path).query)
+    scopes = {key: value for key, value in sent.items() if key.lower() == "scope"}
+    assert sent["tenant"] == ["7"] and ";" not in path
+    assert not {"account", "offline_token"} & set(sent)
+    assert scopes == ({} if entry else {"scope": ["repository:team/tf:pull"]})
 
 
 def test_a_redirect_of_the_token_request_is_not_followed(start: Start, tmp_path: Path) -> None:
