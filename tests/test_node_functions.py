@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -527,3 +528,48 @@ def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None
     """``$(<FILE)`` drops those at the end, and the script puts back one before it takes the sum."""
     text = NODE_SH.with_name(name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
+
+
+# ------------------------------------------------------------------------------------------ what ends before a container
+
+TASK = """
+engine=true gpus=0 run_dir={folder} user=alice stopped='' client='' started='' container_id='' probe='' slow_facts='' warned=''
+checkpoint_signal='' grace_s=2 home_dir={folder}/home program_dir={folder}/program attempt_dir={folder}
+trap task::_left EXIT
+"""
+
+
+def test_a_task_that_is_refused_before_its_container_still_describes_its_node(tmp_path: Path) -> None:
+    said = bash(tmp_path, TASK.format(folder=tmp_path) + "report::make; task::refuse image 'is not here'")
+    assert "unbound" not in said
+    for name in ("uname.txt", "cpuinfo.txt", "os-release", "exit.json"):
+        assert (tmp_path / "facts" / name).stat().st_size, name
+    assert not (tmp_path / "facts" / "report.pipe").exists()
+
+
+def test_other_files_than_were_sent_are_a_refusal_and_not_the_programs_end(tmp_path: Path) -> None:
+    bash(tmp_path, TASK.format(folder=tmp_path) + "sent::check() { return 1; }; report::make; container::create")
+    refused = (tmp_path / "facts" / "refused.txt").read_text()
+    assert refused == f"tfslurm: alpha1: script: {tmp_path} holds other files than were sent; submit again\n"
+
+
+def test_a_program_that_never_starts_is_stopped_although_it_was_to_be_warned_first(tmp_path: Path) -> None:
+    """As an image's shell has it that never comes to the program, or a slow check of TensorFlow."""
+    engine = tmp_path / "engine"
+    engine.write_text(f'#!/bin/sh\n[ "$1" != stop ] || kill -9 $(cat {tmp_path}/client)\n')
+    engine.chmod(0o755)
+    script = f"""
+grace_s=2 engine={engine} container_id=c told_first=yes stopped=TERM checkpoint_signal=USR1
+sleep 60 & client=$!
+echo $client >{tmp_path}/client
+( container::_stop ) & stopping=$!
+SECONDS=0
+wait $client || :
+echo "after $SECONDS s"
+wait $stopping
+"""
+    said = bash(
+        tmp_path,
+        f"timeout 20 bash -c {shlex.quote(f'source {NODE_SH}; source {TASK_SH}; facts={tmp_path}/facts; {script}')}",
+    )
+    assert re.search(r"after [0-5] s", said), said

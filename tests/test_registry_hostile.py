@@ -286,7 +286,9 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: answered.wait(60))
     began = time.monotonic()
     try:
-        with pytest.raises(RegistryError, match=r"slow\.example\.org (did not answer in time|had not answered in full)"):
+        with pytest.raises(
+            RegistryError, match=r"slow\.example\.org (did not answer in time|had not answered in full)"
+        ):
             resolve(parse_reference("slow.example.org/tf:1"), {}, "linux/amd64", NOW, None, Patience(0.6, 20.0, 60.0))
     finally:
         answered.set()

@@ -198,6 +198,7 @@ def test_without_a_variable_that_says_so_the_check_of_tensorflow_runs_outside_of
 
 def test_where_the_experiment_covers_the_checks_own_programs_their_word_is_no_proof(tmp_path: Path) -> None:
     seen = entered(tmp_path, "true", covered="/usr/bin")
+    assert seen.fact("cgroup.txt") is None
     assert seen.said["gpus"] == "unknown: /usr/bin is mounted over what the check consists of"
     assert seen.fact("nvidia-smi-L.txt") is None
 
