@@ -530,10 +530,11 @@ def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
 
 
-# ------------------------------------------------------------------------------------------ what ends before a container
+# ----------------------------------------------------------------------------------------- what ends before a container
 
 TASK = """
-engine=true gpus=0 run_dir={folder} user=alice stopped='' client='' started='' container_id='' probe='' slow_facts='' warned=''
+engine=true gpus=0 run_dir={folder} user=alice stopped='' client='' started='' container_id='' probe='' slow_facts=''
+warned=''
 checkpoint_signal='' grace_s=2 home_dir={folder}/home program_dir={folder}/program attempt_dir={folder}
 trap task::_left EXIT
 """
@@ -573,3 +574,30 @@ wait $stopping
         f"timeout 20 bash -c {shlex.quote(f'source {NODE_SH}; source {TASK_SH}; facts={tmp_path}/facts; {script}')}",
     )
     assert re.search(r"after [0-5] s", said), said
+
+
+@pytest.mark.parametrize(("ended", "hidden"), [(True, False), (False, False), (True, True)])
+def test_a_group_reads_outputs_only_when_nothing_there_runs_as_the_user(
+    ended: bool, hidden: bool, tmp_path: Path
+) -> None:
+    """Not while a program may still write there, and not where find cannot look."""
+    out, task = tmp_path / "out", tmp_path / "facts" / "task-0"
+    (out / "open").mkdir(parents=True)
+    task.mkdir(parents=True)
+    if ended:
+        (task / "exit.json").write_text("{}")
+    modes = {"run": 0o6755, "open/all": 0o4677, "plain": 0o640}
+    for name, mode in modes.items():
+        (out / name).write_text(name)
+        (out / name).chmod(mode)
+    (out / "link").symlink_to("/etc/passwd")
+    (out / "open").chmod(0o3333 if hidden else 0o3777)
+    out.chmod(0o700)
+    script = f"outputs::open 2>/dev/null || :; stat --format=%a {out} {out}/run {out}/open/all {out}/open {out}/plain"
+    alone = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    whole = f"set -euo pipefail; source {NODE_SH}; read_group=lab job_dir={tmp_path} attempt_dir={tmp_path}; {script}"
+    said = subprocess.run([*alone, "bash", "-c", whole], capture_output=True, text=True, check=True).stdout.split()
+    if ended and not hidden:
+        assert said == ["750", "755", "655", "3755", "640"]
+    else:
+        assert said[0] == "700"
