@@ -24,12 +24,13 @@ import pytest
 
 from tests.test_registry import MANIFEST, digest_of, image_config, image_manifest
 from tfslurm.errors import RegistryError
-from tfslurm.image import Pin, parse_reference
+from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
 from tfslurm.registry import resolve
 from tfslurm.registry.realms import challenges, may_have_login, origin
 from tfslurm.registry.wire import Patience
 
 NOW = "2026-11-23T08:00:00Z"
+INDEX = "application/vnd.oci.image.index.v1+json"
 Answering: TypeAlias = Callable[["Asked"], None]
 
 
@@ -319,6 +320,50 @@ def test_what_never_ends_costs_little_memory_and_one_short_line(start: Start, sa
     assert len(str(told.value)) < 3000
     assert "\n" not in str(told.value)
     assert peak < 150 * 2**20
+
+
+def odd(asked: Asked, config: dict[str, object], manifest: dict[str, object], variant: str = "") -> None:
+    """A whole image whose bytes fit their digests, in words that no image has."""
+    body = json.dumps({"os": "linux", "architecture": "amd64", "config": {}} | config).encode()
+    named = json.dumps(json.loads(image_manifest(body)) | manifest).encode()
+    about = {"os": "linux", "architecture": "amd64", "variant": variant}
+    entry = {"mediaType": MANIFEST, "size": 1, "digest": digest_of(named), "platform": about}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    if "/blobs/" in asked.path:
+        asked.say(body)
+    elif variant and "sha256" not in asked.path:
+        asked.say(json.dumps(index).encode(), Content_Type=INDEX)
+    else:
+        asked.say(named, Content_Type=MANIFEST)
+
+
+ODD: dict[str, tuple[dict[str, object], dict[str, object], str, str]] = {
+    "half a character in a variable": ({"config": {"Env": ["TF_X=\ud800"]}}, {}, "", "no program can be given"),
+    "half a character in the entrypoint": ({"config": {"Entrypoint": ["\udfff"]}}, {}, "", "no program can be given"),
+    "NUL": ({"config": {"Entrypoint": ["a\0b"]}}, {}, "", "no program can be given"),
+    "a million words": ({"config": {"Entrypoint": ["a"] * 10**6}}, {}, "", "has 1999999 characters"),
+    "a variable of 2 MB": ({"config": {"Env": ["CUDA_X=" + "A" * 2_000_000]}}, {}, "", "has 2000007 characters"),
+    "a size of 300 digits": ({}, {"layers": [{"size": 10**299}]}, "", "no size that could be"),
+    "a platform with a line end": ({"architecture": "amd64/x\n"}, {}, "", "there is no linux/amd64 in it"),
+    "a variant with a colour": ({}, {}, "v8\x1b[31m", "there is no linux/amd64 in it"),
+    "a variant with half a character": ({}, {}, "\ud800", "there is no linux/amd64 in it"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_no_lock_file_could_hold_is_refused_before_one_is_written(case: str, start: Start) -> None:
+    config, manifest, variant, why = ODD[case]
+    server = start(lambda asked: odd(asked, config, manifest, variant))
+    with pytest.raises(RegistryError, match=why) as told:
+        pin(server.address, request_s=5)
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("created", ["x" * 10**6, "\ud800", "\u202e2026"])
+def test_a_moment_that_is_none_is_not_kept(created: str, start: Start) -> None:
+    server = start(lambda asked: odd(asked, {"created": created}, {}))
+    found = pin(server.address, request_s=5)
+    assert found.created == "" and parse_lock(lock_text(found), "exp.lock.yaml") == found
 
 
 def test_an_answer_in_gzip_is_read_as_it_was(start: Start) -> None:
