@@ -380,7 +380,7 @@ outputs::_sums() {
     trap 'kill -s TERM "$reader"; exit 143' TERM
     # shellcheck disable=SC2016  # the inner bash reads it
     timeout 0 bash -c 'set -o pipefail
-        find . -type f -printf "%P\0" | sort --zero-terminated |
+        find . -type f -print0 | sort --zero-terminated |
             if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
                 xargs --null --no-run-if-empty sha256sum --zero --
             else

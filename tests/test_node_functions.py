@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tfslurm.record.facts import parse_hashes, parse_sizes
 from tfslurm.submit.prepare import SHELL_SIDE
 
 NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
@@ -489,7 +491,7 @@ node::_wait $teller
     assert bash(tmp_path, script) == ""
     assert (tmp_path / "outputs.sizes").exists()
     if size == "1":
-        assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  large\0")
+        assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  ./large\0")
     else:
         assert (tmp_path / "outputs.sha256.error").read_text() == "not hashed: the job was being stopped\n"
 
@@ -601,3 +603,16 @@ def test_a_group_reads_outputs_only_when_nothing_there_runs_as_the_user(
         assert said == ["750", "755", "655", "3755", "640"]
     else:
         assert said[0] == "700"
+
+
+def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Path) -> None:
+    """``-`` is standard input to sha256sum."""
+    out = tmp_path / "job" / "out"
+    (out / "sub").mkdir(parents=True)
+    names = ("-", "--", "--help", "*", "sub/-", "a\nb", "\\", " ")
+    for name in names:
+        (out / name).write_text(f"in {name}")
+    bash(tmp_path, f"outputs=/out stopped='' job_dir={tmp_path}/job attempt_dir={tmp_path}; outputs::list")
+    sums = parse_hashes((tmp_path / "outputs.sha256").read_bytes())
+    assert sums == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
+    assert parse_sizes((tmp_path / "outputs.sizes").read_bytes()) == {name: len(f"in {name}") for name in names}
