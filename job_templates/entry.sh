@@ -28,9 +28,13 @@ fi
 exec 3<&0 </dev/null
 tfslurm_watch() {
     trap '' TERM
+    trap tfslurm_end EXIT # a shell ends where it can start no process any more, not even sleep
     while read -r tfslurm_line <&3; do :; done
     kill -TERM -1
     sleep "$tfslurm_grace"
+}
+
+tfslurm_end() {
     kill -KILL -1
 }
 (tfslurm_watch >/dev/null 2>&1 &)

@@ -38,6 +38,7 @@ node::begin() {
     attempt_dir=$job_dir/attempt-$attempt
     node::_user
     mkdir --parents "$job_dir/out" "$attempt_dir/facts"
+    if [[ -n $read_group ]]; then chmod go= -- "$job_dir/out"; fi # see outputs::open
     cp -- "$0" "$attempt_dir/job.sbatch" # the very script that runs; the tasks run this copy
     time::now
     began_at=$now
@@ -216,6 +217,8 @@ batch::_end() {
     # Alone, if there is time: a file that is renamed meanwhile has no owner for `find`, which counts as another one.
     if [[ -z $stopped ]]; then node::_wait "$foreign_look" node::_is_stopped; fi
     outputs::list
+    outputs::open &
+    node::_wait "$!" node::_is_stopped
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
@@ -336,6 +339,18 @@ outputs::list() {
     rm --force "$attempt_dir/outputs.sha256.tmp"
 }
 
+# The group reads outputs once no program writes there any more: one that a program leaves with the bit for it runs as this
+# user, whoever starts it. Where find may not look, nobody else may either.
+outputs::open() {
+    local folder
+    if [[ -z $read_group ]]; then return 0; fi
+    for folder in "$attempt_dir"/facts/task-*/; do
+        if [[ -d $folder && ! -e $folder/exit.json ]]; then return 0; fi
+    done
+    find "$job_dir/out" '(' -type f -perm /6022 -exec chmod ug-s,go-w -- {} + ')' \
+        -o '(' -type d -perm /022 -exec chmod go-w -- {} + ')' && chmod g=rX -- "$job_dir/out"
+}
+
 # In a process of its own.
 outputs::_look() {
     cd "$job_dir/out" || exit
@@ -365,7 +380,7 @@ outputs::_sums() {
     trap 'kill -s TERM "$reader"; exit 143' TERM
     # shellcheck disable=SC2016  # the inner bash reads it
     timeout 0 bash -c 'set -o pipefail
-        find . -type f -printf "%P\0" | sort --zero-terminated |
+        find . -type f -print0 | sort --zero-terminated |
             if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
                 xargs --null --no-run-if-empty sha256sum --zero --
             else

@@ -1023,7 +1023,7 @@ mount::admit() {
         return
     fi
     mount::_compare "$pid"
-    rm --force -- "$program_dir/waiting"
+    rm --force -- "$program_dir/waiting" || : # a folder, if the image's shell has its way
     trap '' PIPE # the client may be gone
     if [[ -n $mount_wrong ]]; then
         engine::insist kill --signal=KILL "$container_id" >/dev/null 2>&1 || : # the image's shell may not care what it is told
@@ -1242,7 +1242,7 @@ mount::add() {
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
     local said mask
-    sent::check
+    if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
     local -a loader_words=() other_words=()
     create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
@@ -1438,7 +1438,7 @@ container::_stop() {
     local patience_s=$grace_s
     node::_deaf
     if [[ -n $told_first ]]; then
-        checkpoint::tell
+        checkpoint::tell & # which waits for the program's start, that may never come
         checkpoint::wait_for_client
         patience_s=1
     fi
@@ -1651,6 +1651,7 @@ report::_line() {
 # The report is whole: what it says becomes facts.
 report::_keep() {
     local folder=$facts/container
+    if [[ -n $covered ]]; then report_cgroup=''; fi
     if [[ -n $covered && $report_gpus == ok* ]]; then
         report_list='' report_gpus="unknown: $covered is mounted over what the check consists of"
     fi
@@ -1795,9 +1796,10 @@ facts::slow() {
     slow_facts=$!
 }
 
-# Reads what the container reports; the first time only what comes before TensorFlow, where that is asked.
+# Reads what the container reports; the first time only what comes before TensorFlow, where that is asked. A task that was
+# refused before has no container.
 facts::_report() {
-    if [[ -z ${report-} || -z $client ]]; then return; fi # no container has begun
+    if [[ -z ${report-} || -z $client ]]; then return; fi
     if [[ $report_next == gpus && -n $tensorflow_ask ]]; then report::read gpus; else report::read end; fi
 }
 

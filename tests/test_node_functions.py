@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tfslurm.record.facts import parse_hashes, parse_sizes
 from tfslurm.submit.prepare import SHELL_SIDE
 
 NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
@@ -488,7 +491,7 @@ node::_wait $teller
     assert bash(tmp_path, script) == ""
     assert (tmp_path / "outputs.sizes").exists()
     if size == "1":
-        assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  large\0")
+        assert (tmp_path / "outputs.sha256").read_bytes().endswith(b"  ./large\0")
     else:
         assert (tmp_path / "outputs.sha256.error").read_text() == "not hashed: the job was being stopped\n"
 
@@ -527,3 +530,89 @@ def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None
     """``$(<FILE)`` drops those at the end, and the script puts back one before it takes the sum."""
     text = NODE_SH.with_name(name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
+
+
+# ----------------------------------------------------------------------------------------- what ends before a container
+
+TASK = """
+engine=true gpus=0 run_dir={folder} user=alice stopped='' client='' started='' container_id='' probe='' slow_facts=''
+warned=''
+checkpoint_signal='' grace_s=2 home_dir={folder}/home program_dir={folder}/program attempt_dir={folder}
+trap task::_left EXIT
+"""
+
+
+def test_a_task_that_is_refused_before_its_container_still_describes_its_node(tmp_path: Path) -> None:
+    said = bash(tmp_path, TASK.format(folder=tmp_path) + "report::make; task::refuse image 'is not here'")
+    assert "unbound" not in said
+    for name in ("uname.txt", "cpuinfo.txt", "os-release", "exit.json"):
+        assert (tmp_path / "facts" / name).stat().st_size, name
+    assert not (tmp_path / "facts" / "report.pipe").exists()
+
+
+def test_other_files_than_were_sent_are_a_refusal_and_not_the_programs_end(tmp_path: Path) -> None:
+    bash(tmp_path, TASK.format(folder=tmp_path) + "sent::check() { return 1; }; report::make; container::create")
+    refused = (tmp_path / "facts" / "refused.txt").read_text()
+    assert refused == f"tfslurm: alpha1: script: {tmp_path} holds other files than were sent; submit again\n"
+
+
+def test_a_program_that_never_starts_is_stopped_although_it_was_to_be_warned_first(tmp_path: Path) -> None:
+    """As an image's shell has it that never comes to the program, or a slow check of TensorFlow."""
+    engine = tmp_path / "engine"
+    engine.write_text(f'#!/bin/sh\n[ "$1" != stop ] || kill -9 $(cat {tmp_path}/client)\n')
+    engine.chmod(0o755)
+    script = f"""
+grace_s=2 engine={engine} container_id=c told_first=yes stopped=TERM checkpoint_signal=USR1
+sleep 60 & client=$!
+echo $client >{tmp_path}/client
+( container::_stop ) & stopping=$!
+SECONDS=0
+wait $client || :
+echo "after $SECONDS s"
+wait $stopping
+"""
+    said = bash(
+        tmp_path,
+        f"timeout 20 bash -c {shlex.quote(f'source {NODE_SH}; source {TASK_SH}; facts={tmp_path}/facts; {script}')}",
+    )
+    assert re.search(r"after [0-5] s", said), said
+
+
+@pytest.mark.parametrize(("ended", "hidden"), [(True, False), (False, False), (True, True)])
+def test_a_group_reads_outputs_only_when_nothing_there_runs_as_the_user(
+    ended: bool, hidden: bool, tmp_path: Path
+) -> None:
+    """Not while a program may still write there, and not where find cannot look."""
+    out, task = tmp_path / "out", tmp_path / "facts" / "task-0"
+    (out / "open").mkdir(parents=True)
+    task.mkdir(parents=True)
+    if ended:
+        (task / "exit.json").write_text("{}")
+    modes = {"run": 0o6755, "open/all": 0o4677, "plain": 0o640}
+    for name, mode in modes.items():
+        (out / name).write_text(name)
+        (out / name).chmod(mode)
+    (out / "link").symlink_to("/etc/passwd")
+    (out / "open").chmod(0o3333 if hidden else 0o3777)
+    out.chmod(0o700)
+    script = f"outputs::open 2>/dev/null || :; stat --format=%a {out} {out}/run {out}/open/all {out}/open {out}/plain"
+    alone = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    whole = f"set -euo pipefail; source {NODE_SH}; read_group=lab job_dir={tmp_path} attempt_dir={tmp_path}; {script}"
+    said = subprocess.run([*alone, "bash", "-c", whole], capture_output=True, text=True, check=True).stdout.split()
+    if ended and not hidden:
+        assert said == ["750", "755", "655", "3755", "640"]
+    else:
+        assert said[0] == "700"
+
+
+def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Path) -> None:
+    """``-`` is standard input to sha256sum."""
+    out = tmp_path / "job" / "out"
+    (out / "sub").mkdir(parents=True)
+    names = ("-", "--", "--help", "*", "sub/-", "a\nb", "\\", " ")
+    for name in names:
+        (out / name).write_text(f"in {name}")
+    bash(tmp_path, f"outputs=/out stopped='' job_dir={tmp_path}/job attempt_dir={tmp_path}; outputs::list")
+    sums = parse_hashes((tmp_path / "outputs.sha256").read_bytes())
+    assert sums == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
+    assert parse_sizes((tmp_path / "outputs.sizes").read_bytes()) == {name: len(f"in {name}") for name in names}

@@ -306,6 +306,44 @@ def test_json_of_another_shape_is_no_fact(raw: bytes) -> None:
         assert record.verified.image.status != "ok"
 
 
+HALF = b'"\\ud800"'
+GPU_USE = b"seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"errors": 5}', b'{"errors": true}', b'{"errors": {"python": 1}}', b'{"errors": [null, [], {}]}',
+        b'{"errors": ["python: \\ud800", "\\udfff: x"]}', b'{"python": ' + HALF + b"}", b'{"packages": 5}',
+        b'{"packages": [{"name": ' + HALF + b"}]}", b'{"os": "\\uD83D\\uDE00 \\uDC00"}',
+        json.dumps({"errors": ["x: " + "y" * 10**6] * 1000}).encode()[: 4 * 2**20],
+    ],
+)  # fmt: skip
+def test_an_image_that_lies_about_itself_does_not_break_the_record(said: bytes) -> None:
+    """Its own Python answers the probe, and the answer is kept for every job of that image."""
+    record = case("gpu").build(image_facts=said)
+    canonical(record_json(record))
+    assert record.verified.image.status == "ok"
+    assert len(json.dumps(record.unknown)) < 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("gpu-usage.csv", b"seconds, uuid\n1, GPU-x\n"),
+        ("gpu-usage.csv", GPU_USE + b"abc, GPU-x, 5, 5\n"),
+        ("gpu-usage.csv", GPU_USE + b"1, GPU-x, " + b"9" * 5000 + b", 5\n"),
+        ("nvidia-smi-query.csv", b'index, uuid, name\n0, GPU-x, "' + b"a" * 200_000 + b'"\n'),
+        ("nvidia-smi-query.csv", b"uuid, memory.total [MiB]\nGPU-cc123f5f, " + b"9" * 5000 + b"\n"),
+        ("image-inspect.json", b'[{"Id": 5, "RepoDigests": 5}]'),
+        ("image-inspect.json", b'[{"Id": "a", "RepoDigests": [5, ' + HALF + b"]}]"),
+        ("container-inspect.json", b'[{"Id": ' + HALF + b', "Mounts": [{"Destination": ' + HALF + b"}]}]"),
+    ],
+)
+def test_what_no_tool_prints_is_no_fact_and_breaks_no_record(name: str, raw: bytes) -> None:
+    canonical(record_json(case("gpu").build(files={**case("gpu").files, TASK + name: raw})))
+
+
 def test_a_command_that_failed_gives_its_own_words_as_the_reason() -> None:
     files = case("gpu").without(TASK + "uname.txt") | {
         TASK + "uname.txt.error": b"exit 127\nuname: command not found\n"

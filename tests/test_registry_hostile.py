@@ -18,17 +18,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.test_registry import MANIFEST, digest_of, image_config, image_manifest
 from tfslurm.errors import RegistryError
-from tfslurm.image import Pin, parse_reference
+from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
 from tfslurm.registry import resolve
 from tfslurm.registry.realms import challenges, may_have_login, origin
 from tfslurm.registry.wire import Patience
 
 NOW = "2026-11-23T08:00:00Z"
+INDEX = "application/vnd.oci.image.index.v1+json"
 Answering: TypeAlias = Callable[["Asked"], None]
 
 
@@ -259,6 +261,41 @@ ENDLESS: dict[str, Answering] = {
 }
 
 
+def chunk_of(asked: Asked, size: bytes) -> None:
+    """A body whose one chunk has this size, and then all that fits."""
+    with suppress(OSError):
+        asked.wfile.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\n")
+        while True:
+            asked.wfile.write(b"a" * 2**16)
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"-ffffffffffffffff", b"ffffffffffffffff", b"F_F_F_F_F_F"])
+def test_a_chunk_of_any_size_is_no_way_into_memory(start: Start, size: bytes) -> None:
+    server, began = start(lambda asked: chunk_of(asked, size)), time.monotonic()
+    tracemalloc.start()
+    with pytest.raises(RegistryError, match=r"broke off|larger than 4 MiB"):
+        pin(server.address, request_s=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * 2**20
+    assert time.monotonic() - began < 2
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver's own patience is not ours to set, so its answer is what comes late here."""
+    answered = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: answered.wait(60))
+    began = time.monotonic()
+    try:
+        with pytest.raises(
+            RegistryError, match=r"slow\.example\.org (did not answer in time|had not answered in full)"
+        ):
+            resolve(parse_reference("slow.example.org/tf:1"), {}, "linux/amd64", NOW, None, Patience(0.6, 20.0, 60.0))
+    finally:
+        answered.set()
+    assert time.monotonic() - began < 5
+
+
 def bomb() -> bytes:
     """A gigabyte of zeros in a megabyte."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
@@ -283,6 +320,50 @@ def test_what_never_ends_costs_little_memory_and_one_short_line(start: Start, sa
     assert len(str(told.value)) < 3000
     assert "\n" not in str(told.value)
     assert peak < 150 * 2**20
+
+
+def odd(asked: Asked, config: dict[str, object], manifest: dict[str, object], variant: str = "") -> None:
+    """A whole image whose bytes fit their digests, in words that no image has."""
+    body = json.dumps({"os": "linux", "architecture": "amd64", "config": {}} | config).encode()
+    named = json.dumps(json.loads(image_manifest(body)) | manifest).encode()
+    about = {"os": "linux", "architecture": "amd64", "variant": variant}
+    entry = {"mediaType": MANIFEST, "size": 1, "digest": digest_of(named), "platform": about}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    if "/blobs/" in asked.path:
+        asked.say(body)
+    elif variant and "sha256" not in asked.path:
+        asked.say(json.dumps(index).encode(), Content_Type=INDEX)
+    else:
+        asked.say(named, Content_Type=MANIFEST)
+
+
+ODD: dict[str, tuple[dict[str, object], dict[str, object], str, str]] = {
+    "half a character in a variable": ({"config": {"Env": ["TF_X=\ud800"]}}, {}, "", "no program can be given"),
+    "half a character in the entrypoint": ({"config": {"Entrypoint": ["\udfff"]}}, {}, "", "no program can be given"),
+    "NUL": ({"config": {"Entrypoint": ["a\0b"]}}, {}, "", "no program can be given"),
+    "a million words": ({"config": {"Entrypoint": ["a"] * 10**6}}, {}, "", "has 1999999 characters"),
+    "a variable of 2 MB": ({"config": {"Env": ["CUDA_X=" + "A" * 2_000_000]}}, {}, "", "has 2000007 characters"),
+    "a size of 300 digits": ({}, {"layers": [{"size": 10**299}]}, "", "no size that could be"),
+    "a platform with a line end": ({"architecture": "amd64/x\n"}, {}, "", "there is no linux/amd64 in it"),
+    "a variant with a colour": ({}, {}, "v8\x1b[31m", "there is no linux/amd64 in it"),
+    "a variant with half a character": ({}, {}, "\ud800", "there is no linux/amd64 in it"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_no_lock_file_could_hold_is_refused_before_one_is_written(case: str, start: Start) -> None:
+    config, manifest, variant, why = ODD[case]
+    server = start(lambda asked: odd(asked, config, manifest, variant))
+    with pytest.raises(RegistryError, match=why) as told:
+        pin(server.address, request_s=5)
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("created", ["x" * 10**6, "\ud800", "\u202e2026"])
+def test_a_moment_that_is_none_is_not_kept(created: str, start: Start) -> None:
+    server = start(lambda asked: odd(asked, {"created": created}, {}))
+    found = pin(server.address, request_s=5)
+    assert found.created == "" and parse_lock(lock_text(found), "exp.lock.yaml") == found
 
 
 def test_an_answer_in_gzip_is_read_as_it_was(start: Start) -> None:
@@ -400,6 +481,38 @@ def test_a_token_server_that_is_not_the_registrys_gets_no_login_and_only_our_sco
     assert f"export TFSLURM_TOKEN_SERVERS={server.address}=127.0.0.1" in str(told.value)
     assert collector.asked == [("/token?scope=repository%3Ateam%2Ftf%3Apull&service=s", "")]
     assert [sent for _, sent in server.asked] == ["", "Bearer t"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"identitytoken": "REFRESHPASS"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "scope=repository:secret/other:pull",
+        "%73cope=repository:secret/other:pull&SCOPE=x",
+        "service=other&account=mallory&offline_token=true",
+        "x=1;scope=repository:secret/other:pull",
+    ],
+)
+def test_a_token_server_is_asked_for_our_scope_alone_whatever_stands_in_its_address(
+    start: Start, tmp_path: Path, query: str, entry: dict[str, str]
+) -> None:
+    def says(asked: Asked) -> None:
+        if asked.path.startswith("/token"):
+            asked.say(b'{"token": "t"}')
+        else:
+            realm = f"http://{asked.server.address}/token?tenant=7&{query}#scope"
+            asked.say(b"{}", "401 Unauthorized", WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
+
+    server = start(says)
+    log_in(tmp_path, server.address, **entry)
+    with pytest.raises(RegistryError):
+        pin(server.address, request_s=5)
+    path = next(path for path, _ in server.asked if path.startswith("/token"))
+    sent = parse_qs(urlsplit(path).query)
+    scopes = {key: value for key, value in sent.items() if key.lower() == "scope"}
+    assert sent["tenant"] == ["7"] and ";" not in path
+    assert not {"account", "offline_token"} & set(sent)
+    assert scopes == ({} if entry else {"scope": ["repository:team/tf:pull"]})
 
 
 def test_a_redirect_of_the_token_request_is_not_followed(start: Start, tmp_path: Path) -> None:

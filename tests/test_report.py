@@ -149,6 +149,22 @@ def test_a_secret_that_cannot_be_read_and_a_variable_that_the_shell_keeps_are_re
     assert seen.fact("program-started-at.txt") is None
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("sleep", [":", "exit 2"])
+def test_the_watcher_ends_everything_also_where_no_process_can_be_started(shell: str, sleep: str) -> None:
+    """As a program has it that uses up all pids and ignores SIGTERM: the shell cannot start sleep, and ends."""
+    text = (TEMPLATES / "entry.sh").read_text()
+    watch = "tfslurm_watch() {" + text.partition("tfslurm_watch() {")[2].partition("\n(tfslurm_watch ")[0]
+    for signal in ("TERM", "KILL"):
+        assert watch.count(f"    kill -{signal} -1\n") == 1
+        watch = watch.replace(f"    kill -{signal} -1\n", f"    echo {signal}\n")
+    assert "kill -" not in watch, "never run on a machine that is no container"
+    start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell].split()
+    script = f"tfslurm_grace=0; exec 3</dev/null\nsleep() {{ {sleep}; }}\n{watch}\n(tfslurm_watch &)\n"
+    done = subprocess.run([*start, "-c", script], capture_output=True, text=True, timeout=20)
+    assert done.stdout.split() == ["TERM", "KILL"]
+
+
 def test_other_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
     seen = entered(tmp_path, "touch", str(tmp_path / "ran"), gpus="GPU-other")
     assert seen.said["code"] == "78" and not (tmp_path / "ran").exists()
@@ -198,6 +214,7 @@ def test_without_a_variable_that_says_so_the_check_of_tensorflow_runs_outside_of
 
 def test_where_the_experiment_covers_the_checks_own_programs_their_word_is_no_proof(tmp_path: Path) -> None:
     seen = entered(tmp_path, "true", covered="/usr/bin")
+    assert seen.fact("cgroup.txt") is None
     assert seen.said["gpus"] == "unknown: /usr/bin is mounted over what the check consists of"
     assert seen.fact("nvidia-smi-L.txt") is None
 

@@ -533,7 +533,18 @@ def test_places_that_hand_over_the_node_are_never_sources(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/workspace", "/workspace/x", "/etc", "/etc/passwd", "/run", "/run/tfslurm", "/run/tfslurm-x/y", "/dev/shm"],
+    [
+        "/",
+        "/workspace",
+        "/workspace/x",
+        "/etc",
+        "/etc/passwd",
+        "/run",
+        "/run/tfslurm",
+        "/run/tfslurm-x/y",
+        "/dev/shm",
+        "/var/run/nvidia-container-devices/all",
+    ],
 )
 def test_what_a_container_needs_is_never_covered(path: str) -> None:
     with pytest.raises(Refused):

@@ -195,13 +195,14 @@ def test_a_group_may_read_what_a_run_leaves_and_no_more(desk: Desk) -> None:
     desk.describe("alpha", read_group="docker")
     (desk.folder / "src").mkdir()
     (desk.folder / "src" / "private").write_text("x")
-    script = "umask 077; echo result >/out/result; echo $TOKEN >/dev/null; until [ -e /out/go ]; do sleep 0.1; done"
-    file = desk.experiment("read", ["sh", "-c", f"echo result >/out/result; {script}"], secrets=["TOKEN"], code="src")
+    script = "umask 077; echo $TOKEN >/dev/null; until [ -e /out/go ]; do sleep 0.1; done"
+    left = "cp $(readlink -f /bin/sh) /out/run; chmod 6777 /out/run; mkdir -m 777 /out/open; echo result >/out/result"
+    file = desk.experiment("read", ["sh", "-c", f"{left}; {script}"], secrets=["TOKEN"], code="src")
     job = desk.submit(file, env={"TOKEN": "s3cr3t"})
     assert wait_until(lambda: any(root.glob("runs/*/*/out/result")), 60)
     folder = desk.run_folder(job)
-    readable = ("out/result", "attempt-1/begin.json", "../plan.json")
-    closed = ("../secrets/TOKEN", "../../../code", "attempt-1/home")
+    readable = ("attempt-1/begin.json", "../plan.json")
+    closed = ("../secrets/TOKEN", "../../../code", "attempt-1/home/0", "out", "out/run")
     assert [run_as(OTHER, ["cat", folder / name]).returncode for name in readable] == [0] * len(readable)
     assert all(run_as(OTHER, ["ls", folder / name]).returncode for name in closed)
     written = run_as(OTHER, ["find", root, "-writable", "!", "-type", "l"]).stdout
@@ -209,3 +210,6 @@ def test_a_group_may_read_what_a_run_leaves_and_no_more(desk: Desk) -> None:
     (folder / "out" / "go").touch()
     assert desk.ended(job) == "COMPLETED"
     assert run_as(OTHER, ["cat", folder / "attempt-1" / "stdout.log"]).returncode == 0
+    assert run_as(OTHER, ["cat", folder / "out" / "result"]).stdout == "result\n"
+    assert not (folder / "out" / "run").stat().st_mode & 0o6022
+    assert run_as(OTHER, ["find", root, "-writable", "!", "-type", "l"]).stdout == ""

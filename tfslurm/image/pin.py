@@ -10,7 +10,7 @@ from tfslurm.errors import InputError
 from tfslurm.image.reference import check_digest, parse_reference
 
 _KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
+PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _KEPT = re.compile(r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH")
 _SECRET = re.compile(r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)")
@@ -128,7 +128,7 @@ def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
         yield Mistake("pin_kind", f"{value['pin_kind']!r} is not one of {', '.join(_KINDS)}")
     elif value["digest_kind"] not in kinds:
         yield Mistake("digest_kind", f"{value['digest_kind']!r} is not one of {', '.join(kinds)}")
-    if not _PLATFORM.fullmatch(str(value["platform"])):
+    if not PLATFORM.fullmatch(str(value["platform"])):
         yield Mistake("platform", f"{value['platform']!r} is not OS/ARCHITECTURE", "write one such as linux/amd64")
     if not _TIME.fullmatch(str(value["pinned_at"])):
         yield Mistake("pinned_at", f"{value['pinned_at']!r} is not a time in UTC", "write 2026-01-31T12:00:00Z")

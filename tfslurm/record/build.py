@@ -33,6 +33,7 @@ from tfslurm.record.warnings import warnings_of
 from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted
+MOST_ERRORS = 50  # that an image's own Python tells of itself
 
 
 def build_record(
@@ -204,8 +205,9 @@ def read_environment(root: Folder, digest: str, image_facts: bytes | None) -> En
     name = f"images/{digest.removeprefix('sha256:')}.json"
     files = Folder({name: image_facts} if image_facts is not None else {}, "", "", root.unknown)
     found = files.fact("environment", name, facts.parse_object) or {}
-    for error in found.get("errors") or ():
-        key, _, why = str(error).partition(": ")
+    errors = found.get("errors")
+    for error in errors[:MOST_ERRORS] if isinstance(errors, list) else ():
+        key, _, why = str(error)[:400].partition(": ")
         known = key in Environment.__dataclass_fields__
         files.tell(f"environment.{key}" if known else "environment", why if known else str(error).strip(" :"))
     packages = found.get("packages")

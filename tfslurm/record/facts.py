@@ -7,6 +7,7 @@ was cut off, another command's words. Folder.fact turns that into null with the 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -23,9 +24,17 @@ def text(raw: bytes) -> str:
     return found
 
 
+def parse_json(raw: bytes) -> Any:
+    """A JSON value, in which ``?`` stands for half of a surrogate pair: no record could be written with one."""
+    value = read_json(raw)
+    if b"\\ud" not in raw.lower():
+        return value
+    return read_json(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def parse_object(raw: bytes) -> Mapping[str, Any]:
     """A JSON object."""
-    value = read_json(raw)
+    value = parse_json(raw)
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     return value
@@ -33,10 +42,16 @@ def parse_object(raw: bytes) -> Mapping[str, Any]:
 
 def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     """The one object of ``docker image inspect`` or ``docker container inspect``, an array of one."""
-    value = read_json(raw)
+    value = parse_json(raw)
     if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
         raise ValueError("it holds no array of one object")
     return value[0]
+
+
+def repo_digests(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """The digests by which an engine knows an image: ``name@sha256:…``."""
+    digests = image.get("RepoDigests")
+    return tuple(str(digest) for digest in digests) if isinstance(digests, list) else ()
 
 
 def image_id(written: object) -> str:
@@ -81,7 +96,10 @@ def parse_query(raw: bytes) -> tuple[Mapping[str, str], ...]:
 
     ``index, uuid, name, memory.total [MiB], driver_version, pci.bus_id`` is the first line.
     """
-    rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
+    try:
+        rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
     if not rows or "uuid" not in [word.strip() for word in rows[0]]:
         raise ValueError(f"no header in {raw[:120]!r}")
     names = [word.partition(" [")[0].strip() for word in rows[0]]

@@ -87,7 +87,9 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
     for index, uuid in enumerate(uuids):
         row = known.get(uuid, {})
         memory = row.get("memory.total", "")
-        gpu = Gpu(uuid, row.get("name") or names.get(uuid), int(memory) if memory.isdecimal() else None)
+        gpu = Gpu(
+            uuid, row.get("name") or names.get(uuid), int(memory) if memory.isdecimal() and len(memory) < 12 else None
+        )
         for key in ("name", "memory_mib"):
             if getattr(gpu, key) is None:
                 folder.tell(f"gpus[{index}].{key}", f"nvidia-smi-query.csv has no {key} of {uuid}")
@@ -98,7 +100,7 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
 def image_digests(raw: bytes) -> tuple[str, ...]:
     """The digests by which the node knows the image (``name@sha256:…``), then its id on that node."""
     image = facts.parse_inspect(raw)
-    return (*sorted(str(digest) for digest in image.get("RepoDigests") or ()), facts.image_id(image["Id"]))
+    return (*sorted(facts.repo_digests(image)), facts.image_id(image["Id"]))
 
 
 def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:

@@ -70,14 +70,21 @@ def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, 
     if gpus == ():
         return ()
     scratch = Folder(folder.files, folder.prefix, "")
-    samples = scratch.fact("", "gpu-usage.csv", facts.parse_query)
+    samples = scratch.fact("", "gpu-usage.csv", parse_gpu_use)
     if not samples:
         short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"
         seen = folder.raw("gpu-usage.csv") is not None
         folder.tell("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
         return None
-    uuids = dict.fromkeys(row["uuid"] for row in samples)
-    return tuple(gpu_use(uuid, [row for row in samples if row["uuid"] == uuid]) for uuid in uuids)
+    return samples
+
+
+def parse_gpu_use(raw: bytes) -> tuple[GpuUse, ...]:
+    """Rows of ``seconds, uuid, utilization.gpu [%], memory.used [MiB]`` as one entry for each GPU."""
+    rows: dict[str, list[Mapping[str, str]]] = {}
+    for row in facts.parse_query(raw):
+        rows.setdefault(row["uuid"], []).append(row)
+    return tuple(gpu_use(uuid, samples) for uuid, samples in rows.items())
 
 
 def gpu_use(uuid: str, rows: list[Mapping[str, str]]) -> GpuUse:
@@ -95,7 +102,7 @@ def gpu_use(uuid: str, rows: list[Mapping[str, str]]) -> GpuUse:
 
 def is_number(text: str) -> bool:
     """Whether a field of nvidia-smi's is one."""
-    return text.isdecimal()
+    return text.isdecimal() and len(text) < 12
 
 
 def mean(samples: Iterable[tuple[int, int]]) -> float | None:

@@ -69,7 +69,7 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     if image is None:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id = facts.image_id(image.get("Id"))
-    digests = [str(digest) for digest in image.get("RepoDigests") or ()]
+    digests = facts.repo_digests(image)
     level = matched_level(plan, digests, image_id)
     if level is None:
         has = ", ".join([*digests, image_id])

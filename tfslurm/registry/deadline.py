@@ -7,6 +7,7 @@ request uses, and whoever reads one of them sees its end.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -80,12 +82,14 @@ def _connected(connection: HTTPConnection) -> socket.socket:
     host, port, current = connection._dns_host, connection.port, _CURRENT.get()
     limit = connection.timeout if isinstance(connection.timeout, int | float) else 5.0
     try:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[:MOST_ADDRESSES]
+        found = _addresses(host, port, current.left_s if current else limit)
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, f"{host}: no address in time") from error
     except (OSError, UnicodeError) as error:
         known = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
         raise NameResolutionError(host, connection, known) from error
     failure: OSError = OSError("no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, address in found:
         each = socket.socket(family, kind, protocol)
         try:
             for option in connection.socket_options or ():
@@ -103,7 +107,49 @@ def _connected(connection: HTTPConnection) -> socket.socket:
     raise NewConnectionError(connection, f"{host}: {failure}") from failure
 
 
+def _addresses(host: str, port: int, seconds: float) -> list[tuple[int, int, int, Any]]:
+    """Family, kind, protocol and address of a name. Its servers may be slow: they are asked in a thread of its own.
+
+    Raises:
+        TimeoutError: no answer in so many seconds.
+        OSError, UnicodeError: as socket.getaddrinfo.
+    """
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answer.append(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    if not answer:
+        raise TimeoutError(f"{host}: no address in time")
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in answer[0][:MOST_ADDRESSES]]
+
+
+class _Measured(io.BufferedReader):
+    """What a server sends. http.client takes a chunk of -1 bytes, and would read all that comes, into memory."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            raise HTTPException("a length below zero")
+        return super().read(size)
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *words: Any, **more: Any) -> None:
+        super().__init__(sock, *words, **more)
+        self.fp = _Measured(self.fp.detach())
+
+
 class _Plain(HTTPConnection):
+    response_class = _Answer
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
@@ -113,6 +159,8 @@ class _Plain(HTTPConnection):
 
 
 class _Tls(HTTPSConnection):
+    response_class = _Answer
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 

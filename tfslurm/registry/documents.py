@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
-from tfslurm.image import check_digest, kept_environment
+from tfslurm.image import PLATFORM, check_digest, kept_environment
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+MOST_TEXT = 2**17  # of an entrypoint, or of all variables: Linux gives a program no longer word
+LARGEST = 2**50
 CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 
 
@@ -86,7 +88,7 @@ def choose(available: Mapping[str, str], platform: str) -> tuple[str, str]:
     """The platform and digest that ``platform`` means. Raises Unreadable, listing what there is."""
     if platform in available:
         return platform, available[platform]
-    fitting = [name for name in available if name.startswith(f"{platform}/")]
+    fitting = [name for name in available if name.startswith(f"{platform}/") and PLATFORM.fullmatch(name)]
     if len(fitting) == 1:
         return fitting[0], available[fitting[0]]
     known = _listed(list(available))
@@ -121,8 +123,8 @@ def size_bytes(manifest: Manifest) -> int:
     config = manifest.value["config"]
     parts = [*_list(manifest.value, "layers"), *([config] if isinstance(config, Mapping) else [])]
     sizes = [part.get("size") for part in parts]
-    if not all(type(size) is int and size >= 0 for size in sizes):
-        raise Unreadable("a layer has no size; it is no image that docker could run")
+    if not all(type(size) is int and 0 <= size <= LARGEST for size in sizes):
+        raise Unreadable("a layer has no size that could be; it is no image that docker could run")
     return sum(size for size in sizes if isinstance(size, int))
 
 
@@ -134,7 +136,7 @@ def read_config(body: bytes) -> Facts:
     created = value.get("created")
     return Facts(
         platform=platform_name(value),
-        created=created if isinstance(created, str) else "",
+        created=created if isinstance(created, str) and len(created) < 100 and created.isascii() else "",
         entrypoint=_texts(runtime.get("Entrypoint"), "Entrypoint"),
         environment=kept_environment(_texts(runtime.get("Env"), "Env")),
     )
@@ -169,4 +171,11 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise Unreadable(f"its config's {name} is not a list of texts; it is no image that docker could run")
+    together = "\n".join(value)
+    if len(together) > MOST_TEXT:
+        raise Unreadable(f"its config's {name} has {len(together)} characters; {MOST_TEXT} are the most")
+    if "\0" in together or any("\ud800" <= char <= "\udfff" for char in together):
+        raise Unreadable(
+            f"its config's {name} holds what no program can be given; it is no image that docker could run"
+        )
     return tuple(value)

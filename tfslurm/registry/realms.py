@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 TOKEN_SERVERS = "TFSLURM_TOKEN_SERVERS"  # noqa: S105 - a variable's name
 "The user's own: `registry.example.org=auth.example.com,…`."
@@ -99,6 +99,17 @@ def may_have_login(registry: str, base: str, realm: str) -> bool:
         return False
     known = any(re.fullmatch(own, name) and re.fullmatch(server, there[1]) for own, server in KNOWN.items())
     return known or here[1] == there[1] or is_of_one_owner(here[1], there[1])
+
+
+def without_scope(realm: str) -> str:
+    """A token server's address, without what its query says of our request: every scope that it is given counts.
+
+    Source: CNCF distribution, "Token Authentication Specification": ``scope`` may be given several times.
+    """
+    parts = urlsplit(realm)
+    ours = ("scope", "service", "account", "client_id", "offline_token", "grant_type", "refresh_token", "access_type")
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0].lower() not in ours]
+    return parts._replace(query=urlencode(kept), fragment="").geturl()
 
 
 def listed_servers() -> dict[str, set[str]]:

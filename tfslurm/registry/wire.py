@@ -21,7 +21,7 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials, stored_credentials
 from tfslurm.registry.deadline import Deadline, WatchedAdapter
-from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_have_login, origin
+from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_have_login, origin, without_scope
 from tfslurm.registry.trouble import Answer, refusal, silence, too_slow
 
 MANIFEST_LIMIT = 4 * 2**20
@@ -38,7 +38,7 @@ _LONGEST_TOKEN = 64 * 2**10
 class Patience:
     """Seconds for one request with its whole answer, for everything that one place is asked, and for all places."""
 
-    request_s: float = 60.0
+    request_s: float = 45.0
     place_s: float = 180.0
     pin_s: float = 400.0
 
@@ -155,6 +155,7 @@ class Remote:
             raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
         if login and not may_have_login(self.registry, self._base, realm):
             self._withheld, login = host, Credentials()
+        realm = without_scope(realm)
         fields = {"scope": f"repository:{self.repository}:pull"}
         if service := said.get("service", "")[:_LONGEST_SERVICE]:
             fields["service"] = service

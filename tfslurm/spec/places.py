@@ -36,6 +36,9 @@ _NEVER_TARGETS = {
     "/proc": "the container's kernel files are there",
     "/sys": "the container's kernel files are there",
     "/dev": "the container's devices are there",
+    # https://github.com/NVIDIA/nvidia-container-toolkit: accept-nvidia-visible-devices-as-volume-mounts
+    "/run/nvidia-container-devices": "NVIDIA's hook takes the names there for GPUs to give",
+    "/var/run/nvidia-container-devices": "NVIDIA's hook takes the names there for GPUs to give",
     "/etc/passwd": "tfslurm puts the job's user there",
     "/etc/group": "tfslurm puts the job's user there",
     "/bin": "the image's programs are there, its shell among them",
