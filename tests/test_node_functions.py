@@ -524,6 +524,6 @@ def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
 
 @pytest.mark.parametrize("name", SHELL_SIDE)
 def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
-    """``$(<FILE)`` drops those at the end, and the script puts back one before it takes the sum."""
+    """``$(<FILE)`` drops those at the end; the script puts a NUL there, which no file has, before it takes the sum."""
     text = NODE_SH.with_name(name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
