@@ -395,14 +395,17 @@ tensorflow::_kinds() {
 tensorflow::_is_known() {
     local answer question observed LC_ALL=C
     if [[ -z $driver_version || ! -f $tensorflow_cache ]]; then return 1; fi
-    if ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then return 1; fi
+    if ! tensorflow::_is_ours || ! images::has "$tensorflow_cache"; then return 1; fi
     { IFS= read -r -n 1000 answer && IFS= read -r -n 1000 question && IFS= read -r -n 1000 observed; } <"$tensorflow_cache" || return 1
     if [[ $question != "$tensorflow_key" || $answer != [ou]* || "$answer$question$observed" == *[![:print:]]* ]]; then return 1; fi
     printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
 }
 
-# Was it this user who made it, and is it no link?
-tensorflow::_is_ours() { [[ ! -L $1 && -O $1 ]]; }
+# Was it this user who made the folders of the cache, and are they no links?
+tensorflow::_is_ours() {
+    local folder=${tensorflow_cache%/*}
+    [[ ! -L $images_dir && -O $images_dir && ! -L $folder && -O $folder ]]
+}
 
 # Keeps a fresh answer for later jobs. One that says no is never kept: the node may be repaired.
 tensorflow::keep() {
@@ -410,8 +413,9 @@ tensorflow::keep() {
     if [[ -z ${tensorflow_ask-} || -z $driver_version || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
     IFS= read -r answer <"$facts/container/tensorflow-gpu.txt"
     if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
-    (umask 077; mkdir --parents "${tensorflow_cache%/*}")
-    if ! tensorflow::_is_ours "${tensorflow_cache%/*}"; then return; fi
+    if ! images::folder; then return; fi
+    mkdir --mode=0700 "${tensorflow_cache%/*}" 2>/dev/null || :
+    if ! tensorflow::_is_ours; then return; fi
     time::now
     rm --force -- "$tensorflow_cache.$job.$rank.tmp"
     (set -o noclobber; printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp") &&
@@ -1899,13 +1903,13 @@ usage::_watch_gpus() {
 # What is inside the image, once per digest and cluster, by rank 0, in a container of its own without GPU and network.
 probe::start() {
     probe_file=$images_dir/${image_digest#sha256:}.json
-    if [[ $rank != 0 || -e $probe_file || -n $probe ]]; then return; fi
+    if [[ $rank != 0 || -n $probe ]] || ! images::folder || images::has "$probe_file"; then return; fi
     (
         trap - EXIT
         trap 'exit 143' TERM
         set +e
         lock::take "probe-$image_digest"
-        if [[ ! -e $probe_file ]]; then probe::_run; fi
+        if ! images::has "$probe_file"; then probe::_run; fi
     ) </dev/null >/dev/null 2>&1 &
     probe=$!
 }
@@ -1918,7 +1922,7 @@ probe::_run() {
     engine::_identity
     limits::memory
     mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
-    (umask 077; mkdir --parents "$images_dir")
+    rm --force -- "$temporary"
     event probing "$image_source"
     probe_id='' probe_client=''
     trap probe::_stop TERM
@@ -1943,7 +1947,7 @@ probe::_run() {
             errors l "probe ended with $code: $said"
         printf '%s\n' "$json" >"$temporary"
     fi
-    mv --no-clobber -- "$temporary" "$probe_file"
+    mv --no-target-directory -- "$temporary" "$probe_file"
     rm --force "$temporary" "$facts/probe.stderr"
     event probed "exit $code"
 }
@@ -2135,13 +2139,24 @@ lock::take() {
 # In lock_folder is the first folder that is ours alone: /tmp is everybody's, and somebody else may have made it there first.
 # All of this user's tasks on this node find the same one.
 lock::_folder() {
-    for lock_folder in "/tmp/tfslurm-$EUID" "$images_dir/locks-$where"; do
-        mkdir --parents "${lock_folder%/*}" 2>/dev/null || :
-        mkdir --mode=0700 "$lock_folder" 2>/dev/null || :
-        if [[ $(stat --format='%a %u %F' "$lock_folder" 2>/dev/null) == "700 $EUID directory" ]]; then return; fi
-    done
+    lock_folder="/tmp/tfslurm-$EUID"
+    if folder::is_alone "$lock_folder"; then return; fi
+    lock_folder=$images_dir/locks-$where
+    if images::folder && folder::is_alone "$lock_folder"; then return; fi
     lock_folder=''
 }
+
+# Makes a folder if need be, for this user alone, whatever the umask and the folder above say. Fails where it is not.
+folder::is_alone() {
+    mkdir --mode=0700 "$1" 2>/dev/null || :
+    [[ $(stat --format='%a %u %F' "$1" 2>/dev/null) =~ ^[2-7]?700\ $EUID\ directory$ ]]
+}
+
+# Where answers of earlier jobs are kept, beside the run folders. What somebody else could write in is not used at all.
+images::folder() { folder::is_alone "$images_dir"; }
+
+# Has it an answer that this user wrote?
+images::has() { [[ ! -L $1 && -O $1 && -f $1 ]]; }
 
 lock::drop() { exec {lock}>&-; }
 
