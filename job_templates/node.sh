@@ -78,7 +78,7 @@ folders::own() {
     while read -r mode owner group name; do
         if [[ $name == "$run_dir" ]]; then
             own="$mode $owner"
-        elif folders::_is_shared "$mode" "$owner" "$group"; then
+        elif folders::_is_shared "$mode" "$owner" "$group" "$name"; then
             shared_folders+=("$mode $owner $name")
         fi
     done < <(
@@ -91,7 +91,8 @@ folders::own() {
     fi
 }
 
-# A group of the user's own name without another member is the user.
+# A group of the user's own name without another member is the user, unless there is an ACL: the group's bits are then the
+# most that anybody named there may do, and ls marks it with a plus.
 folders::_is_shared() {
     local mode=$1 row
     if [[ $2 != 0 && $2 != "$EUID" ]]; then return 0; fi
@@ -99,7 +100,7 @@ folders::_is_shared() {
     if [[ $mode =~ [2367]$ ]]; then return 0; fi
     row=$(getent group "$3") || return 0
     node::_user
-    [[ ${row%%:*} != "$user" || (-n ${row##*:} && ${row##*:} != "$user") ]]
+    [[ ${row%%:*} != "$user" || (-n ${row##*:} && ${row##*:} != "$user") || $(LC_ALL=C ls -Lld -- "$4") == ??????????+* ]]
 }
 
 # A folder of the run's, for the user alone, or for the group that may read.

@@ -1077,7 +1077,8 @@ code::_verify() {
     known::keep "code-$code_contents" "$state" .
 }
 
-# The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another.
+# The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another:
+# so does what somebody else may change after this look.
 code::_list() {
     if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
         find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero -- || return
@@ -1090,7 +1091,7 @@ code::_list() {
     fi
     find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated || return
     find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated || return
-    find . '(' -type d -empty -o ! -type f ! -type l ! -type d ')' -printf '? %p\0'
+    find . '(' -type d -empty -o ! -type f ! -type l ! -type d -o ! -uid "$EUID" -o ! -type l -perm /022 ')' -printf '? %p\0'
 }
 
 # ---------------------------------------------------------------------------------------------------------- mount points
