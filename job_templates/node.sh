@@ -123,6 +123,7 @@ folders::tell() {
     why="folders: ${first#* * } (mode ${first%% *}) is on the way to the run folder, and others can replace what lies there"
     printf 'tfslurm: %s: %s; chmod go-w or +t it, or write shared_parents: accept in the cluster file\n' "$where" "$why" |
         tee "$attempt_dir/refused.txt" >&2
+    secrets::forget
     batch::_exit_json "$EX_CONFIG" "$why"
     exit "$EX_CONFIG"
 }
@@ -378,9 +379,12 @@ outputs::_sums() {
     wait "$reader" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
 }
 
-# No later attempt needs them; the tasks of an array share theirs.
+# No later attempt needs them; the tasks of an array share theirs. What lies there must be the run folder still: elsewhere a
+# folder of this name is not ours to remove.
 secrets::forget() {
-    if [[ -z ${SLURM_ARRAY_JOB_ID-} && ${#secrets[@]} -gt 0 ]]; then rm --recursive --force -- "$run_dir/secrets"; fi
+    if [[ -n ${SLURM_ARRAY_JOB_ID-} || ${#secrets[@]} -eq 0 ]]; then return 0; fi
+    if [[ -L $run_dir || ! -O $run_dir || ! -f $run_dir/plan.json || -L $run_dir/secrets ]]; then return 0; fi
+    rm --recursive --force -- "$run_dir/secrets"
 }
 
 # --------------------------------------------------------------------------------------------------------------- peers

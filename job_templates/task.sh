@@ -1676,9 +1676,11 @@ facts::keep() {
     rm --force "$facts/$name"
 }
 
+# Slurm's variables, but for what lets one speak to Slurm as this user (SLURM_JWT): facts are read by others.
 facts::environment() {
     local name
     for name in "${!SLURM@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL; do
+        if [[ $name == *@(JWT|TOKEN|SECRET|PASSW|KEY)* ]]; then continue; fi
         if [[ -n ${!name+set} ]]; then printf '%s=%s\0' "$name" "${!name}"; fi
     done >"$facts/slurm.env"
 }

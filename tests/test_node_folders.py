@@ -269,3 +269,34 @@ def test_a_run_folder_in_which_others_may_write_is_refused(mode: int, tmp_path: 
     (tmp_path / "link").symlink_to(run_dir)
     run_dir.chmod(0o700)
     assert "is not a folder in which this user alone may write" in shared(tmp_path, tmp_path / "link")
+
+
+@pytest.mark.parametrize("case", ["", "a link", "no run folder"])
+def test_secrets_go_where_a_folder_above_is_not_accepted_and_nothing_else_does(case: str, tmp_path: Path) -> None:
+    """Who can replace a folder above may put one of the user's own in the run folder's place."""
+    run_dir, own = tmp_path / "runs" / RUN, tmp_path / "own"
+    for folder in (run_dir, own):
+        (folder / "secrets").mkdir(parents=True)
+        (folder / "secrets" / "TOKEN").touch()
+    (run_dir / "plan.json").touch()
+    if case == "a link":
+        run_dir.rename(tmp_path / "moved")
+        run_dir.symlink_to(own)
+    elif case:
+        (run_dir / "plan.json").unlink()
+    script = f"""
+run_dir={run_dir} attempt_dir={tmp_path} shared_parents='' secrets=(TOKEN) began_at=''
+shared_folders=('2775 0 /proj')
+(folders::tell) || :
+"""
+    assert "/proj (mode 2775) is on the way to the run folder" in bash(tmp_path, script)
+    assert (run_dir / "secrets").exists() is bool(case)
+    assert (own / "secrets" / "TOKEN").exists()
+
+
+def test_what_lets_one_speak_to_slurm_is_no_fact(tmp_path: Path) -> None:
+    """The site's users have it where Slurm knows them by tokens, and sbatch hands its whole environment on."""
+    env = {"SLURM_JOB_ID": "7", "SLURM_JWT": "eyJ", "SLURM_MY_TOKEN": "s3", "SLURMD_NODENAME": "n1"}
+    bash(tmp_path, "facts::environment", **env)
+    found = (tmp_path / "facts" / "slurm.env").read_text().split("\0")
+    assert found == ["SLURMD_NODENAME=n1", "SLURM_JOB_ID=7", ""]
