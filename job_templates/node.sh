@@ -650,31 +650,36 @@ node::_job() {
 
 # The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
 node::_point() {
-    local place=${SLURM_ARRAY_TASK_ID-}
+    local place=${SLURM_ARRAY_TASK_ID-} points_file=''
     if ((points_per_job > 1)); then
         place=${TFSLURM_POINT-}
         job+=.$place
     fi
     node::_points
-    if ! point::read "$run_dir/points" "$points" "$place"; then
-        printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
+    if ! point::read "/proc/$$/fd/$points_file" "$points" "$place"; then
+        printf 'tfslurm: job.sbatch: %s: %s\n' "$run_dir/points" "${point_error#"/proc/$$/fd/$points_file: "}" >&2
         exit "$EX_CONFIG"
     fi
+    exec {points_file}<&-
     command=("${point_argv[@]}")
     environment+=(${point_env[@]+"${point_env[@]}"})
 }
 
-# The file of points must be the one that was sent.
+# The file of points must be the one that was sent: opened here, in points_file, it is looked at and then read, whatever its name
+# means by then. Another user could change his own after the look.
 node::_points() {
-    local state sum
-    state=$(stat --format='%d %i %s %Z %Y %a %u' -- "$run_dir/points") || state=''
-    if known::is "points-$points_sha256" "$state"; then return; fi
-    sum=$(sha256sum <"$run_dir/points") || sum=''
+    local state='' sum=''
+    { exec {points_file}<"$run_dir/points"; } 2>/dev/null || points_file=''
+    if [[ -n $points_file && -O /proc/$$/fd/$points_file ]]; then
+        state=$(stat --dereference --format='%d %i %s %Z %Y %a %u' -- "/proc/$$/fd/$points_file") || state=''
+        if known::is "points-$points_sha256" "$state"; then return; fi
+        sum=$(sha256sum <"/proc/$$/fd/$points_file") || sum=''
+    fi
     if [[ ${sum%% *} != "$points_sha256" ]]; then
         printf 'tfslurm: job.sbatch: %s: is not the file that was sent; submit again\n' "$run_dir/points" >&2
         exit "$EX_CONFIG"
     fi
-    known::keep "points-$points_sha256" "$state" "$run_dir/points"
+    known::keep "points-$points_sha256" "$state" "/proc/$$/fd/$points_file"
 }
 
 node::_user() {
@@ -816,6 +821,6 @@ known::keep() {
     local folder=/tmp/tfslurm-$EUID
     mkdir --mode=0700 "$folder" 2>/dev/null || :
     if [[ -z $2 || -L $folder || ! -O $folder || $(stat --format=%a "$folder") != 700 ]]; then return 0; fi
-    if [[ -n $(find "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
+    if [[ -n $(find -H "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
     printf '%s\n' "$2" >"$folder/$1.$BASHPID" && mv -- "$folder/$1.$BASHPID" "$folder/$1"
 }
