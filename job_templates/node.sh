@@ -17,6 +17,11 @@ if ((${points:-0} > 0)); then eval "$point_sh"; fi # an array's; job.sbatch has 
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly WARNING=URG # see checkpoint, below
+# Starts a role by the script in the attempt's folder, where others can replace a folder above: bash -c THIS NAME RUN_DIR SCRIPT ROLE.
+# shellcheck disable=SC2016  # that bash reads it
+readonly FROM_OWN='exec {run}<"$1/." && own=/proc/$$/fd/$run && [[ -O $own/. && $(stat --format=%a -- "$own/.") =~ ^[0-7]*[0145][0145]$ ]] ||
+    { printf "tfslurm: %s: another folder lies in the place of the run folder\n" "$1" >&2; exit 78; }
+exec bash "$own/$2" "$3" "$0"'
 
 # ---------------------------------------------------------------------------------------------------------- batch role
 
@@ -138,7 +143,7 @@ node::batch() {
         batch::_end "$waited_code"
         return
     fi
-    ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
+    ${runner[@]+"${runner[@]}"} "${script[@]}" task </dev/null &
     local tasks=$!
     waited_for=$tasks
     lifetime::watch "$attempt_dir/lost.txt" "$tasks"
@@ -155,7 +160,9 @@ node::batch() {
 }
 
 batch::_runner() {
-    runner=()
+    local name=${attempt_dir#"${own_dir:-$run_dir}/"}/job.sbatch
+    runner=() script=(bash "$attempt_dir/job.sbatch")
+    if [[ -n $shared_parents ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
     if [[ -n $is_local ]]; then return; fi
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
     runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
@@ -168,7 +175,7 @@ batch::_runner() {
 batch::_prepare() {
     waited_code=0
     if ((nodes * tasks_per_node == 1)) || [[ -n $is_local ]] || [[ $network != host && $prepull != true ]]; then return; fi
-    "${runner[@]}" bash "$attempt_dir/job.sbatch" prepare </dev/null >"$attempt_dir/tasks.txt" &
+    "${runner[@]}" "${script[@]}" prepare </dev/null >"$attempt_dir/tasks.txt" &
     waited_for=$!
     node::_wait "$waited_for"
     waited_for=''
@@ -203,7 +210,7 @@ batch::_sweep() {
     local -a again=()
     if [[ -z $is_local ]]; then again=(srun --export=ALL --input=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1); fi
     if [[ -z $stopped ]]; then export TFSLURM_TASK_CODE=$waited_code; fi
-    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} bash "$attempt_dir/job.sbatch" sweep </dev/null || :
+    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} "${script[@]}" sweep </dev/null || :
 }
 
 batch::_end() {
@@ -383,8 +390,9 @@ outputs::_sums() {
 # folder of this name is not ours to remove.
 secrets::forget() {
     if [[ -n ${SLURM_ARRAY_JOB_ID-} || ${#secrets[@]} -eq 0 ]]; then return 0; fi
-    if [[ -L $run_dir || ! -O $run_dir || ! -f $run_dir/plan.json || -L $run_dir/secrets ]]; then return 0; fi
-    rm --recursive --force -- "$run_dir/secrets"
+    local folder=${own_dir:-$run_dir}
+    if [[ (-L $folder && $folder == "$run_dir") || ! -O $folder || ! -f $folder/plan.json || -L $folder/secrets ]]; then return 0; fi
+    rm --recursive --force -- "$folder/secrets"
 }
 
 # --------------------------------------------------------------------------------------------------------------- peers
@@ -645,7 +653,7 @@ node::_job() {
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
     if ((${points:-0} > 0)); then node::_point; fi
-    job_dir=$run_dir/$job
+    job_dir=${own_dir:-$run_dir}/$job
 }
 
 # The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
@@ -669,7 +677,7 @@ node::_point() {
 # means by then. Another user could change his own after the look.
 node::_points() {
     local state='' sum=''
-    { exec {points_file}<"$run_dir/points"; } 2>/dev/null || points_file=''
+    { exec {points_file}<"${own_dir:-$run_dir}/points"; } 2>/dev/null || points_file=''
     if [[ -n $points_file && -O /proc/$$/fd/$points_file ]]; then
         state=$(stat --dereference --format='%d %i %s %Z %Y %a %u' -- "/proc/$$/fd/$points_file") || state=''
         if known::is "points-$points_sha256" "$state"; then return; fi

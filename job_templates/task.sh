@@ -57,6 +57,10 @@ node::_task() {
     warned='' told_first=''
     mount_wrong='' container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
+    if [[ -s $attempt_dir/shared-folders ]] && images::folder; then # kept open, as the run folder is
+        exec {images_file}<"$images_dir/."
+        images_dir=/proc/$$/fd/$images_file/.
+    fi
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
     if [[ -n $read_group ]]; then umask g=rx,o=; fi
     # shellcheck disable=SC2174  # what is above them lies in the run's own folder
@@ -100,6 +104,7 @@ task::_stop_if_told() {
 task::refuse() {
     local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG}
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
+    if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
     printf '%s\n' "$line" >"$facts/refused.txt"
     printf '%s\n' "$line" >&2
@@ -958,11 +963,11 @@ mount::_of() {
     done
 }
 
-# The same for a folder of the job's own, where others can replace a folder above it.
+# The same for a file or folder of the job's own, where others can replace a folder above it.
 mount::_await_own() {
     local file=''
     if [[ ! -s $attempt_dir/shared-folders ]]; then return; fi
-    { exec {file}<"$1/."; } 2>/dev/null || task::refuse mounts "$1 cannot be opened" "see $attempt_dir/shared-folders"
+    { exec {file}<"$1"; } 2>/dev/null || task::refuse mounts "$1 cannot be opened" "see $attempt_dir/shared-folders"
     mount::_await "$2" "$file"
 }
 
@@ -1136,7 +1141,7 @@ mount::_walk() (
 secrets::check() {
     local name
     for name in ${secrets[@]+"${secrets[@]}"}; do
-        if [[ ! -r $run_dir/secrets/$name ]]; then
+        if [[ ! -r ${own_dir:-$run_dir}/secrets/$name ]]; then
             task::refuse secrets "$name is not in $run_dir/secrets, or is not readable" 'submit again with the variable set'
         fi
     done
@@ -1145,6 +1150,8 @@ secrets::check() {
 # Adds one --mount. Its fields are CSV: one with a comma, a quote or a newline stands in quotes, inner quotes doubled.
 mount::add() {
     local source=$1 target=$2 mode=$3 field line=type=bind
+    # The engine wants names; mount::_await_own sees to it that they still mean the same.
+    if [[ -n ${own_dir-} && $source == "$own_dir"/* ]]; then source=$run_dir${source#"$own_dir"}; fi
     for field in "source=$source" "target=$target"; do
         if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
         line+=,$field
@@ -1159,7 +1166,7 @@ mount::add() {
 container::create() {
     local said mask
     sent::check
-    local -a loader_words=() other_words=()
+    local -a loader_words=() other_words=() entry=()
     create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
     engine::_gpus
@@ -1168,7 +1175,7 @@ container::create() {
     container::_mounts
     container::_environment
     engine::_network
-    create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
+    create+=(--entrypoint /bin/sh "$image_source" "${entry[@]}"
         "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
         ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
         ${command[@]+"${command[@]}"})
@@ -1235,18 +1242,24 @@ container::_limits() {
 container::_mounts() {
     local -i at
     admit_targets=() admit_files=()
-    mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    container::_entry
     mount::add "$facts/report.pipe" /run/tfslurm-report ro
     mount::add "$program_dir" /run/tfslurm rw
     mount::_await_own "$program_dir" /run/tfslurm
+    mount::_await_own "$home_dir" "/home/$user"
+    mount::_await_own "$facts/passwd" /etc/passwd
+    mount::_await_own "$facts/group" /etc/group
     covered=''
     report::covered "$outputs"
     report::covered "${code_dir:+/workspace}"
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
-    if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
+    if [[ -n $tensorflow_ask ]]; then
+        mount::add "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py ro
+        mount::_await_own "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py
+    fi
     if ((${#secrets[@]})); then
-        mount::add "$run_dir/secrets" /run/tfslurm-secrets ro
-        mount::_await_own "$run_dir/secrets" /run/tfslurm-secrets
+        mount::add "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets ro
+        mount::_await_own "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets
     fi
     if [[ -n $code_dir ]]; then
         container::_code
@@ -1264,6 +1277,16 @@ container::_mounts() {
         if [[ ${mounts[at * 3 + 2]} != rw ]]; then mount::_below "$at"; fi
     done
     if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
+}
+
+# entry.sh, which is what waits: where others can replace a folder above it, its text itself is given to the shell.
+container::_entry() {
+    entry=(/run/tfslurm-entry.sh)
+    if [[ -s $attempt_dir/shared-folders ]]; then
+        entry=(-c "$(<"$own_dir/entry.sh")" "${entry[@]}")
+    else
+        mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    fi
 }
 
 container::_code() {
@@ -1924,7 +1947,12 @@ probe::_run() {
     container::_labels
     engine::_identity
     limits::memory
-    mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
+    local -a program=(/run/tfslurm-probe.py)
+    if [[ -s $attempt_dir/shared-folders ]]; then
+        program=(-c "$(<"$own_dir/probe.py")")
+    else
+        mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
+    fi
     rm --force -- "$temporary"
     event probing "$image_source"
     probe_id='' probe_client=''
@@ -1933,7 +1961,7 @@ probe::_run() {
     # shellcheck disable=SC2016  # the container's shell reads it
     probe_id=$("${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
-        sh /run/tfslurm-probe.py 2>"$facts/probe.stderr") || code=$?
+        sh "${program[@]}" 2>"$facts/probe.stderr") || code=$?
     if ((code == 0)); then
         probe::_ask &
         probe_client=$!

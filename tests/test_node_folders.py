@@ -300,3 +300,34 @@ def test_what_lets_one_speak_to_slurm_is_no_fact(tmp_path: Path) -> None:
     bash(tmp_path, "facts::environment", **env)
     found = (tmp_path / "facts" / "slurm.env").read_text().split("\0")
     assert found == ["SLURMD_NODENAME=n1", "SLURM_JOB_ID=7", ""]
+
+
+STARTED = """
+run_dir={run} own_dir={run} attempt_dir={run}/7/attempt-1 shared_parents={accept} is_local=yes
+batch::_runner
+code=0; "${{script[@]}}" task || code=$?
+echo $code
+"""
+
+
+@pytest.mark.parametrize("case", ["its own", "open to a group", "another's", "gone"])
+def test_a_task_is_started_from_the_run_folder_and_from_no_other(case: str, tmp_path: Path) -> None:
+    folder = tmp_path / "root" / "runs" / RUN
+    script = folder / "7" / "attempt-1" / "job.sbatch"
+    script.parent.mkdir(parents=True)
+    script.write_text("""echo "ran $1 $(tr '\\0' '|' </proc/$$/cmdline)"\n""")
+    folder.chmod(0o2770 if case == "open to a group" else 0o700)
+    if case == "another's":
+        if os.geteuid() != 0:
+            pytest.skip("root alone gives a folder away")
+        os.chown(folder, 12345, -1)
+    elif case == "gone":
+        folder.rename(tmp_path / "moved")
+    said = bash(tmp_path, STARTED.format(run=folder, accept="accept"))
+    if case == "its own":
+        assert "ran task " in said
+        assert f"|{script}|\n" in said, "by which `tfslurm reap` knows that the job's script is alive"
+    else:
+        assert "another folder lies in the place of the run folder" in said
+        assert said.startswith("78\n")
+        assert "ran task" not in said

@@ -436,7 +436,7 @@ def test_the_folder_of_answers_is_the_users_alone_whatever_the_umask_says(
 PROBE = """
 images_dir={root}/images image_digest=sha256:ab rank=0 probe='' stopped='' warned='' interrupted=''
 run_dir=/nowhere image_source=x engine={engine} container_name=c job=7 plan_id=x user=alice attempt=1 own_group=1
-memory_mib=0 raw_job_id=7
+memory_mib=0 raw_job_id=7 attempt_dir={root}/facts
 probe::start
 if [[ -n $probe ]]; then wait "$probe" || :; fi
 """
