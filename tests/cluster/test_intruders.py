@@ -208,7 +208,7 @@ def test_a_run_writes_nothing_into_a_folder_that_takes_its_place(desk: Desk, pro
     job = desk.submit(desk.experiment("replaced", ["sh", "-c", script], secrets=["TOKEN"]), env={"TOKEN": "s3cr3t"})
     assert wait_until(lambda: any((project / "tfs").glob("runs/*/*/out/begun")), 60)
     (folder,) = (project / "tfs").glob(f"runs/*/{job.partition(':')[2]}")
-    words = [project / "tfs", folder.parent.name, folder.name, precious]
+    words = [str(project / "tfs"), folder.parent.name, folder.name, str(precious)]
     done = run_as(OTHER, ["bash", "-c", REPLACE, "bash", *words])
     assert done.returncode == 0, done.stderr
     moved = project / "aside" / "runs" / folder.parent.name
