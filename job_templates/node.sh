@@ -17,6 +17,11 @@ if ((${points:-0} > 0)); then eval "$point_sh"; fi # an array's; job.sbatch has 
 
 readonly EX_TEMPFAIL=75 EX_CONFIG=78
 readonly WARNING=URG # see checkpoint, below
+# Starts a role by the script in the attempt's folder, where others can replace a folder above: bash -c THIS NAME RUN_DIR SCRIPT ROLE.
+# shellcheck disable=SC2016  # that bash reads it
+readonly FROM_OWN='exec {run}<"$1/." && own=/proc/$$/fd/$run && [[ -O $own/. && $(stat --format=%a -- "$own/.") =~ ^[0-7]*[0145][0145]$ ]] ||
+    { printf "tfslurm: %s: another folder lies in the place of the run folder\n" "$1" >&2; exit 78; }
+exec bash "$own/$2" "$3" "$0"'
 
 # ---------------------------------------------------------------------------------------------------------- batch role
 
@@ -79,7 +84,7 @@ folders::own() {
     while read -r mode owner group name; do
         if [[ $name == "$run_dir" ]]; then
             own="$mode $owner"
-        elif folders::_is_shared "$mode" "$owner" "$group"; then
+        elif folders::_is_shared "$mode" "$owner" "$group" "$name"; then
             shared_folders+=("$mode $owner $name")
         fi
     done < <(
@@ -92,7 +97,8 @@ folders::own() {
     fi
 }
 
-# A group of the user's own name without another member is the user.
+# A group of the user's own name without another member is the user, unless there is an ACL: the group's bits are then the
+# most that anybody named there may do, and ls marks it with a plus.
 folders::_is_shared() {
     local mode=$1 row
     if [[ $2 != 0 && $2 != "$EUID" ]]; then return 0; fi
@@ -100,7 +106,7 @@ folders::_is_shared() {
     if [[ $mode =~ [2367]$ ]]; then return 0; fi
     row=$(getent group "$3") || return 0
     node::_user
-    [[ ${row%%:*} != "$user" || (-n ${row##*:} && ${row##*:} != "$user") ]]
+    [[ ${row%%:*} != "$user" || (-n ${row##*:} && ${row##*:} != "$user") || $(LC_ALL=C ls -Lld -- "$4") == ??????????+* ]]
 }
 
 # A folder of the run's, for the user alone, or for the group that may read.
@@ -123,6 +129,7 @@ folders::tell() {
     why="folders: ${first#* * } (mode ${first%% *}) is on the way to the run folder, and others can replace what lies there"
     printf 'tfslurm: %s: %s; chmod go-w or +t it, or write shared_parents: accept in the cluster file\n' "$where" "$why" |
         tee "$attempt_dir/refused.txt" >&2
+    secrets::forget
     batch::_exit_json "$EX_CONFIG" "$why"
     exit "$EX_CONFIG"
 }
@@ -137,7 +144,7 @@ node::batch() {
         batch::_end "$waited_code"
         return
     fi
-    ${runner[@]+"${runner[@]}"} bash "$attempt_dir/job.sbatch" task </dev/null &
+    ${runner[@]+"${runner[@]}"} "${script[@]}" task </dev/null &
     local tasks=$!
     waited_for=$tasks
     lifetime::watch "$attempt_dir/lost.txt" "$tasks"
@@ -154,7 +161,9 @@ node::batch() {
 }
 
 batch::_runner() {
-    runner=()
+    local name=${attempt_dir#"${own_dir:-$run_dir}/"}/job.sbatch
+    runner=() script=(bash "$attempt_dir/job.sbatch")
+    if [[ -n $shared_parents ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
     if [[ -n $is_local ]]; then return; fi
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
     runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
@@ -167,7 +176,7 @@ batch::_runner() {
 batch::_prepare() {
     waited_code=0
     if ((nodes * tasks_per_node == 1)) || [[ -n $is_local ]] || [[ $network != host && $prepull != true ]]; then return; fi
-    "${runner[@]}" bash "$attempt_dir/job.sbatch" prepare </dev/null >"$attempt_dir/tasks.txt" &
+    "${runner[@]}" "${script[@]}" prepare </dev/null >"$attempt_dir/tasks.txt" &
     waited_for=$!
     node::_wait "$waited_for"
     waited_for=''
@@ -202,7 +211,7 @@ batch::_sweep() {
     local -a again=()
     if [[ -z $is_local ]]; then again=(srun --export=ALL --input=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1); fi
     if [[ -z $stopped ]]; then export TFSLURM_TASK_CODE=$waited_code; fi
-    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} bash "$attempt_dir/job.sbatch" sweep </dev/null || :
+    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} "${script[@]}" sweep </dev/null || :
 }
 
 batch::_end() {
@@ -392,9 +401,13 @@ outputs::_sums() {
     wait "$reader" && mv -- "$attempt_dir/outputs.sha256.tmp" "$attempt_dir/outputs.sha256"
 }
 
-# No later attempt needs them; the tasks of an array share theirs.
+# No later attempt needs them; the tasks of an array share theirs. What lies there must be the run folder still: elsewhere a
+# folder of this name is not ours to remove.
 secrets::forget() {
-    if [[ -z ${SLURM_ARRAY_JOB_ID-} && ${#secrets[@]} -gt 0 ]]; then rm --recursive --force -- "$run_dir/secrets"; fi
+    if [[ -n ${SLURM_ARRAY_JOB_ID-} || ${#secrets[@]} -eq 0 ]]; then return 0; fi
+    local folder=${own_dir:-$run_dir}
+    if [[ (-L $folder && $folder == "$run_dir") || ! -O $folder || ! -f $folder/plan.json || -L $folder/secrets ]]; then return 0; fi
+    rm --recursive --force -- "$folder/secrets"
 }
 
 # --------------------------------------------------------------------------------------------------------------- peers
@@ -655,36 +668,41 @@ node::_job() {
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
     if ((${points:-0} > 0)); then node::_point; fi
-    job_dir=$run_dir/$job
+    job_dir=${own_dir:-$run_dir}/$job
 }
 
 # The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
 node::_point() {
-    local place=${SLURM_ARRAY_TASK_ID-}
+    local place=${SLURM_ARRAY_TASK_ID-} points_file=''
     if ((points_per_job > 1)); then
         place=${TFSLURM_POINT-}
         job+=.$place
     fi
     node::_points
-    if ! point::read "$run_dir/points" "$points" "$place"; then
-        printf 'tfslurm: job.sbatch: %s\n' "$point_error" >&2
+    if ! point::read "/proc/$$/fd/$points_file" "$points" "$place"; then
+        printf 'tfslurm: job.sbatch: %s: %s\n' "$run_dir/points" "${point_error#"/proc/$$/fd/$points_file: "}" >&2
         exit "$EX_CONFIG"
     fi
+    exec {points_file}<&-
     command=("${point_argv[@]}")
     environment+=(${point_env[@]+"${point_env[@]}"})
 }
 
-# The file of points must be the one that was sent.
+# The file of points must be the one that was sent: opened here, in points_file, it is looked at and then read, whatever its name
+# means by then. Another user could change his own after the look.
 node::_points() {
-    local state sum
-    state=$(stat --format='%d %i %s %Z %Y %a %u' -- "$run_dir/points") || state=''
-    if known::is "points-$points_sha256" "$state"; then return; fi
-    sum=$(sha256sum <"$run_dir/points") || sum=''
+    local state='' sum=''
+    { exec {points_file}<"${own_dir:-$run_dir}/points"; } 2>/dev/null || points_file=''
+    if [[ -n $points_file && -O /proc/$$/fd/$points_file ]]; then
+        state=$(stat --dereference --format='%d %i %s %Z %Y %a %u' -- "/proc/$$/fd/$points_file") || state=''
+        if known::is "points-$points_sha256" "$state"; then return; fi
+        sum=$(sha256sum <"/proc/$$/fd/$points_file") || sum=''
+    fi
     if [[ ${sum%% *} != "$points_sha256" ]]; then
         printf 'tfslurm: job.sbatch: %s: is not the file that was sent; submit again\n' "$run_dir/points" >&2
         exit "$EX_CONFIG"
     fi
-    known::keep "points-$points_sha256" "$state" "$run_dir/points"
+    known::keep "points-$points_sha256" "$state" "/proc/$$/fd/$points_file"
 }
 
 node::_user() {
@@ -826,6 +844,6 @@ known::keep() {
     local folder=/tmp/tfslurm-$EUID
     mkdir --mode=0700 "$folder" 2>/dev/null || :
     if [[ -z $2 || -L $folder || ! -O $folder || $(stat --format=%a "$folder") != 700 ]]; then return 0; fi
-    if [[ -n $(find "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
+    if [[ -n $(find -H "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
     printf '%s\n' "$2" >"$folder/$1.$BASHPID" && mv -- "$folder/$1.$BASHPID" "$folder/$1"
 }

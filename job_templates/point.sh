@@ -82,7 +82,7 @@ point::_watch() {
 
 # Its exit code is in waited_code.
 point::_run() {
-    bash "$0" point "$place" >>"$run_dir/slurm-$job.out" 2>&1 </dev/null &
+    bash "$0" point "$place" >>"${own_dir:-$run_dir}/slurm-$job.out" 2>&1 </dev/null &
     waited_for=$!
     if [[ -n $stopped ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi # it came before there was anybody to tell
     node::_wait "$waited_for"
@@ -93,13 +93,13 @@ point::_run() {
 # Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? The code that
 # it wrote down is in waited_code.
 point::_has_ended() {
-    local one end
+    local one end folder=${own_dir:-$run_dir}/$job
     local -i last=0
-    for one in "$run_dir/$job"/attempt-*; do
+    for one in "$folder"/attempt-*; do
         if [[ ${one##*-} =~ ^[0-9]+$ ]] && ((${one##*-} > last)); then last=${one##*-}; fi
     done
-    if [[ ! -r $run_dir/$job/attempt-$last/exit.json ]]; then return 1; fi
-    end=$(<"$run_dir/$job/attempt-$last/exit.json")
+    if [[ ! -r $folder/attempt-$last/exit.json ]]; then return 1; fi
+    end=$(<"$folder/attempt-$last/exit.json")
     [[ $end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
     waited_code=${BASH_REMATCH[1]}
     case $end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac

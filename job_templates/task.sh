@@ -58,6 +58,10 @@ node::_task() {
     warned='' told_first=''
     mount_wrong='' container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
+    if [[ -s $attempt_dir/shared-folders ]] && images::folder; then # kept open, as the run folder is
+        exec {images_file}<"$images_dir/."
+        images_dir=/proc/$$/fd/$images_file/.
+    fi
     container_name=tfslurm-$cluster-$job-${SLURM_STEP_ID:-$plan_id}-$rank-$attempt # local ids are each tracker's own
     if [[ -n $read_group ]]; then umask g=rx,o=; fi
     # shellcheck disable=SC2174  # those above them are named before them
@@ -101,6 +105,7 @@ task::_stop_if_told() {
 task::refuse() {
     local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG}
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
+    if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
     printf '%s\n' "$line" >"$facts/refused.txt"
     printf '%s\n' "$line" >&2
@@ -396,14 +401,17 @@ tensorflow::_kinds() {
 tensorflow::_is_known() {
     local answer question observed LC_ALL=C
     if [[ -z $driver_version || ! -f $tensorflow_cache ]]; then return 1; fi
-    if ! tensorflow::_is_ours "${tensorflow_cache%/*}" || ! tensorflow::_is_ours "$tensorflow_cache"; then return 1; fi
+    if ! tensorflow::_is_ours || ! images::has "$tensorflow_cache"; then return 1; fi
     { IFS= read -r -n 1000 answer && IFS= read -r -n 1000 question && IFS= read -r -n 1000 observed; } <"$tensorflow_cache" || return 1
     if [[ $question != "$tensorflow_key" || $answer != [ou]* || "$answer$question$observed" == *[![:print:]]* ]]; then return 1; fi
     printf '%s (cached: observed %s, %s)\n' "$answer" "$observed" "$question" >"$facts/container/tensorflow-gpu.txt"
 }
 
-# Was it this user who made it, and is it no link?
-tensorflow::_is_ours() { [[ ! -L $1 && -O $1 ]]; }
+# Was it this user who made the folders of the cache, and are they no links?
+tensorflow::_is_ours() {
+    local folder=${tensorflow_cache%/*}
+    [[ ! -L $images_dir && -O $images_dir && ! -L $folder && -O $folder ]]
+}
 
 # Keeps a fresh answer for later jobs. One that says no is never kept: the node may be repaired.
 tensorflow::keep() {
@@ -411,8 +419,9 @@ tensorflow::keep() {
     if [[ -z ${tensorflow_ask-} || -z $driver_version || ! -r $facts/container/tensorflow-gpu.txt ]]; then return; fi
     IFS= read -r answer <"$facts/container/tensorflow-gpu.txt"
     if [[ $answer != ok* && $answer != 'unknown: TensorFlow is not in the image'* ]]; then return; fi
-    (umask 077; mkdir --parents "${tensorflow_cache%/*}")
-    if ! tensorflow::_is_ours "${tensorflow_cache%/*}"; then return; fi
+    if ! images::folder; then return; fi
+    mkdir --mode=0700 "${tensorflow_cache%/*}" 2>/dev/null || :
+    if ! tensorflow::_is_ours; then return; fi
     time::now
     rm --force -- "$tensorflow_cache.$job.$rank.tmp"
     (set -o noclobber; printf '%s\n' "$answer" "$tensorflow_key" "$now by job $job" >"$tensorflow_cache.$job.$rank.tmp") &&
@@ -993,11 +1002,11 @@ mount::_of() {
     done
 }
 
-# The same for a folder of the job's own, where others can replace a folder above it.
+# The same for a file or folder of the job's own, where others can replace a folder above it.
 mount::_await_own() {
     local file=''
     if [[ ! -s $attempt_dir/shared-folders ]]; then return; fi
-    { exec {file}<"$1/."; } 2>/dev/null || task::refuse mounts "$1 cannot be opened" "see $attempt_dir/shared-folders"
+    { exec {file}<"$1"; } 2>/dev/null || task::refuse mounts "$1 cannot be opened" "see $attempt_dir/shared-folders"
     mount::_await "$2" "$file"
 }
 
@@ -1123,7 +1132,8 @@ code::_verify() {
     known::keep "code-$code_contents" "$state" .
 }
 
-# The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another.
+# The list that tfslurm/snapshot/files.py makes of what it sends; what it cannot hold, a name that begins so, makes it another:
+# so does what somebody else may change after this look.
 code::_list() {
     if sha256sum --zero </dev/null >/dev/null 2>&1; then # coreutils 8.25
         find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero -- || return
@@ -1136,7 +1146,7 @@ code::_list() {
     fi
     find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated || return
     find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated || return
-    find . '(' -type d -empty -o ! -type f ! -type l ! -type d ')' -printf '? %p\0'
+    find . '(' -type d -empty -o ! -type f ! -type l ! -type d -o ! -uid "$EUID" -o ! -type l -perm /022 ')' -printf '? %p\0'
 }
 
 # ---------------------------------------------------------------------------------------------------------- mount points
@@ -1220,7 +1230,7 @@ mount::_over() {
 secrets::check() {
     local name
     for name in ${secrets[@]+"${secrets[@]}"}; do
-        if [[ ! -r $run_dir/secrets/$name ]]; then
+        if [[ ! -r ${own_dir:-$run_dir}/secrets/$name ]]; then
             task::refuse secrets "$name is not in $run_dir/secrets, or is not readable" 'submit again with the variable set'
         fi
     done
@@ -1229,6 +1239,8 @@ secrets::check() {
 # Adds one --mount. Its fields are CSV: one with a comma, a quote or a newline stands in quotes, inner quotes doubled.
 mount::add() {
     local source=$1 target=$2 mode=$3 field line=type=bind
+    # The engine wants names; mount::_await_own sees to it that they still mean the same.
+    if [[ -n ${own_dir-} && $source == "$own_dir"/* ]]; then source=$run_dir${source#"$own_dir"}; fi
     for field in "source=$source" "target=$target"; do
         if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
         line+=,$field
@@ -1243,7 +1255,7 @@ mount::add() {
 container::create() {
     local said mask
     if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
-    local -a loader_words=() other_words=()
+    local -a loader_words=() other_words=() entry=()
     create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::_labels
     engine::_gpus
@@ -1253,7 +1265,7 @@ container::create() {
     mount::image_places
     container::_environment
     engine::_network
-    create+=(--entrypoint /bin/sh "$image_source" /run/tfslurm-entry.sh
+    create+=(--entrypoint /bin/sh "$image_source" "${entry[@]}"
         "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
         ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
         ${command[@]+"${command[@]}"})
@@ -1320,18 +1332,24 @@ container::_limits() {
 container::_mounts() {
     local -i at
     admit_targets=() admit_files=()
-    mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    container::_entry
     mount::add "$facts/report.pipe" /run/tfslurm-report ro
     mount::add "$program_dir" /run/tfslurm rw
     mount::_await_own "$program_dir" /run/tfslurm
+    mount::_await_own "$home_dir" "/home/$user"
+    mount::_await_own "$facts/passwd" /etc/passwd
+    mount::_await_own "$facts/group" /etc/group
     covered=''
     report::covered "$outputs"
     report::covered "${code_dir:+/workspace}"
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
-    if [[ -n $tensorflow_ask ]]; then mount::add "$run_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro; fi
+    if [[ -n $tensorflow_ask ]]; then
+        mount::add "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py ro
+        mount::_await_own "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py
+    fi
     if ((${#secrets[@]})); then
-        mount::add "$run_dir/secrets" /run/tfslurm-secrets ro
-        mount::_await_own "$run_dir/secrets" /run/tfslurm-secrets
+        mount::add "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets ro
+        mount::_await_own "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets
     fi
     if [[ -n $code_dir ]]; then
         container::_code
@@ -1349,6 +1367,16 @@ container::_mounts() {
         if [[ ${mounts[at * 3 + 2]} != rw ]]; then mount::_below "$at"; fi
     done
     if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
+}
+
+# entry.sh, which is what waits: where others can replace a folder above it, its text itself is given to the shell.
+container::_entry() {
+    entry=(/run/tfslurm-entry.sh)
+    if [[ -s $attempt_dir/shared-folders ]]; then
+        entry=(-c "$(<"$own_dir/entry.sh")" "${entry[@]}")
+    else
+        mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    fi
 }
 
 container::_code() {
@@ -1762,9 +1790,11 @@ facts::keep() {
     rm --force "$facts/$name"
 }
 
+# Slurm's variables, but for what lets one speak to Slurm as this user (SLURM_JWT): facts are read by others.
 facts::environment() {
     local name
     for name in "${!SLURM@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL; do
+        if [[ $name == *@(JWT|TOKEN|SECRET|PASSW|KEY)* ]]; then continue; fi
         if [[ -n ${!name+set} ]]; then printf '%s=%s\0' "$name" "${!name}"; fi
     done >"$facts/slurm.env"
 }
@@ -1991,13 +2021,13 @@ usage::_watch_gpus() {
 # What is inside the image, once per digest and cluster, by rank 0, in a container of its own without GPU and network.
 probe::start() {
     probe_file=$images_dir/${image_digest#sha256:}.json
-    if [[ $rank != 0 || -e $probe_file || -n $probe ]]; then return; fi
+    if [[ $rank != 0 || -n $probe ]] || ! images::folder || images::has "$probe_file"; then return; fi
     (
         trap - EXIT
         trap 'exit 143' TERM
         set +e
         lock::take "probe-$image_digest"
-        if [[ ! -e $probe_file ]]; then probe::_run; fi
+        if ! images::has "$probe_file"; then probe::_run; fi
     ) </dev/null >/dev/null 2>&1 &
     probe=$!
 }
@@ -2009,8 +2039,13 @@ probe::_run() {
     container::_labels
     engine::_identity
     limits::memory
-    mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
-    (umask 077; mkdir --parents "$images_dir")
+    local -a program=(/run/tfslurm-probe.py)
+    if [[ -s $attempt_dir/shared-folders ]]; then
+        program=(-c "$(<"$own_dir/probe.py")")
+    else
+        mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
+    fi
+    rm --force -- "$temporary"
     event probing "$image_source"
     probe_id='' probe_client=''
     trap probe::_stop TERM
@@ -2018,7 +2053,7 @@ probe::_run() {
     # shellcheck disable=SC2016  # the container's shell reads it
     probe_id=$("${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
-        sh /run/tfslurm-probe.py 2>"$facts/probe.stderr") || code=$?
+        sh "${program[@]}" 2>"$facts/probe.stderr") || code=$?
     if ((code == 0)); then
         probe::_ask &
         probe_client=$!
@@ -2035,7 +2070,7 @@ probe::_run() {
             errors l "probe ended with $code: $said"
         printf '%s\n' "$json" >"$temporary"
     fi
-    mv --no-clobber -- "$temporary" "$probe_file"
+    mv --no-target-directory -- "$temporary" "$probe_file"
     rm --force "$temporary" "$facts/probe.stderr"
     event probed "exit $code"
 }
@@ -2227,13 +2262,24 @@ lock::take() {
 # In lock_folder is the first folder that is ours alone: /tmp is everybody's, and somebody else may have made it there first.
 # All of this user's tasks on this node find the same one.
 lock::_folder() {
-    for lock_folder in "/tmp/tfslurm-$EUID" "$images_dir/locks-$where"; do
-        mkdir --parents "${lock_folder%/*}" 2>/dev/null || :
-        mkdir --mode=0700 "$lock_folder" 2>/dev/null || :
-        if [[ $(stat --format='%a %u %F' "$lock_folder" 2>/dev/null) == "700 $EUID directory" ]]; then return; fi
-    done
+    lock_folder="/tmp/tfslurm-$EUID"
+    if folder::is_alone "$lock_folder"; then return; fi
+    lock_folder=$images_dir/locks-$where
+    if images::folder && folder::is_alone "$lock_folder"; then return; fi
     lock_folder=''
 }
+
+# Makes a folder if need be, for this user alone, whatever the umask and the folder above say. Fails where it is not.
+folder::is_alone() {
+    mkdir --mode=0700 "$1" 2>/dev/null || :
+    [[ $(stat --format='%a %u %F' "$1" 2>/dev/null) =~ ^[2-7]?700\ $EUID\ directory$ ]]
+}
+
+# Where answers of earlier jobs are kept, beside the run folders. What somebody else could write in is not used at all.
+images::folder() { folder::is_alone "$images_dir"; }
+
+# Has it an answer that this user wrote?
+images::has() { [[ ! -L $1 && -O $1 && -f $1 ]]; }
 
 lock::drop() { exec {lock}>&-; }
 

@@ -420,6 +420,60 @@ def test_a_folder_that_somebody_made_first_keeps_no_job_from_its_lock(case: str,
     assert not (tmp_path / "target").exists() or not list((tmp_path / "target").iterdir())
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o000, 0o077])
+@pytest.mark.parametrize("root", [0o755, 0o2755])
+def test_the_folder_of_answers_is_the_users_alone_whatever_the_umask_says(
+    umask: int, root: int, tmp_path: Path
+) -> None:
+    """It is made for the lock, where somebody else has that in /tmp; in a project's folder it has a set-gid bit."""
+    tmp_path.chmod(root)
+    (tmp_path / "tmp").touch()
+    before = os.umask(umask)
+    try:
+        assert locks(tmp_path, str(tmp_path / "tmp")) == str(tmp_path / "images" / "locks-alpha1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "images").stat().st_mode & 0o077 == 0
+
+
+PROBE = """
+images_dir={root}/images image_digest=sha256:ab rank=0 probe='' stopped='' warned='' interrupted=''
+run_dir=/nowhere image_source=x engine={engine} container_name=c job=7 plan_id=x user=alice attempt=1 own_group=1
+memory_mib=0 raw_job_id=7 attempt_dir={root}/facts
+probe::start
+if [[ -n $probe ]]; then wait "$probe" || :; fi
+"""
+
+
+@pytest.mark.parametrize("case", ["open to all", "a link", "another's answer", "a link in its way", "nothing there"])
+def test_an_image_is_probed_into_a_folder_of_ones_own_alone(case: str, tmp_path: Path) -> None:
+    images, other = tmp_path / "images", tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "precious").write_text("whole")
+    (tmp_path / "docker").write_text(
+        '#!/bin/sh\ncase $1 in create) echo id ;; start) echo \'{"by": "probe"}\' ;; esac\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    if case == "a link":
+        images.symlink_to(other)
+    elif case != "nothing there":
+        images.mkdir(mode=0o700)
+    if case == "open to all":
+        images.chmod(0o2775)
+    elif case == "another's answer":
+        (images / "ab.json").symlink_to(other / "precious")
+    elif case == "a link in its way":
+        (images / "ab.json.7.0.tmp").symlink_to(other / "precious")
+    assert bash(tmp_path, PROBE.format(root=tmp_path, engine=tmp_path / "docker"), TMPDIR=str(tmp_path)) == ""
+    assert (other / "precious").read_text() == "whole"
+    assert [path.name for path in other.iterdir()] == ["precious"]
+    if case in ("open to all", "a link"):
+        assert not (images / "ab.json").exists()
+    else:
+        assert (images / "ab.json").read_text() == '{"by": "probe"}\n'
+        assert not (images / "ab.json").is_symlink()
+
+
 def test_without_any_place_for_locks_a_task_goes_on(tmp_path: Path) -> None:
     (tmp_path / "images").touch()
     (tmp_path / "tmp").touch()
@@ -527,7 +581,7 @@ def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
 
 @pytest.mark.parametrize("name", SHELL_SIDE)
 def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
-    """``$(<FILE)`` drops those at the end, and the script puts back one before it takes the sum."""
+    """``$(<FILE)`` drops those at the end; the script puts a NUL there, which no file has, before it takes the sum."""
     text = NODE_SH.with_name(name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,35 @@ def test_a_word_that_no_argument_can_be_is_refused() -> None:
 
 def test_no_points_are_an_empty_file() -> None:
     assert encode([]) == b""
+
+
+@pytest.mark.parametrize("case", ["as sent", "swapped", "another's", "not there", "known"])
+def test_the_file_that_was_looked_at_is_the_one_that_is_read(case: str, entries: list[Entry], tmp_path: Path) -> None:
+    """Who can replace a folder above puts his own file there in between, or changes his own after the look."""
+    few = encode(entries[:3])
+    (tmp_path / "points").write_bytes(few)
+    (tmp_path / "other").write_bytes(encode([Entry("x", "{}", {}, ["evil"])] * 3))
+    if case == "another's":
+        if os.geteuid() != 0:
+            pytest.skip("root alone gives a file away")
+        os.chown(tmp_path / "points", 12345, -1)
+    elif case == "not there":
+        (tmp_path / "points").unlink()
+    swap = f"mv {tmp_path}/other {tmp_path}/points" if case in ("swapped", "known") else ":"
+    script = f"""
+set -euo pipefail
+source {POINT_SH}; source {POINT_SH.with_name("node.sh")}
+run_dir={tmp_path} points=3 points_per_job=1 points_sha256={sha256(few).hexdigest()}
+environment=() SLURM_ARRAY_TASK_ID=1
+known::is() {{ [[ "{case}" == known && -n $2 ]] && {{ {swap}; }}; }}
+known::keep() {{ {swap}; }}
+node::_point
+printf '%s\\0' "${{command[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True)
+    if case in ("another's", "not there"):
+        assert done.returncode == 78
+        assert b"is not the file that was sent" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == b"".join(word.encode() + b"\0" for word in entries[1].argv)

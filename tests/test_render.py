@@ -19,7 +19,7 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE, SHELL_SIDE
+from tfslurm.submit.prepare import NODE_SIDE, SHELL_SIDE, packaged, sent_files
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
@@ -150,8 +150,9 @@ def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]
     files = {**dict.fromkeys(NODE_SIDE, "\n"), "node.sh": node_sh}
     for name, text in files.items():
         (folder / name).write_text(text)
-    texts = {name: "".join(files[part] for part in name.split(" + ")) for name in SENT}
-    sums = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    one = " + ".join(SHELL_SIDE)
+    texts = {**files, one: "".join(files[name].removesuffix("\n") + "\0" for name in SHELL_SIDE)}
+    sums = {name: sha256(texts[name].encode()).hexdigest() for name in SENT}
     script = folder / "job.sbatch"
     script.write_bytes(rendered(asked, sums).encode("utf-8", "surrogateescape"))
     done = subprocess.run(["bash", script], capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
@@ -222,6 +223,37 @@ def test_every_setting_of_a_full_plan_reaches_bash(tmp_path: Path) -> None:
         "tensorflow_check_key": asked.gpu_check_key, "minimum_driver": asked.minimum_driver,
         "minimum_driver_for": asked.minimum_driver_for,
     }  # fmt: skip
+
+
+def moved(texts: dict[str, str], source: str, target: str, where: int) -> dict[str, str]:
+    """The same text in all, but a part of one file lies in the next."""
+    lines = texts[source].splitlines(keepends=True)
+    return {**texts, source: "".join(lines[:where]), target: "".join(lines[where:]) + texts[target]}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "where"),
+    [("node.sh", "task.sh", -40), ("node.sh", "task.sh", 1), ("node.sh", "task.sh", 0), ("task.sh", "point.sh", -9)],
+)
+def test_what_moves_from_one_file_that_was_sent_to_the_next_is_another_file(
+    source: str, target: str, where: int, tmp_path: Path
+) -> None:
+    """One sum is taken of several: without the end of node.sh, what it asks for in a condition is a quiet no."""
+    asked = plan(root=str(tmp_path))
+    folder = Path(asked.run_dir)
+    folder.mkdir(parents=True)
+    texts = {name: packaged(name) for name in NODE_SIDE}
+    script = folder / "job.sbatch"
+    script.write_text(rendered(asked, sent_files(asked)))
+    said = []
+    for sent in (texts, moved(texts, source, target, where)):
+        for name, text in sent.items():
+            (folder / name).write_text(text)
+        done = subprocess.run(["bash", script], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        assert done.returncode == 78
+        said.append(done.stderr)
+    assert "this is not a job: SLURM_JOB_ID is not set" in said[0]
+    assert "holds other files than were sent" in said[1]
 
 
 def test_a_nul_is_refused_because_no_argument_can_hold_it() -> None:

@@ -265,6 +265,29 @@ def test_secrets_go_when_no_job_of_their_plan_will_start_again(site: Site) -> No
     assert not folder.exists()
 
 
+def test_secrets_of_a_job_that_nobody_knows_any_more_go_at_the_second_look(site: Site) -> None:
+    """Killed whole, where there is no accounting: it is LOST for ever, and no look will say that it has ended."""
+    site.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    (one,) = site.submit("1_1", secrets=("TOKEN",))
+    made = site.tracker.plans()[0].plan
+    site.tracker.submit(made, "1_2")
+    folder = Path(made.run_dir) / "secrets"
+    folder.mkdir(parents=True)
+    two = site.job("1_2")
+    site.queue([(two, "PENDING", "Priority")])
+    for _ in range(3):
+        site.refresh()
+        assert site.states() == {"1_1": "LOST", "1_2": "PENDING"}
+        assert folder.exists(), "1_2 needs them"
+    site.queue([])
+    site.refresh()
+    assert site.states() == {"1_1": "LOST", "1_2": "LOST"}
+    assert folder.exists(), "one look may have asked for the wrong user"
+    site.refresh()
+    assert not folder.exists()
+    assert one.plan_id == two.plan_id
+
+
 def test_tasks_that_slurm_shows_as_their_whole_array_were_cancelled_before_they_began(site: Site) -> None:
     made = replace(plan(points=Points("s-1", 3, "x"), parameters={}), cluster=site.name, root=str(site.root))
     site.tracker.plan(made, "")

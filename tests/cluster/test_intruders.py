@@ -190,6 +190,35 @@ def test_a_record_names_the_folders_in_which_others_could_write(desk: Desk, proj
     assert "warning      folders: others could replace the run folder" in desk.tfslurm("provenance", job).stdout
 
 
+# $1 the root, $2 the run folder in it, $3 the job, $4 what every link leads to.
+REPLACE = """
+cd "${1%/*}" && mv "$1" aside && mkdir -p "$1/runs/$2/$3/attempt-1/facts/task-0" "$1/runs/$2/secrets" || exit
+cd "$1/runs/$2" && : >secrets/kept && cd "$3/attempt-1" || exit
+for name in exit.json exit.json.tmp outputs.sizes.tmp outputs.sha256.tmp foreign-files lost.txt.tmp \\
+    facts/task-0/{exit.json.tmp,events.tsv,container-inspect.json,container-usage.txt.tmp}; do ln -s "$4" "$name"; done
+"""
+
+
+def test_a_run_writes_nothing_into_a_folder_that_takes_its_place(desk: Desk, project: Path) -> None:
+    """Links in it would lead what the job writes at its end, as this user, into any of his files."""
+    precious = given(desk.folder, mode=0o755) / "precious"
+    precious.write_text("whole")
+    shutil.chown(precious, USER, USER)
+    script = "echo begun >/out/begun; until [ -e /out/go ]; do sleep 0.1; done"
+    job = desk.submit(desk.experiment("replaced", ["sh", "-c", script], secrets=["TOKEN"]), env={"TOKEN": "s3cr3t"})
+    assert wait_until(lambda: any((project / "tfs").glob("runs/*/*/out/begun")), 60)
+    (folder,) = (project / "tfs").glob(f"runs/*/{job.partition(':')[2]}")
+    words = [str(project / "tfs"), folder.parent.name, folder.name, str(precious)]
+    done = run_as(OTHER, ["bash", "-c", REPLACE, "bash", *words])
+    assert done.returncode == 0, done.stderr
+    moved = project / "aside" / "runs" / folder.parent.name
+    (moved / folder.name / "out" / "go").touch()
+    assert wait_until((moved / folder.name / "attempt-1" / "exit.json").exists, 60)
+    assert precious.read_text() == "whole"
+    assert wait_until(lambda: not (moved / "secrets").exists(), 10)
+    assert (project / "tfs" / "runs" / folder.parent.name / "secrets" / "kept").exists()
+
+
 def test_a_group_may_read_what_a_run_leaves_and_no_more(desk: Desk) -> None:
     root = given(desk.root("alpha"), mode=0o755)
     desk.describe("alpha", read_group="docker")

@@ -52,15 +52,20 @@ tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permiss
 [ "$(find "$new" -type f -printf . | wc -c)" -eq "$4" ] || { echo "the transfer was cut short" >&2; exit 1; };
 chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT; umask "$mask" """)
 
-# $1 folder, which is closed to others where it is the user's own.
-LOOK = one_line("""[ -d "$1" ] || exit 0; [ ! -O "$1" ] || chmod go-rwx -- "$1";
+# own_tree FOLDER: a tree of code that is there is the user's own, whatever it holds: another user could change it after
+# it was looked at. It is closed to others.
+OWN_TREE = one_line("""own_tree() { [ ! -L "$1" ] && [ -O "$1" ] || { echo "$1 is a link, or another user's;
+move it away" >&2; exit 1; }; chmod go-rwx -- "$1"; }; """)
+
+# $1 folder.
+LOOK = OWN_TREE + one_line("""[ -d "$1" ] || exit 0; own_tree "$1";
 find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
 
 # $1 parent, $2 name. Prints how many files are there already, and nothing where it wrote them. Times become now,
 # because scratch file systems remove what looks old. Whoever loses a race finds the other's folder, which is the same.
 # A folder without w cannot change its parent, so it loses its w last. A tree that others could read is closed.
-PUT_TREE = one_line(r"""set -eu; export LC_ALL=C; umask 077;
-if [ -d "$1/$2" ]; then [ ! -O "$1/$2" ] || chmod go-rwx -- "$1/$2";
+PUT_TREE = OWN_TREE + one_line(r"""set -eu; export LC_ALL=C; umask 077;
+if [ -d "$1/$2" ]; then own_tree "$1/$2";
 find "$1/$2" '(' -type f -o -type l ')' -printf . | wc -c; exit; fi;
 mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
@@ -92,8 +97,8 @@ tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --fi
 code=$?; [ "$code" -le 2 ] || exit "$code";
 [ "$code" -lt 2 ] || for one in "${taken[@]}"; do [ ! -e "$one" ] || [ -r "$one" ] || exit 2; done""")
 
-# $1 path, $2 first byte from 1, $3 how many. No link is followed, no pipe waited for.
-READ = one_line("""[ -f "$1" ] && [ ! -L "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
+# $1 path, $2 first byte from 1, $3 how many. No link is followed, no pipe waited for, nothing of another user's read.
+READ = one_line("""[ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ stat --format='0 %u %g link %n' -- "$link"; case $to in /*) ;; *) to=${link%/*}/
 set -- "$@" "$way"; done;
 stat --dereference --format='%a %u %g %d.%i %n' -- "$@"; };
 alone() { row=$(getent group "$gid" 2>/dev/null) && own=$(id -un) && [ "${row%%:*}" = "$own" ]
-&& { [ -z "${row##*:}" ] || [ "${row##*:}" = "$own" ]; }; };
+&& { [ -z "${row##*:}" ] || [ "${row##*:}" = "$own" ]; }
+&& case $(LC_ALL=C ls -Lld -- "$name") in ??????????+*) false ;; esac; };
 shared() { [ "$owner" = "$me" ] || [ "$owner" = 0 ] || return 0;
 case $mode in [1357]???) return 1 ;; *[2367]) return 0 ;; *[2367]?) ! alone ;; *) return 1 ;; esac; };
 narrow() { [ "$owner" = "$me" ] || return 0;

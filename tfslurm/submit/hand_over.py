@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError
 from tfslurm.host import File, Host
-from tfslurm.host.files import PUT, RUN_FOLDER, as_tar, one_line, patience_s
+from tfslurm.host.files import OWN_TREE, PUT, RUN_FOLDER, as_tar, one_line, patience_s
 from tfslurm.host.folders import GUARD, OPEN_RUN, Sharing
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.values import lines_of
@@ -25,11 +25,13 @@ KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far si
 
 # $1 to $4 as PUT; $5 the code's folder or '', $6 its files; $7 and $8 as guard's; then sbatch and its words. The answer
 # is kept in the folder before it is told, because the line may be gone by then. Of an answer without end the first
-# 64 KiB are read: sbatch dies of SIGPIPE then, with an exit code above 128.
+# 64 KiB are read: sbatch dies of SIGPIPE then, with an exit code above 128. A group that may read writes in none of
+# these files, nor in the job's, which has this umask.
 HAND_OVER = one_line(
     GUARD
+    + OWN_TREE
     + """if [ -n "$5" ]; then
-[ -d "$5" ] || exit 77; [ ! -O "$5" ] || chmod go-rwx -- "$5";
+[ -d "$5" ] || exit 77; own_tree "$5";
 there=$(find "$5" '(' -type f -o -type l ')' -printf . | wc -c);
 [ "$there" -eq "$6" ] || { echo "$5 holds $there of its $6 files; was it cleaned up?
 Remove it there (chmod -R u+w, rm -r), then try again" >&2;
@@ -39,7 +41,7 @@ exit 1; }; fi; guard "$1" "$7" "$8";
     + """; run="$1/$2"; """
     + OPEN_RUN
     + """
-shift 8; exec 9>>"$run/submit.lock"; flock 9 || :;
+[ -z "$7" ] || umask g=rx,o=; shift 8; exec 9>>"$run/submit.lock"; flock 9 || :;
 [ -f "$run/job.sbatch" ] || { echo "it was given up meanwhile" >&2; exit 1; };
 : >"$run/sbatch.began"; code=0;
 answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536);

@@ -207,7 +207,7 @@ def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus]) -> dict[
     counts: dict[str, int] = {}
     for job in jobs:
         status = known.get(job.job_id)
-        if status and slurm.is_final(status.state):
+        if slurm.is_final(status.state) if status else job.state == LOST:
             counts[job.plan_id] = counts.get(job.plan_id, 0) + 1
     return counts
 
@@ -218,11 +218,12 @@ def wish_for(
     """What is to be read, or removed, of a job; None where nothing is.
 
     One that ended by itself removed its secrets; those of another, and of an array, go when no job of its plan will
-    start again.
+    start again. That a job is LOST at two looks is enough for that: it is not in the queue, so nothing starts it.
     """
     place = places[job.plan_id]
     if status is None:
-        return Wish(place.run_dir, job.job_id)
+        is_lost = job.state == LOST and place.has_secrets and over[job.plan_id] >= place.unfinished
+        return Wish(place.run_dir, job.job_id, is_lost)
     is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
     forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
     if is_whole(job, status) or (job.is_packed and status.state != PENDING):

@@ -273,9 +273,10 @@ def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
 def sent_files(plan: JobPlan) -> dict[str, str]:
     """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it.
 
-    Those of ``SHELL_SIDE`` have one sum, of their texts one after the other.
+    Those of ``SHELL_SIDE`` have one sum: each ends with a NUL there, which none can hold, so that no line of one counts
+    as a line of the next.
     """
-    texts = {" + ".join(SHELL_SIDE): "".join(packaged(name) for name in SHELL_SIDE)}
+    texts = {" + ".join(SHELL_SIDE): "".join(packaged(name).removesuffix("\n") + "\0" for name in SHELL_SIDE)}
     texts |= {name: packaged(name) for name in NODE_SIDE if name not in SHELL_SIDE}
     sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return {**sums, **({"points": plan.points.sha256} if plan.points else {})}
