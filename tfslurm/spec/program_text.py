@@ -160,6 +160,11 @@ def program_texts(words: Sequence[str]) -> list[str]:
     return [words[place] for place in sorted(places - {0})]
 
 
+def interpreters(words: Sequence[Parts]) -> int:
+    """How many words may name a shell or an interpreter."""
+    return sum(named(word) in READERS for word in words)
+
+
 def is_code_variable(name: str) -> bool:
     """Whether a variable's value is run, or says what is loaded."""
     return name in VARIABLES or name.startswith(_VARIABLE_HEADS)
