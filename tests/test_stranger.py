@@ -112,12 +112,17 @@ def test_a_repository_that_somebody_else_made_above_is_none(home: Path, monkeypa
 @pytest.mark.parametrize("code", [".ssh", ".config", ".", "own/../.ssh"])
 def test_a_file_that_was_saved_at_home_does_not_own_what_is_hidden_there(home: Path, code: str) -> None:
     assert folder_of(home / "exp.yaml", "own") == home / "own"
-    if code == ".":
-        assert folder_of(home / "exp.yaml", code) == home
-        return
-    with pytest.raises(InputError, match="outside the folder"):
+    with pytest.raises(InputError, match="holds your home" if code == "." else "outside the folder"):
         folder_of(home / "exp.yaml", code)
     assert folder_of(home / "exp.yaml", ".", {"code": code}) == (home / code).resolve()
+
+
+@pytest.mark.parametrize("key", ["code.writable", "command", "name"])
+def test_another_key_on_the_command_line_does_not_name_the_folder(home: Path, key: str) -> None:
+    file = home / "projects" / "stranger" / "exp.yaml"
+    text = f"{BASE}code: {{path: ../../.ssh}}\n"
+    with pytest.raises(InputError, match="outside the folder"):
+        code_folder(parse_experiment(text, str(file), {key: "true"}), file)
 
 
 def test_files_that_look_private_are_found() -> None:
