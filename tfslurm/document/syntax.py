@@ -76,4 +76,3 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, st
         if part in said:
             return (began if part in _BEGIN else row + 1), why, fix
     return row + 1, f"cannot be read as YAML: {error.problem}", ""
-

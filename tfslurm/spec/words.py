@@ -146,8 +146,8 @@ def fill(experiment: Experiment, parameters: Mapping[str, Parameter]) -> tuple[t
     Text goes in as it is; numbers, true and false as JSON writes them.
 
     Raises:
-        InputError: names without a value, each with its line and the nearest name; values that no argument can carry, or
-            that are too long together.
+        InputError: names without a value, each with its line and the nearest name; values that no argument can carry,
+            or that are too long together.
     """
     texts = {name: _text(name, value) for name, value in parameters.items()}
     problems = list(_undefined(experiment, texts))
