@@ -134,7 +134,15 @@ def test_a_folder_that_did_not_come_with_the_file_is_named(plan: Plan, tmp_path:
 
 
 OUTSIDE = [
-    *("bb: x", "bbf: /etc/passwd", "nodefile: /etc/passwd", "nodelist: /etc/passwd", "exclude: ./hosts", "error: x"),
+    *(
+        "bb: x",
+        "bbf: /etc/passwd",
+        "nodefile: /etc/passwd",
+        "nodelist: /etc/passwd",
+        "exclude: ./hosts",
+        "nodelist: /scratch/a b",
+        "error: x",
+    ),
     *("output: /home/alice/.bashrc", "input: x", "wrap: id", "export: ALL", "get-user-env: 1", "chdir: /", "uid: 0"),
     *("prolog: x", "task-prolog: ./x", "epilog: x", "task-epilog: x", "bcast: /x", "burst-buffer-file: x", "gid: 0"),
     *("container: /x", "export-file: /x", "open-mode: append", "spank-x: 1"),

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tfslurm.spec import Experiment, Mount, Option
-from tfslurm.spec.program_text import is_code_variable, program_texts
+from tfslurm.spec.program_text import program_texts
+from tfslurm.spec.programs import is_code_variable
 from tfslurm.submit.code_folder import code_folder, own_folders, private_looking
 from tfslurm.submit.prepare import Asked, Prepared, find_templates
 
@@ -177,6 +178,7 @@ def reached(asked: Asked, env: Mapping[str, str] | None = None) -> Iterator[tupl
     """
     experiment: Experiment = asked.experiment
     if env is None:
+        yield "image", experiment.image
         yield "command", " ".join(quoted(str(word)) for word in experiment.command)
         yield "mounts", ", ".join(map(mount_text, experiment.mounts)) or "none"
         yield "sbatch", " ".join(option_texts(experiment.slurm)) or "none but the cluster's and those of `resources`"
