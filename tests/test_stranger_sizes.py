@@ -50,6 +50,7 @@ SIZES = {
         }.items()
     },
     "interpreters": f"name: a\nimage: a:1\ncommand: {many('perl, -r', 4_990)[:-1]}, '{{{{ a }}}}']\n",
+    "a long word": f"name: a\nimage: a:1\ncommand: [env, '{'1' * 800_000}!', '{'a' * 100_000}{{{{ a }}}}']\n",
     "long values": f"{BASE}sweep: {{grid: {{a: [{LONG}], b: {{range: [100000]}}}}}}\n",
     "long values that repeat": f"{BASE}sweep: {{blocks: {many('{grid: {a: [y], b: {range: [99]}}}', 300)}}}\n",
     "many places": f"name: a\nimage: a:1\ncommand: [a, {many('{{ a }}', 9_000)[1:]}\n".replace("{{ a }}", "'{{ a }}'")
@@ -64,7 +65,7 @@ SIZES = {
     + ", ".join(f"{{a{one}: 1, a{two}: 3}}" for one in range(15) for two in range(15) if one != two)
     + "]}\n",
 }
-TAKEN = ("include", "exclude", "where", "long values that repeat")
+TAKEN = ("a long word", "include", "exclude", "where", "long values that repeat")
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -9,10 +9,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Sweep
-from tfslurm.spec.program_text import interpreters, refuse_program_text
+from tfslurm.spec.program_text import refuse_program_text
 
 MAX_WORDS = 10_000  # of a command
-MAX_INTERPRETERS = 100  # each of which all the words after it are read for
 
 
 def command(value: object) -> tuple[words.Parts, ...]:
@@ -40,8 +39,6 @@ def fixed(parts: tuple[words.Parts, ...], *, lines: bool) -> tuple[words.Parts, 
     """The words, if no value can become part of a program; ``lines``: each word stands on a place of its own."""
     if len(parts) > MAX_WORDS:
         raise Refused(f"has {len(parts)} words; {MAX_WORDS} is the most", "read them from a file")
-    if interpreters(parts) > MAX_INTERPRETERS:
-        raise Refused(f"names more than {MAX_INTERPRETERS} shells and interpreters", "write a script")
     if refusals := refuse_program_text(parts):
         for refused in refusals:
             refused.at = refused.at if lines else ()

@@ -39,6 +39,8 @@ from tfslurm.spec.programs import (
 Parts = Sequence[str | Placeholder]
 
 
+MOST_READERS = 100  # of a command: all the words after each are read for it
+LONGEST_NAME = 100  # of a program
 _SHELL_FIX = (
     """give the value a word of its own: [bash, -c, 'python t.py "$1"', bash, "{{ a }}"]; or read TFSLURM_PARAMS"""
 )
@@ -53,6 +55,8 @@ def refuse_program_text(words: Sequence[Parts], before: Sequence[str] = ()) -> l
     """
     found: dict[int, Refused] = {}
     whole = [*((word,) for word in before), *words]
+    if sum(named(word) in READERS for word in whole) > MOST_READERS:
+        return [Refused(f"names more than {MOST_READERS} shells and interpreters", "write a script")]
     for index, why, fix in [*_program(whole), *_known(whole)]:
         if index >= len(before):
             found.setdefault(index, Refused(why, fix, (index - len(before),)))
@@ -70,11 +74,6 @@ def program_texts(words: Sequence[str]) -> list[str]:
     return [words[place] for place in sorted(places - {0})]
 
 
-def interpreters(words: Sequence[Parts]) -> int:
-    """How many words may name a shell or an interpreter."""
-    return sum(named(word) in READERS for word in words)
-
-
 def literal(word: Parts) -> str | None:
     """The word's text; None where it has a placeholder."""
     return None if any(isinstance(part, Placeholder) for part in word) else "".join(map(str, word))
@@ -88,6 +87,8 @@ def head(word: Parts) -> str:
 def named(word: Parts) -> str:
     """The program that a word may name: `bash` of `/usr/bin/bash-5.2` and `--shell=bash`; '' with a placeholder."""
     last = re.split("[/=:]", literal(word) or "")[-1].removesuffix(".exe")
+    if len(last) > LONGEST_NAME:
+        return ""
     return re.sub(r"(?<=...)[-.]?[0-9][0-9.]*[a-z]?$", "", re.sub("-(static|dbg|debug)$", "", last))
 
 
@@ -139,7 +140,7 @@ def _is_harmless(words: Sequence[Parts], index: int, wrapper: str) -> bool:
 
 def _sets_code(word: Parts) -> bool:
     """Whether a value would go into a variable that is code: `BASH_ENV={{ a }}`."""
-    return literal(word) is None and any(map(is_code_variable, re.findall(r"(\w+)=", head(word))))
+    return literal(word) is None and any(map(is_code_variable, re.findall(r"\b(\w+)=", head(word))))
 
 
 def _is_taken(words: Sequence[Parts], index: int) -> bool:

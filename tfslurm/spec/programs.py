@@ -79,7 +79,7 @@ ALONE = frozenset(
         " trace count"
     )
 )
-RUNNING = re.compile(r"--(task-)?(prolog|epilog)|--export|.*\b(\w*_agent|launcher)=?$")
+RUNNING = re.compile(r"--(task-)?(prolog|epilog)|--export")
 # Programs that run another one, with the letters of their options that take a word; the other one's name comes after.
 WRAPPERS = {
     "env": "uC",
