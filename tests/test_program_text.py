@@ -167,6 +167,7 @@ TAKEN: list[list[str]] = [
     ["python", "-m", "torch.distributed.run", "--nproc_per_node", "{{ a }}", "train.py", "{{ b }}"],
     ["python", "-m", "cProfile", "-o", "{{ a }}", "train.py", "{{ b }}"],
     ["python", "-m", "pytest", "-k", "{{ a }}"],
+    ["perf", "record", "-o", "{{ a }}", "./train"],
     ["mpirun", "-x", "LR={{ a }}", "python", "t.py"],
     *([*words, "./{{ a }}", "b"] for words in (["tar", "-xf"], ["rsync", "-a"], ["git", "-C"])),
 ]

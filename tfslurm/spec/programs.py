@@ -65,10 +65,11 @@ LAUNCHERS = {
     "srun": "nNcptwxJoeAGqD",
     **dict.fromkeys(_names("mpirun mpiexec orterun prterun horovodrun"), "npNcxHf"),
     **dict.fromkeys(_names("conda mamba micromamba"), "np"),
-    **dict.fromkeys(_names("torchrun deepspeed accelerate uv poetry pipenv pixi pdm ncu perf valgrind"), ""),
+    **dict.fromkeys(_names("torchrun deepspeed accelerate uv poetry pipenv pixi pdm ncu valgrind"), ""),
     **dict.fromkeys(_names("torch.distributed.run torch.distributed.launch accelerate.commands.launch"), ""),
     **dict.fromkeys(_names("cProfile profile trace runpy coverage debugpy"), "oCrfl"),  # after `python -m`
     "nsys": "otscdykwxfpe",
+    "perf": "oeFrCpc",
 }
 # Those of their options that stand alone: the word after one is the program.
 ALONE = frozenset(
