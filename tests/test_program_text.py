@@ -90,6 +90,37 @@ REFUSED: list[list[str]] = [
     ["sed", "-ni", "s/a/{{ a }}/p", "c.yaml"],
     ["sed", "-E", "s/a/{{ a }}/", "c.yaml"],
     *([python, "-c", "{{ a }}"] for python in ("python3-dbg", "bpython", "graalpy", "bash-static", "osh")),
+    # options in other spellings, and those that say what is loaded
+    *(["env", option, "bash -c", "{{ a }}"] for option in ("--split", "--split-s", "-vS", "-iS")),
+    *([name, f"--{option}={{{{ a }}}}", "x"] for name, option in (("node", "require"), ("node", "import"))),
+    *([name, f"--{option}={{{{ a }}}}", "x"] for name, option in (("awk", "file"), ("sed", "file"), ("julia", "load"))),
+    *([*words, "f({{ a }})"] for words in (["matlab", "-r"], ["matlab", "-nodisplay", "-r"], ["octave-cli", "--eval"])),
+    *([*words, "{{ a }}"] for words in (["julia", "-e"], ["julia", "-L"], ["gnuplot", "-e"], ["sbcl", "--eval"])),
+    *([*words, "{{ a }}"] for words in (["lldb", "-o"], ["duckdb", "-c"], ["sqlite3", "db"], ["deno", "run"])),
+    *(
+        [*words, "{{ a }}"]
+        for words in (["just", "train"], ["bmake"], ["sg", "lab"], ["sshpass", "-p", "x", "ssh", "h"])
+    ),
+    *(["find", ".", "-exec", *words, "{{ a }}", ";"] for words in (["ssh", "h"], ["make"], ["env", "-S"])),
+    # modules of Python that run their words, or another program
+    *(["python", *words, "{{ a }}"] for words in (["-m", "timeit"], ["-m", "timeit", "-s"], ["-um", "timeit"])),
+    *(["python", "-m", *words, "{{ a }}"] for words in (["pdb", "-c"], ["IPython", "-c"], ["cProfile"], ["runpy"])),
+    ["python", "-m", "cProfile", "-o", "x", "{{ program }}"],
+    ["timeout", "5", "python3", "-m", "torch.distributed.run", "--standalone", "{{ program }}", "--lr", "1"],
+    # options whose word is run
+    *(["tar", *words, "-xf", "x"] for words in (["--to-command={{ a }}"], ["--to-com", "{{ a }}"], ["-I", "{{ a }}"])),
+    *(["rsync", *words, "a", "b"] for words in (["-e", "ssh {{ a }}"], ["-ae", "{{ a }}"], ["--rsh={{ a }}"])),
+    *(["git", *words, "status"] for words in (["-c", "{{ a }}"], ["-c", "alias.x=!{{ a }}"], ["--exec-path={{ a }}"])),
+    ["scp", "-o", "ProxyCommand={{ a }}", "a", "b"],
+    ["split", "--filter={{ a }}", "x"],
+    # launchers: an option that stands alone, variables that are code
+    *(
+        [*words, "{{ program }}", "--lr", "1"]
+        for words in (["torchrun", "--standalone"], ["accelerate", "launch", "-m"])
+    ),
+    ["mpirun", "--allow-run-as-root", "{{ program }}", "x"],
+    *(["mpirun", "-x", f"{name}={{{{ a }}}}", "python", "t.py"] for name in ("BASH_ENV", "LD_PRELOAD", "PYTHONPATH")),
+    *(["srun", f"--{name}={{{{ a }}}}", "python", "t.py"] for name in ("task-prolog", "export=A=1,LD_PRELOAD")),
 ]
 
 TAKEN: list[list[str]] = [
@@ -124,6 +155,21 @@ TAKEN: list[list[str]] = [
     ["python", "train.py", "--backbone", "R50", "-e", "{{ a }}"],
     ["python", "train.py", "--kernel", "nu", "{{ a }}", "--mode", "node", "{{ b }}"],
     ["./train", "-c", "{{ a }}"],
+    *(["julia", *words, "t.jl", "{{ b }}"] for words in (["-p", "{{ a }}"], ["-t", "{{ a }}"], ["--threads={{ a }}"])),
+    ["julia", "-p4", "./t.jl", "-e", "{{ a }}"],
+    *(["awk", *words, "{ print x }", "f"] for words in (["-vx={{ a }}"], ["-F", "{{ a }}"], ["-F{{ a }}"])),
+    *(
+        ["timeout", *words, "python", "t.py"]
+        for words in (["{{ a }}"], ["--signal=INT", "{{ a }}"], ["-k", "5", "{{ a }}"])
+    ),
+    *([*words, "python", "t.py"] for words in (["taskset", "-c", "{{ a }}"], ["numactl", "--cpunodebind={{ a }}"])),
+    ["nsys", "profile", "-t", "cuda", "-o", "{{ a }}", "python", "t.py", "{{ b }}"],
+    ["python", "-m", "torch.distributed.run", "--nproc_per_node", "{{ a }}", "train.py", "{{ b }}"],
+    ["python", "-m", "cProfile", "-o", "{{ a }}", "train.py", "{{ b }}"],
+    ["python", "-m", "pytest", "-k", "{{ a }}"],
+    ["perf", "record", "-o", "{{ a }}", "./train"],
+    ["mpirun", "-x", "LR={{ a }}", "python", "t.py"],
+    *([*words, "./{{ a }}", "b"] for words in (["tar", "-xf"], ["rsync", "-a"], ["git", "-C"])),
 ]
 
 
@@ -181,8 +227,18 @@ def test_the_images_entrypoint_is_read_too(entrypoint: tuple[str, ...], refused:
         assert plan(made, pin=pin, parameters={"a": "1"}).command == (*entrypoint, "train ", "x 1")
 
 
+def test_an_entrypoint_of_many_interpreters_is_not_read() -> None:
+    pin = replace(PIN, entrypoint=("perl", "-r") * 20_000)
+    with pytest.raises(InputError, match="names more than 100 shells and interpreters"):
+        plan(experiment(), pin=pin)
+
+
 @pytest.mark.parametrize(
-    "name", ["BASH_ENV", "ENV", "PS4", "PROMPT_COMMAND", "PYTHONSTARTUP", "LD_PRELOAD", "LD_AUDIT", "PATH", "PERL5OPT"]
+    "name",
+    [
+        *("BASH_ENV", "ENV", "PS4", "PROMPT_COMMAND", "PYTHONSTARTUP", "LD_PRELOAD", "LD_AUDIT", "PATH", "PERL5OPT"),
+        *("PYTHONPYCACHEPREFIX", "NODE_OPTIONS", "LUA_INIT_5_4", "OPENSSL_CONF", "CUDA_INJECTION64_PATH", "MAKEFILES"),
+    ],
 )
 def test_no_value_goes_into_a_variable_that_is_code(name: str) -> None:
     with pytest.raises(InputError, match=rf"exp.yaml:4: env.{name}: a value would become code"):

@@ -97,5 +97,12 @@ def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown(caps
         "point    'LR=0.1' 'sh' '-c' 'true'",
     ):
         assert words in told
+    forged = replace(
+        shown, mounts=(Mount("/data/d", "/d, /x -> /y", read_only=False),), secrets=("A\n  secrets  none",)
+    )
+    ask_of_rebuilt([TrackedPlan(forged, "submitted", REBUILT, "")], [entry], yes=True)
+    told = capsys.readouterr().err
+    assert "mounts   /data/d -> '/d, /x -> /y' (may be written)" in told
+    assert "secrets  A\\n  secrets  none: their" in told
     ask_of_rebuilt([replace(kept, note="")], [entry], yes=False)
     assert not capsys.readouterr().err

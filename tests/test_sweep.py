@@ -17,7 +17,7 @@ from tfslurm.errors import InputError
 from tfslurm.spec import Experiment, Placeholder, Word
 from tfslurm.submit.prepare import read_experiment
 from tfslurm.sweep.given import values_given, with_given
-from tfslurm.sweep.points import Sweep, matches, point_of, sweep_of, wrong_sweep
+from tfslurm.sweep.points import First, Sweep, point_of, sweep_of, wrong_sweep
 from tfslurm.sweep.values import drawn_from, values_of
 
 HEAD = "name: a\nimage: x:1\ncommand: python train.py\n"
@@ -96,10 +96,9 @@ def test_blocks_are_joined_and_a_point_in_two_of_them_runs_once() -> None:
 
 
 def test_points_are_matched_by_value_and_kind() -> None:
-    assert matches({"a": 1}, {"a": 1.0})
-    assert not matches({"a": 1}, {"a": True})
-    assert not matches({"a": 1}, {"a": "1"})
-    assert not matches({"a": 1}, {"b": 1})
+    first = First([{"a": True}, {"a": "1"}, {"b": 1}, {"a": 1.0}, {"a": 1}])
+    assert [first.of({"a": value}) for value in (1, True, "1", 1.0, 2)] == [3, 0, 1, 3, None]
+    assert First([{"a": 1, "b": 2}, {"b": 2}]).of({"a": 1, "b": 2.0}) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tfslurm.submit.cancel import cancel_waiting, keep_cancelled
 from tfslurm.submit.follow import find_sweep, refresh_all
 from tfslurm.submit.places import Known, open_tracker
 from tfslurm.submit.reach import connections, known_from
-from tfslurm.sweep.points import matches, point_of
+from tfslurm.sweep.points import First, point_of
 from tfslurm.sweep.spread import spread
 from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
@@ -78,7 +78,8 @@ def take_back(sweep: TrackedSweep, known: Known, tracker: Tracker, verbose: int)
         for point in tracker.sweeps.points(sweep.sweep_id)
         if point.job and point.job.cluster == known.cluster.name and not point.job.final
     ]
-    kept = {job.slurm_id for job, entry in there if stays(entry, sweep)}
+    fixed = fixed_by(sweep)
+    kept = {job.slurm_id for job, entry in there if fixed.of(_values(entry)) is not None}
     jobs = [job for job, _ in there if job.slurm_id not in kept]
     if not jobs:
         return []
@@ -96,9 +97,10 @@ def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Ent
     move: list[Entry] = []
     left: list[Entry] = []
     plan_ids = []
+    fixed = fixed_by(sweep)
     for waiting in tracker.sweeps.waiting(cluster=source, sweep_id=sweep.sweep_id):
         entries = tracker.sweeps.entries(waiting.plan.plan_id)
-        kept = [stays(entry, sweep) for entry in entries]
+        kept = [fixed.of(_values(entry)) is not None for entry in entries]
         if not all(kept):
             move += [entry for entry, stay in zip(entries, kept, strict=True) if not stay]
             left += [entry for entry, stay in zip(entries, kept, strict=True) if stay]
@@ -106,6 +108,6 @@ def unsent(sweep: TrackedSweep, source: str, tracker: Tracker) -> tuple[list[Ent
     return move, left, plan_ids
 
 
-def stays(entry: Entry, sweep: TrackedSweep) -> bool:
-    """Whether `where` keeps a point on its cluster."""
-    return any(matches(_values(entry), rule["values"]) for rule in sweep.given.get("where") or ())
+def fixed_by(sweep: TrackedSweep) -> First:
+    """The values by which `where` keeps points on their clusters."""
+    return First(rule["values"] for rule in sweep.given.get("where") or ())

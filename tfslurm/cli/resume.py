@@ -13,6 +13,7 @@ from tfslurm.cli.console import agreed, common, emit, say, show, tracer
 from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.cli.sweep import as_value, swept_for
 from tfslurm.cli.sweeps import LOST, has_failed, state_of
+from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
@@ -26,6 +27,7 @@ from tfslurm.submit.places import Known, choose_clusters, open_tracker
 from tfslurm.submit.prepare import Prepared, read_experiment
 from tfslurm.submit.profile import site_profile
 from tfslurm.submit.reach import connections, known_from
+from tfslurm.submit.review import quoted
 from tfslurm.submit.send import read_secrets
 from tfslurm.submit.settle import now
 from tfslurm.submit.waves import send_wave
@@ -227,13 +229,13 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
         told[f"mounts   {', '.join(map(mounted, plan.mounts)) or 'none'}"] = None
         told[f"env      {' '.join(repr(f'{name}={value}') for name, value in plan.env.items()) or 'none'}"] = None
         told[f"code     {plan.code.tree if plan.code else 'none'}; network {plan.network}"] = None
-        told[f"options  {' '.join(f'{name}={value}' for name, value in plan.options.items()) or 'none'}"] = None
+        told[f"options  {' '.join(f'{name}={quoted(value)}' for name, value in plan.options.items()) or 'none'}"] = None
         told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
     for entry in entries[:SHOWN]:
         told[f"point    {' '.join(map(repr, (*map('='.join, entry.env.items()), *entry.argv)))}"] = None
     say("this sweep was not asked for with this tracker: it was read from run folders, and they say that it runs:")
     for line in told:
-        say(f"  {line}")
+        say(f"  {printable(line)}")
     if len(entries) > SHOWN:
         say(f"  and {len(entries) - SHOWN} more points")
     if not yes and not agreed("submit that?"):
@@ -242,7 +244,7 @@ def ask_of_rebuilt(plans: Iterable[TrackedPlan], entries: Sequence[Entry], yes: 
 
 def mounted(mount: Mount) -> str:
     """A mount in a few words."""
-    return f"{mount.source} -> {mount.target}{'' if mount.read_only else ' (may be written)'}"
+    return f"{quoted(mount.source)} -> {quoted(mount.target)}{'' if mount.read_only else ' (may be written)'}"
 
 
 def send_again(

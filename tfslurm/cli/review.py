@@ -10,7 +10,7 @@ from tfslurm.cli.console import emit, say, show
 from tfslurm.document.tree import printable
 from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Asked, Prepared
-from tfslurm.submit.review import private_of, reached, review_of, some
+from tfslurm.submit.review import option_texts, private_of, quoted, reached, review_of, some
 
 __all__ = ["reached", "show_review", "tell_of_private"]
 
@@ -70,13 +70,21 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "env", [f"{name}={value!r}" for name, value in found["env"].items()]
     yield "in image", [f"{name}={value!r}" for name, value in image["environment"].items()]
     yield "secrets", list(found["secrets"])
-    yield "mounts", [f"{m['source']} -> {m['target']} ({'ro' if m['read_only'] else 'RW'})" for m in found["mounts"]]
+    yield "mounts", [mount_row(mount) for mount in found["mounts"]]
     yield "code", code_rows(code) if code else []
     yield "outputs", [found["outputs"]] if found["outputs"] else []
     yield "network", [found["network"]]
-    yield "sbatch", [f"--{key}={value}" if value else f"--{key}" for key, value in found["slurm"].items()]
+    asked = {**found["resources"], "gpu_check": found["gpu_check"], "prepull": found["prepull"]}
+    yield "asks for", [", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)]
+    yield "sbatch", option_texts(found["slurm"])
     yield "ends", [f"{key}: {value}" for key, value in (found["checkpoint"] or {}).items()]
     yield "template", [f"{template['name']}, all of it:"] if template else ["built in"]
+
+
+def mount_row(mount: Mapping[str, Any]) -> str:
+    """One mount; what the program may write stands out."""
+    mode = "ro" if mount["read_only"] else "RW"
+    return f"{quoted(mount['source'])} -> {quoted(mount['target'])} ({mode})"
 
 
 def code_rows(code: Mapping[str, Any]) -> list[str]:

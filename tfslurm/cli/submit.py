@@ -13,6 +13,7 @@ import click
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
+from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
@@ -20,6 +21,7 @@ from tfslurm.submit.drivers import tell
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
 from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
+from tfslurm.submit.review import mount_text, option_texts, quoted
 from tfslurm.submit.send import read_secrets, submit_job
 from tfslurm.submit.settle import now, settle_all
 from tfslurm.tracker import TrackedJob, Tracker
@@ -101,7 +103,7 @@ def summary(job: Prepared, asked: Asked) -> str:
         ("job", f"{made.name} on {made.cluster}, as {made.user}"),
         ("image", f"{made.pin.reference} = {made.pin.digest} ({made.pin.digest_kind}, pinned {made.pin.pinned_at})"),
         ("from", ", ".join(made.image_sources)),
-        ("command", " ".join(repr(word) if not word.isprintable() or " " in word else word for word in made.command)),
+        ("command", " ".join(map(quoted, made.command))),
         (
             "code",
             f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{', dirty' if code.dirty else ''}"
@@ -109,21 +111,18 @@ def summary(job: Prepared, asked: Asked) -> str:
             else "none",
         ),
         *reached(asked, made.env),
-        (
-            "mounts",
-            ", ".join(f"{m.source} -> {m.target} ({'ro' if m.read_only else 'rw'})" for m in made.mounts) or "none",
-        ),
+        ("mounts", ", ".join(map(mount_text, made.mounts)) or "none"),
         (
             "outputs",
-            f"{made.outputs} -> {made.run_dir}/<job>/out"
+            f"{quoted(made.outputs)} -> {made.run_dir}/<job>/out"
             if made.outputs
             else "none: nothing the program writes is kept",
         ),
         ("gpus", f"{resources.gpus} per node, {resources.nodes} node(s), {resources.tasks_per_node} task(s) per node"),
-        ("sbatch", " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in made.options.items())),
+        ("sbatch", " ".join(option_texts(made.options))),
         ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),
     ]
-    return "\n".join(f"{name:8} {text}" for name, text in lines)
+    return "\n".join(f"{name:8} {printable(text)}" for name, text in lines)
 
 
 @click.command(short_help="Submit the experiment; print one line per Slurm job.")

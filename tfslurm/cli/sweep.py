@@ -11,6 +11,7 @@ from tfslurm.cli.console import emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.cli.sweeps import has_ended
+from tfslurm.document.tree import printable
 from tfslurm.errors import SubmitRejected, TfslurmError
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
@@ -59,7 +60,7 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
 
 def lines_of(told: Sequence[tuple[str, str]]) -> str:
     """The lines of a summary."""
-    return "\n".join(f"{head:8} {text}" for head, text in told)
+    return "\n".join(f"{head:8} {printable(text)}" for head, text in told)
 
 
 def submit_sweep(

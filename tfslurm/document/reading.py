@@ -13,7 +13,7 @@ import yaml
 
 from tfslurm.document.scalars import scalar, trap
 from tfslurm.document.syntax import MAX_DEPTH, characters, syntax_problem
-from tfslurm.document.tree import Document, Path, key_text, printable, show
+from tfslurm.document.tree import Document, Path, key_text, show, told
 from tfslurm.errors import Problem
 
 MAX_BYTES = 1 << 20
@@ -94,7 +94,7 @@ class _Tree:
 
     def note(self, path: Path, line: int, why: str, fix: str = "") -> None:
         """A problem that leaves the value usable."""
-        self.problems.append(Problem(self.file, line, key_text(path), printable(why), printable(fix)))
+        self.problems.append(Problem(self.file, line, key_text(path), told(why), told(fix)))
 
     def refuse(self, path: Path, line: int, why: str, fix: str = "") -> None:
         """A problem after which nothing more needs to be said about the value."""

@@ -31,6 +31,7 @@ _DATE = re.compile(
     r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?([Tt]|[ \t]+)\d\d?:\d\d:\d\d(\.\d*)?([ \t]*(Z|[-+]\d\d?(:\d\d)?))?"
 )
 _LONGEST = 300
+_LONGEST_HEX = 200  # as large as a number of so many digits may be
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -55,9 +56,13 @@ def trap(text: str) -> tuple[str, str] | None:
         return f"YAML reads a date from {text}", f"write {quoted}"
     if text and text[0] in "+-.0123456789" and len(text) <= _LONGEST:
         return _number_trap(text, quoted)
-    if len(text) > _LONGEST and _UNDERSCORES.fullmatch(text):
-        return f"a number of {len(text)} digits is too long", "write it in quotes if it is a text"
+    if len(text) > _LONGEST and (_UNDERSCORES.fullmatch(text) or _HEX.fullmatch(text)):
+        return _too_long(text)
     return None
+
+
+def _too_long(text: str) -> tuple[str, str]:
+    return f"a number of {len(text)} digits is too long", "write it in quotes if it is a text"
 
 
 def _number_trap(text: str, quoted: str) -> tuple[str, str] | None:
@@ -66,7 +71,7 @@ def _number_trap(text: str, quoted: str) -> tuple[str, str] | None:
         why = f"{text} is base 8 for some YAML readers and base 10 for others"
         return why, f"write {plain.lstrip('+-').lstrip('0') or '0'}, or {quoted}"
     if _HEX.fullmatch(text):
-        return None
+        return None if len(text) <= _LONGEST_HEX else _too_long(text)
     if _OTHER_BASE.fullmatch(text) or ("_" in text and _UNDERSCORES.fullmatch(text)):
         number = str(int(plain, 0)) if _OTHER_BASE.fullmatch(text) else plain
         why = f"{text} is the number {number} for some YAML readers and text for others"

@@ -42,8 +42,11 @@ _BEGIN = ("expected ':'", "',' or ']'", "',' or '}'")  # told at the line where 
 def characters(text: str, file: str) -> Iterator[Problem]:
     """One problem for each line that holds control characters or bytes that are not UTF-8 (the first ten lines)."""
     found: dict[int, str] = {}
+    line, counted = 1, 0
     for match in _FORBIDDEN.finditer(text):
-        found.setdefault(_line_at(text, match.start()), match[0])
+        line += len(_BREAK.findall(text, counted, match.start()))
+        counted = match.start()
+        found.setdefault(line, match[0])
         if len(found) > _MOST_LINES:
             break
     for line, char in list(found.items())[:_MOST_LINES]:
@@ -73,7 +76,3 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, st
         if part in said:
             return (began if part in _BEGIN else row + 1), why, fix
     return row + 1, f"cannot be read as YAML: {error.problem}", ""
-
-
-def _line_at(text: str, position: int) -> int:
-    return len(_BREAK.findall(text, 0, position)) + 1

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tfslurm.document.visible import visible
@@ -14,6 +15,8 @@ from tfslurm.errors import Problem
 Path = tuple[str | int, ...]
 
 _SHOWN = 72
+_TOLD = 2_000
+_COMPARED = 300
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "a yes-or-no value", list: "a list"}
 
 
@@ -94,9 +97,9 @@ def locate(
     for given in overridden:
         if path[: len(given)] == given:
             inner = key_text(path) if path != given else ""
-            return Problem(f"--set {key_text(given)}", 0, inner, printable(why), printable(fix))
+            return Problem(f"--set {key_text(given)}", 0, inner, told(why), told(fix))
     held_by = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in lines), ())
-    return Problem(file, lines.get(held_by, 0), key_text(path), printable(why), printable(fix))
+    return Problem(file, lines.get(held_by, 0), key_text(path), told(why), told(fix))
 
 
 def key_text(path: Path) -> str:
@@ -104,7 +107,7 @@ def key_text(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return printable(text)
+    return told(text)
 
 
 def show(value: object) -> str:
@@ -119,6 +122,12 @@ def printable(text: str) -> str:
     return visible(text, keep="")
 
 
+def told(text: str) -> str:
+    """The same for a part of a message, which stays readable: the middle of a very long text is left out."""
+    text = text if len(text) <= _TOLD else f"{text[: _TOLD // 2]} … {text[-_TOLD // 2 :]}"
+    return printable(text)
+
+
 def kind(value: object) -> str:
     """What a value is, in a reader's words."""
     return "nothing" if value is None else _KINDS.get(type(value), "a mapping")
@@ -126,6 +135,6 @@ def kind(value: object) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """``did you mean `x` or `y`? `` for the names that look like this one; empty where none does."""
-    by_fold = {known.lower().replace("_", "-"): known for known in names}
+    by_fold = {known.lower().replace("_", "-"): known for known in islice(names, _COMPARED)}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), by_fold, n=2, cutoff=0.6)
     return f"did you mean {' or '.join(f'`{by_fold[found]}`' for found in close)}? " if close else ""

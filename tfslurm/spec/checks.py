@@ -10,7 +10,7 @@ from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
 from tfslurm.spec.places import RUN, inside
-from tfslurm.spec.program_text import is_code_variable
+from tfslurm.spec.programs import is_code_variable
 
 
 def repeated_names(document: Document) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from tfslurm.document import Path, Refused, nearest, show
 from tfslurm.errors import InputError, Problem
 from tfslurm.spec.experiment import Experiment, Placeholder, Word
 
+MAX_SIZE = 2**21  # what Linux takes of arguments and variables together, where nobody changed it
 Parts = tuple[str | Placeholder, ...]
 Parameter = str | int | float | bool
 
@@ -145,12 +146,18 @@ def fill(experiment: Experiment, parameters: Mapping[str, Parameter]) -> tuple[t
     Text goes in as it is; numbers, true and false as JSON writes them.
 
     Raises:
-        InputError: names without a value, each with its line and the nearest name; values that no argument can carry.
+        InputError: names without a value, each with its line and the nearest name; values that no argument can carry,
+            or that are too long together.
     """
     texts = {name: _text(name, value) for name, value in parameters.items()}
     problems = list(_undefined(experiment, texts))
     if problems:
         raise InputError(problems)
+    parts = [part for word in (*experiment.command, *experiment.env.values()) for part in word.parts]
+    size = sum(len(texts[part.name]) if isinstance(part, Placeholder) else len(part) for part in parts)
+    if size > MAX_SIZE:
+        why = f"has {size} characters with the values put in, its variables among them; {MAX_SIZE} is the most"
+        raise InputError([experiment.problem(("command",), why, "pass long values in a file")])
     argv = tuple(_filled(word, texts) for word in experiment.command)
     return argv, {name: _filled(word, texts) for name, word in experiment.env.items()}
 

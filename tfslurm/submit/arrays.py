@@ -17,11 +17,12 @@ from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, fill
 from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, Prepared, find_templates, packaged, rendered
 from tfslurm.sweep.arrays import arrays
-from tfslurm.sweep.points import Sweep
+from tfslurm.sweep.points import MAX_TEXT, Sweep, too_large
 from tfslurm.sweep.spread import Room, Rule, spread
 from tfslurm.sweep.table import Entry, encode
 from tfslurm.tracker import TrackedSweep, WaitingPlan
 
+WORD = 8  # bytes that any word takes beside its own
 ARRAY_SIZE = 1001  # Slurm's default, where the site did not say
 
 
@@ -62,12 +63,18 @@ def entries_of(experiment: Experiment, pin: Pin, sweep: Sweep) -> tuple[Entry, .
     """The points with the words of their commands, and their variables that differ.
 
     Raises:
-        InputError: a placeholder without a value.
+        InputError: a placeholder without a value, or more words than can be held.
     """
     differ = [name for name, word in experiment.env.items() if word.names]
-    made = []
+    written = sum(WORD + sum(len(part) for part in word.parts if isinstance(part, str)) for word in experiment.command)
+    if written * len(sweep.points) > MAX_TEXT:
+        raise too_large(experiment)
+    made, size = [], 0
     for point in sweep.points:
         argv, env = fill(experiment, point.parameters)
+        size += len(point.text) + sum(len(word) + WORD for word in (*argv, *env.values()))
+        if size > MAX_TEXT:
+            raise too_large(experiment)
         made.append(Entry(point.id, point.text, {name: env[name] for name in differ}, (*pin.entrypoint, *argv)))
     return tuple(made)
 

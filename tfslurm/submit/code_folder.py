@@ -37,12 +37,34 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
     if not folder.is_dir():
         why = f"{str(folder)!r} is not a folder"
         raise InputError([experiment.problem(("code",), why, "name a folder, or drop `code`")])
-    is_named = any(path[0] == "code" for path in experiment.overridden)
-    if is_named or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
+    if _is_named(experiment) or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
         return folder
     why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
     fix = f"move the code beside {file.name}; if you mean that folder, say so: --set code={experiment.code.path}"
     raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) -> None:
+    """Nothing, if a home that is sent as code has no hidden folder, or private file, in it: these came with no file.
+
+    Raises:
+        InputError: it has some, and the command line does not name the home.
+    """
+    if _is_named(experiment) or not _holds_home(folder):
+        return
+    found = [name for name in names if name.startswith(".") and ("/" in name or PRIVATE.search(name))]
+    hidden = sorted({name.split("/")[0] for name in found})
+    if hidden:
+        why = (
+            f"{str(folder)!r} holds your home, and what is hidden there would be sent to a cluster: {', '.join(hidden)}"
+        )
+        fix = "put the experiment into a folder of its own; if you mean that, say so: --set code=."
+        raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def _is_named(experiment: Experiment) -> bool:
+    """Whether the command line names the folder."""
+    return any(path in (("code",), ("code", "path")) for path in experiment.overridden)
 
 
 def _is_given(folder: Path, own: Path) -> bool:

@@ -21,7 +21,7 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
-from tfslurm.submit.code_folder import code_folder
+from tfslurm.submit.code_folder import code_folder, refuse_hidden
 from tfslurm.submit.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submit.render_apart import render_apart
 from tfslurm.sweep.table import Entry
@@ -222,7 +222,9 @@ def snapshot(asked: Asked) -> Snapshot | None:
     """The code that the experiment brings, as it is on disk now; None when it brings none."""
     if asked.experiment.code is None:
         return None
-    return take(code_folder(asked.experiment, asked.file))
+    code = take(code_folder(asked.experiment, asked.file))
+    refuse_hidden(asked.experiment, code.folder, (entry.name for entry in code.entries))
+    return code
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tfslurm.spec import Experiment
-from tfslurm.spec.program_text import is_code_variable, program_texts
+from tfslurm.spec import Experiment, Mount, Option
+from tfslurm.spec.program_text import program_texts
+from tfslurm.spec.programs import is_code_variable
 from tfslurm.submit.code_folder import code_folder, own_folders, private_looking
 from tfslurm.submit.prepare import Asked, Prepared, find_templates
 
@@ -58,6 +59,9 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "code": code_of(asked, job),
         "outputs": plan.outputs,
         "network": plan.network,
+        "resources": asdict(plan.resources),
+        "gpu_check": plan.gpu_check,
+        "prepull": plan.prepull,
         "template": template_of(asked),
         "slurm": dict(plan.options),
         "checkpoint": asdict(plan.checkpoint) if plan.checkpoint else None,
@@ -133,11 +137,35 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
     for name in found["env"]:
         if is_code_variable(name):
             yield f"env: {name} says what runs, or what is loaded, before the program"
+    if found["gpu_check"] == "off":
+        yield "gpu_check: off: nobody asks whether TensorFlow finds the GPUs"
     if found["network"] == "host":
         yield "network: host: the program reaches what the node reaches, services of the node among it"
     for name in found["slurm"]:
         if name in REACHING:
             yield f"slurm: {name}: {REACHING[name]}"
+
+
+def quoted(text: str) -> str:
+    """The text as one word of a line: in quotes where it could be read as several."""
+    return text if text.isprintable() and not re.search(r"[\s'\"]|^$", text) else repr(text)
+
+
+def mount_text(mount: Mount) -> str:
+    """One mount, with its mode."""
+    return f"{quoted(mount.source)} -> {quoted(mount.target)} ({'ro' if mount.read_only else 'rw'})"
+
+
+def option_texts(options: Mapping[str, Option]) -> list[str]:
+    """sbatch options as one would type them; one that is off is told of."""
+    return [option_text(key, value) for key, value in options.items()]
+
+
+def option_text(key: str, value: Option) -> str:
+    """One of them."""
+    if value is False:
+        return f"--{key} left out"
+    return f"--{key}" if value is True or value == "" else f"--{key}={quoted(str(value))}"
 
 
 def some(names: list[str], most: int = 10) -> str:
@@ -149,9 +177,15 @@ def some(names: list[str], most: int = 10) -> str:
 def reached(asked: Asked, env: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
     """Line by line what a plan should not hide: where the code is, variables, secrets, network, template.
 
-    ``env`` are the variables with their values; without it they are as written.
+    ``env`` are the variables with their values. Without it the lines are those of a sweep, which is planned as a whole:
+    all is as written, and command, mounts and options are among it.
     """
     experiment: Experiment = asked.experiment
+    if env is None:
+        yield "image", experiment.image
+        yield "command", " ".join(quoted(str(word)) for word in experiment.command)
+        yield "mounts", ", ".join(map(mount_text, experiment.mounts)) or "none"
+        yield "sbatch", " ".join(option_texts(experiment.slurm)) or "none but the cluster's and those of `resources`"
     if experiment.code:
         yield "folder", str(code_folder(experiment, asked.file))
     given = env if env is not None else {name: str(word) for name, word in experiment.env.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from tfslurm.spec import KEYS
 from tfslurm.sweep.values import Scalar, Values, drawn_from, values_of
 
 Given = Mapping[str, Scalar]
+MOST = 100  # problems of one block that are looked for
 _OWN = ("grid", "zip", "random", "exclude", "include")
 
 
@@ -93,7 +95,7 @@ def _block(given: Mapping[str, Any], path: Path, source: Source, problems: list[
     broken = bool(problems)
     problems += _named(block, source, broken)
     if not broken:
-        problems += _points_named(block, source)
+        problems += islice(_points_named(block, source), MOST)
     return block
 
 
@@ -156,15 +158,16 @@ def _named(block: Block, source: Source, broken: bool) -> Iterator[Problem]:
 
 def _points_named(block: Block, source: Source) -> Iterator[Problem]:
     """What ``exclude`` and ``include`` say of parameters that the block does not have, or leave out."""
+    names = block.names
     for index, given in enumerate(block.exclude):
         here: Path = (*block.path, "exclude", index)
-        yield from unknown(given, block.names, here, source)
+        yield from unknown(given, names, here, source)
         if not given:
             yield source.problem(here, "would leave out every point", "name values, such as {lr: 0.1}")
     for index, given in enumerate(block.include):
         here = (*block.path, "include", index)
-        yield from unknown(given, block.names, here, source)
-        if lacks := [name for name in block.names if name not in given]:
+        yield from unknown(given, names, here, source)
+        if lacks := [name for name in names if name not in given]:
             values = ", ".join(f"{name}: …" for name in lacks)
             yield source.problem(here, f"has no value for {', '.join(lacks)}", f"add {values}")
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
 from tfslurm.spec import MAX_POINTS, Experiment
-from tfslurm.sweep.blocks import Block, Given, Source, read, unknown
+from tfslurm.sweep.blocks import MOST, Block, Given, Source, read, unknown
 from tfslurm.sweep.values import Scalar
+
+MAX_TEXT = 2**28  # characters of all points of a sweep
+MAX_LOOKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class Sweep:
     notes: tuple[str, ...]
 
 
+def too_large(experiment: Experiment) -> InputError:
+    """A sweep whose points nobody could hold."""
+    why = f"its points have more than {MAX_TEXT // 2**20} MiB of words and values"
+    fix = "put long values in a file of `code`, and sweep over names"
+    return InputError([experiment.problem(("sweep",), why, fix)])
+
+
 def point_of(parameters: Mapping[str, Scalar]) -> Point:
     """The point with these values."""
     ordered = {name: parameters[name] for name in sorted(parameters)}
@@ -66,17 +76,12 @@ def sweep_of(experiment: Experiment) -> Sweep:
         raise InputError(problems)
     met: dict[str, Point] = {}
     hits: dict[tuple[int, int], int] = {}
-    for number, block in enumerate(blocks):
-        for parameters in _crossed(block):
-            left_out = next((index for index, item in enumerate(block.exclude) if matches(parameters, item)), None)
-            if left_out is None:
-                point = point_of(parameters)
-                met.setdefault(point.text, point)
-            else:
-                hits[number, left_out] = hits.get((number, left_out), 0) + 1
-        for item in block.include:
-            point = point_of(item)
-            met.setdefault(point.text, point)
+    size = 0
+    for point in _made(blocks, hits):
+        size += len(point.text)
+        if size > MAX_TEXT:
+            raise too_large(experiment)
+        met.setdefault(point.text, point)
     _refuse_none_or_alike(met, experiment)
     total, excluded = sum(block.count for block in blocks), sum(hits.values())
     repeated = total - excluded - len(met)
@@ -93,14 +98,44 @@ def wrong_sweep(document: Document) -> Iterator[Problem]:
         yield from _checked(given, clusters if isinstance(clusters, list) else (), document)[1]
 
 
-def matches(parameters: Mapping[str, Scalar], given: Given) -> bool:
-    """Whether a point has all of these values: 1 is 1.0, but neither true nor the text 1."""
-    return all(name in parameters and _same(parameters[name], value) for name, value in given.items())
+class First:
+    """Which of several givens a point has all values of, first; 1 is 1.0, but neither true nor the text 1.
+
+    Those that name the same parameters are looked up together, so that a point is held against a kind, not against
+    each of them.
+    """
+
+    def __init__(self, givens: Iterable[Given]) -> None:
+        self.kinds: dict[tuple[str, ...], dict[tuple[object, ...], int]] = {}
+        for index, given in enumerate(givens):
+            names = tuple(sorted(given))
+            self.kinds.setdefault(names, {}).setdefault(tuple(_kind_and(given[name]) for name in names), index)
+
+    def of(self, parameters: Mapping[str, Scalar]) -> int | None:
+        """The index of the first that fits; None where none does."""
+        hits = (
+            known.get(tuple(_kind_and(parameters[name]) for name in names))
+            for names, known in self.kinds.items()
+            if all(name in parameters for name in names)
+        )
+        return min((hit for hit in hits if hit is not None), default=None)
 
 
-def _same(one: Scalar, other: Scalar) -> bool:
-    kinds = [bool if isinstance(value, bool) else str if isinstance(value, str) else float for value in (one, other)]
-    return kinds[0] is kinds[1] and one == other
+def _kind_and(value: Scalar) -> tuple[str, Scalar]:
+    return "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number", value
+
+
+def _made(blocks: Sequence[Block], hits: dict[tuple[int, int], int]) -> Iterator[Point]:
+    """Every point, those that are met again too; ``hits`` counts what each `exclude` leaves out."""
+    for number, block in enumerate(blocks):
+        exclude = First(block.exclude)
+        for parameters in _crossed(block):
+            left_out = exclude.of(parameters)
+            if left_out is None:
+                yield point_of(parameters)
+            else:
+                hits[number, left_out] = hits.get((number, left_out), 0) + 1
+        yield from map(point_of, block.include)
 
 
 def _crossed(block: Block) -> Iterator[dict[str, Scalar]]:
@@ -127,9 +162,15 @@ def _checked(
     if count > most:
         fix = f"write fewer values, or `max_points: {count}` if you mean it"
         problems.append(source.problem(("sweep",), f"has {count} points; the most is {most}", fix))
-    for index, rule in enumerate(given.get("where") or ()):
+    rules = given.get("where") or ()
+    looks = sum(len(First(block.exclude).kinds) * block.count for block in blocks)
+    looks += len(First(rule["values"] for rule in rules).kinds) * min(count, most)
+    if looks > MAX_LOOKS:
+        why = f"its `exclude` and `where` would be held against its points {looks} times; {MAX_LOOKS} is the most"
+        problems.append(source.problem(("sweep",), why, "name the same parameters in more of them, or write fewer"))
+    for index, rule in enumerate(rules):
         here = ("sweep", "where", index)
-        problems += unknown(rule["values"], names, (*here, "values"), source)
+        problems += islice(unknown(rule["values"], names, (*here, "values"), source), max(0, MOST - len(problems)))
         if clusters and rule["cluster"] not in clusters:
             fix = f"write one of: {', '.join(clusters)}"
             problems.append(source.problem((*here, "cluster"), f"{rule['cluster']} is not in `clusters`", fix))

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from tfslurm.errors import refuse
 from tfslurm.sweep.balance import balanced
-from tfslurm.sweep.points import Point, matches
+from tfslurm.sweep.points import First, Point
 from tfslurm.sweep.values import Scalar
 
 
@@ -55,7 +55,8 @@ def spread(
     Raises:
         InputError: a point is fixed to a cluster that is not among them.
     """
-    fixed = [_fixed(point, where, clusters) for point in points]
+    first = First(rule.values for rule in where)
+    fixed = [_fixed(point, first, where, clusters) for point in points]
     if how == "blocked":
         return balanced(points, clusters, fixed)
     if how == "idle" and rooms and (found := _soonest(fixed, clusters, rooms, point_s)):
@@ -64,8 +65,9 @@ def spread(
     return _shared(fixed, shares or dict.fromkeys(clusters, 1))
 
 
-def _fixed(point: Point, where: Sequence[Rule], clusters: Sequence[str]) -> str | None:
-    rule = next((rule for rule in where if matches(point.parameters, rule.values)), None)
+def _fixed(point: Point, first: First, where: Sequence[Rule], clusters: Sequence[str]) -> str | None:
+    index = first.of(point.parameters)
+    rule = None if index is None else where[index]
     if rule and rule.cluster not in clusters:
         why = f"point {point.id} stays on {rule.cluster}, which is not among {', '.join(clusters)}"
         raise refuse("sweep.where", why, f"add --cluster {rule.cluster}, or remove the rule")
