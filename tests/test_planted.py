@@ -7,13 +7,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.made import CLUSTER, PIN, plan
 from tests.test_local_files import OTHERS
 from tfslurm.cli.console import deliver
+from tfslurm.cli.results import write_parquet
 from tfslurm.errors import InputError, TrackerError
 from tfslurm.image import lock_text, parse_lock
 from tfslurm.submit.places import Known
@@ -101,6 +104,34 @@ def test_output_goes_into_no_link(folder: Path, name: str, monkeypatch: pytest.M
     assert {(folder.parent / each).read_text() for each in ("precious", "out.json")} == {"mine"}
     deliver("text", Path("new.json"))
     assert (folder / "new.json").read_text() == "text"
+
+
+class Parquet:
+    """Stands for pyarrow, which is not installed with the tests: its writer opens a path, as the real one does."""
+
+    ArrowException = ValueError
+    Table = SimpleNamespace(from_pylist=list)
+
+    @staticmethod
+    def write_table(rows: list[object], where: Path | BytesIO) -> None:
+        if isinstance(where, BytesIO):
+            where.write(b"PAR1")
+        else:
+            where.write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "sub/out.parquet"])
+def test_a_parquet_file_goes_into_no_link(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "out.parquet").symlink_to("../precious")
+    (folder / "sub").symlink_to("..")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tfslurm.cli.results.import_module", lambda name: Parquet)
+    with pytest.raises(InputError, match="is a symbolic link to"):
+        write_parquet([{"a": 1}], Path(name))
+    assert (folder.parent / "precious").read_text() == "mine"
+    assert not (folder.parent / "out.parquet").exists()
+    write_parquet([{"a": 1}], Path("new.parquet"))
+    assert (folder / "new.parquet").read_bytes() == b"PAR1"
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])

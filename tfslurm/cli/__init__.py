@@ -13,7 +13,7 @@ from traceback import format_exc
 import click
 
 from tfslurm import __version__
-from tfslurm.cli.console import say
+from tfslurm.cli.console import complain, say
 from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, TfslurmError
 
@@ -68,6 +68,7 @@ class LazyGroup(click.Group):
         """The command, or None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
+        hush_libraries()
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
@@ -104,6 +105,15 @@ def group() -> None:
     """
 
 
+def hush_libraries() -> None:
+    """Have no library print: Python writes what nobody handles on stderr as it is, and a server may have chosen it."""
+    from logging import NullHandler, getLogger
+
+    root = getLogger()
+    if not root.handlers:
+        root.addHandler(NullHandler())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; a user's mistake never shows a traceback without -vv."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
@@ -135,7 +145,7 @@ def run(arguments: list[str]) -> int:
         if "-vv" in arguments:
             say(format_exc().rstrip("\n"))
         else:
-            say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
+            say(printable(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv"))
         return 1
     return result if isinstance(result, int) else 0
 
@@ -146,8 +156,7 @@ def tell(error: TfslurmError) -> None:
         for problem in error.problems:
             say(f"error: {printable(str(problem))}")
         return
-    again = " (trying again can help)" if error.transient else ""
-    say(f"error: {error}{again}")
+    complain(error)
 
 
 def quiet_pipe() -> int:

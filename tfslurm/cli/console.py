@@ -18,6 +18,7 @@ import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
+from tfslurm.errors import TfslurmError
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +78,13 @@ def say(message: str) -> None:
     write(f"{visible(message)}\n", err=True)
 
 
+def complain(error: TfslurmError) -> None:
+    """An error on stderr; what is told in several lines, as a command's own words are, begins no line but the first."""
+    said = str(error).split("\n")
+    again = " (trying again can help)" if error.transient else ""
+    say("\n".join([f"error: {said[0]}", *(f"  {line}" if line[:1] != " " else line for line in said[1:])]) + again)
+
+
 def emit(value: object) -> None:
     """The one JSON document of a command."""
     write(json_text(value))
@@ -99,9 +107,18 @@ def deliver(text: str, output: Path | None, *, is_data: bool = False) -> None:
     """
     if output is None:
         write(text if is_data and not sys.stdout.isatty() else visible(text))
-        return
+    else:
+        save((text if is_data else visible(text)).encode("utf-8", "backslashreplace"), output)
+
+
+def save(data: bytes, output: Path) -> None:
+    """A file that the user named; nothing is written through a link.
+
+    Raises:
+        InputError: a link is on the way, or the file cannot be written.
+    """
     refuse_links(output)
-    write_file(output, (text if is_data else visible(text)).encode("utf-8", "backslashreplace"), mode=0o666)
+    write_file(output, data, mode=0o666)
 
 
 def pour(text: str, *, err: bool) -> None:

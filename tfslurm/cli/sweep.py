@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tfslurm.cli.console import emit, say, show, tracer
+from tfslurm.cli.console import complain, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.cli.sweeps import has_ended
@@ -238,7 +238,7 @@ def send_all(
         except TfslurmError as error:
             troubles.append(error)
             if known is not chosen[-1]:
-                say(f"error: {error}")
+                complain(error)
     return troubles
 
 
