@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -219,3 +220,18 @@ def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, n
     if name == "own.sbatch.j2":
         name, said = "template", f"'own.sbatch.j2' {said if kind != 'a device' else 'is a link that leaves'}"
     assert (done.returncode, f"{name}: {said}" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_folders_name_forges_no_row_of_a_plan(folder: Path, run: Run) -> None:
+    named = folder / "x\nnetwork  host\nerror: forged"
+    (named / "code").mkdir(parents=True)
+    (named / "code" / "train.py").write_text("")
+    (named / "exp.yaml").write_text(EXPERIMENT + "code: code\n")
+    (named / "exp.lock.yaml").write_text(lock_text(PIN))
+    done = run("plan", str(named / "exp.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("network")] == ["network  none"]
+    assert "x\\nnetwork  host" in done.stdout
+    done = run("plan", str(named / "exp.yaml"), "--cluster", "y\nerror: forged")
+    assert done.returncode == 2
+    assert not re.search("^error: forged", done.stdout + done.stderr, re.MULTILINE)

@@ -211,6 +211,12 @@ def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Stre
     assert all(line.startswith("  ") for line in others)
 
 
+def test_nothing_in_a_message_breaks_its_line(streams: Streams) -> None:
+    _, err = streams()
+    say("note: a\nerror: forged\tcolumn", "second")
+    assert err.text() == "note: a\\nerror: forged\\tcolumn\nsecond\n"
+
+
 def test_nor_does_a_defect(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(FORGED)

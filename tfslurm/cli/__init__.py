@@ -14,7 +14,6 @@ import click
 
 from tfslurm import __version__
 from tfslurm.cli.console import complain, say
-from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, TfslurmError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -131,11 +130,11 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         shown = StringIO()
         error.show(file=shown)
-        say(shown.getvalue().rstrip("\n"))
+        say(*shown.getvalue().rstrip("\n").split("\n"))
         return 2
     except TfslurmError as error:
         if "-vv" in arguments:
-            say(format_exc().rstrip("\n"))
+            say(*format_exc().rstrip("\n").split("\n"))
         else:
             tell(error)
         return error.exit_code
@@ -143,9 +142,9 @@ def run(arguments: list[str]) -> int:
         return quiet_pipe()
     except Exception as error:
         if "-vv" in arguments:
-            say(format_exc().rstrip("\n"))
+            say(*format_exc().rstrip("\n").split("\n"))
         else:
-            say(printable(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv"))
+            say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
         return 1
     return result if isinstance(result, int) else 0
 
@@ -154,7 +153,7 @@ def tell(error: TfslurmError) -> None:
     """Print an error: one line for each problem of a text, one for anything else."""
     if isinstance(error, InputError):
         for problem in error.problems:
-            say(f"error: {printable(str(problem))}")
+            say(f"error: {problem}")
         return
     complain(error)
 

@@ -73,16 +73,16 @@ def show(*parts: str | tuple[str, str]) -> None:
     write(f"{line}\n")
 
 
-def say(message: str) -> None:
-    """A message or progress line, on stderr."""
-    write(f"{visible(message)}\n", err=True)
+def say(*lines: str) -> None:
+    """A message or progress, on stderr: a line for each, which nothing in it breaks."""
+    write("".join(f"{printable(line)}\n" for line in lines), err=True)
 
 
 def complain(error: TfslurmError) -> None:
     """An error on stderr; what is told in several lines, as a command's own words are, begins no line but the first."""
     said = str(error).split("\n")
-    again = " (trying again can help)" if error.transient else ""
-    say("\n".join([f"error: {said[0]}", *(f"  {line}" if line[:1] != " " else line for line in said[1:])]) + again)
+    said[-1] += " (trying again can help)" if error.transient else ""
+    say(f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:]))
 
 
 def emit(value: object) -> None:

@@ -13,6 +13,7 @@ import click
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
+from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
@@ -123,7 +124,7 @@ def summary(job: Prepared, asked: Asked) -> str:
         ("sbatch", " ".join(f"--{key}={value}" if value else f"--{key}" for key, value in made.options.items())),
         ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),
     ]
-    return "\n".join(f"{name:8} {text}" for name, text in lines)
+    return "\n".join(f"{name:8} {printable(text)}" for name, text in lines)
 
 
 @click.command(short_help="Submit the experiment; print one line per Slurm job.")

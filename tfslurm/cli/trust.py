@@ -44,7 +44,7 @@ def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json
     found = offered(real)
     before = read_trusted(trust_file())
     for known in found:
-        say(described(known, news(known, before)))
+        say(*described(known, news(known, before)))
     after = before.trusting(real, {file_of(known).name: known.text.encode() for known in found})
     if after != before:
         confirm(real, yes)
@@ -75,10 +75,9 @@ def news(known: Known, before: Trusted) -> str:
     return "trusted already" if had == content_id(known.text.encode()) else "CHANGED since you trusted it"
 
 
-def described(known: Known, state: str) -> str:
-    """What a cluster file decides, for a person to judge."""
-    rows = (f"  {key:12} {printable(text)}" for key, text in decisions(known))
-    return "\n".join([f"{printable(str(file_of(known)))}: {state}", *rows])
+def described(known: Known, state: str) -> list[str]:
+    """What a cluster file decides, line by line, for a person to judge."""
+    return [f"{file_of(known)}: {state}", *(f"  {key:12} {text}" for key, text in decisions(known))]
 
 
 def decisions(known: Known) -> list[tuple[str, str]]:
