@@ -393,6 +393,26 @@ def test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line(job: Jo
     assert job.fetch().outcomes[0].status == "present"
 
 
+@pytest.mark.parametrize("sizes", [[2**43], [2**43, 2**43], [2**37] * 3])
+def test_holes_without_end_are_named_and_the_rest_comes(
+    job: Job, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program makes them for nothing; to hash them would take for ever."""
+    hashed: list[int] = []
+
+    def hash_nothing(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]]) -> list[str]:
+        hashed.extend(count for _, count in beginnings)
+        return [""] * len(beginnings)
+
+    monkeypatch.setattr("tfslurm.submit.fetch.sums", hash_nothing)
+    for place, size in enumerate(sizes):
+        with (job.out / f"{place}").open("wb") as file:
+            file.truncate(size)
+    done = job.fetch()
+    assert sum(hashed) <= 2**38
+    assert "more holes than are fetched; `--exclude` it" in why(done, str(len(sizes) - 1))
+
+
 def test_a_file_with_holes_that_was_cut_off_is_gone_on_with(job: Job) -> None:
     content = bytes(3 * 2**20) + noise(1000) + bytes(9 * 2**20)
     with (job.out / "sparse").open("wb") as file:

@@ -14,7 +14,10 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import click
 import pytest
@@ -23,10 +26,12 @@ from hypothesis import strategies as st
 
 from tfslurm.cli import run, tell
 from tfslurm.cli.console import deliver, emit, json_text, plain_table, pour, say, show, table
+from tfslurm.cli.logs import Reader
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
 from tfslurm.submit.results import Result, metrics_in
+from tfslurm.tracker import TrackedJob
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 HOSTILE = {
@@ -209,6 +214,17 @@ def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Stre
     first, *others = err.text().splitlines()
     assert first.startswith("error: ") and len(others) >= 3
     assert all(line.startswith("  ") for line in others)
+
+
+def test_a_log_without_end_is_no_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader.__new__(Reader)
+    reader.job, reader.attempt = cast(TrackedJob, SimpleNamespace(key="alpha:1")), 1
+    monkeypatch.setattr("tfslurm.cli.logs.MOST_IN_JSON", 10 * 2**20)
+    monkeypatch.setattr(Reader, "all", lambda _: repeat(("stdout", "x" * 2**20), 10))
+    assert len(reader.everything()["stdout"]) == 10 * 2**20
+    monkeypatch.setattr(Reader, "all", lambda _: repeat(("stderr", "x" * 2**20)))
+    with pytest.raises(HostError, match="alpha:1: wrote more than 10 MiB, too much for one JSON document; leave out"):
+        reader.everything()
 
 
 def test_nothing_in_a_message_breaks_its_line(streams: Streams) -> None:
