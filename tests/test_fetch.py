@@ -319,6 +319,36 @@ def test_what_was_begun_open_to_others_is_closed_before_it_goes_on(job: Job) -> 
     assert stat.S_IMODE((job.dest / "big").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o710, 0o755, 0o777, 0o1777, 0o2770])
+def test_a_folder_that_others_may_enter_opens_nothing_that_was_closed_there(job: Job, mode: int) -> None:
+    job.has(**{"a": b"1", "closed/b": b"2", "big": noise(BIG)}).record()
+    (job.out / "closed").chmod(0o755)
+    job.dest.mkdir()
+    job.dest.chmod(mode)
+    assert job.fetch().good
+    seen = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in job.dest.rglob("*")}
+    assert seen == ({0} if mode != 0o700 else {0o044, 0o055})
+    assert stat.S_IMODE(job.dest.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("size", [10, BIG])
+def test_a_partial_file_of_whoever_prepared_the_folder_is_not_written(job: Job, size: int) -> None:
+    job.has(a=noise(size)).record()
+    part = job.dest / ".a.tfslurm-part"
+    job.dest.mkdir()
+    part.write_bytes(b"")
+    for path in (job.dest, part):
+        os.chown(path, 65534, 65534)
+    done = job.fetch()
+    assert statuses(done) == {"a": "conflict"}
+    assert part.read_bytes() == b""
+    assert sorted(tree(job.dest)) == [".a.tfslurm-part"]
+    part.unlink()
+    assert job.fetch().good, "a folder of somebody else's is a destination all the same"
+    assert (job.dest / "a").stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("name", ["results", "results/job", "nested/results"])
 def test_a_destination_is_not_reached_through_a_link_of_the_folder_one_stands_in(
     job: Job, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -361,6 +391,26 @@ def test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line(job: Jo
             file.seek(offset)
             assert file.read(len(content)) == content
     assert job.fetch().outcomes[0].status == "present"
+
+
+@pytest.mark.parametrize("sizes", [[2**43], [2**43, 2**43], [2**37] * 3])
+def test_holes_without_end_are_named_and_the_rest_comes(
+    job: Job, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program makes them for nothing; to hash them would take for ever."""
+    hashed: list[int] = []
+
+    def hash_nothing(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]]) -> list[str]:
+        hashed.extend(count for _, count in beginnings)
+        return [""] * len(beginnings)
+
+    monkeypatch.setattr("tfslurm.submit.fetch.sums", hash_nothing)
+    for place, size in enumerate(sizes):
+        with (job.out / f"{place}").open("wb") as file:
+            file.truncate(size)
+    done = job.fetch()
+    assert sum(hashed) <= 2**38
+    assert "more holes than are fetched; `--exclude` it" in why(done, str(len(sizes) - 1))
 
 
 def test_a_file_with_holes_that_was_cut_off_is_gone_on_with(job: Job) -> None:

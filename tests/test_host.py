@@ -24,6 +24,7 @@ from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, r
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import PUT, as_tar
 from tfslurm.host.local import LocalHost, run_process
+from tfslurm.host.openssh import runtime_folder
 from tfslurm.snapshot import Snapshot, take
 
 
@@ -626,3 +627,39 @@ def test_several_threads_may_want_paramiko_at_once() -> None:
         "import sys; assert 'paramiko' in sys.modules and 'invoke' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# --- the folder of ssh's sockets
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("kind", ["another's", "open", "a link", "a file"])
+def test_who_takes_the_name_in_tmp_keeps_nobody_from_a_login(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = 3_000_000_000 + os.getpid() % 1_000_000
+    shared = Path(f"/tmp/tfslurm-{uid}")
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    os.chown(tmp_path / ".ssh", uid, uid)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: uid)
+    monkeypatch.setattr("tfslurm.host.openssh.LONGEST_SOCKET", 200)  # pytest's folders have long names
+    (tmp_path / ".ssh" / "tfslurm").mkdir(mode=0o700)
+    os.chown(tmp_path / ".ssh" / "tfslurm", uid, uid)
+    try:
+        if kind == "a link":
+            shared.symlink_to(tmp_path / ".ssh" / "tfslurm")
+        elif kind == "a file":
+            shared.touch()
+        else:
+            shared.mkdir(mode=0o700)
+        if kind == "open":
+            shared.chmod(0o770)
+            os.chown(shared, uid, uid)
+        assert runtime_folder("alpha") == tmp_path / ".ssh" / "tfslurm"
+        (tmp_path / ".ssh" / "tfslurm").chmod(0o755)
+        with pytest.raises(HostError, match=r"is not a folder of yours alone.*set XDG_RUNTIME_DIR"):
+            runtime_folder("alpha")
+    finally:
+        shared.rmdir() if shared.is_dir() and not shared.is_symlink() else shared.unlink()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.made import CLUSTER, PIN, plan
 from tests.test_local_files import OTHERS
 from tfslurm.cli.console import deliver
+from tfslurm.cli.results import write_parquet
 from tfslurm.errors import InputError, TrackerError
 from tfslurm.image import lock_text, parse_lock
 from tfslurm.submit.places import Known
@@ -103,6 +107,34 @@ def test_output_goes_into_no_link(folder: Path, name: str, monkeypatch: pytest.M
     assert (folder / "new.json").read_text() == "text"
 
 
+class Parquet:
+    """Stands for pyarrow, which is not installed with the tests: its writer opens a path, as the real one does."""
+
+    ArrowException = ValueError
+    Table = SimpleNamespace(from_pylist=list)
+
+    @staticmethod
+    def write_table(rows: list[object], where: Path | BytesIO) -> None:
+        if isinstance(where, BytesIO):
+            where.write(b"PAR1")
+        else:
+            where.write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "sub/out.parquet"])
+def test_a_parquet_file_goes_into_no_link(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "out.parquet").symlink_to("../precious")
+    (folder / "sub").symlink_to("..")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tfslurm.cli.results.import_module", lambda name: Parquet)
+    with pytest.raises(InputError, match="is a symbolic link to"):
+        write_parquet([{"a": 1}], Path(name))
+    assert (folder.parent / "precious").read_text() == "mine"
+    assert not (folder.parent / "out.parquet").exists()
+    write_parquet([{"a": 1}], Path("new.parquet"))
+    assert (folder / "new.parquet").read_bytes() == b"PAR1"
+
+
 @pytest.mark.parametrize("force", [[], ["--force"]])
 @pytest.mark.parametrize("where", [".", "sub"])
 def test_init_writes_into_no_link(folder: Path, run: Run, where: str, force: list[str]) -> None:
@@ -188,3 +220,18 @@ def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, n
     if name == "own.sbatch.j2":
         name, said = "template", f"'own.sbatch.j2' {said if kind != 'a device' else 'is a link that leaves'}"
     assert (done.returncode, f"{name}: {said}" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_folders_name_forges_no_row_of_a_plan(folder: Path, run: Run) -> None:
+    named = folder / "x\nnetwork  host\nerror: forged"
+    (named / "code").mkdir(parents=True)
+    (named / "code" / "train.py").write_text("")
+    (named / "exp.yaml").write_text(EXPERIMENT + "code: code\n")
+    (named / "exp.lock.yaml").write_text(lock_text(PIN))
+    done = run("plan", str(named / "exp.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("network")] == ["network  none"]
+    assert "x\\nnetwork  host" in done.stdout
+    done = run("plan", str(named / "exp.yaml"), "--cluster", "y\nerror: forged")
+    assert done.returncode == 2
+    assert not re.search("^error: forged", done.stdout + done.stderr, re.MULTILINE)

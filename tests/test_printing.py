@@ -14,7 +14,10 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import click
 import pytest
@@ -24,10 +27,12 @@ from hypothesis import strategies as st
 from tfslurm.cli import run
 from tfslurm.cli.console import deliver, emit, json_text, plain_table, pour, say, show, table
 from tfslurm.cli.failure import tell
+from tfslurm.cli.logs import Reader
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
 from tfslurm.submit.results import Result, metrics_in
+from tfslurm.tracker import TrackedJob
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 HOSTILE = {
@@ -82,6 +87,33 @@ def test_a_programs_colours_and_progress_stay_and_nothing_else() -> None:
     assert visible_output(bar) == bar
     assert visible_output("\x1b[2J\x1b[31") == "\\x1b[2J\\x1b[31"
     assert visible_output("\x1b[?25lx\x1b[5A\x1b]0;t\x07") == "\\x1b[?25lx\\x1b[5A\\x1b]0;t\\x07"
+
+
+@pytest.mark.parametrize("hiding", ["8", "08", "008", "1;8", "8;1", "38;8", "48;2;1;8", "31;5;8", "58;8", "38;5;8;8"])
+def test_no_colour_hides_what_a_program_prints(hiding: str) -> None:
+    assert visible_output(f"a\x1b[{hiding}mb") == f"a\\x1b[{hiding}mb"
+
+
+@pytest.mark.parametrize("colour", ["31", "01;31", "1;38;5;8", "38;2;8;8;8", "38:2::8:8:8", "4:3", "28", "108"[:2]])
+def test_a_colour_ends_with_the_text_that_it_stands_in(colour: str) -> None:
+    assert visible_output(f"a\x1b[{colour}mb") == f"a\x1b[{colour}mb\x1b[0m"
+    for end in ("\x1b[0m", "\x1b[m"):
+        assert visible_output(f"a\x1b[{colour}mb{end}c") == f"a\x1b[{colour}mb{end}c"
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0336", "\u20dd", "\u0e49", "\u1161", "\ud7b0"])
+def test_marks_that_cover_other_lines_or_what_stands_before_are_written_out(mark: str) -> None:
+    shown = visible("a" + mark * 1000)
+    assert shown.count(mark) == 4 and shown.count(ascii(mark)[1:-1]) == 996
+    for text in (mark, f" {mark}", f"\n{mark}", f"\u200b{mark}"):
+        assert mark not in visible(text)
+
+
+@pytest.mark.parametrize("chooser", ["\ufe00", "\ufe0e", "\ufe0f", "\U000e0100"])
+def test_a_mark_that_only_chooses_a_form_makes_no_two_names_alike(chooser: str) -> None:
+    assert chooser not in visible(f"run{chooser}")
+    assert chooser not in visible_json(json.dumps(f"run{chooser}", ensure_ascii=False))
+    assert visible("\u26a0\ufe0f") == "\u26a0\ufe0f", "a symbol has two forms"
 
 
 # --- every way out
@@ -166,6 +198,63 @@ def test_so_do_a_defect_and_a_traceback(
     assert ("Traceback" in shown) == bool(verbose)
 
 
+FORGED = "it said\nerror: forged\nalpha:1 COMPLETED\n  command: x"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TfslurmError(FORGED),
+        HostError(FORGED, transient=True),
+        SubmitRejected(Completed(("x",), 1, "", FORGED, "alpha")),
+    ],
+)
+def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Streams) -> None:
+    _, err = streams()
+    tell(error)
+    first, *others = err.text().splitlines()
+    assert first.startswith("error: ") and len(others) >= 3
+    assert all(line.startswith("  ") for line in others)
+
+
+def test_a_log_without_end_is_no_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader.__new__(Reader)
+    reader.job, reader.attempt = cast(TrackedJob, SimpleNamespace(key="alpha:1")), 1
+    monkeypatch.setattr("tfslurm.cli.logs.MOST_IN_JSON", 10 * 2**20)
+    monkeypatch.setattr(Reader, "all", lambda _: repeat(("stdout", "x" * 2**20), 10))
+    assert len(reader.everything()["stdout"]) == 10 * 2**20
+    monkeypatch.setattr(Reader, "all", lambda _: repeat(("stderr", "x" * 2**20)))
+    with pytest.raises(HostError, match="alpha:1: wrote more than 10 MiB, too much for one JSON document; leave out"):
+        reader.everything()
+
+
+def test_nothing_in_a_message_breaks_its_line(streams: Streams) -> None:
+    _, err = streams()
+    say("note: a\nerror: forged\tcolumn", "second")
+    assert err.text() == "note: a\\nerror: forged\\tcolumn\nsecond\n"
+
+
+def test_nor_does_a_defect(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(FORGED)
+
+    monkeypatch.setattr("tfslurm.cli.group.main", fail)
+    _, err = streams()
+    assert run(["status"]) == 1
+    assert len(err.text().splitlines()) == 1
+
+
+LIBRARY = """\
+import logging; from tfslurm.cli import group
+group.get_command(None, "status"); logging.getLogger("paramiko.transport").error("\\x1b]0;TITLE\\x07")
+"""
+
+
+def test_a_library_does_not_print() -> None:
+    done = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
 def test_what_a_program_printed_goes_into_a_pipe_byte_for_byte(streams: Streams) -> None:
     data = bytes(range(256)) + ALL.encode("utf-8", "replace")
     out, _ = streams()
@@ -234,7 +323,11 @@ def test_a_formula_in_a_table_is_a_text() -> None:
     text = '{"acc": 0.5, "loss": -0.25, "nan": NaN, "big": 1e999, "low": -Infinity'
     text += ', "note": "=HYPERLINK(1)", "at": "@SUM(1)"'
     text += ', "plus": "+1+cmd|x", "minus": "-2+3", "tab": "\\t=1", "cr": "\\r=1", "wide": "\uff1d1", "blank": " =1"'
-    text += ', "=name": 1, "ok": "a=b", "minus number": "-1e-3"}'
+    text += ', "=name": 1, "ok": "a=b", "minus number": "-1e-3", '
+    before = ('"', "'", '"\'"', "\ufeff", "\u200b", "\u00a0", "\0", "\u202e", "`")
+    text += json.dumps({'"=quoted': 2, "it said": '"a" = b'} | {f"hidden {each!a}": f"{each}=1+1" for each in before})[
+        1:
+    ]
     metrics, why = metrics_in(text.encode(), "metrics.json")
     assert not why
     one = [result(metrics)]
@@ -244,9 +337,12 @@ def test_a_formula_in_a_table_is_a_text() -> None:
     found = dict(zip(names, row, strict=True))
     assert (found["acc"], found["loss"], found["minus number"], found["lr"]) == ("0.5", "-0.25", "-1e-3", "-0.5")
     assert (found["nan"], found["big"], found["low"], found["ok"]) == ("NaN", "1e999", "-Infinity", "a=b")
-    for name in ("note", "at", "plus", "minus", "tab", "cr", "wide", "blank", "'=seed"):
-        assert found[name].startswith("'")
-    assert "'=name" in found
+    hidden = [name for name in found if name.startswith("hidden")]
+    assert len(hidden) == len(before)
+    for name in ("note", "at", "plus", "minus", "tab", "cr", "wide", "blank", "'=seed", *hidden):
+        assert found[name].startswith("'"), name
+    assert {"'=name", "'\"=quoted"} <= set(found)
+    assert found['hidden "\'"'] == "''=1+1" and found["it said"] == '"a" = b'
     assert is_harmless(as_text(table_of(one), one), "\n")
     json_text(metrics)
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.made import CLUSTER, plan
-from tfslurm.errors import HostError, SubmitRejected
+from tfslurm.errors import HostError, SubmitRejected, Untracked
 from tfslurm.host.local import LocalHost
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
@@ -203,3 +203,31 @@ def test_folders_that_name_no_one_job_are_a_doubt(evil: Evil, names: list[str]) 
         (run / re.sub("/", "_", name)).mkdir()
     settle_all("evil", evil.tracker, LocalHost("evil"))
     assert (evil.known(), evil.stages()) == ([], ["refused"])
+
+
+@pytest.mark.parametrize(
+    "harm",
+    {
+        "damaged": "printf damaged >tracker.sqlite",
+        "another file": "rm tracker.sqlite",
+        "claims": "mv claims gone; : >claims",
+        "both": "printf damaged >tracker.sqlite; for one in claims/*; do rm $one; mkdir $one; done",
+    }.values(),
+)
+def test_an_id_is_told_whatever_becomes_of_the_tracker_meanwhile(evil: Evil, harm: str) -> None:
+    evil.program("sbatch", f"cd {shlex.quote(str(evil.tracker.path.parent))} && {harm}\necho Submitted batch job 4711")
+    try:
+        assert evil.submit(evil.made()) == "4711"
+    except Untracked as error:
+        assert error.job == "evil:4711"
+        assert "evil:4711 was submitted, and the tracker does not know it" in str(error)
+
+
+def test_an_id_is_told_where_ctrl_c_ends_the_wait_for_the_tracker(evil: Evil, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    evil.program("sbatch", "echo Submitted batch job 4711")
+    monkeypatch.setattr(Tracker, "submit", interrupted)
+    with pytest.raises(Untracked, match=r"evil:4711 was submitted.*interrupted"):
+        evil.submit(evil.made())

@@ -7,7 +7,16 @@ import pty
 import select
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+import paramiko
+import pytest
+
+from tfslurm.cluster import Login
+from tfslurm.host.login import _with_answers, route
 
 ASKS = """\
 from threading import Thread; from tfslurm.host.terminal import ask; import time
@@ -43,3 +52,31 @@ def read_until(terminal: int, words: bytes) -> None:
 
 def shows_what_is_typed(terminal: int) -> bool:
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Passphrase for /home/alice/.ssh/id_ed25519: ", "x\r\n\x1b[2JPassword: ", "\nPassphrase for a: ", ""]
+)
+def test_a_machines_question_stands_behind_its_name(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is called cannot be its own choice: else it could ask for the passphrase of a key."""
+    asked: list[str] = []
+
+    def ask(prompt: str, *, echo: bool) -> str:
+        asked.append(prompt)
+        return "answer"
+
+    monkeypatch.setattr("tfslurm.host.login.has_terminal", lambda: True)
+    monkeypatch.setattr("tfslurm.host.login.tell", lambda text: None)
+    monkeypatch.setattr("tfslurm.host.login.ask", ask)
+
+    class Line:
+        """A connection to a machine that asks."""
+
+        def auth_interactive(self, user: str, handler: Callable[[str, str, list[tuple[str, bool]]], list[str]]) -> None:
+            assert handler("title", "", [(prompt, False)]) == ["answer"]
+
+    (hop,) = route("alpha", Login(host="login.evil", user="alice"), "", Path("/nowhere"))
+    _with_answers("alpha", hop, cast(paramiko.Transport, Line()), (), [])
+    (shown,) = asked
+    assert shown.startswith("(alice@login.evil) ")
+    assert shown.isprintable() and shown.endswith(" ")

@@ -146,11 +146,11 @@ class TrackerError(TfslurmError):
 class Untracked(TrackerError):
     """A job was queued and the tracker does not know it; ``job`` is how a user names it: ``alpha:1234``."""
 
-    def __init__(self, cluster: str, job_id: str, plan_id: str, error: TrackerError) -> None:
+    def __init__(self, cluster: str, job_id: str, plan_id: str, why: str) -> None:
         self.job = f"{cluster}:{job_id}"
         self.plan_id = plan_id
         fix = f"when that is mended, run `tfslurm tracker rebuild {cluster}`"
-        super().__init__(f"{self.job} was submitted, and the tracker does not know it: {error}; {fix}")
+        super().__init__(f"{self.job} was submitted, and the tracker does not know it: {why}; {fix}")
 
 
 class RecordError(TfslurmError):

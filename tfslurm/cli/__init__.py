@@ -63,6 +63,7 @@ class LazyGroup(click.Group):
         """The command, or None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
+        hush_libraries()
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
@@ -97,6 +98,15 @@ def group() -> None:
     messages go to stderr, -v shows each command that is run. Exit codes: 0 done, 1 the world said no, 2 your input,
     130 interrupted.
     """
+
+
+def hush_libraries() -> None:
+    """Have no library print: Python writes what nobody handles on stderr as it is, and a server may have chosen it."""
+    from logging import NullHandler, getLogger
+
+    root = getLogger()
+    if not root.handlers:
+        root.addHandler(NullHandler())
 
 
 def main(arguments: list[str] | None = None) -> None:

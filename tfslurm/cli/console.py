@@ -18,6 +18,7 @@ import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
+from tfslurm.errors import TfslurmError
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,9 +73,16 @@ def show(*parts: str | tuple[str, str]) -> None:
     write(f"{line}\n")
 
 
-def say(message: str) -> None:
-    """A message or progress line, on stderr."""
-    write(f"{visible(message)}\n", err=True)
+def say(*lines: str) -> None:
+    """A message or progress, on stderr: a line for each, which nothing in it breaks."""
+    write("".join(f"{printable(line)}\n" for line in lines), err=True)
+
+
+def complain(error: TfslurmError) -> None:
+    """An error on stderr; what is told in several lines, as a command's own words are, begins no line but the first."""
+    said = str(error).split("\n")
+    said[-1] += " (trying again can help)" if error.transient else ""
+    say(f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:]))
 
 
 def emit(value: object) -> None:
@@ -99,9 +107,18 @@ def deliver(text: str, output: Path | None, *, is_data: bool = False) -> None:
     """
     if output is None:
         write(text if is_data and not sys.stdout.isatty() else visible(text))
-        return
+    else:
+        save((text if is_data else visible(text)).encode("utf-8", "backslashreplace"), output)
+
+
+def save(data: bytes, output: Path) -> None:
+    """A file that the user named; nothing is written through a link.
+
+    Raises:
+        InputError: a link is on the way, or the file cannot be written.
+    """
     refuse_links(output)
-    write_file(output, (text if is_data else visible(text)).encode("utf-8", "backslashreplace"), mode=0o666)
+    write_file(output, data, mode=0o666)
 
 
 def pour(text: str, *, err: bool) -> None:

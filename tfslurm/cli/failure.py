@@ -9,8 +9,7 @@ from traceback import format_exception
 
 import click
 
-from tfslurm.cli.console import say
-from tfslurm.document.tree import printable
+from tfslurm.cli.console import complain, say
 from tfslurm.errors import InputError, TfslurmError
 
 
@@ -22,13 +21,13 @@ def tell_failure(error: BaseException, *, whole: bool) -> int:
     if isinstance(error, click.ClickException):
         shown = StringIO()
         error.show(file=shown)
-        say(shown.getvalue().rstrip("\n"))
+        say(*shown.getvalue().rstrip("\n").split("\n"))
         return 2
     if isinstance(error, BrokenPipeError):  # the reader of stdout went away (`| head`): end without a word, as cat does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if whole:
-        say("".join(format_exception(error)).rstrip("\n"))
+        say(*"".join(format_exception(error)).rstrip("\n").split("\n"))
     elif isinstance(error, TfslurmError):
         tell(error)
     else:
@@ -40,7 +39,6 @@ def tell(error: TfslurmError) -> None:
     """Print an error: one line for each problem of a text, one for anything else."""
     if isinstance(error, InputError):
         for problem in error.problems:
-            say(f"error: {printable(str(problem))}")
+            say(f"error: {problem}")
         return
-    again = " (trying again can help)" if error.transient else ""
-    say(f"error: {error}{again}")
+    complain(error)

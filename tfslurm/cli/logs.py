@@ -26,6 +26,7 @@ from tfslurm.submit.reach import known_for
 from tfslurm.tracker import TrackedJob, Tracker
 
 CHUNK = 2**20
+MOST_IN_JSON = 256 * 2**20
 HEAD = re.compile(rb"-?[0-9]{1,9}(?: +[0-9]{1,9}){3} *")  # the attempt, and how many bytes of each file follow
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
@@ -201,10 +202,16 @@ class Reader:
 
     def everything(self) -> dict[str, Any]:
         """All of it as one value."""
-        text = {"stdout": "", "stderr": ""}
+        chunks: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        left = MOST_IN_JSON
         for stream, chunk in self.all():
-            text[stream] += chunk
-        return {"job": self.job.key, "attempt": self.attempt, **{name: as_text(said) for name, said in text.items()}}
+            chunks[stream].append(chunk)
+            left -= len(chunk)
+            if left < 0:
+                why = f"wrote more than {MOST_IN_JSON // 2**20} MiB, too much for one JSON document"
+                raise HostError(f"{self.job.key}: {why}; leave out --json")
+        said = {name: as_text("".join(parts)) for name, parts in chunks.items()}
+        return {"job": self.job.key, "attempt": self.attempt, **said}
 
 
 def as_text(said: str) -> str:

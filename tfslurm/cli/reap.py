@@ -9,6 +9,7 @@ import click
 
 from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.console import show as show_line
+from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
 from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
@@ -67,9 +68,8 @@ def show(reaped: Reaped) -> None:
     """One line for each container, and on stderr what could not be looked at."""
     for verdict in reaped.verdicts:
         box = verdict.container
-        show_line(
-            f"{reaped.cluster}:{box.job_id}  {box.node}  {box.id[:12]} {box.status}  {verdict.action}: {verdict.why}"
-        )
+        what = f"{box.node}  {box.id[:12]} {box.status}  {verdict.action}: {verdict.why}"
+        show_line(printable(f"{reaped.cluster}:{box.job_id}  {what}"))
     for problem in reaped.problems:
         say(f"error: {reaped.cluster}: {problem}")
     if reaped.nodes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table, say, tracer
+from tfslurm.cli.console import common, deliver, json_text, plain_table, save, say, tracer
 from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.document.tree import printable
 from tfslurm.errors import HostError, refuse
@@ -27,7 +27,11 @@ from tfslurm.submit.results import METRICS, Result, read_results
 from tfslurm.sweep.confounding import confounded
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 
-FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+# What a spreadsheet takes away in front of a formula may stand there too: blanks, quotes, what cannot be seen.
+FORMULA = re.compile(
+    r"""[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"'`]*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
+    r"|[\t\r\n]"
+)
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
 FORMATS = ("text", "csv", "json", "parquet")
 PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
@@ -176,7 +180,8 @@ def write_parquet(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     """The table as a Parquet file.
 
     Raises:
-        InputError: pyarrow is not installed, or cannot hold a column whose values are of several kinds.
+        InputError: pyarrow is not installed, or cannot hold a column whose values are of several kinds; or the file
+            cannot be written.
     """
     try:
         pyarrow: Any = import_module("pyarrow")
@@ -184,8 +189,8 @@ def write_parquet(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     except ImportError as error:
         raise refuse("--format parquet", "needs pyarrow", "pip install pyarrow, or use csv") from error
     try:
-        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), output)
+        table = io.BytesIO()
+        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), table)
     except pyarrow.ArrowException as error:
         raise refuse("--format parquet", str(error).splitlines()[0], "use csv") from error
-    except OSError as error:
-        raise refuse(str(output), f"cannot be written: {error.strerror}") from error
+    save(table.getvalue(), output)

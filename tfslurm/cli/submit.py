@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,7 @@ def submit_each(
 
     try:
         for known, prepared in jobs:
-            told(*submit_once(known, prepared, tracker, secrets, verbose, again=again))
+            submit_once(known, prepared, tracker, secrets, verbose, told, again=again)
     except Untracked as error:
         told(error.job, error.plan_id)
         raise
@@ -234,9 +234,18 @@ def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
 
 
 def submit_once(
-    known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], verbose: int, *, again: bool
-) -> tuple[str, str]:
-    """The new job and its plan's id; where an earlier call was cut off before it told the id of the same job, that one.
+    known: Known,
+    job: Prepared,
+    tracker: Tracker,
+    secrets: dict[str, str],
+    verbose: int,
+    told: Callable[[str, str], None],
+    *,
+    again: bool,
+) -> None:
+    """Submit a job; the new one and its plan's id are ``told`` at once.
+
+    Where an earlier call was cut off before it told the id of the same job, that one is told.
 
     Raises:
         TfslurmError: the same job is queued or running, and it is not wanted ``again``.
@@ -246,16 +255,17 @@ def submit_once(
         settle_all(name, tracker, host)
         if left := tracker.jobs(plan_sha256=same, untold=True):
             say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
-            return left[-1].key, left[-1].plan_id
+            told(left[-1].key, left[-1].plan_id)
+            return
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
             from tfslurm.submit.follow import refresh
 
             refresh(name, known.user, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
         job_id = submit_job(job, tracker, host, secrets, untold=True)
+        told(f"{name}:{job_id}", job.plan.plan_id)
         if note := preemption_note(job.plan, known, host):
             say(f"note: {note}")
-        return f"{name}:{job_id}", job.plan.plan_id
 
 
 def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:

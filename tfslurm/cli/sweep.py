@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tfslurm.cli.console import emit, say, show, tracer
+from tfslurm.cli.console import complain, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.cli.sweeps import has_ended
@@ -55,12 +55,12 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     else:
         packed = given.get("points_per_job", 1)
         more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
-        show(lines_of([*summary(experiment.name, sweep, places, clusters), *reach, *more]))
+        show("\n".join(lines_of([*summary(experiment.name, sweep, places, clusters), *reach, *more])))
 
 
-def lines_of(told: Sequence[tuple[str, str]]) -> str:
+def lines_of(told: Sequence[tuple[str, str]]) -> list[str]:
     """The lines of a summary."""
-    return "\n".join(f"{head:8} {printable(text)}" for head, text in told)
+    return [f"{head:8} {printable(text)}" for head, text in told]
 
 
 def submit_sweep(
@@ -168,7 +168,7 @@ def planned(
     moment = now()
     sweep = swept.tracked(moment)
     arrays = parts(swept, places, sizes, sweep.sweep_id, moment)
-    say(lines_of([("id", sweep.sweep_id), *summary(swept.name, swept.sweep, places, names), *told_of(arrays)]))
+    say(*lines_of([("id", sweep.sweep_id), *summary(swept.name, swept.sweep, places, names), *told_of(arrays)]))
     tracker.sweeps.add(sweep, arrays)
     return sweep
 
@@ -239,7 +239,7 @@ def send_all(
         except TfslurmError as error:
             troubles.append(error)
             if known is not chosen[-1]:
-                say(f"error: {error}")
+                complain(error)
     return troubles
 
 

@@ -41,7 +41,7 @@ def show_one(sweep: TrackedSweep, tracker: Tracker, why: Callable[[TrackedJob], 
     show(f"{sweep.sweep_id}: {progress(points)}")
     show(plain_table(by_cluster(points, clusters)))
     for line in failures(sweep, points, why):
-        show(line)
+        show(printable(line))
     if not sweep.told and any(point.job is None for point in points):
         show("submit was cut off before all was sent: the same `tfslurm submit` goes on with it")
     if each:

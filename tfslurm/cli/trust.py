@@ -47,7 +47,7 @@ def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json
     found = offered(real)
     before = read_trusted(trust_file())
     for known in found:
-        say(described(known, news(known, before)))
+        say(*described(known, news(known, before)))
     files = {file_of(known).name: known.text.encode() for known in found}
     if before.trusting(real, files) != before:
         confirm(real, yes)
@@ -78,17 +78,18 @@ def news(known: Known, before: Trusted) -> str:
     return "trusted already" if had == content_id(known.text.encode()) else "CHANGED since you trusted it"
 
 
-def described(known: Known, state: str) -> str:
-    """What a cluster file decides, for a person to judge."""
-    rows = (f"  {key:12} {folded(printable(text))}" for key, text in decisions(known))
-    return "\n".join([f"{printable(str(file_of(known)))}: {state}", *rows])
+def described(known: Known, state: str) -> list[str]:
+    """What a cluster file decides, line by line, for a person to judge."""
+    rows = (line for key, text in decisions(known) for line in folded(key, printable(text)))
+    return [f"{file_of(known)}: {state}", *rows]
 
 
-def folded(text: str) -> str:
-    """A value in lines that fit the terminal, each under the first: none looks like a row of its own."""
+def folded(key: str, text: str) -> list[str]:
+    """A row in lines that fit the terminal, each under the first: none looks like a row of its own."""
     room = max(shutil.get_terminal_size().columns - INDENT - 1, 20)
     room = room if text.isascii() else room // 2  # some characters are two columns wide
-    return f"\n{' ' * INDENT}".join(text[start : start + room] for start in range(0, len(text), room))
+    parts = [text[start : start + room] for start in range(0, len(text), room)] or [""]
+    return [f"  {head:12} {part}" for head, part in zip([key, *[""] * len(parts)], parts, strict=False)]
 
 
 def decisions(known: Known) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tfslurm.cli.console import say, tracer
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
@@ -23,11 +25,15 @@ def send_waiting(tracker: Tracker, verbose: int) -> bool:
             try:
                 known = known_from(name, text)
                 with open_host(known.cluster, trace=tracer(verbose)) as host:
-                    wave = send_wave(sweep, known, tracker, host, code=None, secrets=read_secrets)
+                    told = partial(tell, sweep.sweep_id)
+                    wave = send_wave(sweep, known, tracker, host, code=None, secrets=read_secrets, told=told)
             except TfslurmError as error:
                 say(f"error: {sweep.sweep_id}: what waits was not sent: {str(error).splitlines()[0]}")
                 continue
-            for job in wave.jobs:
-                say(f"{sweep.sweep_id}: sent {job}")
             waits = waits or bool(wave.left)
     return waits
+
+
+def tell(sweep_id: str, job: str) -> None:
+    """Say that a job is in the queue."""
+    say(f"{sweep_id}: sent {job}")

@@ -8,12 +8,21 @@ Source: Unicode's general categories: control, format, surrogate, private use, u
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
-# Blank although their category is that of a letter, a mark or a symbol; and marks that choose a form of what is before.
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-_CHOOSERS = range(0xE0100, 0xE01F0)
+# Blank although their category is that of a letter, a mark or a symbol.
+_UNSEEN = frozenset("\u034f\u115f\u1160\U00016fe4\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159")
+_SYMBOL_CHOOSERS = "\ufe0e\ufe0f"  # of a symbol: whether it is drawn as a text or in colours
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # blanks: seen as such
-_COLOUR = re.compile(r"\x1b\[[0-9;:]{0,40}m")
+MOST_MARKS = 4
+"On one letter: more of them would cover the lines above and below."
+# Colours and weights; not 8, which hides what follows. Source: ECMA-48, 8.3.117; ITU-T T.416, 13.1.8.
+_CODE = (
+    r"(?:[345]8(?:;5;[0-9]{1,3}|;2(?:;[0-9]{1,3}){3}|:[25](?::[0-9]{0,3}){1,5})"
+    r"|4:[0-5]|0{0,2}(?:[0-79]|[1-9][0-79]|[12679]8|10[0-7])?)"
+)
+_COLOUR = re.compile(rf"\x1b\[{_CODE}(?:;{_CODE}){{0,20}}m")
+_PLAIN = re.compile(r"\x1b\[[0;]*m")
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
@@ -23,19 +32,30 @@ def visible(text: str, keep: str = "\n\t") -> str:
         bare = bare.replace(char, "")
     if bare.isascii() and bare.isprintable():
         return text
-    return "".join(char if char in keep or _is_seen(char) else _written(char) for char in text)
+    shown, before, marks = [], "", 0
+    for char in text:
+        if char not in keep and _is_mark(char):
+            marks += 1
+            stays = bool(before) and marks <= MOST_MARKS and _is_seen(char, before)
+        else:
+            marks, stays = 0, char in keep or _is_seen(char, before)
+            before = char if stays and char not in keep and not char.isspace() else ""
+        shown.append(char if stays else _written(char))
+    return "".join(shown)
 
 
 def visible_output(text: str) -> str:
     """What a program prints, for a terminal: its colours, and the return and backspace of its progress bars, stay.
 
-    They reach no further than the line that they stand in.
+    Return and backspace reach no further than their line, colours no further than this text.
     """
-    shown, end = [], 0
+    shown, end, last = [], 0, ""
     for found in _COLOUR.finditer(text):
-        shown += [visible(text[end : found.start()], "\n\t\r\b"), found[0]]
+        last = found[0]
+        shown += [visible(text[end : found.start()], "\n\t\r\b"), last]
         end = found.end()
-    return "".join([*shown, visible(text[end:], "\n\t\r\b")])
+    is_open = bool(last) and not _PLAIN.fullmatch(last)
+    return "".join([*shown, visible(text[end:], "\n\t\r\b"), "\x1b[0m" if is_open else ""])
 
 
 def visible_json(text: str) -> str:
@@ -45,10 +65,17 @@ def visible_json(text: str) -> str:
     return "".join(char if char == "\n" or _is_seen(char) else _json_escape(char) for char in text)
 
 
-def _is_seen(char: str) -> bool:
-    if char.isprintable():
-        return char not in _UNSEEN and ord(char) not in _CHOOSERS
-    return bool(_SPACES.match(char))
+def _is_mark(char: str) -> bool:
+    """Whether it takes no place of its own; vowels and finals of Korean that follow their consonant are such too."""
+    if char < "\u0300":
+        return False
+    return category(char) in ("Mn", "Me") or "\u1161" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff"
+
+
+def _is_seen(char: str, before: str = "") -> bool:
+    if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef":  # a form of what is before
+        return char in _SYMBOL_CHOOSERS and before != "" and category(before)[0] == "S"
+    return char not in _UNSEEN if char.isprintable() else bool(_SPACES.match(char))
 
 
 def _written(char: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import paramiko
 
 from tfslurm.cluster import Login
+from tfslurm.document.tree import printable
 from tfslurm.errors import HostError
 from tfslurm.host.known_hosts import KnownKey, known_keys, revoked_keys
 from tfslurm.host.match_exec import settle_match_exec
@@ -246,7 +247,8 @@ def _with_answers(
             return [""] * len(prompts)
         if prompts:
             tell(f"{name}: {hop}: {title}\n{instructions}")
-        return [ask(prompt, echo=echo) for prompt, echo in prompts]
+        # the machine chose the words, which could be those of another question: they stand behind its name, on one line
+        return [ask(f"({hop}) {printable(prompt.strip())} ", echo=echo) for prompt, echo in prompts]
 
     try:
         with ALONE:  # to the verdict: of a code that two machines share, only then is it known as used

@@ -206,14 +206,27 @@ def socket_name(host: str) -> str:
 def runtime_folder(name: str) -> Path:
     """Return a folder of the user alone, short enough for sockets.
 
+    /tmp is everybody's: where somebody else has made the folder there, one in ~/.ssh serves.
+
     Raises:
-        HostError: somebody else made it, or can write in it.
+        HostError: others made it, or can write in it.
     """
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", "tfslurm")
-    if len(str(folder)) > LONGEST_SOCKET or not folder.parent.is_dir():
-        folder = Path(f"/tmp/tfslurm-{os.getuid()}")  # noqa: S108  (checked below)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise HostError(f"{name}: {folder}: is not a folder of yours alone; remove it, or chmod 700 it")
-    return folder
+    folders = [Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", "tfslurm")]
+    if len(str(folders[0])) > LONGEST_SOCKET or not folders[0].parent.is_dir():
+        folders = [Path(f"/tmp/tfslurm-{os.getuid()}"), Path.home() / ".ssh/tfslurm"]  # noqa: S108  (looked at below)
+    for folder in folders:
+        if len(str(folder)) <= LONGEST_SOCKET and is_own(folder):
+            return folder
+    why = "is not a folder of yours alone; remove it, or chmod 700 it, or set XDG_RUNTIME_DIR to the parent of one"
+    raise HostError(f"{name}: {folders[-1]}: {why}")
+
+
+def is_own(folder: Path) -> bool:
+    """Whether it is a folder of the user alone; it is made where it is missing."""
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077

@@ -1,7 +1,8 @@
 """The folder on this machine that a job's outputs arrive in: no link is followed, nothing is deleted.
 
 A file arrives under another name beside its own (``.NAME.tfslurm-part``) and gets its own when it is whole. Nobody may
-read it who could not read it on the cluster: the folder of a job is its owner's alone there, and so it is here.
+read it who could not read it on the cluster: the folder of a job is its owner's alone there, and so it is here. In a
+folder that was here before and that others may enter, each file and folder is the user's alone.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Destination:
 
     def __init__(self, folder: Path, *, make: bool) -> None:
         self.folder, self._make, self._root = folder, make, -1
+        self._most = 0o777
         self.modes: Mapping[bytes, int] = {}
 
     def __enter__(self) -> Destination:
@@ -67,6 +69,9 @@ class Destination:
         except OSError as error:
             raise refuse(str(self.folder), f"cannot be the destination: {error.strerror}", "name another") from error
         if self._make:
+            status = os.fstat(self._root)
+            if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
+                self._most = 0o700
             self._alone()
         return self
 
@@ -94,7 +99,7 @@ class Destination:
                 if make:
                     mode = self.modes.get(b"/".join(parents[:depth]), 0)
                     with suppress(FileExistsError):
-                        os.mkdir(parent, mode & 0o777 | 0o700, dir_fd=folder)
+                        os.mkdir(parent, mode & self._most | 0o700, dir_fd=folder)
                 inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
                 os.close(folder)
                 folder = inner
@@ -148,7 +153,7 @@ class Destination:
 
     def write(self, path: bytes, offset: int, content: bytes, mode: int) -> None:
         """Put bytes at an offset of a partial file; what it has after that is cut off."""
-        mode = mode & 0o777 | 0o600
+        mode = mode & self._most | 0o600
         flags = os.O_WRONLY | os.O_CREAT
         with self._within(path, make=True) as (folder, name), self._open(name, flags, folder, mode) as file:
             self._refuse_foreign(file)
@@ -163,8 +168,18 @@ class Destination:
     def _refuse_foreign(self, file: int) -> None:
         """Nothing, if a partial file is this user's and has no other name, under which somebody could read it."""
         status = os.fstat(file)
-        if status.st_nlink > 1 or status.st_uid not in (os.geteuid(), os.fstat(self._root).st_uid):
+        if status.st_nlink > 1 or (status.st_uid != os.geteuid() and status.st_uid != self._owner()):
             raise OSError(errno.EEXIST, "is somebody else's")
+
+    def _owner(self) -> int:
+        """Whose a file is that is made here: a file system may say that all of them are one user's."""
+        name = f".{os.urandom(8).hex()}{PART}"
+        file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o600, dir_fd=self._root)
+        try:
+            return os.fstat(file).st_uid
+        finally:
+            os.close(file)
+            os.unlink(name, dir_fd=self._root)
 
     def land(self, part: bytes, path: bytes, mtime_ns: int, *, replace: bool) -> None:
         """Give a whole partial file its own name; another file of that name is replaced only where that is wanted."""

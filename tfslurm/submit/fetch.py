@@ -27,6 +27,8 @@ LEAST, FIRST, MOST = 2**18, 2**21, 2**25
 "Bytes in one answer: from the first on, more or fewer as the line carries them."
 MOST_HASHED = 2**33
 "Bytes that one command hashes there."
+MOST_HOLES = 2**38
+"Bytes of zeros that nobody wrote, of all files: they cost a program nothing, and here and there they are hashed."
 CHANGED = "changed there while it was fetched; fetch again"
 Value = TypeVar("Value")
 
@@ -57,6 +59,7 @@ class Fetch:
     budget: int = FIRST
     done: int = 0
     total: int = 0
+    holes: int = 0
 
     @property
     def good(self) -> bool:
@@ -97,6 +100,10 @@ class Fetch:
                     self.outcomes.append(want.ends("skipped", "excluded"))
             elif is_part(want.path):
                 self.outcomes.append(want.ends("failed", "has the name of a partial file of tfslurm; rename it"))
+            elif entry.kind == "f" and self.is_too_hollow(entry):
+                what = f"has {entry.bytes} bytes, of which {entry.used} were written"
+                why = f"{what}: more holes than are fetched; `--exclude` it"
+                self.outcomes.append(want.ends("failed", why))
             elif entry.kind == "f":
                 yield want
             elif entry.kind == "l":
@@ -106,6 +113,11 @@ class Fetch:
             elif not self.wish.dry_run:
                 outcome = self.attempt(want, partial(self.empty_folder, want.path))
                 self.outcomes += [outcome] if outcome.status in BAD else []
+
+    def is_too_hollow(self, entry: Entry) -> bool:
+        """Whether it, with those before it, has more zeros that nobody wrote than are hashed."""
+        self.holes += entry.bytes - entry.used if entry.has_holes else 0
+        return entry.has_holes and self.holes > MOST_HOLES
 
     def empty_folder(self, path: bytes) -> tuple[str, str]:
         """Make a folder that holds nothing there."""

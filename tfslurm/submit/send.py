@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from tfslurm import slurm
 from tfslurm.errors import (
@@ -54,11 +55,24 @@ def submit_claimed(
         came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
         raise
     job_id = accepted(prepared, completed, tracker, host)
-    try:
+    with named(plan, job_id):
         tracker.submit(plan, job_id)
-    except TrackerError as error:
-        raise Untracked(plan.cluster, job_id, plan.plan_id, error) from error
     return job_id
+
+
+@contextmanager
+def named(plan: JobPlan, job_id: str) -> Iterator[None]:
+    """Where the tracker fails, or Ctrl-C ends the wait for it, the id that sbatch gave is told.
+
+    Raises:
+        Untracked: with that id.
+    """
+    try:
+        yield
+    except TrackerError as error:
+        raise Untracked(plan.cluster, job_id, plan.plan_id, str(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Untracked(plan.cluster, job_id, plan.plan_id, "interrupted") from stop
 
 
 def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool) -> Completed:
@@ -140,8 +154,9 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
     plan = prepared.plan
     if completed.exit_code == 0 or completed.exit_code >= KILLED:
         job_id = given(completed)
-        if job_id and not is_anothers(job_id, plan, tracker):
-            return job_id
+        with named(plan, job_id) if job_id else nullcontext():
+            if job_id and not is_anothers(job_id, plan, tracker):
+                return job_id
         find = find_by_token if completed.exit_code == 0 else find_twice  # after 0 nothing is on its way any more
         if found := find(plan, host):
             return found

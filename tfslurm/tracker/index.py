@@ -140,7 +140,8 @@ class Tracker:
             yield mine is not None
         finally:
             if mine:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # what stays is nobody's once it is closed
+                    path.unlink(missing_ok=True)
                 mine.close()
 
     def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
