@@ -24,6 +24,7 @@ from tfslurm.host.local import LocalHost
 from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
 from tfslurm.run_folder import is_job_of, read_plan, read_points
 from tfslurm.spec import Checkpoint, Mount
+from tfslurm.submit import ends
 from tfslurm.submit.ends import GONE, Wish, end_in, read_ends
 from tfslurm.submit.hand_over import look_back
 from tfslurm.submit.places import Known
@@ -521,6 +522,26 @@ def test_a_run_folder_that_is_gone_is_told_from_one_without_an_end(tmp_path: Pat
     found = read_ends(LocalHost(), [Wish(PurePosixPath(run), "17"), Wish(gone, "17")])
     assert found[0] is None
     assert found[1] is GONE
+
+
+def test_an_end_that_says_gone_is_no_end_and_the_folder_is_there(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "a-0123456789ab"
+    for number, text in enumerate(("gone", "", "=", "={}", "{}")):
+        (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
+        (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(text)
+    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(5)])
+    assert found == [None, None, None, None, {}]
+
+
+def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ends, "MOST_IN_ALL", 2**16)
+    run = tmp_path / "runs" / "a-0123456789ab"
+    for number in range(100):
+        (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
+        end = '{"exit_code": 0, "signal": null, "reason": ""}'
+        (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(end if number == 7 else "x" * 10**5)
+    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(100)])
+    assert [number for number, end in enumerate(found) if end] == [7]
 
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
