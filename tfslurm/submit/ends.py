@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
 from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
 from tfslurm.plan import job_folder
@@ -24,9 +24,9 @@ STOPPED = "stopped by SIG"  # and that it was stopped from outside
 GONE: Mapping[str, Any] = {"gone": True}  # in place of an end: there is no run folder, so nobody will write one
 
 # On stdin, for each job, ROOT/runs, the run folder's name, the job's folder in it, and 1 where its secrets are to go,
-# each ended by NUL. Out comes for each `=` and the end that its last attempt wrote ({}: none yet), nothing where there is
-# no attempt, or `gone` where there is no run folder, and NUL. No program is started for one: there may be many. No link
-# is followed.
+# each ended by NUL. Out comes for each `=` and the end that its last attempt wrote ({}: none yet), nothing where there
+# is no attempt, or `gone` where there is no run folder, and NUL. No program is started for one: there may be many. No
+# link is followed.
 ENDS = RUN_FOLDER + one_line(r"""export LC_ALL=C; most=$1;
 while IFS= read -r -d '' runs && IFS= read -r -d '' name && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
 run=$runs/$name last=0;
@@ -71,8 +71,7 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
     done = host.run(in_bash(ENDS, str(each)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
-        why = done.stderr.strip() or f"exit {done.exit_code}"
-        raise HostError(f"{host.name}: the jobs' own ends could not be read: {why}", transient=True)
+        raise HostError(f"{host.name}: the jobs' own ends could not be read: {last_words(done)}", transient=True)
     return [GONE if text == "gone" else end_in(text[1:]) if text[:1] == "=" else None for text in said[:-1]]
 
 

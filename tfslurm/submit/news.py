@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tfslurm import slurm
-from tfslurm.errors import HostError, NoProgram
+from tfslurm.errors import HostError, NoProgram, last_words
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import GONE, REQUEUED, STOPPED, Wish, read_ends
@@ -153,8 +153,7 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     """
     answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
-        said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
-        raise HostError(f"{cluster}: squeue: {said}", transient=True)
+        raise HostError(f"{cluster}: squeue: {last_words(answer)}", transient=True)
     found: dict[str, JobStatus] = {}
     for status in slurm.parse_queue(answer.stdout):
         if status.job_id not in found or slurm.is_final(found[status.job_id].state):
@@ -173,13 +172,8 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
     except HostError as error:
         return {}, str(error).splitlines()[0]  # a line that is lost is noticed by the next question
     if answer.exit_code != 0:
-        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
+        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_words(answer)}"
     return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""
-
-
-def last_line(text: str) -> str:
-    """The end of what a program said."""
-    return (text.strip() or "it does not answer").splitlines()[-1]
 
 
 # --- the jobs themselves
