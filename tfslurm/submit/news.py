@@ -71,7 +71,8 @@ def ask(question: Question, host: Host) -> News:
     if jobs and question.cluster != LOCAL:
         known, silence = told_by_slurm(question, host, jobs)
     killed = {job.key for job in jobs if question.cluster == LOCAL and is_killed(places[job.plan_id].run_dir)}
-    ends = told_by_themselves(host, jobs, known, places, killed)
+    lost = () if silence else [job.key for job in jobs if job.state == LOST and job.job_id not in known]
+    ends = told_by_themselves(host, jobs, known, places, killed, lost)
     seen = []
     for job in jobs:
         place = places[job.plan_id]
@@ -185,23 +186,26 @@ def told_by_themselves(
     known: Mapping[str, JobStatus],
     places: Mapping[str, Place],
     killed: Collection[str] = (),
+    lost: Collection[str] = (),
 ) -> dict[str, Mapping[str, Any] | None]:
     """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
 
+    ``lost`` are those that were not known when Slurm was last asked, and are not now: they will not start again.
     sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
     """
-    over = over_in(jobs, known)
+    over = over_in(jobs, known, lost)
     wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
     wishes |= {key: replace(wish, forget=True) for key, wish in wishes.items() if key in killed}
     return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
 
 
-def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus]) -> dict[str, int]:
-    """Plan -> how many of its jobs have ended, as Slurm says."""
+def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], lost: Collection[str]) -> dict[str, int]:
+    """Plan -> how many of its jobs have ended, as Slurm says, or are lost."""
     counts: dict[str, int] = {}
+    lost = frozenset(lost)
     for job in jobs:
         status = known.get(job.job_id)
-        if status and slurm.is_final(status.state):
+        if job.key in lost or (status and slurm.is_final(status.state)):
             counts[job.plan_id] = counts.get(job.plan_id, 0) + 1
     return counts
 
@@ -216,7 +220,8 @@ def wish_for(
     """
     place = places[job.plan_id]
     if status is None:
-        return Wish(place.run_dir, job.job_id)
+        forget = place.has_secrets and job.state == LOST and over.get(job.plan_id, 0) >= place.unfinished
+        return Wish(place.run_dir, job.job_id, forget)
     is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
     forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
     if is_whole(job, status) or (job.is_packed and status.state != PENDING):
