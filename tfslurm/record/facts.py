@@ -36,6 +36,8 @@ def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     value = read_json(raw)
     if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
         raise ValueError("it holds no array of one object")
+    if not isinstance(value[0].get("RepoDigests") or [], list):
+        raise ValueError("its RepoDigests are no list")
     return value[0]
 
 
@@ -61,16 +63,16 @@ def parse_list(raw: bytes) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     whole = ""
     for line in raw.decode("utf-8", "backslashreplace").splitlines():
-        match = re.fullmatch(
-            r"(?:GPU (?P<gpu>\d+): (?P<name>.+?)|\s+MIG (?P<mig>\S+)\s+.*?)\s*\(UUID: (?P<uuid>\S+)\)", line
-        )
-        if match and match["gpu"]:
-            whole = match["name"]
-            found.append((match["uuid"], whole))
-        elif match:
+        head, _, tail = line.rpartition("(UUID: ")
+        uuid = re.fullmatch(r"(\S+)\)", tail)
+        match = uuid and re.match(r"GPU \d+: (?P<name>.+)|\s+MIG (?P<mig>\S+)\s", head)
+        if uuid and match and match["name"]:
+            whole = match["name"].rstrip()
+            found.append((uuid[1], whole))
+        elif uuid and match:
             if found and found[-1][1] == whole and found[-1][0].startswith("GPU-"):
                 found.pop()
-            found.append((match["uuid"], f"{whole} MIG {match['mig']}"))
+            found.append((uuid[1], f"{whole} MIG {match['mig']}"))
     if not found and raw.strip() and b"No devices" not in raw:
         raise ValueError(f"no device in {raw[:120]!r}")
     return tuple(found)
@@ -81,7 +83,10 @@ def parse_query(raw: bytes) -> tuple[Mapping[str, str], ...]:
 
     ``index, uuid, name, memory.total [MiB], driver_version, pci.bus_id`` is the first line.
     """
-    rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
+    try:
+        rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
     if not rows or "uuid" not in [word.strip() for word in rows[0]]:
         raise ValueError(f"no header in {raw[:120]!r}")
     names = [word.partition(" [")[0].strip() for word in rows[0]]
