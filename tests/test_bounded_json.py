@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfslurm.document.bounded_json import MAX_DEPTH, MAX_DIGITS, read_json
+from tfslurm.document.bounded_json import MAX_DEPTH, MAX_DIGITS, MAX_PARTS, read_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
@@ -63,6 +63,14 @@ def test_everything_else_is_a_value_error(text: str | bytes, why: str) -> None:
 def test_a_text_that_is_too_long_is_not_parsed() -> None:
     with pytest.raises(ValueError, match="longer than 3 bytes"):
         read_json("[1,2]", most=3)
+
+
+@pytest.mark.parametrize("part", ["[],", "1,", "{},", "[[[]]],"])
+def test_a_text_of_too_many_parts_is_not_parsed(part: str) -> None:
+    text = f"[{part * (MAX_PARTS // sum(map(part.count, ',[{')))}0]"
+    with pytest.raises(ValueError, match="more than 6000000 parts"):
+        read_json(text)
+    assert len(read_json(f"[{part * 1000}0]")) == 1001
 
 
 def test_brackets_in_texts_and_beside_each_other_are_no_depth() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -253,7 +254,27 @@ def sparse() -> bytes:
     return stream.getvalue()
 
 
+def leading_back(size: int) -> bytes:
+    """Three files, of which the last one's size, below 0, puts the next one where an earlier one is."""
+    first, last = tarfile.TarInfo("a").tobuf(), bytearray(tarfile.TarInfo("b").tobuf())
+    last[124:136] = b"\xff" * 4 + struct.pack(">q", size)  # source: tar(5), GNU's numbers in base 256
+    last[148:156] = b" " * 8
+    last[148:156] = b"%06o\0 " % sum(last)
+    return first * 2 + bytes(last) + bytes(1024)
+
+
+def headers(kind: bytes) -> bytes:
+    """What stands before a file to say more of it, and here of nothing."""
+    info = tarfile.TarInfo("a")
+    info.type = kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
 LYING = {
+    "leading back": leading_back(-1024),
+    "leading back to itself": leading_back(-512),
+    "nothing but headers of headers": headers(b"L") * 5000,
+    "nothing but extended headers": headers(b"x") * 5000,
     "no tar": b"x" * 4096,
     "gzip": tar_of((tarfile.TarInfo("a"), bytes(10**7)), mode="w:gz"),
     "xz": tar_of((tarfile.TarInfo("a"), bytes(10**7)), mode="w:xz"),

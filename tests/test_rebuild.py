@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from getpass import getuser
@@ -23,8 +24,11 @@ from tfslurm.host.files import REMOVE
 from tfslurm.host.local import LocalHost
 from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
 from tfslurm.run_folder import is_job_of, read_plan, read_points
+from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
 from tfslurm.spec import Checkpoint, Mount
+from tfslurm.submit import ends
 from tfslurm.submit.ends import GONE, Wish, end_in, read_ends
+from tfslurm.submit.follow import find_job
 from tfslurm.submit.hand_over import look_back
 from tfslurm.submit.places import Known
 from tfslurm.submit.prepare import Prepared
@@ -251,6 +255,8 @@ def lines(made: JobPlan) -> bytes:
         lambda text: b"[" * 100_000 + b"\n" + b"\n" * 2,
         lambda text: b"null\nnull\nnull\n",
         lambda text: b"",
+        lambda text: b"\n" * 2**26,
+        lambda text: text[:-1],
         lambda text: text.replace(b'"id": "', b'"id": "../'),
     ],
 )
@@ -264,7 +270,11 @@ def test_points_are_those_that_the_plan_has_the_hash_of(change: Callable[[bytes]
 @pytest.mark.parametrize(
     ("points", "yes", "no"),
     [
-        (None, ("1", "67108863"), ("1_0", "", "x", "1.0", "../1", "12345678901", "1\n")),
+        (
+            None,
+            ("1", "67108863"),
+            ("1_0", "", "x", "1.0", "../1", "12345678901", "1\n", "0", "01", "4294967296", "9999999999"),
+        ),
         (Points("s", 3, "x"), ("1_0", "1_2"), ("1", "1_3", "1_00", "1_0.0", "1_-1", "1_99999999999")),
         (Points("s", 3, "x", points_per_job=2), ("1_0.0", "1_0.1", "1_1.2"), ("1_0", "1_1.1", "1_1.3")),
     ],
@@ -356,6 +366,34 @@ def test_what_was_sent_is_indexed_and_nothing_of_it_is_open(site: Known, tracker
     assert [(job.key, job.state) for job in tracker.jobs()] == [("alpha:17", "FAILED"), ("alpha:18", "UNKNOWN")]
     assert [(each.stage, each.is_rebuilt) for each in tracker.plans()] == [("submitted", True)] * 2
     assert (tracker.plans(stage="planned"), tracker.sweeps.waiting()) == ([], [])
+
+
+@pytest.mark.parametrize("planned_at", ["2026-11-24T07:50:01Z", "2099-12-31T23:59:59Z"])
+def test_a_job_that_was_asked_for_here_is_nobody_elses(site: Known, tracker: Tracker, planned_at: str) -> None:
+    own = plan(cluster=site.cluster, user=getuser())
+    tracker.plan(own, "own")
+    tracker.submit(own, "17")
+    evil = send(site, plan(cluster=site.cluster, user=getuser(), planned_at=planned_at))
+    count, left_out = indexed(site, tracker)
+    assert (count, left_out) == (0, [f"{evil.name}: says that it has alpha:17, which is a job that was asked for here"])
+    assert find_job(tracker, "alpha:17").plan_id == own.plan_id
+
+
+@pytest.mark.parametrize("job_id", ["17+1", "4294967295", "17"])
+def test_the_queue_gives_only_ids_that_a_job_can_have(
+    site: Known, tracker: Tracker, tmp_path: Path, job_id: str
+) -> None:
+    folder = send(site)
+    shutil.rmtree(folder / "17")
+    (folder / "sbatch.answer").unlink()
+    row = dict.fromkeys(QUEUE_FIELDS, "") | {"%i": job_id, "%T": "PENDING", "%M": "0:00", "%l": "1:00"}
+    (tmp_path / "rows").write_text(FIELD.join((row | {"%j": folder.name}).values()) + ROW)
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\nexec cat '{tmp_path}/rows'\n")
+    (tmp_path / "squeue").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    site = replace(site, cluster=replace(site.cluster, environment=environment))
+    indexed(site, tracker)
+    assert [job.job_id for job in tracker.jobs()] == (["17"] if job_id == "17" else [])
 
 
 def test_what_the_tracker_planned_itself_gets_its_id_and_stays_its_own(site: Known, tracker: Tracker) -> None:
@@ -523,11 +561,41 @@ def test_a_run_folder_that_is_gone_is_told_from_one_without_an_end(tmp_path: Pat
     assert found[1] is GONE
 
 
+def test_an_end_that_says_gone_is_no_end_and_the_folder_is_there(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "a-0123456789ab"
+    for number, text in enumerate(("gone", "", "=", "={}", "{}")):
+        (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
+        (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(text)
+    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(5)])
+    assert found == [None, None, None, None, {}]
+
+
+def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ends, "MOST_IN_ALL", 2**16)
+    run = tmp_path / "runs" / "a-0123456789ab"
+    for number in range(100):
+        (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
+        end = '{"exit_code": 0, "signal": null, "reason": ""}'
+        (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(end if number == 7 else "x" * 10**5)
+    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(100)])
+    assert [number for number, end in enumerate(found) if end] == [7]
+
+
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     made = plan(EXPERIMENT, planned_at=NOW)
     guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""})
     assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
     assert from_json(values_of(made)) == made
+
+
+@pytest.mark.parametrize("word", [b"", b"d 1000 4096 a-0123456789ab/1", b"x"])
+def test_a_list_of_run_folders_takes_little_more_memory_than_it_says(word: bytes) -> None:
+    tracemalloc.start()
+    there, _ = listed(b"1000\0" + (word + b"\0") * (2**22 // (len(word) + 1)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(there) <= 1
+    assert peak < 2**24
 
 
 def test_a_list_of_run_folders_that_is_none_is_told_of() -> None:

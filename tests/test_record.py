@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -597,6 +599,34 @@ def test_both_kernel_modules_tell_their_version(raw: bytes, version: str) -> Non
 def test_docker_never_is_no_time() -> None:
     assert facts.parse_time("0001-01-01T00:00:00Z") is None
     assert facts.parse_time("2026-11-23T09:59:04.123456789+02:00") == "2026-11-23T07:59:04Z"
+
+
+QUERY = "uuid, name, memory.total [MiB], driver_version"
+USE = "seconds, uuid, utilization.gpu [%], memory.used [MiB]"
+ODD = {
+    "a name of spaces": ("container/nvidia-smi-L.txt", "GPU 0: a (UUID: GPU-1)\nGPU 1: " + " " * 2**20),
+    "a slice of spaces": ("container/nvidia-smi-L.txt", "GPU 0: a (UUID: GPU-1)\n  MIG x " + " " * 2**20),
+    "a slice of brackets": ("nvidia-smi-L.txt", "  MIG x (UUID: " * 2**16),
+    "a field of megabytes": ("nvidia-smi-query.csv", f"{QUERY}\n{'a' * 2**20}, b, 1, 1\n"),
+    "a memory of many digits": ("nvidia-smi-query.csv", f"{QUERY}\nGPU-1, b, {'9' * 5000}, 535.1\n"),
+    "a use of many digits": ("gpu-usage.csv", f"{USE}\n1, GPU-1, {'9' * 5000}, {'9' * 400}\n"),
+    "a use without its second": ("gpu-usage.csv", "uuid, utilization.gpu [%], memory.used [MiB]\nGPU-1, 1, 1\n"),
+    "a use at no second": ("gpu-usage.csv", f"{USE}\nx, GPU-1, 1, 1\n"),
+    "a use of many": ("gpu-usage.csv", f"{USE}\n" + "".join(f"1, GPU-{each}, 1, 1\n" for each in range(20_000))),
+    "digests that are a number": ("image-inspect.json", '[{"Id": "sha256:1", "RepoDigests": 7}]'),
+    "an attempt of many digits": (f"../../../attempt-{'9' * 5000}/begin.json", "{}"),
+    "a task of many digits": (f"../task-{'9' * 5000}/hostname", "x"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), ODD.values(), ids=ODD.keys())
+def test_what_no_node_writes_is_a_fact_that_is_not_known(name: str, text: str) -> None:
+    path = posixpath.normpath(TASK + name)
+    files = {"attempt-1/begin.json": b"{}", f"{TASK}gpus.txt": b"GPU-1\n", path: text.encode()}
+    began = monotonic()
+    record = build_record(made.plan(), "17", files)
+    assert [attempt.index for attempt in record.attempts] == [1]
+    assert monotonic() - began < 5
 
 
 def test_a_list_of_hashes_that_was_cut_off_is_no_list() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,7 @@ from tfslurm.cli.results import as_csv, as_text, table_of
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
+from tfslurm.submit import results as measured
 from tfslurm.submit.results import Result, metrics_of, read_results
 from tfslurm.sweep.points import point_of
 from tfslurm.sweep.table import Entry
@@ -106,6 +108,48 @@ def test_metrics_that_are_none_are_said(text: bytes, why: str) -> None:
     found, said = metrics_of({"m.json": text, "n.json": b'{"a": 1}'}, "*.json")
     assert found == {"n:a": 1}
     assert said.startswith(why)
+
+
+UNWIELDY = {
+    "one name in another": {"a" * 60_000: {str(number): 1 for number in range(60_000)}},
+    "a chain of names": {"a" * 400: {"b" * 400: {"c" * 400: 1}}},
+    "more than a table has": {str(number): 1 for number in range(2000)},
+}
+
+
+@pytest.mark.parametrize("given", UNWIELDY.values(), ids=UNWIELDY.keys())
+def test_metrics_that_nobody_could_look_at_are_said_and_take_no_memory(given: dict[str, object]) -> None:
+    text = json.dumps(given).encode()
+    tracemalloc.start()
+    found, said = metrics_of({"m.json": text}, "m.json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found, bool(said)) == ({}, True)
+    assert len(said) < 200
+    assert peak < 2**26
+
+
+def test_a_point_that_left_megabytes_hides_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "MOST_IN_ALL", 2**18)
+    here = replace(plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 9, "x")), root=str(tmp_path))
+    for number in range(9):
+        out, facts = (Path(here.run_dir) / f"17_{number}" / each for each in ("out", "attempt-1/facts/task-0"))
+        out.mkdir(parents=True)
+        facts.mkdir(parents=True)
+        (facts / "nvidia-driver-module.txt").write_text("535.104.05\n")
+        for part in range(90):
+            (out / f"{part}.json").write_text('{"loss": 1}' + " " * (2**20 if number else 0))
+    points = [placed(number, "COMPLETED") for number in range(9)]
+    with open_host(replace(CLUSTER, root=PurePosixPath(tmp_path))) as host:
+        first, *others = read_results(points, {"plan": here}, host, "*.json")
+    assert (len(first.metrics), first.why) == (90, "")
+    assert {each.driver for each in (first, *others)} == {"535.104.05"}
+    assert all(each.why for each in others)
+
+
+def test_a_table_of_names_that_differ_from_point_to_point_stays_small() -> None:
+    gathered = [replace(result(**{f"m{place}-{number}": 1 for number in range(500)})) for place in range(1000)]
+    assert sum(map(len, table_of(gathered))) < 6_000_000
 
 
 def result(**metrics: object) -> Result:

@@ -231,3 +231,32 @@ def test_an_id_is_told_where_ctrl_c_ends_the_wait_for_the_tracker(evil: Evil, mo
     monkeypatch.setattr(Tracker, "submit", interrupted)
     with pytest.raises(Untracked, match=r"evil:4711 was submitted.*interrupted"):
         evil.submit(evil.made())
+
+
+REFUSALS = {
+    "a wrapper that fails after sbatch": "echo 4711; echo 'quota: cannot write the log' >&2; exit 1",
+    "in words": "echo 'Submitted batch job 4711'; exit 1",
+    "with the cluster": "echo '4711;alpha'; exit 3",
+    "another id": "echo 815; exit 1",
+    "an answer that was lost": "echo 'Batch job submission failed: Unexpected message received' >&2; exit 1",
+    "a line that was lost": "echo 'Batch job submission failed: Message receive failure' >&2; exit 1",
+    "a slow controller": "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv' >&2; exit 1",
+}
+
+
+@pytest.mark.parametrize("sbatch", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_that_may_be_none_is_looked_up_by_the_jobs_own_name(evil: Evil, sbatch: str) -> None:
+    evil.program("sbatch", sbatch)
+    made = evil.made()
+    evil.queue(("4711", made.job_name), ("815", "other"))
+    assert evil.submit(made) == "4711"
+    assert evil.known() == [("4711", made.job_name)]
+    assert evil.folders() == [made.run_dir.name], "the job has its run folder"
+
+
+@pytest.mark.parametrize("sbatch", list(REFUSALS.values())[4:], ids=list(REFUSALS)[4:])
+def test_a_refusal_that_nobody_can_be_sure_of_keeps_the_plan(evil: Evil, sbatch: str) -> None:
+    evil.program("sbatch", sbatch)
+    with pytest.raises(HostError, match="is kept: run the same command again"):
+        evil.submit(evil.made())
+    assert evil.stages() == ["planned"]

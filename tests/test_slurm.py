@@ -126,6 +126,11 @@ LISTS = {
     "nested brackets": "n" + "[1-2]" * 2000,
     "brackets in brackets": "[" * 100000,
     "many words": ",".join(["n[1-100]"] * 2000),
+    "nothing, very often": "n[1-999999999999999][2-1]",
+    "a range that ends before it begins": "n[3-1]",
+    "a name of a megabyte, often": "n" * 2**20 + "[1-100000]",
+    "an end of a megabyte, often": "n[1-100000]" + "n" * 2**20,
+    "long in all": "-".join([("n" * 100) + "[1-2]"] * 3),
     "megabytes of commas": "n," * 5_000_000,
     "never closed": "n[1-2" * 1000,
     "control characters": "n1\x1b[31m",
@@ -142,7 +147,7 @@ def test_more_nodes_than_there_are_is_no_list(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1-4000000000%5", f"1-{BIG}", "1-3:0", ",".join(["0-1000"] * 1000), "٣", "1-2-3", "[1]"]
+    "text", ["1-4000000000%5", "9-1", "1-3,2-1", f"1-{BIG}", "1-3:0", ",".join(["0-1000"] * 1000), "٣", "1-2-3", "[1]"]
 )
 def test_more_tasks_than_an_answer_can_have_is_no_answer(text: str) -> None:
     with pytest.raises(SlurmParseError):
@@ -249,6 +254,16 @@ def test_megabytes_of_nothing_are_refused_soon_and_in_little_memory(parser: str)
         tracemalloc.stop()
         assert time.monotonic() - began < 20, kind
         assert peak < 4 * len(text) * (4 if kind == "text" else 1) + 2**26, f"{kind}: {peak / 2**20:.0f} MiB"
+
+
+def test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_them() -> None:
+    began = time.monotonic()
+    rows = (FIELD.join(("gpu", "up", "infinite", "0/2/0/2", f"gpu:a{each}:4", "64", "9")) for each in range(50_000))
+    (part,) = slurm.parse_partitions("\n".join(rows))
+    assert (part.nodes, len(part.gres)) == (100_000, 50_000)
+    nodes = parse_nodes("\n".join(FIELD.join(("n1", f"p{each}", "up", "idle")) for each in range(50_000)))
+    assert len(nodes["n1"]) == 50_000
+    assert time.monotonic() - began < 6
 
 
 def test_good_rows_without_end_are_more_than_anybody_has() -> None:

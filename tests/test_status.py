@@ -250,6 +250,24 @@ def test_without_accounting_the_jobs_own_ends_decide(site: Site) -> None:
     assert not has_no_accounting("Connection refused")
 
 
+def test_secrets_go_when_a_job_is_lost_for_the_second_time(site: Site) -> None:
+    (one,) = site.submit("1", secrets=("TOKEN",))
+    folder = Path(site.root) / "runs" / one.job_name / "secrets"
+    folder.mkdir(parents=True)
+    site.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    site.queue([(one, "RUNNING", "None")])
+    site.refresh()
+    site.queue([])
+    site.refresh()
+    assert (site.states(), folder.is_dir()) == ({"1": "LOST"}, True), "it may have been asked at a bad moment"
+    site.program("sacct", "echo 'slurmdbd: connection refused' >&2; exit 1")
+    site.refresh()
+    assert folder.is_dir(), "accounting may know it"
+    site.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    site.refresh()
+    assert not folder.exists()
+
+
 def test_secrets_go_when_no_job_of_their_plan_will_start_again(site: Site) -> None:
     (one,) = site.submit("1_1", secrets=("TOKEN",))
     made = site.tracker.plans()[0].plan

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 LONGEST_WORDS = 4000
 "Characters of a command's own words that a message repeats."
+LONGEST_LINE = 400
+"Of them in a message of one line."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,12 @@ class CommandFailed(TfslurmError):
         command = command_line(completed.argv)
         head = f"{completed.host}: {what or command}: exit {completed.exit_code}: {last}"
         super().__init__(head + (f"\n  command: {command}" if what else ""))
+
+
+def last_words(completed: Completed) -> str:
+    """The end of what a command said on stderr, in one short line; its exit code where it said nothing."""
+    lines = completed.stderr[-LONGEST_WORDS:].strip().splitlines()
+    return lines[-1].strip()[-LONGEST_LINE:] if lines else f"exit {completed.exit_code}"
 
 
 def command_line(argv: Sequence[str]) -> str:

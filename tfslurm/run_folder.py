@@ -20,7 +20,7 @@ from tfslurm.image import parse_reference
 from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.plan import JOB_ID, TREE, JobPlan, from_json, identity
 from tfslurm.plan.options import own_options
-from tfslurm.slurm import check_options
+from tfslurm.slurm import check_options, is_job_id
 from tfslurm.spec import names, places
 from tfslurm.sweep.arrays import place_in_array
 from tfslurm.sweep.points import point_of
@@ -102,11 +102,11 @@ def read_points(plan: JobPlan, text: bytes) -> tuple[Entry, ...]:
         RecordError: they are not.
     """
     assert plan.points is not None  # noqa: S101 - the caller has looked
-    lines = text.splitlines()
-    if len(lines) != plan.points.count:
-        raise RecordError(f"points.jsonl: has {len(lines)} points, and its plan {plan.points.count}")
+    count = text.count(b"\n")
+    if count != plan.points.count or not text.endswith(b"\n"):
+        raise RecordError(f"points.jsonl: has {count} points, and its plan {plan.points.count}")
     try:
-        entries = tuple(map(entry_of, lines))
+        entries = tuple(map(entry_of, text[:-1].split(b"\n")))
         is_same = sha256(encode(entries)).hexdigest() == plan.points.sha256
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"points.jsonl: {shown(error)}") from error
@@ -118,8 +118,10 @@ def read_points(plan: JobPlan, text: bytes) -> tuple[Entry, ...]:
 def is_job_of(plan: JobPlan, job_id: str) -> bool:
     """Whether a job of this plan can have the id: a task's has a place among the plan's points."""
     array, _, task = job_id.partition("_")
-    if not JOB_ID.fullmatch(job_id) or plan.points is None:
-        return bool(JOB_ID.fullmatch(job_id)) and not task
+    if not JOB_ID.fullmatch(job_id) or not is_job_id(array):
+        return False
+    if plan.points is None:
+        return not task
     place, packed = place_in_array(job_id), plan.points.points_per_job
     if place is None or place >= plan.points.count:
         return False

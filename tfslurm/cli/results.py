@@ -34,6 +34,8 @@ FORMULA = re.compile(
 )
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
 FORMATS = ("text", "csv", "json", "parquet")
+MOST_CELLS = 5_000_000
+FEWEST_COLUMNS = 50
 PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
 
 
@@ -61,6 +63,8 @@ def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: 
     for result in gathered:
         if result.why:
             say(f"{result.job}: {printable(result.why)}")
+    if (more := len(metrics_in(gathered)) - most_columns(gathered)) > 0 and not as_json:
+        say(f"warning: the table has no room for {more} more metrics; --json prints all of them")
     write(gathered, "json" if as_json else form, output)
     for warning in confounded([result.row for result in gathered if result.state == "COMPLETED"]):
         say(f"warning: {warning}")
@@ -108,7 +112,7 @@ def read_there(
 
 def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
     """The table in one of its forms, on stdout or into a file."""
-    rows = table_of(gathered)
+    rows = table_of(gathered) if form != "json" else []
     if form == "parquet":
         assert output  # noqa: S101 - refused without
         write_parquet(rows, output)
@@ -126,7 +130,7 @@ def as_value(result: Result) -> dict[str, Any]:
 def table_of(gathered: Sequence[Result]) -> list[dict[str, Any]]:
     """A row for each point: its id, its parameters, its metrics, its place; a metric may have a parameter's name."""
     parameters = list(dict.fromkeys(name for result in gathered for name in result.parameters))
-    metrics = list(dict.fromkeys(name for result in gathered for name in result.metrics))
+    metrics = metrics_in(gathered)[: most_columns(gathered)]
     own = ("point", *PLACE)
     names = {name: f"metric.{name}" if name in parameters or name in own else name for name in metrics}
     return [
@@ -138,6 +142,16 @@ def table_of(gathered: Sequence[Result]) -> list[dict[str, Any]]:
         }
         for result in gathered
     ]
+
+
+def metrics_in(gathered: Sequence[Result]) -> list[str]:
+    """The names of all metrics, each once."""
+    return list(dict.fromkeys(name for result in gathered for name in result.metrics))
+
+
+def most_columns(gathered: Sequence[Result]) -> int:
+    """How many metrics a table of so many points has room for: each program names its own."""
+    return max(FEWEST_COLUMNS, MOST_CELLS // max(1, len(gathered)))
 
 
 def as_json_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:

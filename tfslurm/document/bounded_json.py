@@ -17,6 +17,7 @@ from typing import Any
 MAX_DEPTH = 100
 MAX_DIGITS = 300  # of a whole number: more do not fit a double, and take long to read and to print
 MAX_BYTES = 64 * 2**20
+MAX_PARTS = 6_000_000  # values, lists and objects: of three bytes each takes some hundred in memory
 
 
 def read_json(text: str | bytes, *, most: int = MAX_BYTES, numbers_as_text: bool = False) -> Any:
@@ -26,13 +27,15 @@ def read_json(text: str | bytes, *, most: int = MAX_BYTES, numbers_as_text: bool
     programs write such numbers for a loss that diverged.
 
     Raises:
-        ValueError: no JSON; longer than ``most``; nested deeper than MAX_DEPTH; a key twice in one object; a number
-            that is not finite or has more than MAX_DIGITS digits.
+        ValueError: no JSON; longer than ``most``, or of more than MAX_PARTS parts; nested deeper than MAX_DEPTH; a key
+            twice in one object; a number that is not finite or has more than MAX_DIGITS digits.
     """
     if len(text) > most:
         raise ValueError(f"is longer than {most} bytes")
     if isinstance(text, bytes | bytearray):
         text = text.decode("utf-8")
+    if len(text) > MAX_PARTS and sum(map(text.count, ",[{")) > MAX_PARTS:
+        raise ValueError(f"has more than {MAX_PARTS} parts")
     whole, real, other = _numbers(numbers_as_text)
     try:
         value = json.loads(

@@ -205,19 +205,24 @@ def get(
 def files_in(name: str, folder: PurePosixPath, stream: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the regular files of a tar stream, which holds them as they are: nothing is unpacked.
 
-    A stream that is compressed, or a file with holes, could stand for any number of bytes; tar there makes neither.
+    A stream that is compressed, or a file with holes, could stand for any number of bytes, and one that leads back to
+    what was read already for any number of files; tar there makes none of them.
 
     Raises:
         HostError: it is no such stream.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(stream), mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+            read = -1
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                if member.offset <= read or member.size < 0:
+                    raise ValueError("it leads back to its beginning")
+                read = member.offset
                 content = archive.extractfile(member) if member.isreg() and not member.issparse() else None
                 if content:
                     yield member.name.removeprefix("./"), content.read()
-    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError, RecursionError) as error:
         why = f"what came is no tar stream: {error}; does a start-up file print there?"
         raise HostError(f"{name}: {folder}: {why}") from None
 

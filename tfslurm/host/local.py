@@ -76,7 +76,7 @@ def _read(process: subprocess.Popen[bytes], received: Received, ends: float) -> 
             selector.register(pipe, selectors.EVENT_READ, stream)
         while selector.get_map():
             ready = selector.select(max(0.0, ends - time.monotonic()))
-            if not ready and time.monotonic() >= ends:
+            if time.monotonic() >= ends:  # also of what drips without end
                 raise subprocess.TimeoutExpired(process.args, 0)
             for key, _ in ready:
                 chunk = os.read(key.fd, 2**16)

@@ -91,7 +91,7 @@ def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
 
 def attempt_indexes(files: Mapping[str, bytes]) -> list[int]:
     """The attempts that left a file, in order."""
-    return sorted({int(found[1]) for name in files if (found := re.match(r"attempt-(\d+)/", name))})
+    return sorted({int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]{1,6})/", name))})
 
 
 def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> Attempt:
@@ -111,7 +111,7 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
 
 def read_tasks(folder: Folder, index: int) -> list[Observed]:
     """The tasks of one attempt by rank."""
-    pattern = re.compile(re.escape(folder.prefix) + r"facts/task-(\d+)/")
+    pattern = re.compile(re.escape(folder.prefix) + r"facts/task-([0-9]{1,6})/")
     ranks = sorted({int(found[1]) for name in folder.files if (found := pattern.match(name))})
     if not ranks:
         folder.tell("tasks", folder.text("refused.txt") or "no task of this attempt left an observation")

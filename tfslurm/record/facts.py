@@ -45,6 +45,8 @@ def parse_inspect(raw: bytes) -> Mapping[str, Any]:
     value = parse_json(raw)
     if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
         raise ValueError("it holds no array of one object")
+    if not isinstance(value[0].get("RepoDigests") or [], list):
+        raise ValueError("its RepoDigests are no list")
     return value[0]
 
 
@@ -76,16 +78,16 @@ def parse_list(raw: bytes) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     whole = ""
     for line in raw.decode("utf-8", "backslashreplace").splitlines():
-        match = re.fullmatch(
-            r"(?:GPU (?P<gpu>\d+): (?P<name>.+?)|\s+MIG (?P<mig>\S+)\s+.*?)\s*\(UUID: (?P<uuid>\S+)\)", line
-        )
-        if match and match["gpu"]:
-            whole = match["name"]
-            found.append((match["uuid"], whole))
-        elif match:
+        head, _, tail = line.rpartition("(UUID: ")
+        uuid = re.fullmatch(r"(\S+)\)", tail)
+        match = uuid and re.match(r"GPU \d+: (?P<name>.+)|\s+MIG (?P<mig>\S+)\s", head)
+        if uuid and match and match["name"]:
+            whole = match["name"].rstrip()
+            found.append((uuid[1], whole))
+        elif uuid and match:
             if found and found[-1][1] == whole and found[-1][0].startswith("GPU-"):
                 found.pop()
-            found.append((match["uuid"], f"{whole} MIG {match['mig']}"))
+            found.append((uuid[1], f"{whole} MIG {match['mig']}"))
     if not found and raw.strip() and b"No devices" not in raw:
         raise ValueError(f"no device in {raw[:120]!r}")
     return tuple(found)

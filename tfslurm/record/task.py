@@ -9,7 +9,7 @@ from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.model import Container, Gpu, TaskFacts
-from tfslurm.record.usage import read_usage
+from tfslurm.record.usage import is_number, read_usage
 
 
 def read_task(folder: Folder, rank: int) -> TaskFacts:
@@ -87,9 +87,7 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
     for index, uuid in enumerate(uuids):
         row = known.get(uuid, {})
         memory = row.get("memory.total", "")
-        gpu = Gpu(
-            uuid, row.get("name") or names.get(uuid), int(memory) if memory.isdecimal() and len(memory) < 12 else None
-        )
+        gpu = Gpu(uuid, row.get("name") or names.get(uuid), int(memory) if is_number(memory) else None)
         for key in ("name", "memory_mib"):
             if getattr(gpu, key) is None:
                 folder.tell(f"gpus[{index}].{key}", f"nvidia-smi-query.csv has no {key} of {uuid}")

@@ -15,6 +15,7 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.model import Gpu, GpuUse
 
 MIB = 2**20
+MOST_DIGITS = 12
 USED = ("peak_memory_mib", "cpu_time_s", "usage_until")
 
 
@@ -70,21 +71,21 @@ def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, 
     if gpus == ():
         return ()
     scratch = Folder(folder.files, folder.prefix, "")
-    samples = scratch.fact("", "gpu-usage.csv", parse_gpu_use)
-    if not samples:
+    found = scratch.fact("", "gpu-usage.csv", parse_gpu_use)
+    if not found:
         short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"
         seen = folder.raw("gpu-usage.csv") is not None
         folder.tell("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
         return None
-    return samples
+    return found
 
 
 def parse_gpu_use(raw: bytes) -> tuple[GpuUse, ...]:
-    """Rows of ``seconds, uuid, utilization.gpu [%], memory.used [MiB]`` as one entry for each GPU."""
-    rows: dict[str, list[Mapping[str, str]]] = {}
+    """One entry for each GPU of the samples, in their order."""
+    by_uuid: dict[str, list[Mapping[str, str]]] = {}
     for row in facts.parse_query(raw):
-        rows.setdefault(row["uuid"], []).append(row)
-    return tuple(gpu_use(uuid, samples) for uuid, samples in rows.items())
+        by_uuid.setdefault(row["uuid"], []).append(row)
+    return tuple(gpu_use(uuid, rows) for uuid, rows in by_uuid.items())
 
 
 def gpu_use(uuid: str, rows: list[Mapping[str, str]]) -> GpuUse:
@@ -102,7 +103,7 @@ def gpu_use(uuid: str, rows: list[Mapping[str, str]]) -> GpuUse:
 
 def is_number(text: str) -> bool:
     """Whether a field of nvidia-smi's is one."""
-    return text.isdecimal() and len(text) < 12
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def mean(samples: Iterable[tuple[int, int]]) -> float | None:

@@ -89,11 +89,16 @@ def parse_sbatch(completed: Completed) -> str:
     """
     if completed.exit_code != 0:
         raise SubmitRejected(completed, what="sbatch refused the job")
-    found = (GIVEN.fullmatch(line.strip()) for line in lines_of(completed.stdout[:LONGEST_ANSWER]))
-    ids = {match["sentence"] or match["id"] for match in found if match}
+    ids = ids_in(completed.stdout)
     if len(ids) != 1 or len(completed.stdout) >= LONGEST_ANSWER or not is_job_id(*ids):
         raise SlurmParseError("sbatch", completed.stdout)
     return ids.pop()
+
+
+def ids_in(answer: str) -> set[str]:
+    """The ids that stand alone on a line of what sbatch printed."""
+    found = (GIVEN.fullmatch(line.strip()) for line in lines_of(answer[:LONGEST_ANSWER]))
+    return {match["sentence"] or match["id"] for match in found if match}
 
 
 def is_job_id(text: str) -> bool:

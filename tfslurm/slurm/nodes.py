@@ -24,13 +24,13 @@ def parse_nodes(text: str) -> Mapping[str, tuple[str, ...]]:
     Raises:
         SlurmParseError: more rows than a site has.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for line in rows_of(text, "sinfo"):
         words = line.split(FIELD)
         if len(words) == 4 and all(map(is_name, words[:2])):
             name, partition, available, _ = words
-            found[name] = (*found.get(name, ()), *((partition,) if available == "up" else ()))
-    return found
+            found.setdefault(name, []).extend((partition,) if available == "up" else ())
+    return {name: tuple(partitions) for name, partitions in found.items()}
 
 
 def on_node_argv(

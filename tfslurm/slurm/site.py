@@ -6,8 +6,8 @@ Source: scontrol(1), sinfo(1), sacctmgr(1); recorded from Slurm 22.05.8.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
@@ -169,12 +169,11 @@ def parse_partitions(text: str) -> tuple[Partition, ...]:
     Raises:
         SlurmParseError: a row with other fields than asked for.
     """
-    found: dict[str, Partition] = {}
+    found: dict[str, list[Partition]] = {}
     for line in rows_of(text, "sinfo"):
         part = partition_row(line)
-        before = found.get(part.name)
-        found[part.name] = joined(before, part) if before else part
-    return tuple(found.values())
+        found.setdefault(part.name, []).append(part)
+    return tuple(map(joined, found.values()))
 
 
 def preemption_argv() -> tuple[str, ...]:
@@ -222,19 +221,16 @@ def partition_row(line: str) -> Partition:
     )
 
 
-def joined(one: Partition, other: Partition) -> Partition:
-    """Two rows of the same partition as one."""
-    return Partition(
-        name=one.name,
-        is_default=one.is_default,
-        is_up=one.is_up,
-        time_limit_s=one.time_limit_s,
-        nodes=one.nodes + other.nodes,
-        idle_nodes=one.idle_nodes + other.idle_nodes,
-        gres=tuple(dict.fromkeys((*one.gres, *other.gres))),
-        cpus_per_node=max(one.cpus_per_node, other.cpus_per_node),
-        memory_mib_per_node=max(one.memory_mib_per_node, other.memory_mib_per_node),
-        gpus_per_node=max(one.gpus_per_node, other.gpus_per_node),
+def joined(rows: Sequence[Partition]) -> Partition:
+    """The rows of the same partition as one; there may be as many as a site has nodes."""
+    return replace(
+        rows[0],
+        nodes=sum(row.nodes for row in rows),
+        idle_nodes=sum(row.idle_nodes for row in rows),
+        gres=tuple(dict.fromkeys(kind for row in rows for kind in row.gres)),
+        cpus_per_node=max(row.cpus_per_node for row in rows),
+        memory_mib_per_node=max(row.memory_mib_per_node for row in rows),
+        gpus_per_node=max(row.gpus_per_node for row in rows),
     )
 
 

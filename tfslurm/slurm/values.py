@@ -20,6 +20,7 @@ MOST_NODES = 100_000  # of one job; the largest machines under Slurm have some t
 MOST_JOBS = 200_000  # in one answer, each task of an array being one
 MOST_ROWS = 100_000  # of what a site has: its partitions, nodes, accounts
 MOST_BRACKETS = 8  # of one node's name; Slurm's own limit is 4 dimensions
+LONGEST_NODE = 255  # characters of one node's name; source: RFC 1123, 2.1
 LAST_MOMENT = 32_503_679_999  # the end of the year 2999
 MOST_SECONDS = 60 * 2**32  # Slurm counts minutes in 32 bits
 
@@ -106,11 +107,16 @@ def expand_hostlist(text: str) -> tuple[str, ...]:
     """The nodes of ``n[1-3,07],login2``: n1 n2 n3 n07 login2; zeros in front are kept, several brackets multiply.
 
     Raises:
-        SlurmParseError: anything else, and more than MOST_NODES of them.
+        SlurmParseError: anything else, a name that no node can have, and more than MOST_NODES of them.
     """
     if text and not text.isprintable():
         raise SlurmParseError("nodes", text)
-    return tuple(at_most(MOST_NODES, (node for word in split_outside(text) for node in expand_word(word)), "nodes"))
+    found: list[str] = []
+    for node in at_most(MOST_NODES, (node for word in split_outside(text) for node in expand_word(word)), "nodes"):
+        if len(node) > LONGEST_NODE:
+            raise SlurmParseError("nodes", text)
+        found.append(node)
+    return tuple(found)
 
 
 def expand_word(word: str) -> Iterator[str]:
@@ -136,6 +142,8 @@ def expand_numbers(text: str) -> Iterator[str]:
         if not found:
             raise SlurmParseError("nodes", text)
         first, last = found[1], found[2] or found[1]
+        if int(last) < int(first):  # of nothing at all there could be any number beside it
+            raise SlurmParseError("nodes", text)
         for number in range(int(first), int(last) + 1):
             yield str(number).zfill(len(first))
 
@@ -148,7 +156,7 @@ def expand_tasks(text: str) -> Iterator[int]:
     """
     for part in lines_of(text.partition("%")[0], ","):
         found = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10})(?::([1-9][0-9]{0,9}))?)?", part)
-        if not found:
+        if not found or int(found[2] or found[1]) < int(found[1]):
             raise SlurmParseError("array tasks", text)
         yield from range(int(found[1]), int(found[2] or found[1]) + 1, int(found[3] or 1))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from tfslurm import slurm
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.news import PENDING, queued
@@ -88,4 +88,4 @@ def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequ
     for start in range(0, len(ids), MOST_IDS):
         answer = host.run(argv(ids[start : start + MOST_IDS]))
         if answer.exit_code != 0 and ENDED not in answer.stderr:
-            raise HostError(f"{known.cluster.name}: {answer.stderr.strip()}", transient=True)
+            raise HostError(f"{known.cluster.name}: {last_words(answer)}", transient=True)

@@ -9,35 +9,35 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
 from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
-from tfslurm.host.protocol import MOST_BYTES
 from tfslurm.plan import job_folder
 from tfslurm.record.job import moment
 
 LARGEST = 65536
-USUAL = 4096
-"Bytes of an end, and more; of one of many jobs LARGEST is rare."
-MOST_IN_ALL = 512 * 2**20
+USUAL = 1024
+"Bytes of an end, and more: so many are read of each, however many there are."
+MOST_IN_ALL = 256 * 2**20
 REQUEUED = "requeued after "  # how node.sh says that an attempt's end is not the job's
 STOPPED = "stopped by SIG"  # and that it was stopped from outside
 GONE: Mapping[str, Any] = {"gone": True}  # in place of an end: there is no run folder, so nobody will write one
 
 # On stdin, for each job, ROOT/runs, the run folder's name, the job's folder in it, and 1 where its secrets are to go,
-# each ended by NUL. Out comes for each the end that its last attempt wrote ({}: none yet), or `gone` where there is no
-# run folder, and NUL. No program is started for one: there may be many. No link is followed.
+# each ended by NUL. Out comes for each `=` and the end that its last attempt wrote ({}: none yet), nothing where there
+# is no attempt, or `gone` where there is no run folder, and NUL. No program is started for one: there may be many. No
+# link is followed.
 ENDS = RUN_FOLDER + one_line(r"""export LC_ALL=C; most=$1;
 while IFS= read -r -d '' runs && IFS= read -r -d '' name && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
-run=$runs/$name last=0 end=;
+run=$runs/$name last=0;
 if [ ! -e "$run" ]; then printf 'gone\0'; continue; fi;
 if ! is_mine "$runs" "$name" || [ -L "$run/$job" ]; then printf '\0'; continue; fi;
 [ "$forget" = 0 ] || rm -rf -- "$run/secrets";
 for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
 [ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
-[ "$last" = 0 ] || end='{}'; file=$run/$job/attempt-$last/exit.json;
+[ "$last" != 0 ] || { printf '\0'; continue; }; end='{}' file=$run/$job/attempt-$last/exit.json;
 [ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
-printf '%s\0' "$end"; done""")
+printf '=%s\0' "$end"; done""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[Mapping[str, Any] | No
         return []
     words = (word for wish in wishes for word in wish.words)
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
-    most = min(MOST_BYTES + USUAL * len(wishes), MOST_IN_ALL)
-    done = host.run(in_bash(ENDS, str(LARGEST)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
+    each = min(LARGEST, max(USUAL, MOST_IN_ALL // len(wishes)))
+    most = (each + len("=\0")) * len(wishes)
+    done = host.run(in_bash(ENDS, str(each)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
-        why = done.stderr.strip() or f"exit {done.exit_code}"
-        raise HostError(f"{host.name}: the jobs' own ends could not be read: {why}", transient=True)
-    return [GONE if text == "gone" else end_in(text) for text in said[:-1]]
+        raise HostError(f"{host.name}: the jobs' own ends could not be read: {last_words(done)}", transient=True)
+    return [GONE if text == "gone" else end_in(text[1:]) if text[:1] == "=" else None for text in said[:-1]]
 
 
 def end_in(text: str | bytes) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfslurm import slurm
-from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError
+from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError, last_words
 from tfslurm.host import File, Host
 from tfslurm.host.files import OWN_TREE, PUT, RUN_FOLDER, as_tar, one_line, patience_s
 from tfslurm.host.folders import GUARD, OPEN_RUN, Sharing
@@ -122,7 +122,7 @@ def look_back(host: Host, plan: JobPlan) -> Left:
     done = host.run(("sh", "-c", LOOK_BACK, "sh", str(plan.run_dir.parent), plan.run_dir.name))
     word, _, rest = done.stdout.partition("\n")
     if done.exit_code or word == "busy":
-        why = done.stderr.strip() or "sbatch is still being called there"
+        why = last_words(done) if done.exit_code else "sbatch is still being called there"
         raise HostError(f"{host.name}: {plan.run_dir}: {why}; try again in a moment", transient=True)
     if word == "absent":
         return Left(is_nothing=True)

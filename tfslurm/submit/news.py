@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tfslurm import slurm
-from tfslurm.errors import HostError, NoProgram
+from tfslurm.errors import HostError, NoProgram, last_words
 from tfslurm.host import Host
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.ends import GONE, REQUEUED, STOPPED, Wish, read_ends
@@ -71,7 +71,8 @@ def ask(question: Question, host: Host) -> News:
     if jobs and question.cluster != LOCAL:
         known, silence = told_by_slurm(question, host, jobs)
     killed = {job.key for job in jobs if question.cluster == LOCAL and is_killed(places[job.plan_id].run_dir)}
-    ends = told_by_themselves(host, jobs, known, places, killed)
+    lost = () if silence else [job.key for job in jobs if job.state == LOST and job.job_id not in known]
+    ends = told_by_themselves(host, jobs, known, places, killed, lost)
     seen = []
     for job in jobs:
         place = places[job.plan_id]
@@ -153,8 +154,7 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     """
     answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
-        said = (answer.stderr.strip() or f"exit {answer.exit_code}").splitlines()[-1]
-        raise HostError(f"{cluster}: squeue: {said}", transient=True)
+        raise HostError(f"{cluster}: squeue: {last_words(answer)}", transient=True)
     found: dict[str, JobStatus] = {}
     for status in slurm.parse_queue(answer.stdout):
         if status.job_id not in found or slurm.is_final(found[status.job_id].state):
@@ -173,13 +173,8 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
     except HostError as error:
         return {}, str(error).splitlines()[0]  # a line that is lost is noticed by the next question
     if answer.exit_code != 0:
-        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_line(answer.stderr)}"
+        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_words(answer)}"
     return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""
-
-
-def last_line(text: str) -> str:
-    """The end of what a program said."""
-    return (text.strip() or "it does not answer").splitlines()[-1]
 
 
 # --- the jobs themselves
@@ -191,23 +186,26 @@ def told_by_themselves(
     known: Mapping[str, JobStatus],
     places: Mapping[str, Place],
     killed: Collection[str] = (),
+    lost: Collection[str] = (),
 ) -> dict[str, Mapping[str, Any] | None]:
     """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
 
+    ``lost`` are those that were not known when Slurm was last asked, and are not now: they will not start again.
     sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
     """
-    over = over_in(jobs, known)
+    over = over_in(jobs, known, lost)
     wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
     wishes |= {key: replace(wish, forget=True) for key, wish in wishes.items() if key in killed}
     return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
 
 
-def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus]) -> dict[str, int]:
-    """Plan -> how many of its jobs have ended, as Slurm says."""
+def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], lost: Collection[str]) -> dict[str, int]:
+    """Plan -> how many of its jobs have ended, as Slurm says, or are lost."""
     counts: dict[str, int] = {}
+    lost = frozenset(lost)
     for job in jobs:
         status = known.get(job.job_id)
-        if slurm.is_final(status.state) if status else job.state == LOST:
+        if job.key in lost or (status and slurm.is_final(status.state)):
             counts[job.plan_id] = counts.get(job.plan_id, 0) + 1
     return counts
 
@@ -222,8 +220,8 @@ def wish_for(
     """
     place = places[job.plan_id]
     if status is None:
-        is_lost = job.state == LOST and place.has_secrets and over[job.plan_id] >= place.unfinished
-        return Wish(place.run_dir, job.job_id, is_lost)
+        forget = place.has_secrets and job.state == LOST and over.get(job.plan_id, 0) >= place.unfinished
+        return Wish(place.run_dir, job.job_id, forget)
     is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
     forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
     if is_whole(job, status) or (job.is_packed and status.state != PENDING):

@@ -7,7 +7,7 @@ that is read here is ever settled or sent by itself; `resume` asks before it sen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from tfslurm import slurm
@@ -18,6 +18,7 @@ from tfslurm.host.fetching import pack
 from tfslurm.host.files import in_bash, named, one_line
 from tfslurm.plan import FOLDER, JobPlan
 from tfslurm.run_folder import is_job_of, read_plan, read_points
+from tfslurm.slurm.values import lines_of
 from tfslurm.submit.ends import LARGEST, last_end
 from tfslurm.submit.news import queued
 from tfslurm.submit.outputs import fitting
@@ -94,12 +95,17 @@ def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
 
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
     """The answer to LISTING by path; and a line where it was cut off."""
-    words = said.decode("utf-8", "surrogateescape").split("\0")
-    found = [LISTED.fullmatch(word) for word in words[1:-1]]
-    rows = sorted((row.groups() for row in found if row), key=lambda row: row[3])
-    there = {path: Listed(kind, uid == words[0], int(size)) for kind, uid, size, path in rows}
+    own, _, rest = said[: said.rfind(b"\0") + 1].decode("utf-8", "surrogateescape").partition("\0")
+    found: dict[str, Listed] = {}
+    strange = 0
+    for word in lines_of(rest, "\0"):
+        if row := LISTED.fullmatch(word):
+            found[row[4]] = Listed(row[1], row[2] == own, int(row[3]))
+        elif (strange := strange + 1) > MOST_NAMED:
+            break
     lines = ["there is more here than is looked at; the rest is left out"] if len(said) >= MOST_LISTING else []
-    return there, [*lines, *(["not all of the list of what is here can be read"] if None in found else [])]
+    there = {path: found[path] for path in sorted(found)}
+    return there, [*lines, *(["not all of the list of what is here can be read"] if strange else [])]
 
 
 def believed(there: Mapping[str, Listed]) -> tuple[list[File], list[str]]:
@@ -141,7 +147,8 @@ def in_queue(known: Known, host: Host) -> dict[str, str]:
         told = queued(known.cluster.name, known.user, host).values()
     except (HostError, SlurmParseError):
         return {}
-    return {status.name: status.array_job_id or status.job_id for status in told}
+    ids = ((status.name, status.array_job_id or status.job_id) for status in told)
+    return {name: job_id for name, job_id in ids if slurm.is_job_id(job_id)}
 
 
 def rebuild(known: Known, tracker: Tracker, found: Found) -> tuple[int, list[str]]:
@@ -187,6 +194,7 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
         raise RecordError("no job of it is known: nothing of it was queued, or it was removed; it is not indexed")
     if len(ids) > MOST_SENT or len(ids) * (plan.points.count if plan.points else 1) > MOST_JOBS:
         raise RecordError(f"was sent {len(ids)} times: that is more than is indexed of one plan")
+    refuse_taken(plan, ids - {found.queued.get(plan.job_name)}, tracker)
     # the points of an array that have no folder wait, or ended before they had one
     jobs = {each: "UNKNOWN" for job_id in sorted(ids) for each in plan.jobs(job_id)}
     jobs |= {job_id: state_of(files) for job_id, files in own.items()}
@@ -205,6 +213,20 @@ def refuse_strange(plan: JobPlan, tracker: Tracker) -> None:
     known = [each for each in tracker.sweeps.named(sweep_id) if each.sweep_id == sweep_id and each.asked_sha256]
     if known and tracker.sweeps.owners([plan.plan_id]).get(plan.plan_id) != sweep_id:
         raise RecordError(f"says that it is part of {sweep_id}, which was asked for here without it")
+
+
+def refuse_taken(plan: JobPlan, ids: Collection[str | None], tracker: Tracker) -> None:
+    """Nothing, unless an id would from now on mean a job of this plan and not the one that was asked for here.
+
+    Raises:
+        RecordError: it would; the queue, where it knows the plan's job, was believed before.
+    """
+    for job_id in sorted(each for each in ids if each):
+        jobs = tracker.jobs(cluster=plan.cluster, job_id=job_id) or tracker.jobs(cluster=plan.cluster, array=job_id)
+        before = {job.plan_id for job in jobs if job.plan_id != plan.plan_id and job.submitted_at < plan.planned_at}
+        own = [plan_id for plan_id in before for each in tracker.plans(plan_id=plan_id) if not each.is_rebuilt]
+        if own:
+            raise RecordError(f"says that it has {plan.cluster}:{job_id}, which is a job that was asked for here")
 
 
 def answered(text: bytes) -> str | None:

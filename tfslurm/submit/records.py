@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import RecordError
+from tfslurm.errors import RecordError, last_words
 from tfslurm.host import Host, get, read_from
 from tfslurm.host.files import RUN_FOLDER, one_line
 from tfslurm.plan import JobPlan
@@ -80,7 +80,7 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
     except ValueError:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:
-        why = done.stderr.strip() or f"it has no point {place}"
+        why = last_words(done) if done.exit_code else f"it has no point {place}"
         raise RecordError(f"{job.key}: {plan.run_dir / 'points.jsonl'}: {why}")
     return point
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tfslurm import slurm
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host, get
 from tfslurm.plan import JobPlan
 from tfslurm.plan.options import WARNING
@@ -176,7 +176,7 @@ class OnCluster:
     def _do(self, argv: tuple[str, ...]) -> None:
         answer = self.host.run(argv)
         if answer.exit_code != 0:
-            raise HostError(f"{self.key}: {answer.stderr.strip() or argv}", transient=True)
+            raise HostError(f"{self.key}: {last_words(answer)}", transient=True)
 
     def warn(self) -> None:
         """As the controller does it: to the job's steps."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.files import in_bash, one_line
-from tfslurm.host.protocol import MOST_BYTES
 from tfslurm.plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
@@ -21,24 +21,33 @@ METRICS = "metrics.json"
 FACTS = ("gpus.txt", "nvidia-smi-query.csv", "nvidia-smi-L.txt", "nvidia-driver-proc.txt", "nvidia-driver-module.txt")
 LARGEST = 2**20
 MOST_FILES = 100
-USUAL = 2**16
-"Bytes of what one point measured and where, and more."
-MOST_IN_ALL = 512 * 2**20
+MOST_FACTS = 2**14
+"Bytes of one file of facts; there is a line for each GPU."
+MOST_POINTS = 2000
+"In one answer."
+MOST_IN_ALL = 256 * 2**20
+MOST_METRICS = 1000
+"Of one point."
+LONGEST_METRIC = 500
+"Characters of its name."
 
 # On stdin, for each job, its folder ended by NUL. Out comes for each how many files of its outputs fit the glob $3, at
-# most $2 and one, then their names and texts, then each of the files ($4 …) of its last attempt's first task, all of
-# them ended by NUL. No program is started: there may be many jobs. No link is followed, for they may lead anywhere.
-RESULTS = one_line(r"""export LC_ALL=C; most=$1; files=$2; glob=$3; shift 3; shopt -s globstar nullglob;
+# most $2 and one, then their names and texts, then each of the files ($6 …) of its last attempt's first task, all of
+# them ended by NUL. At most $1 bytes of one text, $4 of all names and texts of a job, and $5 of one of the last files.
+# No program is started: there may be many jobs. No link is followed, for they may lead anywhere.
+RESULTS = one_line(r"""export LC_ALL=C; most=$1 files=$2 glob=$3 room=$4 facts=$5; shift 5; shopt -s globstar nullglob;
 is_real() { local path=$1 rest=${2#./}; [ ! -L "$path" ] || return 1; while [ -n "$rest" ]; do path=$path/${rest%%/*};
 [ ! -L "$path" ] || return 1; case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac; done; [ -f "$path" ]; };
-give() { text=; ! is_real "$1" "$2" || IFS= read -r -d '' -n "$most" text <"$1/$2" || :; printf '%s\0' "$text"; };
+give() { text=; [ "$3" -le 0 ] || ! is_real "$1" "$2" || IFS= read -r -d '' -n "$3" text <"$1/$2" || :;
+printf '%s\0' "$text"; };
 while IFS= read -r -d '' job; do last=0; [ ! -L "$job" ] && [ ! -L "${job%/*}" ] && [ -O "$job" ] || job=/dev/null;
 for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
 [ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
-found=(); [ ! -d "$job/out" ] || [ -L "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
-[ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || found+=("$file"); done; };
-printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}"; give "$job/out" "$file"; done;
-for name; do give "$job/attempt-$last" "facts/task-0/$name"; done; done""")
+found=() left=$room; [ ! -d "$job/out" ] || [ -L "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
+[ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || [ "$((left -= ${#file} + 2))" -le 0 ] || found+=("$file");
+done; }; printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}";
+give "$job/out" "$file" "$((left < most ? left : most))"; left=$((left - ${#text})); done;
+for name; do give "$job/attempt-$last" "facts/task-0/$name" "$facts"; done; done""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +80,18 @@ def read_results(
     Raises:
         HostError: the machine does not answer, or not for all of them.
     """
+    starts = range(0, len(points), MOST_POINTS)
+    return [result for start in starts for result in read_some(points[start : start + MOST_POINTS], plans, host, glob)]
+
+
+def read_some(points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host: Host, glob: str) -> list[Result]:
+    """The same of so many points as are read with one command; what one of them left takes no other one's room."""
     jobs = [(point, point.job) for point in points if point.job]
     folders = [str(job_folder(plans[point.plan_id].run_dir, job.job_id)) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
-    argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, *FACTS)
-    most = min(MOST_BYTES + USUAL * len(folders), MOST_IN_ALL)
+    room = MOST_IN_ALL // max(1, len(folders))
+    argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, str(room), str(MOST_FACTS), *FACTS)
+    most = (room + len(FACTS) * (MOST_FACTS + 1) + len("101\0")) * len(folders)
     answer = host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20, max_bytes=most)
     said = iter(answer.split(b"\0"))
     made = []
@@ -138,6 +154,8 @@ def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], s
         before = "" if is_one else f"{name.removesuffix('.json')}:"
         metrics.update({f"{before}{key}": value for key, value in found.items()})
         reasons += [why] if why else []
+        if len(metrics) > MOST_METRICS:
+            return {}, f"has more than {MOST_METRICS} metrics"
     return metrics, "; ".join(reasons)
 
 
@@ -149,17 +167,22 @@ def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
         found = read_json(text, numbers_as_text=True)
         if not isinstance(found, dict):
             return {}, f"{name} is no JSON object"
-        return dict(flat(found)), ""
+        return dict(islice(flat(found), MOST_METRICS + 1)), ""
     except ValueError as error:
         return {}, f"{name} cannot be read: {error}"
 
 
-def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """The scalars of nested objects by their dotted names; lists are left out."""
-    found: list[tuple[str, Any]] = []
+def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The scalars of nested objects by their dotted names; lists are left out.
+
+    Raises:
+        ValueError: a name is longer than LONGEST_METRIC; one in another, it would be many times the text's size.
+    """
     for key, value in values.items():
+        name = f"{before}{key}"
+        if len(name) > LONGEST_METRIC:
+            raise ValueError(f"the name {name[:40]!r}… is longer than {LONGEST_METRIC} characters")
         if isinstance(value, dict):
-            found += flat(value, f"{before}{key}.")
+            yield from flat(value, f"{name}.")
         elif not isinstance(value, list):
-            found.append((f"{before}{key}", value))
-    return found
+            yield name, value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from tfslurm import slurm
 from tfslurm.errors import (
+    LONGEST_WORDS,
     CommandFailed,
     Completed,
     SlurmParseError,
@@ -25,7 +27,11 @@ from tfslurm.submit.settle import came_to_nothing, find_by_token, find_twice, gi
 from tfslurm.sweep.table import encode, point_json
 from tfslurm.tracker import Tracker
 
-DOUBT = ("Socket timed out", "Unable to contact slurm controller", "Zero Bytes were transmitted", "Connection reset")
+DOUBT = re.compile(  # source: slurm_errno.c, the codes of communication
+    r"timed out|unable to contact slurm controller|zero bytes were transmitted|connection (reset|refused)"
+    r"|unexpected message received|message (send|receive) failure|communication (connection|shutdown|send|receive)",
+    re.IGNORECASE,
+)
 
 
 def submit_job(
@@ -161,12 +167,14 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
         if found := find(plan, host):
             return found
         raise in_doubt(plan, completed, job_id)
-    if any(words in completed.stderr for words in DOUBT):
+    is_unsure = bool(DOUBT.search(completed.stderr[-LONGEST_WORDS:]))
+    if is_unsure or slurm.ids_in(completed.stdout):  # it said no, and named a job: a wrapper may fail after sbatch
         found = find_by_token(plan, host)
         if found:
             return found
-        raise unreachable(plan, completed)
-    came_to_nothing(plan, prepared.cluster_text, completed.stderr.strip(), tracker)
+        if is_unsure:
+            raise unreachable(plan, completed)
+    came_to_nothing(plan, prepared.cluster_text, completed.stderr[-LONGEST_WORDS:].strip(), tracker)
     give_up(plan, host)
     raise rejected(plan, host, completed)
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 
 from tfslurm import slurm
-from tfslurm.errors import Completed, HostError
+from tfslurm.errors import Completed, HostError, last_words
 from tfslurm.host import Host
 from tfslurm.host.files import REMOVE
 from tfslurm.plan import JobPlan, planned_again
@@ -145,10 +145,9 @@ def the_one(plan: JobPlan, found: Sequence[JobStatus]) -> str | None:
 
 def unreachable(plan: JobPlan, completed: Completed) -> HostError:
     """The scheduler does not answer: what is known, and what to do."""
-    said = completed.stderr.strip().splitlines()[-1] if completed.stderr.strip() else f"exit {completed.exit_code}"
     return HostError(
-        f"{plan.cluster}: sbatch: {said}; the plan {plan.plan_id} is kept: run the same command again, "
-        "it first asks whether the job was queued",
+        f"{plan.cluster}: sbatch: {last_words(completed)}; the plan {plan.plan_id} is kept: "
+        "run the same command again, it first asks whether the job was queued",
         transient=True,
     )
 
