@@ -76,6 +76,14 @@ def test_a_folder_outside_is_refused_unless_the_command_line_names_it(home: Path
     assert code_folder(parse_experiment(text, str(file), {"code.path": code}), file) == (file.parent / code).resolve()
 
 
+def test_how_code_is_mounted_says_nothing_of_the_folder(home: Path) -> None:
+    file = home / "projects" / "stranger" / "exp.yaml"
+    text = BASE + "code: {path: ../other}\n"
+    (home / "projects" / "other").mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="outside the folder"):
+        code_folder(parse_experiment(text, str(file), {"code.writable": "true"}), file)
+
+
 @pytest.mark.parametrize("code", [".", "src", "./src/../src", "../stranger", "@/projects/stranger/src"])
 def test_a_folder_beside_the_file_is_its_own(home: Path, code: str) -> None:
     file, code = home / "projects" / "stranger" / "exp.yaml", code.replace("@", str(home))

@@ -37,7 +37,7 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
     if not folder.is_dir():
         why = f"{str(folder)!r} is not a folder"
         raise InputError([experiment.problem(("code",), why, "name a folder, or drop `code`")])
-    is_named = any(path[0] == "code" for path in experiment.overridden)
+    is_named = any(path in (("code",), ("code", "path")) for path in experiment.overridden)
     if is_named or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
         return folder
     why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
