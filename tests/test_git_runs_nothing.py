@@ -215,6 +215,25 @@ def test_a_file_with_holes_takes_no_memory(stranger: Stranger, path: str, monkey
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, 2**26 // 1024) + 1
 
 
+@pytest.mark.parametrize("head", ["", "garbage\n", "ref: x\n"])
+@pytest.mark.parametrize("where", [".", "sub"])
+def test_a_repository_that_is_broken_is_not_taken_for_none(stranger: Stranger, head: str, where: str) -> None:
+    """Else what it ignores is sent."""
+    (stranger.folder / ".git" / "HEAD").write_text(head)
+    with pytest.raises(InputError, match=r"a \.git that git cannot use"):
+        take(stranger.folder / where)
+
+
+def test_names_of_any_bytes_and_length_do_not_stop_a_record(stranger: Stranger) -> None:
+    (stranger.folder / ".git" / "HEAD").write_bytes(b"ref: refs/heads/\xff\n")
+    config = stranger.folder / ".git" / "config"
+    plain = config.read_bytes()
+    for url, kept in ((b"https://u:p@h/\xff", r"https://h/\xff"), (b"https://h/" + b"a" * 2**20, None)):
+        config.write_bytes(plain + b'[remote "origin"]\n\turl = ' + url + b"\n")
+        found = take(stranger.folder)
+        assert (found.branch, found.remote) == (r"\xff", kept)
+
+
 def test_a_git_file_that_leads_nowhere_is_told(tmp_path: Path) -> None:
     """Without its repository nobody knows what it ignores: a file of passwords, say."""
     write(tmp_path, {"a.py": "a", ".gitignore": ".env\n", ".env": "secret", ".git": "gitdir: /nowhere/repo\n"})

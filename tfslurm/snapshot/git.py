@@ -44,6 +44,7 @@ ENVIRONMENT = {
 }
 LONGEST_ROW = 80
 "Bytes of a row of ls-tree beside the name: mode, kind, id of 64 digits, blanks."
+LONGEST_URL = 2048
 IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
@@ -90,8 +91,11 @@ def top_of(folder: Path) -> Path | None:
         why = "is no part of a working tree: Git keeps a repository in it, or its core.worktree names another folder"
         raise refuse(str(folder), why, "name the folder that your files are in")
     if done.exit_code:
-        # `not a git repository: /x` is another thing: a .git that leads nowhere, and nobody knows what is ignored
+        # `not a git repository: /x` is another thing: a .git that leads nowhere
         if re.search(rb"^fatal: not a git repository [(]", done.stderr, re.MULTILINE):
+            if holder and os.path.lexists(holder / ".git" / "HEAD") and b"mount point" not in done.stderr:
+                why = "has a .git that git cannot use, and without it nobody knows which files are ignored"
+                raise refuse(str(holder), why, "repair it (is .git/HEAD empty?), or move that .git away")
             return None
         raise TfslurmError(f"{folder}: git: {_said(done)}")
     found = Path(top.removesuffix("\n"))
@@ -264,21 +268,21 @@ def _committed(row: bytes) -> tuple[str, tuple[int, str]]:
 
 def branch_of(folder: Path) -> str | None:
     """Return the branch that is checked out; None on a detached HEAD."""
-    ref = os.fsdecode(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
+    ref = _text(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
     return ref.removeprefix("refs/heads/") or None
 
 
 def remote_of(folder: Path, branch: str | None) -> str | None:
-    """Return the URL of the branch's remote, else of origin, else of any, without credentials."""
+    """Return the URL of the branch's remote, else of origin, else of any, without credentials; None if too long."""
     done = _git(folder, "config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
     values: dict[str, str] = {}
-    for row in os.fsdecode(done.stdout).split("\0"):
+    for row in _text(done.stdout).split("\0"):
         key, _, value = row.partition("\n")
         values.setdefault(key, value)
     mine = values.get(f"branch.{branch}.remote", "origin")
     urls = [value for key, value in values.items() if key.endswith(".url")]
     url = values.get(f"remote.{mine}.url") or next(iter(urls), None)
-    return without_credentials(url) if url else None
+    return without_credentials(url) if url and len(url) <= LONGEST_URL else None
 
 
 def without_credentials(url: str) -> str:
@@ -337,6 +341,11 @@ def _environment() -> Iterator[tuple[str, str]]:
         if not key.startswith("GIT_") or key.startswith("GIT_CONFIG_"):
             yield key, value
     yield from ENVIRONMENT.items()
+
+
+def _text(raw: bytes) -> str:
+    """What a record can hold: a name in Git is any bytes, and what is no UTF-8 is written out."""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def _said(done: Raw) -> str:
