@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -161,15 +164,88 @@ def test_a_commit_that_unfolds_without_end_is_not_unfolded(stranger: Stranger) -
     assert take(stranger.folder).dirty is True
 
 
+def stored(folder: Path, kind: str, body: bytes) -> str:
+    """The id of an object that was written by hand."""
+    whole = f"{kind} {len(body)}\0".encode() + body
+    name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+    path = folder / ".git" / "objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(zlib.compress(whole, 1))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("commit", b"tree --help\n"), ("commit", b"tree a\0b\n"), ("commit", b"tree HEAD^{/x}\n"), ("commit", b""),
+        ("commit", b"tree ab\n"), ("commit", b"tree " + b"A" * 40 + b"\n"), ("blob", b"tree " + b"a" * 40 + b"\n"),
+        ("tag", b"object " + b"a" * 40 + b"\n"), ("tree", b""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", [".", "sub"])
+def test_a_head_that_is_no_commit_is_told(stranger: Stranger, kind: str, body: bytes, where: str) -> None:
+    """What a commit names as its tree becomes a word of git's command line."""
+    name = stored(stranger.folder, kind, body)
+    (stranger.folder / ".git" / "HEAD").write_text(f"{name}\n")
+    with pytest.raises(TfslurmError, match=f"{name} is damaged"):
+        take(stranger.folder / where)
+
+
+def test_a_tree_of_many_rows_is_read_once(stranger: Stranger) -> None:
+    rows = b"".join(b"100644 %07d\0" % number + bytes(20) for number in range(200_000))
+    tree = stored(stranger.folder, "tree", rows)
+    commit = stored(stranger.folder, "commit", f"tree {tree}\n".encode())
+    (stranger.folder / ".git" / "HEAD").write_text(f"{commit}\n")
+    began = time.process_time()
+    assert take(stranger.folder / "sub").dirty is True
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit of a program's data elsewhere")
+@pytest.mark.parametrize("path", [".gitignore", ".git/HEAD", ".git/info/exclude"])
+def test_a_file_with_holes_takes_no_memory(stranger: Stranger, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes of an archive that git reads as gigabytes."""
+    monkeypatch.setattr("tfslurm.snapshot.git.MOST_MEMORY", 2**25)
+    file = stranger.folder / path
+    file.touch()
+    os.truncate(file, 2**28)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    with suppress(TfslurmError):
+        take(stranger.folder)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, 2**26 // 1024) + 1
+
+
+@pytest.mark.parametrize("head", ["", "garbage\n", "ref: x\n"])
+@pytest.mark.parametrize("where", [".", "sub"])
+def test_a_repository_that_is_broken_is_not_taken_for_none(stranger: Stranger, head: str, where: str) -> None:
+    """Else what it ignores is sent."""
+    (stranger.folder / ".git" / "HEAD").write_text(head)
+    with pytest.raises(InputError, match=r"a \.git that git cannot use"):
+        take(stranger.folder / where)
+
+
+def test_names_of_any_bytes_and_length_do_not_stop_a_record(stranger: Stranger) -> None:
+    (stranger.folder / ".git" / "HEAD").write_bytes(b"ref: refs/heads/\xff\n")
+    config = stranger.folder / ".git" / "config"
+    plain = config.read_bytes()
+    for url, kept in ((b"https://u:p@h/\xff", r"https://h/\xff"), (b"https://h/" + b"a" * 2**20, None)):
+        config.write_bytes(plain + b'[remote "origin"]\n\turl = ' + url + b"\n")
+        found = take(stranger.folder)
+        assert (found.branch, found.remote) == (r"\xff", kept)
+
+
+def test_a_git_file_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    """Without its repository nobody knows what it ignores: a file of passwords, say."""
+    write(tmp_path, {"a.py": "a", ".gitignore": ".env\n", ".env": "secret", ".git": "gitdir: /nowhere/repo\n"})
+    with pytest.raises(TfslurmError, match="not a git repository: /nowhere/repo"):
+        take(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["commit", "tree"])
 def test_an_object_larger_than_any_commit_is_not_read(stranger: Stranger, kind: str) -> None:
     """Zeros pack well: 300 KiB of a repository stand for 300 MB of memory."""
     body = f"tree {git(stranger.folder, 'rev-parse', 'HEAD^{tree}')}\n".encode() + bytes(300_000_000)
-    whole = f"{kind} {len(body)}\0".encode() + body
-    name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
-    path = stranger.folder / ".git" / "objects" / name[:2] / name[2:]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(zlib.compress(whole, 1))
+    name = stored(stranger.folder, kind, body)
     (stranger.folder / ".git" / "HEAD").write_text(f"{name}\n")
     with pytest.raises(InputError, match="has 300000046 bytes, and no commit"):
         take(stranger.folder)

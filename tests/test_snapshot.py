@@ -14,6 +14,7 @@ import pytest
 
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take, without_credentials
+from tfslurm.snapshot.files import blob_id, entry_of
 
 GIT_ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
@@ -248,6 +249,102 @@ def test_a_file_that_changes_before_it_is_sent_is_a_transient_error(tmp_path: Pa
     with pytest.raises(TfslurmError, match=r"while the snapshot was taken; .*try again") as caught:
         list(snapshot.stream())
     assert caught.value.transient
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_a_folder_that_becomes_a_link_while_it_is_read_leads_nowhere(tmp_path: Path, what: str) -> None:
+    """Who may write in a shared folder could have another's files taken along: the same name, elsewhere."""
+    for place in ("code/sub/deep", "private/deep"):
+        write(tmp_path / place, {"id": "same"})
+        (tmp_path / place / "link").symlink_to("id")
+    snapshot = take(tmp_path / "code")
+    name = f"sub/deep/{'id' if what == 'file' else 'link'}"
+    status = os.lstat(tmp_path / "code" / name)
+    (tmp_path / "code" / "sub").rename(tmp_path / "gone")
+    (tmp_path / "code" / "sub").symlink_to(tmp_path / "private")
+    with pytest.raises(TfslurmError, match="while the snapshot was taken") as caught:
+        list(snapshot.stream())
+    assert caught.value.transient
+    with pytest.raises(TfslurmError, match="while the snapshot was taken"):
+        entry_of(tmp_path / "code", name, status)
+
+
+def test_nor_does_the_folder_itself(tmp_path: Path) -> None:
+    for place in ("mine/code", "private/code"):
+        write(tmp_path / place, {"id": "same"})
+    snapshot = take(tmp_path / "mine" / "code")
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    (tmp_path / "mine").symlink_to("private")
+    with pytest.raises(TfslurmError, match="while the snapshot was taken"):
+        list(snapshot.stream())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "nothing"])
+def test_what_was_a_link_and_is_none_is_a_transient_error(tmp_path: Path, kind: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("a.py")
+    status = os.lstat(link)
+    link.unlink()
+    if kind == "file":
+        link.touch()
+    elif kind == "folder":
+        link.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(link)
+    with pytest.raises(TfslurmError, match="link: changed while the snapshot was taken"):
+        entry_of(tmp_path, "link", status)
+
+
+def test_a_file_has_one_content_for_all_its_hashes(tmp_path: Path) -> None:
+    """Else a file that changes in between is recorded as one, and called the commit's as another."""
+    write(tmp_path, {"a.py": "one"})
+    (entry,) = take(tmp_path).entries
+    write(tmp_path, {"a.py": "two"})
+    with pytest.raises(TfslurmError, match=r"a\.py: changed while the snapshot was taken"):
+        blob_id(tmp_path, entry, "sha256")
+
+
+@pytest.mark.parametrize("kind", ["git", "plain"])
+@pytest.mark.parametrize(
+    ("part", "times", "why"),
+    [("d", 300, "more than 200 folders deep"), ("d", 1500, "more than 200 folders deep"), ("d" * 200, 30, "read")],
+)
+def test_a_folder_deeper_than_any_code_is_refused(tmp_path: Path, kind: str, part: str, times: int, why: str) -> None:
+    if kind == "git":
+        repository(tmp_path)
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(times):
+        os.mkdir(part, dir_fd=here)
+        below = os.open(part, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    with pytest.raises(InputError, match=why):
+        take(tmp_path)
+    subprocess.run(["rm", "-rf", tmp_path / part], check=True)  # pytest's own way to remove it is by recursion
+
+
+@pytest.mark.parametrize("kind", ["git", "plain", "nested"])
+def test_more_files_than_any_code_has_are_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {f"{number % 3}/{number}": "" for number in range(12)})
+    if kind != "plain":
+        repository(tmp_path, {})
+    if kind == "nested":
+        for number in range(2):
+            repository(tmp_path / str(number))
+    assert take(tmp_path).files in (12, 14)
+    monkeypatch.setattr("tfslurm.snapshot.files.MOST_FILES", 8)
+    with pytest.raises(InputError, match="holds more than 8 files and folders"):
+        take(tmp_path)
+
+
+def test_a_file_that_became_a_folder_is_no_submodule(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repo", {"a": "a", "b": "b"})
+    for name in ("a", "b"):
+        (folder / name).unlink()
+        write(folder, {f"{name}/x": name})
+    assert take(folder).tree == write_tree(folder, tmp_path / "index")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.made import plan
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, TfslurmError
 from tfslurm.render import render
-from tfslurm.spec import parse_experiment
+from tfslurm.spec import Experiment, parse_experiment
 from tfslurm.submit.code_folder import code_folder, own_folders, private_looking
 from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, find_templates, packaged, read_experiment, snapshot
 from tfslurm.submit.render_apart import render_apart
@@ -74,6 +74,32 @@ def test_a_folder_outside_is_refused_unless_the_command_line_names_it(home: Path
     assert folder_of(file, ".", {"code": code}) == (file.parent / code).resolve()
     text = BASE + "code: {path: .}\n"
     assert code_folder(parse_experiment(text, str(file), {"code.path": code}), file) == (file.parent / code).resolve()
+
+
+def test_a_folder_that_becomes_a_link_after_it_was_judged_is_not_sent(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, code = home / "projects" / "stranger" / "exp.yaml", home / "projects" / "stranger" / "src"
+    file.write_text(BASE + "code: src\n")
+    (home / ".ssh" / "id").write_text("secret")
+
+    def judged(experiment: Experiment, file: Path) -> Path:
+        folder = code_folder(experiment, file)
+        folder.rmdir()
+        folder.symlink_to(home / ".ssh")
+        return folder
+
+    monkeypatch.setattr("tfslurm.submit.prepare.code_folder", judged)
+    with pytest.raises(TfslurmError, match=f"{code}: became a link"):
+        snapshot(read_experiment(file))
+
+
+def test_how_code_is_mounted_says_nothing_of_the_folder(home: Path) -> None:
+    file = home / "projects" / "stranger" / "exp.yaml"
+    text = BASE + "code: {path: ../other}\n"
+    (home / "projects" / "other").mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="outside the folder"):
+        code_folder(parse_experiment(text, str(file), {"code.writable": "true"}), file)
 
 
 @pytest.mark.parametrize("code", [".", "src", "./src/../src", "../stranger", "@/projects/stranger/src"])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
-from tfslurm.snapshot.files import Entry, changed, contents, entry_of, link_target, tar_stream, tree_id
+from tfslurm.snapshot.files import SYMLINK, Entry, changed, contents, entry_of, refuse_beyond, tar_stream, tree_id
 from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of, without_credentials
 
 __all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
@@ -77,7 +77,7 @@ def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
     """Return what the folder holds now.
 
     Raises:
-        InputError: the folder is missing, empty or larger than the limit, or a symbolic link leaves it.
+        InputError: the folder is missing, empty, too large or not to be read, or a symbolic link leaves it.
         TfslurmError: git failed, or (transient) a file changed while it was read.
     """
     folder = folder.resolve()
@@ -88,11 +88,13 @@ def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
     found = dict(_stat_all(folder, listed.names))
     if not found:
         why = "has no file that git would keep: everything is ignored" if top else "holds no file"
-        raise refuse(str(folder), why, f"`git -C {folder} status --ignored` shows why" if top else "")
+        raise refuse(str(folder), why, "look into .gitignore there and above, and .git/info/exclude" if top else "")
     total = sum(status.st_size for status in found.values())
     if total > limit_bytes:
         raise _too_large(folder, found, total, limit_bytes, top is not None)
     entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
+    for entry in entries:
+        _refuse_leaving(folder, entry)
     taken = Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total)
     if not top:
         return taken
@@ -110,8 +112,11 @@ def _walk(folder: Path) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise refuse(str(error.filename), f"cannot be read: {error.strerror}")
 
+    count = 0
     for here, folders, names in os.walk(folder, onerror=fail):
-        links = [name for name in folders if Path(here, name).is_symlink()]
+        count += len(folders) + len(names)
+        refuse_beyond(folder, f"{here.removeprefix(str(folder))}/", count)
+        links = [name for name in folders if os.path.islink(f"{here}/{name}")]  # noqa: PTH114
         folders[:] = [name for name in folders if name not in LEFT_OUT and name not in links]
         for name in [*names, *links]:
             if name not in LEFT_OUT and not name.endswith(".pyc"):
@@ -120,29 +125,27 @@ def _walk(folder: Path) -> Iterator[str]:
 
 def _stat_all(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
     """Pair names with what lstat says; sockets, pipes and devices are left out as Git does."""
-    root = os.path.realpath(folder)
     for name in names:
-        path = folder / name
         try:
-            status = os.lstat(path)
-        except FileNotFoundError:
+            status = os.lstat(folder / name)
+        except (FileNotFoundError, NotADirectoryError):
             raise changed(folder, name, "vanished") from None
-        if stat.S_ISLNK(status.st_mode):
-            _refuse_leaving(folder, root, name)
+        except OSError as error:
+            raise refuse(f"{folder}/{name}", f"cannot be read: {error.strerror}") from None
         if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
             yield name, status
 
 
-def _refuse_leaving(folder: Path, root: str, name: str) -> None:
-    path = folder / name
-    target = link_target(path)
-    written = os.path.normpath(Path(name).parent / target)
-    real = os.path.realpath(path)
-    inside = real == root or real.startswith(root + os.sep)
-    if target.startswith("/") or written == ".." or written.startswith("../") or not inside:
+def _refuse_leaving(folder: Path, entry: Entry) -> None:
+    if entry.mode != SYMLINK:
+        return
+    written = os.path.normpath(Path(entry.name).parent / entry.target)
+    real = os.path.realpath(folder / entry.name)
+    inside = real == str(folder) or real.startswith(str(folder).rstrip("/") + "/")
+    if entry.target.startswith("/") or written == ".." or written.startswith("../") or not inside:
         raise refuse(
-            str(path),
-            f"is a symbolic link to {target!r}, which is not in the snapshot",
+            f"{folder}/{entry.name}",
+            f"is a symbolic link to {entry.target!r}, which is not in the snapshot",
             "ignore it (.gitignore), put the file itself there, or use `mounts` for data on the cluster",
         )
 

@@ -7,6 +7,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tfslurm.errors import TfslurmError, refuse
 
 REGULAR, EXECUTABLE, SYMLINK, FOLDER, REPOSITORY = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 CHUNK = 2**20
+PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"How a folder on the way to a file is opened."
+MOST_FILES = 100_000
+MOST_DEEP = 200
+"Folders, from the top of the file system: what walks down here and on the node does so by recursion."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Entry:
 def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
     """Read one file or symbolic link that lstat described so."""
     if stat.S_ISLNK(status.st_mode):
-        target = link_target(folder / name)
+        target = link_target(folder, name)
         content = os.fsencode(target)
         return Entry(name, SYMLINK, *_hashed(len(content), [content]), target)
     mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
@@ -45,8 +51,8 @@ def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
 def blob_id(folder: Path, entry: Entry, algorithm: str) -> str:
     """Return a file's Git id by another hash than SHA-1, for a repository that has one."""
     if entry.mode == SYMLINK:
-        return _blob(entry.size, [os.fsencode(link_target(folder / entry.name))], algorithm)
-    return _blob(entry.size, _content(folder, entry.name, entry.mode, entry.size), algorithm)
+        return _blob(entry.size, [os.fsencode(entry.target)], algorithm)
+    return _blob(entry.size, _same(folder, entry), algorithm)
 
 
 def pointer_id(entry: Entry, algorithm: str) -> str:
@@ -58,9 +64,43 @@ def pointer_id(entry: Entry, algorithm: str) -> str:
     return _blob(len(text), [text], algorithm)
 
 
-def link_target(path: Path) -> str:
+def link_target(folder: Path, name: str) -> str:
     """Return what a symbolic link says, to the letter: Path.readlink makes `x` of `./x` and of `x/`."""
-    return os.readlink(path)  # noqa: PTH115
+    try:
+        with _holder(folder / name) as holder:
+            return os.readlink(os.path.basename(name), dir_fd=holder)  # noqa: PTH119
+    except OSError:
+        raise changed(folder, name, "changed") from None
+
+
+def refuse_beyond(folder: Path, name: str, files: int) -> None:
+    """Nothing, if a name is no deeper than code is, and is not one file too many.
+
+    Raises:
+        InputError: this is no folder of code.
+    """
+    mend = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
+    if files > MOST_FILES:
+        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", mend)
+    if str(folder).count("/") + name.count("/") > MOST_DEEP:
+        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", mend)
+
+
+@contextmanager
+def _holder(path: Path) -> Iterator[int]:
+    """Yield the folder of a file, opened; each step is into a folder, for a link on the way may lead anywhere.
+
+    The path was one without links when it was looked at, and whoever may write in a folder of it may change that.
+    """
+    here = os.open("/", PASS)
+    try:
+        for part in path.parts[1:-1]:
+            below = os.open(part, PASS, dir_fd=here)
+            os.close(here)
+            here = below
+        yield here
+    finally:
+        os.close(here)
 
 
 def _blob(size: int, chunks: Iterable[bytes], algorithm: str) -> str:
@@ -87,7 +127,9 @@ def _hash(algorithm: str, head: bytes, body: bytes = b"") -> hashlib._Hash:
 def _content(folder: Path, name: str, mode: int, size: int) -> Iterator[bytes]:
     """Yield a regular file that must still have this mode and size."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with _holder(folder / name) as holder:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(os.path.basename(name), flags, dir_fd=holder)  # noqa: PTH119
     except OSError as error:
         if isinstance(error, PermissionError):
             raise refuse(str(folder / name), "cannot be read: permission denied", "chmod u+r it") from None
@@ -165,24 +207,25 @@ def tar_stream(folder: Path, entries: Sequence[Entry]) -> Iterator[bytes]:
 
 
 def _link(folder: Path, entry: Entry) -> Iterator[bytes]:
-    try:
-        target = link_target(folder / entry.name)
-    except OSError:
-        raise changed(folder, entry.name, "changed") from None
-    if target != entry.target:
+    if link_target(folder, entry.name) != entry.target:
         raise changed(folder, entry.name, "changed")
-    yield _header(f"tree/{entry.name}", SYMLINK, 0, target)
+    yield _header(f"tree/{entry.name}", SYMLINK, 0, entry.target)
 
 
 def _file(folder: Path, entry: Entry) -> Iterator[bytes]:
     yield _header(f"tree/{entry.name}", entry.mode, entry.size)
+    yield from _same(folder, entry)
+    yield _padding(entry.size)
+
+
+def _same(folder: Path, entry: Entry) -> Iterator[bytes]:
+    """Yield the content of a regular file, which must still be the entry's."""
     digest = hashlib.sha256()
     for chunk in _content(folder, entry.name, entry.mode, entry.size):
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != entry.sha256:
         raise changed(folder, entry.name, "changed")
-    yield _padding(entry.size)
 
 
 def _header(name: str, mode: int, size: int, target: str = "") -> bytes:

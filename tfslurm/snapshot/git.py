@@ -9,19 +9,25 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
 from tfslurm.host.command import Raw, Received
 from tfslurm.host.local import run_process
+from tfslurm.snapshot.files import refuse_beyond
 
 PATIENCE_S = 120.0
 "A repository can hold a pipe where git expects a file, and git would wait for it."
 MOST_BYTES = 64 * 2**20
 "Of one answer of git's: some 10 KiB in a repository can stand for more files, or a larger object, than any disk holds."
+MOST_MEMORY = 2**30
+"Of git itself: a file with holes for a .gitignore, or an object that is another's difference, may ask for any amount."
+BOUNDED = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
+"Of sh: a program with that many KiB at most for its data (on Linux; elsewhere the limit may be none)."
 
 SETTINGS = {
     "core.fsmonitor": "",  # a program that lists what changed
@@ -38,6 +44,7 @@ ENVIRONMENT = {
 }
 LONGEST_ROW = 80
 "Bytes of a row of ls-tree beside the name: mode, kind, id of 64 digits, blanks."
+LONGEST_URL = 2048
 IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
@@ -84,7 +91,11 @@ def top_of(folder: Path) -> Path | None:
         why = "is no part of a working tree: Git keeps a repository in it, or its core.worktree names another folder"
         raise refuse(str(folder), why, "name the folder that your files are in")
     if done.exit_code:
-        if re.search(rb"^fatal: not a git repository", done.stderr, re.MULTILINE):
+        # `not a git repository: /x` is another thing: a .git that leads nowhere
+        if re.search(rb"^fatal: not a git repository [(]", done.stderr, re.MULTILINE):
+            if holder and os.path.lexists(holder / ".git" / "HEAD") and b"mount point" not in done.stderr:
+                why = "has a .git that git cannot use, and without it nobody knows which files are ignored"
+                raise refuse(str(holder), why, "repair it (is .git/HEAD empty?), or move that .git away")
             return None
         raise TfslurmError(f"{folder}: git: {_said(done)}")
     found = Path(top.removesuffix("\n"))
@@ -98,37 +109,64 @@ def listing(folder: Path) -> Listing:
     """Return the names that belong to a folder: tracked and untracked ones that are there and not ignored.
 
     Raises:
-        InputError: a submodule is not checked out, or the repository names what is no file below it.
+        InputError: a submodule is not checked out, something cannot be read, there is more than code has, or the
+            repository names what is no file below it.
     """
     names: list[str] = []
     nested: list[str] = []
+    unfilled: list[bytes] = []
     real = {"": True}
-    said = _git_output(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for raw in dict.fromkeys(said.split(b"\0")):
+    for raw in _listed(folder):
         name = os.fsdecode(raw).rstrip("/")
+        refuse_beyond(folder, name, len(names))
         parent, _, last = name.rpartition("/")
         if not raw or not _is_below_real_folders(folder, parent, real):
             continue
         _refuse_odd(folder, name, last)
         try:
             mode = os.lstat(f"{folder}/{name}").st_mode
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError as error:
+            raise refuse(f"{folder}/{name}", f"cannot be read: {error.strerror}") from None
         if not stat.S_ISDIR(mode):
             names.append(name)
         elif os.path.lexists(folder / name / ".git"):
             inner = _nested(folder / name)
             nested += [name, *(f"{name}/{below}" for below in inner.nested)]
             names += [f"{name}/{below}" for below in inner.names]
-        elif _git_output(folder, "ls-files", "-z", "--stage", "--", f":(literal){name}").startswith(b"160000"):
-            why = f"the submodule {name!r} is not checked out"
-            raise refuse(str(folder), why, f"`git -C {folder} submodule update --init -- {name}`")
+            refuse_beyond(folder, name, len(names))
+        else:
+            unfilled.append(raw)
+    _refuse_submodules(folder, unfilled)
     return Listing(tuple(names), tuple(nested))
+
+
+def _listed(folder: Path) -> Iterable[bytes]:
+    """Return what git lists, once each. Of a folder that it cannot read it says so, and ends with 0."""
+    done = _succeeded(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    unread = re.search(rb"^warning: could not open directory (.{1,300})", done.stderr, re.MULTILINE)
+    if unread:
+        why = f"holds a folder that git cannot read: {os.fsdecode(unread[1])}"
+        raise refuse(str(folder), why, "`chmod u+rx` it, or ignore it (.gitignore)")
+    return dict.fromkeys(done.stdout.split(b"\0"))
+
+
+def _refuse_submodules(folder: Path, unfilled: Sequence[bytes]) -> None:
+    """Nothing, if no folder that has no .git is a submodule; git lists others where a file became a folder."""
+    if not unfilled:
+        return
+    rows = _git_output(folder, "ls-files", "-z", "--stage").split(b"\0")
+    submodules = {row.partition(b"\t")[2] for row in rows if row.startswith(b"160000")}
+    for name in map(os.fsdecode, filter(submodules.__contains__, unfilled)):
+        why = f"the submodule {name!r} is not checked out"
+        fix = f"`git -C {folder} submodule update --init -- {name}`, if you know who made the repository"
+        raise refuse(str(folder), why, fix)
 
 
 def _nested(folder: Path) -> Listing:
     if top_of(folder) != folder:
-        raise refuse(str(folder), "has a .git that git cannot use", f"`git -C {folder} status` says why")
+        raise refuse(str(folder), "has a .git that git cannot use", "remove that folder, or ignore it (.gitignore)")
     return listing(folder)
 
 
@@ -158,23 +196,25 @@ def head_of(folder: Path, top: Path) -> Head | None:
     """Return the commit, and its tree for a folder below the top; None before the first commit.
 
     Raises:
-        TfslurmError: an object does not hash to its name, so that the repository says nothing certain.
+        TfslurmError: an object is not what it is named as, so that the repository says nothing certain.
     """
-    found = _object(folder, "HEAD")
+    found = _object(folder, "HEAD", "commit")
     if found is None:
         return None
     commit, content = found
     tree = content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
+    if len(tree) != len(commit) or not re.fullmatch("[0-9a-f]+", tree):  # it becomes a word of git's command line
+        raise _damaged(folder, commit)
     for part in folder.relative_to(top).parts:
-        held = _object(folder, tree)
+        held = _object(folder, tree, "tree")
         tree = _folder_in(held[1] if held else b"", os.fsencode(part), len(commit) // 2)
         if not tree:
             break
     return Head(commit, tree)
 
 
-def _object(folder: Path, name: str) -> tuple[str, bytes] | None:
-    """Return the id and the content of an object, which must hash to its id; None where there is none.
+def _object(folder: Path, name: str, kind: str) -> tuple[str, bytes] | None:
+    """Return the id and the content of an object, which must be of this kind and hash to its id; None where none is.
 
     Its size is asked first, for git itself would hold all of it in memory.
     """
@@ -191,18 +231,22 @@ def _object(folder: Path, name: str) -> tuple[str, bytes] | None:
     algorithm = "sha256" if len(words[0]) == 64 else "sha1"
     content = content[:-1]
     whole = f"{words[1]} {len(content)}\0".encode() + content
-    if hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest() != words[0]:
-        raise TfslurmError(f"{folder}: git object {words[0]} is damaged; `git fsck` shows more")
+    if words[1] != kind or hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest() != words[0]:
+        raise _damaged(folder, words[0])
     return words[0], content
+
+
+def _damaged(folder: Path, name: str) -> TfslurmError:
+    return TfslurmError(f"{folder}: git object {name} is damaged; `git fsck` shows more")
 
 
 def _folder_in(tree: bytes, name: bytes, id_bytes: int) -> str:
     """Return the id of a folder in a tree object: rows of `<mode> <name>NUL<id>`; '' where it has none."""
-    while tree:
-        row, _, rest = tree.partition(b"\0")
-        if row == b"40000 " + name:
-            return rest[:id_bytes].hex()
-        tree = rest[id_bytes:]
+    wanted, at = b"40000 " + name, 0
+    while (end := tree.find(b"\0", at)) >= 0:
+        if tree[at:end] == wanted:
+            return tree[end + 1 : end + 1 + id_bytes].hex()
+        at = end + 1 + id_bytes
     return ""
 
 
@@ -224,21 +268,21 @@ def _committed(row: bytes) -> tuple[str, tuple[int, str]]:
 
 def branch_of(folder: Path) -> str | None:
     """Return the branch that is checked out; None on a detached HEAD."""
-    ref = os.fsdecode(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
+    ref = _text(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
     return ref.removeprefix("refs/heads/") or None
 
 
 def remote_of(folder: Path, branch: str | None) -> str | None:
-    """Return the URL of the branch's remote, else of origin, else of any, without credentials."""
+    """Return the URL of the branch's remote, else of origin, else of any, without credentials; None if too long."""
     done = _git(folder, "config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
     values: dict[str, str] = {}
-    for row in os.fsdecode(done.stdout).split("\0"):
+    for row in _text(done.stdout).split("\0"):
         key, _, value = row.partition("\n")
         values.setdefault(key, value)
     mine = values.get(f"branch.{branch}.remote", "origin")
     urls = [value for key, value in values.items() if key.endswith(".url")]
     url = values.get(f"remote.{mine}.url") or next(iter(urls), None)
-    return without_credentials(url) if url else None
+    return without_credentials(url) if url and len(url) <= LONGEST_URL else None
 
 
 def without_credentials(url: str) -> str:
@@ -255,10 +299,14 @@ def without_credentials(url: str) -> str:
 
 
 def _git_output(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> bytes:
+    return _succeeded(folder, *arguments, input=input, most=most).stdout
+
+
+def _succeeded(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> Raw:
     done = _git(folder, *arguments, input=input, most=most)
     if done.exit_code:
         raise TfslurmError(f"{folder}: git {arguments[0]}: {_said(done)}")
-    return done.stdout
+    return done
 
 
 def _git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> Raw:
@@ -268,15 +316,21 @@ def _git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYT
 
     Raises:
         NoProgram: there is no git.
-        TooMuchOutput: it printed more than ``most`` bytes.
-        InputError: it gave no answer in time.
+        TooMuchOutput: it printed more than ``most`` bytes, which are fewer than those of any answer.
+        InputError: it printed more than that, or gave no answer in time.
     """
     settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
     argv = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
+    if not shutil.which("git"):
+        raise NoProgram("git is not on PATH; install it")
+    bounded = ["/bin/sh", "-c", BOUNDED, str(MOST_MEMORY // 1024), *argv]
     try:
-        return run_process(Received(str(folder), argv, most), argv, input, PATIENCE_S, dict(_environment()))
-    except (NoProgram, TooMuchOutput):
-        raise
+        return run_process(Received(str(folder), argv, most), bounded, input, PATIENCE_S, dict(_environment()))
+    except TooMuchOutput:
+        if most < MOST_BYTES:
+            raise
+        why = f"git {arguments[0]} says more of it than {MOST_BYTES // 2**20} MiB"
+        raise refuse(str(folder), why, "name what is no code in .gitignore, or name a smaller folder") from None
     except HostError:
         why = f"git {arguments[0]} gave no answer in {PATIENCE_S:.0f} s"
         raise refuse(str(folder), why, f"`find {folder} -type p` lists pipes, which git waits for") from None
@@ -289,5 +343,10 @@ def _environment() -> Iterator[tuple[str, str]]:
     yield from ENVIRONMENT.items()
 
 
+def _text(raw: bytes) -> str:
+    """What a record can hold: a name in Git is any bytes, and what is no UTF-8 is written out."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
 def _said(done: Raw) -> str:
-    return " ".join(os.fsdecode(done.stderr).split()) or f"exit {done.exit_code}"
+    return " ".join(os.fsdecode(done.stderr[:2000]).split()) or f"exit {done.exit_code}"

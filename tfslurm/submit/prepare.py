@@ -12,7 +12,7 @@ from pathlib import Path
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Document, Refused
-from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.errors import InputError, Problem, TfslurmError, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
 from tfslurm.local_files import read_text, write_file
 from tfslurm.plan import CodeState, JobPlan, Points, make_plan
@@ -222,9 +222,12 @@ def snapshot(asked: Asked) -> Snapshot | None:
     """The code that the experiment brings, as it is on disk now; None when it brings none."""
     if asked.experiment.code is None:
         return None
-    code = take(code_folder(asked.experiment, asked.file))
-    refuse_hidden(asked.experiment, code.folder, (entry.name for entry in code.entries))
-    return code
+    folder = code_folder(asked.experiment, asked.file)
+    taken = take(folder)
+    if taken.folder != folder:
+        raise TfslurmError(f"{folder}: became a link to {taken.folder} while it was read; try again", transient=True)
+    refuse_hidden(asked.experiment, folder, (entry.name for entry in taken.entries))
+    return taken
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
