@@ -320,9 +320,11 @@ def test_a_folder_deeper_than_any_code_is_refused(tmp_path: Path, kind: str, par
         here = below
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
     os.close(here)
-    with pytest.raises(InputError, match=why):
-        take(tmp_path)
-    subprocess.run(["rm", "-rf", tmp_path / part], check=True)  # pytest's own way to remove it is by recursion
+    try:
+        with pytest.raises(InputError, match=why):
+            take(tmp_path)
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / part], check=True)  # pytest's own way to remove it is by recursion
 
 
 @pytest.mark.parametrize("kind", ["git", "plain", "nested"])
