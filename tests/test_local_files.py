@@ -216,7 +216,7 @@ ELSEWHERE = {
     "host/files.py": "an archive in memory",
     "host/terminal.py": "the terminal",
     "host/openssh.py": "a nameless file for what ssh says, and the folder of its socket, whose owner is checked",
-    "cli/__init__.py": "/dev/null in place of a pipe that broke",
+    "cli/failure.py": "/dev/null in place of a pipe that broke",
     "cli/files.py": "the folder that `init` was told to write into",
 }
 
@@ -239,7 +239,7 @@ def writes(call: ast.Call) -> bool:
     if module == "os":
         return name in OS_WRITES
     if module in ("shutil", "tempfile"):
-        return name != "which"
+        return name not in ("which", "get_terminal_size")
     if name == "replace":
         return len(call.args) == 1 and not call.keywords
     return name in METHODS or (name == "open" and for_writing(call, 0))

@@ -216,7 +216,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, n
     done = run("plan", "exp.yaml")
     said = f"is {kind}, and a regular file is wanted"
     if kind == "too large":
-        said = f"is larger than {({'clusters/alpha.yaml': '1', 'own.sbatch.j2': '0.25'}).get(name, '4')} MiB"
+        said = f"is larger than {({'clusters/alpha.yaml': '64 KiB', 'own.sbatch.j2': '256 KiB'}).get(name, '4 MiB')}"
     if name == "own.sbatch.j2":
         name, said = "template", f"'own.sbatch.j2' {said if kind != 'a device' else 'is a link that leaves'}"
     assert (done.returncode, f"{name}: {said}" in done.stderr) == (2, True), done.stderr

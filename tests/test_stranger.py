@@ -210,7 +210,7 @@ def large(path: Path) -> None:
         (lambda path: path.symlink_to("gone"), "cannot be read"),
         (lambda path: path.mkdir(), "is a folder"),
         (os.mkfifo, "is a pipe"),
-        (large, "is larger than 0.25 MiB"),
+        (large, "is larger than 256 KiB"),
     ],
     ids=["absolute", "up", "proc", "device", "dangling", "folder", "pipe", "large"],
 )

@@ -113,7 +113,8 @@ def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_resu
                 check(status)
             data = opened.read(limit + 1)
     if len(data) > limit:
-        raise refuse(str(path), f"is larger than {limit / 2**20:g} MiB", "name another file")
+        size = f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit / 2**10:g} KiB"
+        raise refuse(str(path), f"is larger than {size}", "name another file")
     return data
 
 
