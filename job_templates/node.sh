@@ -163,7 +163,7 @@ node::batch() {
 batch::_runner() {
     local name=${attempt_dir#"${own_dir:-$run_dir}/"}/job.sbatch
     runner=() script=(bash "$attempt_dir/job.sbatch")
-    if [[ -n $shared_parents ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
+    if [[ $shared_parents == accept ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
     if [[ -n $is_local ]]; then return; fi
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
     runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)

@@ -20,10 +20,10 @@ node::task() {
     lifetime::watch "$facts/lost.txt"
     checkpoint::listen
     event task-began "step $step"
-    gpu::look
-    driver::look
     engine::look
     image::look
+    gpu::look
+    driver::look
     report::make
     facts::environment
     node::_user
@@ -449,7 +449,7 @@ engine::look() {
     engine_info='' engine_look=''
     engine::_ask_groups
     if [[ $engine == docker ]]; then
-        if ((gpus > 0)) && compgen -G '/etc/cdi/*' >/dev/null; then
+        if ((gpus > 0)) && engine::_has_cdi_folder; then
             engine::_info &
             engine_look=$!
         fi
@@ -524,12 +524,15 @@ engine::_gpus() {
 engine::_has_cdi() {
     local id
     if [[ $engine == podman ]]; then return 0; fi
+    if ! engine::_has_cdi_folder; then return 1; fi
+    engine::_ask_info
+    if [[ ! $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]; then return 1; fi
     for id in "${gpu_ids[@]}"; do
         grep --quiet --no-messages --recursive --fixed-strings -- "$id" "${cdi_folders[@]}" || return 1
     done
-    engine::_ask_info
-    [[ $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]
 }
+
+engine::_has_cdi_folder() { [[ -d ${cdi_folders[0]} || -d ${cdi_folders[1]-} ]]; }
 
 # The user himself, with no way to more, and no word of the image's in when something runs or how it is stopped. Without root,
 # podman maps the uid to another one unless told to keep it.
@@ -2021,7 +2024,7 @@ usage::_watch_gpus() {
 # What is inside the image, once per digest and cluster, by rank 0, in a container of its own without GPU and network.
 probe::start() {
     probe_file=$images_dir/${image_digest#sha256:}.json
-    if [[ $rank != 0 || -n $probe ]] || ! images::folder || images::has "$probe_file"; then return; fi
+    if [[ $rank != 0 || -n $probe ]] || images::has "$probe_file" || ! images::folder; then return; fi
     (
         trap - EXIT
         trap 'exit 143' TERM
@@ -2271,7 +2274,7 @@ lock::_folder() {
 
 # Makes a folder if need be, for this user alone, whatever the umask and the folder above say. Fails where it is not.
 folder::is_alone() {
-    mkdir --mode=0700 "$1" 2>/dev/null || :
+    if [[ ! -d $1 ]]; then mkdir --mode=0700 "$1" 2>/dev/null || :; fi
     [[ $(stat --format='%a %u %F' "$1" 2>/dev/null) =~ ^[2-7]?700\ $EUID\ directory$ ]]
 }
 
