@@ -226,8 +226,10 @@ batch::_end() {
     # Alone, if there is time: a file that is renamed meanwhile has no owner for `find`, which counts as another one.
     if [[ -z $stopped ]]; then node::_wait "$foreign_look" node::_is_stopped; fi
     outputs::list
-    outputs::open &
-    node::_wait "$!" node::_is_stopped
+    if [[ -n $read_group ]]; then
+        outputs::open &
+        node::_wait "$!" node::_is_stopped
+    fi
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
@@ -352,7 +354,6 @@ outputs::list() {
 # user, whoever starts it. Where find may not look, nobody else may either.
 outputs::open() {
     local folder
-    if [[ -z $read_group ]]; then return 0; fi
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -d $folder && ! -e $folder/exit.json ]]; then return 0; fi
     done

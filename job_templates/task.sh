@@ -175,7 +175,7 @@ node::sweep() {
     node::_job
     attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
     local left
-    rank=sweep stopped='' facts=$(mktemp --directory)
+    rank=sweep stopped='' warned='' client='' facts=$(mktemp --directory)
     node::_user
     engine::look
     rm --recursive "$facts"

@@ -97,7 +97,8 @@ def a_line(desk: Desk, transport: str, cut_at: int = -1, hold_at: int = -1) -> I
     key = Path(f"~{USER}/.ssh/id_ed25519").expanduser()
     desk.write(f"home-{mine}/.ssh/config", f"Host *\n UserKnownHostsFile {home}/known_hosts\n IdentityFile {key}\n")
     desk.describe("alpha", login={"host": "127.0.0.1", "port": mine, "transport": transport})
-    wrapped = desk.wrap("ssh", f'exec "$real" -F {home}/config "$@"')
+    # ssh looks in the home that the account has, whatever HOME says; the first of two settings counts.
+    wrapped = desk.wrap("ssh", f'exec "$real" -o UserKnownHostsFile={home}/known_hosts -o IdentityFile={key} "$@"')
     try:
         yield line, {"HOME": str(home.parent), **wrapped}
     finally:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.test_render import HOSTILE
 from tfslurm.image import Pin
-from tfslurm.plan import CodeState, JobPlan, identify
+from tfslurm.plan import CodeState, JobPlan, identify, to_json
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submit.prepare import NODE_SIDE, sent_files
@@ -95,6 +95,7 @@ def put(asked: JobPlan, secrets: Mapping[str, str] | None = None, template: str 
     texts = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text(), "my.j2": template}
     name = "my.j2" if template else "job.sbatch.j2"
     (folder / "job.sbatch").write_text(render(asked, texts, name, sent_files(asked)))
+    (folder / "plan.json").write_text(json.dumps(to_json(asked)))
     for name in NODE_SIDE:
         shutil.copy(TEMPLATES / name, folder / name)
     for name, value in (secrets or {}).items():
@@ -649,8 +650,8 @@ def test_outputs_are_kept_listed_and_hashed_and_what_went_elsewhere_is_named() -
     assert job.end()["exit_code"] == 0
     sums = (job.attempt() / "outputs.sha256").read_bytes().split(b"\0")[:-1]
     abc = b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sums[0] == abc + b"  a"
-    assert sums[1].endswith(b"  d\ne/g")
+    assert sums[0] == abc + b"  ./a"
+    assert sums[1].endswith(b"  ./d\ne/g")
     assert sorted((job.attempt() / "outputs.sizes").read_bytes().split(b"\0")[:-1]) == [b"0 d\ne/g", b"3 a"]
     assert "A /tmp/lost" in job.fact("container-diff.txt").splitlines()
 
