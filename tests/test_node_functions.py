@@ -519,7 +519,7 @@ def test_a_task_that_could_not_write_its_end_is_not_taken_for_the_program(
             (tmp_path / f"facts/task-{rank}/exit.json").write_text('{"exit_code": 75}')
     script = f"""
 attempt_dir={tmp_path} job_dir={tmp_path} outputs='' stopped='' nodes=1 checkpoint_requeue='' began_at='' interrupted=''
-secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice
+secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice read_group=''
 batch::_end {code}
 """
     said = bash(tmp_path, script)
