@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -142,6 +143,8 @@ def wrong_options(document: Document) -> Iterator[Problem]:
     asked = document.at(("slurm",))
     given = asked.items() if isinstance(asked, dict) else ()
     options = {key: value for key, value in given if isinstance(value, str | int)}
+    if not options:
+        return
     try:
         check_options(options)
     except InputError as error:
@@ -287,6 +290,7 @@ def sent_files(plan: JobPlan) -> dict[str, str]:
     return {**sums, **({"points": plan.points.sha256} if plan.points else {})}
 
 
+@cache
 def packaged(name: str) -> str:
     """The text of a file that ships with tfslurm in job_templates."""
     return (resources.files("tfslurm.job_templates") / name).read_text("utf-8")
