@@ -843,8 +843,13 @@ known::is() {
 # Not while a change could still have the ctime that was seen: clocks have a grain.
 known::keep() {
     local folder=/tmp/tfslurm-$EUID
-    mkdir --mode=0700 "$folder" 2>/dev/null || :
-    if [[ -z $2 || -L $folder || ! -O $folder || $(stat --format=%a "$folder") != 700 ]]; then return 0; fi
+    if [[ -z $2 ]] || ! folder::is_alone "$folder"; then return 0; fi
     if [[ -n $(find -H "$3" -newerct '3 seconds ago' -print -quit) ]]; then return 0; fi
     printf '%s\n' "$2" >"$folder/$1.$BASHPID" && mv -- "$folder/$1.$BASHPID" "$folder/$1"
+}
+
+# Makes a folder if need be, for this user alone, whatever the umask and the folder above say. Fails where it is not.
+folder::is_alone() {
+    if [[ ! -d $1 ]]; then mkdir --mode=0700 "$1" 2>/dev/null || :; fi
+    [[ $(stat --format='%a %u %F' "$1" 2>/dev/null) =~ ^[2-7]?700\ $EUID\ directory$ ]]
 }

@@ -2272,12 +2272,6 @@ lock::_folder() {
     lock_folder=''
 }
 
-# Makes a folder if need be, for this user alone, whatever the umask and the folder above say. Fails where it is not.
-folder::is_alone() {
-    if [[ ! -d $1 ]]; then mkdir --mode=0700 "$1" 2>/dev/null || :; fi
-    [[ $(stat --format='%a %u %F' "$1" 2>/dev/null) =~ ^[2-7]?700\ $EUID\ directory$ ]]
-}
-
 # Where answers of earlier jobs are kept, beside the run folders. What somebody else could write in is not used at all.
 images::folder() { folder::is_alone "$images_dir"; }
 
