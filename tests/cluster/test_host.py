@@ -427,6 +427,24 @@ def test_a_jump_whose_key_is_unknown_or_changed_is_not_passed(
         assert host.run(["echo", "in"]).stdout == "in\n"
 
 
+def test_a_line_whose_jump_has_gone_is_closed_without_a_word(
+    sshd: Server, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """paramiko tells the jump that a line through it ends, which it cannot do to one that is no longer there."""
+    close = paramiko.Channel.close
+
+    def gone(channel: paramiko.Channel) -> None:
+        close(channel)
+        if channel.get_transport() is not last and threading.current_thread() is threading.main_thread():
+            raise EOFError
+
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with ParamikoHost("alpha", sshd.login(proxy_jump=f"{USER}@127.0.0.1:{sshd.port}"), home=sshd.home) as host:
+        assert host.run(["echo", "in"]).stdout == "in\n"
+        last = host._line
+        monkeypatch.setattr(paramiko.Channel, "close", gone)
+
+
 def logins(sshd: Server) -> int:
     return sum("Accepted publickey" in line for line in sshd.log)
 

@@ -72,7 +72,7 @@ class ParamikoHost(Transport):
             try:
                 raw = _talk(channel, line, input, deadline, received)
             finally:
-                channel.close()
+                _hang_up(channel)
         if received.full:
             self._close()  # a server that heeds no limit would go on sending
             raise received.too_much()
@@ -116,7 +116,7 @@ class ParamikoHost(Transport):
 def _start(name: str, hop: Hop, line: paramiko.Channel | socket.socket, opened: ExitStack) -> paramiko.Transport:
     """Encrypt a line to one machine, whose key must be known."""
     transport = paramiko.Transport(line)
-    opened.callback(transport.close)
+    opened.callback(_hang_up, transport)
     transport.banner_timeout, transport.auth_timeout = CONNECT_S, ANSWER_S
     known = hop.known()
     options = transport.get_security_options()
@@ -127,6 +127,12 @@ def _start(name: str, hop: Hop, line: paramiko.Channel | socket.socket, opened: 
     verify(name, hop.key_name, hop.port, key.get_name(), key.asbytes(), known)
     transport.set_keepalive(KEEPALIVE_S)
     return transport
+
+
+def _hang_up(line: paramiko.Transport | paramiko.Channel) -> None:
+    """Close a line, which tells the far side: where that has gone already there is nobody to tell."""
+    with suppress(paramiko.SSHException, EOFError, OSError):
+        line.close()
 
 
 def _algorithms(kind: str) -> tuple[str, ...]:
@@ -157,7 +163,7 @@ def _talk(
 ) -> Raw | None:
     """Run a line and return what came of it; None where it was too late, or too much. Both streams are read at once."""
     # paramiko waits for the answer without end: a line that froze is given up by closing the channel
-    giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
+    giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [channel])
     giving_up.daemon = True
     giving_up.start()
     try:
@@ -191,5 +197,5 @@ class _Reader(threading.Thread):
         with suppress(OSError, EOFError):
             while chunk := self._read(2**16):
                 if not self._received.add(self._stream, chunk):
-                    self._channel.close()
+                    _hang_up(self._channel)
                     return
