@@ -6,32 +6,48 @@ no shell, reads the directives. A value that one of them cannot carry byte for b
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
 from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
+    from jinja2.bccache import Bucket
 
 MAX_SCRIPT_BYTES = 4 * 2**20  # slurmctld's max_script_size, unless the site raised it
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 OPTION = re.compile(r"[a-z][a-z0-9-]*")
+SUM_BYTES = hashlib.sha256().digest_size
 
 
-def render(plan: JobPlan, templates: Mapping[str, str], name: str, files: Mapping[str, str]) -> str:
+class Kept(Protocol):
+    """Where compiled templates are kept from one command to the next; what is kept is code, and the user's own."""
+
+    def read(self, name: str) -> bytes | None:
+        """What is kept under a name; None where that is nothing, or nothing that may be trusted."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep it, where that is possible."""
+
+
+def render(
+    plan: JobPlan, templates: Mapping[str, str], name: str, files: Mapping[str, str], kept: Kept | None = None
+) -> str:
     """The batch script of a plan: the template ``name``, which may extend or include the others by their names.
 
     ``files`` are those that are sent beside it, name -> SHA-256: the script reads no other.
 
     Templates see the plan as ``plan`` and three ways to write a value: ``sh`` for bash, ``directive`` for ``#SBATCH``,
-    ``remark`` for a comment.
+    ``remark`` for a comment. To compile one takes longer than all else here: ``kept`` spares it.
 
     Raises:
         InputError: a template does not parse or uses a name that is not there (with its line), or a value that cannot
@@ -40,7 +56,7 @@ def render(plan: JobPlan, templates: Mapping[str, str], name: str, files: Mappin
     from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
     try:
-        script = environment(templates).get_template(name).render(plan=plan, files=files)
+        script = environment(templates, kept).get_template(name).render(plan=plan, files=files)
     except TemplateNotFound as error:
         known = tuple(templates)
         near = get_close_matches(str(error.name), known, 1) or known
@@ -76,7 +92,7 @@ def place(traceback: TracebackType | None, templates: Mapping[str, str]) -> tupl
     return found
 
 
-def environment(templates: Mapping[str, str]) -> Environment:
+def environment(templates: Mapping[str, str], kept: Kept | None = None) -> Environment:
     """jinja2 over the given texts alone: undefined names are errors, nothing is escaped as HTML, no code is reached."""
     from jinja2 import FunctionLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -91,9 +107,30 @@ def environment(templates: Mapping[str, str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=compiled(kept) if kept else None,
     )
     made.filters |= {filter.__name__: filter for filter in (sh, array, pairs, triples, directive, remark)}
     return made
+
+
+def compiled(kept: Kept) -> BytecodeCache:
+    """What jinja2 asks for compiled templates: it compares their source, a sum finds what is damaged."""
+    import jinja2
+
+    class Compiled(jinja2.BytecodeCache):
+        def load_bytecode(self, bucket: Bucket) -> None:
+            data = kept.read(name(bucket)) or b""
+            if data[:SUM_BYTES] == hashlib.sha256(data[SUM_BYTES:]).digest():
+                bucket.bytecode_from_string(data[SUM_BYTES:])
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            code = bucket.bytecode_to_string()
+            kept.write(name(bucket), hashlib.sha256(code).digest() + code)
+
+    def name(bucket: Bucket) -> str:
+        return f"{bucket.key}.{sys.implementation.cache_tag}-jinja2-{jinja2.__version__}"
+
+    return Compiled()
 
 
 def sh(value: object) -> str:

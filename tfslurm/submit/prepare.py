@@ -23,6 +23,7 @@ from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submit.code_folder import code_folder, refuse_hidden
+from tfslurm.submit.compiled import CompiledTemplates
 from tfslurm.submit.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submit.render_apart import render_apart
 from tfslurm.sweep.table import Entry
@@ -218,7 +219,7 @@ def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
     files = sent_files(plan)
     if plan.template:
         return render_apart(plan, templates, plan.template, files)
-    return render(plan, templates, BUILT_IN_TEMPLATE, files)
+    return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates())
 
 
 def snapshot(asked: Asked) -> Snapshot | None:
