@@ -41,6 +41,7 @@ node::begin() {
         attempt=$((attempt + 1))
     done
     attempt_dir=$job_dir/attempt-$attempt
+    printf 'attempt-%s\n' "$attempt" >"$job_dir/latest"
     node::_user
     mkdir --parents "$job_dir/out" "$attempt_dir/facts"
     if [[ -n $read_group ]]; then chmod go= -- "$job_dir/out"; fi # see outputs::open
@@ -130,7 +131,7 @@ folders::tell() {
     printf 'tfslurm: %s: %s; chmod go-w or +t it, or write shared_parents: accept in the cluster file\n' "$where" "$why" |
         tee "$attempt_dir/refused.txt" >&2
     secrets::forget
-    batch::_exit_json "$EX_CONFIG" "$why"
+    batch::_exit_json "$EX_CONFIG" refused "$why"
     exit "$EX_CONFIG"
 }
 
@@ -215,7 +216,7 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} folder foreign_look mute=''
+    local code=$1 reason=${batch_reason-} cause=${batch_reason:+refused} folder foreign_look mute=''
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
@@ -232,15 +233,26 @@ batch::_end() {
     fi
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
-        if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
+        if [[ -z $reason && -s $folder/refused.txt ]]; then
+            IFS= read -r reason <"$folder/refused.txt" || :
+            batch::_cause "$folder" refused
+        fi
         if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
     done
-    if [[ -z $reason && -n $mute ]]; then reason="${mute##*/} could not write down its end; see the output of the job"; fi
-    if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
-    if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
-    if [[ -z $reason ]]; then lifetime::memory; fi
-    checkpoint::end "$code" "$reason"
+    if [[ -z $reason && -n $mute ]]; then
+        cause=lost reason="${mute##*/} could not write down its end; see the output of the job"
+    fi
+    if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then cause=lost reason="no task began: srun ended with $code"; fi
+    if [[ -z $reason && -n $stopped ]]; then cause=stopped reason="stopped by SIG$stopped"; fi
+    if [[ -z $cause ]]; then lifetime::memory; fi
+    checkpoint::end "$code" "${cause:-program}" "$reason"
     lifetime::tell
+}
+
+# What ended a task, by the word that it left in its folder ($1), in cause; $2 where it left none.
+batch::_cause() {
+    cause=$2
+    if [[ -s $1/cause ]]; then IFS= read -r cause <"$1/cause" || :; fi
 }
 
 # Of several tasks, one that failed by itself speaks for the job: srun gives the highest code of all, and those that it then
@@ -301,11 +313,16 @@ batch::_own_code() {
     if ((highest == 0)); then reason=${reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
 }
 
+# What ended the attempt is one word for programs, `cause`, and a sentence for people, `reason`. The words: program, memory (the
+# container's was used up), stopped (from outside), requeued (another attempt follows), unfinished (none can, though the program
+# was warned and saved), no_scheduler (none, for there is nobody to ask), refused (a link did not hold), engine (it failed), lost
+# (what attends the job failed), script (another part of job.sbatch ended it).
 batch::_exit_json() {
-    local code=$1 reason=$2
+    local code=$1 cause=$2 reason=$3
     time::now
     json::signal "$code"
-    json::object exit_code n "$code" signal n "$signal" began_at s "$began_at" ended_at s "$now" reason s "$reason"
+    json::object exit_code n "$code" signal n "$signal" began_at s "$began_at" ended_at s "$now" cause s "$cause" \
+        reason s "$reason"
     node::_write "$attempt_dir/exit.json" "$json"
 }
 
@@ -316,7 +333,9 @@ node::_batch_left() {
     lifetime::unwatch
     if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
     if [[ ! -e $attempt_dir/exit.json ]]; then
-        batch::_exit_json "$code" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did" ||
+        local cause=script
+        if [[ -n $stopped ]]; then cause=stopped; fi
+        batch::_exit_json "$code" "$cause" "${stopped:+stopped by SIG$stopped; }the script ended with $code before its tasks did" ||
             code=$EX_TEMPFAIL
         if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget || :; fi
     fi
@@ -477,13 +496,13 @@ lifetime::_look() {
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
         if lifetime::_is_attended "$stat"; then
-            if [[ -n $2 ]] && lifetime::_task_is_lost; then
+            if [[ -n $2 ]] && kill -0 "$2" && lifetime::_task_is_lost; then
                 lifetime::_abandon "$2"
                 return
             fi
             continue
         fi
-        lifetime::blame "$1" slurmstepd 'it ended before what it attends'
+        lifetime::blame "$1" lost slurmstepd 'it ended before what it attends'
         kill -s TERM $$
         return
     done 2>/dev/null
@@ -500,7 +519,7 @@ lifetime::_is_attended() {
 lifetime::_task_is_lost() {
     local file
     for file in "$attempt_dir"/facts/task-*/lost.txt; do
-        if [[ -r $file && -e ${file%/*}/exit.json && $(<"$file") == *": slurmstepd: "* ]]; then return 0; fi
+        if [[ -s $file && -e ${file%/*}/exit.json && -s ${file%/*}/cause && $(<"${file%/*}/cause") == lost ]]; then return 0; fi
     done
     return 1
 }
@@ -529,10 +548,12 @@ lifetime::unwatch() {
     lifetime_watch=''
 }
 
-# Puts down, once, what stood between Slurm and the program and was lost: the program's end is not its own then.
+# Puts down, once, what stood between Slurm and the program and was lost: the program's end is not its own then. $1 the file,
+# $2 the cause, as batch::_exit_json has it, $3 what was lost, $4 why.
 lifetime::blame() {
     if [[ -s $1 ]]; then return 0; fi
-    printf 'tfslurm: %s: %s: %s, so the program was ended; submit again\n' "$where" "$2" "$3" >"$1.tmp"
+    printf '%s\n' "$2" >"${1%/*}/cause"
+    printf 'tfslurm: %s: %s: %s, so the program was ended; submit again\n' "$where" "$3" "$4" >"$1.tmp"
     mv -- "$1.tmp" "$1"
 }
 
@@ -542,6 +563,7 @@ lifetime::lost() {
     for file in "$attempt_dir"/lost.txt "$attempt_dir"/facts/task-*/lost.txt; do
         if [[ -s $file && ! -s ${file%/*}/refused.txt ]]; then
             IFS= read -r reason <"$file" || :
+            batch::_cause "${file%/*}" lost
             code=$EX_TEMPFAIL
             printf '%s\n' "$reason" >&2
             return
@@ -549,12 +571,12 @@ lifetime::lost() {
     done
 }
 
-# Batch role: docker's word that the memory was used up, which Slurm does not see.
+# Batch role: docker's word that the memory was used up, which Slurm does not see, in cause, and in reason if it has none.
 lifetime::memory() {
     local folder
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"oom_killed": true'* ]]; then
-            reason="the container's memory was used up"
+            cause=memory reason=${reason:-"the container's memory was used up"}
         fi
     done
 }
@@ -593,12 +615,13 @@ checkpoint::_pass_on() {
 # Batch role, at the end: goes the job on in another attempt? Asks for it, or writes down why not. A program that was
 # warned has not finished by ending with 0: it has saved. Where it cannot go on, 75 keeps that from looking done.
 checkpoint::end() {
-    local code=$1 reason=$2 why=''
+    local code=$1 cause=$2 reason=$3 why=''
     local -r requeued="requeued after SIG$checkpoint_signal"
     if checkpoint::_unfinished "$code"; then
+        cause=unfinished
         checkpoint::_forbidden
         if [[ -z $why ]]; then
-            batch::_exit_json "$code" "$requeued"
+            batch::_exit_json "$code" requeued "$requeued"
             checkpoint::_requeue && return
         fi
         reason="not $requeued: $why"
@@ -610,7 +633,7 @@ checkpoint::end() {
     # Slurm itself may queue a job again that it stopped.
     if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
     # shellcheck disable=SC2034  # as above
-    batch::_exit_json "$code" "$reason" || job_exit_code=$EX_TEMPFAIL
+    batch::_exit_json "$code" "$cause" "$reason" || job_exit_code=$EX_TEMPFAIL
 }
 
 # It was warned, said not that it had finished, and ended well, by that very signal, or because its time was up.
@@ -625,12 +648,12 @@ checkpoint::_unfinished() {
     fi
 }
 
-# In why: the two bounds of a job that would be queued again for ever, and where nobody can be asked.
+# In why: the two bounds of a job that would be queued again for ever, and where nobody can be asked (then in cause too).
 checkpoint::_forbidden() {
     local file end
     local -i times=0
     for file in "$job_dir"/attempt-*/exit.json; do
-        if [[ -r $file ]] && IFS= read -r end <"$file" && [[ $end == *'"requeued after '* ]]; then times+=1; fi
+        if [[ -r $file ]] && IFS= read -r end <"$file" && [[ $end == *'"cause": "requeued"'* ]]; then times+=1; fi
     done
     if ((times >= checkpoint_max_requeues)); then
         why="it was queued again $times times already; raise checkpoint.max_requeues if it does get on"
@@ -638,7 +661,7 @@ checkpoint::_forbidden() {
         [[ $(sha256sum <"$attempt_dir/outputs.before") == "$(checkpoint::_outputs | sha256sum)" ]]; then
         why='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'
     elif [[ -n $is_local ]]; then
-        why='there is no scheduler here'
+        cause=no_scheduler why='there is no scheduler here'
     elif ! type -P scontrol >/dev/null; then
         why="there is no scontrol on $where; $(checkpoint::_by_hand)"
     fi

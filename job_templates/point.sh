@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The points of a sweep on a node: reads one of them by its place in the file that tfslurm/sweep/table.py writes, and runs
+# The points of a sweep on a node: reads one of them by its place in the file that tfslurm/sweep/points_file.py writes, and runs
 # several one after another in one task of an array.
 #
 # shellcheck disable=SC2034,SC2154  # what is set here is read by who sources it; the settings stand in job.sbatch
@@ -93,14 +93,12 @@ point::_run() {
 # Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? The code that
 # it wrote down is in waited_code.
 point::_has_ended() {
-    local one end folder=${own_dir:-$run_dir}/$job
-    local -i last=0
-    for one in "$folder"/attempt-*; do
-        if [[ ${one##*-} =~ ^[0-9]+$ ]] && ((${one##*-} > last)); then last=${one##*-}; fi
-    done
-    if [[ ! -r $folder/attempt-$last/exit.json ]]; then return 1; fi
-    end=$(<"$folder/attempt-$last/exit.json")
+    local latest end folder=${own_dir:-$run_dir}/$job
+    if [[ ! -r $folder/latest ]]; then return 1; fi
+    IFS= read -r latest <"$folder/latest" || return 1
+    if [[ ! -r $folder/$latest/exit.json ]]; then return 1; fi
+    end=$(<"$folder/$latest/exit.json")
     [[ $end =~ \"exit_code\":\ ([0-9]+) ]] || return 1
     waited_code=${BASH_REMATCH[1]}
-    case $end in *'"reason": "requeued after '* | *'"reason": "stopped by SIG'*) return 1 ;; esac
+    case $end in *'"cause": "requeued"'* | *'"cause": "stopped"'*) return 1 ;; esac
 }

@@ -101,12 +101,13 @@ task::_stop_if_told() {
     exit 143
 }
 
-# The one way to say no. What it names is the link; the program has not started.
+# The one way to say no. What it names is the link; the program has not started. $5 is the cause, as batch::_exit_json has it.
 task::refuse() {
-    local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG}
+    local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG} cause=${5:-refused}
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
     if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
+    if [[ ! -s $facts/cause ]]; then printf '%s\n' "$cause" >"$facts/cause"; fi
     printf '%s\n' "$line" >"$facts/refused.txt"
     printf '%s\n' "$line" >&2
     event refused "$what: $why"
@@ -114,7 +115,7 @@ task::refuse() {
 }
 
 task::engine_failed() {
-    task::refuse "$engine" "$1" "${2:-ask the administrator of $where, or exclude the node: --exclude=$where}" "$EX_TEMPFAIL"
+    task::refuse "$engine" "$1" "${2:-ask the administrator of $where, or exclude the node: --exclude=$where}" "$EX_TEMPFAIL" engine
 }
 
 task::_finish() {
@@ -188,7 +189,7 @@ node::sweep() {
         container_id=$left
         event swept "$left"
         if [[ -n ${TFSLURM_TASK_CODE-} ]] && ! grep --quiet told-to-stop "$facts/events.tsv" 2>/dev/null; then
-            lifetime::blame "$facts/lost.txt" "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
+            lifetime::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
         fi
         container::end
     done < <("$engine" ps --all --quiet --no-trunc --filter "label=tfslurm.uid=$EUID" --filter "label=tfslurm.cluster=$cluster" \
@@ -1530,7 +1531,7 @@ container::_diff() {
 container::_end_without_client() {
     event client-lost "$container_id"
     if [[ -z $stopped && -n $client ]]; then
-        lifetime::blame "$facts/lost.txt" "$engine" 'the client that attends the container ended before it'
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'the client that attends the container ended before it'
     fi
     "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
@@ -2147,7 +2148,7 @@ peers::tell() {
 lifetime::cause() {
     if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
     if [[ ${client_code:-$state_code} != "$state_code" ]]; then
-        lifetime::blame "$facts/lost.txt" "$engine" "the client that attends the container ended with $client_code before it"
+        lifetime::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
     elif [[ $engine == docker && ($state_code == 137 || $state_code == 143) ]]; then
         time::now
         local said
@@ -2155,7 +2156,7 @@ lifetime::cause() {
             --format '{{.Action}} {{index .Actor.Attributes "signal"}};' 2>&1) || return 0
         event engine-events "$said"
         if [[ $said != *start* || $said == *'kill 15;'* || $said == *'kill 9;'* ]]; then
-            lifetime::blame "$facts/lost.txt" docker 'its daemon stopped the container, or was restarted under it'
+            lifetime::blame "$facts/lost.txt" engine docker 'its daemon stopped the container, or was restarted under it'
         fi
     fi
 }
@@ -2169,7 +2170,7 @@ lifetime::engine_is_back() {
     if ! image::_daemon_is_gone "$said"; then return 1; fi
     event engine-gone "$said"
     if [[ -z $stopped ]]; then
-        lifetime::blame "$facts/lost.txt" "$engine" 'its daemon went away under the container'
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
     fi
     until "$engine" version >/dev/null 2>&1; do
         if [[ -n $stopped ]] && ((left > grace_s)); then left=grace_s; fi

@@ -10,9 +10,9 @@ import pytest
 from tests.made import plan
 from tests.test_status import Site, queue_row
 from tfslurm.errors import HostError
+from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled
 from tfslurm.plan import Points
 from tfslurm.slurm.jobs import ROW
-from tfslurm.submit.cancel import cancel, cancel_waiting, keep_cancelled
 from tfslurm.tracker import TrackedJob, Tracker
 
 Row = tuple[TrackedJob, str]

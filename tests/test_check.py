@@ -11,7 +11,7 @@ import pytest
 from tfslurm.check import Fact, failed
 from tfslurm.check.engine import engine_facts
 from tfslurm.check.node import Wanted, node_facts
-from tfslurm.check.seen import Seen, parse_seen
+from tfslurm.check.probe_output import Seen, parse_seen
 
 SCRIPT = Path(__file__).parent.parent / "job_templates" / "check-node.sh"
 UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")

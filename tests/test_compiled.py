@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_render import BUILT_IN, FILES, plan
 from tfslurm.render import render
-from tfslurm.submit.compiled import CompiledTemplates
+from tfslurm.workspace.compiled_templates import CompiledTemplates
 
 NAME = "job.sbatch.j2"
 

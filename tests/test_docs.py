@@ -20,8 +20,9 @@ from tfslurm.document import scan
 from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema, parse_experiment
 from tfslurm.spec.axes import has_shape
-from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, packaged, sent_files
+from tfslurm.submission.prepare import sent_files
 from tfslurm.sweep.points import sweep_of, wrong_sweep
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -14,8 +14,9 @@ from tfslurm.cli.check import image_facts
 from tfslurm.errors import TfslurmError
 from tfslurm.image import driver_verdict, oldest_driver
 from tfslurm.plan import JobPlan
+from tfslurm.retrieval.records import remember
 from tfslurm.spec import Resources
-from tfslurm.submit.drivers import remember, tell
+from tfslurm.submission.preflight import tell
 from tfslurm.tracker import SeenDriver, Tracker
 
 EARLY, LATE = "2026-11-23T07:00:00Z", "2026-11-23T08:00:00Z"

@@ -9,7 +9,7 @@ import pytest
 
 from tests import made
 from tests.test_record import CASES, case
-from tfslurm.export import record_text
+from tfslurm.export.text import record_text
 from tfslurm.record import Output, Record
 
 GOLDEN = Path(__file__).parent / "facts" / "tensorflow.txt"

@@ -19,9 +19,9 @@ from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.host.command import Raw
 from tfslurm.host.local import LocalHost
-from tfslurm.submit.destination import Destination, part_of
-from tfslurm.submit.fetch import Fetch, Told, fetch
-from tfslurm.submit.outputs import Wish, stays_inside
+from tfslurm.retrieval.destination import Destination, part_of
+from tfslurm.retrieval.fetch import Fetch, Told, fetch
+from tfslurm.retrieval.selection import Wish, stays_inside
 from tfslurm.tracker import TrackedJob
 
 ODD = (
@@ -404,7 +404,7 @@ def test_holes_without_end_are_named_and_the_rest_comes(
         hashed.extend(count for _, count in beginnings)
         return [""] * len(beginnings)
 
-    monkeypatch.setattr("tfslurm.submit.fetch.sums", hash_nothing)
+    monkeypatch.setattr("tfslurm.retrieval.fetch.sums", hash_nothing)
     for place, size in enumerate(sizes):
         with (job.out / f"{place}").open("wb") as file:
             file.truncate(size)

@@ -13,12 +13,12 @@ import pytest
 
 from tests.test_node_folders import shared
 from tfslurm.errors import CommandFailed
+from tfslurm.handoff.protocol import HAND_OVER
 from tfslurm.host import File, put, put_tree
 from tfslurm.host.files import as_tar
 from tfslurm.host.folders import Sharing, shared_above
 from tfslurm.host.local import LocalHost
 from tfslurm.snapshot import take
-from tfslurm.submit.hand_over import HAND_OVER
 
 HOST = LocalHost("here", {})
 FILES = {"job.sbatch": File(b"#!/bin/sh\n", 0o755), "secrets/TOKEN": File(b"s3cret", 0o600)}

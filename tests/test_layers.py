@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "run_folder", "record"),
-    *("export", "local_files", "registry", "host", "snapshot", "tracker", "submit", "check", "reap", "services", "cli"),
+    *("export", "local_files", "registry", "host", "snapshot", "tracker", "workspace", "handoff", "monitoring"),
+    *("retrieval", "submission", "services", "check", "reap", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {

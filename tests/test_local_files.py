@@ -212,7 +212,7 @@ OS_WRITES = ("link", "symlink", "rename", "replace", "mkdir", "makedirs", "mkfif
 OPENS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND"}
 ELSEWHERE = {
     "local_files.py": "this is the place",
-    "submit/destination.py": "what is fetched: below a folder that is held open, never through a link",
+    "retrieval/destination.py": "what is fetched: below a folder that is held open, never through a link",
     "host/files.py": "an archive in memory",
     "host/terminal.py": "the terminal",
     "host/openssh.py": "a nameless file for what ssh says, and the folder of its socket, whose owner is checked",

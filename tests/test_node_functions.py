@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tfslurm.record.facts import parse_hashes, parse_sizes
-from tfslurm.submit.prepare import SHELL_SIDE
+from tfslurm.workspace.packaged_files import SHELL_SIDE
 
 NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
 TASK_SH = NODE_SH.with_name("task.sh")

@@ -12,9 +12,9 @@ from tfslurm.cluster import Limits, Login
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 from tfslurm.spec import Mount
-from tfslurm.submit.folders import trust_file
-from tfslurm.submit.own_folders import guarded_now, other_roots, refuse_own_files
-from tfslurm.submit.trust import change_trusted
+from tfslurm.submission.own_folders import guarded_now, other_roots, refuse_own_files
+from tfslurm.workspace.folders import trust_file
+from tfslurm.workspace.trust import change_trusted
 
 
 @pytest.fixture

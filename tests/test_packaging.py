@@ -119,7 +119,7 @@ def test_an_installed_wheel_finds_its_templates_without_the_checkout(wheel: Path
     zipfile.ZipFile(wheel).extractall(site)
     code = (
         "import tfslurm\n"
-        "from tfslurm.submit.prepare import packaged, NODE_SIDE\n"
+        "from tfslurm.submission.prepare import packaged, NODE_SIDE\n"
         "from tfslurm.cli.files import starter\n"
         "found = all(packaged(name) for name in ('job.sbatch.j2', *NODE_SIDE))\n"
         "print(tfslurm.__file__, found, bool(starter('exp.yaml')))"

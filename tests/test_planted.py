@@ -20,10 +20,10 @@ from tfslurm.cli.console import deliver
 from tfslurm.cli.results import write_parquet
 from tfslurm.errors import InputError, TrackerError
 from tfslurm.image import lock_text, parse_lock
-from tfslurm.submit.places import Known
-from tfslurm.submit.prepare import read_experiment, write_lock
-from tfslurm.submit.profile import keep, place
+from tfslurm.submission.prepare import read_experiment, write_lock
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.site_cache import keep, place
 
 EXPERIMENT = """\
 name: digits

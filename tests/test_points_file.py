@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tfslurm.sweep.points import point_of
-from tfslurm.sweep.table import LINE, Entry, encode
+from tfslurm.sweep.points_file import LINE, Entry, encode
 
 POINT_SH = Path(__file__).parent.parent / "job_templates" / "point.sh"
 POINTS = 10_000

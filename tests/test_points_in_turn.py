@@ -26,20 +26,22 @@ if (($# == 0)); then echo $$ >"$run_dir/pid"; fi
 point::in_turn "$@"
 folder=$run_dir/17_${{SLURM_ARRAY_TASK_ID}}.$TFSLURM_POINT
 mkdir --parents "$folder/attempt-$ATTEMPT"
+echo "attempt-$ATTEMPT" >"$folder/latest"
 echo "$TFSLURM_POINT" >>"$run_dir/ran"
-reason=''
-trap 'reason="stopped by SIGTERM"' TERM
-trap 'reason="requeued after SIGUSR1"' URG
+cause=''
+trap 'cause=stopped' TERM
+trap 'cause=requeued' URG
 if [[ $TFSLURM_POINT == "$HANGS" ]]; then
     touch "$run_dir/hangs"
-    until [[ -n $reason ]]; do sleep 0.02 || :; done
+    until [[ -n $cause ]]; do sleep 0.02 || :; done
 fi
 trap '' TERM URG
 read -r -a codes <<<"$CODES"
 code=${{codes[TFSLURM_POINT]}}
 echo "says $TFSLURM_POINT"
 if [[ $code == none ]]; then kill -9 $$; fi
-printf '{{"exit_code": %s, "signal": null, "reason": "%s"}}\n' "$code" "$reason" >"$folder/attempt-$ATTEMPT/exit.json"
+end=$folder/attempt-$ATTEMPT/exit.json
+printf '{{"exit_code": %s, "signal": null, "cause": "%s"}}\n' "$code" "${{cause:-program}}" >"$end"
 exit "$code"
 """
 
@@ -112,7 +114,7 @@ def test_what_stops_the_job_stops_its_point_and_no_other_begins(tmp_path: Path) 
     process.send_signal(signal.SIGTERM)  # to the script alone: it passes it on
     assert one.code(process) == 143
     assert one.ran() == [0, 1]
-    assert json.loads((tmp_path / "17_0.1" / "attempt-1" / "exit.json").read_text())["reason"] == "stopped by SIGTERM"
+    assert json.loads((tmp_path / "17_0.1" / "attempt-1" / "exit.json").read_text())["cause"] == "stopped"
 
 
 def test_a_signal_to_all_processes_is_no_second_one(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tfslurm.cli.logs import Reader
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
-from tfslurm.submit.results import Result, metrics_in
+from tfslurm.retrieval.results import Result, metrics_in
 from tfslurm.tracker import TrackedJob
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"

@@ -15,8 +15,8 @@ from tfslurm.errors import Completed, HostError, SlurmParseError
 from tfslurm.slurm import Account
 from tfslurm.slurm.limits import SubmitLimit
 from tfslurm.slurm.profile import SiteProfile, answers_in, parse_profile, profile_script
-from tfslurm.submit.places import Known
-from tfslurm.submit.profile import age, place, site_profile
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.site_cache import age, place, site_profile
 
 KNOWN = Known(CLUSTER, "", None)
 CONFIG = """SLURM_VERSION           = 22.05.8

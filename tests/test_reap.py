@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_record import case
-from tfslurm.reap.seen import FIELD, Container, Seen, parse_seen
+from tfslurm.reap.probe_output import FIELD, Container, Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
 from tfslurm.slurm.nodes import on_node_argv, parse_nodes

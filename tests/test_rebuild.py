@@ -20,21 +20,22 @@ from tests.test_sweep_arrays import array, entries
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
+from tfslurm.handoff.protocol import look_back
 from tfslurm.host.files import REMOVE
 from tfslurm.host.local import LocalHost
+from tfslurm.monitoring import exit_files as ends
+from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Wish, end_in, read_ends
+from tfslurm.monitoring.lookup import find_job
+from tfslurm.monitoring.rebuild_tracker import listed, look_into, rebuild
 from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
-from tfslurm.run_folder import is_job_of, read_plan, read_points
+from tfslurm.run_folder.ending import End
+from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
 from tfslurm.spec import Checkpoint, Mount
-from tfslurm.submit import ends
-from tfslurm.submit.ends import GONE, Wish, end_in, read_ends
-from tfslurm.submit.follow import find_job
-from tfslurm.submit.hand_over import look_back
-from tfslurm.submit.places import Known
-from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.rebuild import listed, look_into, rebuild
-from tfslurm.submit.send import point_files, run_files
+from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.submit import point_files, run_files
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.config import Known
 
 Change = Callable[[dict[str, Any]], object]
 SPEC = "name: digits\n"
@@ -319,7 +320,7 @@ def test_no_path_is_made_of_what_is_no_job(job_id: str) -> None:
     ],
 )
 def test_an_end_that_no_job_writes_is_no_end(text: str) -> None:
-    assert not end_in(text)
+    assert end_in(text) is UNWRITTEN
 
 
 # --- on a machine
@@ -567,7 +568,7 @@ def test_an_end_that_says_gone_is_no_end_and_the_folder_is_there(tmp_path: Path)
         (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
         (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(text)
     found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(5)])
-    assert found == [None, None, None, None, {}]
+    assert found == [UNWRITTEN] * 5
 
 
 def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -578,7 +579,7 @@ def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.Mon
         end = '{"exit_code": 0, "signal": null, "reason": ""}'
         (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(end if number == 7 else "x" * 10**5)
     found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(100)])
-    assert [number for number, end in enumerate(found) if end] == [7]
+    assert [number for number, end in enumerate(found) if isinstance(end, End)] == [7]
 
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:

@@ -17,8 +17,9 @@ import pytest
 from tests import made
 from tfslurm import plan as plans
 from tfslurm.document.canonical import canonical
+from tfslurm.document.moments import parse_time
 from tfslurm.errors import RecordError
-from tfslurm.export import record_text
+from tfslurm.export.text import record_text
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, facts, record_json, record_sha256, seal
 from tfslurm.record.lost import lost_files
@@ -597,8 +598,8 @@ def test_both_kernel_modules_tell_their_version(raw: bytes, version: str) -> Non
 
 
 def test_docker_never_is_no_time() -> None:
-    assert facts.parse_time("0001-01-01T00:00:00Z") is None
-    assert facts.parse_time("2026-11-23T09:59:04.123456789+02:00") == "2026-11-23T07:59:04Z"
+    assert parse_time("0001-01-01T00:00:00Z") is None
+    assert parse_time("2026-11-23T09:59:04.123456789+02:00") == "2026-11-23T07:59:04Z"
 
 
 QUERY = "uuid, name, memory.total [MiB], driver_version"

@@ -19,7 +19,8 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE, SHELL_SIDE, packaged, sent_files
+from tfslurm.submission.prepare import sent_files
+from tfslurm.workspace.packaged_files import NODE_SIDE, SHELL_SIDE, packaged
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"

@@ -15,10 +15,10 @@ from tfslurm.cli.results import as_csv, as_text, table_of
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
-from tfslurm.submit import results as measured
-from tfslurm.submit.results import Result, metrics_of, read_results
+from tfslurm.retrieval import results as measured
+from tfslurm.retrieval.results import Result, metrics_of, read_results
 from tfslurm.sweep.points import point_of
-from tfslurm.sweep.table import Entry
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
 
 SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.000000Z", "", {}, told=True)

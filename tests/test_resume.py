@@ -12,10 +12,10 @@ from tfslurm.cli.resume import ask_of_rebuilt, changes, confirm, is_wanted
 from tfslurm.errors import TfslurmError
 from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount
-from tfslurm.submit.arrays import Swept, entries_of, points_of
-from tfslurm.submit.prepare import Prepared
+from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.sweep_arrays import Swept, entries_of, points_of
 from tfslurm.sweep.points import sweep_of
-from tfslurm.sweep.table import Entry
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedPlan
 from tfslurm.tracker.rows import REBUILT
 

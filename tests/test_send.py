@@ -16,12 +16,12 @@ import pytest
 
 from tests.made import CLUSTER, plan
 from tfslurm.errors import HostError, SubmitRejected, Untracked
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
-from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.send import submit_job
-from tfslurm.submit.settle import settle_all
+from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import Tracker
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tfslurm import slurm
-from tfslurm.check import seen as check_seen
+from tfslurm.check import probe_output as check_seen
 from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
-from tfslurm.reap import seen as reap_seen
+from tfslurm.reap import probe_output as reap_seen
 from tfslurm.slurm import states
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS, parse_exit

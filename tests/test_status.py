@@ -23,16 +23,18 @@ from tfslurm.cli import run
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.host.local import LocalHost
+from tfslurm.monitoring.backoff import Pace
+from tfslurm.monitoring.exit_files import UNWRITTEN, Wish, last_end, read_ends
+from tfslurm.monitoring.lookup import find_job
+from tfslurm.monitoring.poll import IN_TURN, seconds
+from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.plan import Points
+from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
-from tfslurm.submit.ends import Wish, last_end, read_ends
-from tfslurm.submit.follow import find_job, refresh, refresh_all
-from tfslurm.submit.news import IN_TURN, seconds
-from tfslurm.submit.pace import Pace
-from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import Known
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.threads import at_once
 
 SECOND = "1795000000"
 
@@ -417,7 +419,7 @@ def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
     (run / "5" / "attempt-x").mkdir(parents=True)
     jobs = ("1", "2_3", "4", "5", "6")
     ends = read_ends(LocalHost(), [Wish(PurePosixPath(run), job) for job in jobs])
-    assert ends == [{"exit_code": 2}, None, {}, None, None]
+    assert ends == [End(2, None, None, None, "program", ""), UNWRITTEN, UNWRITTEN, None, None]
     assert read_ends(LocalHost(), []) == []
     assert len(read_ends(LocalHost(), [Wish(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
 
@@ -449,8 +451,10 @@ def test_an_answer_for_fewer_jobs_than_were_asked_about_is_an_error(site: Site) 
 
 
 def test_the_last_attempt_is_the_one_with_the_largest_number() -> None:
-    assert last_end({"attempt-9/exit.json": b'{"a": 9}', "attempt-10/exit.json": b'{"a": 10}'}) == {"a": 10}
-    assert last_end({"attempt-9/exit.json": b'{"a": 9}', "attempt-10/began": b""}) is None
+    nine, ten = b'{"exit_code": 9}', b'{"exit_code": 10}'
+    end = last_end({"attempt-9/exit.json": nine, "attempt-10/exit.json": ten})
+    assert end and end.exit_code == 10
+    assert last_end({"attempt-9/exit.json": nine, "attempt-10/began": b""}) is None
     assert last_end({}) is None
 
 

@@ -14,9 +14,10 @@ from tests.made import plan
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.render import render
 from tfslurm.spec import Experiment, parse_experiment
-from tfslurm.submit.code_folder import code_folder, own_folders, private_looking
-from tfslurm.submit.prepare import BUILT_IN_TEMPLATE, Asked, find_templates, packaged, read_experiment, snapshot
-from tfslurm.submit.render_apart import render_apart
+from tfslurm.submission.code_folder import code_folder, own_folders, private_looking
+from tfslurm.submission.prepare import Asked, find_templates, read_experiment, snapshot
+from tfslurm.submission.render_apart import render_apart
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 
 BASE = "name: a\nimage: a:1\ncommand: [true]\n".replace("[true]", '["true"]')
 
@@ -89,7 +90,7 @@ def test_a_folder_that_becomes_a_link_after_it_was_judged_is_not_sent(
         folder.symlink_to(home / ".ssh")
         return folder
 
-    monkeypatch.setattr("tfslurm.submit.prepare.code_folder", judged)
+    monkeypatch.setattr("tfslurm.submission.prepare.code_folder", judged)
     with pytest.raises(TfslurmError, match=f"{code}: became a link"):
         snapshot(read_experiment(file))
 
@@ -281,7 +282,7 @@ ENDLESS = [
 
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: text[:40])
 def test_a_template_without_end_is_refused_in_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfslurm.submit.render_apart.CPU_S", 2)
+    monkeypatch.setattr("tfslurm.submission.render_apart.CPU_S", 2)
     began = time.monotonic()
     with pytest.raises(InputError, match=r"t.j2.*template"):
         rendered(text)

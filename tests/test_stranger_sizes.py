@@ -14,7 +14,7 @@ resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 from tests.made import PIN
 from tfslurm.errors import InputError
 from tfslurm.spec import parse_experiment
-from tfslurm.submit.arrays import entries_of, placed
+from tfslurm.submission.sweep_arrays import entries_of, placed
 from tfslurm.sweep.points import sweep_of, wrong_sweep
 try:
     experiment = parse_experiment(sys.stdin.read(), "exp.yaml", {}, (wrong_sweep,))

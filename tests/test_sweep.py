@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tfslurm.document import Refused, dump, scan
 from tfslurm.errors import InputError
 from tfslurm.spec import Experiment, Placeholder, Word
-from tfslurm.submit.prepare import read_experiment
-from tfslurm.sweep.given import values_given, with_given
+from tfslurm.submission.prepare import read_experiment
+from tfslurm.sweep.overrides import values_given, with_given
 from tfslurm.sweep.points import First, Sweep, point_of, sweep_of, wrong_sweep
 from tfslurm.sweep.values import drawn_from, values_of
 

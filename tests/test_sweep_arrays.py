@@ -13,19 +13,19 @@ from tests.made import CLUSTER, NOW, PIN, experiment, plan
 from tfslurm.cli.rebalance import unsent
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
+from tfslurm.handoff.recovery import close
+from tfslurm.monitoring.lookup import find_job, find_jobs, find_sweep
+from tfslurm.monitoring.rebuild_tracker import Found, rebuild
 from tfslurm.plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
+from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.spec import Placeholder, Word
-from tfslurm.submit.arrays import entries_of, parts_of, points_of
-from tfslurm.submit.follow import find_job, find_jobs, find_sweep
-from tfslurm.submit.places import Known
-from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.rebuild import Found, rebuild
-from tfslurm.submit.send import point_files
-from tfslurm.submit.settle import close
-from tfslurm.submit.sweep_record import sweep_record, sweep_text
+from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.submit import point_files
+from tfslurm.submission.sweep_arrays import entries_of, parts_of, points_of
 from tfslurm.sweep.points import point_of, sweep_of
-from tfslurm.sweep.table import Entry
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker
+from tfslurm.workspace.config import Known
 
 SWEPT = experiment(sweep={"grid": {"lr": [0.1, 0.01, 0.001]}, "max_parallel": 5})
 LATER = "2026-11-23T08:00:00.000000Z"

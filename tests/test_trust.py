@@ -20,13 +20,13 @@ from tests.made import plan
 from tfslurm.cli import run
 from tfslurm.cluster import model
 from tfslurm.errors import InputError
-from tfslurm.submit import trust as trust_room
-from tfslurm.submit.cluster_files import cluster_files, name_folder
-from tfslurm.submit.folders import config_folder, data_folder, trust_file
-from tfslurm.submit.places import known_clusters, local_cluster
-from tfslurm.submit.reach import known_from, known_named
-from tfslurm.submit.trust import changed_by_others, not_of_the_site
 from tfslurm.tracker import Tracker
+from tfslurm.workspace import trust as trust_room
+from tfslurm.workspace.cluster_files import cluster_files, name_folder
+from tfslurm.workspace.config import known_clusters, local_cluster
+from tfslurm.workspace.connections import known_from, known_named
+from tfslurm.workspace.folders import config_folder, data_folder, trust_file
+from tfslurm.workspace.trust import changed_by_others, not_of_the_site
 
 TEXT = "name: alpha\nroot: /scratch/a\n"
 Say = Callable[..., tuple[int, str, str]]

@@ -47,7 +47,7 @@ from pathlib import Path
 from tfslurm import slurm
 from tfslurm.cluster import parse_cluster
 from tfslurm.host import open_host
-from tfslurm.submit.news import earlier
+from tfslurm.monitoring.poll import earlier
 cluster, ids = (Path(name).read_text() for name in sys.argv[1:3])
 with open_host(parse_cluster(cluster, sys.argv[1])) as host:
     user, since = sys.argv[3], earlier(sys.argv[4])

@@ -15,7 +15,7 @@ from tests.cluster.desk import Desk, a_desk
 from tests.cluster.line import Line
 from tests.cluster.users import run_as
 from tfslurm.sweep.points import point_of
-from tfslurm.sweep.table import Entry, encode
+from tfslurm.sweep.points_file import Entry, encode
 
 SUBMITIT = """\
 import submitit

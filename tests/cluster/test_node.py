@@ -23,7 +23,8 @@ from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, identify, to_json
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
-from tfslurm.submit.prepare import NODE_SIDE, sent_files
+from tfslurm.submission.prepare import sent_files
+from tfslurm.workspace.packaged_files import NODE_SIDE
 
 from . import images, registry
 from .bed import BIN, DOCKER_HOST, DOCKER_SOCKET, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until

@@ -26,7 +26,8 @@ from tfslurm.registry import resolve
 from tfslurm.render import render
 from tfslurm.slurm import JobStatus
 from tfslurm.spec import Experiment, Mount, Resources, Word
-from tfslurm.submit.prepare import NODE_SIDE, sent_files
+from tfslurm.submission.prepare import sent_files
+from tfslurm.workspace.packaged_files import NODE_SIDE
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parent.parent / "job_templates"

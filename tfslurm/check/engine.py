@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.check.fact import Fact, gib, one_line, unknown
-from tfslurm.check.seen import Seen
+from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
 OLDEST_DOCKER = (19, 3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tfslurm.check.engine import engine_facts
 from tfslurm.check.fact import Fact, one_line, unknown
-from tfslurm.check.seen import Seen
+from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
 NODE_FACTS = (

@@ -13,7 +13,7 @@ from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import duration
 from tfslurm.slurm.values import number_or_none
 from tfslurm.spec import Option
-from tfslurm.submit.profile import age
+from tfslurm.workspace.site_cache import age
 
 CONFIG_FACTS = ("slurm", "accounting", "MaxArraySize", "MaxSubmitJobs", "KillWait", "JobRequeue", "PreemptMode")
 OLDEST = (20, 11)

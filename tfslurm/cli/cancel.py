@@ -10,12 +10,13 @@ import click
 from tfslurm.cli.console import common, emit, say, show, tracer
 from tfslurm.cli.status import as_value, clusters_to_ask, look, sent_of
 from tfslurm.errors import TfslurmError, refuse
-from tfslurm.submit.cancel import cancel as cancel_there
-from tfslurm.submit.cancel import keep_cancelled
-from tfslurm.submit.follow import find_job, find_sweep, refresh_all
-from tfslurm.submit.places import LOCAL, open_tracker
-from tfslurm.submit.reach import clusters_for
+from tfslurm.monitoring.cancel import cancel as cancel_there
+from tfslurm.monitoring.cancel import keep_cancelled
+from tfslurm.monitoring.lookup import find_job, find_sweep
+from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import LOCAL, open_tracker
+from tfslurm.workspace.connections import clusters_for
 
 
 @click.command(short_help="Cancel jobs.")

@@ -16,12 +16,12 @@ from tfslurm.cli.console import common, emit, say, tracer
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
-from tfslurm.submit.cluster_files import cluster_files
-from tfslurm.submit.drivers import suits
-from tfslurm.submit.places import Known, known_clusters, local_cluster, open_tracker
-from tfslurm.submit.prepare import pin_now, pinned, read_experiment, resolve_now
-from tfslurm.submit.settle import now
+from tfslurm.submission.preflight import suits
+from tfslurm.submission.prepare import pin_now, pinned, read_experiment, resolve_now
 from tfslurm.tracker import SeenDriver
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.cluster_files import cluster_files
+from tfslurm.workspace.config import Known, known_clusters, local_cluster, open_tracker
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}
 ORIGINS = {"own": "your own", "trusted": "which you trust as it is now", "named": "named with --clusters"}

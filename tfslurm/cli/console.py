@@ -40,7 +40,7 @@ def common(function: F) -> F:
 
 def name_clusters(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
     """Have this command read a folder's cluster files."""
-    from tfslurm.submit.cluster_files import name_folder
+    from tfslurm.workspace.cluster_files import name_folder
 
     name_folder(folder)
 

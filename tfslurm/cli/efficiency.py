@@ -10,16 +10,16 @@ from typing import Any
 from tfslurm.cli.console import say, table, tracer
 from tfslurm.errors import HostError, RecordError
 from tfslurm.host import Host, open_host
+from tfslurm.monitoring.lookup import plan_of
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, record_json
 from tfslurm.record.efficiency import Efficiency, efficiency
+from tfslurm.retrieval.records import keep, look_up
 from tfslurm.slurm import is_final
-from tfslurm.submit.follow import plan_of
-from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import Known
-from tfslurm.submit.reach import clusters_for
-from tfslurm.submit.records import keep, look_up
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.connections import clusters_for
+from tfslurm.workspace.threads import at_once
 
 
 def efficiencies(jobs: Sequence[TrackedJob], tracker: Tracker, verbose: int) -> dict[str, Efficiency]:

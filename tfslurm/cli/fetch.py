@@ -15,13 +15,14 @@ from tfslurm.cli.console import common, emit, progress_bar, say, show, tracer
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import open_host
-from tfslurm.submit.fetch import Fetch, Told, fetch
-from tfslurm.submit.follow import find_job, find_sweep, job_dir, plan_of, refresh
-from tfslurm.submit.outputs import BAD, Outcome, Wish
-from tfslurm.submit.places import open_tracker
-from tfslurm.submit.reach import clusters_for
-from tfslurm.sweep.table import Entry
+from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, plan_of
+from tfslurm.monitoring.refresh import refresh
+from tfslurm.retrieval.fetch import Fetch, Told, fetch
+from tfslurm.retrieval.selection import BAD, Outcome, Wish
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import open_tracker
+from tfslurm.workspace.connections import clusters_for
 
 INCOMPLETE = 1
 LONGEST_NAME = 150

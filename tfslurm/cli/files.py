@@ -10,8 +10,8 @@ import click
 from tfslurm.cli.console import emit, plain, say, show
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
-from tfslurm.submit.cluster_files import cluster_files
-from tfslurm.submit.folders import config_folder
+from tfslurm.workspace.cluster_files import cluster_files
+from tfslurm.workspace.folders import config_folder
 
 
 @click.command(short_help="Write a commented exp.yaml, and a cluster file if there is none.")

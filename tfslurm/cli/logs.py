@@ -16,14 +16,15 @@ import click
 from tfslurm.cli.console import common, emit, pour, say, tracer
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host, open_host
+from tfslurm.monitoring.backoff import Pace
+from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
+from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.refresh import refresh
 from tfslurm.slurm import state_from_exit
-from tfslurm.submit.follow import find_job, job_dir, plan_of, refresh
-from tfslurm.submit.news import NO_FOLDER
-from tfslurm.submit.pace import Pace
-from tfslurm.submit.places import Known, open_tracker
-from tfslurm.submit.prepare import Prepared
-from tfslurm.submit.reach import known_for
+from tfslurm.submission.prepare import Prepared
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known, open_tracker
+from tfslurm.workspace.connections import known_for
 
 CHUNK = 2**20
 MOST_IN_JSON = 256 * 2**20
@@ -223,7 +224,8 @@ def follow_process(
     known: Known, job: Prepared, tracker: Tracker, secrets: dict[str, str], *, show: bool, verbose: int
 ) -> dict[str, Any]:
     """Run a local job to its end, showing what its program prints; how it ended."""
-    from tfslurm.submit.local import start, stop
+    from tfslurm.handoff.local_process import stop
+    from tfslurm.submission.local import start
 
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")

@@ -16,10 +16,10 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError, Problem, RegistryError
 from tfslurm.image import Pin, false_claims, moved, pin_to_json, without_claims
 from tfslurm.local_files import read_text
-from tfslurm.submit.places import Known, known_clusters, open_tracker
-from tfslurm.submit.prepare import Asked, pin_now, pinned, read_experiment, resolve_now, write_lock
-from tfslurm.submit.settle import now, stamp
+from tfslurm.submission.prepare import Asked, pin_now, pinned, read_experiment, resolve_now, write_lock
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.clock import now, stamp
+from tfslurm.workspace.config import Known, known_clusters, open_tracker
 
 ASK_AGAIN = timedelta(minutes=10)
 

@@ -8,14 +8,15 @@ import click
 
 from tfslurm.cli.console import common, deliver, json_text, say, tracer
 from tfslurm.errors import HostError
-from tfslurm.export import record_text
+from tfslurm.export.text import record_text
 from tfslurm.host import open_host
+from tfslurm.monitoring.lookup import find_job, find_sweep
+from tfslurm.monitoring.refresh import refresh
 from tfslurm.record import record_json
-from tfslurm.submit.follow import find_job, find_sweep, refresh
-from tfslurm.submit.places import open_tracker
-from tfslurm.submit.reach import known_for
-from tfslurm.submit.records import kept_record, read_record
-from tfslurm.submit.sweep_record import sweep_record, sweep_text
+from tfslurm.retrieval.records import kept_record, read_record
+from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
+from tfslurm.workspace.config import open_tracker
+from tfslurm.workspace.connections import known_for
 
 
 @click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")

@@ -12,7 +12,7 @@ from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
-from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster, open_tracker
 
 FAILED = 1
 

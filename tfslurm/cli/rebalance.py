@@ -11,14 +11,15 @@ from tfslurm.cli.resume import ask_of_rebuilt, planned_there, send_again, sent_b
 from tfslurm.cli.sweeps import has_ended
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TfslurmError, refuse
-from tfslurm.submit.cancel import cancel_waiting, keep_cancelled
-from tfslurm.submit.follow import find_sweep, refresh_all
-from tfslurm.submit.places import Known, open_tracker
-from tfslurm.submit.reach import connections, known_from
+from tfslurm.monitoring.cancel import cancel_waiting, keep_cancelled
+from tfslurm.monitoring.lookup import find_sweep
+from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.sweep.points import First, point_of
+from tfslurm.sweep.points_file import Entry
 from tfslurm.sweep.spread import spread
-from tfslurm.sweep.table import Entry
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
+from tfslurm.workspace.config import Known, open_tracker
+from tfslurm.workspace.connections import connections, known_from
 
 
 @click.command(short_help="Move the points of a sweep that have not begun from one cluster to others.")

@@ -12,15 +12,15 @@ import click
 from tfslurm.cli.console import common, emit, say, show, tracer
 from tfslurm.cli.submit import experiment_file, prepared_for, set_option
 from tfslurm.errors import InputError
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import open_host
-from tfslurm.submit import local
-from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
-from tfslurm.submit.prepare import Asked, Prepared, read_experiment
-from tfslurm.submit.rehearse import Here, OnCluster, Stage, judge
-from tfslurm.submit.rehearse import rehearse as watch
-from tfslurm.submit.send import read_secrets, submit_job
-from tfslurm.submit.settle import settle_all
+from tfslurm.submission import local
+from tfslurm.submission.prepare import Asked, Prepared, read_experiment
+from tfslurm.submission.rehearsal import Here, OnCluster, Stage, judge
+from tfslurm.submission.rehearsal import rehearse as watch
+from tfslurm.submission.submit import read_secrets, submit_job
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open_tracker
 
 
 @click.command(short_help="Run the experiment with an early warning, to see its checkpoint work.")

@@ -18,14 +18,14 @@ from tfslurm.cli.status import clusters_to_ask, look
 from tfslurm.document.tree import printable
 from tfslurm.errors import HostError, refuse
 from tfslurm.host import open_host
+from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.plan import JobPlan
-from tfslurm.submit.follow import find_sweep
-from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import Known, open_tracker
-from tfslurm.submit.reach import clusters_for
-from tfslurm.submit.results import METRICS, Result, read_results
+from tfslurm.retrieval.results import METRICS, Result, read_results
 from tfslurm.sweep.confounding import confounded
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
+from tfslurm.workspace.config import Known, open_tracker
+from tfslurm.workspace.connections import clusters_for
+from tfslurm.workspace.threads import at_once
 
 # What a spreadsheet takes away in front of a formula may stand there too: blanks, quotes, what cannot be seen.
 FORMULA = re.compile(

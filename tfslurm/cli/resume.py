@@ -16,23 +16,23 @@ from tfslurm.cli.sweeps import LOST, has_failed, state_of
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host import Host
+from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.plan import JobPlan
 from tfslurm.slurm import STATES
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Mount
-from tfslurm.submit.arrays import Swept, array_size, parts_of, placed
-from tfslurm.submit.follow import find_sweep
-from tfslurm.submit.own_folders import guarded_now
-from tfslurm.submit.places import Known, choose_clusters, open_tracker
-from tfslurm.submit.prepare import Prepared, read_experiment
-from tfslurm.submit.profile import site_profile
-from tfslurm.submit.reach import connections, known_from
-from tfslurm.submit.review import quoted
-from tfslurm.submit.send import read_secrets
-from tfslurm.submit.settle import now
-from tfslurm.submit.waves import send_wave
-from tfslurm.sweep.table import Entry
+from tfslurm.submission.own_folders import guarded_now
+from tfslurm.submission.prepare import Prepared, read_experiment
+from tfslurm.submission.review import quoted
+from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.sweep_arrays import Swept, array_size, parts_of, placed
+from tfslurm.submission.sweep_batches import send_wave
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker, WaitingPlan
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.config import Known, choose_clusters, open_tracker
+from tfslurm.workspace.connections import connections, known_from
+from tfslurm.workspace.site_cache import site_profile
 
 SHOWN = 5  # points whose words are shown before the rest is counted
 

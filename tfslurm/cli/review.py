@@ -8,9 +8,9 @@ from typing import Any
 
 from tfslurm.cli.console import emit, say, show
 from tfslurm.document.tree import printable
-from tfslurm.submit.places import Known
-from tfslurm.submit.prepare import Asked, Prepared
-from tfslurm.submit.review import option_texts, private_of, quoted, reached, review_of, some
+from tfslurm.submission.prepare import Asked, Prepared
+from tfslurm.submission.review import option_texts, private_of, quoted, reached, review_of, some
+from tfslurm.workspace.config import Known
 
 __all__ = ["reached", "show_review", "tell_of_private"]
 

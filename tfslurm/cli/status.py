@@ -13,11 +13,13 @@ from tfslurm import slurm
 from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table, tracer
 from tfslurm.errors import InputError, RecordError
-from tfslurm.submit.follow import find_jobs, find_sweep, refresh_all
-from tfslurm.submit.pace import Pace
-from tfslurm.submit.places import LOCAL, Known, open_tracker
-from tfslurm.submit.reach import clusters_for, known_named
+from tfslurm.monitoring.backoff import Pace
+from tfslurm.monitoring.lookup import find_jobs, find_sweep
+from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.run_folder import ending
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import LOCAL, Known, open_tracker
+from tfslurm.workspace.connections import clusters_for, known_named
 
 RECENT = 20
 COLOURS = {
@@ -30,7 +32,6 @@ COLOURS = {
 }
 FAILED = 1
 FEW = 10  # jobs that are told one by one
-UNFINISHED = "not requeued"  # how node.sh begins to say why a job that has not finished does not go on
 
 
 def look(tracker: Tracker, clusters: Sequence[Known], verbose: int) -> dict[str, str]:
@@ -216,16 +217,17 @@ def why(job: TrackedJob) -> str:
     own = str(job.status.get("reason") or "")
     if job.state == "LOST":
         return own or "the scheduler does not know it and it left no end file"
-    if own.startswith(UNFINISHED):
+    cause = str(job.status.get("cause") or ending.cause_of(own))
+    if cause in (ending.UNFINISHED, ending.NO_SCHEDULER):
         return own
     if job.state == "PREEMPTED":
         return "pushed out by another job, and not queued again there; outputs are kept"
-    return how_it_failed(int(code), own) if code else own if " " in own else ""
+    return how_it_failed(int(code), cause, own) if code else own if " " in own else ""
 
 
-def how_it_failed(code: int, reason: str) -> str:
+def how_it_failed(code: int, cause: str, reason: str) -> str:
     """The exit code, and whose it is: the program's own, or that of what stands around it."""
-    if code in (75, 78) and not reason:
+    if code in (75, 78) and cause == ending.PROGRAM:
         return f"exit {code}, the program's own"
     if code == 78:
         return "exit 78: a link of the chain did not hold; `tfslurm logs` says which"

@@ -15,16 +15,16 @@ from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
-from tfslurm.submit.drivers import tell
-from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
-from tfslurm.submit.preemption import preemption_note
-from tfslurm.submit.prepare import Asked, Prepared, prepare, read_experiment
-from tfslurm.submit.review import mount_text, option_texts, quoted
-from tfslurm.submit.send import read_secrets, submit_job
-from tfslurm.submit.settle import now, settle_all
+from tfslurm.submission.preflight import preemption_note, tell
+from tfslurm.submission.prepare import Asked, Prepared, prepare, read_experiment
+from tfslurm.submission.review import mount_text, option_texts, quoted
+from tfslurm.submission.submit import read_secrets, submit_job
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open_tracker
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
@@ -258,7 +258,7 @@ def submit_once(
             told(left[-1].key, left[-1].plan_id)
             return
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
-            from tfslurm.submit.follow import refresh
+            from tfslurm.monitoring.refresh import refresh
 
             refresh(name, known.user, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
@@ -291,7 +291,7 @@ def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, ver
     scancel would.
     """
     from tfslurm.cli.logs import follow_process
-    from tfslurm.submit.local import refuse_several_tasks
+    from tfslurm.submission.local import refuse_several_tasks
 
     asked = read_experiment(experiment, sets)
     refuse_several_tasks(asked.experiment)

@@ -13,11 +13,14 @@ from tfslurm.cli.review import reached, tell_of_private
 from tfslurm.cli.sweeps import has_ended
 from tfslurm.document.tree import printable
 from tfslurm.errors import SubmitRejected, TfslurmError
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import fill
-from tfslurm.submit.arrays import (
+from tfslurm.submission.prepare import Asked, prepare
+from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.sweep_arrays import (
     Swept,
     array_size,
     entries_of,
@@ -26,18 +29,16 @@ from tfslurm.submit.arrays import (
     points_of,
     template_of,
 )
-from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import Known
-from tfslurm.submit.prepare import Asked, prepare
-from tfslurm.submit.profile import site_profile
-from tfslurm.submit.reach import connections
-from tfslurm.submit.send import read_secrets
-from tfslurm.submit.settle import now, settle_all
-from tfslurm.submit.waves import room_at, send_wave, size
+from tfslurm.submission.sweep_batches import room_at, send_wave, size
 from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.spread import Room
 from tfslurm.sweep.summary import summary, to_json
 from tfslurm.tracker import TrackedSweep, Tracker
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.connections import connections
+from tfslurm.workspace.site_cache import site_profile
+from tfslurm.workspace.threads import at_once
 
 
 def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:

@@ -9,9 +9,9 @@ import click
 
 from tfslurm.cli.console import common, emit, plain, say, show, tracer
 from tfslurm.errors import HostError
-from tfslurm.submit.folders import data_folder
-from tfslurm.submit.parallel import at_once
-from tfslurm.submit.places import LOCAL, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.folders import data_folder
+from tfslurm.workspace.threads import at_once
 
 
 @click.group(short_help="Look at, or rebuild, the index of jobs and records.")
@@ -42,8 +42,8 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     Jobs that the tracker already has are kept; nothing on a cluster is changed. A folder that is another user's, was
     changed after its submission, or does not belong to this cluster is named and left out.
     """
-    from tfslurm.submit.rebuild import look_into
-    from tfslurm.submit.rebuild import rebuild as rebuild_cluster
+    from tfslurm.monitoring.rebuild_tracker import look_into
+    from tfslurm.monitoring.rebuild_tracker import rebuild as rebuild_cluster
 
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
     index = open_tracker()

@@ -14,10 +14,10 @@ import click
 from tfslurm.cli.console import agreed, emit, plain, say, show
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
-from tfslurm.submit.cluster_files import NEARBY, cluster_files, trusted_files
-from tfslurm.submit.folders import trust_file
-from tfslurm.submit.places import Known, offered
-from tfslurm.submit.trust import Trusted, change_trusted, content_id, read_trusted
+from tfslurm.workspace.cluster_files import NEARBY, cluster_files, trusted_files
+from tfslurm.workspace.config import Known, offered
+from tfslurm.workspace.folders import trust_file
+from tfslurm.workspace.trust import Trusted, change_trusted, content_id, read_trusted
 
 INDENT = len(f"  {'':12} ")
 

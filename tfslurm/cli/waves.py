@@ -7,10 +7,10 @@ from functools import partial
 from tfslurm.cli.console import say, tracer
 from tfslurm.errors import TfslurmError
 from tfslurm.host import open_host
-from tfslurm.submit.reach import known_from
-from tfslurm.submit.send import read_secrets
-from tfslurm.submit.waves import send_wave
+from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.sweep_batches import send_wave
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.connections import known_from
 
 
 def send_waiting(tracker: Tracker, verbose: int) -> bool:

@@ -12,6 +12,9 @@ from tfslurm.errors import CommandFailed, Completed, HostError
 from tfslurm.host.folders import ALONE, GUARD, OPEN_RUN, Sharing
 from tfslurm.host.protocol import Host
 
+MOST_FILES = 1000
+"In one answer."
+
 SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
 MOST_FILES = 20_000
@@ -273,3 +276,14 @@ def _check(done: Completed, verb: str, folder: PurePosixPath) -> str:
 def named(done: Completed, verb: str, folder: PurePosixPath) -> CommandFailed:
     """The failure under what was meant, because the script itself tells a user nothing."""
     return CommandFailed(Completed((verb, str(folder)), done.exit_code, done.stdout, done.stderr, done.host))
+
+
+def fitting(sizes: Iterable[int], most: int) -> int:
+    """How many of these fit in so many bytes, at least one, at most MOST_FILES."""
+    count, together = 0, 0
+    for size in sizes:
+        together += size
+        if count and (together > most or count == MOST_FILES):
+            break
+        count += 1
+    return count

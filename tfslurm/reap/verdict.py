@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tfslurm.reap.seen import Container, Seen
+from tfslurm.reap.probe_output import Container, Seen
 from tfslurm.slurm import JobStatus, is_final
 from tfslurm.sweep.arrays import slurm_id
 

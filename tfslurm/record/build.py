@@ -30,6 +30,7 @@ from tfslurm.record.model import (
 from tfslurm.record.task import read_task
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
+from tfslurm.run_folder.ending import attempts_in
 from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted
@@ -53,7 +54,7 @@ def build_record(
     ``command`` and ``env`` stand over the plan's.
     """
     root = Folder(files, "", "")
-    indexes = attempt_indexes(files)
+    indexes = attempts_in(files)
     folders = [root.below(f"attempt-{index}", f"attempts[{place}]") for place, index in enumerate(indexes)]
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
@@ -87,11 +88,6 @@ def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
         many = f"{len(found)} files in the job's folder do" if len(found) > 1 else "1 file in the job's folder does"
         more = ", …" if len(found) > FEW else ""
         yield f"{many} not belong to {plan.user}, who may be unable to remove them: {', '.join(names)}{more}"
-
-
-def attempt_indexes(files: Mapping[str, bytes]) -> list[int]:
-    """The attempts that left a file, in order."""
-    return sorted({int(found[1]) for name in files if (found := re.match(r"attempt-([0-9]{1,6})/", name))})
 
 
 def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> Attempt:

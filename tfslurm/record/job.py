@@ -8,11 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tfslurm.document.moments import parse_time
 from tfslurm.errors import SlurmParseError
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Job, SharedFolder
+from tfslurm.run_folder.ending import (
+    ENGINE,
+    LOST,
+    MEMORY,
+    NO_SCHEDULER,
+    PROGRAM,
+    REFUSED,
+    REQUEUED,
+    SCRIPT,
+    STOPPED,
+    UNFINISHED,
+    End,
+    parse_end,
+    parse_task_end,
+)
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 from tfslurm.sweep.arrays import slurm_id
@@ -40,59 +56,70 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
     """How one attempt went. The last one has Slurm's state, and only without it its own; those before were requeued."""
     own = Folder(folder.files, folder.prefix, folder.path)
     begin = own.fact("begin", "begin.json", facts.parse_object) or {}
-    end = own.fact("state", "exit.json", parse_exit)
+    end = own.fact("state", "exit.json", parse_end)
     state = "REQUEUED" if not is_last else status.state if status else None
     if state is None and end is not None:
-        state = state_from_exit(end["exit_code"], end["signal"], oom_killed=was_oom_killed(folder))
+        state = state_from_exit(end.exit_code, end.signal, oom_killed=was_oom_killed(folder))
     if state is None:
         folder.tell("state", f"{own.why('state')}: the attempt did not get to writing its end")
     return Ending(
         begin=begin,
         state=state,
-        exit_code=end["exit_code"] if end else None,
-        signal=end["signal"] if end else None,
+        exit_code=end.exit_code if end else None,
+        signal=end.signal if end else None,
         began_at=moment(begin.get("began_at")),
-        ended_at=end["ended_at"] if end else None,
+        ended_at=moment(end.ended_at) if end else None,
         warned_at=moment(folder.text("warned")),
-        reason=end["reason"] if end else "",
+        reason=" ".join(end.reason.split()).removeprefix("tfslurm: ") if end else "",
         ended_by=ended_by(folder, end, state),
     )
 
 
-STOPPED = ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE", "REQUEUED")  # by Slurm, whoever asked for it
+BY_SLURM = ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE", "REQUEUED")  # stopped, whoever asked for it
 
 
-def ended_by(folder: Folder, end: Mapping[str, Any] | None, state: str | None) -> str | None:
+ENDED_BY: Mapping[str, str] = {
+    PROGRAM: "program",
+    UNFINISHED: "program",
+    NO_SCHEDULER: "program",
+    MEMORY: "memory",
+    STOPPED: "stop",
+    REQUEUED: "stop",
+    REFUSED: "chain",
+    ENGINE: "engine",
+    LOST: "node",
+    SCRIPT: "node",
+}
+
+
+def ended_by(folder: Folder, end: End | None, state: str | None) -> str | None:
     """Whose end it was.
 
     ``program``: its own, whatever its exit code. ``memory``: the kernel ended it, its container's memory was used up.
     ``stop``: cancelled, out of time, preempted or requeued. ``chain``: a link did not hold, it was not started.
     ``engine``, ``node``: the container engine, or what attends the job on the node, failed. None: nothing says (yet).
     """
+    told = ENDED_BY.get(end.cause) if end else None
+    if told is None or end is None:
+        told = ended_by_files(folder) or (None if end is None else "program")
+    if told == "program" and was_oom_killed(folder):
+        return "memory"
+    if state in BY_SLURM and told in ("program", None):
+        return "stop"
+    return "node" if told is None and state is not None and is_final(state) else told
+
+
+def ended_by_files(folder: Folder) -> str | None:
+    """The same for an attempt that wrote no end, or no cause of it, as its tasks tell it; None where they do not."""
     pattern = re.compile(re.escape(folder.prefix) + r"(?:facts/task-\d+/)?(lost|refused)\.txt")
     for name in sorted(name for name in folder.files if pattern.fullmatch(name)):
+        cause = folder.files.get(f"{name.rpartition('/')[0]}/cause", b"").decode("utf-8", "replace").strip()
+        if cause in ENDED_BY:
+            return ENDED_BY[cause]
         words = folder.files[name].decode("utf-8", "backslashreplace").split(": ")
         at_engine = len(words) > 2 and words[2] in ENGINES
-        if "lost" in name.rpartition("/")[2]:
-            return "engine" if at_engine else "node"
-        return "engine" if at_engine else "chain"
-    if was_oom_killed(folder):
-        return "memory"
-    if end is None:
-        return "stop" if state in STOPPED else "node" if state is not None and is_final(state) else None
-    return "stop" if state in STOPPED or end["reason"].startswith("stopped by") else "program"
-
-
-def parse_exit(raw: bytes) -> Mapping[str, Any]:
-    """``{"exit_code":0,"signal":null,"ended_at":"2026-11-23T08:00:00Z","reason":""}``."""
-    end = facts.parse_object(raw)
-    signal = end.get("signal")
-    return {
-        "exit_code": int(end["exit_code"]),
-        "signal": None if signal is None else int(signal),
-        "ended_at": facts.parse_time(end["ended_at"]),
-        "reason": " ".join(str(end.get("reason") or "").split()).removeprefix("tfslurm: "),
-    }
+        return "engine" if at_engine else "node" if name.endswith("lost.txt") else "chain"
+    return "memory" if was_oom_killed(folder) else None
 
 
 def was_oom_killed(folder: Folder) -> bool:
@@ -101,8 +128,8 @@ def was_oom_killed(folder: Folder) -> bool:
         name for name in folder.files if name.startswith(f"{folder.prefix}facts/task-") and name.endswith("/exit.json")
     )
     for name in ends:
-        found = Folder(folder.files, "", "").fact("", name, facts.parse_object)
-        if found and found.get("oom_killed") is True:
+        found = Folder(folder.files, "", "").fact("", name, parse_task_end)
+        if found and found.oom_killed:
             return True
     return False
 
@@ -110,7 +137,7 @@ def was_oom_killed(folder: Folder) -> bool:
 def moment(value: object) -> str | None:
     """The time, None for anything that is none."""
     try:
-        return facts.parse_time(value)
+        return parse_time(value)
     except ValueError:
         return None
 

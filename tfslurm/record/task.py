@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.model import Container, Gpu, TaskFacts
 from tfslurm.record.usage import is_number, read_usage
+from tfslurm.run_folder.ending import parse_task_end
 
 
 def read_task(folder: Folder, rank: int) -> TaskFacts:
@@ -129,14 +131,10 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Conta
 
 
 def task_end(raw: bytes) -> Mapping[str, Any]:
-    """``{"exit_code": 0, "oom_killed": false, "started_at": "2026-…Z", "ended_at": "2026-…Z", "signal": null}``."""
-    end = facts.parse_object(raw)
-    return {
-        "exit_code": int(end["exit_code"]),
-        "oom_killed": bool(end["oom_killed"]),
-        "started_at": facts.parse_time(end["started_at"]) if end.get("started_at") else None,
-        "ended_at": facts.parse_time(end["ended_at"]) if end.get("ended_at") else None,
-    }
+    """What a task wrote down of its container's end."""
+    end = parse_task_end(raw)
+    times = {key: parse_time(time) if (time := getattr(end, key)) else None for key in ("started_at", "ended_at")}
+    return {"exit_code": end.exit_code, "oom_killed": end.oom_killed, **times}
 
 
 def container_state(raw: bytes) -> Mapping[str, Any]:
@@ -152,6 +150,6 @@ def container_state(raw: bytes) -> Mapping[str, Any]:
         "id": str(container["Id"]),
         "exit_code": int(state["ExitCode"]) if int(state["ExitCode"]) >= 0 else None,  # podman's -1: not known
         "oom_killed": None if unseen else bool(state["OOMKilled"]),
-        "started_at": facts.parse_time(state["StartedAt"]),
-        "ended_at": facts.parse_time(state["FinishedAt"]),
+        "started_at": parse_time(state["StartedAt"]),
+        "ended_at": parse_time(state["FinishedAt"]),
     }

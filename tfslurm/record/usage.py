@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Gpu, GpuUse
@@ -62,7 +63,7 @@ def parse_usage(raw: bytes) -> Mapping[str, Any]:
     return {
         "peak_memory_mib": -(-int(lines["memory_peak_bytes"]) // MIB),
         "cpu_time_s": round(int(lines["cpu_usage_usec"]) / 1e6, 3),
-        "usage_until": facts.parse_time(lines["seen_at"]),
+        "usage_until": parse_time(lines["seen_at"]),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
-from tfslurm.sweep.levels import levels_of
+from tfslurm.sweep.binning import levels_of
 from tfslurm.sweep.points import Point
 
 _ROUNDS = 200  # exchanges at most

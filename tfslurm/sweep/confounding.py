@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from tfslurm.sweep.levels import levels_of
+from tfslurm.sweep.binning import levels_of
 from tfslurm.sweep.values import Scalar
 
 LARGE = 0.5

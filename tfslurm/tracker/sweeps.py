@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tfslurm.plan import JobPlan, to_json
-from tfslurm.sweep.table import Entry
+from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker.rows import (
     POINT_ID,
     SWEEP_ID,

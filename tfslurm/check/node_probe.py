@@ -1,0 +1,116 @@
+"""One look at one compute node of each partition with GPUs: a short srun that pipes check-node.sh into bash there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tfslurm.check.fact import Fact, one_line, unknown
+from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
+from tfslurm.check.probe_output import parse_seen
+from tfslurm.check.registries import address
+from tfslurm.check.site import target
+from tfslurm.cluster import Cluster
+from tfslurm.errors import Completed, HostError
+from tfslurm.host import Host
+from tfslurm.slurm import Partition, SlurmConfig
+from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.slurm.rejection import explain_rejection
+from tfslurm.tracker import SeenDriver
+from tfslurm.workspace.clock import now
+
+LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog before it
+
+
+@dataclass(frozen=True, slots=True)
+class Looker:
+    """What every look at one cluster has in common. ``token``: the file in the root, '' where none could be written."""
+
+    host: Host
+    cluster: Cluster
+    site: Site
+    script: str
+    token: str
+    registries: Sequence[str]
+    wait_s: int
+    saw: Callable[[SeenDriver], None]
+
+    def nodes(self) -> list[Fact]:
+        """A look at each partition: ``gpu/driver``, ``debug/driver``."""
+        facts = [fact.of(part.name) for part in self.partitions() for fact in self.partition(part)]
+        return facts or unknown(["node"], "no partition to look at")
+
+    def partitions(self) -> list[Partition]:
+        """Those with GPUs, the one that jobs go to first; in a cluster without GPUs just that one."""
+        have = self.site.partitions or ()
+        first = target(self.cluster.slurm, have)
+        chosen = [part for part in have if part.gpus_per_node] or [part for part in have if part == first]
+        return sorted(chosen, key=lambda part: part != first)
+
+    def partition(self, part: Partition) -> list[Fact]:
+        """What one node of a partition shows, or why none could be looked at."""
+        if not part.is_up:
+            return unseen(Fact("node", "unknown", "the partition is not up"), self.site.config)
+        gpus = 1 if part.gpus_per_node else 0
+        argv = probe_argv(part.name, "gpu:1" if gpus else "", self.wait_s, self.cluster.slurm, self.command())
+        begun = time.monotonic()
+        try:
+            done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
+        except HostError as error:
+            return unseen(Fact("node", "unknown", one_line(str(error))), self.site.config)
+        seen = parse_seen(done.stdout)
+        if not seen.whole:
+            return unseen(self.refused(part, done), self.site.config)
+        if version := driver_version(seen):
+            self.saw(SeenDriver(self.cluster.name, part.name, seen.one("node"), version, now(), "tfslurm check"))
+        return node_facts(seen, self.wanted(gpus), time.monotonic() - begun)
+
+    def here(self) -> list[Fact]:
+        """The same look at this very machine, where there is no scheduler."""
+        begun = time.monotonic()
+        try:
+            done = self.host.run(self.command(), input=self.script.encode(), timeout_s=LONGEST_LOOK_S)
+        except HostError as error:
+            return unseen(Fact("node", "unknown", one_line(str(error))), None)
+        return node_facts(parse_seen(done.stdout), self.wanted(0), time.monotonic() - begun)
+
+    def command(self) -> tuple[str, ...]:
+        """bash reads the script on stdin."""
+        places = [word for registry in self.registries for word in address(registry)]
+        return ("bash", "-s", "--", self.cluster.engine, str(self.cluster.root), self.token, *places)
+
+    def wanted(self, gpus: int) -> Wanted:
+        """What the answer is compared with."""
+        return Wanted(self.cluster.engine, str(self.cluster.root), self.token, gpus)
+
+    def refused(self, part: Partition, done: Completed) -> Fact:
+        """srun gave no node: busy is no fault, and only the partition that jobs go to must take them."""
+        if is_busy(done.stderr):
+            value = f"nothing was free within {self.wait_s} s ({part.idle_nodes} of {part.nodes} nodes idle)"
+            return Fact("node", "warn", value, "nothing is wrong; look again later, or with --wait 300")
+        said = (
+            one_line(done.stderr.replace("srun: error: ", "")) or f"srun ended with exit {done.exit_code} and no answer"
+        )
+        site = self.site
+        more = explain_rejection(done.stderr, site.partitions or (), site.accounts or (), words(self.cluster, part))
+        is_target = part == target(self.cluster.slurm, site.partitions or ())
+        return Fact(
+            "node", "FAIL" if is_target else "warn", f"srun: {said}", one_line(more) or "see that `srun` works there"
+        )
+
+
+def words(cluster: Cluster, part: Partition) -> dict[str, str]:
+    """What srun was asked for, to compare with what there is."""
+    asked = {key: str(cluster.slurm[key]) for key in ("account", "qos") if key in cluster.slurm}
+    return {**asked, "partition": part.name, "nodes": "1", "cpus-per-task": "1", "mem": "512M", "gres": "gpu:1"}
+
+
+def unseen(node: Fact, config: SlurmConfig | None) -> list[Fact]:
+    """The facts of a node that nobody looked at; of its devices at least the configuration may be known."""
+    names = [name for name in NODE_FACTS if name not in ("node", "devices")]
+    confines = config.confines_devices if config else None
+    said = "" if confines is None else f"; Slurm's configuration says ConstrainDevices={'yes' if confines else 'no'}"
+    devices = Fact("devices", "unknown", f"no node was looked at{said}")
+    return [node, devices, *unknown(names, "no node was looked at")]

@@ -1,0 +1,172 @@
+"""Who is asked: the registries from here, the login node, Slurm, and compute nodes. Each answer becomes facts."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import PurePosixPath
+
+from tfslurm.check.fact import Fact, one_line, unknown
+from tfslurm.check.node_probe import Looker, unseen
+from tfslurm.check.registries import registry_facts, registry_names
+from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
+from tfslurm.cluster import Cluster
+from tfslurm.errors import HostError, SlurmParseError
+from tfslurm.host import Host, open_host
+from tfslurm.host.folders import shared_above
+from tfslurm.registry.ping import ping
+from tfslurm.slurm import parse_partitions, partitions_argv
+from tfslurm.slurm.profile import Said, understood
+from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.slurm.values import number_or_none
+from tfslurm.tracker import SeenDriver
+from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.site_cache import site_profile
+from tfslurm.workspace.threads import at_once, in_background
+
+Trace = Callable[[str], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How far to look: at compute nodes too, at nothing that was kept, and how long a busy partition is waited for.
+
+    ``saw`` is told each driver that is seen; it is called from other threads.
+    """
+
+    nodes: bool = True
+    fresh: bool = False
+    wait_s: int = 20
+    saw: Callable[[SeenDriver], None] = lambda seen: None
+
+
+def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
+    """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
+    answers = at_once([partial(check_cluster, known, look, trace) for known in clusters])
+    for known, answer in zip(clusters, answers, strict=True):
+        yield known.cluster.name, answer()
+
+
+def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
+    """Everything about one cluster."""
+    cluster = known.cluster
+    registries = registry_names(cluster.mirrors)
+    reached = in_background(partial(registry_facts, registries, ping))
+    begun = time.monotonic()
+    try:
+        with open_host(cluster, trace=trace) as host:
+            site, nodes = ask_cluster(host, known, look, registries, begun)
+    except (HostError, SlurmParseError) as error:
+        site, nodes = not_reached(cluster, one_line(str(error)))
+    return [*site, *reached(), *nodes]
+
+
+def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
+    """The facts of a cluster whose login node does not answer."""
+    mend = f"see that `ssh {cluster.login.host}` works without a question" if cluster.login else "see what it says"
+    names = [*CONFIG_FACTS, "partitions", "root", "root-parents"]
+    down = Fact("reach", "FAIL", why, mend)
+    return [down, *unknown(names, "not reached")], unseen(Fact("node", "unknown", "not reached"), None)
+
+
+def ask_cluster(
+    host: Host, known: Known, look: Look, registries: Sequence[str], begun: float
+) -> tuple[list[Fact], list[Fact]]:
+    """What the login node and Slurm say, and what the compute nodes show."""
+    cluster = known.cluster
+    who = ask(host, ["id", "--user", "--name"])
+    if who.why:
+        return not_reached(cluster, who.why)
+    user, took_s = who.text.strip(), time.monotonic() - begun
+    reach = reach_fact(known, user, ask(host, ["uname", "-n"]).text.strip(), took_s)
+    has_slurm = cluster.name != LOCAL
+    site = ask_slurm(host, known, fresh=look.fresh) if has_slurm else Site()
+    facts = [reach, *(site_facts(site, cluster.slurm, user) if has_slurm else [])]
+    token = f".tfslurm-check-{secrets.token_hex(8)}"
+    try:
+        root, written = ask_root(host, cluster.root, token)
+        looker = Looker(
+            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s, look.saw
+        )
+        return [*facts, root, ask_parents(host, cluster)], look_at(looker, look, has_slurm)
+    finally:
+        with suppress(HostError):
+            host.run(["rm", "--force", "--", str(cluster.root / token)])
+
+
+def look_at(looker: Looker, look: Look, has_slurm: bool) -> list[Fact]:
+    """The compute nodes, or this machine where it is the one that runs the jobs."""
+    if not look.nodes:
+        return unseen(Fact("node", "unknown", "not looked at (--no-node)"), looker.site.config)
+    if has_slurm and not looker.site.partitions:
+        return unseen(Fact("node", "unknown", "no partition is known"), looker.site.config)
+    return looker.nodes() if has_slurm else looker.here()
+
+
+def reach_fact(known: Known, user: str, node: str, took_s: float) -> Fact:
+    """The login node answers; how, how fast, as whom."""
+    login = known.cluster.login
+    how = f"{login.transport} to {login.host}" if login else "this machine"
+    value = f"{how}, {took_s:.2f} s, as {user} on {node}"
+    if user != known.user:
+        mend = f"write `login: {{user: {user}}}` in the cluster file"
+        return Fact("reach", "FAIL", f"{value}, but jobs would be looked for as {known.user}'s", mend)
+    return Fact("reach", "ok", value)
+
+
+def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Said:
+    """What a command on the login node says; never raises."""
+    try:
+        done = host.run(argv, input=input)
+    except HostError as error:
+        return Said("", one_line(str(error)))
+    if done.exit_code != 0:
+        said = one_line(done.stderr or done.stdout) or "it said nothing"
+        return Said(done.stdout, f"exit {done.exit_code}: {said}")
+    return Said(done.stdout)
+
+
+def ask_slurm(host: Host, known: Known, *, fresh: bool) -> Site:
+    """Configuration and what accounting knows of the user, as kept where it is not to be fresh; partitions as now.
+
+    sinfo is answered by the controller: where it is silent, nothing that was kept is shown.
+    """
+    try:
+        site = site_profile(known, host, fresh=fresh)
+    except HostError as error:
+        return Site(why={"config": one_line(str(error))})
+    if not site.age_s:
+        return site
+    answer = ask(host, partitions_argv())
+    if answer.why:
+        return Site(why={"config": answer.why})
+    why = dict(site.why)
+    partitions = understood("partitions", answer, parse_partitions, why)
+    return replace(site, partitions=partitions, why=why)
+
+
+def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
+    """Make the root and write the token into it, as its name and its content; whether that went well."""
+    made = ask(host, ["sh", "-c", 'umask 077; exec mkdir -p -- "$1"', "sh", str(root)])
+    written = made if made.why else ask(host, ["tee", "--", str(root / token)], input=token.encode())
+    if written.why:
+        mend = "name a folder of yours on the file system that the compute nodes share as `root:`"
+        return Fact("root", "FAIL", f"{root} cannot be written: {written.why}", mend), False
+    kind = ask(host, ["stat", "--file-system", "--format=%T", "--", str(root)]).text.strip()
+    rows = ask(host, ["df", "--block-size=1M", "--output=avail", "--", str(root)]).text.split()
+    free = number_or_none(rows[-1]) if rows else None
+    return root_fact(str(root), kind, free), True
+
+
+def ask_parents(host: Host, cluster: Cluster) -> Fact:
+    """Who else can replace the root."""
+    try:
+        shared = shared_above(host, cluster.root)
+    except HostError as error:
+        return Fact("root-parents", "unknown", one_line(str(error)))
+    return parents_fact(str(cluster.root), shared, accepted=cluster.shared_parents == "accept")

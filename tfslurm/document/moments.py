@@ -1,0 +1,23 @@
+"""Moments as texts: RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+
+def parse_time(value: object) -> str | None:
+    """RFC 3339 in UTC with whole seconds; None of the year 1, by which docker means never.
+
+    ``2026-11-23T07:59:04.123456789Z``
+    """
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", str(value))
+    if not found:
+        raise ValueError(f"no time in {value!r}")
+    if found[1].startswith("0001-"):
+        return None
+    moment = datetime.fromisoformat(found[1] + found[2].replace("Z", "+00:00"))
+    try:
+        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError as error:
+        raise ValueError(f"no time in {value!r}") from error

@@ -1,0 +1,91 @@
+"""Jobs are cancelled on their cluster, and what is known of those that will never begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from tfslurm import slurm
+from tfslurm.errors import HostError, last_words
+from tfslurm.host import Host
+from tfslurm.monitoring.poll import PENDING, queued
+from tfslurm.slurm import JobStatus
+from tfslurm.tracker import Seen, TrackedJob, Tracker
+from tfslurm.workspace.config import Known
+
+CANCELLED = "CANCELLED"
+ENDED = "already finished"  # in scontrol's words: Job/step already completing or completed, or already finished
+MOST_IDS = 1000  # in one command
+
+
+def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
+    """Cancel those of the jobs that are on a cluster; the keys of tasks that will never begin go into ``gone``.
+
+    Slurm is told the ids of jobs that it knows by the very names of these: an id may be another job's by now, or have
+    been read from a run folder. It forgets a task of an array that was cancelled before it began, and accounting is
+    behind, or there is none. So it is looked which tasks wait, before and after.
+
+    Raises:
+        HostError: the cluster or its scheduler does not answer, or refuses.
+    """
+    here = [job for job in jobs if job.cluster == known.cluster.name]
+    told = queued(known.cluster.name, known.user, host)
+    are_tasks = any(job.place is not None for job in here)
+    waits = waiting(here, told) if are_tasks else ()
+    in_pieces(same(here, told), known, host, slurm.cancel_argv)
+    gone.update(never_began(here, waits, known, host))
+
+
+def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
+    """The same for those of the jobs alone that wait. They are held first, so that none begins meanwhile.
+
+    Raises:
+        HostError: as cancel.
+    """
+    ids = same(jobs, queued(known.cluster.name, known.user, host))
+    in_pieces(ids, known, host, slurm.hold_argv)
+    told = queued(known.cluster.name, known.user, host)
+    waits = [each for each in waiting(jobs, told) if each in ids]
+    in_pieces(waits, known, host, slurm.cancel_argv)
+    others = [each for each in ids if each in told and each not in waits and not slurm.is_final(told[each].state)]
+    in_pieces(others, known, host, partial(slurm.hold_argv, release=True))
+    gone.update(never_began(jobs, waits, known, host))
+
+
+def same(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
+    """Slurm's ids of those that it knows by their names, each once."""
+    names = {job.slurm_id: job.job_name for job in jobs}
+    return [each for each, name in names.items() if each in told and told[each].name == name]
+
+
+def waiting(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
+    """Slurm's ids of those that wait. Ids are given out again, names with their plan's id are not."""
+    names = {job.slurm_id: job.job_name for job in jobs}
+    found = ((each, told[each], name) for each, name in names.items() if each in told)
+    return [each for each, status, name in found if (status.state, status.name) == (PENDING, name)]
+
+
+def never_began(jobs: Sequence[TrackedJob], waits: Collection[str], known: Known, host: Host) -> list[str]:
+    """The keys of the jobs that waited, were cancelled since, and did not have a node in between."""
+    if not waits:
+        return []
+    told = queued(known.cluster.name, known.user, host)
+    over = {each for each in waits if each not in told or (told[each].state == CANCELLED and not told[each].nodes)}
+    return [job.key for job in jobs if job.slurm_id in over]
+
+
+def keep_cancelled(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
+    """Jobs that never began, and never will, have ended, whatever accounting says of them, and when."""
+    tracker.see_all([Seen(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for job in jobs])
+
+
+def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
+    """One command for each piece of the ids, as a command's words are limited.
+
+    Raises:
+        HostError: one did not end well, and it was not that a job has ended meanwhile.
+    """
+    for start in range(0, len(ids), MOST_IDS):
+        answer = host.run(argv(ids[start : start + MOST_IDS]))
+        if answer.exit_code != 0 and ENDED not in answer.stderr:
+            raise HostError(f"{known.cluster.name}: {last_words(answer)}", transient=True)

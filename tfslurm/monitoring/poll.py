@@ -1,0 +1,321 @@
+"""What became of jobs, as their cluster tells it: the queue, then accounting, then the jobs' own end files.
+
+One question to each for any number of jobs, and none where the one before settled them. Only a machine is spoken to
+here, no tracker: it may go on in a thread for each cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from tfslurm import slurm
+from tfslurm.errors import HostError, NoProgram, last_words
+from tfslurm.handoff.local_process import end_killed, is_killed
+from tfslurm.handoff.recovery import settle
+from tfslurm.host import Host
+from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Missing, Wish, read_ends
+from tfslurm.run_folder.ending import REQUEUED, STOPPED, End
+from tfslurm.slurm import JobStatus
+from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
+from tfslurm.workspace.clock import earlier
+from tfslurm.workspace.config import LOCAL
+
+LOST = "LOST"
+PENDING = "PENDING"
+NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
+NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
+KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
+IN_TURN = "points of the same Slurm job run before it"
+KEPT = tuple(each.name for each in fields(JobStatus))
+PATIENCE_S = 120.0  # accounting has years to search
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a cluster is asked: about its open plans, which are claimed, and about jobs that have not ended."""
+
+    cluster: str
+    user: str
+    open: tuple[TrackedPlan, ...]
+    jobs: tuple[TrackedJob, ...]
+    places: Mapping[str, Place]
+    others: Collection[str] = ()  # Slurm's ids of the cluster's unfinished jobs, none of which an open plan's job has
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the cluster said. ``settled``: the open plans, each with its job's id or None where nothing was queued.
+
+    ``silence``: why some jobs could not be settled, which stay as last seen; '' where all were.
+    """
+
+    settled: tuple[tuple[TrackedPlan, str | None], ...]
+    seen: tuple[Seen, ...]
+    silence: str = ""
+
+
+def ask(question: Question, host: Host) -> News:
+    """What the cluster says now.
+
+    Raises:
+        HostError: it does not answer, or its controller does not.
+        SlurmParseError: its answer is not understood; no state is guessed.
+    """
+    settled = [(left, settle(left, host, question.others)) for left in question.open]
+    found = [(left, job_id) for left, job_id in settled if job_id]
+    jobs = [*question.jobs, *(job for left, job_id in found for job in anew(left, job_id))]
+    places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
+    known: Mapping[str, JobStatus] = {}
+    silence = ""
+    if jobs and question.cluster != LOCAL:
+        known, silence = told_by_slurm(question, host, jobs)
+    killed = {job.key for job in jobs if question.cluster == LOCAL and is_killed(places[job.plan_id].run_dir)}
+    lost = () if silence else [job.key for job in jobs if job.state == LOST and job.job_id not in known]
+    ends = told_by_themselves(host, jobs, known, places, killed, lost)
+    seen = []
+    for job in jobs:
+        place = places[job.plan_id]
+        told = judged(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
+        if told is None and job.key in killed:
+            end_killed(job, place, host)
+            told = Seen(job, "FAILED", True, {**job.status, "reason": KILLED})
+        seen += [told] if told else []
+    untold = len(jobs) - len(seen) if silence else 0
+    why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
+    return News(tuple(settled), tuple(seen), why)
+
+
+def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
+    """The job of a plan that has just been settled, or the tasks of its array, as the tracker will have them."""
+    plan = left.plan
+    return [
+        TrackedJob(plan.cluster, each, plan.planned_at, plan.plan_id, plan.name, PENDING, False, {})
+        for each in plan.jobs(job_id)
+    ]
+
+
+def place_of(left: TrackedPlan) -> Place:
+    """Where the jobs of a plan that has just been settled are."""
+    plan = left.plan
+    count, each = (plan.points.count, plan.points.points_per_job) if plan.points else (1, 1)
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, count, each)
+
+
+# --- the scheduler
+
+
+def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
+    """What the controller, and for those that left its queue or failed accounting, say of these very jobs, by id.
+
+    With it why accounting did not answer; '' where it did, was not asked, or does not exist there.
+    """
+    listed = queued(question.cluster, question.user, host)
+    known = {job.job_id: listed[job.slurm_id] for job in jobs if is_same(job, listed.get(job.slurm_id))}
+    unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
+    kept, silence = accounted(question.user, host, unsure) if unsure else ({}, "")
+    for job in unsure:
+        status = kept.get(job.slurm_id)
+        # accounting is behind the controller: it may say RUNNING of a job that has ended, or not know its name yet
+        if status and is_same(job, status) and (job.job_id not in known or slurm.is_final(status.state)):
+            known[job.job_id] = status
+    for job in unsure:
+        if job.job_id not in known and (whole := of_array(job, kept) or of_array(job, listed)):
+            known[job.job_id] = whole
+    return known, silence
+
+
+def of_array(job: TrackedJob, told: Mapping[str, JobStatus]) -> JobStatus | None:
+    """What is said of a task's array as one: Slurm has no word for tasks that were all cancelled before they began."""
+    status = told.get(job.job_id.partition("_")[0]) if "_" in job.job_id else None
+    return status if status and is_same(job, status) and slurm.is_final(status.state) else None
+
+
+def is_whole(job: TrackedJob, status: JobStatus) -> bool:
+    """Whether a status is of the whole array that the job is a task of; of one that has ended itself it is not true."""
+    return status.job_id != job.slurm_id
+
+
+def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
+    """Whether a status is of this very job: ids are given out again, names with their plan's id are not."""
+    return status is not None and status.name == job.job_name
+
+
+def is_half_told(status: JobStatus) -> bool:
+    """Whether the job failed and it is not said how: squeue prints no exit codes."""
+    return status.state == "FAILED" and status.exit_code is None and status.signal is None
+
+
+def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
+    """Every job of the user that the controller still knows, by id.
+
+    Raises:
+        HostError: it does not answer.
+    """
+    answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
+    if answer.exit_code != 0:
+        raise HostError(f"{cluster}: squeue: {last_words(answer)}", transient=True)
+    found: dict[str, JobStatus] = {}
+    for status in slurm.parse_queue(answer.stdout):
+        if status.job_id not in found or slurm.is_final(found[status.job_id].state):
+            found[status.job_id] = status  # said to run and to be over: it is not taken for over
+    return found
+
+
+def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
+    """What accounting says of jobs that left the queue, the last attempt of each; and why it says nothing, or ''."""
+    since = min(job.submitted_at for job in jobs)
+    argv = slurm.accounting_argv(user, [job.job_id for job in jobs], earlier(since))
+    try:
+        answer = host.run(argv, timeout_s=PATIENCE_S, max_bytes=slurm.MOST_BYTES)
+    except NoProgram:
+        return {}, ""  # there is no accounting
+    except HostError as error:
+        return {}, str(error).splitlines()[0]  # a line that is lost is noticed by the next question
+    if answer.exit_code != 0:
+        return {}, "" if slurm.has_no_accounting(answer.stderr) else f"sacct: {last_words(answer)}"
+    return {status.job_id: status for status in slurm.parse_sacct(answer.stdout)}, ""
+
+
+# --- the jobs themselves
+
+
+def told_by_themselves(
+    host: Host,
+    jobs: Sequence[TrackedJob],
+    known: Mapping[str, JobStatus],
+    places: Mapping[str, Place],
+    killed: Collection[str] = (),
+    lost: Collection[str] = (),
+) -> dict[str, End | Missing | None]:
+    """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
+
+    ``lost`` are those that were not known when Slurm was last asked, and are not now: they will not start again.
+    sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
+    """
+    over = over_in(jobs, known, lost)
+    wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
+    wishes |= {key: replace(wish, forget=True) for key, wish in wishes.items() if key in killed}
+    return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
+
+
+def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], lost: Collection[str]) -> dict[str, int]:
+    """Plan -> how many of its jobs have ended, as Slurm says, or are lost."""
+    counts: dict[str, int] = {}
+    lost = frozenset(lost)
+    for job in jobs:
+        status = known.get(job.job_id)
+        if job.key in lost or (status and slurm.is_final(status.state)):
+            counts[job.plan_id] = counts.get(job.plan_id, 0) + 1
+    return counts
+
+
+def wish_for(
+    job: TrackedJob, status: JobStatus | None, places: Mapping[str, Place], over: Mapping[str, int]
+) -> Wish | None:
+    """What is to be read, or removed, of a job; None where nothing is.
+
+    One that ended by itself removed its secrets; those of another, and of an array, go when no job of its plan will
+    start again. That a job is LOST at two looks is enough for that: it is not in the queue, so nothing starts it.
+    """
+    place = places[job.plan_id]
+    if status is None:
+        forget = place.has_secrets and job.state == LOST and over.get(job.plan_id, 0) >= place.unfinished
+        return Wish(place.run_dir, job.job_id, forget)
+    is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
+    forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
+    if is_whole(job, status) or (job.is_packed and status.state != PENDING):
+        return Wish(place.run_dir, job.job_id, forget)
+    if not is_over or (is_well and not status.array_job_id):
+        return None
+    return Wish(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
+
+
+def has_begun(status: JobStatus) -> bool:
+    """Whether the job had a node: accounting gives one that never began its end as its start."""
+    return bool(status.started_at and status.nodes)
+
+
+def judged(
+    job: TrackedJob, status: JobStatus | None, end: End | Missing | None, place: Place, is_unsure: bool
+) -> Seen | None:
+    """What is said of a job; None where nobody said anything, and accounting might have."""
+    if end is GONE and status and slurm.is_final(status.state):
+        return Seen(job, status.state, True, {**as_kept(status), "reason": NO_FOLDER})
+    if status is None or (isinstance(end, End) and is_whole(job, status)):
+        return by_its_end(job, end, is_unsure)
+    if job.is_packed:
+        return in_its_turn(job, status, end, place)
+    kept = as_kept(status)
+    if status.state == "COMPLETED":
+        kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
+    elif isinstance(end, End) and has_begun(status):
+        kept |= words_of(end)
+    elif end is UNWRITTEN and status.state == "FAILED" and status.exit_code:
+        kept["reason"] = NO_END  # it began, and ended by itself
+    return Seen(job, status.state, slurm.is_final(status.state), kept)
+
+
+def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, place: Place) -> Seen:
+    """A point that shares its Slurm job with others: what it wrote itself, unless that is not its own end; else what
+    became of the job, and PENDING before its turn.
+
+    The last of them is not over before the job is, so that somebody looks again when it is.
+    """
+    is_over = slurm.is_final(status.state)
+    kept = as_kept(status)
+    if isinstance(end, End) and not is_cut_short(end) and (is_over or not place.is_last(job)):
+        return ended(job, end, kept)
+    if status.state == "COMPLETED":
+        return Seen(job, LOST, False, {})
+    if status.state != PENDING:
+        kept |= {"started_at": None, "elapsed_s": None}  # those are the job's
+        if end in (None, GONE) and not is_over:
+            return Seen(job, PENDING, False, {**kept, "state": PENDING, "reason": IN_TURN})
+    if isinstance(end, End) and is_over:
+        kept |= words_of(end)
+    return Seen(job, status.state, is_over, kept)
+
+
+def words_of(end: End) -> dict[str, Any]:
+    """What a job says of its own end, which stands over Slurm's word."""
+    return {"exit_code": end.exit_code, "cause": end.cause, "reason": end.reason}
+
+
+def is_cut_short(end: End) -> bool:
+    """Whether it is Slurm's doing that an attempt ended: what became of the job is said by it."""
+    return end.cause in (REQUEUED, STOPPED)
+
+
+def by_its_end(job: TrackedJob, end: End | Missing | None, is_unsure: bool) -> Seen | None:
+    """Decided by the end that the job itself wrote; without one the job is LOST, or still running here."""
+    if end is GONE and not is_unsure:
+        return Seen(job, LOST, job.cluster == LOCAL, {"reason": NO_FOLDER})
+    if not isinstance(end, End) or end.cause == REQUEUED:
+        return None if is_unsure or job.cluster == LOCAL else Seen(job, LOST, False, {})
+    return ended(job, end, job.status)
+
+
+def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> Seen:
+    """A job as it ended in its own words, which stand over what was known before."""
+    state = slurm.state_from_exit(end.exit_code, end.signal)
+    ending = {"state": state, "signal": end.signal, "ended_at": end.ended_at, **words_of(end)}
+    if job.is_packed:  # what was known is of the job, not of this point
+        ending |= {"started_at": end.began_at, "elapsed_s": seconds(end.began_at, end.ended_at)}
+    return Seen(job, state, slurm.is_final(state), {**before, **ending})
+
+
+def seconds(began_at: object, ended_at: object) -> int | None:
+    """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
+    try:
+        began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
+        return int((over - began).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def as_kept(status: JobStatus) -> dict[str, Any]:
+    """The status as the tracker keeps it."""
+    return {**{name: getattr(status, name) for name in KEPT}, "nodes": list(status.nodes)}

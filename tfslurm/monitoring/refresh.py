@@ -1,0 +1,111 @@
+"""The tracker is brought up to date: clusters are asked, all at once, and what they say is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from queue import SimpleQueue
+
+from tfslurm.errors import TfslurmError
+from tfslurm.handoff.recovery import claim_open, close, taken
+from tfslurm.host import Host, open_host
+from tfslurm.monitoring.poll import News, Question, ask
+from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.threads import in_background
+
+
+def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
+    """Bring the tracker up to date for the unfinished jobs of one cluster (or just for ``jobs``).
+
+    Why some of them are as last seen, in one line; '' where all are up to date.
+
+    Raises:
+        HostError: the cluster or its scheduler does not answer; the tracker is as it was.
+    """
+    with questions([(cluster, user)], tracker, jobs) as (question,):
+        return write(ask(question, host), tracker)
+
+
+def refresh_all(
+    clusters: Sequence[Known],
+    tracker: Tracker,
+    trace: Callable[[str], None] | None,
+    jobs: Sequence[TrackedJob] | None = None,
+    before: Callable[[Known, Host], None] = lambda known, host: None,
+) -> dict[str, str]:
+    """The same for several clusters, all asked at once: cluster -> why it is not up to date, in one line.
+
+    One that does not answer keeps no other waiting, and its jobs stay as last seen. ``before`` is done on each first,
+    in a thread of its own. The tracker is read while they are reached.
+    """
+    silent: dict[str, str] = {}
+    asked: list[SimpleQueue[Question | None]] = [SimpleQueue() for _ in clusters]
+    answers = [
+        in_background(partial(ask_there, known, each.get, trace, before))
+        for known, each in zip(clusters, asked, strict=True)
+    ]
+    try:
+        with questions([(known.cluster.name, known.user) for known in clusters], tracker, jobs) as found:
+            for each, question in zip(asked, found, strict=True):
+                each.put(question)
+            for known, answer in zip(clusters, answers, strict=True):
+                try:
+                    news = answer()
+                except TfslurmError as error:
+                    silent[known.cluster.name] = named(known.cluster.name, error)
+                    continue
+                if silence := write(news, tracker):
+                    silent[known.cluster.name] = silence
+    finally:
+        for each in asked:
+            each.put(None)  # nobody waits for a question that never comes
+    return silent
+
+
+def ask_there(
+    known: Known,
+    asked: Callable[[], Question | None],
+    trace: Callable[[str], None] | None,
+    before: Callable[[Known, Host], None],
+) -> News:
+    """What a cluster says when it is reached; nothing where there is no question after all."""
+    with open_host(known.cluster, trace=trace) as host:
+        before(known, host)
+        question = asked()
+        return ask(question, host) if question else News((), ())
+
+
+def named(cluster: str, error: TfslurmError) -> str:
+    """An error in one line that begins with its cluster."""
+    said = str(error).splitlines()[0]
+    return said if said.startswith(f"{cluster}:") else f"{cluster}: {said}"
+
+
+@contextmanager
+def questions(
+    clusters: Sequence[tuple[str, str]], tracker: Tracker, jobs: Sequence[TrackedJob] | None
+) -> Iterator[list[Question]]:
+    """What each cluster, with the user there, is asked; until the block ends its open plans are nobody else's."""
+    with ExitStack() as stack:
+        yield [question(cluster, user, tracker, jobs, stack) for cluster, user in clusters]
+
+
+def question(
+    cluster: str, user: str, tracker: Tracker, jobs: Sequence[TrackedJob] | None, stack: ExitStack
+) -> Question:
+    """What one cluster is asked."""
+    left = tuple(stack.enter_context(claim_open(cluster, tracker)))
+    found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
+    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
+    unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
+    return Question(cluster, user, left, unfinished, places, taken(cluster, tracker) if left else ())
+
+
+def write(news: News, tracker: Tracker) -> str:
+    """Keep what a cluster said; what it was silent about."""
+    for left, job_id in news.settled:
+        close(left, job_id, tracker)
+    tracker.see_all(news.seen)
+    return news.silence

@@ -1,0 +1,153 @@
+"""Who is asked: the nodes which containers are there and who holds them, then the scheduler, then the nodes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from tfslurm.check.fact import one_line
+from tfslurm.errors import Completed, HostError
+from tfslurm.host import Host, open_host
+from tfslurm.monitoring.poll import queued
+from tfslurm.reap.probe_output import Seen, parse_seen
+from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
+from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
+from tfslurm.slurm.probe import is_busy
+from tfslurm.tracker import TrackedJob
+from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.threads import at_once
+
+Trace = Callable[[str], None] | None
+MOST_NODES = 32  # of those where jobs ran, the latest; --node names others
+LONGEST_S = 90  # all that reap.sh may wait for, with a slow prolog before it
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """``nodes``: by name, instead of those where jobs ran; ``wait_s``: how long a busy node is waited for."""
+
+    nodes: tuple[str, ...] = ()
+    dry_run: bool = False
+    wait_s: int = 10
+
+
+@dataclass(slots=True)
+class Reaped:
+    """What was found on one cluster; ``problems`` are the nodes that could not be looked at, and why."""
+
+    cluster: str
+    nodes: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def reap_clusters(clusters: Sequence[Known], wish: Wish, jobs: Sequence[TrackedJob], trace: Trace) -> Iterator[Reaped]:
+    """Each cluster's containers, in the order given; all clusters are asked at once."""
+    for answer in at_once([partial(reap_cluster, known, wish, jobs, trace) for known in clusters]):
+        yield answer()
+
+
+def reap_cluster(known: Known, wish: Wish, jobs: Sequence[TrackedJob], trace: Trace) -> Reaped:
+    """One cluster: look at every node, ask the scheduler once, then remove."""
+    name = known.cluster.name
+    reaped = Reaped(name)
+    try:
+        with open_host(known.cluster, trace=trace) as host:
+            reaper = Reaper(host, known, wish, packaged("reap.sh"), reaped)
+            reaper.reap([job for job in jobs if job.cluster == name])
+    except HostError as error:
+        reaped.problems.append(one_line(str(error)))
+    return reaped
+
+
+def nodes_of(jobs: Sequence[TrackedJob]) -> list[str]:
+    """The nodes where jobs ran, the latest job's first."""
+    return list(dict.fromkeys(node for job in reversed(jobs) for node in job.status.get("nodes") or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Reaper:
+    """One cluster's reaping; what it finds goes to ``reaped``."""
+
+    host: Host
+    known: Known
+    wish: Wish
+    script: str
+    reaped: Reaped
+
+    @property
+    def is_local(self) -> bool:
+        """Whether there is no scheduler."""
+        return self.known.cluster.name == LOCAL
+
+    def reap(self, jobs: Sequence[TrackedJob]) -> None:
+        """Look first and ask the scheduler afterwards: a job that began in between is held by its script."""
+        partitions = {LOCAL: ("",)} if self.is_local else self.partitions(nodes_of(jobs))
+        seen = [(node, found) for node in partitions if (found := self.look(node, partitions[node]))]
+        there = [(node, each) for node, one in seen for each in concerned(one, local=self.is_local)]
+        if not there:
+            return
+        known = None if self.is_local else queued(self.reaped.cluster, self.known.user, self.host)
+        verdicts = [(node, judge(each, known)) for node, each in there]
+        for node in partitions:
+            here = [verdict for place, verdict in verdicts if place == node]
+            self.reaped.verdicts += self.remove(node, partitions[node], here)
+
+    def partitions(self, ran_on: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The nodes to look at -> the partitions that have them."""
+        wanted = list(dict.fromkeys(self.wish.nodes)) or ran_on[:MOST_NODES]
+        if not wanted:
+            return {}
+        if not self.wish.nodes and len(ran_on) > MOST_NODES:
+            left = len(ran_on) - MOST_NODES
+            self.reaped.problems.append(
+                f"{left} more nodes where older jobs ran were not looked at; name them with --node"
+            )
+        answer = self.host.run(nodes_argv())
+        if answer.exit_code != 0:
+            raise HostError(f"{self.reaped.cluster}: sinfo: {one_line(answer.stderr) or f'exit {answer.exit_code}'}")
+        known = parse_nodes(answer.stdout)
+        for node in wanted:
+            if not known.get(node):
+                why = "no partition that is up has it" if node in known else "the cluster has no node of that name"
+                self.reaped.problems.append(f"{node}: {why}")
+        return {node: known[node] for node in wanted if known.get(node)}
+
+    def look(self, node: str, partitions: Sequence[str]) -> Seen | None:
+        """What is on a node; None, and a problem, where nobody could look."""
+        done = self.ask(node, partitions, ("look",))
+        seen = parse_seen(done.stdout)
+        if seen.whole and not seen.error:
+            self.reaped.nodes.append(node)
+            return seen
+        self.reaped.problems.append(f"{node}: {seen.error or self.refusal(done)}")
+        return None
+
+    def remove(self, node: str, partitions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdicts after what is to be removed was; the node looks again at who holds each."""
+        ids = [verdict.container.id for verdict in verdicts if verdict.action == "remove"]
+        if self.wish.dry_run or not ids:
+            return list(verdicts)
+        done = self.ask(node, partitions, ("remove", *ids))
+        after = parse_seen(done.stdout)
+        if not after.whole:
+            self.reaped.problems.append(f"{node}: {self.refusal(done)}")
+        return [outcome(each, after) if each.action == "remove" else each for each in verdicts]
+
+    def ask(self, node: str, partitions: Sequence[str], words: Sequence[str]) -> Completed:
+        """Run reap.sh there; bash reads it on stdin."""
+        cluster = self.known.cluster
+        command = ("bash", "-s", "--", cluster.engine, *words)
+        if not self.is_local:
+            preferred = str(cluster.slurm.get("partition", ""))
+            partition = preferred if preferred in partitions else partitions[0]
+            command = on_node_argv(node, partition, self.wish.wait_s, cluster.slurm, command)
+        return self.host.run(command, input=self.script.encode(), timeout_s=self.wish.wait_s + LONGEST_S)
+
+    def refusal(self, done: Completed) -> str:
+        """Why there is no answer."""
+        if is_busy(done.stderr):
+            return f"nothing was free there within {self.wish.wait_s} s; try again later, or with --wait 300"
+        return one_line(done.stderr.replace("srun: error: ", "")) or f"exit {done.exit_code} and no answer"

@@ -1,0 +1,1 @@
+"""What jobs left: records, results, logs, outputs."""

@@ -1,0 +1,133 @@
+"""The record of a job: read from its run folder, and kept in the tracker so that it outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfslurm.document.bounded_json import read_json
+from tfslurm.errors import RecordError, last_words
+from tfslurm.host import Host, get, read_from
+from tfslurm.host.files import RUN_FOLDER, one_line
+from tfslurm.monitoring.lookup import job_dir, plan_of
+from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.plan import JobPlan
+from tfslurm.record import Record, build_record, record_from_json, record_json
+from tfslurm.slurm import JobStatus
+from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
+
+# What is the program's own, and no fact.
+NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+
+# $1 ROOT/runs, $2 the run folder's name, $3 the line; a link is not followed, a pipe not waited for.
+POINT = RUN_FOLDER + one_line("""is_mine "$1" "$2" || { echo "is in no run folder of yours" >&2; exit 1; };
+file="$1/$2/points.jsonl"; [ -f "$file" ] && [ ! -L "$file" ] || { echo "is no regular file" >&2; exit 1; };
+sed -n "$3{p;q}" "$file" | head -c 1048576""")
+
+
+def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
+    """The record as the run folder and the scheduler tell it now; kept in the tracker too.
+
+    Where the run folder is gone, the record that was kept is given.
+
+    Raises:
+        RecordError: the job has not started, or nothing of it is left anywhere.
+    """
+    return keep(job, look_up(job, plan_of(job, tracker), host), tracker)
+
+
+def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
+    """The record as it was found, kept in the tracker; where none was, the one that was kept.
+
+    Raises:
+        RecordError: nothing of it is left anywhere.
+    """
+    if found is None:
+        return left_of(job, plan_of(job, tracker), tracker)
+    kept = record_json(found)
+    tracker.keep(job, kept)
+    remember(job, kept, tracker)
+    return found
+
+
+def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
+    """The record as the run folder tells it now; None where there is no such folder.
+
+    Raises:
+        HostError: the machine does not answer.
+    """
+    files = get(host, job_dir(plan, job.job_id), exclude=NOT_NEEDED)
+    if not files:
+        return None
+    digest = plan.pin.digest.removeprefix("sha256:")
+    facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
+    point = read_point(job, plan, host) if plan.points else None
+    return build_record(plan, job.job_id, files, status_of(job), image_facts=facts, point=point)
+
+
+def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
+    """The point of a sweep that a task of an array ran, as the run folder has it.
+
+    Raises:
+        RecordError: it has not.
+        HostError: the machine does not answer.
+    """
+    place = job.place or 0
+    runs, name = plan.run_dir.parent, plan.run_dir.name
+    done = host.run(("sh", "-c", POINT, "sh", str(runs), name, str(place + 1)))
+    try:
+        point = read_json(done.stdout)
+    except ValueError:
+        point = None
+    if not isinstance(point, dict) or point.get("index") != place:
+        why = last_words(done) if done.exit_code else f"it has no point {place}"
+        raise RecordError(f"{job.key}: {plan.run_dir / 'points.jsonl'}: {why}")
+    return point
+
+
+def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
+    """The record of a job whose folder is not there.
+
+    Raises:
+        RecordError: none was kept.
+    """
+    if tracker.record(job):
+        return kept_record(job, tracker)
+    if job.status.get("reason") == NO_FOLDER:
+        raise RecordError(f"{job.key}: {job.state}: {NO_FOLDER} ({plan.run_dir}); no record of it was read before that")
+    if job.final:
+        where = job_dir(plan, job.job_id)
+        raise RecordError(f"{job.key}: {job.state}: it left nothing in {where}; `tfslurm logs {job.key}` may say why")
+    raise RecordError(f"{job.key}: has not started yet ({job.state}); its record begins when it does")
+
+
+def kept_record(job: TrackedJob, tracker: Tracker) -> Record:
+    """The record as it was last read.
+
+    Raises:
+        RecordError: it was never read, or the tracker's copy is not one.
+    """
+    try:
+        return record_from_json(tracker.record(job) or {})
+    except ValueError as error:
+        raise RecordError(f"{job.key}: the tracker has no record of it that can be read: {error}") from error
+
+
+def status_of(job: TrackedJob) -> JobStatus | None:
+    """What the scheduler last said of a job, or None where it never did."""
+    if "job_id" not in job.status:
+        return None
+    return JobStatus(**{**job.status, "nodes": tuple(job.status["nodes"])})
+
+
+def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
+    """Keep which driver each node of a job's record had, last attempt first."""
+    told = record["job"]
+    moment = told.get("ended_at") or told.get("started_at") or job.submitted_at
+    for task in (task for attempt in record["attempts"][-1:] for task in attempt["tasks"]):
+        if told.get("partition") and task.get("node") and task.get("driver_version"):
+            tracker.see_driver(
+                SeenDriver(
+                    job.cluster, told["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
+                )
+            )

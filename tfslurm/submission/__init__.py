@@ -1,0 +1,1 @@
+"""The files a user wrote -> jobs in a queue."""

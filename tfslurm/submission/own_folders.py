@@ -1,0 +1,121 @@
+"""What of tfslurm's own an experiment must not reach, and the one thing in a root that it may: a run's outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from tfslurm.cluster import Cluster
+from tfslurm.cluster.mounts import wrong_source
+from tfslurm.errors import InputError, Problem, TfslurmError
+from tfslurm.plan import JobPlan, run_folder
+from tfslurm.snapshot import Snapshot
+from tfslurm.spec import Experiment, Mount
+from tfslurm.spec.places import run_outputs
+from tfslurm.tracker import Tracker
+from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
+from tfslurm.workspace.config import open_tracker, read_cluster
+from tfslurm.workspace.folders import config_folder, data_folder
+
+
+def other_roots(cluster: Cluster) -> tuple[str, ...]:
+    """The roots of this user's other clusters, which may be on the same file system; for jobs that run on this machine
+    or share its home also the folders of the tracker and of the cluster files. A file that is broken names none."""
+    found = {str(root) for root in _roots() if root != cluster.root}
+    if cluster.login is None:
+        found |= {str(folder) for folder in (data_folder(), config_folder())}
+    return tuple(sorted(found - {str(cluster.root)}))
+
+
+def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
+    """The plan with what the cluster's file, and this user's other files, say now of what a job may reach and use.
+
+    What a plan says of that itself is old, or was read from a run folder.
+
+    Raises:
+        TfslurmError: a mount that is not allowed now.
+    """
+    for mount in plan.mounts:
+        why, fix = wrong_source(mount, cluster)
+        if why:
+            raise TfslurmError(f"{plan.name}: mounts: {why}; {fix}, or give EXP.yaml")
+    return replace(
+        plan,
+        mounts_allow=tuple(map(str, cluster.mounts_allow)),
+        roots=other_roots(cluster),
+        shared_parents=cluster.shared_parents,
+        read_group=cluster.read_group,
+        limits=cluster.limits,
+        cgroup_parent=cluster.cgroup_parent,
+    )
+
+
+def _roots() -> Iterable[PurePosixPath]:
+    for file in (*cluster_files().used.values(), *trusted_elsewhere()):
+        try:
+            yield read_cluster(file).cluster.root
+        except InputError:
+            continue
+
+
+def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster) -> None:
+    """Nothing, if no file of the snapshot is one of tfslurm's own on this machine: a script, a secret, the tracker.
+
+    Raises:
+        InputError: the folder lies in one of those folders, or holds files of one.
+    """
+    for own in (str(cluster.root), *other_roots(cluster), str(data_folder()), str(config_folder())):
+        if not Path(own).exists():
+            continue
+        real, folder = os.path.realpath(own), str(code.folder)
+        name = f"{os.path.relpath(real, folder)}/"
+        holds = real.startswith(folder.rstrip("/") + "/") and any(entry.name.startswith(name) for entry in code.entries)
+        if holds or folder == real or folder.startswith(real.rstrip("/") + "/"):
+            why = f"{folder} {'holds files of' if holds else 'lies in'} {own}, where tfslurm keeps its own"
+            fix = "leave that folder out (.gitignore)" if holds else "name the folder of your code"
+            raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def with_run_outputs(experiment: Experiment, cluster: Cluster) -> Experiment:
+    """The experiment with the paths of the runs' outputs that it mounts, as this user's tracker knows them.
+
+    Raises:
+        InputError: every one that is not a job of this tracker, on this cluster and under its root.
+    """
+    if not any(mount.run for mount in experiment.mounts):
+        return experiment
+    tracker = open_tracker()
+    mounts: list[Mount] = []
+    problems: list[Problem] = []
+    for index, mount in enumerate(experiment.mounts):
+        source, why, fix = _path_of(mount, cluster, tracker) if mount.run else (mount.source, "", "")
+        mounts.append(replace(mount, source=source))
+        if why:
+            problems.append(experiment.problem(("mounts", index, "source"), why, fix))
+    if problems:
+        raise InputError(problems)
+    return replace(experiment, mounts=tuple(mounts))
+
+
+def _path_of(mount: Mount, cluster: Cluster, tracker: Tracker) -> tuple[str, str, str]:
+    """The path of a run's outputs on the cluster; else why there is none, and what to do."""
+    name, job_id, below = run_outputs(mount.run or "")
+    key = f"{name}:{job_id}"
+    if name != cluster.name:
+        fix = f"--cluster {name}; or `tfslurm fetch {key}`, and put the files where {cluster.name} has them"
+        return "", f"{key} is a job of {name}, and this one goes to {cluster.name}", fix
+    jobs = tracker.jobs(cluster=name, job_id=job_id)
+    if not jobs:
+        if tracker.jobs(cluster=name, array=job_id):
+            return "", f"{key} has several points", f"name one, such as {key}_0; `tfslurm status {key}` lists them"
+        return "", f"{key} is not a job of this tracker", "`tfslurm status --all` lists those that are"
+    (kept,) = tracker.plans(plan_id=jobs[-1].plan_id)
+    plan = kept.plan
+    if plan.root != str(cluster.root):
+        why = f"{key} ran under {plan.root}, and the root of {name} is now {cluster.root}"
+        return "", why, f"`tfslurm fetch {key}`"
+    if not plan.outputs:
+        return "", f"{key} kept nothing: its experiment had no `outputs`", "name another job"
+    return str(run_folder(plan.root, plan.name, plan.plan_id) / job_id / below), "", ""

@@ -1,0 +1,106 @@
+"""The NVIDIA drivers that were seen on a cluster, and whether they can run an image: told before hours in the queue.
+
+What is known comes from records that were read and from `tfslurm check`; it may be out of date: the node looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tfslurm.errors import HostError, TfslurmError
+from tfslurm.host import Host
+from tfslurm.image import Verdict, driver_verdict
+from tfslurm.plan import JobPlan
+from tfslurm.tracker import SeenDriver, Tracker
+from tfslurm.workspace.config import Known
+
+STATUSES = ("full", "minor-version compatible", "unknown", "too old")  # from good to bad
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """How the drivers seen on some nodes suit an image, each with its verdict."""
+
+    verdicts: tuple[tuple[SeenDriver, Verdict], ...]
+
+    @property
+    def status(self) -> str:
+        """The worst verdict; but ``too old`` only where it is every node's, and ``some too old`` where it is not."""
+        found = {verdict.status for _, verdict in self.verdicts}
+        if "too old" in found and len(found) > 1:
+            return "some too old"
+        return max(found, key=STATUSES.index, default="unknown")
+
+    def words(self, status: str = "") -> str:
+        """The reason of each verdict (of this status, if one is named), with the nodes that it is of."""
+        told: dict[str, list[SeenDriver]] = {}
+        for seen, verdict in self.verdicts:
+            if verdict.status == (status or verdict.status):
+                told.setdefault(verdict.reason, []).append(seen)
+        return "; ".join(f"{why} ({where(seen)})" for why, seen in told.items())
+
+
+def where(seen: Sequence[SeenDriver]) -> str:
+    """``alpha1, alpha2; seen 2026-11-23T09:00:00Z by tfslurm check``: the latest sight of them."""
+    last = max(seen, key=lambda one: one.seen_at)
+    return f"{', '.join(one.node for one in seen)}; last seen {last.seen_at} by {last.seen_by}"
+
+
+def suits(environment: Mapping[str, str], seen: Iterable[SeenDriver]) -> Preflight:
+    """The verdicts on an image, from its own variables."""
+    return Preflight(tuple((one, driver_verdict(environment, one.version)) for one in seen))
+
+
+def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
+    """How the drivers seen on the job's partitions suit its image; None where that says nothing about the job.
+
+    That is a job for no GPU, partitions on which no driver was seen yet, and an image or `env` with
+    NVIDIA_DISABLE_REQUIRE, by which somebody answers for the driver himself. Without a partition all that are known of
+    the cluster count, for which one Slurm will choose is not known here.
+    """
+    environment = {**plan.pin.environment, **plan.env}
+    if not plan.resources.gpus or environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
+        return None
+    named = [name for name in plan.options.get("partition", "").split(",") if name]
+    seen = [one for one in tracker.drivers(plan.cluster) if not named or one.partition in named]
+    return suits(environment, seen) if seen else None
+
+
+def tell(plan: JobPlan, tracker: Tracker) -> str:
+    """What the user should know of the drivers before the job is queued; '' for nothing.
+
+    Raises:
+        TfslurmError: every driver seen there is too old.
+    """
+    found = preflight(plan, tracker)
+    if found is None or found.status in ("full", "unknown"):
+        return ""
+    place = f"{plan.cluster}: driver"
+    if found.status == "too old":
+        mend = "use an image with an older CUDA or another partition; if the driver was updated since: "
+        mend += f"`tfslurm check {plan.cluster}`, or --force"
+        raise TfslurmError(f"{place}: too old: {found.words()}; {mend}")
+    if found.status == "some too old":
+        return f"warning: {place}: too old on some nodes, where the job would end with 78: {found.words('too old')}"
+    return f"note: {place}: minor-version compatible: {found.words('minor-version compatible')}"
+
+
+def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:
+    """One line where the job asks to be queued again and its partition cancels what it pushes out; else ''."""
+    if not plan.checkpoint or not plan.checkpoint.requeue:
+        return ""
+    from tfslurm.workspace.site_cache import site_profile
+
+    try:
+        modes = site_profile(known, host).preemption
+    except HostError:
+        return ""  # the job is queued; this is a note
+    names = [name for name in plan.options.get("partition", "").split(",") if "CANCEL" in modes.get(name, "").upper()]
+    if not names:
+        return ""
+    where = f"partition {', '.join(names)}" if names[0] else "the default partition"
+    return (
+        f"{plan.cluster}: {where} cancels a job that is pushed out (PreemptMode=CANCEL): "
+        "`checkpoint: {requeue: true}` serves the time limit there, not preemption"
+    )

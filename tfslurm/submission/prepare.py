@@ -1,0 +1,287 @@
+"""The files a user wrote -> what will be submitted. Reads this disk and, for a tag not yet pinned, a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfslurm import __version__
+from tfslurm.cluster import Cluster
+from tfslurm.document import Document, Refused
+from tfslurm.errors import InputError, Problem, TfslurmError, refuse
+from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
+from tfslurm.local_files import read_text, write_file
+from tfslurm.plan import CodeState, JobPlan, Points, make_plan
+from tfslurm.plan.options import slurm_options
+from tfslurm.render import render
+from tfslurm.slurm import check_options
+from tfslurm.snapshot import Snapshot, take
+from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.submission.code_folder import code_folder, refuse_hidden
+from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
+from tfslurm.submission.render_apart import render_apart
+from tfslurm.sweep.points_file import Entry
+from tfslurm.workspace.compiled_templates import CompiledTemplates
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, NODE_SIDE, SHELL_SIDE, packaged
+
+MAX_TEMPLATE_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An experiment as it stands in its file, with what the command line set."""
+
+    file: Path
+    text: str
+    experiment: Experiment
+    reference: Reference
+    parameters: Mapping[str, str | int | float | bool]
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the image's pin is kept: EXP.lock.yaml beside EXP.yaml."""
+        return self.file.with_name(f"{self.file.stem}.lock.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
+
+    ``entries`` are the points of an array.
+    """
+
+    plan: JobPlan
+    script: str
+    code: Snapshot | None
+    cluster: Cluster
+    cluster_text: str
+    entries: tuple[Entry, ...] = ()
+
+
+def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
+    """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
+
+    A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
+    Several values of one (``lr=0.1,0.01``) make a sweep, and those of an experiment with a sweep are its axes' values:
+    then nothing is left in ``parameters``. ``sweeps`` says that the caller can do something with a sweep; else it is
+    refused.
+
+    Raises:
+        InputError: every problem of the file and of ``sets``.
+    """
+    overrides: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for setting in sets:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise refuse(f"--set {setting}", "is not key=value", "for example --set lr=0.1")
+        if not setting.isascii() and setting.encode("utf-8", "replace").decode("utf-8") != setting:
+            raise refuse(f"--set {key.strip()}", "its value is not UTF-8 text", "save such a value in a file")
+        into = overrides if key.split(".")[0] in KEYS else given
+        into[key.strip()] = value
+    text = read_text(file)
+    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
+    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
+    experiment, parameters = with_values(experiment, given)
+    if experiment.sweep is not None and not sweeps:
+        fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
+        raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
+    return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
+
+
+def wrong_sweep(document: Document) -> Iterator[Problem]:
+    """What is wrong with ``sweep`` beyond its shape, where there is one."""
+    if document.at(("sweep",)) is not None:
+        from tfslurm.sweep import points
+
+        yield from points.wrong_sweep(document)
+
+
+def with_values(
+    experiment: Experiment, parameters: Mapping[str, str]
+) -> tuple[Experiment, dict[str, str | int | float | bool]]:
+    """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value."""
+    if not parameters:
+        return experiment, {}
+    from tfslurm.sweep.overrides import values_given, with_given
+
+    values: dict[str, tuple[str | int | float | bool, ...]] = {}
+    for name, text in parameters.items():
+        try:
+            values[name] = values_given(text)
+            if experiment.sweep is not None:
+                with_given(experiment.sweep, {name: values[name]})
+        except Refused as refused:
+            raise refuse(f"--set {name}", refused.why, refused.fix) from refused
+    if experiment.sweep is None and all(len(each) == 1 for each in values.values()):
+        return experiment, {name: each[0] for name, each in values.items()}
+    return replace(experiment, sweep=with_given(experiment.sweep or {}, values)), {}
+
+
+def wrong_image(document: Document) -> Iterator[Problem]:
+    """What is wrong with `image`: not a reference, or a tag that is meant to move."""
+    typed = document.at(("image",))
+    if not isinstance(typed, str):
+        return
+    try:
+        why = refuse_moving(parse_reference(typed)) or ""
+    except InputError as error:
+        why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
+    if why:
+        said, _, fix = why.partition("; ")
+        yield document.problem(("image",), said, fix)
+
+
+def wrong_options(document: Document) -> Iterator[Problem]:
+    """Names under `slurm` that sbatch does not know, and values that it would misread."""
+    asked = document.at(("slurm",))
+    given = asked.items() if isinstance(asked, dict) else ()
+    options = {key: value for key, value in given if isinstance(value, str | int)}
+    if not options:
+        return
+    try:
+        check_options(options)
+    except InputError as error:
+        for each in error.problems:
+            yield document.problem(("slurm", each.key.removeprefix("slurm.")), each.why, each.fix)
+
+
+def pinned(asked: Asked) -> Pin | None:
+    """The pin in EXP.lock.yaml, or None when the image was never pinned."""
+    if not asked.lock_file.exists():
+        return None
+    return parse_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
+
+
+def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str) -> Pin:
+    """The image's digest as the registry says now: from the clusters' mirrors first, then from its own registry."""
+    return resolve_now(asked.reference, clusters, now)
+
+
+def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str) -> Pin:
+    """The same for an image of no experiment."""
+    from tfslurm.registry import resolve
+
+    mirrors: dict[str, tuple[str, ...]] = {}
+    for cluster in clusters:
+        for prefix, names in cluster.mirrors.items():
+            mirrors[prefix] = tuple(dict.fromkeys((*mirrors.get(prefix, ()), *names)))
+    return resolve(reference, mirrors, "linux/amd64", now)
+
+
+def write_lock(asked: Asked, pin: Pin) -> None:
+    """Write EXP.lock.yaml, whole or not at all."""
+    write_file(asked.lock_file, lock_text(pin).encode(), mode=0o666)
+
+
+def prepare(
+    asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: str, now: str, points: Points | None = None
+) -> Prepared:
+    """The job as it will be submitted to ``cluster``, or the array of these ``points``.
+
+    Raises:
+        InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
+    """
+    experiment = with_run_outputs(asked.experiment, cluster)
+    code = snapshot(asked)
+    if code:
+        refuse_own_files(experiment, code, cluster)
+    templates, name = find_templates(asked)
+    options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
+    plan = make_plan(
+        experiment,
+        cluster,
+        pin,
+        options=options,
+        code=code_state(code, experiment) if code else None,
+        template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
+        parameters=asked.parameters,
+        user=user,
+        planned_at=now,
+        spec_file=str(asked.file),
+        spec_text=asked.text,
+        tfslurm_version=__version__,
+        points=points,
+        roots=other_roots(cluster),
+    )
+    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
+
+
+def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
+    """The script of a plan; a template that did not come with tfslurm is rendered within bounds."""
+    files = sent_files(plan)
+    if plan.template:
+        return render_apart(plan, templates, plan.template, files)
+    return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates())
+
+
+def snapshot(asked: Asked) -> Snapshot | None:
+    """The code that the experiment brings, as it is on disk now; None when it brings none."""
+    if asked.experiment.code is None:
+        return None
+    folder = code_folder(asked.experiment, asked.file)
+    taken = take(folder)
+    if taken.folder != folder:
+        raise TfslurmError(f"{folder}: became a link to {taken.folder} while it was read; try again", transient=True)
+    refuse_hidden(asked.experiment, folder, (entry.name for entry in taken.entries))
+    return taken
+
+
+def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
+    """What the plan says of a snapshot."""
+    assert experiment.code is not None  # noqa: S101 - a snapshot is only taken of code
+    return CodeState(
+        tree=code.tree,
+        writable=experiment.code.writable,
+        files=code.files,
+        size_bytes=code.bytes,
+        remote=code.remote,
+        commit=code.commit,
+        branch=code.branch,
+        dirty=code.dirty,
+        contents_sha256=code.contents_sha256,
+    )
+
+
+def find_templates(asked: Asked) -> tuple[dict[str, str], str]:
+    """Every template's text by name, and the name of the one to render.
+
+    ``template: my.sbatch.j2`` lies beside the experiment, or in `job_templates` beside it. A link may not leave there:
+    the file that it leads to would be shown and sent.
+
+    Raises:
+        InputError: it is not there, leads elsewhere, or is no file of a template's size.
+    """
+    texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE)}
+    name = asked.experiment.template
+    if not name:
+        return texts, BUILT_IN_TEMPLATE
+    folder = asked.file.parent.resolve()
+    path = next((path for path in (folder / name, folder / "job_templates" / name) if os.path.lexists(path)), None)
+    if path is None:
+        why, fix = f"{name!r} is not in {folder}, nor in job_templates there", "put it there"
+    elif not path.resolve().is_relative_to(folder):
+        why, fix = f"{name!r} is a link that leaves {folder}", "put the file itself there"
+    elif name == BUILT_IN_TEMPLATE:
+        why, fix = f"{name!r} is the name of the built-in template", "give yours another name"
+    else:
+        try:
+            return {**texts, name: read_text(path, MAX_TEMPLATE_BYTES)}, name
+        except InputError as error:
+            why, fix = f"{name!r} {error.problems[0].why}", error.problems[0].fix
+    raise InputError([asked.experiment.problem(("template",), why, fix)])
+
+
+def sent_files(plan: JobPlan) -> dict[str, str]:
+    """Name -> SHA-256 of what is sent beside the script and read on the node; the script holds them against it.
+
+    Those of ``SHELL_SIDE`` have one sum: each ends with a NUL there, which none can hold, so that no line of one counts
+    as a line of the next.
+    """
+    texts = {" + ".join(SHELL_SIDE): "".join(packaged(name).removesuffix("\n") + "\0" for name in SHELL_SIDE)}
+    texts |= {name: packaged(name) for name in NODE_SIDE if name not in SHELL_SIDE}
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    return {**sums, **({"points": plan.points.sha256} if plan.points else {})}

@@ -1,0 +1,214 @@
+"""A plan becomes a job. Intent is written down first, so that a crash at any point leaves a job that can be found."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+from tfslurm import slurm
+from tfslurm.errors import (
+    LONGEST_WORDS,
+    CommandFailed,
+    Completed,
+    SlurmParseError,
+    SubmitRejected,
+    TrackerError,
+    Untracked,
+    refuse,
+)
+from tfslurm.handoff.protocol import KILLED, hand_over, sharing
+from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
+from tfslurm.host import File, Host, put, put_tree
+from tfslurm.plan import JobPlan, to_json
+from tfslurm.submission.prepare import Prepared
+from tfslurm.sweep.points_file import encode, point_json
+from tfslurm.tracker import Tracker
+from tfslurm.workspace.packaged_files import NODE_SIDE, packaged
+
+DOUBT = re.compile(  # source: slurm_errno.c, the codes of communication
+    r"timed out|unable to contact slurm controller|zero bytes were transmitted|connection (reset|refused)"
+    r"|unexpected message received|message (send|receive) failure|communication (connection|shutdown|send|receive)",
+    re.IGNORECASE,
+)
+
+
+def submit_job(
+    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+) -> str:
+    """The id of the new job; ``untold``: it is kept as one that nobody has seen, until the tracker is told.
+
+    Raises:
+        SubmitRejected: sbatch said no; nothing was queued.
+        HostError: the cluster or its scheduler did not answer; the plan is kept and the next command settles it.
+        Untracked: the job is queued, and the tracker could not be told.
+    """
+    with tracker.claim(prepared.plan.plan_id):
+        return submit_claimed(prepared, tracker, host, secrets, untold=untold)
+
+
+def submit_claimed(
+    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+) -> str:
+    """The same for a plan that this process has claimed."""
+    plan = prepared.plan
+    is_there = tracker.has_sent(plan)
+    tracker.plan(plan, prepared.cluster_text, untold=untold)
+    try:
+        completed = send(prepared, host, secrets, is_there=is_there)
+    except CommandFailed as error:  # before sbatch was called
+        came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
+        raise
+    job_id = accepted(prepared, completed, tracker, host)
+    with named(plan, job_id):
+        tracker.submit(plan, job_id)
+    return job_id
+
+
+@contextmanager
+def named(plan: JobPlan, job_id: str) -> Iterator[None]:
+    """Where the tracker fails, or Ctrl-C ends the wait for it, the id that sbatch gave is told.
+
+    Raises:
+        Untracked: with that id.
+    """
+    try:
+        yield
+    except TrackerError as error:
+        raise Untracked(plan.cluster, job_id, plan.plan_id, str(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Untracked(plan.cluster, job_id, plan.plan_id, "interrupted") from stop
+
+
+def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool) -> Completed:
+    """What sbatch gave. The code goes first, unless it ``is_there``; the far side says where that is wrong.
+
+    Raises:
+        CommandFailed: sbatch was not called.
+        HostError: nobody knows whether it was.
+    """
+    files = run_files(prepared, secrets)
+    if not is_there:
+        send_code(prepared, host, look=False)
+    completed = hand_over(host, prepared.plan, files)
+    if completed is None:
+        send_code(prepared, host, look=False)
+        completed = hand_over(host, prepared.plan, files)
+    if completed is None:
+        what = ("write", str(prepared.plan.code_dir))
+        raise CommandFailed(Completed(what, 1, "", "the code was removed as soon as it had arrived", host.name))
+    return completed
+
+
+def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
+    """The values of the named secrets from the environment of this command.
+
+    Raises:
+        InputError: one is not set, or is empty.
+    """
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        named = ", ".join(missing)
+        raise refuse(
+            f"secrets: {named}", "not set in this shell", f"export {missing[0]}=… first, or drop it from `secrets`"
+        )
+    return {name: os.environ[name] for name in names}
+
+
+def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
+    """Put the code (once per snapshot) and the run folder where the nodes can read them."""
+    send_code(prepared, host)
+    put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
+
+
+def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
+    """Put the code there, once per snapshot."""
+    code, plan = prepared.code, prepared.plan
+    if code and plan.code_dir:
+        sizes = {"files": code.files, "bytes": code.bytes}
+        put_tree(host, plan.code_dir, **sizes, stream=code.stream(), look=look, sharing=sharing(plan))
+
+
+def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:
+    """What is in a run folder before its job begins."""
+    plan = prepared.plan
+    return {
+        "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
+        "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
+        **point_files(prepared),
+        **{name: File(packaged(name).encode()) for name in NODE_SIDE},
+        **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
+    }
+
+
+def point_files(prepared: Prepared) -> dict[str, File]:
+    """What the points are: for a reader, and for the tasks of an array."""
+    if not prepared.entries:
+        point = {"index": 0, "parameters": dict(prepared.plan.parameters)}
+        return {"points.jsonl": File((json.dumps(point) + "\n").encode())}
+    lines = (
+        json.dumps({"index": place, "id": entry.id, **point_json(entry)})
+        for place, entry in enumerate(prepared.entries)
+    )
+    listed = "".join(f"{line}\n" for line in lines)
+    return {"points.jsonl": File(listed.encode()), "points": File(encode(prepared.entries))}
+
+
+def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: Host) -> str:
+    """The id that sbatch gave; after any doubt the scheduler is asked by the plan's token before anything else."""
+    plan = prepared.plan
+    if completed.exit_code == 0 or completed.exit_code >= KILLED:
+        job_id = given(completed)
+        with named(plan, job_id) if job_id else nullcontext():
+            if job_id and not is_anothers(job_id, plan, tracker):
+                return job_id
+        find = find_by_token if completed.exit_code == 0 else find_twice  # after 0 nothing is on its way any more
+        if found := find(plan, host):
+            return found
+        raise in_doubt(plan, completed, job_id)
+    is_unsure = bool(DOUBT.search(completed.stderr[-LONGEST_WORDS:]))
+    if is_unsure or slurm.ids_in(completed.stdout):  # it said no, and named a job: a wrapper may fail after sbatch
+        found = find_by_token(plan, host)
+        if found:
+            return found
+        if is_unsure:
+            raise unreachable(plan, completed)
+    came_to_nothing(plan, prepared.cluster_text, completed.stderr[-LONGEST_WORDS:].strip(), tracker)
+    give_up(plan, host)
+    raise rejected(plan, host, completed)
+
+
+def given(completed: Completed) -> str | None:
+    """The id in sbatch's answer; None where it names none, or several, or sbatch was killed after it had printed it."""
+    try:
+        return slurm.parse_sbatch(completed) if completed.exit_code == 0 else None
+    except SlurmParseError:
+        return None
+
+
+def is_anothers(job_id: str, plan: JobPlan, tracker: Tracker) -> bool:
+    """Whether a job of the cluster that has not ended has this id already; see settle.taken."""
+    alone = tracker.jobs(cluster=plan.cluster, job_id=job_id, unfinished=True)
+    return bool(alone or tracker.jobs(cluster=plan.cluster, array=job_id, unfinished=True))
+
+
+def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
+    """sbatch's refusal with the valid names beside it."""
+    from tfslurm.slurm.rejection import explain_rejection
+
+    partitions: tuple[slurm.Partition, ...] = ()
+    accounts: tuple[slurm.Account, ...] = ()
+    answer = host.run(slurm.partitions_argv())
+    if answer.exit_code == 0:
+        partitions = slurm.parse_partitions(answer.stdout)
+    if "ccount" in completed.stderr or "qos" in completed.stderr.lower():
+        answer = host.run(slurm.accounts_argv(plan.user))
+        if answer.exit_code == 0:
+            accounts = slurm.parse_accounts(answer.stdout)
+    more = explain_rejection(completed.stderr, partitions, accounts, plan.directives)
+    said = completed.stderr.replace("sbatch: error: ", "").replace("Batch job submission failed: ", "").strip()
+    why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines()] if line)
+    told = Completed(completed.argv, completed.exit_code, "", why, completed.host)
+    return SubmitRejected(told, what=f"sbatch refused {plan.name}")

@@ -1,0 +1,1 @@
+"""This machine's side of every command: the configuration, the clock, what ships with tfslurm, connections, threads."""

@@ -1,0 +1,25 @@
+"""The clock: moments as texts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+CLOCKS_APART = timedelta(days=2)
+
+
+def now() -> str:
+    """This moment, RFC 3339 in UTC."""
+    return stamp(datetime.now(timezone.utc))
+
+
+def stamp(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 to the microsecond."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def earlier(moment: str) -> str:
+    """Some time before a moment of this machine's clock, which the cluster's may not agree with."""
+    try:
+        return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return "1970-01-01T00:00:00Z"  # the tracker's file was changed

@@ -1,0 +1,191 @@
+"""The clusters of a command, and this user's tracker."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+from tfslurm.cluster import Cluster, parse_cluster
+from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.local_files import as_text
+from tfslurm.tracker import Tracker
+from tfslurm.workspace.cluster_files import (
+    ClusterFile,
+    ClusterFiles,
+    Origin,
+    Tell,
+    cluster_files,
+    named_files,
+    tell_unused,
+)
+from tfslurm.workspace.folders import config_folder, data_folder
+from tfslurm.workspace.trust import read_own, refuse_reach
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A cluster and the text that describes it; ``file`` None: it needs no file.
+
+    ``origin``: the user's own file, one that the user trusts, one of the folder of --clusters, the text that a plan was
+    submitted with, or tfslurm itself.
+    """
+
+    cluster: Cluster
+    text: str
+    file: Path | None
+    origin: Origin = "own"
+
+    @property
+    def user(self) -> str:
+        """Whose jobs: the login's user, else who runs this command."""
+        login = self.cluster.login
+        return login.user if login and login.user else getpass.getuser()
+
+
+def open_tracker() -> Tracker:
+    """This user's tracker."""
+    return Tracker(data_folder() / "tracker.sqlite")
+
+
+def offered(folder: Path) -> list[Known]:
+    """The clusters that a folder describes, for the user to look at before they are trusted.
+
+    Raises:
+        InputError: somebody else can change one of its files, one is no cluster file, or there is none.
+    """
+    real = Path(os.path.realpath(folder))
+    found: list[Known] = []
+    problems: list[Problem] = []
+    for name in named_files(real):
+        try:
+            found.append(read_cluster(ClusterFile(real / f"{name}.yaml", "trusted")))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def read_cluster(file: ClusterFile) -> Known:
+    """The cluster that a file describes.
+
+    Raises:
+        InputError: its problems, or a name that is not the file's.
+    """
+    path = file.path
+    text = as_text(path, read_own(path) if file.data is None else file.data)
+    return Known(parse_known(text, str(path), path.stem, file.origin), text, path, file.origin)
+
+
+def parse_known(text: str, where: str, name: str, origin: Origin) -> Cluster:
+    """The cluster ``name`` that a text describes.
+
+    Raises:
+        InputError: its problems, another name, or what only a file of the user's own may say.
+    """
+    cluster = parse_cluster(text, where)
+    if cluster.name != name:
+        problem = cluster.problem(("name",), f"is {cluster.name!r} in a file named {name}.yaml", "make the two equal")
+        raise InputError([problem])
+    if origin != "own":
+        refuse_reach(cluster)
+    return cluster
+
+
+def known_clusters(names: Sequence[str] = (), tell: Tell | None = None) -> list[Known]:
+    """The named clusters in that order; all of them when none is named.
+
+    ``tell`` is called with a line for each file that could be meant and is not used.
+
+    Raises:
+        InputError: an unknown name, or every problem of every file that is read.
+    """
+    files = cluster_files(names)
+    for name in names:
+        if name not in files.used and name != LOCAL:
+            raise unknown(name, files)
+    if tell:
+        tell_unused(files, names, tell)
+    found: list[Known] = []
+    problems: list[Problem] = []
+    for name in names or files.used:
+        try:
+            found.append(read_cluster(files.used[name]) if name in files.used else local_cluster())
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def unknown(name: str, files: ClusterFiles) -> InputError:
+    """The error for a cluster that has no file, or one that is not used."""
+    if name in files.unused:
+        each = files.unused[name]
+        return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
+    near = get_close_matches(name, files.used, 1)
+    have = ", ".join(files.used) or "none: run `tfslurm init`"
+    return refuse(f"cluster {name!r}", f"is not known (known: {have})", f"did you mean {near[0]!r}?" if near else "")
+
+
+def local_cluster(tell: Tell | None = None) -> Known:
+    """The cluster `local`: as a file describes it, else docker here, run folders under the user's data folder."""
+    files = cluster_files()
+    if tell:
+        tell_unused(files, [LOCAL], tell)
+    return read_cluster(files.used[LOCAL]) if LOCAL in files.used else local_without_file()
+
+
+def local_without_file() -> Known:
+    """The same where no file speaks of it, be there one or not."""
+    root = PurePosixPath(data_folder()) / LOCAL
+    allow = here_to_mount()
+    text = (
+        f"name: {LOCAL}\nroot: {json.dumps(str(root))}\nmounts: {{allow: {json.dumps([str(one) for one in allow])}}}\n"
+    )
+    return Known(Cluster(name=LOCAL, root=root, mounts_allow=allow), text, None, "built in")
+
+
+def here_to_mount() -> tuple[PurePosixPath, ...]:
+    """What `local` lets an experiment mount where no file says so: the current folder.
+
+    Nothing, where that holds the home or tfslurm's own folders, or lies in a hidden folder of the home: keys,
+    credentials and start-up files are there.
+    """
+    here = Path(os.path.realpath("."))
+    home = Path(os.path.realpath(Path.home()))
+    for private in (home, *(Path(os.path.realpath(each)) for each in (config_folder(), data_folder()))):
+        if here == private or here in private.parents or (private != home and private in here.parents):
+            return ()
+    hidden = here.is_relative_to(home) and any(part.startswith(".") for part in here.relative_to(home).parts)
+    return () if hidden else (PurePosixPath(here),)
+
+
+def choose_clusters(asked: Sequence[str], experiment: Sequence[str], tell: Tell | None = None) -> list[Known]:
+    """Where one experiment goes: --cluster, else its own `clusters`, else the only one that is configured.
+
+    Raises:
+        InputError: none is configured, or there are several and none was named.
+    """
+    names = list(asked or experiment)
+    if not names:
+        files = cluster_files()
+        names = [name for name in files.used if name != LOCAL]
+        if not names and files.unused:
+            raise unknown(next(iter(files.unused)), files)
+        if len(names) != 1:
+            have = ", ".join(names) if names else "none"
+            fix = (
+                "name one with --cluster"
+                if names
+                else "write ~/.config/tfslurm/clusters/NAME.yaml (`tfslurm init` makes one)"
+            )
+            raise refuse("cluster", f"which one? configured: {have}", fix)
+    return known_clusters(names, tell)
