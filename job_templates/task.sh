@@ -1054,18 +1054,24 @@ mount::_process() {
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
 # by that very name lies behind a link of the image's.
 mount::_compare() {
-    local place target options rest of
+    local root place target options rest of own
     local -i at
     local -A there=()
     if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
         mount_wrong="the container's mounts cannot be looked at: it has no process here that this user may see"
         return
     fi
-    while read -r _ _ _ _ place options rest; do
+    while read -r _ _ _ root place options rest; do
         mount::_unescape
         rest=${rest#* - }
         there[$place]=$options
         if [[ $rest == autofs\ * ]]; then there[$place]=ro; fi # nobody can write in it
+        if [[ ! $root =~ (^|/)volumes/[0-9a-f]{64}/_data$ ]]; then continue; fi # what both engines make for an image's volume
+        mount::_over "$place"
+        if [[ -n $own ]]; then
+            mount_wrong="a volume of the image's lies at $place, by a link of its own" mount_fix='use another image'
+            return
+        fi
     done <"/proc/$1/mountinfo"
     for place in "${!there[@]}"; do
         mount::_of "$place"
@@ -1194,11 +1200,12 @@ mount::_walk() (
 # What the image has the engine make where something is mounted. A volume would lie over it, and what the program writes there
 # would be lost; a working folder that is missing is made as root.
 mount::image_places() {
-    local line place own
+    local line place own file='' some=''
     for line in "${image_has[@]}"; do
         if [[ $line != volume\ \"* && ($line != workdir\ \"* || -n $code_dir) ]]; then continue; fi
         place=${line#* \"} place=${place%\"}
         printf -v place '%b' "${place//\\\"/\\042}" # Go has written it
+        if [[ -n $place && $place != /* ]]; then place=/$place; fi # runc makes it one
         while [[ $place == ?*/ ]]; do place=${place%/}; done
         if [[ $place/ == *//* || $place/ == */./* || $place/ == */../* ]]; then
             place=$(realpath --canonicalize-missing --no-symlinks -- "$place")
@@ -1207,6 +1214,7 @@ mount::image_places() {
             mount::_point "$run_dir" "$place"
             continue
         fi
+        some=yes
         mount::_over "$place"
         if [[ -n $own && $own != "$place" ]]; then
             task::refuse image "its volume $place lies in $own, and would take what is written there" 'name another target, or use another image'
@@ -1215,6 +1223,11 @@ mount::image_places() {
             task::refuse image "its volume $place can be written without limit, past limits.layer_mib" 'mount a folder there, or use another image'
         fi
     done
+    # One behind a link of the image's is seen once it is mounted: have the container wait for that look.
+    if [[ -n $some ]] && ((${#admit_targets[@]} == 0)); then
+        { exec {file}<"$home_dir/."; } 2>/dev/null || task::refuse mounts "$home_dir cannot be opened" 'submit again'
+        mount::_await "/home/$user" "$file"
+    fi
 }
 
 # In own: the innermost of the targets that holds the path; empty for none.
