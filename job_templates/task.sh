@@ -664,7 +664,7 @@ image::ensure() {
 # complains of the others.
 image::look() {
     # shellcheck disable=SC2016  # the engine reads it
-    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
+    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
         "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
@@ -695,9 +695,14 @@ image::_find() {
 # it has the engine make.
 image::_compare() {
     local line key
-    local -A has=() # "NAME -> "NAME=value"; of two with one name the last one counts, as in a container
-    for line in "${image_has[@]:2}"; do has[${line%%=*}]=$line; done
-    image::_claim platform "$image_platform" "${image_has[0]-}"
+    local -A has=() # "NAME -> "NAME=value"; of two with one name docker takes the first, podman the last: both stand there
+    for line in "${image_has[@]:2}"; do
+        key=${line%%=*}
+        if [[ ${has[$key]-$line} != "$line" ]]; then line="${has[$key]} and $line"; fi
+        has[$key]=$line
+    done
+    line=${image_has[0]-\"\"} line=${line#\"}
+    image::_claim platform "$image_platform" "${line%\"}"
     line=${image_has[1]-[]}
     image::_claim entrypoint "$image_entrypoint" "${line/#'%!q(<nil>)'/[]}"
     for line in ${image_environment[@]+"${image_environment[@]}"}; do
@@ -712,7 +717,7 @@ image::_compare() {
 
 # Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
 image::_refuse_orders() {
-    local -r orders='"((run\.oci|org\.systemd\.property|module\.wasm|io\.katacontainers|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*)":'
+    local -r orders='"((run\.oci|org\.(systemd\.property|criu)|module\.wasm|io\.katacontainers|dev\.gvisor|io\.podman|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*|io\.containers\.trace-syscall)":'
     if [[ $engine == podman && $image_json =~ $orders ]]; then
         task::refuse image "its annotation ${BASH_REMATCH[1]:0:100} is an order to the container's runtime" 'use an image without'
     fi

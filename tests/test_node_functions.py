@@ -670,3 +670,39 @@ def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Pat
     sums = parse_hashes((tmp_path / "outputs.sha256").read_bytes())
     assert sums == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
     assert parse_sizes((tmp_path / "outputs.sizes").read_bytes()) == {name: len(f"in {name}") for name in names}
+
+
+# ------------------------------------------------------------------------------------------- what an image says of itself
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['"linux/amd64"', "[]", '"A=1"', '"B=2"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"A=1"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"A=2"'], 'variable "A=1", the image has "A=1" and "A=2"'),
+        (['"linux/amd64"', "[]", '"A=2"', '"A=1"'], 'variable "A=1", the image has "A=2" and "A=1"'),
+        (['"linux/amd64"', "[]", '"A=1"', '"B=2"', '"B=3"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"CUDA_VERSION=12"'], 'variable no CUDA_VERSION, the image has "CUDA_VERSION='),
+        ([r'"linux/amd64\\n[]\\n\\"A=1\\""', "[]", '"A=1"'], r"platform linux/amd64, the image has linux/amd64\\n[]"),
+        (["linux/arm64", "[]", '"A=1"'], "platform linux/amd64, the image has linux/arm64"),
+        ([], "platform linux/amd64, the image has "),
+    ],
+)
+def test_an_image_is_what_the_lock_file_says_also_where_it_says_a_thing_twice(
+    lines: list[str], said: str, tmp_path: Path
+) -> None:
+    script = f"""
+engine=docker image_json='{{}}' image_platform=linux/amd64 image_entrypoint='[]'
+image_environment=('"A=1"') image_missing=(CUDA_VERSION) image_has=({shlex.join(lines)})
+image::_compare
+echo went on
+"""
+    assert said in bash(tmp_path, script)
+
+
+def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
+    """What image::_find reads line by line is written by the engine with escapes, all but names and JSON."""
+    look = TASK_SH.read_text().partition("image::look() {")[2].partition("\n}")[0]
+    raw = re.findall(r"{{(\.[A-Za-z.]*)}}", look)
+    assert raw == [".Id", "."]  # an id, and names, which hold no spaces
