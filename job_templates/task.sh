@@ -1348,6 +1348,7 @@ container::_limits() {
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
     if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
     if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
+    limits::core
 }
 
 container::_mounts() {
@@ -1357,6 +1358,9 @@ container::_mounts() {
     mount::add "$facts/report.pipe" /run/tfslurm-report ro
     mount::add "$program_dir" /run/tfslurm rw
     mount::_await_own "$program_dir" /run/tfslurm
+    if [[ -s $attempt_dir/shared-folders ]]; then # a pipe is not opened for this: its name begins with the run folder's own file
+        mount::_await /run/tfslurm-report "${facts#"/proc/$$/fd/"}/report.pipe"
+    fi
     mount::_await_own "$home_dir" "/home/$user"
     mount::_await_own "$facts/passwd" /etc/passwd
     mount::_await_own "$facts/group" /etc/group
@@ -1762,6 +1766,13 @@ limits::cpus() {
     elif ((count < there || there == 0)) && engine::_can_limit cpu; then
         create+=(--cpus "$count")
     fi
+}
+
+# A core holds the secrets, and dockerd's own limit is none: the job's counts. Podman's container inherits it.
+limits::core() {
+    local kib
+    kib=$(ulimit -S -c)
+    if [[ $engine == docker && $kib != unlimited ]]; then create+=(--ulimit "core=$((kib * 1024))"); fi
 }
 
 # 0-3,8 -> 5

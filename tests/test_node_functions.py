@@ -706,3 +706,64 @@ def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
     look = TASK_SH.read_text().partition("image::look() {")[2].partition("\n}")[0]
     raw = re.findall(r"{{(\.[A-Za-z.]*)}}", look)
     assert raw == [".Id", "."]  # an id, and names, which hold no spaces
+
+
+# ------------------------------------------------------------------------------------------------------- what has no end
+
+
+@pytest.mark.parametrize(("stopped", "why"), [("TERM", ""), ("", "this attempt changed nothing in its outputs")])
+def test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on(
+    stopped: str, why: str, tmp_path: Path
+) -> None:
+    """Here find needs 5 s for what it found at once before."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/find").write_text("#!/bin/sh\nsleep 5\nprintf '1 2 x\\0'\n")
+    (tmp_path / "bin/find").chmod(0o755)
+    (tmp_path / "outputs.before").write_bytes(b"1 2 x\0")
+    script = f"""
+PATH={tmp_path}/bin:$PATH SLURM_JOB_ID=1 stopped='{stopped}' job_dir={tmp_path} attempt_dir={tmp_path} outputs=/out
+checkpoint_max_requeues=3 why='' is_local=''
+scontrol() {{ :; }}
+type() {{ :; }}
+set +e
+checkpoint::_forbidden
+echo "$SECONDS $why"
+"""
+    seconds, _, said = bash(tmp_path, script).rstrip("\n").partition(" ")
+    assert said.startswith(why) and bool(said) is bool(why)
+    assert (int(seconds) < 5) is bool(stopped)
+
+
+@pytest.mark.parametrize(
+    ("engine", "limit", "words"),
+    [("docker", "0", "--ulimit core=0"), ("docker", "8", "--ulimit core=8192"), ("docker", "unlimited", ""),
+     ("podman", "0", "")],
+)  # fmt: skip
+def test_a_program_leaves_no_larger_core_than_the_job_may(engine: str, limit: str, words: str, tmp_path: Path) -> None:
+    script = f"engine={engine} create=(); ulimit -S -c {limit}; limits::core; echo ${{create[*]-}}"
+    assert bash(tmp_path, script).strip() == words
+
+
+# ------------------------------------------------------------------------------------- where others can replace a folder
+
+
+@pytest.mark.parametrize("shared", ["2775 0 /proj\n", ""])
+def test_the_pipe_of_the_report_is_the_jobs_own_where_others_can_replace_a_folder(shared: str, tmp_path: Path) -> None:
+    (tmp_path / "run/145/attempt-1/facts/task-0/container").mkdir(parents=True)
+    (tmp_path / "run/145/attempt-1/home").mkdir()
+    script = f"""
+run_dir={tmp_path}/run; exec {{run_file}}<"$run_dir/."; own_dir=/proc/$$/fd/$run_file attempt_dir=$own_dir/145/attempt-1
+facts=$attempt_dir/facts/task-0 program_dir=$attempt_dir/home home_dir=$attempt_dir/home user=alice create=() outputs=''
+code_dir='' mounts=() mount_sources=() secrets=() tensorflow_ask='' report_next=''
+printf '%s' '{shared}' >"$attempt_dir/shared-folders"
+touch "$facts/passwd" "$facts/group" "$own_dir/entry.sh"
+report::make
+container::_mounts
+mv "$run_dir" "$run_dir.moved"
+for ((at = 0; at < ${{#admit_targets[@]}}; at++)); do
+    if [[ ${{admit_targets[at]}} != /run/tfslurm-report ]]; then continue; fi
+    [[ {tmp_path}/run.moved/145/attempt-1/facts/task-0/report.pipe -ef /proc/$$/fd/${{admit_files[at]}} ]] && echo the same
+done
+"""
+    assert bash(tmp_path, script) == ("the same\n" if shared else "")
