@@ -203,7 +203,8 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 )  # fmt: skip
 def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0 admit_targets=()
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0
+admit_targets=()
 mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
 image_has=(linux/amd64 '[]' '{place}')
 mount::image_places
@@ -294,7 +295,7 @@ echo went on
         ("podman", '{"Annotations":{"a":"}","org.systemd.property.X":"1"}}', "org.systemd.property.X"),
         ("podman", '{"Annotations":{"nvidia.cdi.k8s.io/a":"nvidia.com/gpu=all"}}', "nvidia.cdi.k8s.io/a"),
         ("podman", '{"Annotations":{"io.katacontainers.config.hypervisor.path":"/x"}}', "io.katacontainers."),
-        ("podman", '{"Annotations":{"io.podman.annotations.cid-file":"/home/alice/x"}}', "io.podman.annotations.cid-file"),
+        ("podman", '{"Annotations":{"io.podman.annotations.cid-file":"/home/alice/x"}}', "io.podman."),
         ("podman", '{"Annotations":{"io.containers.trace-syscall":"of:/x"}}', "io.containers.trace-syscall"),
         ("podman", '{"Annotations":{"org.criu.config":"/x"}}', "org.criu.config"),
         ("podman", '{"Annotations":{"dev.gvisor.flag.debug-log":"/x"}}', "dev.gvisor.flag.debug-log"),

@@ -672,7 +672,7 @@ def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Pat
     assert parse_sizes((tmp_path / "outputs.sizes").read_bytes()) == {name: len(f"in {name}") for name in names}
 
 
-# ------------------------------------------------------------------------------------------- what an image says of itself
+# ----------------------------------------------------------------------------------------- what an image says of itself
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Pat
         (['"linux/amd64"', "[]", '"A=1"', '"A=2"'], 'variable "A=1", the image has "A=1" and "A=2"'),
         (['"linux/amd64"', "[]", '"A=2"', '"A=1"'], 'variable "A=1", the image has "A=2" and "A=1"'),
         (['"linux/amd64"', "[]", '"A=1"', '"B=2"', '"B=3"'], "went on"),
-        (['"linux/amd64"', "[]", '"A=1"', '"CUDA_VERSION=12"'], 'variable no CUDA_VERSION, the image has "CUDA_VERSION='),
+        (['"linux/amd64"', "[]", '"A=1"', '"CUDA_VERSION=12"'], 'no CUDA_VERSION, the image has "CUDA_VERSION='),
         ([r'"linux/amd64\\n[]\\n\\"A=1\\""', "[]", '"A=1"'], r"platform linux/amd64, the image has linux/amd64\\n[]"),
         (["linux/arm64", "[]", '"A=1"'], "platform linux/amd64, the image has linux/arm64"),
         ([], "platform linux/amd64, the image has "),
@@ -708,7 +708,7 @@ def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
     assert raw == [".Id", "."]  # an id, and names, which hold no spaces
 
 
-# ------------------------------------------------------------------------------------------------------- what has no end
+# ------------------------------------------------------------------------------------------------------ what has no end
 
 
 @pytest.mark.parametrize(("stopped", "why"), [("TERM", ""), ("", "this attempt changed nothing in its outputs")])
@@ -745,7 +745,7 @@ def test_a_program_leaves_no_larger_core_than_the_job_may(engine: str, limit: st
     assert bash(tmp_path, script).strip() == words
 
 
-# ------------------------------------------------------------------------------------- where others can replace a folder
+# ------------------------------------------------------------------------------------ where others can replace a folder
 
 
 @pytest.mark.parametrize("shared", ["2775 0 /proj\n", ""])
@@ -763,7 +763,7 @@ container::_mounts
 mv "$run_dir" "$run_dir.moved"
 for ((at = 0; at < ${{#admit_targets[@]}}; at++)); do
     if [[ ${{admit_targets[at]}} != /run/tfslurm-report ]]; then continue; fi
-    [[ {tmp_path}/run.moved/145/attempt-1/facts/task-0/report.pipe -ef /proc/$$/fd/${{admit_files[at]}} ]] && echo the same
+    [[ $run_dir.moved/145/attempt-1/facts/task-0/report.pipe -ef /proc/$$/fd/${{admit_files[at]}} ]] && echo the same
 done
 """
     assert bash(tmp_path, script) == ("the same\n" if shared else "")
