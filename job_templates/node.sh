@@ -576,8 +576,11 @@ checkpoint::begin() {
     checkpoint::_outputs >"$attempt_dir/outputs.before"
 }
 
+# Near SIGKILL it has 3 s: cut off, it is another list than the one before, and the job goes on.
 checkpoint::_outputs() (
-    cd "$job_dir/out" && find . -type f -printf '%s %T@ %P\0' | sort --zero-terminated
+    local -a within=()
+    if [[ -n $stopped ]]; then within=(timeout --kill-after=1 3); fi
+    cd "$job_dir/out" && ${within[@]+"${within[@]}"} find . -type f -printf '%s %T@ %P\0' | sort --zero-terminated
 )
 
 # Where the warning comes to this script itself: without a scheduler, or asked for with `scancel --batch`.
