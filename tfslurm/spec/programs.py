@@ -143,7 +143,8 @@ RUN_OPTIONS = {
     "rsync": _names("-e --rsh --rsync-path"),
     **dict.fromkeys(_names("scp sftp"), _names("-S -o -D")),
     "git": _names(
-        "-c -u -x -O --open-files-in-pager --extcmd --exec-path --exec --upload-pack --receive-pack --config --config-env --template"
+        "-c -u -x -O --open-files-in-pager --extcmd --exec-path --exec --upload-pack --receive-pack --config"
+        " --config-env --template"
     ),
     "sort": _names("--compress-program"),
     "split": _names("--filter"),
