@@ -184,6 +184,8 @@ def _runs_text(words: Sequence[Parts], index: int) -> Iterator[Found]:
     name = named(words[index])
     if name in ALL_AFTER:
         yield from _all(words, index + 1, f"`{name}` runs its words as program text", _SHELL_FIX)
+    if name not in DASH_C and name not in RUN_OPTIONS and name != "find":
+        return
     for place in range(index + 1, len(words)):
         before = literal(words[place - 1]) or ""
         if name in DASH_C and re.fullmatch(r"-[a-zA-Z]*[ce]|--command|--session-command", before):
