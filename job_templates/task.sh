@@ -670,18 +670,18 @@ image::look() {
 }
 
 image::_find() {
-    local names line complaint='' whole
+    local names line complaint='' is_whole
     if [[ -z ${image_look-} ]]; then image::look; fi
     node::_wait "$image_look" node::_is_stopped
     image_look=''
     task::_stop_if_told
     while IFS= read -r names; [[ -n $names ]]; do
-        image_has=() image_json='' whole=''
+        image_has=() image_json='' is_whole=''
         IFS= read -r image_json || :
-        while [[ -z $whole ]] && IFS= read -r line; do
-            if [[ -n $line ]]; then image_has+=("$line"); else whole=yes; fi
+        while [[ -z $is_whole ]] && IFS= read -r line; do
+            if [[ -n $line ]]; then image_has+=("$line"); else is_whole=yes; fi
         done
-        if [[ -z $whole ]]; then task::engine_failed "what it says of the image is cut off" "look with df whether $facts is on a full file system"; fi
+        if [[ -z $is_whole ]]; then task::engine_failed "what it says of the image is cut off" "look with df whether $facts is on a full file system"; fi
         for image_source in "${image_sources[@]}"; do
             if engine::_is_among "$names" "$image_source"; then return 0; fi
         done

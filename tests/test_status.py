@@ -595,14 +595,14 @@ def test_what_a_cluster_says_of_a_job_can_be_read_from_the_tracker_again(site: S
 def test_points_of_one_job_have_no_more_nodes_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfslurm.submit.news.MOST_NAMED", 5)
     jobs = site.submit("5", "6", "7")
-    site.queue([(job, "RUNNING") for job in jobs])
+    site.queue([(job, "RUNNING", "None") for job in jobs])
     with pytest.raises(SlurmParseError, match="the nodes of your jobs"):
         refresh("alpha", "alice", site.tracker, site.host)
     assert all(job.state == "PENDING" for job in site.tracker.jobs())
 
 
 def test_an_answer_that_is_not_understood_is_no_answer(tmp_path: Path) -> None:
-    """Whoever goes on where a cluster does not answer goes on here too: reap, fetch, provenance, a note after submit."""
+    """Whoever goes on where a cluster does not answer goes on here too: reap, fetch, provenance, a note of submit."""
     one, _ = several(tmp_path, "a", "b")
     (one.folder / "rows").write_text("n\n" * 100_001)
     one.program("sinfo", 'cat "$SITE/rows"')
