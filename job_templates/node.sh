@@ -215,7 +215,7 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} folder foreign_look mute=''
+    local code=$1 reason=${batch_reason-} folder foreign_look mute='' early=''
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
@@ -234,11 +234,13 @@ batch::_end() {
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -z $reason && -s $folder/refused.txt ]]; then IFS= read -r reason <"$folder/refused.txt" || :; fi
         if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
+        if ((code != 0)) && [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"started_at": null'* ]]; then early=${folder%/}; fi
     done
     if [[ -z $reason && -n $mute ]]; then reason="${mute##*/} could not write down its end; see the output of the job"; fi
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then reason="stopped by SIG$stopped"; fi
     if [[ -z $reason ]]; then lifetime::memory; fi
+    if [[ -z $reason && -n $early ]]; then reason="${early##*/} ended before its program began; see the output of the job"; fi
     checkpoint::end "$code" "$reason"
     lifetime::tell
 }

@@ -107,8 +107,8 @@ task::refuse() {
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
     if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
-    printf '%s\n' "$line" >"$facts/refused.txt"
-    printf '%s\n' "$line" >&2
+    { printf '%s\n' "$line" >"$facts/refused.txt"; } 2>/dev/null || : # a full file system does not change the code
+    printf '%s\n' "$line" >&2 || :
     event refused "$what: $why"
     exit "$code"
 }
@@ -670,19 +670,22 @@ image::look() {
 }
 
 image::_find() {
-    local answer='' names line complaint=''
+    local names line complaint='' is_whole
     if [[ -z ${image_look-} ]]; then image::look; fi
     node::_wait "$image_look" node::_is_stopped
     image_look=''
     task::_stop_if_told
-    IFS= read -r -d '' answer <"$facts/image-inspect.stdout" || :
-    while IFS= read -r names && IFS= read -r image_json; do
-        image_has=()
-        while IFS= read -r line && [[ -n $line ]]; do image_has+=("$line"); done
+    while IFS= read -r names; [[ -n $names ]]; do
+        image_has=() image_json='' is_whole=''
+        IFS= read -r image_json || :
+        while [[ -z $is_whole ]] && IFS= read -r line; do
+            if [[ -n $line ]]; then image_has+=("$line"); else is_whole=yes; fi
+        done
+        if [[ -z $is_whole ]]; then task::engine_failed "what it says of the image is cut off" "look with df whether $facts is on a full file system"; fi
         for image_source in "${image_sources[@]}"; do
             if engine::_is_among "$names" "$image_source"; then return 0; fi
         done
-    done <<<"$answer"
+    done <"$facts/image-inspect.stdout"
     while IFS= read -r line; do
         if [[ -n $line && $line != *[Nn]o\ such\ image* && $line != *image\ not\ known* && $line != *level=warning* ]]; then complaint+="$line "; fi
     done <"$facts/image-inspect.stderr"

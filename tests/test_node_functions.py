@@ -508,15 +508,21 @@ echo "exit $exit_code"
 
 
 @pytest.mark.parametrize(
-    ("code", "end", "why"), [(75, False, "task-1 could not write"), (75, True, ""), (2, False, "")]
+    ("code", "end", "why"),
+    [
+        (75, "", "task-1 could not write"),
+        (75, '{"exit_code": 75, "started_at": "2026-11-23T08:00:00Z"}', ""),
+        (2, "", ""),
+        *((code, f'{{"exit_code": {code}, "started_at": null}}', "task-1 ended before its") for code in (1, 75, 78)),
+    ],
 )
 def test_a_task_that_could_not_write_its_end_is_not_taken_for_the_program(
-    code: int, end: bool, why: str, tmp_path: Path
+    code: int, end: str, why: str, tmp_path: Path
 ) -> None:
     for rank in (0, 1):
         (tmp_path / f"facts/task-{rank}").mkdir(parents=True)
         if end or rank == 0:
-            (tmp_path / f"facts/task-{rank}/exit.json").write_text('{"exit_code": 75}')
+            (tmp_path / f"facts/task-{rank}/exit.json").write_text(end or '{"exit_code": 75}')
     script = f"""
 attempt_dir={tmp_path} job_dir={tmp_path} outputs='' stopped='' nodes=1 checkpoint_requeue='' began_at='' interrupted=''
 secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice read_group=''
@@ -767,3 +773,41 @@ for ((at = 0; at < ${{#admit_targets[@]}}; at++)); do
 done
 """
     assert bash(tmp_path, script) == ("the same\n" if shared else "")
+
+
+WHOLE_ANSWER = 'sha256:1 a/b@sha256:2 \n{}\n"linux/amd64"\n["run"]\n"A=1"\nworkdir ""\n\n'
+
+
+def found_image(tmp_path: Path, answer: str, sources: str = "a/b@sha256:2") -> str:
+    (tmp_path / "said").write_text(answer)
+    script = f"""
+engine=fake image_sources=({sources}) stopped='' warned='' image_look=''
+fake() {{ cat {tmp_path}/said; }}
+image::_find || {{ echo none; exit; }}
+image_platform=linux/amd64 image_entrypoint='["run"]' image_environment=() image_missing=()
+image::_compare
+echo "holds ${{#image_has[@]}}"
+"""
+    return bash(tmp_path, script)
+
+
+def test_what_an_engine_says_of_an_image_counts_only_as_a_whole(tmp_path: Path) -> None:
+    """Where the file system fills at that moment it is cut off somewhere, which is no word of the lock file's."""
+    other = 'sha256:9 c/d@sha256:9 \n{}\n"linux/amd64"\n[]\nworkdir ""\n\n'
+    for whole in (WHOLE_ANSWER, other + WHOLE_ANSWER, WHOLE_ANSWER + other):
+        assert found_image(tmp_path, whole).strip() == "holds 4"
+    assert [found_image(tmp_path, nothing).strip() for nothing in ("", "\n", other)] == ["none"] * 3
+    for length in range(len(WHOLE_ANSWER) - 1, WHOLE_ANSWER.index("@"), -7):
+        said = found_image(tmp_path, WHOLE_ANSWER[:length])
+        assert "fake: what it says of the image is cut off; look with df" in said, length
+
+
+def test_an_image_puts_no_line_into_what_is_said_of_it(tmp_path: Path) -> None:
+    assert "linux\\nx/amd64" in found_image(tmp_path, WHOLE_ANSWER.replace("linux", "linux\\nx"))
+
+
+def test_a_refusal_that_cannot_be_written_down_is_a_refusal(tmp_path: Path) -> None:
+    script = f'facts={tmp_path}/none\nevent() {{ :; }}\n( task::refuse image why fix ) || echo "ended with $?"'
+    said = bash(tmp_path, script)
+    assert "image: why; fix" in said
+    assert "ended with 78" in said
