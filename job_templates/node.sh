@@ -216,7 +216,7 @@ batch::_sweep() {
 }
 
 batch::_end() {
-    local code=$1 reason=${batch_reason-} cause=${batch_reason:+refused} folder foreign_look mute=''
+    local code=$1 reason=${batch_reason-} cause=${batch_reason:+refused} folder foreign_look mute='' early=''
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
@@ -238,6 +238,7 @@ batch::_end() {
             batch::_cause "$folder" refused
         fi
         if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
+        if ((code != 0)) && [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"started_at": null'* ]]; then early=${folder%/}; fi
     done
     if [[ -z $reason && -n $mute ]]; then
         cause=lost reason="${mute##*/} could not write down its end; see the output of the job"
@@ -245,6 +246,9 @@ batch::_end() {
     if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then cause=lost reason="no task began: srun ended with $code"; fi
     if [[ -z $reason && -n $stopped ]]; then cause=stopped reason="stopped by SIG$stopped"; fi
     if [[ -z $cause ]]; then lifetime::memory; fi
+    if [[ -z $reason && -n $early ]]; then
+        cause=lost reason="${early##*/} ended before its program began; see the output of the job"
+    fi
     checkpoint::end "$code" "${cause:-program}" "$reason"
     lifetime::tell
 }
@@ -598,8 +602,11 @@ checkpoint::begin() {
     checkpoint::_outputs >"$attempt_dir/outputs.before"
 }
 
+# Near SIGKILL it has 3 s: cut off, it is another list than the one before, and the job goes on.
 checkpoint::_outputs() (
-    cd "$job_dir/out" && find . -type f -printf '%s %T@ %P\0' | sort --zero-terminated
+    local -a within=()
+    if [[ -n $stopped ]]; then within=(timeout --kill-after=1 3); fi
+    cd "$job_dir/out" && ${within[@]+"${within[@]}"} find . -type f -printf '%s %T@ %P\0' | sort --zero-terminated
 )
 
 # Where the warning comes to this script itself: without a scheduler, or asked for with `scancel --batch`.

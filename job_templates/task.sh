@@ -107,9 +107,10 @@ task::refuse() {
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
     if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
-    if [[ ! -s $facts/cause ]]; then printf '%s\n' "$cause" >"$facts/cause"; fi
-    printf '%s\n' "$line" >"$facts/refused.txt"
-    printf '%s\n' "$line" >&2
+    # a full file system does not change the code
+    if [[ ! -s $facts/cause ]]; then { printf '%s\n' "$cause" >"$facts/cause"; } 2>/dev/null || :; fi
+    { printf '%s\n' "$line" >"$facts/refused.txt"; } 2>/dev/null || :
+    printf '%s\n' "$line" >&2 || :
     event refused "$what: $why"
     exit "$code"
 }
@@ -665,25 +666,28 @@ image::ensure() {
 # complains of the others.
 image::look() {
     # shellcheck disable=SC2016  # the engine reads it
-    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{.Os}}/{{.Architecture}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
+    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
         "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
 
 image::_find() {
-    local answer='' names line complaint=''
+    local names line complaint='' is_whole
     if [[ -z ${image_look-} ]]; then image::look; fi
     node::_wait "$image_look" node::_is_stopped
     image_look=''
     task::_stop_if_told
-    IFS= read -r -d '' answer <"$facts/image-inspect.stdout" || :
-    while IFS= read -r names && IFS= read -r image_json; do
-        image_has=()
-        while IFS= read -r line && [[ -n $line ]]; do image_has+=("$line"); done
+    while IFS= read -r names; [[ -n $names ]]; do
+        image_has=() image_json='' is_whole=''
+        IFS= read -r image_json || :
+        while [[ -z $is_whole ]] && IFS= read -r line; do
+            if [[ -n $line ]]; then image_has+=("$line"); else is_whole=yes; fi
+        done
+        if [[ -z $is_whole ]]; then task::engine_failed "what it says of the image is cut off" "look with df whether $facts is on a full file system"; fi
         for image_source in "${image_sources[@]}"; do
             if engine::_is_among "$names" "$image_source"; then return 0; fi
         done
-    done <<<"$answer"
+    done <"$facts/image-inspect.stdout"
     while IFS= read -r line; do
         if [[ -n $line && $line != *[Nn]o\ such\ image* && $line != *image\ not\ known* && $line != *level=warning* ]]; then complaint+="$line "; fi
     done <"$facts/image-inspect.stderr"
@@ -696,9 +700,14 @@ image::_find() {
 # it has the engine make.
 image::_compare() {
     local line key
-    local -A has=() # "NAME -> "NAME=value"; of two with one name the last one counts, as in a container
-    for line in "${image_has[@]:2}"; do has[${line%%=*}]=$line; done
-    image::_claim platform "$image_platform" "${image_has[0]-}"
+    local -A has=() # "NAME -> "NAME=value"; of two with one name docker takes the first, podman the last: both stand there
+    for line in "${image_has[@]:2}"; do
+        key=${line%%=*}
+        if [[ ${has[$key]-$line} != "$line" ]]; then line="${has[$key]} and $line"; fi
+        has[$key]=$line
+    done
+    line=${image_has[0]-\"\"} line=${line#\"}
+    image::_claim platform "$image_platform" "${line%\"}"
     line=${image_has[1]-[]}
     image::_claim entrypoint "$image_entrypoint" "${line/#'%!q(<nil>)'/[]}"
     for line in ${image_environment[@]+"${image_environment[@]}"}; do
@@ -713,7 +722,7 @@ image::_compare() {
 
 # Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
 image::_refuse_orders() {
-    local -r orders='"((run\.oci|org\.systemd\.property|module\.wasm|io\.katacontainers|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*)":'
+    local -r orders='"((run\.oci|org\.(systemd\.property|criu)|module\.wasm|io\.katacontainers|dev\.gvisor|io\.podman|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*|io\.containers\.trace-syscall)":'
     if [[ $engine == podman && $image_json =~ $orders ]]; then
         task::refuse image "its annotation ${BASH_REMATCH[1]:0:100} is an order to the container's runtime" 'use an image without'
     fi
@@ -1055,18 +1064,24 @@ mount::_process() {
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
 # by that very name lies behind a link of the image's.
 mount::_compare() {
-    local place target options rest of
+    local root place target options rest of own
     local -i at
     local -A there=()
     if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
         mount_wrong="the container's mounts cannot be looked at: it has no process here that this user may see"
         return
     fi
-    while read -r _ _ _ _ place options rest; do
+    while read -r _ _ _ root place options rest; do
         mount::_unescape
         rest=${rest#* - }
         there[$place]=$options
         if [[ $rest == autofs\ * ]]; then there[$place]=ro; fi # nobody can write in it
+        if [[ ! $root =~ (^|/)volumes/[0-9a-f]{64}/_data$ ]]; then continue; fi # what both engines make for an image's volume
+        mount::_over "$place"
+        if [[ -n $own ]]; then
+            mount_wrong="a volume of the image's lies at $place, by a link of its own" mount_fix='use another image'
+            return
+        fi
     done <"/proc/$1/mountinfo"
     for place in "${!there[@]}"; do
         mount::_of "$place"
@@ -1195,11 +1210,12 @@ mount::_walk() (
 # What the image has the engine make where something is mounted. A volume would lie over it, and what the program writes there
 # would be lost; a working folder that is missing is made as root.
 mount::image_places() {
-    local line place own
+    local line place own file='' some=''
     for line in "${image_has[@]}"; do
         if [[ $line != volume\ \"* && ($line != workdir\ \"* || -n $code_dir) ]]; then continue; fi
         place=${line#* \"} place=${place%\"}
         printf -v place '%b' "${place//\\\"/\\042}" # Go has written it
+        if [[ -n $place && $place != /* ]]; then place=/$place; fi # runc makes it one
         while [[ $place == ?*/ ]]; do place=${place%/}; done
         if [[ $place/ == *//* || $place/ == */./* || $place/ == */../* ]]; then
             place=$(realpath --canonicalize-missing --no-symlinks -- "$place")
@@ -1208,6 +1224,7 @@ mount::image_places() {
             mount::_point "$run_dir" "$place"
             continue
         fi
+        some=yes
         mount::_over "$place"
         if [[ -n $own && $own != "$place" ]]; then
             task::refuse image "its volume $place lies in $own, and would take what is written there" 'name another target, or use another image'
@@ -1216,6 +1233,11 @@ mount::image_places() {
             task::refuse image "its volume $place can be written without limit, past limits.layer_mib" 'mount a folder there, or use another image'
         fi
     done
+    # One behind a link of the image's is seen once it is mounted: have the container wait for that look.
+    if [[ -n $some ]] && ((${#admit_targets[@]} == 0)); then
+        { exec {file}<"$home_dir/."; } 2>/dev/null || task::refuse mounts "$home_dir cannot be opened" 'submit again'
+        mount::_await "/home/$user" "$file"
+    fi
 }
 
 # In own: the innermost of the targets that holds the path; empty for none.
@@ -1331,6 +1353,7 @@ container::_limits() {
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
     if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
     if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
+    limits::core
 }
 
 container::_mounts() {
@@ -1340,6 +1363,9 @@ container::_mounts() {
     mount::add "$facts/report.pipe" /run/tfslurm-report ro
     mount::add "$program_dir" /run/tfslurm rw
     mount::_await_own "$program_dir" /run/tfslurm
+    if [[ -s $attempt_dir/shared-folders ]]; then # a pipe is not opened for this: its name begins with the run folder's own file
+        mount::_await /run/tfslurm-report "${facts#"/proc/$$/fd/"}/report.pipe"
+    fi
     mount::_await_own "$home_dir" "/home/$user"
     mount::_await_own "$facts/passwd" /etc/passwd
     mount::_await_own "$facts/group" /etc/group
@@ -1745,6 +1771,13 @@ limits::cpus() {
     elif ((count < there || there == 0)) && engine::_can_limit cpu; then
         create+=(--cpus "$count")
     fi
+}
+
+# A core holds the secrets, and dockerd's own limit is none: the job's counts. Podman's container inherits it.
+limits::core() {
+    local kib
+    kib=$(ulimit -S -c)
+    if [[ $engine == docker && $kib != unlimited ]]; then create+=(--ulimit "core=$((kib * 1024))"); fi
 }
 
 # 0-3,8 -> 5

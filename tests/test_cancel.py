@@ -98,3 +98,25 @@ def test_a_refusal_is_an_error_unless_the_job_has_ended_meanwhile(queue: Queue) 
         cancel(jobs, set(), queue.known, queue.host)
     queue.program("scancel", "echo 'Job/step already completing or completed, or already finished' >&2; exit 1")
     cancel(jobs, set(), queue.known, queue.host)
+
+
+def test_a_refusal_is_told_though_another_job_of_the_command_has_ended(queue: Queue) -> None:
+    jobs = queue.submit("5", "6")
+    queue.says([(job, "RUNNING") for job in jobs], [(jobs[1], "RUNNING")])
+    ended = "scancel: error: Kill job error on job id 5: Job/step already completing or completed, or already finished"
+    queue.program("scancel", f"echo 'setlocale: no such' >&2; echo '{ended}' >&2; exit 1")
+    cancel(jobs, set(), queue.known, queue.host)
+    refused = "scancel: error: Kill job error on job id 6: Access/permission denied"
+    queue.program("scancel", f"echo '{refused}' >&2; echo '{ended}' >&2; exit 1")
+    with pytest.raises(HostError, match="job id 6: Access/permission denied"):
+        cancel(jobs, set(), queue.known, queue.host)
+
+
+def test_a_command_that_is_refused_keeps_no_other_back(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfslurm.monitoring.cancel.MOST_IDS", 1)
+    jobs = queue.submit("5", "6")
+    queue.says([(job, "RUNNING") for job in jobs], [])
+    queue.program("scancel", 'echo "scancel $*" >>"$SITE/words"; [ "$1" = 6 ] || { echo error >&2; exit 1; }')
+    with pytest.raises(HostError, match="alpha: error"):
+        cancel(jobs, set(), queue.known, queue.host)
+    assert queue.words() == ["scancel 5", "scancel 6"]

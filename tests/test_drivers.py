@@ -186,3 +186,16 @@ def test_no_driver_below_the_oldest_is_anything_but_too_old(environment: dict[st
 def test_the_plan_tells_it_to_the_node_for_gpu_jobs_alone() -> None:
     assert (asked().minimum_driver, asked().minimum_driver_for) == ("525.60.13", "CUDA 12.3.0")
     assert asked(gpus=0).minimum_driver == ""
+
+
+@pytest.mark.parametrize("env", [{"CUDA_VERSION": "11.0.3"}, {"CUDA_VERSION": ""}, {"cuda_version": "9.0"}])
+def test_a_variable_of_the_experiment_makes_no_driver_new_enough(env: dict[str, str], tracker: Tracker) -> None:
+    made = replace(asked(), env=env)
+    assert made.minimum_driver == "525.60.13"
+    with pytest.raises(TfslurmError, match="too old"):
+        told(tracker, made, seen(OLD))
+
+
+def test_who_answers_for_the_driver_himself_says_so(tracker: Tracker) -> None:
+    made = replace(asked(), env={"NVIDIA_DISABLE_REQUIRE": "1"})
+    assert made.minimum_driver == "" and told(tracker, made, seen(OLD)) == ""

@@ -691,3 +691,12 @@ def test_the_document_and_the_line(job: Job) -> None:
 
 def test_a_name_does_nothing_to_a_terminal() -> None:
     assert printable("a\x1b[31m\nb" + os.fsdecode(b"\xff")) == "a\\x1b[31m\\nb\\xff"
+
+
+def test_a_list_of_more_files_than_fit_in_memory_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfslurm.host.fetching.MOST_FILES", 5)
+    job.has(a=b"1", b=b"2", c=b"3").record()
+    assert statuses(job.fetch(LocalHost())) == dict.fromkeys("abc", "fetched")
+    job.has(d=b"4", e=b"5", f=b"6").record()
+    with pytest.raises(HostError, match=r"holds more than 5 files; pack them there"):
+        job.fetch(LocalHost())

@@ -153,6 +153,11 @@ def test_a_pin_survives_the_lock_file_and_json() -> None:
         ("repository: tensorflow/tensorflow", "repository: evil/tensorflow", "image.repository: is 'evil/tensorflow'"),
         ("tfslurm.lock/1", "tfslurm.lock/9", "schema: 'tfslurm.lock/9' is not a schema"),
         ("platform: linux/amd64", "platform: amd64", "image.platform: 'amd64' is not OS/ARCHITECTURE"),
+        (
+            "2026-11-23T08:00:00Z",
+            "2026-13-45T08:00:00Z",
+            "image.pinned_at: '2026-13-45T08:00:00Z' is not a time in UTC",
+        ),
         ("2026-11-23T08:00:00Z", "yesterday", "image.pinned_at: 'yesterday' is not a time in UTC"),
     ],
 )

@@ -195,6 +195,7 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
         ('volume "/m/x"', "/m"), ('volume "/m/x/"', "/m"), ('volume "/q/../m//x"', "/m"), ('volume "/m/in/x"', "/m/in"),
         ('volume "/out/x"', "/out"), ('volume "/workspace/lib"', "/workspace"),
         ('volume "/home/alice/x"', "/home/alice"),
+        ('volume "workspace/lib"', "/workspace"), ('volume "./out//x"', "/out"), ('volume "../m/x"', "/m"),
         ('volume "/run/tfslurm/x"', "/run/tfslurm"), (r'volume "/a \"b\"/x"', '/a "b"'),
         ('volume "/m"', ""), ('volume "/m/in"', ""), ('volume "/m2"', ""), ('volume "/"', ""), ('volume "/out/"', ""),
         ('"volume "/m/x"', ""), ('workdir "/m/x"', ""),
@@ -203,6 +204,7 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
     script = f"""
 user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0
+admit_targets=()
 mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
 image_has=(linux/amd64 '[]' '{place}')
 mount::image_places
@@ -213,10 +215,47 @@ echo went on
     assert ("went on" in said) is (not refused)
 
 
+@pytest.mark.parametrize(
+    ("line", "waits"), [('volume "/v/x"', "/home/alice"), ('volume "/out"', "/home/alice"), ('workdir "/v"', "")]
+)
+def test_a_container_of_an_image_with_volumes_waits_until_they_were_looked_at(
+    line: str, waits: str, node: Path
+) -> None:
+    script = f"""
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir='' layer_mib=0 mounts=()
+image_has=(linux/amd64 '[]' '{line}') admit_targets=() admit_files=()
+mount::image_places
+echo "waits for ${{admit_targets[*]-}}"
+[[ -z ${{admit_files-}} || /proc/$$/fd/$admit_files -ef {node}/home/0 ]] && echo of the job
+"""
+    assert bash(node, script) == f"waits for {waits}\nof the job\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"), [("out", True), ("out/set", True), ("home/0", True), ("m/in", True), ("more", False)]
+)
+def test_an_images_volume_behind_a_link_is_noticed(place: str, wrong: bool, node: Path) -> None:
+    """The image says /v/x; where its link leads is known once the engine has mounted it."""
+    volume = node / "volumes" / ("0a" * 32) / "_data"
+    volume.mkdir(parents=True)
+    (node / "m/in").mkdir(parents=True, exist_ok=True)
+    (node / "out/set").mkdir(parents=True)
+    script = f"""
+user={node.name}-nobody code_dir='' outputs={node}/out mount_wrong='' mount_fix=''
+mounts=({node}/data {node}/m rw {node}/data {node}/home/0 rw) admit_targets=() admit_files=()
+mount --bind {volume} {node}/{place}
+mount::_compare $$
+echo "said $mount_wrong"
+"""
+    said = in_namespace(node, script)
+    assert (f"a volume of the image's lies at {node}/{place}, by a link of its own" in said) is wrong
+    assert wrong or said == "said"
+
+
 @pytest.mark.parametrize(("volume", "fits"), [("/cache", False), ("/out", True)])
 def test_an_images_volume_is_not_written_past_the_limit(volume: str, fits: bool, node: Path) -> None:
     script = f"""
-user=alice run_dir={node} outputs=/out code_dir='' layer_mib=10 mounts=()
+user=alice home_dir={node}/home/0 run_dir={node} outputs=/out code_dir='' layer_mib=10 mounts=() admit_targets=()
 image_has=(linux/amd64 '[]' 'volume "{volume}"')
 mount::image_places
 echo went on
@@ -237,7 +276,7 @@ def test_an_images_working_folder_is_not_made_as_root_in_what_is_mounted(
     workdir: str, made: str, fits: bool, node: Path
 ) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=''
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir='' admit_targets=()
 mounts=({node}/data /m rw) mount_files=()
 exec {{file}}<{node}/data/.; mount_files+=("$file")
 image_has=(linux/amd64 '[]' 'workdir "{workdir}"')
@@ -256,6 +295,11 @@ echo went on
         ("podman", '{"Annotations":{"a":"}","org.systemd.property.X":"1"}}', "org.systemd.property.X"),
         ("podman", '{"Annotations":{"nvidia.cdi.k8s.io/a":"nvidia.com/gpu=all"}}', "nvidia.cdi.k8s.io/a"),
         ("podman", '{"Annotations":{"io.katacontainers.config.hypervisor.path":"/x"}}', "io.katacontainers."),
+        ("podman", '{"Annotations":{"io.podman.annotations.cid-file":"/home/alice/x"}}', "io.podman."),
+        ("podman", '{"Annotations":{"io.containers.trace-syscall":"of:/x"}}', "io.containers.trace-syscall"),
+        ("podman", '{"Annotations":{"org.criu.config":"/x"}}', "org.criu.config"),
+        ("podman", '{"Annotations":{"dev.gvisor.flag.debug-log":"/x"}}', "dev.gvisor.flag.debug-log"),
+        ("podman", '{"Config":{"Labels":{"io.containers.capabilities":"CHOWN","io.containers.autoupdate":"x"}}}', ""),
         ("podman", '{"Annotations":{"org.opencontainers.image.title":"run.oci.x"},"Env":["A=run.oci.x:"]}', ""),
         ("docker", '{"Config":{"Labels":{"run.oci.keep_original_groups":"1"}}}', ""),
     ],

@@ -508,15 +508,21 @@ echo "exit $exit_code"
 
 
 @pytest.mark.parametrize(
-    ("code", "end", "why"), [(75, False, "task-1 could not write"), (75, True, ""), (2, False, "")]
+    ("code", "end", "why"),
+    [
+        (75, "", "task-1 could not write"),
+        (75, '{"exit_code": 75, "started_at": "2026-11-23T08:00:00Z"}', ""),
+        (2, "", ""),
+        *((code, f'{{"exit_code": {code}, "started_at": null}}', "task-1 ended before its") for code in (1, 75, 78)),
+    ],
 )
 def test_a_task_that_could_not_write_its_end_is_not_taken_for_the_program(
-    code: int, end: bool, why: str, tmp_path: Path
+    code: int, end: str, why: str, tmp_path: Path
 ) -> None:
     for rank in (0, 1):
         (tmp_path / f"facts/task-{rank}").mkdir(parents=True)
         if end or rank == 0:
-            (tmp_path / f"facts/task-{rank}/exit.json").write_text('{"exit_code": 75}')
+            (tmp_path / f"facts/task-{rank}/exit.json").write_text(end or '{"exit_code": 75}')
     script = f"""
 attempt_dir={tmp_path} job_dir={tmp_path} outputs='' stopped='' nodes=1 checkpoint_requeue='' began_at='' interrupted=''
 secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice read_group=''
@@ -670,3 +676,138 @@ def test_every_output_is_hashed_by_its_own_bytes_whatever_its_name(tmp_path: Pat
     sums = parse_hashes((tmp_path / "outputs.sha256").read_bytes())
     assert sums == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
     assert parse_sizes((tmp_path / "outputs.sizes").read_bytes()) == {name: len(f"in {name}") for name in names}
+
+
+# ----------------------------------------------------------------------------------------- what an image says of itself
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['"linux/amd64"', "[]", '"A=1"', '"B=2"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"A=1"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"A=2"'], 'variable "A=1", the image has "A=1" and "A=2"'),
+        (['"linux/amd64"', "[]", '"A=2"', '"A=1"'], 'variable "A=1", the image has "A=2" and "A=1"'),
+        (['"linux/amd64"', "[]", '"A=1"', '"B=2"', '"B=3"'], "went on"),
+        (['"linux/amd64"', "[]", '"A=1"', '"CUDA_VERSION=12"'], 'no CUDA_VERSION, the image has "CUDA_VERSION='),
+        ([r'"linux/amd64\\n[]\\n\\"A=1\\""', "[]", '"A=1"'], r"platform linux/amd64, the image has linux/amd64\\n[]"),
+        (["linux/arm64", "[]", '"A=1"'], "platform linux/amd64, the image has linux/arm64"),
+        ([], "platform linux/amd64, the image has "),
+    ],
+)
+def test_an_image_is_what_the_lock_file_says_also_where_it_says_a_thing_twice(
+    lines: list[str], said: str, tmp_path: Path
+) -> None:
+    script = f"""
+engine=docker image_json='{{}}' image_platform=linux/amd64 image_entrypoint='[]'
+image_environment=('"A=1"') image_missing=(CUDA_VERSION) image_has=({shlex.join(lines)})
+image::_compare
+echo went on
+"""
+    assert said in bash(tmp_path, script)
+
+
+def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
+    """What image::_find reads line by line is written by the engine with escapes, all but names and JSON."""
+    look = TASK_SH.read_text().partition("image::look() {")[2].partition("\n}")[0]
+    raw = re.findall(r"{{(\.[A-Za-z.]*)}}", look)
+    assert raw == [".Id", "."]  # an id, and names, which hold no spaces
+
+
+# ------------------------------------------------------------------------------------------------------ what has no end
+
+
+@pytest.mark.parametrize(("stopped", "why"), [("TERM", ""), ("", "this attempt changed nothing in its outputs")])
+def test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on(
+    stopped: str, why: str, tmp_path: Path
+) -> None:
+    """Here find needs 5 s for what it found at once before."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/find").write_text("#!/bin/sh\nsleep 5\nprintf '1 2 x\\0'\n")
+    (tmp_path / "bin/find").chmod(0o755)
+    (tmp_path / "outputs.before").write_bytes(b"1 2 x\0")
+    script = f"""
+PATH={tmp_path}/bin:$PATH SLURM_JOB_ID=1 stopped='{stopped}' job_dir={tmp_path} attempt_dir={tmp_path} outputs=/out
+checkpoint_max_requeues=3 why='' is_local=''
+scontrol() {{ :; }}
+type() {{ :; }}
+set +e
+checkpoint::_forbidden
+echo "$SECONDS $why"
+"""
+    seconds, _, said = bash(tmp_path, script).rstrip("\n").partition(" ")
+    assert said.startswith(why) and bool(said) is bool(why)
+    assert (int(seconds) < 5) is bool(stopped)
+
+
+@pytest.mark.parametrize(
+    ("engine", "limit", "words"),
+    [("docker", "0", "--ulimit core=0"), ("docker", "8", "--ulimit core=8192"), ("docker", "unlimited", ""),
+     ("podman", "0", "")],
+)  # fmt: skip
+def test_a_program_leaves_no_larger_core_than_the_job_may(engine: str, limit: str, words: str, tmp_path: Path) -> None:
+    script = f"engine={engine} create=(); ulimit -S -c {limit}; limits::core; echo ${{create[*]-}}"
+    assert bash(tmp_path, script).strip() == words
+
+
+# ------------------------------------------------------------------------------------ where others can replace a folder
+
+
+@pytest.mark.parametrize("shared", ["2775 0 /proj\n", ""])
+def test_the_pipe_of_the_report_is_the_jobs_own_where_others_can_replace_a_folder(shared: str, tmp_path: Path) -> None:
+    (tmp_path / "run/145/attempt-1/facts/task-0/container").mkdir(parents=True)
+    (tmp_path / "run/145/attempt-1/home").mkdir()
+    script = f"""
+run_dir={tmp_path}/run; exec {{run_file}}<"$run_dir/."; own_dir=/proc/$$/fd/$run_file attempt_dir=$own_dir/145/attempt-1
+facts=$attempt_dir/facts/task-0 program_dir=$attempt_dir/home home_dir=$attempt_dir/home user=alice create=() outputs=''
+code_dir='' mounts=() mount_sources=() secrets=() tensorflow_ask='' report_next=''
+printf '%s' '{shared}' >"$attempt_dir/shared-folders"
+touch "$facts/passwd" "$facts/group" "$own_dir/entry.sh"
+report::make
+container::_mounts
+mv "$run_dir" "$run_dir.moved"
+for ((at = 0; at < ${{#admit_targets[@]}}; at++)); do
+    if [[ ${{admit_targets[at]}} != /run/tfslurm-report ]]; then continue; fi
+    [[ $run_dir.moved/145/attempt-1/facts/task-0/report.pipe -ef /proc/$$/fd/${{admit_files[at]}} ]] && echo the same
+done
+"""
+    assert bash(tmp_path, script) == ("the same\n" if shared else "")
+
+
+WHOLE_ANSWER = 'sha256:1 a/b@sha256:2 \n{}\n"linux/amd64"\n["run"]\n"A=1"\nworkdir ""\n\n'
+
+
+def found_image(tmp_path: Path, answer: str, sources: str = "a/b@sha256:2") -> str:
+    (tmp_path / "said").write_text(answer)
+    script = f"""
+engine=fake image_sources=({sources}) stopped='' warned='' image_look=''
+fake() {{ cat {tmp_path}/said; }}
+image::_find || {{ echo none; exit; }}
+image_platform=linux/amd64 image_entrypoint='["run"]' image_environment=() image_missing=()
+image::_compare
+echo "holds ${{#image_has[@]}}"
+"""
+    return bash(tmp_path, script)
+
+
+def test_what_an_engine_says_of_an_image_counts_only_as_a_whole(tmp_path: Path) -> None:
+    """Where the file system fills at that moment it is cut off somewhere, which is no word of the lock file's."""
+    other = 'sha256:9 c/d@sha256:9 \n{}\n"linux/amd64"\n[]\nworkdir ""\n\n'
+    for whole in (WHOLE_ANSWER, other + WHOLE_ANSWER, WHOLE_ANSWER + other):
+        assert found_image(tmp_path, whole).strip() == "holds 4"
+    assert [found_image(tmp_path, nothing).strip() for nothing in ("", "\n", other)] == ["none"] * 3
+    for length in range(len(WHOLE_ANSWER) - 1, WHOLE_ANSWER.index("@"), -7):
+        said = found_image(tmp_path, WHOLE_ANSWER[:length])
+        assert "fake: what it says of the image is cut off; look with df" in said, length
+
+
+def test_an_image_puts_no_line_into_what_is_said_of_it(tmp_path: Path) -> None:
+    assert "linux\\nx/amd64" in found_image(tmp_path, WHOLE_ANSWER.replace("linux", "linux\\nx"))
+
+
+def test_a_refusal_that_cannot_be_written_down_is_a_refusal(tmp_path: Path) -> None:
+    script = f'facts={tmp_path}/none\nevent() {{ :; }}\n( task::refuse image why fix ) || echo "ended with $?"'
+    said = bash(tmp_path, script)
+    assert "image: why; fix" in said
+    assert "ended with 78" in said

@@ -107,7 +107,19 @@ REFUSED: list[list[str]] = [
     *(["python", "-m", *words, "{{ a }}"] for words in (["pdb", "-c"], ["IPython", "-c"], ["cProfile"], ["runpy"])),
     ["python", "-m", "cProfile", "-o", "x", "{{ program }}"],
     ["timeout", "5", "python3", "-m", "torch.distributed.run", "--standalone", "{{ program }}", "--lr", "1"],
+    *(["python", *words, "{{ a }}"] for words in (["-mtimeit"], ["-umtimeit"], ["-W", "ignore", "-m", "timeit", "-s"])),
+    *(["python", *words, "{{ a }}"] for words in (["-m", "mpi4py"], ["-m", "mpi4py", "-c"], ["-Xdev", "-mcProfile"])),
+    *([*words, "{{ a }}"] for words in (["viztracer", "-o", "x"], ["kernprof", "-l"], ["hatch", "run"], ["uvx"])),
+    *(["python", *words, TEXT] for words in (["-mIPython", "-c"], ["-mpdb", "-c"], ["-m", "IPython", "-c"])),
+    # shells with options of their own, and what has python in its name
+    *(["pwsh", option, TEXT] for option in ("-Command", "-com", "-EncodedCommand")),
+    *([name, "-c", TEXT] for name in ("vtkpython", "pvpython", "python3.11-dbg", "hush", "nvim", "ocaml")),
+    ["fish", "-C", TEXT],
     # options whose word is run
+    *(
+        ["git", *words]
+        for words in (["grep", "-O{{ a }}", "x"], ["rebase", "-x", TEXT], ["difftool", "--extcmd={{ a }}"])
+    ),
     *(["tar", *words, "-xf", "x"] for words in (["--to-command={{ a }}"], ["--to-com", "{{ a }}"], ["-I", "{{ a }}"])),
     *(["rsync", *words, "a", "b"] for words in (["-e", "ssh {{ a }}"], ["-ae", "{{ a }}"], ["--rsh={{ a }}"])),
     *(["git", *words, "status"] for words in (["-c", "{{ a }}"], ["-c", "alias.x=!{{ a }}"], ["--exec-path={{ a }}"])),
@@ -121,6 +133,8 @@ REFUSED: list[list[str]] = [
     ["mpirun", "--allow-run-as-root", "{{ program }}", "x"],
     *(["mpirun", "-x", f"{name}={{{{ a }}}}", "python", "t.py"] for name in ("BASH_ENV", "LD_PRELOAD", "PYTHONPATH")),
     *(["srun", f"--{name}={{{{ a }}}}", "python", "t.py"] for name in ("task-prolog", "export=A=1,LD_PRELOAD")),
+    *(["mpirun", *words, "{{ a }}", "python", "t.py"] for words in (["--launch-agent"], ["-launcher-exec"])),
+    *(["horovodrun", *words, "python", "t.py"] for words in (["--mpi-args={{ a }}"], ["--mpi-args", "{{ a }}"])),
 ]
 
 TAKEN: list[list[str]] = [
@@ -169,6 +183,15 @@ TAKEN: list[list[str]] = [
     ["python", "-m", "pytest", "-k", "{{ a }}"],
     ["perf", "record", "-o", "{{ a }}", "./train"],
     ["mpirun", "-x", "LR={{ a }}", "python", "t.py"],
+    *(
+        ["python", *words, "{{ a }}"]
+        for words in (["-mtrain", "--lr"], ["-W", "ignore", "-m", "train"], ["-mmpi4py", "t.py"])
+    ),
+    *([*words, "t.py", "{{ a }}"] for words in (["viztracer", "-o", "{{ b }}"], ["kernprof", "-l"], ["hatch", "run"])),
+    *(
+        ["mpirun", *words, "./train"]
+        for words in (["-genv", "LR", "{{ a }}"], ["--mca", "btl_tcp_if_include", "{{ a }}"])
+    ),
     *([*words, "./{{ a }}", "b"] for words in (["tar", "-xf"], ["rsync", "-a"], ["git", "-C"])),
 ]
 

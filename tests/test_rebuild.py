@@ -257,6 +257,7 @@ def lines(made: JobPlan) -> bytes:
         lambda text: b"null\nnull\nnull\n",
         lambda text: b"",
         lambda text: b"\n" * 2**26,
+        lambda text: text.replace(b'"command": [', b'"command": ["' + "é".encode() * 2**22 + b'", ', 1),
         lambda text: text[:-1],
         lambda text: text.replace(b'"id": "', b'"id": "../'),
     ],

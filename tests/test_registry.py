@@ -623,6 +623,24 @@ def test_an_image_id_of_unknown_kind_is_refused(start: Start, monkeypatch: pytes
         pin_local_image(parse_reference("built/here:1"), NOW)
 
 
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        ({"Os": "linux\nevil"}, "its platform cannot be pinned"),
+        ({"Architecture": "amd64 x"}, "its platform cannot be pinned"),
+        ({"Config": {"Entrypoint": ["a\0"]}}, "its config's Entrypoint holds what no program can be given"),
+        ({"Config": {"Env": ["CUDA_VERSION=\0"]}}, "its config's Env holds what no program can be given"),
+        ({"Config": {"Env": ["CUDA_VERSION=" + "1" * 2**18]}}, "are the most"),
+    ],
+)
+def test_a_local_image_that_no_lock_file_can_hold_is_refused(
+    start: Start, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any], why: str
+) -> None:
+    daemon_with(start(), monkeypatch, LOCAL | odd, DriverStatus=[])
+    with pytest.raises(RegistryError, match=f"^docker.io/built/here:1: .*{why}"):
+        pin_local_image(parse_reference("built/here:1"), NOW)
+
+
 def test_no_docker_daemon_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = start()
     gone.shutdown()

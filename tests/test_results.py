@@ -11,7 +11,7 @@ import pytest
 
 from tests.made import CLUSTER, plan
 from tfslurm.cli.fetch import folder_name
-from tfslurm.cli.results import as_csv, as_text, table_of
+from tfslurm.cli.results import as_csv, as_text, table_of, with_real_numbers
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
@@ -228,3 +228,11 @@ def test_a_folder_has_the_parameters_in_its_name_and_where_that_is_not_all_the_i
     made = point_of(parameters)
     found = folder_name(Entry(made.id, made.text, {}, ()))
     assert found == (name + made.id if name.endswith("-") else name)
+
+
+def test_a_loss_that_diverged_is_a_number_again_where_a_column_has_numbers_only() -> None:
+    losses, notes = [0.5, "NaN", "-Infinity", None], ["NaN", "ok", "Infinity", None]
+    rows = with_real_numbers([{"loss": loss, "note": note} for loss, note in zip(losses, notes, strict=True)])
+    assert str([row["loss"] for row in rows]) == "[0.5, nan, -inf, None]"
+    assert [row["note"] for row in rows] == notes
+    assert with_real_numbers([]) == []

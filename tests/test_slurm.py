@@ -136,6 +136,8 @@ LISTS = {
     "control characters": "n1\x1b[31m",
     "NUL": "n1\0",
     "other digits": "n[٣-٤]",
+    "letters that no host has, which are many in JSON": "é[1-2]",
+    "names that are long together": "n" * 200 + "[1-99999]",
 }
 
 

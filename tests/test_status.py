@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.made import plan
+from tfslurm import reap
 from tfslurm.cli import run
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
@@ -580,3 +582,33 @@ def test_a_watcher_slows_down_while_nothing_changes_and_never_asks_sooner_than_a
     assert slept[-1] == 2
     now = 130.0
     assert pace.due([slow]) == [slow]
+
+
+@pytest.mark.parametrize("field", [2, 8, 9, 10, 12])
+@pytest.mark.parametrize("text", ["\x01" * 12_000_000, "é" * 12_000_000, "n[1-3]" * 7])
+def test_what_a_cluster_says_of_a_job_can_be_read_from_the_tracker_again(site: Site, field: int, text: str) -> None:
+    (job,) = site.submit("5")
+    words = queue_row(job, "RUNNING").split(FIELD)
+    words[field] = text
+    site._print("squeue", [FIELD.join(words)], ROW + "\n")
+    with suppress(SlurmParseError):
+        refresh("alpha", "alice", site.tracker, site.host)
+    assert len(str(site.job("5").status)) < 100_000
+
+
+def test_points_of_one_job_have_no_more_nodes_together(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfslurm.monitoring.poll.MOST_NAMED", 5)
+    jobs = site.submit("5", "6", "7")
+    site.queue([(job, "RUNNING", "None") for job in jobs])
+    with pytest.raises(SlurmParseError, match="the nodes of your jobs"):
+        refresh("alpha", "alice", site.tracker, site.host)
+    assert all(job.state == "PENDING" for job in site.tracker.jobs())
+
+
+def test_an_answer_that_is_not_understood_is_no_answer(tmp_path: Path) -> None:
+    """Whoever goes on where a cluster does not answer goes on here too: reap, fetch, provenance, a note of submit."""
+    one, _ = several(tmp_path, "a", "b")
+    (one.folder / "rows").write_text("n\n" * 100_001)
+    one.program("sinfo", 'cat "$SITE/rows"')
+    (reaped,) = reap.reap_clusters([one.known], reap.Wish(("n",), dry_run=True), [], None)
+    assert "there are more than" in reaped.problems[0]

@@ -6,9 +6,9 @@ TfslurmError                 exit 1: the world said no
   HostError                  a machine could not be reached, or a command could not be started or timed out
     NoProgram                the program is not on that machine
     TooMuchOutput            a command printed more than anybody could use, and was killed
+    SlurmParseError          Slurm printed something that is not understood (never guessed at)
   CommandFailed              a command ran and ended with a non-zero exit code
     SubmitRejected           sbatch refused the job
-  SlurmParseError            Slurm printed something that is not understood (never guessed at)
   TrackerError               the tracker's file cannot be read or written
     Untracked                a job was queued, and the tracker could not be told
   RecordError                a run folder does not hold what a record needs
@@ -138,8 +138,8 @@ class SubmitRejected(CommandFailed):
     """sbatch refused the job; nothing was queued."""
 
 
-class SlurmParseError(TfslurmError):
-    """Slurm printed something that this version of tfslurm does not understand."""
+class SlurmParseError(HostError):
+    """Slurm printed something that this version of tfslurm does not understand: as if it had not answered."""
 
     def __init__(self, what: str, raw: str, *, why: str = "") -> None:
         self.raw = raw

@@ -15,7 +15,7 @@ from tfslurm.check.node_probe import Looker, unseen
 from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster
-from tfslurm.errors import HostError, SlurmParseError
+from tfslurm.errors import HostError
 from tfslurm.host import Host, open_host
 from tfslurm.host.folders import shared_above
 from tfslurm.registry.ping import ping
@@ -61,7 +61,7 @@ def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
     try:
         with open_host(cluster, trace=trace) as host:
             site, nodes = ask_cluster(host, known, look, registries, begun)
-    except (HostError, SlurmParseError) as error:
+    except HostError as error:
         site, nodes = not_reached(cluster, one_line(str(error)))
     return [*site, *reached(), *nodes]
 

@@ -33,6 +33,7 @@ FORMULA = re.compile(
     r"|[\t\r\n]"
 )
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
+NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 FORMATS = ("text", "csv", "json", "parquet")
 MOST_CELLS = 5_000_000
 FEWEST_COLUMNS = 50
@@ -190,6 +191,16 @@ def as_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> st
     return plain_table([list(rows[0]), *cells]) + "\n"
 
 
+def with_real_numbers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with NaN and infinity, which JSON has as texts, as numbers again in columns that hold numbers only."""
+    numbers = {
+        name
+        for name in (rows[0] if rows else ())
+        if all(row[name] is None or type(row[name]) in (int, float) or row[name] in NO_JSON for row in rows)
+    }
+    return [{name: NO_JSON.get(str(v), v) if name in numbers else v for name, v in row.items()} for row in rows]
+
+
 def write_parquet(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     """The table as a Parquet file.
 
@@ -204,7 +215,7 @@ def write_parquet(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
         raise refuse("--format parquet", "needs pyarrow", "pip install pyarrow, or use csv") from error
     try:
         table = io.BytesIO()
-        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), table)
+        parquet.write_table(pyarrow.Table.from_pylist(with_real_numbers(rows)), table)
     except pyarrow.ArrowException as error:
         raise refuse("--format parquet", str(error).splitlines()[0], "use csv") from error
     save(table.getvalue(), output)

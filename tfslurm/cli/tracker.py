@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from tfslurm.cli.console import common, emit, plain, say, show, tracer
-from tfslurm.errors import HostError
+from tfslurm.errors import CommandFailed, HostError
 from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster, open_tracker
 from tfslurm.workspace.folders import data_folder
 from tfslurm.workspace.threads import at_once
@@ -56,7 +56,7 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     for each, answer in zip(known, answers, strict=True):
         try:
             count, unreadable = rebuild_cluster(each, index, answer())
-        except HostError as error:
+        except (CommandFailed, HostError) as error:
             failed = True
             say(f"error: {str(error).splitlines()[0]}")
             continue

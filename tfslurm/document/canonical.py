@@ -23,7 +23,8 @@ def canonical(value: object) -> bytes:
     try:
         return text_of(value).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise RecordError(f"record: {error.object!r} is not valid Unicode and cannot be hashed") from error
+        near = error.object[max(0, error.start - 20) : error.start + 20]
+        raise RecordError(f"record: {near!r} is not valid Unicode and cannot be hashed") from error
 
 
 def text_of(value: object) -> str:

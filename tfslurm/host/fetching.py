@@ -16,7 +16,10 @@ from tfslurm.host.files import files_in, in_bash, named, one_line, patience_s
 from tfslurm.host.protocol import Host
 
 MOST_LISTED = 256 * 2**20
-"Bytes of a list of outputs: more than a million files."
+"Bytes of a list of outputs."
+MOST_FILES = 1_000_000
+"In it, each with its hash: they take half a gigabyte here."
+MOST_UNREAD = 2**20
 SUM_LINE = 65
 BLOCK = 512
 "The unit of find's %b."
@@ -98,6 +101,9 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
     done = host.run(in_bash(LOOK, str(folder)), timeout_s=600, max_bytes=MOST_LISTED)
     if done.exit_code > 1:
         raise named(done, "look into", folder)
+    if done.stdout.count("\0") > 2 * MOST_FILES + 2:
+        fix = "pack them there into archives (tar), or bring them with rsync"
+        raise HostError(f"{host.name}: {folder / 'out'}: holds more than {MOST_FILES} files; {fix}")
     told, _, unread = done.stdout.rpartition("\0unread\0")
     words = (told or unread).split("\0")
     if words[0] in ("no folder", "no outputs"):
@@ -113,7 +119,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
         entries = tuple(_entries(words[:middle]))
     except ValueError:
         raise named(done, "look into", folder) from None
-    return Outputs(entries, recorded, tuple(dict.fromkeys(unread.splitlines())))
+    return Outputs(entries, recorded, tuple(dict.fromkeys(unread[:MOST_UNREAD].splitlines())))
 
 
 def _entries(words: Iterable[str]) -> Iterable[Entry]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 
 from tfslurm.errors import InputError
 from tfslurm.image.reference import check_digest, parse_reference
 
 _KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+00:00)")
 _KEPT = re.compile(r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH")
 _SECRET = re.compile(r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)")
 
@@ -130,8 +131,15 @@ def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
         yield Mistake("digest_kind", f"{value['digest_kind']!r} is not one of {', '.join(kinds)}")
     if not PLATFORM.fullmatch(str(value["platform"])):
         yield Mistake("platform", f"{value['platform']!r} is not OS/ARCHITECTURE", "write one such as linux/amd64")
-    if not _TIME.fullmatch(str(value["pinned_at"])):
+    if not _is_time(str(value["pinned_at"])):
         yield Mistake("pinned_at", f"{value['pinned_at']!r} is not a time in UTC", "write 2026-01-31T12:00:00Z")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(_TIME.fullmatch(text) and datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return False
 
 
 def _agreement(value: Mapping[str, object]) -> Iterator[Mistake]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from tfslurm import slurm
-from tfslurm.errors import HostError, last_words
+from tfslurm.errors import Completed, HostError, last_words
 from tfslurm.host import Host
 from tfslurm.monitoring.poll import PENDING, queued
 from tfslurm.slurm import JobStatus
+from tfslurm.slurm.values import lines_of
 from tfslurm.tracker import Seen, TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 
@@ -80,12 +82,16 @@ def keep_cancelled(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
 
 
 def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
-    """One command for each piece of the ids, as a command's words are limited.
+    """One command for each piece of the ids, as a command's words are limited; one that fails keeps no other back.
 
     Raises:
-        HostError: one did not end well, and it was not that a job has ended meanwhile.
+        HostError: one did not end well, and it was not that jobs have ended meanwhile.
     """
+    refused: list[Completed] = []
     for start in range(0, len(ids), MOST_IDS):
         answer = host.run(argv(ids[start : start + MOST_IDS]))
-        if answer.exit_code != 0 and ENDED not in answer.stderr:
-            raise HostError(f"{known.cluster.name}: {last_words(answer)}", transient=True)
+        complaints = [line for line in lines_of(answer.stderr) if ENDED not in line and line.strip()]
+        if answer.exit_code != 0 and (ENDED not in answer.stderr or any("error" in line for line in complaints)):
+            refused.append(replace(answer, stderr="\n".join(complaints)))
+    if refused:
+        raise HostError(f"{known.cluster.name}: {last_words(refused[0])}", transient=True)

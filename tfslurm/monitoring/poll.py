@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tfslurm import slurm
-from tfslurm.errors import HostError, NoProgram, last_words
+from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.local_process import end_killed, is_killed
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
@@ -30,6 +30,7 @@ NO_END = "it could not write down its end: its file system may be full, read-onl
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
 KEPT = tuple(each.name for each in fields(JobStatus))
+MOST_NAMED = 2**28  # characters of the nodes of all jobs: points that share a job have them each
 PATIENCE_S = 120.0  # accounting has years to search
 
 
@@ -124,6 +125,9 @@ def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) ->
     for job in unsure:
         if job.job_id not in known and (whole := of_array(job, kept) or of_array(job, listed)):
             known[job.job_id] = whole
+    if sum(len(node) for status in known.values() for node in status.nodes) > MOST_NAMED:
+        why = f"they have more than {MOST_NAMED} characters together; look at what squeue prints there"
+        raise SlurmParseError("the nodes of your jobs", "", why=why)
     return known, silence
 
 

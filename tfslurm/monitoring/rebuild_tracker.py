@@ -144,7 +144,7 @@ def in_queue(known: Known, host: Host) -> dict[str, str]:
         return {}
     try:
         told = queued(known.cluster.name, known.user, host).values()
-    except (HostError, SlurmParseError):
+    except HostError:
         return {}
     ids = ((status.name, status.array_job_id or status.job_id) for status in told)
     return {name: job_id for name, job_id in ids if slurm.is_job_id(job_id)}

@@ -167,9 +167,14 @@ class JobPlan:
         return LOADER_VARIABLES
 
     @property
+    def driver_environment(self) -> Mapping[str, str]:
+        """What NVIDIA's hook reads: the image's variables, and of ``env`` those that stand in the container's own."""
+        return {**self.pin.environment, **{key: value for key, value in self.env.items() if key.startswith("NVIDIA_")}}
+
+    @property
     def minimum_driver(self) -> str:
         """The oldest NVIDIA driver that can run the image's CUDA; '' where there is no GPU or the image names none."""
-        return oldest_driver({**self.pin.environment, **self.env}) if self.resources.gpus else ""
+        return oldest_driver(self.driver_environment) if self.resources.gpus else ""
 
     @property
     def minimum_driver_for(self) -> str:

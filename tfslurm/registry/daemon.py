@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tfslurm.errors import RegistryError
-from tfslurm.image import Pin, Reference, check_digest, kept_environment
-from tfslurm.registry.documents import CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, platform_name
+from tfslurm.image import Pin, Reference, check_digest, kept_environment, pin_to_json
+from tfslurm.image.pin import pin_mistakes
+from tfslurm.registry.documents import CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, Unreadable, platform_name, texts
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -31,7 +32,12 @@ def pin_local_image(reference: Reference, now: str) -> Pin:
     digest = str(attributes["Id"])
     config = attributes.get("Config") or {}
     about = {part.lower(): attributes.get(part) for part in ("Os", "Architecture", "Variant")}
-    return Pin(
+    created = str(attributes.get("Created") or "")
+    try:
+        entrypoint, variables = texts(config.get("Entrypoint"), "Entrypoint"), texts(config.get("Env"), "Env")
+    except Unreadable as why:
+        raise RegistryError(f"{reference}: {why}") from None
+    pin = Pin(
         reference=reference.typed or str(reference),
         registry=reference.registry,
         repository=reference.repository,
@@ -44,12 +50,15 @@ def pin_local_image(reference: Reference, now: str) -> Pin:
         config_digest=digest if kind == "config" else "",
         size_bytes=int(attributes.get("Size") or 0),
         media_type=media_type,
-        created=str(attributes.get("Created") or ""),
+        created=created if len(created) < 100 and created.isascii() else "",
         served_by=f"docker daemon {daemon['Name']}",
         pinned_at=now,
-        entrypoint=tuple(config.get("Entrypoint") or ()),
-        environment=kept_environment(config.get("Env") or ()),
+        entrypoint=entrypoint,
+        environment=kept_environment(variables),
     )
+    for mistake in pin_mistakes(pin_to_json(pin)):
+        raise RegistryError(f"{reference}: its {mistake.field} cannot be pinned: {mistake.why[:200]}; build it anew")
+    return pin
 
 
 def _inspect(reference: Reference) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

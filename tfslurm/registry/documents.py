@@ -137,8 +137,8 @@ def read_config(body: bytes) -> Facts:
     return Facts(
         platform=platform_name(value),
         created=created if isinstance(created, str) and len(created) < 100 and created.isascii() else "",
-        entrypoint=_texts(runtime.get("Entrypoint"), "Entrypoint"),
-        environment=kept_environment(_texts(runtime.get("Env"), "Env")),
+        entrypoint=texts(runtime.get("Entrypoint"), "Entrypoint"),
+        environment=kept_environment(texts(runtime.get("Env"), "Env")),
     )
 
 
@@ -166,7 +166,8 @@ def _digest(entry: Mapping[str, object]) -> str:
     return digest
 
 
-def _texts(value: object, name: str) -> tuple[str, ...]:
+def texts(value: object, name: str) -> tuple[str, ...]:
+    """The texts of an image's config, if a program can be given them. Raises Unreadable, which says why not."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):

@@ -27,6 +27,7 @@ from tfslurm.sweep.points import point_of
 from tfslurm.sweep.points_file import Entry, encode
 
 MOST_POINTS = 1_000_000
+LONGEST_POINT = 2**23  # bytes; Linux gives a program 6 MiB of words, and the tracker reads 64 MiB of one point
 MOST_LISTED = 10_000  # entries of one list of a plan
 ENGINES = ("docker", "podman")
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -130,6 +131,8 @@ def is_job_of(plan: JobPlan, job_id: str) -> bool:
 
 def entry_of(line: bytes) -> Entry:
     """One line of points.jsonl."""
+    if len(line) > LONGEST_POINT:
+        raise ValueError(f"a point has {len(line)} bytes: no program takes so many words")
     values = read_json(line)
     if any(type(value) not in (str, int, float, bool) for value in values["parameters"].values()):
         raise ValueError("a parameter is not a text, a number, true or false")

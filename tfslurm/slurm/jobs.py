@@ -42,6 +42,7 @@ ROW_ID = re.compile(r"(?P<job>[1-9][0-9]{0,9})(?:\+[0-9]{1,5}|_(?:(?P<task>0|[1-
 GIVEN = re.compile(
     r"(?P<id>[0-9]+)(?:;[A-Za-z0-9_.-]+)?|Submitted batch job (?P<sentence>[0-9]+)(?: on cluster [\w.-]+)?"
 )
+LONGEST_TEXT = 1024  # characters of a name, a reason, a comment that are kept: each job has them in the tracker
 LONGEST_ANSWER = 2**16  # of sbatch, as it is kept in the run folder
 LONGEST_LINE = 64 * 1024  # of the 128 KiB that Linux lets one word have, and a command over ssh is one (MAX_ARG_STRLEN)
 LATEST = "now+365days"  # a job that was cancelled before its --begin counts as of then
@@ -148,9 +149,9 @@ def queue_row(row: str) -> Iterator[JobStatus]:
         job_id=job_id,
         array_job_id=None,
         array_task_id=None,
-        name=name,
+        name=name[:LONGEST_TEXT],
         state=parse_state(state),
-        reason=absent(reason),
+        reason=absent(reason)[:LONGEST_TEXT],
         exit_code=None,
         signal=None,
         submitted_at=parse_moment(submitted),
@@ -159,10 +160,10 @@ def queue_row(row: str) -> Iterator[JobStatus]:
         elapsed_s=None if elapsed in NO_LIMIT else parse_duration(elapsed),
         time_limit_s=None if limit in NO_LIMIT else parse_duration(limit),
         nodes=expand_hostlist(absent(nodes)),
-        partition=partition,
-        comment=absent(comment),
+        partition=partition[:LONGEST_TEXT],
+        comment=absent(comment)[:LONGEST_TEXT],
         restarts=None,
-        user=user,
+        user=user[:LONGEST_TEXT],
     )
     return per_task(status)
 
@@ -251,9 +252,9 @@ def sacct_row(row: str) -> Iterator[JobStatus]:
         job_id=job_id,
         array_job_id=None,
         array_task_id=None,
-        name=name,
+        name=name[:LONGEST_TEXT],
         state=state,
-        reason=absent(reason),
+        reason=absent(reason)[:LONGEST_TEXT],
         exit_code=exit_code,
         signal=signal,
         submitted_at=parse_moment(submitted),
@@ -262,10 +263,10 @@ def sacct_row(row: str) -> Iterator[JobStatus]:
         elapsed_s=seconds_of(elapsed, 1),
         time_limit_s=seconds_of(minutes, 60),
         nodes=expand_hostlist("" if nodes == "None assigned" else nodes),
-        partition=partition,
-        comment=comment,
+        partition=partition[:LONGEST_TEXT],
+        comment=comment[:LONGEST_TEXT],
         restarts=0,
-        user=user,
+        user=user[:LONGEST_TEXT],
     )
     return per_task(status)
 

@@ -20,6 +20,7 @@ MOST_NODES = 100_000  # of one job; the largest machines under Slurm have some t
 MOST_JOBS = 200_000  # in one answer, each task of an array being one
 MOST_ROWS = 100_000  # of what a site has: its partitions, nodes, accounts
 MOST_BRACKETS = 8  # of one node's name; Slurm's own limit is 4 dimensions
+LONGEST_NODES = 20 * MOST_NODES  # characters of all their names together
 LONGEST_NODE = 255  # characters of one node's name; source: RFC 1123, 2.1
 LAST_MOMENT = 32_503_679_999  # the end of the year 2999
 MOST_SECONDS = 60 * 2**32  # Slurm counts minutes in 32 bits
@@ -109,11 +110,13 @@ def expand_hostlist(text: str) -> tuple[str, ...]:
     Raises:
         SlurmParseError: anything else, a name that no node can have, and more than MOST_NODES of them.
     """
-    if text and not text.isprintable():
+    if text and not (text.isascii() and text.isprintable()):
         raise SlurmParseError("nodes", text)
     found: list[str] = []
+    length = 0
     for node in at_most(MOST_NODES, (node for word in split_outside(text) for node in expand_word(word)), "nodes"):
-        if len(node) > LONGEST_NODE:
+        length += len(node)
+        if len(node) > LONGEST_NODE or length > LONGEST_NODES:
             raise SlurmParseError("nodes", text)
         found.append(node)
     return tuple(found)

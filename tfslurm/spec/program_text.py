@@ -24,7 +24,6 @@ from tfslurm.spec.programs import (
     EXEC,
     LAUNCHERS,
     PYTHON,
-    READERS,
     RUN_OPTIONS,
     RUNNING,
     SHELL,
@@ -34,11 +33,13 @@ from tfslurm.spec.programs import (
     WRAPPERS,
     Reader,
     is_code_variable,
+    reader_of,
 )
 
 Parts = Sequence[str | Placeholder]
 
 
+MODULE = re.compile("-[^-mcWXQ]*m(.*)")  # an option of Python's, with the module or before it
 MOST_READERS = 100  # of a command: all the words after each are read for it
 LONGEST_NAME = 100  # of a program
 _SHELL_FIX = (
@@ -55,7 +56,7 @@ def refuse_program_text(words: Sequence[Parts], before: Sequence[str] = ()) -> l
     """
     found: dict[int, Refused] = {}
     whole = [*((word,) for word in before), *words]
-    if sum(named(word) in READERS for word in whole) > MOST_READERS:
+    if sum(reader_of(named(word)) is not None for word in whole) > MOST_READERS:
         return [Refused(f"names more than {MOST_READERS} shells and interpreters", "write a script")]
     for index, why, fix in [*_program(whole), *_known(whole)]:
         if index >= len(before):
@@ -67,9 +68,9 @@ def program_texts(words: Sequence[str]) -> list[str]:
     """The words of a command that a shell or an interpreter would run as program text."""
     whole = [(word,) for word in words]
     places = {
-        _read(whole, index, READERS[name], strict=True)[1]
-        for index, name in enumerate(map(named, whole))
-        if name in READERS
+        _read(whole, index, reader, strict=True)[1]
+        for index, reader in enumerate(map(reader_of, map(named, whole)))
+        if reader
     }
     return [words[place] for place in sorted(places - {0})]
 
@@ -120,8 +121,9 @@ def _program(words: Sequence[Parts], start: int = 0) -> Iterator[Found]:
         index += 1
     if index < len(words):
         yield from _runs_text(words, index)
-        if named(words[index]) in READERS and (module := _module(words, index)):
-            yield from _program(words, module)
+        place, module = _module(words, index) if reader_of(named(words[index])) is PYTHON else (0, "")
+        if module:
+            yield from _of_module([*words[:place], (module,), *words[place + 1 :]], place)
 
 
 def _is_harmless(words: Sequence[Parts], index: int, wrapper: str) -> bool:
@@ -146,7 +148,7 @@ def _sets_code(word: Parts) -> bool:
 def _is_taken(words: Sequence[Parts], index: int) -> bool:
     """Whether a value belongs to a launcher's option, `--nproc {{ n }}`, `--nproc={{ n }}`, and a program follows."""
     before, begins = literal(words[index - 1]) or "", head(words[index])
-    if RUNNING.match(begins or before):
+    if RUNNING.match(begins if begins.startswith("-") else before):
         return False
     option = re.match("--[a-z].*=", begins) or re.fullmatch("--?([a-z][^=]+)", before)
     if not option or (not begins and option[1] in ALONE):
@@ -154,16 +156,27 @@ def _is_taken(words: Sequence[Parts], index: int) -> bool:
     return any(literal(word) is not None for word in words[index + 1 :])
 
 
-def _module(words: Sequence[Parts], start: int) -> int:
-    """The index of the module behind `python -m`, if that runs another program or text; 0: it does not."""
-    for index in range(start + 1, len(words)):
+def _module(words: Sequence[Parts], start: int) -> tuple[int, str]:
+    """Where the module behind `python -m` is named, `-m NAME` or `-mNAME`, and its name; '': there is none."""
+    index = start + 1
+    while index < len(words):
         text = literal(words[index]) or ""
-        if re.fullmatch("-[a-zA-Z]*m", text) and index + 1 < len(words):
-            runs = named(words[index + 1]) in {*LAUNCHERS, *ALL_AFTER, *DASH_C}
-            return index + 1 if runs else 0
+        if option := MODULE.fullmatch(text):
+            index += not option[1]
+            return index, option[1] or (named(words[index]) if index < len(words) else "")
         if not text.startswith("-"):
-            return 0
-    return 0
+            break
+        index += 2 if re.fullmatch("-[^-mcWXQ]*[WXQ]", text) else 1
+    return 0, ""
+
+
+def _of_module(words: Sequence[Parts], place: int) -> Iterator[Found]:
+    """What is wrong with the words of a module that runs another program, or text."""
+    name = named(words[place])
+    if name in LAUNCHERS or name in ALL_AFTER or name in DASH_C:
+        yield from _program(words, place)
+    elif reader := reader_of(name):
+        yield from _read(words, place, reader, strict=True)[0]
 
 
 def _runs_text(words: Sequence[Parts], index: int) -> Iterator[Found]:
@@ -171,6 +184,8 @@ def _runs_text(words: Sequence[Parts], index: int) -> Iterator[Found]:
     name = named(words[index])
     if name in ALL_AFTER:
         yield from _all(words, index + 1, f"`{name}` runs its words as program text", _SHELL_FIX)
+    if name not in DASH_C and name not in RUN_OPTIONS and name != "find":
+        return
     for place in range(index + 1, len(words)):
         before = literal(words[place - 1]) or ""
         if name in DASH_C and re.fullmatch(r"-[a-zA-Z]*[ce]|--command|--session-command", before):
@@ -198,7 +213,7 @@ def _known(words: Sequence[Parts]) -> Iterator[Found]:
     """Placeholders in what the shells and interpreters read that stand anywhere in the command."""
     text_before = -2  # the word after a shell's text is `$0`, which names no program
     for index, word in enumerate(words):
-        reader = READERS.get(named(word))
+        reader = reader_of(named(word))
         if reader:
             strict = index != text_before + 1 and (
                 named(word) in COMMON or not index or named(words[index - 1]) in WRAPPERS
@@ -215,6 +230,8 @@ def _read(words: Sequence[Parts], start: int, reader: Reader, *, strict: bool) -
     wants, code, index, given = "", 0, start + 1, False
     while index < len(words):
         word, text = words[index], literal(words[index])
+        if reader is PYTHON and (module := MODULE.fullmatch(text or "")) and module[1]:
+            break
         if head(word).startswith(("-", "+")) and text not in ("-", "--", "--args"):
             if text is None and not _is_plain(head(word), reader):
                 found.append((index, f"a value would become an option of {name}", _OPTION_FIX))

@@ -37,11 +37,12 @@ EVAL = Reader("eEpP", "rILJlHtdcC", ("--require", "--import", "--loader", "--loa
 _AWK = Reader("eE", "fil", ("--file", "--include", "--load"), "vF", ("--assign", "--field-separator"), first=True)
 _SED = Reader("e", "f", ("--file",), "l", ("--line-length",), first=True)
 _CLIENT = Reader("ceEx")
-_SHELLS = "sh bash rbash dash ash ksh mksh lksh zsh yash posh fish csh tcsh elvish nu xonsh pwsh powershell osh ysh"
+_SHELLS = "sh bash rbash dash ash ksh mksh lksh oksh zsh yash posh csh tcsh elvish xonsh osh ysh hush sash bosh brush"
 _EVALS = "perl ruby jruby irb node nodejs tsx deno bun lua luajit R Rscript littler octave octave-cli groovy scala ghc"
 _CLIENTS = (
     "expect tclsh wish clojure racket guile elixir iex erl swift osascript emacs vim vi ex gdb mysql psql duckdb"
-    " gnuplot sbcl clisp dc ghci kotlin kotlinc wolframscript"
+    " gnuplot sbcl clisp ecl dc ghci runghc ocaml utop csi gsi janet fennel gforth kotlin kotlinc wolframscript"
+    " nvim rvim vimdiff emacsclient mongo mongosh jrunscript scilab scilab-cli"
 )
 READERS = {
     **dict.fromkeys(_names(_SHELLS), SHELL),
@@ -50,6 +51,7 @@ READERS = {
     ),
     **dict.fromkeys(_names(_EVALS), EVAL),
     **dict.fromkeys(_names(_CLIENTS), _CLIENT),
+    **dict.fromkeys(_names("fish pwsh powershell nu"), Reader("cCeE")),
     "julia": Reader("eE", "LJH", ("--load", "--sysimage"), "tpCOg", ("--threads", "--procs")),
     "matlab": Reader("r"),
     "lldb": Reader("oOkK"),
@@ -57,6 +59,13 @@ READERS = {
     **dict.fromkeys(_names("awk gawk mawk nawk original-awk"), _AWK),
     **dict.fromkeys(_names("sed gsed"), _SED),
 }
+
+
+def reader_of(name: str) -> Reader | None:
+    """How a program of this name reads its options; each `…python` (`vtkpython`) as python does. None: not known."""
+    return READERS.get(name) or (PYTHON if name.endswith("python") else None)
+
+
 COMMON = frozenset(_names("sh bash dash ash ksh zsh python pypy"))  # no other meaning of these is likely in a command
 CODE_OPTION = re.compile(r"--?(command|eval|execute|print|source|expression|run|batch|init-command|encodedcommand|ex)")
 
@@ -65,8 +74,12 @@ LAUNCHERS = {
     "srun": "nNcptwxJoeAGqD",
     **dict.fromkeys(_names("mpirun mpiexec orterun prterun horovodrun"), "npNcxHf"),
     **dict.fromkeys(_names("conda mamba micromamba"), "np"),
-    **dict.fromkeys(_names("torchrun deepspeed accelerate uv poetry pipenv pixi pdm ncu valgrind"), ""),
+    **dict.fromkeys(
+        _names("torchrun deepspeed accelerate uv uvx poetry pipenv pipx pixi pdm hatch rye ncu valgrind"), ""
+    ),
     **dict.fromkeys(_names("torch.distributed.run torch.distributed.launch accelerate.commands.launch"), ""),
+    **dict.fromkeys(_names("accelerate.commands.accelerate_cli deepspeed.launcher.runner horovod.runner mpi4py"), ""),
+    **dict.fromkeys(_names("npx kernprof mprof memory_profiler py-spy pyinstrument scalene viztracer"), "or"),
     **dict.fromkeys(_names("cProfile profile trace runpy coverage debugpy"), "oCrfl"),  # after `python -m`
     "nsys": "otscdykwxfpe",
     "perf": "oeFrCpc",
@@ -80,7 +93,8 @@ ALONE = frozenset(
         " trace count"
     )
 )
-RUNNING = re.compile(r"--(task-)?(prolog|epilog)|--export")
+# Those whose word runs, or says what does: `srun --task-prolog`, `mpirun --mca plm_rsh_agent`, `horovodrun --mpi-args`.
+RUNNING = re.compile(r"--(task-)?(prolog|epilog)|--export|[\w-]*(agent|exec|rsh|args|script|debugger)(=|$)")
 # Programs that run another one, with the letters of their options that take a word; the other one's name comes after.
 WRAPPERS = {
     "env": "uC",
@@ -109,6 +123,7 @@ WRAPPERS = {
     **dict.fromkeys(
         _names(
             "nohup setsid command builtin toybox tini dumb-init catchsegv unbuffer chronic unshare prlimit fakeroot"
+            " pkexec dbus-run-session"
         ),
         "",
     ),
@@ -127,7 +142,10 @@ RUN_OPTIONS = {
     **dict.fromkeys(_names("tar gtar bsdtar"), _names(_TAR)),
     "rsync": _names("-e --rsh --rsync-path"),
     **dict.fromkeys(_names("scp sftp"), _names("-S -o -D")),
-    "git": _names("-c -u --exec-path --exec --upload-pack --receive-pack --config --config-env --template"),
+    "git": _names(
+        "-c -u -x -O --open-files-in-pager --extcmd --exec-path --exec --upload-pack --receive-pack --config"
+        " --config-env --template"
+    ),
     "sort": _names("--compress-program"),
     "split": _names("--filter"),
 }

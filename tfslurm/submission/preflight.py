@@ -59,7 +59,7 @@ def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
     NVIDIA_DISABLE_REQUIRE, by which somebody answers for the driver himself. Without a partition all that are known of
     the cluster count, for which one Slurm will choose is not known here.
     """
-    environment = {**plan.pin.environment, **plan.env}
+    environment = plan.driver_environment
     if not plan.resources.gpus or environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
         return None
     named = [name for name in plan.options.get("partition", "").split(",") if name]
