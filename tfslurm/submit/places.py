@@ -54,6 +54,11 @@ def open_tracker() -> Tracker:
     return Tracker(data_folder() / "tracker.sqlite")
 
 
+def has_tracker() -> bool:
+    """Whether there is one yet; opening it makes one."""
+    return (data_folder() / "tracker.sqlite").exists()
+
+
 def offered(folder: Path) -> list[Known]:
     """The clusters that a folder describes, for the user to look at before they are trusted.
 
