@@ -528,6 +528,19 @@ def test_what_a_trusted_file_runs_here_is_the_site_s(key: str, say: Say, desk: P
     assert say("trust", "far", "--yes")[0] == 0  # it is the login node's own
 
 
+@pytest.mark.parametrize("key", ["environment: {{SLURM_CONF: {}}}", "slurm_bin: {}"])
+@pytest.mark.parametrize("place", ["p/cluster_configs/bin", "p/tools/bin", "tools", "../link"])
+def test_a_trusted_file_names_nothing_that_came_with_it(key: str, place: str, say: Say, desk: Path) -> None:
+    """A login node may have the same folders: its programs would change with the next `git pull`, unnoticed."""
+    (desk / "link").symlink_to(desk / "here" / "p" / "tools")
+    if place == "tools":
+        Path(".git").mkdir()
+    text = foreign(key, Path(os.path.normpath(desk / "here" / place))) + "login: {host: localhost}\n"
+    put(text, folder=Path("p/cluster_configs"))
+    code, _, err = say("trust", "p/cluster_configs", "--yes")
+    assert (code, "may change without a word, and what it names runs as you; if you" in err) == (2, True)
+
+
 def test_a_place_of_the_site_s_is_root_s_all_the_way_up(desk: Path) -> None:
     assert not_of_the_site(Path("/etc/passwd")) == ""
     assert not_of_the_site(Path("/usr/bin/env")) == ""
