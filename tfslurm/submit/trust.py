@@ -106,11 +106,15 @@ def write_trusted(path: Path, trusted: Trusted) -> None:
     """Write the list, whole or not at all, for the user alone.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or would be larger than what is read.
     """
     past = {folder: sorted(hashes) for folder, hashes in trusted.past.items()}
     value = {"version": 1, "folders": trusted.folders, "past": past, "revoked": sorted(trusted.revoked)}
-    write_file(path, json.dumps(value, indent=2).encode())
+    data = json.dumps(value, indent=2).encode()
+    if len(data) > LONGEST_LIST:
+        fix = "trust a folder with fewer files, or `tfslurm trust --revoke` what you do not use"
+        raise refuse(str(path), f"would be larger than {LONGEST_LIST // 2**10} KiB: nothing has changed", fix)
+    write_file(path, data)
 
 
 def folder_trouble(folder: Path) -> str:
