@@ -14,7 +14,7 @@ from tfslurm.submit.cancel import cancel as cancel_there
 from tfslurm.submit.cancel import keep_cancelled
 from tfslurm.submit.follow import find_job, find_sweep, refresh_all
 from tfslurm.submit.places import LOCAL, open_tracker
-from tfslurm.submit.reach import clusters_for
+from tfslurm.submit.reach import clusters_of
 from tfslurm.tracker import TrackedJob, Tracker
 
 
@@ -41,7 +41,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
     gone: set[str] = set()
     before = partial(cancel_there, found, gone)
-    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, before)
+    silent = refresh_all(clusters_of(found, tracker), tracker, tracer(verbose), found, before)
     for line in silent.values():
         say(f"error: {line}")
     keep_cancelled([job for job in found if job.key in gone], tracker)

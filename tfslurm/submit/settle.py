@@ -14,6 +14,8 @@ from tfslurm.host.files import REMOVE
 from tfslurm.plan import JobPlan, planned_again
 from tfslurm.slurm import JobStatus
 from tfslurm.submit.hand_over import look_back
+from tfslurm.submit.places import Known
+from tfslurm.submit.reach import speaks_for
 from tfslurm.tracker import TrackedPlan, Tracker
 
 ON_THE_WAY_S = 1.0
@@ -38,21 +40,22 @@ def earlier(moment: str) -> str:
         return "1970-01-01T00:00:00Z"  # the tracker's file was changed
 
 
-def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
+def settle_all(known: Known, tracker: Tracker, host: Host) -> None:
     """Settle every open plan of a cluster."""
-    with claim_open(cluster, tracker) as open_plans:
+    with claim_open(known, tracker) as open_plans:
         for left in open_plans:
-            close(left, settle(left, host, taken(cluster, tracker)), tracker)
+            close(left, settle(left, host, taken(known.cluster.name, tracker)), tracker)
 
 
 @contextmanager
-def claim_open(cluster: str, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
-    """The open plans of a cluster, nobody else's until the block ends.
+def claim_open(known: Known, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
+    """The open plans of a cluster, nobody else's until the block ends; not those of another one of its name.
 
     A plan that another process is submitting, or settling, at this very moment is its own affair.
     """
     with ExitStack() as claims:
-        ids = [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]
+        there = [left for left in tracker.plans(stage="planned") if left.plan.cluster == known.cluster.name]
+        ids = [left.plan.plan_id for left in there if speaks_for(known, left.cluster_text)]
         mine = [plan_id for plan_id in ids if claims.enter_context(tracker.claim(plan_id))]
         yield [left for plan_id in mine for left in tracker.plans(stage="planned", plan_id=plan_id)]
 
