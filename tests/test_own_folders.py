@@ -13,6 +13,7 @@ from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 from tfslurm.spec import Mount
 from tfslurm.submission.own_folders import guarded_now, other_roots, refuse_own_files
+from tfslurm.tracker import Tracker
 from tfslurm.workspace.folders import trust_file
 from tfslurm.workspace.trust import change_trusted
 
@@ -29,7 +30,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (clusters / "gamma.yaml").write_text("name: gamma\nroot: [\n")
     for folder in ("root/runs/victim-0123456789ab/secrets", "beta/runs", "data/tfslurm", "project/src"):
         (tmp_path / folder).mkdir(parents=True)
-    for file in ("root/runs/victim-0123456789ab/secrets/TOKEN", "data/tfslurm/tracker.sqlite", "project/src/a.py"):
+    Tracker(tmp_path / "data" / "tfslurm" / "tracker.sqlite").close()
+    for file in ("root/runs/victim-0123456789ab/secrets/TOKEN", "project/src/a.py"):
         (tmp_path / file).write_text("x")
     (tmp_path / "beta" / "runs" / "node.sh").write_text("x")
     return tmp_path
@@ -48,6 +50,21 @@ def test_a_plan_names_the_roots_of_clusters_that_are_trusted_in_other_folders(ho
     (home / "lab" / "delta.yaml").write_text(text)
     change_trusted(trust_file(), lambda now: now.trusting(home / "lab", {"delta.yaml": text.encode()}))
     assert str(home / "delta") in other_roots(replace(CLUSTER, login=Login("login.example")))
+
+
+def test_a_plan_names_the_roots_that_jobs_of_the_tracker_still_have(home: Path) -> None:
+    """--clusters named their file, or it says another root now: they, and their secrets, are there all the same."""
+    tracker = Tracker(home / "data" / "tfslurm" / "tracker.sqlite")
+    for second, name in enumerate(("open", "runs", "over", "lost")):
+        made = replace(plan(planned_at=f"2026-11-23T08:00:0{second}.000000Z"), root=f"{home}/{name}")
+        tracker.plan(made, "")
+        if name != "open":
+            tracker.submit(made, str(second), "LOST" if name == "lost" else "RUNNING")
+    (over,) = tracker.jobs(job_id="2")
+    tracker.see(over, "COMPLETED", True, {})
+    found = set(other_roots(replace(CLUSTER, login=Login("login.example"))))
+    assert found == {str(home / name) for name in ("beta", "open", "runs")}
+    assert str(home / "runs") in guarded_now(plan(), CLUSTER).roots
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.config import Known
+
+EVIL = Known(replace(CLUSTER, name="evil"), "", None)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def test_the_next_command_finds_what_the_first_could_not(evil: Evil, sbatch: str
         with pytest.raises(HostError, match="the queue does not show"):
             evil.submit(each)
     evil.queue(("4711", made.job_name))
-    settle_all("evil", evil.tracker, LocalHost("evil"))
+    settle_all(EVIL, evil.tracker, LocalHost("evil"))
     assert evil.known() == [("4711", made.job_name)]
     assert sorted(evil.stages()) == ["refused", "submitted"]
     assert evil.folders() == [made.run_dir.name]
@@ -142,7 +145,7 @@ def test_an_id_that_another_unfinished_job_has_is_a_doubt_unless_the_queue_says_
         evil.submit(second)
     assert evil.known() == [("1234", first.job_name)]
     evil.queue(("1235", second.job_name), ("1234", third.job_name))
-    settle_all("evil", evil.tracker, LocalHost("evil"))
+    settle_all(EVIL, evil.tracker, LocalHost("evil"))
     assert evil.submit(third) == "1234", "a site whose ids began anew"
     assert evil.known() == [("1234", first.job_name), ("1235", second.job_name), ("1234", third.job_name)]
 
@@ -201,7 +204,7 @@ def test_folders_that_name_no_one_job_are_a_doubt(evil: Evil, names: list[str]) 
     (run / "sbatch.answer").unlink(missing_ok=True)
     for name in names:
         (run / re.sub("/", "_", name)).mkdir()
-    settle_all("evil", evil.tracker, LocalHost("evil"))
+    settle_all(EVIL, evil.tracker, LocalHost("evil"))
     assert (evil.known(), evil.stages()) == ([], ["refused"])
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,8 +22,10 @@ import pytest
 from tests.made import plan
 from tfslurm import reap
 from tfslurm.cli import run
+from tfslurm.cli.status import clusters_to_ask
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.exit_files import UNWRITTEN, Wish, last_end, read_ends
@@ -36,6 +38,7 @@ from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
+from tfslurm.workspace.connections import clusters_of, connections
 from tfslurm.workspace.threads import at_once
 
 SECOND = "1795000000"
@@ -48,11 +51,13 @@ class Site:
     folder: Path
     tracker: Tracker
     name: str = "alpha"
+    text: str = ""
 
     @property
     def known(self) -> Known:
         environment = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "SITE": str(self.folder)}
-        return Known(Cluster(name=self.name, root=self.root, environment=environment), "", None)
+        cluster = Cluster(name=self.name, root=self.root, environment=environment)
+        return Known(cluster, self.text, None, "kept" if self.text else "own")
 
     @property
     def root(self) -> PurePosixPath:
@@ -73,7 +78,7 @@ class Site:
         for number, job_id in enumerate(job_ids):
             moment = f"2026-11-23T07:{number // 60 % 60:02d}:{number % 60:02d}.{number:06d}Z"
             made = replace(plan(planned_at=moment), cluster=self.name, root=str(self.root), secrets=secrets)
-            self.tracker.plan(made, "")
+            self.tracker.plan(made, self.text)
             self.tracker.submit(made, job_id)
         return self.tracker.jobs(cluster=self.name)
 
@@ -102,7 +107,7 @@ class Site:
         return called
 
     def refresh(self) -> str:
-        return refresh(self.name, "alice", self.tracker, self.host)
+        return refresh(self.known, self.tracker, self.host)
 
     def states(self) -> dict[str, str]:
         return {job.job_id: job.state for job in self.tracker.jobs(cluster=self.name)}
@@ -142,7 +147,7 @@ def test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwar
         site.ended(job, exit_code=137, reason="the program's own")
     heard: list[str] = []
     spoken = CountingHost(site.host, heard)
-    assert refresh("alpha", "alice", site.tracker, spoken) == ""
+    assert refresh(site.known, site.tracker, spoken) == ""
     assert heard == ["squeue", "sacct", "bash"]
     assert site.calls() == ["squeue", "sacct"]
     counts = {state: list(site.states().values()).count(state) for state in ("PENDING", "FAILED", "COMPLETED")}
@@ -181,7 +186,7 @@ def test_a_job_that_was_cancelled_before_it_began_left_no_end_to_read(site: Site
     row[SACCT_FIELDS.index("NodeList")] = "None assigned"
     (site.folder / "sacct").write_text(FIELD.join(row) + "\n")
     heard: list[str] = []
-    refresh("alpha", "alice", site.tracker, CountingHost(site.host, heard))
+    refresh(site.known, site.tracker, CountingHost(site.host, heard))
     assert (heard, site.states()) == (["squeue", "sacct"], {"7": "CANCELLED"})
 
 
@@ -494,6 +499,45 @@ def test_a_cluster_that_is_not_understood_is_one_line_with_its_name(tmp_path: Pa
     assert list(silent) == ["a"]
     assert silent["a"].startswith("a: job state: cannot read Slurm's answer 'ASCENDED'")
     assert other.states() == {"1": "RUNNING"}
+
+
+def test_a_cluster_says_nothing_of_what_another_one_of_its_name_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two projects have an `alpha`: that the one does not know the other's jobs does not make them lost."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tracker = Tracker(tmp_path / "tfslurm" / "tracker.sqlite")
+    text = "name: alpha\nroot: /scratch/{0}\nlogin: {{host: {0}.example}}\n"
+    one, other = (Site(tmp_path / name, tracker, text=text.format(name)) for name in "ab")
+    one.folder.mkdir()
+    (mine,) = one.submit("1", secrets=("TOKEN",))
+    sent, left = (
+        replace(plan(planned_at=f"2026-11-23T08:00:0{second}.000000Z"), cluster="alpha", root=str(other.root))
+        for second in range(2)
+    )
+    for each in (sent, left):
+        tracker.plan(each, other.text)
+    tracker.submit(sent, "2")
+    theirs = other.job("2")
+    one.queue([(mine, "RUNNING", "None")])
+    one.accounts([])
+    for _ in range(2):
+        assert refresh(one.known, tracker, one.host) == refresh(one.known, tracker, one.host, [theirs]) == ""
+        settle_all(one.known, tracker, one.host)
+    assert one.states() == {"1": "RUNNING", "2": "PENDING"}
+    assert [each.plan.plan_id for each in tracker.plans(stage="planned")] == [left.plan_id]
+    for asked in (
+        clusters_to_ask(tracker, None),
+        clusters_to_ask(tracker, [mine, theirs]),
+        clusters_of([mine, theirs], tracker),
+    ):
+        assert sorted(str(known.cluster.root) for known in asked) == ["/scratch/a", "/scratch/b"]
+    with monkeypatch.context() as patch, connections(None) as reach:
+        patch.setattr("tfslurm.workspace.connections.open_host", lambda cluster, trace: nullcontext(cluster))
+        first, second = (reach(known) for known in clusters_of([mine, theirs], tracker))
+        assert first != second
 
 
 def test_ctrl_c_does_not_wait_for_clusters_that_are_silent(tmp_path: Path) -> None:

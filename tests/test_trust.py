@@ -528,6 +528,32 @@ def test_what_a_trusted_file_runs_here_is_the_site_s(key: str, say: Say, desk: P
     assert say("trust", "far", "--yes")[0] == 0  # it is the login node's own
 
 
+def test_a_list_that_would_be_too_long_to_read_is_not_written(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may have any number of files; once the list is not read any more, no command would work."""
+    put(folder=Path("mine"))
+    assert say("trust", "mine", "--yes")[0] == 0
+    monkeypatch.setattr(trust_room, "LONGEST_LIST", 2048)
+    for number in range(20):
+        put(f"name: c{number}\nroot: /a\n", f"c{number}", Path("many"))
+    code, _, err = say("trust", "many", "--yes")
+    assert (code, "would be larger than 2 KiB: nothing has changed" in err) == (2, True)
+    assert say("trust", "--list")[:2] == (0, f"{Path('mine').resolve()}/alpha.yaml\n")
+    assert say("trust", "--revoke", "mine")[0] == 0
+
+
+@pytest.mark.parametrize("key", ["environment: {{SLURM_CONF: {}}}", "slurm_bin: {}"])
+@pytest.mark.parametrize("place", ["p/cluster_configs/bin", "p/tools/bin", "tools", "../link"])
+def test_a_trusted_file_names_nothing_that_came_with_it(key: str, place: str, say: Say, desk: Path) -> None:
+    """A login node may have the same folders: its programs would change with the next `git pull`, unnoticed."""
+    (desk / "link").symlink_to(desk / "here" / "p" / "tools")
+    if place == "tools":
+        Path(".git").mkdir()
+    text = foreign(key, Path(os.path.normpath(desk / "here" / place))) + "login: {host: localhost}\n"
+    put(text, folder=Path("p/cluster_configs"))
+    code, _, err = say("trust", "p/cluster_configs", "--yes")
+    assert (code, "may change without a word, and what it names runs as you; if you" in err) == (2, True)
+
+
 def test_a_place_of_the_site_s_is_root_s_all_the_way_up(desk: Path) -> None:
     assert not_of_the_site(Path("/etc/passwd")) == ""
     assert not_of_the_site(Path("/usr/bin/env")) == ""

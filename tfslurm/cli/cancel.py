@@ -16,7 +16,7 @@ from tfslurm.monitoring.lookup import find_job, find_sweep
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import LOCAL, open_tracker
-from tfslurm.workspace.connections import clusters_for
+from tfslurm.workspace.connections import clusters_of
 
 
 @click.command(short_help="Cancel jobs.")
@@ -42,7 +42,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
     gone: set[str] = set()
     before = partial(cancel_there, found, gone)
-    silent = refresh_all(clusters_for(found, tracker), tracker, tracer(verbose), found, before)
+    silent = refresh_all(clusters_of(found, tracker), tracker, tracer(verbose), found, before)
     for line in silent.values():
         say(f"error: {line}")
     keep_cancelled([job for job in found if job.key in gone], tracker)

@@ -63,7 +63,7 @@ def fetch_command(
         here = [(each, folder) for each, folder in wanted if each.cluster == known.cluster.name]
         with open_host(known.cluster, trace=tracer(verbose)) as host:
             try:
-                refresh(known.cluster.name, known.user, tracker, host, [each for each, _ in here])
+                refresh(known, tracker, host, [each for each, _ in here])
             except HostError as error:
                 say(f"{str(error).splitlines()[0]}; going on without its state")
             for each, folder in here:

@@ -185,7 +185,7 @@ class Reader:
             try:
                 if due := pace.due([known]):
                     pace.asked(due, changed=False)
-                    refresh(known.cluster.name, known.user, self.tracker, self.host, [self.job])
+                    refresh(known, self.tracker, self.host, [self.job])
                 ended = find_job(self.tracker, self.job.key).final
                 before = dict(self.offsets)
                 yield from self.once()
@@ -230,7 +230,7 @@ def follow_process(
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
     with open_host(known.cluster, trace=tracer(verbose)) as host:
-        refresh(known.cluster.name, known.user, tracker, host)  # runs that were killed have ended, and their secrets go
+        refresh(known, tracker, host)  # runs that were killed have ended, and their secrets go
         job_id, process = start(job, tracker, host, secrets)
         found = find_job(tracker, f"{known.cluster.name}:{job_id}")
         say(f"{found.key}: started")
@@ -244,7 +244,7 @@ def follow_process(
         finally:
             stop(process)
             print_streams(reader, show)
-            refresh(known.cluster.name, known.user, tracker, host, [found])
+            refresh(known, tracker, host, [found])
         code = process.returncode
         state = find_job(tracker, found.key).state
         final = state_from_exit(code, None) if state == "RUNNING" else state

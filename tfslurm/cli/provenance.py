@@ -41,7 +41,7 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
     known = known_for(found, tracker)
     try:
         with open_host(known.cluster, trace=tracer(verbose)) as host:
-            refresh(known.cluster.name, known.user, tracker, host, [found])
+            refresh(known, tracker, host, [found])
             record = read_record(find_job(tracker, found.key), tracker, host)
     except HostError as error:
         if not tracker.record(found):

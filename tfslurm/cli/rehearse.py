@@ -81,9 +81,9 @@ def staged(asked: Asked, known: Known, job: Prepared, tracker: Tracker, verbose:
     is_here = known.cluster.name == local_cluster().cluster.name
     with open_host(known.cluster, trace=tracer(verbose)) as host:
         if not is_here:
-            settle_all(known.cluster.name, tracker, host)
+            settle_all(known, tracker, host)
             key = f"{known.cluster.name}:{submit_job(job, tracker, host, secrets)}"
             yield key, OnCluster(known, key, job.plan, tracker, host)
             return
         job_id, process = local.start(job, tracker, host, secrets)
-        yield f"{known.cluster.name}:{job_id}", Here(job.plan, job_id, process, host, secrets, tracker)
+        yield f"{known.cluster.name}:{job_id}", Here(known, job.plan, job_id, process, host, secrets, tracker)

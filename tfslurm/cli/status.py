@@ -19,7 +19,7 @@ from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.run_folder import ending
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import LOCAL, Known, open_tracker
-from tfslurm.workspace.connections import clusters_for, known_named
+from tfslurm.workspace.connections import clusters_of, known_from
 
 RECENT = 20
 COLOURS = {
@@ -129,14 +129,14 @@ def clusters_to_ask(
 
     Where the file or text that describes one is refused, ``refused`` gets its line; without it that is raised.
     """
-    plans = dict(tracker.unfinished()) if jobs is None else {job.cluster: job.plan_id for job in jobs if not job.final}
-    for left in tracker.plans(stage="planned"):
-        if left.plan.cluster != LOCAL:
-            plans.setdefault(left.plan.cluster, left.plan.plan_id)
+    texts = tracker.texts(None if jobs is None else [job.plan_id for job in jobs if not job.final])
+    left = [each for each in tracker.plans(stage="planned") if each.plan.cluster != LOCAL]
     asked: list[Known] = []
-    for name, plan_id in plans.items():
+    for name, text in dict.fromkeys([*texts, *((each.plan.cluster, each.cluster_text) for each in left)]):
         try:
-            asked.append(known_named(name, plan_id, tracker))
+            known = known_from(name, text)
+            if known not in asked:
+                asked.append(known)
         except (InputError, RecordError) as error:
             if refused is None:
                 raise
@@ -254,7 +254,7 @@ def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
     silent: dict[str, str] = {}
     while True:
         left = [job for name in names for job in find_jobs(tracker, name) if not job.final]
-        clusters = clusters_for(left, tracker)
+        clusters = clusters_of(left, tracker)
         due = pace.due(clusters)
         silent = {**without(silent, due), **look(tracker, due, verbose)}
         send_waves(tracker, verbose)

@@ -252,7 +252,7 @@ def submit_once(
     """
     name, same = known.cluster.name, job.plan.plan_sha256
     with open_host(known.cluster, trace=tracer(verbose)) as host:
-        settle_all(name, tracker, host)
+        settle_all(known, tracker, host)
         if left := tracker.jobs(plan_sha256=same, untold=True):
             say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
             told(left[-1].key, left[-1].plan_id)
@@ -260,7 +260,7 @@ def submit_once(
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
             from tfslurm.monitoring.refresh import refresh
 
-            refresh(name, known.user, tracker, host)
+            refresh(known, tracker, host)
             refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
         job_id = submit_job(job, tracker, host, secrets, untold=True)
         told(f"{name}:{job_id}", job.plan.plan_id)

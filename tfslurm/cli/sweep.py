@@ -230,7 +230,7 @@ def send_all(
         try:
             host = reach(known)
             before = {job for _, job in queued_of(sweep, tracker)}
-            settle_all(known.cluster.name, tracker, host)
+            settle_all(known, tracker, host)
             found = [f"{plan.cluster}:{job}" for plan, job in queued_of(sweep, tracker) if job not in before]
             print_all(found, as_json)
             jobs += found

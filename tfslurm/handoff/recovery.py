@@ -15,25 +15,28 @@ from tfslurm.plan import JobPlan, planned_again
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import TrackedPlan, Tracker
 from tfslurm.workspace.clock import earlier, now
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.connections import speaks_for
 
 ON_THE_WAY_S = 1.0
 
 
-def settle_all(cluster: str, tracker: Tracker, host: Host) -> None:
+def settle_all(known: Known, tracker: Tracker, host: Host) -> None:
     """Settle every open plan of a cluster."""
-    with claim_open(cluster, tracker) as open_plans:
+    with claim_open(known, tracker) as open_plans:
         for left in open_plans:
-            close(left, settle(left, host, taken(cluster, tracker)), tracker)
+            close(left, settle(left, host, taken(known.cluster.name, tracker)), tracker)
 
 
 @contextmanager
-def claim_open(cluster: str, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
-    """The open plans of a cluster, nobody else's until the block ends.
+def claim_open(known: Known, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
+    """The open plans of a cluster, nobody else's until the block ends; not those of another one of its name.
 
     A plan that another process is submitting, or settling, at this very moment is its own affair.
     """
     with ExitStack() as claims:
-        ids = [left.plan.plan_id for left in tracker.plans(stage="planned") if left.plan.cluster == cluster]
+        there = [left for left in tracker.plans(stage="planned") if left.plan.cluster == known.cluster.name]
+        ids = [left.plan.plan_id for left in there if speaks_for(known, left.cluster_text)]
         mine = [plan_id for plan_id in ids if claims.enter_context(tracker.claim(plan_id))]
         yield [left for plan_id in mine for left in tracker.plans(stage="planned", plan_id=plan_id)]
 

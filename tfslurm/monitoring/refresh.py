@@ -13,10 +13,11 @@ from tfslurm.host import Host, open_host
 from tfslurm.monitoring.poll import News, Question, ask
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
+from tfslurm.workspace.connections import speaks_for
 from tfslurm.workspace.threads import in_background
 
 
-def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
+def refresh(known: Known, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
     """Bring the tracker up to date for the unfinished jobs of one cluster (or just for ``jobs``).
 
     Why some of them are as last seen, in one line; '' where all are up to date.
@@ -24,7 +25,7 @@ def refresh(cluster: str, user: str, tracker: Tracker, host: Host, jobs: Sequenc
     Raises:
         HostError: the cluster or its scheduler does not answer; the tracker is as it was.
     """
-    with questions([(cluster, user)], tracker, jobs) as (question,):
+    with questions([known], tracker, jobs) as (question,):
         return write(ask(question, host), tracker)
 
 
@@ -47,17 +48,17 @@ def refresh_all(
         for known, each in zip(clusters, asked, strict=True)
     ]
     try:
-        with questions([(known.cluster.name, known.user) for known in clusters], tracker, jobs) as found:
+        with questions(clusters, tracker, jobs) as found:
             for each, question in zip(asked, found, strict=True):
                 each.put(question)
             for known, answer in zip(clusters, answers, strict=True):
                 try:
-                    news = answer()
+                    silence = write(answer(), tracker)
                 except TfslurmError as error:
-                    silent[known.cluster.name] = named(known.cluster.name, error)
-                    continue
-                if silence := write(news, tracker):
-                    silent[known.cluster.name] = silence
+                    silence = named(known.cluster.name, error)
+                if silence:
+                    name = known.cluster.name
+                    silent[name] = f"{silent[name]}; {silence}" if name in silent else silence
     finally:
         for each in asked:
             each.put(None)  # nobody waits for a question that never comes
@@ -85,22 +86,23 @@ def named(cluster: str, error: TfslurmError) -> str:
 
 @contextmanager
 def questions(
-    clusters: Sequence[tuple[str, str]], tracker: Tracker, jobs: Sequence[TrackedJob] | None
+    clusters: Sequence[Known], tracker: Tracker, jobs: Sequence[TrackedJob] | None
 ) -> Iterator[list[Question]]:
-    """What each cluster, with the user there, is asked; until the block ends its open plans are nobody else's."""
+    """What each cluster is asked; until the block ends its open plans are nobody else's."""
     with ExitStack() as stack:
-        yield [question(cluster, user, tracker, jobs, stack) for cluster, user in clusters]
+        yield [question(known, tracker, jobs, stack) for known in clusters]
 
 
-def question(
-    cluster: str, user: str, tracker: Tracker, jobs: Sequence[TrackedJob] | None, stack: ExitStack
-) -> Question:
-    """What one cluster is asked."""
-    left = tuple(stack.enter_context(claim_open(cluster, tracker)))
+def question(known: Known, tracker: Tracker, jobs: Sequence[TrackedJob] | None, stack: ExitStack) -> Question:
+    """What one cluster is asked: nothing of jobs that another one of its name has, for it would say they are lost."""
+    cluster = known.cluster.name
+    left = tuple(stack.enter_context(claim_open(known, tracker)))
     found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
     places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
+    mine = {text for text in {place.cluster_text for place in places.values()} if speaks_for(known, text)}
+    places = {plan_id: place for plan_id, place in places.items() if place.cluster_text in mine}
     unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
-    return Question(cluster, user, left, unfinished, places, taken(cluster, tracker) if left else ())
+    return Question(cluster, known.user, left, unfinished, places, taken(cluster, tracker) if left else ())
 
 
 def write(news: News, tracker: Tracker) -> str:

@@ -165,7 +165,7 @@ class OnCluster:
         job = find_job(self.tracker, self.key)
         if not job.final and (due := self.pace.due([self.known])):
             self.pace.asked(due, changed=False)
-            refresh(self.known.cluster.name, self.known.user, self.tracker, self.host, [job])
+            refresh(self.known, self.tracker, self.host, [job])
         return find_job(self.tracker, self.key)
 
     def files(self) -> Mapping[str, bytes]:
@@ -211,6 +211,7 @@ class Here:
 
     def __init__(
         self,
+        known: Known,
         plan: JobPlan,
         job_id: str,
         process: subprocess.Popen[bytes],
@@ -219,7 +220,7 @@ class Here:
         tracker: Tracker,
     ) -> None:
         self.plan, self.job_id, self.process, self.host, self.secrets = plan, job_id, process, host, secrets
-        self.tracker = tracker
+        self.known, self.tracker = known, tracker
 
     def files(self) -> Mapping[str, bytes]:
         """What the run folder has."""
@@ -243,7 +244,7 @@ class Here:
         """End it as scancel would."""
         stopped = not self.over()
         local_process.stop(self.process)
-        refresh(self.plan.cluster, self.plan.user, self.tracker, self.host)
+        refresh(self.known, self.tracker, self.host)
         return "CANCELLED" if stopped else state_from_exit(self.process.returncode)
 
 

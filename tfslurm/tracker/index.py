@@ -254,10 +254,25 @@ class Tracker:
         found = [row["record"] for row in self.rows(query, (job.cluster, job.job_id, job.submitted_at))]
         return dict(values_in(found[0], f"the record of {job.key}")) if found and found[0] else None
 
-    def unfinished(self) -> dict[str, str]:
-        """Cluster -> a plan that was sent there, for every cluster with a job that has not ended."""
-        query = "SELECT cluster, max(plan_id) AS plan_id FROM jobs WHERE final = 0 GROUP BY cluster ORDER BY cluster"
-        return {row["cluster"]: row["plan_id"] for row in self.rows(query, ())}
+    def texts(self, plan_ids: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """Every cluster with each text that described it to jobs of these plans, or to any that have not ended.
+
+        Clusters of one name may be several.
+        """
+        query = (
+            "SELECT DISTINCT jobs.cluster, cluster_text FROM jobs JOIN plans USING (plan_id) WHERE CASE WHEN ?1 IS "
+            "NULL THEN final = 0 ELSE plan_id IN (SELECT value FROM json_each(?1)) END ORDER BY jobs.cluster"
+        )
+        values = (None if plan_ids is None else json.dumps(list(plan_ids)),)
+        return [(row["cluster"], row["cluster_text"]) for row in self.rows(query, values)]
+
+    def roots(self) -> list[str]:
+        """Every root that a job has which was not seen to end, or a plan that may be a job."""
+        query = (
+            "SELECT DISTINCT json_extract(plan, '$.root') AS root FROM plans WHERE stage = 'planned' OR plan_id IN "
+            "(SELECT plan_id FROM jobs WHERE final = 0 AND state != 'LOST') ORDER BY root"
+        )
+        return [row["root"] for row in self.rows(query, ())]
 
     def places(self, cluster: str) -> dict[str, Place]:
         """Plan id -> where it is, for every plan with an unfinished job on a cluster; the plans are not read whole."""
@@ -265,7 +280,7 @@ class Tracker:
             "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
             "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
             "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
-            "json_extract(plan, '$.engine') AS engine, unfinished FROM plans JOIN "
+            "json_extract(plan, '$.engine') AS engine, cluster_text, unfinished FROM plans JOIN "
             "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
             "USING (plan_id)"
         )
@@ -279,6 +294,7 @@ class Tracker:
                 row["points"] or 1,
                 row["points_per_job"] or 1,
                 "podman" if row["engine"] == "podman" else "docker",
+                row["cluster_text"],
             )
             for row in self.rows(query, [cluster])
         }

@@ -117,6 +117,7 @@ class Place:
     points: int = 1
     points_per_job: int = 1
     engine: str = "docker"
+    cluster_text: str = ""
 
     def is_last(self, job: TrackedJob) -> bool:
         """Whether no point of the same Slurm job comes after this one."""

@@ -15,6 +15,8 @@ from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.local_files import as_text
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import (
+from tfslurm.workspace.cluster_files import (
+    NEARBY,
     ClusterFile,
     ClusterFiles,
     Origin,
@@ -25,6 +27,10 @@ from tfslurm.workspace.cluster_files import (
 )
 from tfslurm.workspace.folders import config_folder, data_folder
 from tfslurm.workspace.trust import read_own, refuse_reach
+from tfslurm.submission.code_folder import own_folders
+from tfslurm.workspace.folders import config_folder, data_folder
+from tfslurm.workspace.trust import read_own, refuse_reach
+from tfslurm.tracker import Tracker
 
 LOCAL = "local"
 
@@ -54,6 +60,11 @@ def open_tracker() -> Tracker:
     return Tracker(data_folder() / "tracker.sqlite")
 
 
+def has_tracker() -> bool:
+    """Whether there is one yet; opening it makes one."""
+    return (data_folder() / "tracker.sqlite").exists()
+
+
 def offered(folder: Path) -> list[Known]:
     """The clusters that a folder describes, for the user to look at before they are trusted.
 
@@ -81,7 +92,16 @@ def read_cluster(file: ClusterFile) -> Known:
     """
     path = file.path
     text = as_text(path, read_own(path) if file.data is None else file.data)
-    return Known(parse_known(text, str(path), path.stem, file.origin), text, path, file.origin)
+    cluster = parse_known(text, str(path), path.stem, file.origin)
+    if file.origin == "trusted":
+        refuse_reach(cluster, came_with(Path(os.path.realpath(path.parent))))
+    return Known(cluster, text, path, file.origin)
+
+
+def came_with(folder: Path) -> list[Path]:
+    """The folders that came with the cluster files of a folder: it, its project's, and the top of their repository."""
+    project = folder.parent if folder.name == NEARBY.name else folder
+    return [folder, *own_folders(project)]
 
 
 def parse_known(text: str, where: str, name: str, origin: Origin) -> Cluster:

@@ -22,14 +22,14 @@ def connections(trace: Callable[[str], None] | None) -> Iterator[Callable[[Known
 
     Different clusters may be asked for in different threads.
     """
-    opened: dict[str, Host] = {}
+    opened: dict[tuple[str, str], Host] = {}
     with ExitStack() as stack:
 
         def reach(known: Known) -> Host:
-            name = known.cluster.name
-            if name not in opened:
-                opened[name] = stack.enter_context(open_host(known.cluster, trace=trace))
-            return opened[name]
+            place = known.cluster.name, known.text
+            if place not in opened:
+                opened[place] = stack.enter_context(open_host(known.cluster, trace=trace))
+            return opened[place]
 
         yield reach
 
@@ -81,8 +81,25 @@ def was_trusted_beside(file: Path, text: str) -> bool:
     return content_id(text.encode("utf-8", "surrogatepass")) in past
 
 
+def speaks_for(known: Known, text: str) -> bool:
+    """Whether what was sent to the cluster that a text describes is this cluster's, and not another's of that name."""
+    if known.origin == "trusted" and known.file:
+        return was_trusted_beside(known.file, text)
+    return known.origin != "kept" or known.text == text
+
+
+def clusters_of(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:
+    """Every cluster that has one of the jobs, once; two of one name where they were sent to two."""
+    found: list[Known] = []
+    for name, text in tracker.texts([job.plan_id for job in jobs]):
+        known = known_from(name, text)
+        if known not in found:
+            found.append(known)
+    return found
+
+
 def clusters_for(jobs: Iterable[TrackedJob], tracker: Tracker) -> list[Known]:
-    """Every cluster that has one of the jobs, once, in the order of the jobs."""
+    """A cluster for each name that the jobs have: that of the first of them."""
     seen: dict[str, Known] = {}
     for job in jobs:
         if job.cluster not in seen:

@@ -12,7 +12,7 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,11 +106,15 @@ def write_trusted(path: Path, trusted: Trusted) -> None:
     """Write the list, whole or not at all, for the user alone.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or would be larger than what is read.
     """
     past = {folder: sorted(hashes) for folder, hashes in trusted.past.items()}
     value = {"version": 1, "folders": trusted.folders, "past": past, "revoked": sorted(trusted.revoked)}
-    write_file(path, json.dumps(value, indent=2).encode())
+    data = json.dumps(value, indent=2).encode()
+    if len(data) > LONGEST_LIST:
+        fix = "trust a folder with fewer files, or `tfslurm trust --revoke` what you do not use"
+        raise refuse(str(path), f"would be larger than {LONGEST_LIST // 2**10} KiB: nothing has changed", fix)
+    write_file(path, data)
 
 
 def folder_trouble(folder: Path) -> str:
@@ -182,17 +186,16 @@ def group_name(gid: int) -> str:
         return f"gid {gid}"
 
 
-def refuse_reach(cluster: Cluster) -> None:
+def refuse_reach(cluster: Cluster, beside: Collection[Path] = ()) -> None:
     """Nothing, where a cluster that is not of the user's own file runs only the site's programs on this machine.
 
     slurm.conf names plugins, and ``slurm_bin`` programs. Their contents are not part of the file that was trusted, so
-    without ``login`` they must be root's or slurm's, up to the root of the file system.
+    without ``login`` they must be root's or slurm's, up to the root of the file system. With one they are the login
+    node's, which may have these folders too: nothing may lie in those that came with the file (``beside``).
 
     Raises:
         InputError: each of the two that somebody else could exchange, with its line.
     """
-    if cluster.login is not None:
-        return
     named: list[tuple[tuple[str, ...], str]] = [
         (("environment", key), value) for key, value in cluster.environment.items() if key == "SLURM_CONF"
     ]
@@ -200,11 +203,21 @@ def refuse_reach(cluster: Cluster) -> None:
         named.append((("slurm_bin",), str(cluster.slurm_bin)))
     problems: list[Problem] = []
     for key, value in named:
-        if why := not_of_the_site(Path(value)):
+        if why := not_of_the_site(Path(value)) if cluster.login is None else came_along(Path(value), beside):
             fix = "if you want that, write it in your own ~/.config/tfslurm/clusters"
-            problems.append(cluster.problem(key, f"{why}, and what it names runs on this machine", fix))
+            where = "runs on this machine" if cluster.login is None else "runs as you"
+            problems.append(cluster.problem(key, f"{why}, and what it names {where}", fix))
     if problems:
         raise InputError(problems)
+
+
+def came_along(path: Path, beside: Collection[Path]) -> str:
+    """Whether a path lies in a folder that came with the file that names it, as a predicate; '' where it does not."""
+    for folder in beside:
+        for place in (Path(os.path.normpath(path)), Path(os.path.realpath(path))):
+            if place.is_relative_to(folder):
+                return f"{path} lies in {folder}, whose files may change without a word"
+    return ""
 
 
 def not_of_the_site(path: Path) -> str:
