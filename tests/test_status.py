@@ -636,7 +636,7 @@ def test_what_a_cluster_says_of_a_job_can_be_read_from_the_tracker_again(site: S
     words[field] = text
     site._print("squeue", [FIELD.join(words)], ROW + "\n")
     with suppress(SlurmParseError):
-        refresh("alpha", "alice", site.tracker, site.host)
+        refresh(site.known, site.tracker, site.host)
     assert len(str(site.job("5").status)) < 100_000
 
 
@@ -645,7 +645,7 @@ def test_points_of_one_job_have_no_more_nodes_together(site: Site, monkeypatch: 
     jobs = site.submit("5", "6", "7")
     site.queue([(job, "RUNNING", "None") for job in jobs])
     with pytest.raises(SlurmParseError, match="the nodes of your jobs"):
-        refresh("alpha", "alice", site.tracker, site.host)
+        refresh(site.known, site.tracker, site.host)
     assert all(job.state == "PENDING" for job in site.tracker.jobs())
 
 
