@@ -14,10 +14,11 @@ from tests.made import plan
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.render import render
 from tfslurm.spec import Experiment, parse_experiment
-from tfslurm.submission.code_folder import code_folder, own_folders, private_looking
+from tfslurm.submission.code_folder import code_folder, private_looking
 from tfslurm.submission.prepare import Asked, find_templates, read_experiment, snapshot
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
+from tfslurm.workspace.project import own_folders
 
 BASE = "name: a\nimage: a:1\ncommand: [true]\n".replace("[true]", '["true"]')
 

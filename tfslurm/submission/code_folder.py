@@ -7,13 +7,13 @@ where the repository begins, for its configuration is the stranger's too.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from tfslurm.errors import InputError
 from tfslurm.spec import Experiment
+from tfslurm.workspace.project import holds_home, own_folders
 
 PRIVATE = re.compile(
     r"(^|/)(\.env(\.[^/]*)?|[._]netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.git-credentials|\.dockercfg|\.htpasswd"
@@ -50,7 +50,7 @@ def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) ->
     Raises:
         InputError: it has some, and the command line does not name the home.
     """
-    if _is_named(experiment) or not _holds_home(folder):
+    if _is_named(experiment) or not holds_home(folder):
         return
     found = [name for name in names if name.startswith(".") and ("/" in name or PRIVATE.search(name))]
     hidden = sorted({name.split("/")[0] for name in found})
@@ -71,39 +71,9 @@ def _is_given(folder: Path, own: Path) -> bool:
     """Whether a file's own folder holds the other; a home's hidden folders did not come with a file that lies there."""
     if not folder.is_relative_to(own):
         return False
-    return not (_holds_home(own) and any(part.startswith(".") for part in folder.relative_to(own).parts))
-
-
-def own_folders(folder: Path) -> list[Path]:
-    """The folder, and the top of the repository that it lies in.
-
-    The top is the nearest folder above with a `.git` of this user's own, so that nobody else can widen it, and none
-    that holds this user's home: a home may be a repository, and is no project.
-    """
-    above = [folder, *folder.parents]
-    top = next((path for path in above if os.path.lexists(path / ".git")), None)
-    return [folder, top] if top and _is_mine(top / ".git") and not _holds_home(top) else [folder]
+    return not (holds_home(own) and any(part.startswith(".") for part in folder.relative_to(own).parts))
 
 
 def private_looking(names: Iterable[str]) -> list[str]:
     """Those of the files that look as if they held a password, a key or a token."""
     return [name for name in names if PRIVATE.search(name)]
-
-
-def _is_mine(path: Path) -> bool:
-    return path.lstat().st_uid == os.geteuid()
-
-
-def _holds_home(folder: Path) -> bool:
-    """Whether it is the home of this user, or holds it (`/`, `/home`): then it is no project's folder."""
-    homes = {Path(os.path.expanduser(name)).resolve() for name in ("~", f"~{_login()}")}  # noqa: PTH111 - HOME may lack
-    return any(home.is_relative_to(folder) for home in homes)
-
-
-def _login() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # no entry for this user: HOME alone says it
-        return ""

@@ -10,8 +10,9 @@ from typing import Any
 from tfslurm.spec import Experiment, Mount, Option
 from tfslurm.spec.program_text import program_texts
 from tfslurm.spec.programs import is_code_variable
-from tfslurm.submission.code_folder import code_folder, own_folders, private_looking
+from tfslurm.submission.code_folder import code_folder, private_looking
 from tfslurm.submission.prepare import Asked, Prepared, find_templates
+from tfslurm.workspace.project import own_folders
 
 WELL_KNOWN = re.compile(
     r"AWS_|AZURE_|ARM_|GOOGLE_|GCP_|GCLOUD_|CLOUDSDK_|DIGITALOCEAN_|CLOUDFLARE_|GITHUB_|GH_|GITLAB_|GL_|CI_|BITBUCKET_"

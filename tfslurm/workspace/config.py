@@ -15,7 +15,6 @@ from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.local_files import as_text
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import (
-from tfslurm.workspace.cluster_files import (
     NEARBY,
     ClusterFile,
     ClusterFiles,
@@ -26,11 +25,8 @@ from tfslurm.workspace.cluster_files import (
     tell_unused,
 )
 from tfslurm.workspace.folders import config_folder, data_folder
+from tfslurm.workspace.project import own_folders
 from tfslurm.workspace.trust import read_own, refuse_reach
-from tfslurm.submission.code_folder import own_folders
-from tfslurm.workspace.folders import config_folder, data_folder
-from tfslurm.workspace.trust import read_own, refuse_reach
-from tfslurm.tracker import Tracker
 
 LOCAL = "local"
 
