@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +11,8 @@ from tfslurm.cluster import Cluster
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, make_plan
 from tfslurm.spec import Experiment, Mount, Placeholder, Resources, Word
+from tfslurm.tracker import Tracker
+from tfslurm.workspace.session import Session
 
 DIGEST = "sha256:" + "a1" * 32
 CONFIG = "sha256:" + "b2" * 32
@@ -78,3 +81,10 @@ def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **chan
 def experiment(**changes: Any) -> Experiment:
     """EXPERIMENT with some fields replaced."""
     return replace(EXPERIMENT, **changes)
+
+
+def session(tracker: Tracker, agree: bool = False) -> Session:
+    """A command's session with this tracker, which says on stderr what a command would."""
+    made = Session(lambda *lines: print(*lines, sep="\n", file=sys.stderr), agree=lambda question: agree)
+    made.tracker = tracker
+    return made

@@ -27,10 +27,10 @@ from hypothesis import strategies as st
 from tfslurm.cli import run
 from tfslurm.cli.console import deliver, emit, json_text, plain_table, pour, say, show, table
 from tfslurm.cli.failure import tell
-from tfslurm.cli.logs import Reader
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
+from tfslurm.retrieval.logs import Reader
 from tfslurm.retrieval.results import Result, metrics_in
 from tfslurm.tracker import TrackedJob
 
@@ -220,7 +220,7 @@ def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Stre
 def test_a_log_without_end_is_no_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader.__new__(Reader)
     reader.job, reader.attempt = cast(TrackedJob, SimpleNamespace(key="alpha:1")), 1
-    monkeypatch.setattr("tfslurm.cli.logs.MOST_IN_JSON", 10 * 2**20)
+    monkeypatch.setattr("tfslurm.retrieval.logs.MOST_IN_JSON", 10 * 2**20)
     monkeypatch.setattr(Reader, "all", lambda _: repeat(("stdout", "x" * 2**20), 10))
     assert len(reader.everything()["stdout"]) == 10 * 2**20
     monkeypatch.setattr(Reader, "all", lambda _: repeat(("stderr", "x" * 2**20)))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, EXPERIMENT, NOW, experiment, plan
+from tests.made import CLUSTER, EXPERIMENT, NOW, experiment, plan, session
 from tests.test_sweep_arrays import array, entries
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
@@ -352,7 +352,7 @@ def send(site: Known, made: JobPlan | None = None, **files: str) -> Path:
 
 
 def indexed(site: Known, tracker: Tracker) -> tuple[int, list[str]]:
-    return rebuild(site, tracker, look_into(site, None))
+    return rebuild(site, tracker, look_into(session(tracker), site))
 
 
 def test_what_was_sent_is_indexed_and_nothing_of_it_is_open(site: Known, tracker: Tracker) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from tests.made import CLUSTER, CODE, PIN, experiment, plan
-from tfslurm.cli.resume import ask_of_rebuilt, changes, confirm, is_wanted
 from tfslurm.errors import TfslurmError
 from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.sweep_arrays import Swept, entries_of, points_of
+from tfslurm.submission.sweep_resume import ask_of_rebuilt, changes, confirm, is_wanted
 from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedPlan
 from tfslurm.tracker.rows import REBUILT
+from tfslurm.workspace.session import refuse_all
 
 ASKED = experiment(sweep={"grid": {"lr": [0.1, 0.01]}})
 
@@ -64,29 +65,28 @@ def test_only_what_has_changed_is_said() -> None:
     assert line.startswith("the image was sha256:a1a1")
 
 
-def test_a_change_is_asked_about_and_nothing_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    confirm([], yes=False)
-    confirm(["the code has changed"], yes=True)
-    assert "warning: the code has changed" in capsys.readouterr().err
+def test_a_change_is_asked_about_and_nothing_is_not() -> None:
+    told: list[str] = []
+    confirm([], told.append, refuse_all)
+    assert not told
+    confirm(["the code has changed"], told.append, lambda question: True)
+    assert told[0].startswith("warning: the code has changed")
 
 
-def test_a_change_that_is_not_wanted_submits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-    import sys
-
-    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+def test_a_change_that_is_not_wanted_submits_nothing() -> None:
     with pytest.raises(TfslurmError, match="nothing was submitted"):
-        confirm(["the code has changed"], yes=False)
+        confirm(["the code has changed"], lambda line: None, refuse_all)
 
 
-def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown() -> None:
+    lines: list[str] = []
     shown = replace(
         base(), mounts=(Mount("/data/d", "/d", read_only=False),), network="host", env={"SEED": "7"}, secrets=("TOKEN",)
     )
     kept = TrackedPlan(shown, "submitted", REBUILT, "")
     entry = Entry("id", "{}", {"LR": "0.1"}, ("sh", "-c", "true"))
-    ask_of_rebuilt([kept], [entry], yes=True)
-    told = capsys.readouterr().err
+    ask_of_rebuilt([kept], [entry], lines.append, lambda question: True)
+    told = "\n".join(lines)
     for words in (
         f"image    {PIN.reference} = {PIN.digest}",
         "mounts   /data/d -> /d (may be written)",
@@ -100,9 +100,10 @@ def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown(caps
     forged = replace(
         shown, mounts=(Mount("/data/d", "/d, /x -> /y", read_only=False),), secrets=("A\n  secrets  none",)
     )
-    ask_of_rebuilt([TrackedPlan(forged, "submitted", REBUILT, "")], [entry], yes=True)
-    told = capsys.readouterr().err
+    ask_of_rebuilt([TrackedPlan(forged, "submitted", REBUILT, "")], [entry], lines.append, lambda question: True)
+    told = "\n".join(lines)
     assert "mounts   /data/d -> '/d, /x -> /y' (may be written)" in told
     assert "secrets  A\\n  secrets  none: their" in told
-    ask_of_rebuilt([replace(kept, note="")], [entry], yes=False)
-    assert not capsys.readouterr().err
+    lines.clear()
+    ask_of_rebuilt([replace(kept, note="")], [entry], lines.append, refuse_all)
+    assert not lines

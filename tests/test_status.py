@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.made import plan
+from tests.made import plan, session
 from tfslurm import reap
 from tfslurm.cli import run
-from tfslurm.cli.status import clusters_to_ask
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.handoff.recovery import settle_all
@@ -32,13 +31,14 @@ from tfslurm.monitoring.exit_files import UNWRITTEN, Wish, last_end, read_ends
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.poll import IN_TURN, seconds
 from tfslurm.monitoring.refresh import refresh, refresh_all
+from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.plan import Points
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import Known
-from tfslurm.workspace.connections import clusters_of, connections
 from tfslurm.workspace.threads import at_once
 
 SECOND = "1795000000"
@@ -487,7 +487,7 @@ def test_clusters_are_asked_at_once_and_one_that_is_down_keeps_no_other_waiting(
         wait = meet.format(other) + "sleep 0.1; n=$((n + 1)); done; [ $n -le 100 ] || exit 1"
         sites[one].program("squeue", f'{wait}; cat "$SITE/squeue"')
     sites[1].program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
-    silent = refresh_all([site.known for site in sites], sites[0].tracker, None)
+    silent = refresh_all(session(sites[0].tracker), [site.known for site in sites])
     assert silent == {"b": "b: squeue: Unable to contact slurm controller"}
     assert [site.states() for site in sites] == [{"1": "RUNNING"}, {"1": "PENDING"}, {"1": "RUNNING"}]
 
@@ -495,7 +495,7 @@ def test_clusters_are_asked_at_once_and_one_that_is_down_keeps_no_other_waiting(
 def test_a_cluster_that_is_not_understood_is_one_line_with_its_name(tmp_path: Path) -> None:
     one, other = several(tmp_path, "a", "b")
     one.queue([(one.job("1"), "ASCENDED", "None")])
-    silent = refresh_all([one.known, other.known], one.tracker, None)
+    silent = refresh_all(session(one.tracker), [one.known, other.known])
     assert list(silent) == ["a"]
     assert silent["a"].startswith("a: job state: cannot read Slurm's answer 'ASCENDED'")
     assert other.states() == {"1": "RUNNING"}
@@ -534,9 +534,9 @@ def test_a_cluster_says_nothing_of_what_another_one_of_its_name_has(
         clusters_of([mine, theirs], tracker),
     ):
         assert sorted(str(known.cluster.root) for known in asked) == ["/scratch/a", "/scratch/b"]
-    with monkeypatch.context() as patch, connections(None) as reach:
-        patch.setattr("tfslurm.workspace.connections.open_host", lambda cluster, trace: nullcontext(cluster))
-        first, second = (reach(known) for known in clusters_of([mine, theirs], tracker))
+    with monkeypatch.context() as patch, session(tracker) as mind:
+        patch.setattr("tfslurm.workspace.session.open_host", lambda cluster, trace: nullcontext(cluster))
+        first, second = (mind.reach(known) for known in clusters_of([mine, theirs], tracker))
         assert first != second
 
 
@@ -654,5 +654,5 @@ def test_an_answer_that_is_not_understood_is_no_answer(tmp_path: Path) -> None:
     one, _ = several(tmp_path, "a", "b")
     (one.folder / "rows").write_text("n\n" * 100_001)
     one.program("sinfo", 'cat "$SITE/rows"')
-    (reaped,) = reap.reap_clusters([one.known], reap.Wish(("n",), dry_run=True), [], None)
+    (reaped,) = reap.reap_clusters(session(one.tracker), [one.known], reap.Wish(("n",), dry_run=True))
     assert "there are more than" in reaped.problems[0]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.made import CLUSTER, NOW, PIN, experiment, plan
-from tfslurm.cli.rebalance import unsent
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.handoff.recovery import close
@@ -22,6 +21,7 @@ from tfslurm.spec import Placeholder, Word
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files
 from tfslurm.submission.sweep_arrays import entries_of, parts_of, points_of
+from tfslurm.submission.sweep_rebalance import unsent
 from tfslurm.sweep.points import point_of, sweep_of
 from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker

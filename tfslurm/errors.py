@@ -163,3 +163,10 @@ class Untracked(TrackerError):
 
 class RecordError(TfslurmError):
     """A run folder does not hold what a record needs."""
+
+
+def complaint(error: TfslurmError) -> list[str]:
+    """The lines that tell an error; what has several, as a command's own words have, begins no line but the first."""
+    said = str(error).split("\n")
+    said[-1] += " (trying again can help)" if error.transient else ""
+    return [f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:])]

@@ -16,7 +16,7 @@ from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError
-from tfslurm.host import Host, open_host
+from tfslurm.host import Host
 from tfslurm.host.folders import shared_above
 from tfslurm.registry.ping import ping
 from tfslurm.slurm import parse_partitions, partitions_argv
@@ -26,6 +26,7 @@ from tfslurm.slurm.values import number_or_none
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.session import Session
 from tfslurm.workspace.site_cache import site_profile
 from tfslurm.workspace.threads import at_once, in_background
 
@@ -45,22 +46,21 @@ class Look:
     saw: Callable[[SeenDriver], None] = lambda seen: None
 
 
-def check_clusters(clusters: Sequence[Known], look: Look, trace: Trace) -> Iterator[tuple[str, list[Fact]]]:
+def check_clusters(session: Session, clusters: Sequence[Known], look: Look) -> Iterator[tuple[str, list[Fact]]]:
     """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
-    answers = at_once([partial(check_cluster, known, look, trace) for known in clusters])
+    answers = at_once([partial(check_cluster, session, known, look) for known in clusters])
     for known, answer in zip(clusters, answers, strict=True):
         yield known.cluster.name, answer()
 
 
-def check_cluster(known: Known, look: Look, trace: Trace) -> list[Fact]:
+def check_cluster(session: Session, known: Known, look: Look) -> list[Fact]:
     """Everything about one cluster."""
     cluster = known.cluster
     registries = registry_names(cluster.mirrors)
     reached = in_background(partial(registry_facts, registries, ping))
     begun = time.monotonic()
     try:
-        with open_host(cluster, trace=trace) as host:
-            site, nodes = ask_cluster(host, known, look, registries, begun)
+        site, nodes = ask_cluster(session.reach(known), known, look, registries, begun)
     except HostError as error:
         site, nodes = not_reached(cluster, one_line(str(error)))
     return [*site, *reached(), *nodes]

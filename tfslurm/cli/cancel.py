@@ -7,30 +7,32 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show, tracer
-from tfslurm.cli.status import as_value, clusters_to_ask, look, sent_of
+from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.status import as_value
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.monitoring.cancel import cancel as cancel_there
 from tfslurm.monitoring.cancel import keep_cancelled
 from tfslurm.monitoring.lookup import find_job, find_sweep
 from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.wait import clusters_to_ask, sent_of
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import LOCAL, open_tracker
-from tfslurm.workspace.connections import clusters_of
+from tfslurm.workspace.clusters_of_jobs import clusters_of
+from tfslurm.workspace.config import LOCAL
+from tfslurm.workspace.session import Session
 
 
 @click.command(short_help="Cancel jobs.")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
 @common
-def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
 
     A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
     """
-    tracker = open_tracker()
+    tracker = session.tracker
     swept = [name for name in jobs if tracker.sweeps.named(name)]
     if swept:
-        look(tracker, clusters_to_ask(tracker, ()), verbose)  # what was cut off has jobs, or waits
+        refresh_all(session, clusters_to_ask(tracker, ()))  # what was cut off has jobs, or waits
     dropped = sum(drop_waiting(tracker, name) for name in swept)
     if dropped:
         say(f"{dropped} points that were not sent yet stay so")
@@ -42,7 +44,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
     gone: set[str] = set()
     before = partial(cancel_there, found, gone)
-    silent = refresh_all(clusters_of(found, tracker), tracker, tracer(verbose), found, before)
+    silent = refresh_all(session, clusters_of(found, tracker), found, before)
     for line in silent.values():
         say(f"error: {line}")
     keep_cancelled([job for job in found if job.key in gone], tracker)

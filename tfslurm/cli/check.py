@@ -12,7 +12,7 @@ import click
 
 from tfslurm.check import Fact, Look, check_clusters, failed
 from tfslurm.check.fact import Status
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, say
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
@@ -21,7 +21,8 @@ from tfslurm.submission.prepare import pin_now, pinned, read_experiment, resolve
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.cluster_files import cluster_files
-from tfslurm.workspace.config import Known, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import Known, known_clusters, local_cluster
+from tfslurm.workspace.session import Session
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}
 ORIGINS = {"own": "your own", "trusted": "which you trust as it is now", "named": "named with --clusters"}
@@ -56,7 +57,13 @@ IMAGE_STATUS: dict[str, Status] = {
 )
 @common
 def check(
-    clusters: tuple[str, ...], fresh: bool, no_node: bool, wait_s: int, image: str | None, as_json: bool, verbose: int
+    session: Session,
+    clusters: tuple[str, ...],
+    fresh: bool,
+    no_node: bool,
+    wait_s: int,
+    image: str | None,
+    as_json: bool,
 ) -> int:
     """Say what works on each cluster, and what to do where it does not: one line per fact.
 
@@ -68,10 +75,10 @@ def check(
     if not no_node:
         say(f"asking {', '.join(one.cluster.name for one in known)}; a compute node is waited for up to {wait_s} s")
     pin = pin_of(image, known) if image else None
-    tracker = open_tracker()
+    tracker = session.tracker
     seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
-    for name, facts in check_clusters(known, Look(not no_node, fresh, wait_s, seen.append), tracer(verbose)):
+    for name, facts in check_clusters(session, known, Look(not no_node, fresh, wait_s, seen.append)):
         while seen:
             tracker.see_driver(seen.pop())
         if pin:

@@ -11,21 +11,23 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import TfslurmError, complaint
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
+VERBOSE = "tfslurm.verbose"
 
 
 def common(function: F) -> F:
-    """The options of every command that may read cluster files: --clusters, --json and -v."""
+    """The options of every command that may read cluster files (--clusters, --json and -v), and its session."""
     clusters = click.option(
         "--clusters",
         "clusters_folder",
@@ -35,7 +37,15 @@ def common(function: F) -> F:
         callback=name_clusters,
         help="Read the cluster files of this folder too, in place of ./cluster_configs; your own stand before them.",
     )
-    return clusters(plain(function))
+
+    @wraps(function)
+    def command(**options: object) -> object:
+        from tfslurm.workspace.session import Session
+
+        with Session(say, tracer(), agreed) as session:
+            return function(session, **options)
+
+    return cast(F, clusters(plain(command)))
 
 
 def name_clusters(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
@@ -45,9 +55,21 @@ def name_clusters(context: click.Context, parameter: click.Parameter, folder: Pa
     name_folder(folder)
 
 
+def keep_verbose(context: click.Context, parameter: click.Parameter, count: int) -> None:
+    """Remember whether the commands that are run are to be shown."""
+    context.meta[VERBOSE] = count
+
+
 def plain(function: F) -> F:
     """The options that every command has: --json and -v (-vv shows tracebacks)."""
-    verbose = click.option("-v", "--verbose", count=True, help="Show each command that is run (-vv: tracebacks too).")
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=keep_verbose,
+        help="Show each command that is run (-vv: tracebacks too).",
+    )
     as_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
     )
@@ -79,10 +101,8 @@ def say(*lines: str) -> None:
 
 
 def complain(error: TfslurmError) -> None:
-    """An error on stderr; what is told in several lines, as a command's own words are, begins no line but the first."""
-    said = str(error).split("\n")
-    said[-1] += " (trying again can help)" if error.transient else ""
-    say(f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:]))
+    """An error on stderr."""
+    say(*complaint(error))
 
 
 def emit(value: object) -> None:
@@ -137,9 +157,9 @@ def clear() -> None:
     click.clear()
 
 
-def tracer(verbose: int) -> Callable[[str], None] | None:
+def tracer() -> Callable[[str], None] | None:
     """What the hosts call with each command line they run; None when nobody asked to see them."""
-    return (lambda line: say(f"+ {line}")) if verbose else None
+    return (lambda line: say(f"+ {line}")) if click.get_current_context().meta.get(VERBOSE) else None
 
 
 def coloured() -> bool:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, progress_bar, say, show, tracer
-from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import HostError, refuse
-from tfslurm.host import open_host
-from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, plan_of
-from tfslurm.monitoring.refresh import refresh
-from tfslurm.retrieval.fetch import Fetch, Told, fetch
+from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.retrieval.fetch import Fetch, Told
+from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
 from tfslurm.retrieval.selection import BAD, Outcome, Wish
-from tfslurm.sweep.points_file import Entry
-from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import open_tracker
-from tfslurm.workspace.connections import clusters_for
+from tfslurm.tracker import TrackedJob
+from tfslurm.workspace.session import Session
 
 INCOMPLETE = 1
-LONGEST_NAME = 150
 
 
 @click.command("fetch", short_help="Bring a job's outputs here, verified; run again to go on after a cut.")
@@ -39,6 +30,7 @@ LONGEST_NAME = 150
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what would be fetched.")
 @common
 def fetch_command(
+    session: Session,
     job: str,
     dest: Path | None,
     include: tuple[str, ...],
@@ -46,7 +38,6 @@ def fetch_command(
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
-    verbose: int,
 ) -> int:
     """Bring a job's outputs to this machine, into DEST (default: ./CLUSTER-ID).
 
@@ -55,69 +46,14 @@ def fetch_command(
     must be the one that the job recorded. Nothing is deleted, here or there. Exit code 1 where not everything wanted is
     here.
     """
-    tracker = open_tracker()
-    wish = Wish(include, exclude, overwrite, dry_run)
-    wanted = folders_for(tracker, job, dest)
-    found: list[tuple[TrackedJob, Path, Fetch]] = []
-    for known in clusters_for([each for each, _ in wanted], tracker):
-        here = [(each, folder) for each, folder in wanted if each.cluster == known.cluster.name]
-        with open_host(known.cluster, trace=tracer(verbose)) as host:
-            try:
-                refresh(known, tracker, host, [each for each, _ in here])
-            except HostError as error:
-                say(f"{str(error).splitlines()[0]}; going on without its state")
-            for each, folder in here:
-                with progress() as told:
-                    done = fetch(host, job_dir(plan_of(each, tracker), each.job_id), folder, wish, told)
-                found.append((find_job(tracker, each.key), folder, done))
+    tracker = session.tracker
+    found = fetch_jobs(session, folders_for(tracker, job, dest), Wish(include, exclude, overwrite, dry_run), progress)
     for now, folder, done in found:
         report(now, folder, done, as_json)
     if as_json:
         values = [as_value(*each) for each in found]
         emit(values if tracker.sweeps.named(job) else values[0])
     return 0 if all(done.good for _, _, done in found) else INCOMPLETE
-
-
-def folders_for(tracker: Tracker, name: str, dest: Path | None) -> list[tuple[TrackedJob, Path]]:
-    """The jobs whose outputs are wanted, each with where they go.
-
-    Raises:
-        InputError: there is no such job, or its experiment keeps no outputs.
-    """
-    if not tracker.sweeps.named(name):
-        job = find_job(tracker, name)
-        jobs = [(job, dest or Path(job.key.replace(":", "-")))]
-    else:
-        sweep = find_sweep(tracker, name)
-        below = dest or Path(sweep.sweep_id)
-        points = tracker.sweeps.points(sweep.sweep_id)
-        jobs = [(point.job, below / folder_name(point.entry)) for point in points if point.job and has_begun(point.job)]
-        if not jobs:
-            raise refuse(sweep.sweep_id, "none of its points has begun, as far as is known", "`tfslurm status` looks")
-    first, _ = jobs[0]
-    if not plan_of(first, tracker).outputs:
-        fix = "add `outputs: /out` to exp.yaml and write there; `tfslurm logs` shows what it printed"
-        raise refuse(f"job {first.key}", "keeps no outputs: its experiment has no `outputs`", fix)
-    return jobs
-
-
-def has_begun(job: TrackedJob) -> bool:
-    """Whether it may have left something."""
-    return job.final or job.state != "PENDING"
-
-
-def folder_name(entry: Entry) -> str:
-    """The parameters of a point as the name of a folder: ``lr=0.1,seed=3``; its id follows where that is not all."""
-    pairs = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in parameters(entry)]
-    whole = ",".join(pairs)
-    name = re.sub(r"[^\w.=,+-]", "_", whole, flags=re.ASCII)[:LONGEST_NAME]
-    return name if name == whole and name[:1] != "." else f"{name.lstrip('.')}-{entry.id}"
-
-
-def parameters(entry: Entry) -> Iterable[tuple[str, Any]]:
-    """Names and values, by name."""
-    values: dict[str, Any] = read_json(entry.text)
-    return values.items()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tfslurm.workspace.folders import config_folder
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]")
 @click.option("--force", is_flag=True, help="Replace an exp.yaml that is there.")
 @plain
-def init(folder: Path, force: bool, as_json: bool, verbose: int) -> None:
+def init(folder: Path, force: bool, as_json: bool) -> None:
     """Write a commented exp.yaml into DIR (default: here), and a cluster file of your own if none is configured."""
     written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
     if not cluster_files().used:
@@ -57,7 +57,7 @@ def write(path: Path, text: str, force: bool) -> Path:
 @click.command(short_help="Print the JSON Schema of exp.yaml (or of a cluster file).")
 @click.argument("which", type=click.Choice(["experiment", "cluster"]), default="experiment")
 @plain
-def schema(which: str, as_json: bool, verbose: int) -> None:
+def schema(which: str, as_json: bool) -> None:
     """Print the JSON Schema of exp.yaml, or of a cluster file.
 
     Save it and name it in the first line of the YAML, so that an editor checks while you type:

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, say, tracer
+from tfslurm.cli.console import common, deliver, json_text, say
 from tfslurm.errors import HostError
 from tfslurm.export.text import record_text
-from tfslurm.host import open_host
 from tfslurm.monitoring.lookup import find_job, find_sweep
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.record import record_json
 from tfslurm.retrieval.records import kept_record, read_record
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
-from tfslurm.workspace.config import open_tracker
-from tfslurm.workspace.connections import known_for
+from tfslurm.workspace.clusters_of_jobs import known_for
+from tfslurm.workspace.session import Session
 
 
 @click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
@@ -24,12 +23,12 @@ from tfslurm.workspace.connections import known_for
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
-def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose: int) -> None:
+def provenance(session: Session, job: str, form: str, output: Path | None, as_json: bool) -> None:
     """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified.
 
     Of a SWEEP: what was asked, which Slurm jobs it became, and in JSON every point with its job and its record's id.
     """
-    tracker = open_tracker()
+    tracker = session.tracker
     if tracker.sweeps.named(job):
         whole = sweep_record(find_sweep(tracker, job), tracker)
         deliver(
@@ -40,9 +39,9 @@ def provenance(job: str, form: str, output: Path | None, as_json: bool, verbose:
     found = find_job(tracker, job)
     known = known_for(found, tracker)
     try:
-        with open_host(known.cluster, trace=tracer(verbose)) as host:
-            refresh(known, tracker, host, [found])
-            record = read_record(find_job(tracker, found.key), tracker, host)
+        host = session.reach(known)
+        refresh(known, tracker, host, [found])
+        record = read_record(find_job(tracker, found.key), tracker, host)
     except HostError as error:
         if not tracker.record(found):
             raise

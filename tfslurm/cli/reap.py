@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, tracer
+from tfslurm.cli.console import common, emit, say
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
-from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster
+from tfslurm.workspace.session import Session
 
 FAILED = 1
 
@@ -38,7 +39,7 @@ FAILED = 1
 )
 @common
 def reap(
-    clusters: tuple[str, ...], nodes: tuple[str, ...], dry_run: bool, wait_s: int, as_json: bool, verbose: int
+    session: Session, clusters: tuple[str, ...], nodes: tuple[str, ...], dry_run: bool, wait_s: int, as_json: bool
 ) -> int:
     """Remove containers whose job is gone: only tfslurm's own, only yours.
 
@@ -54,7 +55,7 @@ def reap(
     if not clusters and LOCAL not in {one.cluster.name for one in known}:
         known.append(local_cluster())
     found = []
-    for reaped in reap_clusters(known, Wish(nodes, dry_run, wait_s), open_tracker().jobs(), tracer(verbose)):
+    for reaped in reap_clusters(session, known, Wish(nodes, dry_run, wait_s)):
         found.append(reaped)
         if not as_json:
             show(reaped)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show, tracer
-from tfslurm.cli.submit import experiment_file, prepared_for, set_option
+from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.submit import experiment_file, set_option
 from tfslurm.errors import InputError
-from tfslurm.handoff.recovery import settle_all
-from tfslurm.host import open_host
-from tfslurm.submission import local
-from tfslurm.submission.prepare import Asked, Prepared, read_experiment
-from tfslurm.submission.rehearsal import Here, OnCluster, Stage, judge
+from tfslurm.submission.once import prepared_for
+from tfslurm.submission.prepare import read_experiment
+from tfslurm.submission.rehearsal import judge, staged
 from tfslurm.submission.rehearsal import rehearse as watch
-from tfslurm.submission.submit import read_secrets, submit_job
-from tfslurm.tracker import Tracker
-from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import choose_clusters, local_cluster
+from tfslurm.workspace.session import Session
 
 
 @click.command(short_help="Run the experiment with an early warning, to see its checkpoint work.")
@@ -38,7 +33,13 @@ from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open
 @set_option
 @common
 def rehearse(
-    experiment: Path, cluster: str | None, here: bool, after: float, sets: tuple[str, ...], as_json: bool, verbose: int
+    session: Session,
+    experiment: Path,
+    cluster: str | None,
+    here: bool,
+    after: float,
+    sets: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Run the experiment with an early warning, to see its checkpoint work before it matters.
 
@@ -57,11 +58,10 @@ def rehearse(
     if len(chosen) > 1:
         named = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: a rehearsal is on one cluster: --cluster NAME ({named}), or --local")
-    tracker = open_tracker()
-    job = prepared_for(asked, chosen)[0]
-    with staged(asked, chosen[0], job, tracker, verbose) as (key, stage):
-        say(f"{key}: waiting for the program to start")
-        seen = watch(stage, job.plan, after, lambda words: say(f"{key}: {words}"))
+    job = prepared_for(session, asked, chosen)[0]
+    key, stage = staged(session, asked, chosen[0], job)
+    say(f"{key}: waiting for the program to start")
+    seen = watch(stage, job.plan, after, lambda words: say(f"{key}: {words}"))
     verdict = judge(job.plan, *seen)
     if as_json:
         emit({"job": key, "ok": not verdict.wrong, **asdict(verdict)})
@@ -72,18 +72,3 @@ def rehearse(
         for label, text in rows.items():
             show(f"{label:10} {text}")
     return 1 if verdict.wrong else 0
-
-
-@contextmanager
-def staged(asked: Asked, known: Known, job: Prepared, tracker: Tracker, verbose: int) -> Iterator[tuple[str, Stage]]:
-    """The job, begun: its name and what it can be told."""
-    secrets = read_secrets(asked.experiment.secrets)
-    is_here = known.cluster.name == local_cluster().cluster.name
-    with open_host(known.cluster, trace=tracer(verbose)) as host:
-        if not is_here:
-            settle_all(known, tracker, host)
-            key = f"{known.cluster.name}:{submit_job(job, tracker, host, secrets)}"
-            yield key, OnCluster(known, key, job.plan, tracker, host)
-            return
-        job_id, process = local.start(job, tracker, host, secrets)
-        yield f"{known.cluster.name}:{job_id}", Here(known, job.plan, job_id, process, host, secrets, tracker)

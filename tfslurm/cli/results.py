@@ -5,27 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table, save, say, tracer
-from tfslurm.cli.status import clusters_to_ask, look
+from tfslurm.cli.console import common, deliver, json_text, plain_table, save, say
 from tfslurm.document.tree import printable
-from tfslurm.errors import HostError, refuse
-from tfslurm.host import open_host
+from tfslurm.errors import refuse
 from tfslurm.monitoring.lookup import find_sweep
-from tfslurm.plan import JobPlan
-from tfslurm.retrieval.results import METRICS, Result, read_results
+from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.wait import clusters_to_ask
+from tfslurm.retrieval.results import Result, gather
 from tfslurm.sweep.confounding import confounded
-from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
-from tfslurm.workspace.config import Known, open_tracker
-from tfslurm.workspace.connections import clusters_for
-from tfslurm.workspace.threads import at_once
+from tfslurm.workspace.session import Session
 
 # What a spreadsheet takes away in front of a formula may stand there too: blanks, quotes, what cannot be seen.
 FORMULA = re.compile(
@@ -45,7 +40,7 @@ PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file; parquet needs one.")
 @common
-def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: int) -> int:
+def results(session: Session, sweep: str, form: str, output: Path | None, as_json: bool) -> int:
     """Gather what each point left in its outputs, with its parameters and where it ran.
 
     That is metrics.json, or the files that `sweep: {results: GLOB}` names.
@@ -55,10 +50,10 @@ def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: 
     """
     if form == "parquet" and not output:
         raise click.UsageError("--format parquet needs -o FILE")
-    tracker = open_tracker()
+    tracker = session.tracker
     found = find_sweep(tracker, sweep)
-    silent = look(tracker, clusters_to_ask(tracker, tracker.sweeps.jobs(found.sweep_id)), verbose)
-    gathered, unread = gather(found, tracker, verbose)
+    silent = refresh_all(session, clusters_to_ask(tracker, tracker.sweeps.jobs(found.sweep_id)))
+    gathered, unread = gather(session, found)
     for line in (*silent.values(), *unread):
         say(f"error: {line}")
     for result in gathered:
@@ -70,45 +65,6 @@ def results(sweep: str, form: str, output: Path | None, as_json: bool, verbose: 
     for warning in confounded([result.row for result in gathered if result.state == "COMPLETED"]):
         say(f"warning: {warning}")
     return 1 if silent or unread else 0
-
-
-def gather(sweep: TrackedSweep, tracker: Tracker, verbose: int) -> tuple[list[Result], list[str]]:
-    """What every point that was sent measured, by parameters; and the clusters that did not answer."""
-    plans = {each.plan.plan_id: each.plan for each in tracker.sweeps.plans(sweep.sweep_id)}
-    points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
-    known = clusters_for([point.job for point in points if point.job], tracker)
-    here = {each.cluster.name: [p for p in points if p.job and p.job.cluster == each.cluster.name] for each in known}
-    glob = str(sweep.given.get("results") or METRICS)
-    works = [partial(read_there, each, here[each.cluster.name], plans, glob, tracer(verbose)) for each in known]
-    found: dict[str, Result] = {}
-    unread: list[str] = []
-    for answer in at_once(works):
-        try:
-            found.update((result.point, result) for result in answer())
-        except HostError as error:
-            unread.append(str(error).splitlines()[0])
-    return sorted((found[point.entry.id] for point in points if point.entry.id in found), key=by_parameters), unread
-
-
-def by_parameters(result: Result) -> list[tuple[str, bool, float, str]]:
-    """What a result is sorted by: one parameter after the other, numbers by size and before texts."""
-    values = sorted(result.parameters.items())
-    return [
-        (name, True, 0.0, value) if isinstance(value, str) else (name, False, float(value), "")
-        for name, value in values
-    ]
-
-
-def read_there(
-    known: Known,
-    points: Sequence[PlacedPoint],
-    plans: Mapping[str, JobPlan],
-    glob: str,
-    trace: Callable[[str], None] | None,
-) -> list[Result]:
-    """What the points on one cluster measured."""
-    with open_host(known.cluster, trace=trace) as host:
-        return read_results(points, plans, host, glob)
 
 
 def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:

@@ -6,38 +6,29 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tfslurm.cli.console import emit, say, show
+from tfslurm.cli.console import emit, show
 from tfslurm.document.tree import printable
 from tfslurm.submission.prepare import Asked, Prepared
-from tfslurm.submission.review import option_texts, private_of, quoted, reached, review_of, some
+from tfslurm.submission.review import option_texts, quoted, review_of
 from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
 
-__all__ = ["reached", "show_review", "tell_of_private"]
 
-
-def show_review(asked: Asked, chosen: Sequence[Known], as_json: bool) -> None:
+def show_review(session: Session, asked: Asked, chosen: Sequence[Known], as_json: bool) -> None:
     """Print what the file could touch on each cluster; the image is pinned first where it never was."""
     if asked.experiment.sweep is not None:
-        from tfslurm.cli.sweep import swept_for
+        from tfslurm.submission.sweep_submit import swept_for
 
-        jobs: Sequence[Prepared] = swept_for(asked, chosen).bases
+        jobs: Sequence[Prepared] = swept_for(session, asked, chosen).bases
     else:
-        from tfslurm.cli.submit import prepared_for
+        from tfslurm.submission.once import prepared_for
 
-        jobs = prepared_for(asked, chosen)
+        jobs = prepared_for(session, asked, chosen)
     found = [review_of(asked, job) for job in jobs]
     if as_json:
         emit(found)
     else:
         show("\n\n".join("\n".join(lines_of(each)) for each in found))
-
-
-def tell_of_private(jobs: Sequence[Prepared]) -> None:
-    """Say on stderr which files of the code look as if they held a secret."""
-    names = private_of(jobs[0]) if jobs else []
-    if names:
-        fix = "name them in .gitignore, or keep them elsewhere"
-        say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")
 
 
 def lines_of(found: Mapping[str, Any]) -> Iterator[str]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 from tfslurm import slurm
 from tfslurm.cli.console import clear as clear_screen
-from tfslurm.cli.console import common, emit, say, table, tracer
-from tfslurm.errors import InputError, RecordError
+from tfslurm.cli.console import common, emit, say, table
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep
-from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.wait import FAILED, clusters_to_ask, rounds, sent_of, wait_for
 from tfslurm.run_folder import ending
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import LOCAL, Known, open_tracker
-from tfslurm.workspace.connections import clusters_of, known_from
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
 
 RECENT = 20
 COLOURS = {
@@ -30,13 +28,6 @@ COLOURS = {
     "TIMEOUT": "red",
     "LOST": "red",
 }
-FAILED = 1
-FEW = 10  # jobs that are told one by one
-
-
-def look(tracker: Tracker, clusters: Sequence[Known], verbose: int) -> dict[str, str]:
-    """Ask each cluster once, all at once: cluster -> one line, for those that are not up to date."""
-    return refresh_all(clusters, tracker, tracer(verbose))
 
 
 def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
@@ -44,14 +35,6 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
     if names:
         return [job for name in names for job in sent_of(tracker, name)]
     return tracker.jobs(recent=None if everything else RECENT)
-
-
-def sent_of(tracker: Tracker, name: str) -> list[TrackedJob]:
-    """The jobs that a name stands for; of a sweep those that were sent by now, be it none."""
-    if tracker.sweeps.named(name):
-        points = tracker.sweeps.points(find_sweep(tracker, name).sweep_id)
-        return [point.job for point in points if point.job]
-    return find_jobs(tracker, name)
 
 
 @click.command(short_help="Show the states of your jobs on all clusters.")
@@ -69,41 +52,49 @@ def sent_of(tracker: Tracker, name: str) -> list[TrackedJob]:
     help="What finished jobs used of the memory, CPUs and GPUs they asked for.",
 )
 @common
-def status(jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool, verbose: int) -> int:
+def status(
+    session: Session, jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool
+) -> int:
     """Show the states of your jobs on all clusters: one scheduler query per cluster.
 
     Of a SWEEP: how many points are in which state where, and why points failed; --all lists every point. What of a
     sweep waits for room in your queue is sent on the way.
     """
-    tracker = open_tracker()
+    return show_states(session, jobs, everything=everything, watch=watch, wants_use=wants_use, as_json=as_json)
+
+
+def show_states(
+    session: Session, jobs: Sequence[str], *, everything: bool, watch: bool, wants_use: bool, as_json: bool
+) -> int:
+    """Print the jobs' states once, or until all have ended; 1 where a cluster does not answer."""
+    tracker = session.tracker
+    refused: dict[str, str] = {}
+    waits = False
+
+    def clusters() -> list[Known]:
+        refused.clear()
+        return clusters_to_ask(tracker, wanted(tracker, jobs, everything) if jobs else None, refused)
+
+    def send(session: Session) -> bool:
+        nonlocal waits
+        waits = send_waves(session)
+        return waits
+
     pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
-    silent: dict[str, str] = {}
-    while True:
-        before = wanted(tracker, jobs, everything) if jobs or watch else []
-        refused: dict[str, str] = {}
-        clusters = clusters_to_ask(tracker, before if jobs else None, refused)
-        due = pace.due(clusters)
-        silent = {**without(silent, due), **refused, **look(tracker, due, verbose)}
-        waits = send_waves(tracker, verbose)
+    for silent in rounds(session, pace, clusters, lambda: states(wanted(tracker, jobs, everything)), send):
         shown = wanted(tracker, jobs, everything)
-        pace.asked(due, changed=states(shown) != states(before))
         is_last = not watch or (all(job.final for job in shown) and not waits)
         is_shown = is_last or not as_json  # --json is one document
         if is_shown and wants_use:
-            show_use(shown, tracker, as_json, verbose)
+            show_use(session, shown, as_json)
         elif is_shown:
             show(shown, jobs, tracker, everything, as_json, clear=watch and sys.stdout.isatty())
-        for line in silent.values():
+        lines = [*{**silent, **refused}.values()]
+        for line in lines:
             say(f"error: {line}; shown is what was last seen there")
         if is_last:
-            return FAILED if silent else 0
-        pace.wait(clusters)
-
-
-def without(silent: Mapping[str, str], asked: Iterable[Known]) -> dict[str, str]:
-    """The lines of the clusters that were not asked again."""
-    names = {known.cluster.name for known in asked}
-    return {name: line for name, line in silent.items() if name not in names}
+            return FAILED if lines else 0
+    raise AssertionError("rounds have no end")
 
 
 def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
@@ -111,46 +102,25 @@ def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
     return [(job.key, job.state, job.status.get("reason")) for job in jobs]
 
 
-def show_use(jobs: Sequence[TrackedJob], tracker: Tracker, as_json: bool, verbose: int) -> None:
+def show_use(session: Session, jobs: Sequence[TrackedJob], as_json: bool) -> None:
     """Print what finished jobs used, as a table or as JSON."""
     from tfslurm.cli import efficiency as use
+    from tfslurm.retrieval.efficiency import efficiencies
 
-    found = use.efficiencies(jobs, tracker, verbose)
+    found = efficiencies(session, jobs)
     if as_json:
         emit([{**as_value(job), "efficiency": use.as_value(found.get(job.key))} for job in jobs])
     else:
         use.show_efficiency(jobs, found)
 
 
-def clusters_to_ask(
-    tracker: Tracker, jobs: Sequence[TrackedJob] | None, refused: dict[str, str] | None = None
-) -> list[Known]:
-    """The clusters with an unfinished job, among these or at all, and those with a plan that never got its id.
-
-    Where the file or text that describes one is refused, ``refused`` gets its line; without it that is raised.
-    """
-    texts = tracker.texts(None if jobs is None else [job.plan_id for job in jobs if not job.final])
-    left = [each for each in tracker.plans(stage="planned") if each.plan.cluster != LOCAL]
-    asked: list[Known] = []
-    for name, text in dict.fromkeys([*texts, *((each.plan.cluster, each.cluster_text) for each in left)]):
-        try:
-            known = known_from(name, text)
-            if known not in asked:
-                asked.append(known)
-        except (InputError, RecordError) as error:
-            if refused is None:
-                raise
-            refused[name] = str(error).splitlines()[0]
-    return asked
-
-
-def send_waves(tracker: Tracker, verbose: int) -> bool:
+def send_waves(session: Session) -> bool:
     """Send what of sweeps waits for room, as far as there is some; whether something waits on."""
-    if not tracker.sweeps.is_any_waiting():
+    if not session.tracker.sweeps.is_any_waiting():
         return False
-    from tfslurm.cli.waves import send_waiting
+    from tfslurm.submission.sweep_batches import send_waiting
 
-    return send_waiting(tracker, verbose)
+    return send_waiting(session)
 
 
 def show(
@@ -239,54 +209,9 @@ def how_it_failed(code: int, cause: str, reason: str) -> str:
 @click.command(short_help="Wait for jobs to end; exit with the job's own exit code.")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
-def wait(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Wait for jobs to end; exit with the job's own exit code (of several: the first that is not 0)."""
-    tracker = open_tracker()
-    code = wait_for(jobs, tracker, verbose)
+    code = wait_for(session, jobs, send_waves)
     if as_json:
-        emit([as_value(job) for name in jobs for job in find_jobs(tracker, name)])
+        emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
     return code
-
-
-def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
-    """Wait until the named jobs have ended; their exit code as `wait` gives it."""
-    pace, last = Pace(first_s=0.5, factor=1.2, most_s=30.0), ""
-    silent: dict[str, str] = {}
-    while True:
-        left = [job for name in names for job in find_jobs(tracker, name) if not job.final]
-        clusters = clusters_of(left, tracker)
-        due = pace.due(clusters)
-        silent = {**without(silent, due), **look(tracker, due, verbose)}
-        send_waves(tracker, verbose)
-        now = [job for name in names for job in find_jobs(tracker, name)]
-        line = ", ".join([*states_in_words(now), *silent.values()])
-        pace.asked(due, changed=line != last)
-        if line != last:
-            say(line)
-            last = line
-        if all(job.final or job.state == "LOST" for job in now) and not any(
-            is_waiting(tracker, name) for name in names
-        ):
-            return next((code for job in now if (code := exit_code(job))), 0)
-        pace.wait(clusters)
-
-
-def is_waiting(tracker: Tracker, name: str) -> bool:
-    """Whether something of a sweep is still to be sent by a later command."""
-    return any(sweep.told and tracker.sweeps.waiting(sweep_id=sweep.sweep_id) for sweep in tracker.sweeps.named(name))
-
-
-def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
-    """Each job with its state; of many how many are in which."""
-    if len(jobs) <= FEW:
-        return [f"{job.key} {job.state}" for job in jobs]
-    counts = Counter(job.state for job in jobs)
-    return [f"{count} {state}" for state, count in sorted(counts.items())]
-
-
-def exit_code(job: TrackedJob) -> int:
-    """A job's own exit code; 128 + n after signal n; 1 where Slurm ended it without one."""
-    if job.state == "COMPLETED":
-        return 0
-    code, signal = job.status.get("exit_code"), job.status.get("signal")
-    return int(code) or FAILED if code else 128 + int(signal) if signal else FAILED

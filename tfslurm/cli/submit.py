@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, emit, say, show, tracer
-from tfslurm.cli.pin import pin_on_first_use, report_move
-from tfslurm.cli.review import reached, tell_of_private
+from tfslurm.cli.console import common, deliver, emit, say, show
 from tfslurm.document.tree import printable
-from tfslurm.errors import TfslurmError, Untracked
-from tfslurm.handoff.recovery import settle_all
-from tfslurm.host import open_host
+from tfslurm.errors import Untracked
 from tfslurm.plan import to_json
-from tfslurm.submission.preflight import preemption_note, tell
-from tfslurm.submission.prepare import Asked, Prepared, prepare, read_experiment
-from tfslurm.submission.review import mount_text, option_texts, quoted
-from tfslurm.submission.submit import read_secrets, submit_job
-from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.clock import now
-from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open_tracker
+from tfslurm.submission.once import claimed, prepared_for, submit_once, tell_of_driver
+from tfslurm.submission.pinning import report_move
+from tfslurm.submission.prepare import Asked, Prepared, read_experiment
+from tfslurm.submission.review import mount_text, option_texts, quoted, reached
+from tfslurm.submission.submit import read_secrets
+from tfslurm.workspace.config import Known, choose_clusters, local_cluster
+from tfslurm.workspace.session import Session
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
@@ -39,14 +34,6 @@ set_option = click.option(
 )
 
 
-def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
-    """One job for each cluster, with the image pinned (now, if it never was)."""
-    pin = pin_on_first_use(asked, clusters)
-    jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
-    tell_of_private(jobs)
-    return jobs
-
-
 @click.command(short_help="Show the very plan and script that submit would send.")
 @experiment_file
 @cluster_option
@@ -55,13 +42,13 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
 @click.option("--review", "is_review", is_flag=True, help="Show all that the file could touch.")
 @common
 def plan(
+    session: Session,
     experiment: Path,
     clusters: tuple[str, ...],
     sets: tuple[str, ...],
     script: bool,
     is_review: bool,
     as_json: bool,
-    verbose: int,
 ) -> None:
     """Show the very plan and script that submit would send; touches no cluster.
 
@@ -78,14 +65,14 @@ def plan(
     if is_review:
         from tfslurm.cli.review import show_review
 
-        show_review(asked, chosen, as_json)
+        show_review(session, asked, chosen, as_json)
         return
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import show_sweep
 
         show_sweep(asked, [known.cluster.name for known in chosen], as_json)
         return
-    jobs = prepared_for(asked, chosen)
+    jobs = prepared_for(session, asked, chosen)
     if as_json:
         emit([{**to_json(job.plan), "script": job.script} for job in jobs])
     elif script:
@@ -134,6 +121,7 @@ def summary(job: Prepared, asked: Asked) -> str:
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
+    session: Session,
     experiment: Path,
     clusters: tuple[str, ...],
     sets: tuple[str, ...],
@@ -141,7 +129,6 @@ def submit(
     again: bool,
     wait_too: bool,
     as_json: bool,
-    verbose: int,
 ) -> int:
     """Submit the experiment, one job or a sweep; print one line per Slurm job: alpha:1234.
 
@@ -156,34 +143,31 @@ def submit(
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if asked.experiment.sweep is not None:
-        from tfslurm.cli.sweep import submit_sweep
+        from tfslurm.cli.sweep import send_sweep
 
-        tracker = open_tracker()
-        sweep = submit_sweep(asked, chosen, tracker, force=force, again=again, as_json=as_json, verbose=verbose)
-        return wait_too_for([sweep.sweep_id], tracker, verbose) if wait_too else 0
+        sweep = send_sweep(session, asked, chosen, force=force, again=again, as_json=as_json)
+        return wait_too_for(session, [sweep.sweep_id]) if wait_too else 0
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
     secrets = read_secrets(asked.experiment.secrets)
-    tracker = open_tracker()
-    prepared = prepared_for(asked, chosen)
+    prepared = prepared_for(session, asked, chosen)
     for job in prepared:
-        tell_of_driver(job, tracker, force=force)
-    with claimed(prepared, tracker):
-        jobs = submit_each(list(zip(chosen, prepared, strict=True)), tracker, secrets, again, as_json, verbose)
+        tell_of_driver(session, job, force=force)
+    with claimed(prepared, session.tracker):
+        jobs = submit_each(session, list(zip(chosen, prepared, strict=True)), secrets, again, as_json)
         sys.stdout.flush()
-        tracker.tell([plan_id for _, plan_id in jobs])
-    report_move(asked, prepared[0].plan.pin, chosen, tracker)
-    return wait_too_for([job for job, _ in jobs], tracker, verbose) if wait_too else 0
+        session.tracker.tell([plan_id for _, plan_id in jobs])
+    report_move(session, asked, prepared[0].plan.pin, chosen)
+    return wait_too_for(session, [job for job, _ in jobs]) if wait_too else 0
 
 
 def submit_each(
+    session: Session,
     jobs: Sequence[tuple[Known, Prepared]],
-    tracker: Tracker,
     secrets: dict[str, str],
     again: bool,
     as_json: bool,
-    verbose: int,
 ) -> list[tuple[str, str]]:
     """Submit a job to each cluster and print it; each with its plan's id. Every id that sbatch gave is printed."""
     done: list[tuple[str, str]] = []
@@ -195,7 +179,7 @@ def submit_each(
 
     try:
         for known, prepared in jobs:
-            submit_once(known, prepared, tracker, secrets, verbose, told, again=again)
+            submit_once(session, known, prepared, secrets, told, again=again)
     except Untracked as error:
         told(error.job, error.plan_id)
         raise
@@ -205,78 +189,12 @@ def submit_each(
     return done
 
 
-def wait_too_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
+def wait_too_for(session: Session, names: Sequence[str]) -> int:
     """The exit code of --wait."""
-    from tfslurm.cli.status import wait_for
+    from tfslurm.cli.status import send_waves
+    from tfslurm.monitoring.wait import wait_for
 
-    return wait_for(names, tracker, verbose)
-
-
-def tell_of_driver(job: Prepared, tracker: Tracker, *, force: bool) -> None:
-    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
-    try:
-        told = tell(job.plan, tracker)
-    except TfslurmError as error:
-        if not force:
-            raise
-        told = f"warning: {error}: submitted all the same (--force)"
-    if told:
-        say(told)
-
-
-@contextmanager
-def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
-    """Within this nobody else submits the same: they wait. In one order, so that no two wait for each other."""
-    with ExitStack() as claims:
-        for plan_sha256 in sorted({job.plan.plan_sha256 for job in prepared}):
-            claims.enter_context(tracker.claim(plan_sha256, wait=True))
-        yield
-
-
-def submit_once(
-    known: Known,
-    job: Prepared,
-    tracker: Tracker,
-    secrets: dict[str, str],
-    verbose: int,
-    told: Callable[[str, str], None],
-    *,
-    again: bool,
-) -> None:
-    """Submit a job; the new one and its plan's id are ``told`` at once.
-
-    Where an earlier call was cut off before it told the id of the same job, that one is told.
-
-    Raises:
-        TfslurmError: the same job is queued or running, and it is not wanted ``again``.
-    """
-    name, same = known.cluster.name, job.plan.plan_sha256
-    with open_host(known.cluster, trace=tracer(verbose)) as host:
-        settle_all(known, tracker, host)
-        if left := tracker.jobs(plan_sha256=same, untold=True):
-            say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
-            told(left[-1].key, left[-1].plan_id)
-            return
-        if not again and tracker.jobs(plan_sha256=same, unfinished=True):
-            from tfslurm.monitoring.refresh import refresh
-
-            refresh(known, tracker, host)
-            refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
-        job_id = submit_job(job, tracker, host, secrets, untold=True)
-        told(f"{name}:{job_id}", job.plan.plan_id)
-        if note := preemption_note(job.plan, known, host):
-            say(f"note: {note}")
-
-
-def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
-    """Nothing, where none of the same jobs is queued or running.
-
-    Raises:
-        TfslurmError: which ones are.
-    """
-    if live:
-        told = ", ".join(f"{each.key} ({each.state})" for each in live)
-        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
+    return wait_for(session, names, send_waves)
 
 
 @click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")
@@ -284,22 +202,22 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
 @set_option
 @click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` does later.")
 @common
-def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, verbose: int) -> int:
+def run(session: Session, experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     """Run the experiment here and now, with docker alone and no scheduler (cluster `local`, ids from 1).
 
     The same node script, the same checks, the same record. Exits with the program's own code; Ctrl-C ends it as
     scancel would.
     """
-    from tfslurm.cli.logs import follow_process
-    from tfslurm.submission.local import refuse_several_tasks
+    from tfslurm.cli.logs import pour_stream
+    from tfslurm.submission.local import follow_process, refuse_several_tasks
 
     asked = read_experiment(experiment, sets)
     refuse_several_tasks(asked.experiment)
     known = local_cluster(say)
     secrets = read_secrets(asked.experiment.secrets)
-    job = prepared_for(asked, [known])[0]
-    tracker = open_tracker()
-    result: dict[str, Any] = follow_process(known, job, tracker, secrets, show=not (quiet or as_json), verbose=verbose)
+    job = prepared_for(session, asked, [known])[0]
+    shown = None if quiet or as_json else pour_stream
+    result: dict[str, Any] = follow_process(session, known, job, secrets, shown)
     if as_json:
         emit(result)
     else:

@@ -10,28 +10,12 @@ from typing import Any
 from tfslurm.cli.console import plain_table, show
 from tfslurm.document.bounded_json import read_json
 from tfslurm.document.tree import printable
+from tfslurm.monitoring.sweep_states import NOT_SENT, has_ended, has_failed, state_of
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
 
-NOT_SENT = "NOT SENT"
-LOST = "LOST"
 BAR = 30
 CAUSES = 10  # different causes of failures that are shown
 ORDER = ("COMPLETED", "RUNNING", "PENDING", NOT_SENT)
-
-
-def state_of(point: PlacedPoint) -> str:
-    """The state of a point's last job; NOT SENT where it has none."""
-    return point.job.state if point.job else NOT_SENT
-
-
-def has_ended(point: PlacedPoint) -> bool:
-    """Whether nothing more will come of its job."""
-    return bool(point.job and (point.job.final or point.job.state == LOST))
-
-
-def has_failed(point: PlacedPoint) -> bool:
-    """Whether its job ended, and not well."""
-    return has_ended(point) and state_of(point) != "COMPLETED"
 
 
 def show_one(sweep: TrackedSweep, tracker: Tracker, why: Callable[[TrackedJob], str], *, each: bool) -> None:

@@ -7,10 +7,11 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, plain, say, show, tracer
+from tfslurm.cli.console import common, emit, plain, say, show
 from tfslurm.errors import CommandFailed, HostError
-from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster, open_tracker
+from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster
 from tfslurm.workspace.folders import data_folder
+from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
 
@@ -24,7 +25,7 @@ def tracker() -> None:
 
 @tracker.command()
 @plain
-def path(as_json: bool, verbose: int) -> None:
+def path(as_json: bool) -> None:
     """Print where the tracker is."""
     where = data_folder() / "tracker.sqlite"
     if as_json:
@@ -36,7 +37,7 @@ def path(as_json: bool, verbose: int) -> None:
 @tracker.command()
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @common
-def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def rebuild(session: Session, clusters: tuple[str, ...], as_json: bool) -> int:
     """Read the run folders of the clusters (default: all, and `local`) and index every job found there.
 
     Jobs that the tracker already has are kept; nothing on a cluster is changed. A folder that is another user's, was
@@ -46,16 +47,15 @@ def rebuild(clusters: tuple[str, ...], as_json: bool, verbose: int) -> int:
     from tfslurm.monitoring.rebuild_tracker import rebuild as rebuild_cluster
 
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    index = open_tracker()
     known = known_clusters(clusters, say)
     if not clusters and LOCAL not in {each.cluster.name for each in known}:
         known.append(local_cluster())
     result: dict[str, object] = {}
     failed = False
-    answers = at_once([partial(look_into, each, tracer(verbose)) for each in known])
+    answers = at_once([partial(look_into, session, each) for each in known])
     for each, answer in zip(known, answers, strict=True):
         try:
-            count, unreadable = rebuild_cluster(each, index, answer())
+            count, unreadable = rebuild_cluster(each, session.tracker, answer())
         except (CommandFailed, HostError) as error:
             failed = True
             say(f"error: {str(error).splitlines()[0]}")

@@ -28,7 +28,7 @@ INDENT = len(f"  {'':12} ")
 @click.option("--list", "list_them", is_flag=True, help="Show what is trusted; trust nothing more.")
 @click.option("--revoke", is_flag=True, help="Trust the files of DIR no more.")
 @plain
-def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json: bool, verbose: int) -> None:
+def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json: bool) -> None:
     """Say that the cluster files of DIR (default: ./cluster_configs) may be used, until one of them changes.
 
     A cluster file decides where commands run, and as whom. So those of the current folder, which may be a stranger's,

@@ -5,20 +5,16 @@ from __future__ import annotations
 import click
 
 from tfslurm.cli.console import common
-from tfslurm.cli.status import status
+from tfslurm.cli.status import show_states
+from tfslurm.workspace.session import Session
 
 
 @click.command(short_help="Show them until all have ended; send what waits of sweeps.")
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
-@click.pass_context
-def watch(context: click.Context, jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Show the states of your jobs until all have ended: `status --watch`, under a name of its own.
 
     What of a sweep waits for room in your queue is sent when there is some. Ctrl-C ends the watching, not the jobs.
     """
-    code = context.invoke(
-        status, jobs=jobs, everything=False, watch=True, wants_use=False, as_json=as_json, verbose=verbose
-    )
-    assert isinstance(code, int)  # noqa: S101 - as status says
-    return code
+    return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)

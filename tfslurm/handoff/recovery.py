@@ -15,8 +15,8 @@ from tfslurm.plan import JobPlan, planned_again
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import TrackedPlan, Tracker
 from tfslurm.workspace.clock import earlier, now
+from tfslurm.workspace.clusters_of_jobs import speaks_for
 from tfslurm.workspace.config import Known
-from tfslurm.workspace.connections import speaks_for
 
 ON_THE_WAY_S = 1.0
 

@@ -7,12 +7,12 @@ that is read here is ever settled or sent by itself; `resume` asks before it sen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, RecordError, SlurmParseError
-from tfslurm.host import Host, open_host
+from tfslurm.host import Host
 from tfslurm.host.fetching import Entry as File
 from tfslurm.host.fetching import pack
 from tfslurm.host.files import fitting, in_bash, named, one_line
@@ -24,6 +24,7 @@ from tfslurm.slurm.values import lines_of
 from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.session import Session
 
 ATTEMPT = re.compile(r"([^/]+)/([^/]+)/(attempt-[0-9]{1,6}/exit\.json)")
 MOST_LISTING = 2**26
@@ -69,27 +70,27 @@ class Found:
     queued: Mapping[str, str] = field(default_factory=dict)
 
 
-def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
+def look_into(session: Session, known: Known) -> Found:
     """What a cluster's run folders, and its scheduler, say of plans and jobs.
 
     Raises:
         HostError: the cluster does not answer.
     """
     runs = known.cluster.root / "runs"
-    with open_host(known.cluster, trace=trace) as host:
-        try:
-            said = host.run_bytes(in_bash(LISTING, str(runs), str(MOST_LISTING)), timeout_s=600)
-        except CommandFailed as failure:
-            raise named(failure.completed, "look into", runs) from None
-        there, lines = listed(said)
-        wanted, more = believed(there)
-        files: dict[str, bytes] = {}
-        while wanted:
-            some = wanted[: fitting((file.bytes for file in wanted), AT_ONCE)]
-            wanted = wanted[len(some) :]
-            files |= pack(host, runs, some)
-        jobs = tuple(path for path, each in there.items() if path.count("/") == 1 and each.kind == "d" and each.is_own)
-        return Found(files, jobs, (*lines, *more), in_queue(known, host))
+    host = session.reach(known)
+    try:
+        said = host.run_bytes(in_bash(LISTING, str(runs), str(MOST_LISTING)), timeout_s=600)
+    except CommandFailed as failure:
+        raise named(failure.completed, "look into", runs) from None
+    there, lines = listed(said)
+    wanted, more = believed(there)
+    files: dict[str, bytes] = {}
+    while wanted:
+        some = wanted[: fitting((file.bytes for file in wanted), AT_ONCE)]
+        wanted = wanted[len(some) :]
+        files |= pack(host, runs, some)
+    jobs = tuple(path for path, each in there.items() if path.count("/") == 1 and each.kind == "d" and each.is_own)
+    return Found(files, jobs, (*lines, *more), in_queue(known, host))
 
 
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:

@@ -9,11 +9,12 @@ from queue import SimpleQueue
 
 from tfslurm.errors import TfslurmError
 from tfslurm.handoff.recovery import claim_open, close, taken
-from tfslurm.host import Host, open_host
+from tfslurm.host import Host
 from tfslurm.monitoring.poll import News, Question, ask
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.clusters_of_jobs import speaks_for
 from tfslurm.workspace.config import Known
-from tfslurm.workspace.connections import speaks_for
+from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import in_background
 
 
@@ -30,9 +31,8 @@ def refresh(known: Known, tracker: Tracker, host: Host, jobs: Sequence[TrackedJo
 
 
 def refresh_all(
+    session: Session,
     clusters: Sequence[Known],
-    tracker: Tracker,
-    trace: Callable[[str], None] | None,
     jobs: Sequence[TrackedJob] | None = None,
     before: Callable[[Known, Host], None] = lambda known, host: None,
 ) -> dict[str, str]:
@@ -44,16 +44,16 @@ def refresh_all(
     silent: dict[str, str] = {}
     asked: list[SimpleQueue[Question | None]] = [SimpleQueue() for _ in clusters]
     answers = [
-        in_background(partial(ask_there, known, each.get, trace, before))
+        in_background(partial(ask_there, session, known, each.get, before))
         for known, each in zip(clusters, asked, strict=True)
     ]
     try:
-        with questions(clusters, tracker, jobs) as found:
+        with questions(clusters, session.tracker, jobs) as found:
             for each, question in zip(asked, found, strict=True):
                 each.put(question)
             for known, answer in zip(clusters, answers, strict=True):
                 try:
-                    silence = write(answer(), tracker)
+                    silence = write(answer(), session.tracker)
                 except TfslurmError as error:
                     silence = named(known.cluster.name, error)
                 if silence:
@@ -66,16 +66,16 @@ def refresh_all(
 
 
 def ask_there(
+    session: Session,
     known: Known,
     asked: Callable[[], Question | None],
-    trace: Callable[[str], None] | None,
     before: Callable[[Known, Host], None],
 ) -> News:
     """What a cluster says when it is reached; nothing where there is no question after all."""
-    with open_host(known.cluster, trace=trace) as host:
-        before(known, host)
-        question = asked()
-        return ask(question, host) if question else News((), ())
+    host = session.reach(known)
+    before(known, host)
+    question = asked()
+    return ask(question, host) if question else News((), ())
 
 
 def named(cluster: str, error: TfslurmError) -> str:

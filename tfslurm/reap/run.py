@@ -8,7 +8,7 @@ from functools import partial
 
 from tfslurm.check.fact import one_line
 from tfslurm.errors import Completed, HostError
-from tfslurm.host import Host, open_host
+from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
 from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
@@ -17,6 +17,7 @@ from tfslurm.slurm.probe import is_busy
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
 Trace = Callable[[str], None] | None
@@ -43,20 +44,20 @@ class Reaped:
     problems: list[str] = field(default_factory=list)
 
 
-def reap_clusters(clusters: Sequence[Known], wish: Wish, jobs: Sequence[TrackedJob], trace: Trace) -> Iterator[Reaped]:
+def reap_clusters(session: Session, clusters: Sequence[Known], wish: Wish) -> Iterator[Reaped]:
     """Each cluster's containers, in the order given; all clusters are asked at once."""
-    for answer in at_once([partial(reap_cluster, known, wish, jobs, trace) for known in clusters]):
+    jobs = session.tracker.jobs()
+    for answer in at_once([partial(reap_cluster, session, known, wish, jobs) for known in clusters]):
         yield answer()
 
 
-def reap_cluster(known: Known, wish: Wish, jobs: Sequence[TrackedJob], trace: Trace) -> Reaped:
+def reap_cluster(session: Session, known: Known, wish: Wish, jobs: Sequence[TrackedJob]) -> Reaped:
     """One cluster: look at every node, ask the scheduler once, then remove."""
     name = known.cluster.name
     reaped = Reaped(name)
     try:
-        with open_host(known.cluster, trace=trace) as host:
-            reaper = Reaper(host, known, wish, packaged("reap.sh"), reaped)
-            reaper.reap([job for job in jobs if job.cluster == name])
+        reaper = Reaper(session.reach(known), known, wish, packaged("reap.sh"), reaped)
+        reaper.reap([job for job in jobs if job.cluster == name])
     except HostError as error:
         reaped.problems.append(one_line(str(error)))
     return reaped

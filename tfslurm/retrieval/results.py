@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,11 @@ from tfslurm.plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.sweep.confounding import Row
-from tfslurm.tracker import PlacedPoint
+from tfslurm.tracker import PlacedPoint, TrackedSweep
+from tfslurm.workspace.clusters_of_jobs import clusters_for
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
+from tfslurm.workspace.threads import at_once
 
 METRICS = "metrics.json"
 FACTS = ("gpus.txt", "nvidia-smi-query.csv", "nvidia-smi-L.txt", "nvidia-driver-proc.txt", "nvidia-driver-module.txt")
@@ -186,3 +191,38 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{name}.")
         elif not isinstance(value, list):
             yield name, value
+
+
+def gather(session: Session, sweep: TrackedSweep) -> tuple[list[Result], list[str]]:
+    """What every point that was sent measured, by parameters; and the clusters that did not answer."""
+    tracker = session.tracker
+    plans = {each.plan.plan_id: each.plan for each in tracker.sweeps.plans(sweep.sweep_id)}
+    points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
+    known = clusters_for([point.job for point in points if point.job], tracker)
+    here = {each.cluster.name: [p for p in points if p.job and p.job.cluster == each.cluster.name] for each in known}
+    glob = str(sweep.given.get("results") or METRICS)
+    works = [partial(read_there, session, each, here[each.cluster.name], plans, glob) for each in known]
+    found: dict[str, Result] = {}
+    unread: list[str] = []
+    for answer in at_once(works):
+        try:
+            found.update((result.point, result) for result in answer())
+        except HostError as error:
+            unread.append(str(error).splitlines()[0])
+    return sorted((found[point.entry.id] for point in points if point.entry.id in found), key=by_parameters), unread
+
+
+def by_parameters(result: Result) -> list[tuple[str, bool, float, str]]:
+    """What a result is sorted by: one parameter after the other, numbers by size and before texts."""
+    values = sorted(result.parameters.items())
+    return [
+        (name, True, 0.0, value) if isinstance(value, str) else (name, False, float(value), "")
+        for name, value in values
+    ]
+
+
+def read_there(
+    session: Session, known: Known, points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], glob: str
+) -> list[Result]:
+    """What the points on one cluster measured."""
+    return read_results(points, plans, session.reach(known), glob)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from tfslurm.errors import InputError
-from tfslurm.handoff.local_process import attempt
+from tfslurm.errors import InputError, refuse
+from tfslurm.handoff.local_process import attempt, stop
 from tfslurm.host import Host
+from tfslurm.monitoring.lookup import find_job
+from tfslurm.monitoring.refresh import refresh
+from tfslurm.retrieval.logs import PAUSE_S, Reader
+from tfslurm.slurm import state_from_exit
 from tfslurm.spec import Experiment
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import send_files
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
 
 
 def refuse_several_tasks(experiment: Experiment) -> None:
@@ -45,3 +54,42 @@ def start(
     send_files(prepared, host, secrets)
     job_id = tracker.local_id(plan)
     return job_id, attempt(Path(plan.run_dir), job_id, secrets)
+
+
+def follow_process(
+    session: Session,
+    known: Known,
+    job: Prepared,
+    secrets: dict[str, str],
+    shown: Callable[[str, str], None] | None,
+) -> dict[str, Any]:
+    """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
+    if known.cluster.login is not None:
+        raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
+    tracker, host = session.tracker, session.reach(known)
+    refresh(known, tracker, host)  # runs that were killed have ended, and their secrets go
+    job_id, process = start(job, tracker, host, secrets)
+    found = find_job(tracker, f"{known.cluster.name}:{job_id}")
+    session.say(f"{found.key}: started")
+    reader = Reader(found, tracker, host, None, 0, False)
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
+    try:
+        while process.poll() is None:
+            pass_on(reader, shown if shown and reader.look(0).attempt > 0 else None)
+            time.sleep(PAUSE_S[0])
+    finally:
+        stop(process)
+        pass_on(reader, shown)
+        refresh(known, tracker, host, [found])
+    code = process.returncode
+    state = find_job(tracker, found.key).state
+    final = state_from_exit(code, None) if state == "RUNNING" else state
+    return {"job": found.key, "state": final, "exit_code": code if code >= 0 else 128 - code}
+
+
+def pass_on(reader: Reader, shown: Callable[[str, str], None] | None) -> None:
+    """Show what the program has written since the last call, each stream on its own."""
+    for stream, text in reader.once() if shown else ():
+        assert shown  # noqa: S101 - as the line above has it
+        shown(stream, text)

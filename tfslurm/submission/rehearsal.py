@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from tfslurm import slurm
 from tfslurm.errors import HostError, last_words
 from tfslurm.handoff import local_process
+from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import Host, get
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir
@@ -23,8 +24,12 @@ from tfslurm.record.job import datetime_of, moment
 from tfslurm.retrieval import records
 from tfslurm.run_folder.ending import NO_SCHEDULER, REQUEUED, parse_end, parse_task_end
 from tfslurm.slurm import state_from_exit
+from tfslurm.submission import local
+from tfslurm.submission.prepare import Asked, Prepared
+from tfslurm.submission.submit import read_secrets, submit_job
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import Known
+from tfslurm.workspace.config import Known, local_cluster
+from tfslurm.workspace.session import Session
 
 NOT_NEEDED = (*records.NOT_NEEDED, "attempt-*/outputs.sha256")
 PAUSE_S = (0.5, 5.0)
@@ -325,3 +330,15 @@ def seconds(start: str, end: str) -> str:
         return "? s"
     gone = datetime_of(end) - datetime_of(start)
     return f"{max(gone.total_seconds(), 0):.1f} s"
+
+
+def staged(session: Session, asked: Asked, known: Known, job: Prepared) -> tuple[str, Stage]:
+    """The job, begun: its name and what it can be told."""
+    secrets = read_secrets(asked.experiment.secrets)
+    tracker, host = session.tracker, session.reach(known)
+    if known.cluster.name != local_cluster().cluster.name:
+        settle_all(known, tracker, host)
+        key = f"{known.cluster.name}:{submit_job(job, tracker, host, secrets)}"
+        return key, OnCluster(known, key, job.plan, tracker, host)
+    job_id, process = local.start(job, tracker, host, secrets)
+    return f"{known.cluster.name}:{job_id}", Here(known, job.plan, job_id, process, host, secrets, tracker)

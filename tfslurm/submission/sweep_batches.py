@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from tfslurm.errors import SlurmParseError, SubmitRejected, Untracked
+from tfslurm.errors import SlurmParseError, SubmitRejected, TfslurmError, Untracked
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.room import Need, parse_room, room_script
 from tfslurm.snapshot import Snapshot
-from tfslurm.submission.submit import submit_claimed
+from tfslurm.submission.submit import read_secrets, submit_claimed
 from tfslurm.submission.sweep_arrays import prepared
 from tfslurm.sweep.spread import Room
 from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan
+from tfslurm.workspace.clusters_of_jobs import known_from
 from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
 
 FULL = "job submit limit"  # what sbatch says for every limit of that kind
 
@@ -103,3 +106,29 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
         return parse_room(done.stdout, need)
     except SlurmParseError:
         return None
+
+
+def send_waiting(session: Session) -> bool:
+    """Send what waits of every sweep whose ids were told, as far as there is room; whether something waits on.
+
+    What goes wrong is a line: it is tried again by the next command.
+    """
+    waits, tracker = False, session.tracker
+    for sweep in tracker.sweeps.all():
+        texts = {each.plan.cluster: each.cluster_text for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id)}
+        for name, text in texts.items() if sweep.told else ():
+            try:
+                known = known_from(name, text)
+                host = session.reach(known)
+                told = partial(tell, session, sweep.sweep_id)
+                wave = send_wave(sweep, known, tracker, host, code=None, secrets=read_secrets, told=told)
+            except TfslurmError as error:
+                session.say(f"error: {sweep.sweep_id}: what waits was not sent: {str(error).splitlines()[0]}")
+                continue
+            waits = waits or bool(wave.left)
+    return waits
+
+
+def tell(session: Session, sweep_id: str, job: str) -> None:
+    """Say that a job is in the queue."""
+    session.say(f"{sweep_id}: sent {job}")

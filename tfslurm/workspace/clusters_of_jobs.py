@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from tfslurm.errors import RecordError, refuse
-from tfslurm.host import Host, open_host
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters, local_without_file, parse_known
 from tfslurm.workspace.folders import trust_file
 from tfslurm.workspace.trust import content_id, read_trusted
-
-
-@contextmanager
-def connections(trace: Callable[[str], None] | None) -> Iterator[Callable[[Known], Host]]:
-    """What gives the connection to a cluster: opened when it is first asked for, kept until the block ends.
-
-    Different clusters may be asked for in different threads.
-    """
-    opened: dict[tuple[str, str], Host] = {}
-    with ExitStack() as stack:
-
-        def reach(known: Known) -> Host:
-            place = known.cluster.name, known.text
-            if place not in opened:
-                opened[place] = stack.enter_context(open_host(known.cluster, trace=trace))
-            return opened[place]
-
-        yield reach
 
 
 def known_for(job: TrackedJob, tracker: Tracker) -> Known:

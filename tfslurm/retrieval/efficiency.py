@@ -1,0 +1,90 @@
+"""What finished jobs used of what they asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tfslurm.errors import HostError, RecordError
+from tfslurm.host import Host
+from tfslurm.monitoring.lookup import plan_of
+from tfslurm.plan import JobPlan
+from tfslurm.record import Record, record_json
+from tfslurm.record.efficiency import Efficiency, efficiency
+from tfslurm.retrieval.records import keep, look_up
+from tfslurm.slurm import is_final
+from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.clusters_of_jobs import clusters_for
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
+from tfslurm.workspace.threads import at_once
+
+
+def efficiencies(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Efficiency]:
+    """Job -> what it used; jobs that have not ended, and those without a record, are left out and said on stderr."""
+    tracker = session.tracker
+    ended = [job for job in jobs if job.final]
+    records = {job.key: record for job in ended if (record := kept(job, tracker))}
+    records |= read(session, [job for job in ended if job.key not in records])
+    found = {}
+    for job in ended:
+        if job.key in records:
+            asked = plan_of(job, tracker).resources
+            found[job.key] = efficiency(records[job.key], asked.cpus * asked.nodes)
+    return found
+
+
+def kept(job: TrackedJob, tracker: Tracker) -> Mapping[str, Any] | None:
+    """The tracker's copy, if it was read after the job's end by a version that looked at use."""
+    record = tracker.record(job) or {}
+    state = (record.get("job") or {}).get("state")
+    boxes = [task["container"] for attempt in record.get("attempts") or () for task in attempt["tasks"]]
+    whole = all(box is None or "peak_memory_mib" in box for box in boxes)
+    return record if state and is_final(state) and whole else None
+
+
+def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str, Any]]:
+    """The records as the run folders tell them now, all clusters read at once; what cannot be read is a line."""
+    tracker = session.tracker
+    plans = {job.plan_id: plan_of(job, tracker) for job in jobs}
+    clusters = clusters_for(jobs, tracker)
+    works = [
+        partial(look_there, session, known, [job for job in jobs if job.cluster == known.cluster.name], plans)
+        for known in clusters
+    ]
+    found: dict[str, Mapping[str, Any]] = {}
+    for answer in at_once(works):
+        try:
+            looks = answer()
+        except HostError as error:
+            session.say(f"error: {str(error).splitlines()[0]}")
+            continue
+        for job, seen in looks:
+            try:
+                found[job.key] = record_json(seen(tracker))
+            except (HostError, RecordError) as error:
+                session.say(f"{job.key}: {str(error).splitlines()[0]}")
+    return found
+
+
+def look_there(
+    session: Session, known: Known, jobs: Sequence[TrackedJob], plans: Mapping[str, JobPlan]
+) -> list[tuple[TrackedJob, Callable[[Tracker], Record]]]:
+    """Each job of a cluster with what gives its record when it is kept, or raises what kept it from being read."""
+    host = session.reach(known)
+    return [(job, looked_up(job, plans[job.plan_id], host)) for job in jobs]
+
+
+def looked_up(job: TrackedJob, plan: JobPlan, host: Host) -> Callable[[Tracker], Record]:
+    """The record of one job, to be kept by who has the tracker."""
+    try:
+        found = look_up(job, plan, host)
+    except (HostError, RecordError) as error:
+        return partial(fail, error)
+    return partial(keep, job, found)
+
+
+def fail(error: Exception, tracker: Tracker) -> Record:
+    """Nothing but the error."""
+    raise error

@@ -1,0 +1,187 @@
+"""What a job wrote to stdout and stderr, read on from where it was left."""
+
+from __future__ import annotations
+
+import re
+import time
+from codecs import getincrementaldecoder
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from tfslurm.errors import HostError
+from tfslurm.host import Host
+from tfslurm.monitoring.backoff import Pace
+from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
+from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.refresh import refresh
+from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known
+
+CHUNK = 2**20
+MOST_IN_JSON = 256 * 2**20
+HEAD = re.compile(rb"-?[0-9]{1,9}(?: +[0-9]{1,9}){3} *")  # the attempt, and how many bytes of each file follow
+UTF8 = getincrementaldecoder("utf-8")
+FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
+# One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
+# No link is followed: the files may be somebody else's work.
+# The batch script's output is given where it was asked for, or where this program was not started: its container has no
+# id, or something refused it.
+TAILS = r"""
+[ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] || { echo "-1 0 0 0"; exit; }
+[ ! -e "$1" ] || { [ ! -L "$1" ] && [ -O "$1" ]; } || { echo "0 0 0 0"; exit; }
+folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
+shift 9
+if [ "$n" = 0 ]; then
+    for one in "$folder"/attempt-*; do
+        i=${one##*/attempt-}
+        case $i in ''|*[!0-9]*|???????*) ;; *) [ -L "$one" ] || [ "$i" -le "$n" ] || n=$i ;; esac
+    done
+fi
+[ "$n" = "$last" ] || out=0 err=0
+attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
+[ "$rank" = 0 ] && mark= || mark=.$rank
+left() {
+    size=0
+    [ ! -f "$1" ] || [ -L "$1" ] || size=$(wc -c < "$1")
+    size=$((size - $2))
+    [ "$size" -gt 0 ] || size=0
+    [ "$size" -le "$most" ] || size=$most
+}
+give() { [ "$3" = 0 ] || tail -c "+$(($2 + 1))" "$1" | head -c "$3"; }
+a=0 b=0 c=0
+if [ "$batch" = 0 ]; then
+    left "$attempt/stdout$mark.log" "$out"; a=$size
+    left "$attempt/stderr$mark.log" "$err"; b=$size
+fi
+if [ "$batch" = 1 ] || [ ! -s "$facts/container-id.txt" ] || [ -s "$facts/refused.txt" ]; then
+    left "$script" "$1"; c=$size
+fi
+echo "$n $a $b $c"
+give "$attempt/stdout$mark.log" "$out" "$a"
+give "$attempt/stderr$mark.log" "$err" "$b"
+give "$script" "$1" "$c"
+"""
+PAUSE_S = (0.2, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """What one look at the log files of an attempt gave; ``attempt`` 0: there is none yet."""
+
+    attempt: int
+    parts: tuple[tuple[str, bytes], ...]
+    "by file: out, err, and script, which is empty where the program was started"
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be more to read at once."""
+        return any(len(content) == CHUNK for _, content in self.parts)
+
+
+class Reader:
+    """The log files of one job, each read on from where it was left, all with one command."""
+
+    def __init__(
+        self, job: TrackedJob, tracker: Tracker, host: Host, attempt: int | None, rank: int, batch: bool
+    ) -> None:
+        self.job, self.tracker, self.host = job, tracker, host
+        self.asked, self.rank, self.batch = attempt or 0, rank, batch
+        self.plan = plan_of(job, tracker)
+        self.attempt = self.asked
+        self.offsets = dict.fromkeys(FILES, 0)
+        self.decoders = {name: UTF8("surrogateescape") for name in FILES}
+        self.seen = False
+
+    def look(self, attempt: int) -> Tails:
+        """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
+
+        Raises:
+            HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
+        """
+        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
+        words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
+        said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
+        head, _, body = said.partition(b"\n")
+        number, *sizes = map(int, head.split()) if HEAD.fullmatch(head) else (0, -1)
+        if number < 0:
+            raise HostError(f"{self.job.key}: {self.job.state}: {NO_FOLDER} ({self.plan.run_dir})")
+        if len(body) != sum(sizes):
+            raise HostError(f"{self.job.key}: its logs were cut while they were read; try again", transient=True)
+        ends = list(accumulate(sizes))
+        spans = zip(FILES, [0, *ends], ends, strict=False)
+        return Tails(number, tuple((name, body[start:end]) for name, start, end in spans))
+
+    def once(self) -> Iterator[tuple[str, str]]:
+        """Everything that was written since the last call; an unfinished character waits for its rest."""
+        while True:
+            tails = self.look(self.asked)
+            behind = bool(self.attempt) and tails.attempt != self.attempt
+            if behind:  # requeued: the rest of the attempt before comes first
+                tails = self.look(self.attempt)
+                if not any(content for name, content in tails.parts if name != "script"):
+                    yield from self.ended()
+                    self.attempt, self.offsets = 0, {**self.offsets, "out": 0, "err": 0}
+                    continue
+            self.attempt = tails.attempt
+            for name, content in tails.parts:
+                self.offsets[name] += len(content)
+                if text := self.decoders[name].decode(content):
+                    self.seen = True
+                    yield FILES[name], text
+            if not tails.full and not behind:
+                return
+
+    def ended(self) -> Iterator[tuple[str, str]]:
+        """What is left of a character that was never finished."""
+        for name, decoder in self.decoders.items():
+            if text := decoder.decode(b"", final=True):
+                yield FILES[name], text
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Everything that there is now."""
+        yield from self.once()
+        yield from self.ended()
+
+    def follow(self, known: Known) -> Iterator[tuple[str, str]]:
+        """What is written from now on too, until the job has ended; a line that drops is taken up where it was."""
+        pause, failures = PAUSE_S[0], 0
+        pace = Pace(first_s=PAUSE_S[0], factor=1.5, most_s=PAUSE_S[1])
+        while True:
+            try:
+                if due := pace.due([known]):
+                    pace.asked(due, changed=False)
+                    refresh(known, self.tracker, self.host, [self.job])
+                ended = find_job(self.tracker, self.job.key).final
+                before = dict(self.offsets)
+                yield from self.once()
+                failures = 0
+            except HostError as error:
+                failures += 1
+                if not error.transient or failures > 10:
+                    raise
+                ended, before = False, dict(self.offsets)
+            if ended:
+                yield from self.ended()
+                return
+            pause = PAUSE_S[0] if before != self.offsets else min(pause * 1.5, PAUSE_S[1])
+            time.sleep(pause)
+
+    def everything(self) -> dict[str, Any]:
+        """All of it as one value."""
+        chunks: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        left = MOST_IN_JSON
+        for stream, chunk in self.all():
+            chunks[stream].append(chunk)
+            left -= len(chunk)
+            if left < 0:
+                why = f"wrote more than {MOST_IN_JSON // 2**20} MiB, too much for one JSON document"
+                raise HostError(f"{self.job.key}: {why}; leave out --json")
+        said = {name: as_text("".join(parts)) for name, parts in chunks.items()}
+        return {"job": self.job.key, "attempt": self.attempt, **said}
+
+
+def as_text(said: str) -> str:
+    """The text with U+FFFD for bytes that are no UTF-8."""
+    return said.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

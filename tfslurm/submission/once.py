@@ -1,0 +1,101 @@
+"""One job for each cluster, submitted once however often the command is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from tfslurm.document.tree import printable
+from tfslurm.errors import TfslurmError
+from tfslurm.handoff.recovery import settle_all
+from tfslurm.submission.pinning import pin_on_first_use
+from tfslurm.submission.preflight import preemption_note, tell
+from tfslurm.submission.prepare import Asked, Prepared, prepare
+from tfslurm.submission.review import private_of, some
+from tfslurm.submission.submit import submit_job
+from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
+
+
+def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
+    """One job for each cluster, with the image pinned (now, if it never was)."""
+    pin = pin_on_first_use(session, asked, clusters)
+    jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
+    tell_of_private(session, jobs)
+    return jobs
+
+
+def tell_of_driver(session: Session, job: Prepared, *, force: bool) -> None:
+    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
+    try:
+        told = tell(job.plan, session.tracker)
+    except TfslurmError as error:
+        if not force:
+            raise
+        told = f"warning: {error}: submitted all the same (--force)"
+    if told:
+        session.say(told)
+
+
+@contextmanager
+def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
+    """Within this nobody else submits the same: they wait. In one order, so that no two wait for each other."""
+    with ExitStack() as claims:
+        for plan_sha256 in sorted({job.plan.plan_sha256 for job in prepared}):
+            claims.enter_context(tracker.claim(plan_sha256, wait=True))
+        yield
+
+
+def submit_once(
+    session: Session,
+    known: Known,
+    job: Prepared,
+    secrets: dict[str, str],
+    told: Callable[[str, str], None],
+    *,
+    again: bool,
+) -> None:
+    """Submit a job; the new one and its plan's id are ``told`` at once.
+
+    Where an earlier call was cut off before it told the id of the same job, that one is told.
+
+    Raises:
+        TfslurmError: the same job is queued or running, and it is not wanted ``again``.
+    """
+    name, same = known.cluster.name, job.plan.plan_sha256
+    tracker, host = session.tracker, session.reach(known)
+    settle_all(known, tracker, host)
+    if left := tracker.jobs(plan_sha256=same, untold=True):
+        session.say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
+        told(left[-1].key, left[-1].plan_id)
+        return
+    if not again and tracker.jobs(plan_sha256=same, unfinished=True):
+        from tfslurm.monitoring.refresh import refresh
+
+        refresh(known, tracker, host)
+        refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
+    job_id = submit_job(job, tracker, host, secrets, untold=True)
+    told(f"{name}:{job_id}", job.plan.plan_id)
+    if note := preemption_note(job.plan, known, host):
+        session.say(f"note: {note}")
+
+
+def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
+    """Nothing, where none of the same jobs is queued or running.
+
+    Raises:
+        TfslurmError: which ones are.
+    """
+    if live:
+        told = ", ".join(f"{each.key} ({each.state})" for each in live)
+        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
+
+
+def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:
+    """Say on stderr which files of the code look as if they held a secret."""
+    names = private_of(jobs[0]) if jobs else []
+    if names:
+        fix = "name them in .gitignore, or keep them elsewhere"
+        session.say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")

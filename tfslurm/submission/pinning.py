@@ -1,0 +1,117 @@
+"""How a command comes to an image's digest: the lock file, or the registry where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from tfslurm.document import read
+from tfslurm.document.canonical import canonical
+from tfslurm.errors import InputError, Problem, RegistryError
+from tfslurm.image import Pin, false_claims, moved, pin_to_json, without_claims
+from tfslurm.local_files import read_text
+from tfslurm.submission.prepare import Asked, pin_now, pinned, resolve_now, write_lock
+from tfslurm.workspace.clock import now, stamp
+from tfslurm.workspace.config import Known, known_clusters
+from tfslurm.workspace.session import Session
+
+ASK_AGAIN = timedelta(minutes=10)
+
+
+def pinned_or_none(asked: Asked, update: bool) -> Pin | None:
+    """The lock's pin; with --update a lock that no longer fits the experiment counts as none."""
+    try:
+        return pinned(asked)
+    except InputError:
+        if update:
+            return None
+        raise
+
+
+def resolve(session: Session, asked: Asked, local: bool, have: Pin | None) -> Pin:
+    """What the image is now: from this machine's daemon, or from the registries."""
+    if local or (have and have.pin_kind == "image-id"):
+        from tfslurm.registry import pin_local_image
+
+        return pin_local_image(asked.reference, now())
+    return pin_now(asked, [known.cluster for known in clusters_of(session, asked)], now())
+
+
+def clusters_of(session: Session, asked: Asked) -> list[Known]:
+    """The clusters whose mirrors may be asked: the experiment's, else all."""
+    return known_clusters(asked.experiment.clusters, session.say)
+
+
+def pin_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
+    """The lock's pin; where there is no lock, the digest of now, written down and said."""
+    have = pinned(asked)
+    if have:
+        return confirmed(session, asked, have, clusters)
+    found = pin_now(asked, [known.cluster for known in clusters], now())
+    write_lock(asked, found)
+    session.tracker.note_lock(lock_sha256(found), now())
+    session.say(
+        f"pinned {found.reference} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it"
+    )
+    return found
+
+
+def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> Pin:
+    """The lock's pin as it may be used: each lock file is compared once with what the registry has for its digest.
+
+    Where no registry answers, what only it could confirm is left out, and the node compares the rest.
+
+    Raises:
+        InputError: every field that says other than the image has, with its line.
+    """
+    sha256 = lock_sha256(pin)
+    if pin.pin_kind != "registry" or session.tracker.knows_lock(sha256):
+        return pin
+    try:
+        named = replace(asked.reference, tag="", digest=pin.digest)
+        found = resolve_now(named, [known.cluster for known in clusters], now())
+    except RegistryError as error:
+        session.say(f"note: {str(error).splitlines()[0]}; the node compares {asked.lock_file} with the image")
+        return without_claims(pin)
+    if problems := list(wrong_claims(asked, pin, found)):
+        raise InputError(problems)
+    session.tracker.note_lock(sha256, now())
+    return pin
+
+
+def wrong_claims(asked: Asked, pin: Pin, found: Pin) -> Iterator[Problem]:
+    """What is not so, each with its line in the lock file."""
+    file = str(asked.lock_file)
+    document = read(read_text(asked.lock_file), file)
+    fix = f"run `tfslurm pin {asked.file} --update`, and ask whoever wrote this lock file"
+    for field, why in false_claims(pin, found):
+        yield Problem(file, document.line(("image", field)), f"image.{field}", why, fix)
+
+
+def lock_sha256(pin: Pin) -> str:
+    """The sha256 of what a lock file says."""
+    return hashlib.sha256(canonical(pin_to_json(pin))).hexdigest()
+
+
+def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> None:
+    """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag."""
+    moment = datetime.now(timezone.utc)
+    if (
+        pin.pin_kind != "registry"
+        or not pin.tag
+        or not session.tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN))
+    ):
+        return
+    try:
+        found = pin_now(asked, [known.cluster for known in clusters], stamp(moment))
+    except RegistryError as error:
+        session.say(
+            f"note: {str(error).splitlines()[0]}; whether {pin.reference} has moved is not known; {pin.digest} is used"
+        )
+        return
+    if found.digest != pin.digest:
+        session.say(
+            f"warning: {moved(pin, found)}; the pinned digest is used; `tfslurm pin {asked.file} --update` follows"
+        )
