@@ -13,10 +13,11 @@ import click
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
-from tfslurm.document.tree import printable
+from tfslurm.document.tree import nearest, printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
+from tfslurm.spec import KEYS
 from tfslurm.submit.drivers import tell
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
@@ -44,7 +45,18 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
     pin = pin_on_first_use(asked, clusters)
     jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
     tell_of_private(jobs)
+    tell_of_unread(asked)
     return jobs
+
+
+def tell_of_unread(asked: Asked) -> None:
+    """Say which parameters of --set reach nothing: perhaps a key of exp.yaml was meant."""
+    for name in asked.parameters:
+        if name not in asked.experiment.reads:
+            key, dot, rest = name.partition(".")
+            hint = nearest(key, KEYS).replace("`?", f"{dot}{rest}`?").rstrip()
+            why = f"no {{{{ {name} }}}} in `command` or `env`, so it changes nothing"
+            say(f"note: --set {name}: {why}{hint and '; '}{hint}")
 
 
 @click.command(short_help="Show the very plan and script that submit would send.")
