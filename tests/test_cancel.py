@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.made import plan
-from tests.test_status import Site, queue_row
+from tests.test_status import Site, at_home, queue_row
+from tfslurm.cli import run
 from tfslurm.errors import HostError
 from tfslurm.plan import Points
 from tfslurm.slurm.jobs import ROW
@@ -98,3 +99,13 @@ def test_a_refusal_is_an_error_unless_the_job_has_ended_meanwhile(queue: Queue) 
         cancel(jobs, set(), queue.known, queue.host)
     queue.program("scancel", "echo 'Job/step already completing or completed, or already finished' >&2; exit 1")
     cancel(jobs, set(), queue.known, queue.host)
+
+
+def test_cancelling_what_has_ended_says_that_there_is_nothing_to_cancel(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_home(queue, monkeypatch)
+    for job in queue.submit("7", "8"):
+        queue.tracker.see(job, "COMPLETED", True, job.status)
+    assert run(["cancel", "alpha:7", "alpha:8"]) == 0
+    assert capsys.readouterr().err == "nothing to cancel: all of them have ended\n"
