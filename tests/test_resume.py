@@ -9,7 +9,7 @@ import pytest
 
 from tests.made import CLUSTER, CODE, PIN, experiment, plan
 from tfslurm.cli.resume import ask_of_rebuilt, changes, confirm, is_wanted
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import InputError, TfslurmError
 from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount
 from tfslurm.submit.arrays import Swept, entries_of, points_of
@@ -76,6 +76,9 @@ def test_a_change_that_is_not_wanted_submits_nothing(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     with pytest.raises(TfslurmError, match="nothing was submitted"):
+        confirm(["the code has changed"], yes=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # as in a batch job, or behind `</dev/null`
+    with pytest.raises(InputError, match="there is no terminal to ask on; --yes answers"):
         confirm(["the code has changed"], yes=False)
 
 

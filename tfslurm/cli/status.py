@@ -207,12 +207,16 @@ def elapsed(job: TrackedJob) -> str:
 
 
 def why(job: TrackedJob) -> str:
+    """Why a job waits, and until when, or how it failed, in plain words."""
+    reason, start = reason_of(job), job.status.get("started_at")
+    return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
+
+
+def reason_of(job: TrackedJob) -> str:
     """Why a job waits, or how it failed, in plain words."""
     code = job.status.get("exit_code")
     if job.state == "PENDING":
-        start = job.status.get("started_at")
-        reason = slurm.explain_reason(str(job.status.get("reason") or ""))
-        return f"{reason}; expected to start {start}" if start else reason
+        return slurm.explain_reason(str(job.status.get("reason") or ""))
     own = str(job.status.get("reason") or "")
     if job.state == "LOST":
         return own or "the scheduler does not know it and it left no end file"
@@ -220,17 +224,17 @@ def why(job: TrackedJob) -> str:
         return own
     if job.state == "PREEMPTED":
         return "pushed out by another job, and not queued again there; outputs are kept"
-    return how_it_failed(int(code), own) if code else own if " " in own else ""
+    return how_it_failed(job.key, int(code), own) if code else own if " " in own else ""
 
 
-def how_it_failed(code: int, reason: str) -> str:
+def how_it_failed(job: str, code: int, reason: str) -> str:
     """The exit code, and whose it is: the program's own, or that of what stands around it."""
     if code in (75, 78) and not reason:
         return f"exit {code}, the program's own"
     if code == 78:
-        return "exit 78: a link of the chain did not hold; `tfslurm logs` says which"
+        return f"exit 78: a link of the chain did not hold; `tfslurm logs {job}` says which"
     if code == 75:
-        return "exit 75: what runs the program failed, not the program; `tfslurm logs` says what"
+        return f"exit 75: what runs the program failed, not the program; `tfslurm logs {job}` says what"
     return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
 
 
@@ -247,7 +251,26 @@ def wait(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
 
 
 def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
-    """Wait until the named jobs have ended; their exit code as `wait` gives it."""
+    """Wait until the named jobs have ended; their exit code as `wait` gives it.
+
+    Raises:
+        Abort: Ctrl-C; the jobs go on, which is printed.
+    """
+    try:
+        now = waited_for(names, tracker, verbose)
+    except KeyboardInterrupt:
+        say("", f"stopped waiting; the jobs go on: `tfslurm cancel {' '.join(names)}` ends them")
+        raise click.Abort from None
+    failed = next((job for job in now if exit_code(job)), None)
+    if not failed:
+        return 0
+    if failed.state != "CANCELLED" and (len(now) > FEW or "`tfslurm logs" not in reason_of(failed)):
+        say(f"`tfslurm logs {failed.key}` shows what it printed")
+    return exit_code(failed)
+
+
+def waited_for(names: Sequence[str], tracker: Tracker, verbose: int) -> list[TrackedJob]:
+    """The named jobs, which have ended; each change of state is printed."""
     pace, last = Pace(first_s=0.5, factor=1.2, most_s=30.0), ""
     silent: dict[str, str] = {}
     while True:
@@ -265,7 +288,7 @@ def wait_for(names: Sequence[str], tracker: Tracker, verbose: int) -> int:
         if all(job.final or job.state == "LOST" for job in now) and not any(
             is_waiting(tracker, name) for name in names
         ):
-            return next((code for job in now if (code := exit_code(job))), 0)
+            return now
         pace.wait(clusters)
 
 
@@ -275,9 +298,9 @@ def is_waiting(tracker: Tracker, name: str) -> bool:
 
 
 def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
-    """Each job with its state; of many how many are in which."""
+    """Each job with its state, and why it waits or failed; of many how many are in which."""
     if len(jobs) <= FEW:
-        return [f"{job.key} {job.state}" for job in jobs]
+        return [f"{job.key} {job.state}" + (f" ({reason})" if (reason := reason_of(job)) else "") for job in jobs]
     counts = Counter(job.state for job in jobs)
     return [f"{count} {state}" for state, count in sorted(counts.items())]
 

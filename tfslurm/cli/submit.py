@@ -13,10 +13,11 @@ import click
 from tfslurm.cli.console import common, deliver, emit, say, show, tracer
 from tfslurm.cli.pin import pin_on_first_use, report_move
 from tfslurm.cli.review import reached, tell_of_private
-from tfslurm.document.tree import printable
+from tfslurm.document.tree import nearest, printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.host import open_host
 from tfslurm.plan import to_json
+from tfslurm.spec import KEYS
 from tfslurm.submit.drivers import tell
 from tfslurm.submit.places import Known, choose_clusters, local_cluster, open_tracker
 from tfslurm.submit.preemption import preemption_note
@@ -44,10 +45,21 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
     pin = pin_on_first_use(asked, clusters)
     jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
     tell_of_private(jobs)
+    tell_of_unread(asked)
     return jobs
 
 
-@click.command(short_help="Show the very plan and script that submit would send.")
+def tell_of_unread(asked: Asked) -> None:
+    """Say which parameters of --set reach nothing: perhaps a key of exp.yaml was meant."""
+    for name in asked.parameters:
+        if name not in asked.experiment.reads:
+            key, dot, rest = name.partition(".")
+            hint = nearest(key, KEYS).replace("`?", f"{dot}{rest}`?").rstrip()
+            why = f"no {{{{ {name} }}}} in `command` or `env`, so it changes nothing"
+            say(f"note: --set {name}: {why}{hint and '; '}{hint}")
+
+
+@click.command(short_help="Show the plan and script that submit would send.")
 @experiment_file
 @cluster_option
 @set_option
@@ -63,7 +75,7 @@ def plan(
     as_json: bool,
     verbose: int,
 ) -> None:
-    """Show the very plan and script that submit would send; touches no cluster.
+    """Show the plan and script that submit would send; touches no cluster.
 
     Of a sweep: its points, some of them in full, and how many go where.
 
@@ -130,7 +142,7 @@ def summary(job: Prepared, asked: Asked) -> str:
 @cluster_option
 @set_option
 @click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
-@click.option("--again", is_flag=True, help="Submit although the very same job is queued or running already.")
+@click.option("--again", is_flag=True, help="Submit although the same job is queued or running already.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
@@ -148,7 +160,7 @@ def submit(
     The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
     experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
     is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
-    before it could print its ids, they are printed now and nothing is submitted twice. The very same job that is still
+    before it could print its ids, they are printed now and nothing is submitted twice. The same job that is still
     queued or running is refused; --again submits it once more.
 
     Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
@@ -276,7 +288,7 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
     """
     if live:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
-        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
+        raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; --again submits it once more")
 
 
 @click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")

@@ -71,7 +71,7 @@ def submit_sweep(
     Where an earlier call was cut off, its sweep is gone on with.
 
     Raises:
-        TfslurmError: the very same sweep is there and is not wanted ``again``; or not all could be sent, of which the
+        TfslurmError: the same sweep is there and is not wanted ``again``; or not all could be sent, of which the
             rest goes when the command is given again.
     """
     from tfslurm.cli.submit import tell_of_driver
@@ -135,9 +135,7 @@ def refuse_twice(swept: Swept, tracker: Tracker, verbose: int) -> None:
         live += sum(size(each.plan) for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
         if live:
             told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
-            raise TfslurmError(
-                f"{swept.name}: the very same sweep is there already: {told}; --again submits it once more"
-            )
+            raise TfslurmError(f"{swept.name}: the same sweep is there already: {told}; --again submits it once more")
 
 
 def tell_of_rest(sweep: TrackedSweep, troubles: Sequence[TfslurmError], tracker: Tracker) -> None:

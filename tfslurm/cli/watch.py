@@ -8,7 +8,7 @@ from tfslurm.cli.console import common
 from tfslurm.cli.status import status
 
 
-@click.command(short_help="Show them until all have ended; send what waits of sweeps.")
+@click.command(short_help="Show the states until all jobs have ended.")
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
 @click.pass_context
