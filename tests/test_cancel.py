@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.made import plan
-from tests.test_status import Site, queue_row
+from tests.test_status import Site, at_home, queue_row
+from tfslurm.cli import run
 from tfslurm.errors import HostError
 from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled
 from tfslurm.plan import Points
@@ -120,3 +121,13 @@ def test_a_command_that_is_refused_keeps_no_other_back(queue: Queue, monkeypatch
     with pytest.raises(HostError, match="alpha: error"):
         cancel(jobs, set(), queue.known, queue.host)
     assert queue.words() == ["scancel 5", "scancel 6"]
+
+
+def test_cancelling_what_has_ended_says_that_there_is_nothing_to_cancel(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_home(queue, monkeypatch)
+    for job in queue.submit("7", "8"):
+        queue.tracker.see(job, "COMPLETED", True, job.status)
+    assert run(["cancel", "alpha:7", "alpha:8"]) == 0
+    assert capsys.readouterr().err == "nothing to cancel: all of them have ended\n"

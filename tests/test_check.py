@@ -12,6 +12,8 @@ from tfslurm.check import Fact, failed
 from tfslurm.check.engine import engine_facts
 from tfslurm.check.node import Wanted, node_facts
 from tfslurm.check.probe_output import Seen, parse_seen
+from tfslurm.check.run import ssh
+from tfslurm.cluster import Login
 
 SCRIPT = Path(__file__).parent.parent / "job_templates" / "check-node.sh"
 UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")
@@ -315,3 +317,15 @@ def test_a_cut_answer_is_not_whole() -> None:
     assert not parse_seen("check.begin\t1\ncheck.node\tn1\n").whole
     assert not parse_seen("").whole
     assert parse_seen("check.begin\t1\r\nnoise\ncheck.end\t1\n").whole
+
+
+@pytest.mark.parametrize(
+    ("login", "words"),
+    [
+        (Login("login.example"), "ssh login.example"),
+        (Login("login.example", "alice", 2201), "ssh -p 2201 alice@login.example"),
+        (Login("login.example", proxy_jump="bob@jump:22"), "ssh -J bob@jump:22 login.example"),
+    ],
+)
+def test_the_login_to_try_by_hand_is_the_cluster_file_s(login: Login, words: str) -> None:
+    assert ssh(login) == words

@@ -266,11 +266,11 @@ def test_unknowns_of_one_reason_share_a_line() -> None:
         ({"a": "ok"}, True, "`tfslurm submit exp.yaml --cluster a --wait`"),
         ({"a": "ok"}, False, "`tfslurm init` writes an experiment to start from"),
         ({"local": "ok"}, True, "`tfslurm run exp.yaml`"),
-        ({"a": "FAIL"}, True, "mend what FAILs, then `tfslurm check a`"),
+        ({"a": "FAIL"}, True, "fix what FAILs, then `tfslurm check a`"),
         (
             {"a": "FAIL", "b": "warn"},
             True,
-            "`tfslurm submit exp.yaml --cluster b --wait`; on a mend what FAILs, then `tfslurm check a`",
+            "`tfslurm submit exp.yaml --cluster b --wait`; on a fix what FAILs, then `tfslurm check a`",
         ),
     ],
 )

@@ -72,7 +72,11 @@ def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
         (["status", "12a"], 2, r"error: job '12a': is not a job; write 1234, 1234_7 or alpha:1234_7"),
         (["provenance", "17"], 2, r"error: job '17': is not in the tracker"),
         (["submit", "exp.yaml", "--set", "lr"], 2, r"error: --set lr: is not key=value"),
-        (["check", "nowhere"], 2, r"error: cluster 'nowhere': is not known"),
+        (
+            ["check", "nowhere"],
+            2,
+            r"error: cluster 'nowhere': is not known .*; describe it in \S+/clusters/NAME\.yaml, or ",
+        ),
         (["logs"], 2, r"Missing argument 'JOB'"),
     ],
 )
@@ -82,6 +86,29 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(run: Run, arguments: list[s
     assert re.search(says, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "note"),
+    [
+        (
+            "resource.gpus=2",
+            "note: --set resource.gpus: no {{ resource.gpus }} in `command` or `env`, so it changes "
+            "nothing; did you mean `resources.gpus`?",
+        ),
+        ("depth=3", "note: --set depth: no {{ depth }} in `command` or `env`, so it changes nothing"),
+        ("lr=0.1", ""),
+        ("resources.cpus=2", ""),
+    ],
+)
+def test_a_set_that_reaches_nothing_is_noted(run: Run, tmp_path: Path, setting: str, note: str) -> None:
+    assert run("init").returncode == 0
+    file = tmp_path / "exp.yaml"
+    file.write_text(file.read_text().replace("--out /out  ", "--out /out {{ lr }}  "))
+    (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))
+    done = run("plan", "exp.yaml", "--set", "lr=0.5", "--set", setting)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "--set" in line] == ([note] if note else [])
 
 
 def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Run, tmp_path: Path) -> None:

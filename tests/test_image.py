@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -167,20 +168,25 @@ def test_a_lock_file_that_was_edited_wrongly_is_told_with_its_line(old: str, new
     with pytest.raises(InputError) as caught:
         parse_lock(text.replace(old, new, 1), "exp.lock.yaml")
     assert told in str(caught.value)
+    assert re.search(r"; (`tfslurm pin exp\.yaml --update` writes this file again|write )", str(caught.value))
     if new:
         line = next(number for number, one in enumerate(text.replace(old, new, 1).splitlines(), 1) if new in one)
         assert f"exp.lock.yaml:{line}: {told}" in str(caught.value)
 
 
 def test_a_lock_of_another_image_is_refused() -> None:
-    with pytest.raises(InputError, match=r"exp\.lock\.yaml:\d+: image\.reference: .*tfslurm pin --update"):
+    with pytest.raises(InputError, match=r"exp\.lock\.yaml:\d+: image\.reference: .*`tfslurm pin exp\.yaml --update`"):
         parse_lock(lock_text(PIN), "exp.lock.yaml", "tensorflow/tensorflow:2.17.0-gpu")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "schema: tfslurm.lock/1", "schema: tfslurm.lock/1\nimage: 3\n"])
-def test_a_text_that_is_no_lock_file_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"exp\.lock\.yaml"):
-        parse_lock(text, "exp.lock.yaml")
+@pytest.mark.parametrize(
+    "text", ["", "[]", ": broken [", "schema: tfslurm.lock/1", "schema: tfslurm.lock/1\nimage: 3\n"]
+)
+def test_a_text_that_is_no_lock_file_is_refused_with_the_command_that_writes_one(text: str) -> None:
+    with pytest.raises(
+        InputError, match=r"my dir/exp\.lock\.yaml(:\d+)?: .*; `tfslurm pin 'my dir/exp\.yaml' --update` "
+    ):
+        parse_lock(text, "my dir/exp.lock.yaml")
 
 
 @pytest.mark.parametrize(

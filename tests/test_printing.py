@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfslurm.cli import run
-from tfslurm.cli.console import deliver, emit, json_text, plain_table, pour, say, show, table
+from tfslurm.cli.console import agreed, deliver, emit, json_text, plain_table, pour, say, show, table
 from tfslurm.cli.failure import tell
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
@@ -400,3 +400,11 @@ def test_a_terminal_gets_no_escape_of_an_error() -> None:
 
     pty.spawn([sys.executable, "-m", "tfslurm", "plan", "\x1b]0;TITLE\x07.yaml"], read)
     assert b"TITLE" in out and b"\x1b]0" not in out
+
+
+def test_where_nobody_can_be_asked_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert not agreed("go on?")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # as in a batch job, or behind `</dev/null`
+    with pytest.raises(InputError, match="there is no terminal to ask on; --yes answers"):
+        agreed("go on?")

@@ -489,6 +489,11 @@ def test_a_registry_in_trouble_may_be_tried_again(start: Start, status: int) -> 
     assert caught.value.transient
 
 
+def test_a_registry_without_an_address_is_answered_with_a_mirror() -> None:
+    with pytest.raises(RegistryError, match=r"is known for nowhere\.invalid; check that name, .* name a mirror"):
+        resolve(parse_reference("nowhere.invalid/team/tf:1"), {}, "linux/amd64", "2026-11-23T08:00:00Z")
+
+
 def test_all_pages_of_tags_are_looked_at_for_the_nearest(start: Start) -> None:
     registry = start()
 

@@ -576,24 +576,81 @@ def test_works_begin_together_and_answer_in_their_order() -> None:
     assert alone() == threading.get_ident()
 
 
+# --- what `wait` prints
+
+
+def at_home(site: Site, monkeypatch: pytest.MonkeyPatch, more: str = "") -> None:
+    """The commands of this process use the site's tracker, and a cluster file that names its programs."""
+    monkeypatch.chdir(site.folder)
+    monkeypatch.setenv("XDG_DATA_HOME", str(site.folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(site.folder / "config"))
+    clusters = site.folder / "config" / "tfslurm" / "clusters"
+    clusters.mkdir(parents=True)
+    (clusters / "alpha.yaml").write_text(f"name: alpha\nroot: {site.root}\nslurm_bin: {site.folder}/bin\n{more}")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told"),
+    [
+        (78, "image: none", "exit 78: a link of the chain did not hold; `tfslurm logs alpha:7` says which"),
+        (
+            75,
+            "docker: none",
+            "exit 75: what runs the program failed, not the program; `tfslurm logs alpha:7` says what",
+        ),
+        (3, "", "exit 3"),
+    ],
+)
+def test_wait_prints_how_the_job_failed_and_what_to_type(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    reason: str,
+    told: str,
+) -> None:
+    at_home(site, monkeypatch)
+    (job,) = site.submit("7")
+    site.queue([(job, "FAILED", "None")])
+    site.accounts([(job, "FAILED", f"{code}:0")])
+    site.ended(job, exit_code=code, reason=reason)
+    assert run(["wait", "alpha:7"]) == code
+    more = [] if "`tfslurm logs" in told else ["`tfslurm logs alpha:7` shows what it printed"]
+    assert capsys.readouterr().err.splitlines() == [f"alpha:7 FAILED ({told})", *more]
+
+
+def test_wait_prints_why_the_job_waits_and_at_ctrl_c_that_it_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_home(site, monkeypatch)
+    (job,) = site.submit("7")
+    site.queue([(job, "PENDING", "PartitionTimeLimit")])
+
+    def ctrl_c(pace: Pace, clusters: Sequence[Known]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pace, "wait", ctrl_c)
+    assert run(["wait", "alpha:7"]) == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "alpha:7 PENDING (it asks for more time than its partition allows)",
+        "",
+        "stopped waiting; the jobs go on: `tfslurm cancel alpha:7` ends them",
+        "interrupted",
+    ]
+
+
 # --- how often
 
 
 def test_wait_leaves_the_site_s_interval_between_two_questions(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(site.folder)
-    monkeypatch.setenv("XDG_DATA_HOME", str(site.folder))
+    at_home(site, monkeypatch, "poll: {min_interval: 1}\n")
     (job,) = site.submit("7")
     site.queue([(job, "COMPLETED", "None")])
     (site.folder / "running").write_text(queue_row(job, "RUNNING") + ROW)
     asked = 'date +%s.%N >>"$SITE/asked"; [ "$(wc -l <"$SITE/asked")" -gt 2 ] || exec cat "$SITE/running"'
     site.program("squeue", f'{asked}; cat "$SITE/squeue"')
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(site.folder / "config"))
-    clusters = site.folder / "config" / "tfslurm" / "clusters"
-    clusters.mkdir(parents=True)
-    text = f"name: alpha\nroot: {site.root}\npoll: {{min_interval: 1}}\nslurm_bin: {site.folder}/bin\n"
-    (clusters / "alpha.yaml").write_text(text)
     assert run(["wait", "alpha:7"]) == 0
     assert capsys.readouterr().err.splitlines() == ["alpha:7 RUNNING", "alpha:7 COMPLETED"]
     moments = [float(line) for line in (site.folder / "asked").read_text().split()]

@@ -382,6 +382,17 @@ def test_check_says_where_each_cluster_comes_from(say: Say) -> None:
     assert "cluster 'other': is not known" in err  # it was for one command
 
 
+def test_a_name_that_is_not_known_is_answered_with_those_that_are_wherever_they_are(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(TEXT)
+    assert say("trust", "--yes")[0] == 0
+    elsewhere = Path("elsewhere").absolute()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert "cluster 'alfa': is not known (known: alpha); did you mean 'alpha'?" in say("check", "--no-node", "alfa")[2]
+
+
 def test_a_folder_that_is_named_stands_for_one_command(say: Say) -> None:
     put(folder=Path("named"))
     put("name: x\nroot: /scratch/a\n", "x")

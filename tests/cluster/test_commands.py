@@ -157,7 +157,9 @@ def test_wait_that_is_interrupted_ends_with_130_and_the_job_stays(shared: Desk, 
     process = shared.start("wait", jobs.waits)
     assert process.stderr
     read_until(process.stderr, "PENDING")
-    assert interrupted(process) == (130, "interrupted")
+    code, said = interrupted(process)
+    assert (code, said.splitlines()[-1]) == (130, "interrupted")
+    assert f"the jobs go on: `tfslurm cancel {jobs.waits}` ends them" in said
     assert shared.status(jobs.waits)["state"] == "PENDING"
 
 

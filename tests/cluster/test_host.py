@@ -385,6 +385,12 @@ def test_nobody_listening_is_transient(sshd: Server, connect: Connect) -> None:
     assert caught.value.transient
 
 
+def test_a_name_without_an_address_is_to_be_corrected(sshd: Server) -> None:
+    login = Login(host="nowhere.invalid", user=USER)
+    with pytest.raises(HostError, match="correct `host` or"), ParamikoHost("alpha", login, home=sshd.home):
+        pass
+
+
 def test_an_alias_of_the_ssh_config_is_enough(sshd: Server, connect: Connect) -> None:
     (sshd.home / ".ssh" / "more").write_text(f"Host alpha\n HostName 127.0.0.1\n Port {sshd.port}\n User {USER}\n")
     sshd.configure(f"Include {sshd.home}/.ssh/mor?\nHost other\n User nobody\n")
@@ -478,6 +484,8 @@ def test_a_key_that_is_not_accepted_is_named(sshd: Server, connect: Connect) -> 
     with pytest.raises(HostError, match=r"not let in: .*(id_ed25519|Permission denied).*ssh-add") as caught:
         connect(sshd)
     assert not caught.value.transient
+    said = str(caught.value)
+    assert "Permission denied" in said or said.endswith(f"try: ssh -p {sshd.port} {USER}@127.0.0.1")
 
 
 def test_an_agent_opens_what_an_encrypted_file_does_not(

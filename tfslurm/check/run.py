@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node_probe import Looker, unseen
 from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
-from tfslurm.cluster import Cluster
+from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.folders import shared_above
@@ -68,10 +69,17 @@ def check_cluster(session: Session, known: Known, look: Look) -> list[Fact]:
 
 def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
     """The facts of a cluster whose login node does not answer."""
-    mend = f"see that `ssh {cluster.login.host}` works without a question" if cluster.login else "see what it says"
+    mend = f"see that `{ssh(cluster.login)}` works without a question" if cluster.login else "see what it says"
     names = [*CONFIG_FACTS, "partitions", "root", "root-parents"]
     down = Fact("reach", "FAIL", why, mend)
     return [down, *unknown(names, "not reached")], unseen(Fact("node", "unknown", "not reached"), None)
+
+
+def ssh(login: Login) -> str:
+    """The command that logs in there."""
+    options = {"-p": login.port, "-J": login.proxy_jump}
+    words = [word for option, value in options.items() if value for word in (option, str(value))]
+    return shlex.join(["ssh", *words, f"{login.user}@{login.host}" if login.user else login.host])
 
 
 def ask_cluster(

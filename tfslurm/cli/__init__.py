@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("tfslurm.cli.trust:trust", "Say that the cluster files of a folder may be used."),
     "schema": ("tfslurm.cli.files:schema", "Print the JSON Schema of exp.yaml (or of a cluster file)."),
     "pin": ("tfslurm.cli.pin:pin", "Resolve the image's tag to a digest and write EXP.lock.yaml."),
-    "plan": ("tfslurm.cli.submit:plan", "Show the very plan and script that submit would send."),
+    "plan": ("tfslurm.cli.submit:plan", "Show the plan and script that submit would send."),
     "submit": ("tfslurm.cli.submit:submit", "Submit the experiment; print one line per Slurm job."),
     "run": ("tfslurm.cli.submit:run", "Run the experiment here and now, with docker alone and no scheduler."),
     "rehearse": (
@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Run the experiment with an early warning, to see its checkpoint work.",
     ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
-    "watch": ("tfslurm.cli.watch:watch", "Show them until all have ended; send what waits of sweeps."),
+    "watch": ("tfslurm.cli.watch:watch", "Show the states until all jobs have ended."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
@@ -95,8 +95,8 @@ def group() -> None:
     """Run a pinned TensorFlow image as a Slurm job, with a record that a reviewer can check.
 
     JOB is 1234, 1234_7 or alpha:1234_7. Everywhere: --json prints one JSON document on stdout and nothing else,
-    messages go to stderr, -v shows each command that is run. Exit codes: 0 done, 1 the world said no, 2 your input,
-    130 interrupted.
+    messages go to stderr, -v shows each command that is run. Exit codes: 0 done, 1 refused or failed, 2 your input,
+    130 interrupted. `tfslurm COMMAND --help` explains one.
     """
 
 

@@ -39,6 +39,8 @@ def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     found = [job for name in jobs for job in sent_of(tracker, name)]
     found = found if len(found) == 1 else [job for job in found if not job.final]
     refuse_parts(found, tracker)
+    if not (found or dropped):
+        say("nothing to cancel: all of them have ended")
     here = [job for job in found if job.cluster == LOCAL]
     if here:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")

@@ -194,7 +194,7 @@ def next_step(found: Mapping[str, Sequence[Fact]], has_experiment: bool) -> str:
     """The command that gets the user furthest now."""
     broken = [name for name, facts in found.items() if failed(facts)]
     whole = [name for name in found if name not in broken]
-    mend = f"mend what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
+    mend = f"fix what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
     if not whole:
         return mend
     if not has_experiment:

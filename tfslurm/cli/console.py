@@ -19,7 +19,7 @@ import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
-from tfslurm.errors import TfslurmError, complaint
+from tfslurm.errors import TfslurmError, complaint, refuse
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -148,8 +148,18 @@ def pour(text: str, *, err: bool) -> None:
 
 
 def agreed(question: str) -> bool:
-    """Whether the user says yes."""
-    return click.confirm(visible(question), err=True)
+    """Whether the user says yes.
+
+    Raises:
+        InputError: nobody can be asked.
+    """
+    try:
+        return click.confirm(visible(question), err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        say("")
+        raise refuse(question, "there is no terminal to ask on", "--yes answers") from None
 
 
 def clear() -> None:

@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from tfslurm import slurm
 from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep
-from tfslurm.monitoring.wait import FAILED, clusters_to_ask, rounds, sent_of, wait_for
-from tfslurm.run_folder import ending
+from tfslurm.monitoring.reasons import reason_of, why
+from tfslurm.monitoring.wait import FAILED, FEW, clusters_to_ask, exit_code, rounds, sent_of, wait_for
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
@@ -177,41 +176,31 @@ def elapsed(job: TrackedJob) -> str:
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
 
 
-def why(job: TrackedJob) -> str:
-    """Why a job waits, or how it failed, in plain words."""
-    code = job.status.get("exit_code")
-    if job.state == "PENDING":
-        start = job.status.get("started_at")
-        reason = slurm.explain_reason(str(job.status.get("reason") or ""))
-        return f"{reason}; expected to start {start}" if start else reason
-    own = str(job.status.get("reason") or "")
-    if job.state == "LOST":
-        return own or "the scheduler does not know it and it left no end file"
-    cause = str(job.status.get("cause") or ending.cause_of(own))
-    if cause in (ending.UNFINISHED, ending.NO_SCHEDULER):
-        return own
-    if job.state == "PREEMPTED":
-        return "pushed out by another job, and not queued again there; outputs are kept"
-    return how_it_failed(int(code), cause, own) if code else own if " " in own else ""
-
-
-def how_it_failed(code: int, cause: str, reason: str) -> str:
-    """The exit code, and whose it is: the program's own, or that of what stands around it."""
-    if code in (75, 78) and cause == ending.PROGRAM:
-        return f"exit {code}, the program's own"
-    if code == 78:
-        return "exit 78: a link of the chain did not hold; `tfslurm logs` says which"
-    if code == 75:
-        return "exit 75: what runs the program failed, not the program; `tfslurm logs` says what"
-    return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
-
-
 @click.command(short_help="Wait for jobs to end; exit with the job's own exit code.")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
 def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Wait for jobs to end; exit with the job's own exit code (of several: the first that is not 0)."""
-    code = wait_for(session, jobs, send_waves)
+    code = wait_and_tell(session, jobs)
     if as_json:
         emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
     return code
+
+
+def wait_and_tell(session: Session, names: Sequence[str]) -> int:
+    """Wait until the named jobs have ended; their exit code as `wait` gives it.
+
+    Raises:
+        Abort: Ctrl-C; the jobs go on, which is printed.
+    """
+    try:
+        now = wait_for(session, names, send_waves)
+    except KeyboardInterrupt:
+        say("", f"stopped waiting; the jobs go on: `tfslurm cancel {' '.join(names)}` ends them")
+        raise click.Abort from None
+    failed = next((job for job in now if exit_code(job)), None)
+    if not failed:
+        return 0
+    if failed.state != "CANCELLED" and (len(now) > FEW or "`tfslurm logs" not in reason_of(failed)):
+        say(f"`tfslurm logs {failed.key}` shows what it printed")
+    return exit_code(failed)

@@ -34,7 +34,7 @@ set_option = click.option(
 )
 
 
-@click.command(short_help="Show the very plan and script that submit would send.")
+@click.command(short_help="Show the plan and script that submit would send.")
 @experiment_file
 @cluster_option
 @set_option
@@ -50,7 +50,7 @@ def plan(
     is_review: bool,
     as_json: bool,
 ) -> None:
-    """Show the very plan and script that submit would send; touches no cluster.
+    """Show the plan and script that submit would send; touches no cluster.
 
     Of a sweep: its points, some of them in full, and how many go where.
 
@@ -117,7 +117,7 @@ def summary(job: Prepared, asked: Asked) -> str:
 @cluster_option
 @set_option
 @click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
-@click.option("--again", is_flag=True, help="Submit although the very same job is queued or running already.")
+@click.option("--again", is_flag=True, help="Submit although the same job is queued or running already.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
@@ -135,7 +135,7 @@ def submit(
     The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
     experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
     is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
-    before it could print its ids, they are printed now and nothing is submitted twice. The very same job that is still
+    before it could print its ids, they are printed now and nothing is submitted twice. The same job that is still
     queued or running is refused; --again submits it once more.
 
     Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
@@ -191,10 +191,9 @@ def submit_each(
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:
     """The exit code of --wait."""
-    from tfslurm.cli.status import send_waves
-    from tfslurm.monitoring.wait import wait_for
+    from tfslurm.cli.status import wait_and_tell
 
-    return wait_for(session, names, send_waves)
+    return wait_and_tell(session, names)
 
 
 @click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")

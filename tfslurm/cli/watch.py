@@ -9,7 +9,7 @@ from tfslurm.cli.status import show_states
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Show them until all have ended; send what waits of sweeps.")
+@click.command(short_help="Show the states until all jobs have ended.")
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
 def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import getpass
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class Hop:
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host}" + ("" if self.port == 22 else f":{self.port}")
+
+    def ssh(self) -> str:
+        """The command that logs in there."""
+        return shlex.join(["ssh", *([] if self.port == 22 else ["-p", str(self.port)]), f"{self.user}@{self.host}"])
 
     def known(self) -> tuple[KnownKey, ...]:
         """Every known_hosts line that speaks of it, and every key that no machine may have.
@@ -160,7 +165,7 @@ def authenticate(name: str, hop: Hop, transport: paramiko.Transport) -> None:
     if not transport.is_authenticated():
         ways = ", ".join(allowed) or "nothing"
         why = f"not let in: tried {'; '.join(tried) or 'nothing, for there is no key'}; it accepts {ways}"
-        raise HostError(f"{name}: {hop}: {why}; check the user name, load a key (ssh-add), or try: ssh {hop}")
+        raise HostError(f"{name}: {hop}: {why}; check the user name, load a key (ssh-add), or try: {hop.ssh()}")
 
 
 def _with_keys(hop: Hop, transport: paramiko.Transport, allowed: Sequence[str], tried: list[str]) -> Sequence[str]:

@@ -109,8 +109,16 @@ class ParamikoHost(Transport):
         try:
             yield
         except (paramiko.SSHException, EOFError, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise HostError(f"{self.name}: {what}: {why}; try again", transient=True) from error
+            raise HostError(f"{self.name}: {what}: {_trouble(error)}", transient=True) from error
+
+
+def _trouble(error: Exception) -> str:
+    """Why a line could not be opened, or broke, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return "no address is known for that name; correct `host` or `proxy_jump` of `login` in the cluster file"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; correct `port` of `login` in the cluster file, or try again"
+    return f"{str(error) or type(error).__name__}; try again"
 
 
 def _start(name: str, hop: Hop, line: paramiko.Channel | socket.socket, opened: ExitStack) -> paramiko.Transport:

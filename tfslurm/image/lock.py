@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
@@ -10,8 +12,6 @@ from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
 from tfslurm.image.reference import parse_reference
 
 LOCK_SCHEMA = "tfslurm.lock/1"
-
-_AGAIN = "run `tfslurm pin` again rather than writing it by hand"
 
 
 def lock_text(pin: Pin) -> str:
@@ -25,8 +25,12 @@ def parse_lock(text: str, file: str, image: str = "") -> Pin:
     ``image`` is what the experiment names now; when given, it must be what was pinned. Raises InputError with every
     problem and its line: unknown schema, absent or unknown fields, malformed digests, fields that contradict others.
     """
-    document = read(text, file)
-    problems = list(_problems(document, image))
+    again = f"`tfslurm pin {shlex.quote(file.removesuffix('.lock.yaml') + '.yaml')} --update` writes this file again"
+    try:
+        document = read(text, file)
+    except InputError as error:
+        raise InputError([replace(problem, fix=again) for problem in error.problems]) from error
+    problems = [replace(problem, fix=problem.fix or again) for problem in _problems(document, image)]
     if problems:
         raise InputError(problems)
     return pin_from_json(document.value["image"])
@@ -35,18 +39,18 @@ def parse_lock(text: str, file: str, image: str = "") -> Pin:
 def _problems(document: Document, image: str) -> Iterator[Problem]:
     value, file = document.value, document.file
     if not isinstance(value, dict):
-        yield Problem(file, 1, "", "a lock file is a mapping with `schema` and `image`", _AGAIN)
+        yield Problem(file, 1, "", "a lock file is a mapping with `schema` and `image`")
         return
     if value.get("schema") != LOCK_SCHEMA:
         line = document.line(("schema",)) if "schema" in value else 1
         why = f"{value.get('schema')!r} is not a schema that this version reads ({LOCK_SCHEMA})"
-        yield Problem(file, line, "schema", why, "run `tfslurm pin --update`, or update tfslurm")
+        yield Problem(file, line, "schema", why)
         return
     for key in value:
         if key not in ("schema", "image"):
-            yield Problem(file, document.line((key,)), str(key), "is not a key of a lock file", _AGAIN)
+            yield Problem(file, document.line((key,)), str(key), "is not a key of a lock file")
     if "image" not in value:
-        yield Problem(file, 1, "image", "is missing", _AGAIN)
+        yield Problem(file, 1, "image", "is missing")
         return
     yield from _image_problems(document, value["image"], image)
 
@@ -62,4 +66,4 @@ def _image_problems(document: Document, pinned: object, image: str) -> Iterator[
     if parse_reference(str(pinned["reference"])) != parse_reference(image):
         line = document.line(("image", "reference"))
         why = f"{pinned['reference']!r} was pinned, but the experiment names {image!r}"
-        yield Problem(document.file, line, "image.reference", why, "run `tfslurm pin --update`")
+        yield Problem(document.file, line, "image.reference", why)

@@ -65,11 +65,11 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that keeps a JSON object from being a pin: the field (empty: the object), why, and the mend."""
+    """One thing that keeps a JSON object from being a pin: the field (empty: the object), why, and perhaps a fix."""
 
     field: str
     why: str
-    fix: str = "run `tfslurm pin` again rather than writing it by hand"
+    fix: str = ""
 
 
 def pin_to_json(pin: Pin) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from tfslurm.errors import InputError, RecordError
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep
+from tfslurm.monitoring.reasons import reason_of
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of, known_from
@@ -79,8 +80,8 @@ def rounds(
         pace.wait(asked)
 
 
-def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], bool]) -> int:
-    """Wait until the named jobs have ended; their exit code as `wait` gives it. ``send`` sends what waits of sweeps."""
+def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], bool]) -> list[TrackedJob]:
+    """The named jobs, which have ended; each change of state is said. ``send`` sends what waits of sweeps."""
     tracker = session.tracker
     lines = [""]
 
@@ -98,7 +99,7 @@ def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], b
             lines.append(line)
         is_over = all(job.final or job.state == "LOST" for job in now)
         if is_over and not any(is_waiting(tracker, name) for name in names):
-            return next((code for job in now if (code := exit_code(job))), 0)
+            return now
     raise AssertionError("rounds have no end")
 
 
@@ -108,9 +109,9 @@ def is_waiting(tracker: Tracker, name: str) -> bool:
 
 
 def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
-    """Each job with its state; of many how many are in which."""
+    """Each job with its state, and why it waits or failed; of many how many are in which."""
     if len(jobs) <= FEW:
-        return [f"{job.key} {job.state}" for job in jobs]
+        return [f"{job.key} {job.state}" + (f" ({reason})" if (reason := reason_of(job)) else "") for job in jobs]
     counts = Counter(job.state for job in jobs)
     return [f"{count} {state}" for state, count in sorted(counts.items())]
 

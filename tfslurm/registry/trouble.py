@@ -15,6 +15,7 @@ from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials
 
 _LONGEST = 200
+NO_ADDRESS = "check that name, the network and HTTPS_PROXY, or name a mirror: `mirrors` in the cluster file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _cause(host: str, error: Exception) -> tuple[str, str, bool]:
         return f"{host} did not answer in time", "try again later, or check the network and HTTPS_PROXY", True
     for cause in causes:
         if isinstance(cause, socket.gaierror):
-            return f"DNS: no address is known for {host}", "correct it, or check the network and HTTPS_PROXY", True
+            return f"DNS: no address is known for {host}", NO_ADDRESS, True
         if isinstance(cause, ConnectionRefusedError):
             return f"{host} refuses connections", "check that the registry runs, and its port", True
         if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):

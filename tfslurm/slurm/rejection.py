@@ -101,8 +101,8 @@ def too_large(found: re.Match[str], site: Site) -> str:
         for part in site.partitions
     ]
     asked = [f"{key}={site.asked[key]}" for key in ("nodes", "cpus-per-task", "mem", "gres") if key in site.asked]
-    head = f"the job asks for {' '.join(asked)}; there is"
-    return "\n".join([head, *rows]) if rows else "ask for less in `resources`"
+    head = f"the job asks for {' '.join(asked)}; write `resources` that fit one of these"
+    return f"{head}: {'; '.join(rows)}" if rows else "ask for less in `resources`"
 
 
 def in_doubt(found: re.Match[str], site: Site) -> str:

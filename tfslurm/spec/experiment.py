@@ -118,6 +118,11 @@ class Experiment:
     lines: Mapping[Path, int] = field(default_factory=dict)
     overridden: tuple[Path, ...] = ()
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The parameters that ``command`` and ``env`` have a placeholder for."""
+        return frozenset(name for word in (*self.command, *self.env.values()) for name in word.names)
+
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem that stands where the key was written: its line, or the ``--set`` that replaced it."""
         return locate(self.file, self.lines, self.overridden, path, why, fix)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from tfslurm.document.tree import printable
+from tfslurm.document.tree import nearest, printable
 from tfslurm.errors import TfslurmError
 from tfslurm.handoff.recovery import settle_all
+from tfslurm.spec import KEYS
 from tfslurm.submission.pinning import pin_on_first_use
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
@@ -24,7 +25,18 @@ def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> l
     pin = pin_on_first_use(session, asked, clusters)
     jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
     tell_of_private(session, jobs)
+    tell_of_unread(session, asked)
     return jobs
+
+
+def tell_of_unread(session: Session, asked: Asked) -> None:
+    """Say which parameters of --set reach nothing: perhaps a key of exp.yaml was meant."""
+    for name in asked.parameters:
+        if name not in asked.experiment.reads:
+            key, dot, rest = name.partition(".")
+            hint = nearest(key, KEYS).replace("`?", f"{dot}{rest}`?").rstrip()
+            why = f"no {{{{ {name} }}}} in `command` or `env`, so it changes nothing"
+            session.say(f"note: --set {name}: {why}{hint and '; '}{hint}")
 
 
 def tell_of_driver(session: Session, job: Prepared, *, force: bool) -> None:
@@ -90,7 +102,7 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
     """
     if live:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
-        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
+        raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; --again submits it once more")
 
 
 def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:

@@ -100,7 +100,7 @@ def planned_there(
         size = array_size(base.plan, site_profile(known, session.reach(known)))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(base, here, size, sweep.sweep_id, moment)
-        session.say(f"{sweep.sweep_id}: {count} points to {cluster}")
+        session.say(f"{sweep.sweep_id}: {count} point{'s' if count > 1 else ''} to {cluster}")
     return made
 
 

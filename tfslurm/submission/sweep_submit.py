@@ -60,7 +60,7 @@ def submit_sweep(
     off, its sweep is gone on with.
 
     Raises:
-        TfslurmError: the very same sweep is there and is not wanted ``again``; or not all could be sent, of which the
+        TfslurmError: the same sweep is there and is not wanted ``again``; or not all could be sent, of which the
             rest goes when the command is given again.
     """
     read_secrets(asked.experiment.secrets)
@@ -118,9 +118,7 @@ def refuse_twice(session: Session, swept: Swept) -> None:
         live += sum(size(each.plan) for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
         if live:
             told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
-            raise TfslurmError(
-                f"{swept.name}: the very same sweep is there already: {told}; --again submits it once more"
-            )
+            raise TfslurmError(f"{swept.name}: the same sweep is there already: {told}; --again submits it once more")
 
 
 def tell_of_rest(session: Session, sweep: TrackedSweep, troubles: Sequence[TfslurmError]) -> None:

@@ -201,9 +201,8 @@ def _notes(
                 yield str(experiment.problem(here, "leaves out nothing that is not left out already"))
     if repeated:
         yield f"{repeated} points had the values of an earlier one and run once"
-    read_by = {name for word in (*experiment.command, *experiment.env.values()) for name in word.names}
     for name in blocks[0].names:
-        if name not in read_by:
+        if name not in experiment.reads:
             yield (
                 f"no {{{{ {name} }}}} in `command` or `env`: "
                 f"points that differ in {name} alone are the same, unless the program reads TFSLURM_PARAMS"

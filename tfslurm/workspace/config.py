@@ -23,6 +23,7 @@ from tfslurm.workspace.cluster_files import (
     cluster_files,
     named_files,
     tell_unused,
+    trusted_elsewhere,
 )
 from tfslurm.workspace.folders import config_folder, data_folder
 from tfslurm.workspace.project import own_folders
@@ -146,9 +147,11 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
     if name in files.unused:
         each = files.unused[name]
         return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
-    near = get_close_matches(name, files.used, 1)
-    have = ", ".join(files.used) or "none: run `tfslurm init`"
-    return refuse(f"cluster {name!r}", f"is not known (known: {have})", f"did you mean {near[0]!r}?" if near else "")
+    have = list(dict.fromkeys([*files.used, *(file.path.stem for file in trusted_elsewhere())]))
+    near = get_close_matches(name, have, 1)
+    why = f"is not known (known: {', '.join(have) or 'none: run `tfslurm init`'})"
+    write = f"describe it in {config_folder() / 'clusters'}/NAME.yaml, or name another folder with --clusters DIR"
+    return refuse(f"cluster {name!r}", why, f"did you mean {near[0]!r}?" if near else write)
 
 
 def local_cluster(tell: Tell | None = None) -> Known:

@@ -1,0 +1,40 @@
+"""Why a job waits, or how it failed, in plain words. Pure."""
+
+from __future__ import annotations
+
+from tfslurm import slurm
+from tfslurm.run_folder import ending
+from tfslurm.tracker import TrackedJob
+
+
+def why(job: TrackedJob) -> str:
+    """Why a job waits, and until when, or how it failed; '' where there is nothing to say."""
+    reason, start = reason_of(job), job.status.get("started_at")
+    return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
+
+
+def reason_of(job: TrackedJob) -> str:
+    """Why a job waits, or how it failed."""
+    code = job.status.get("exit_code")
+    if job.state == "PENDING":
+        return slurm.explain_reason(str(job.status.get("reason") or ""))
+    own = str(job.status.get("reason") or "")
+    if job.state == "LOST":
+        return own or "the scheduler does not know it and it left no end file"
+    cause = str(job.status.get("cause") or ending.cause_of(own))
+    if cause in (ending.UNFINISHED, ending.NO_SCHEDULER):
+        return own
+    if job.state == "PREEMPTED":
+        return "pushed out by another job, and not queued again there; outputs are kept"
+    return how_it_failed(job.key, int(code), cause, own) if code else own if " " in own else ""
+
+
+def how_it_failed(job: str, code: int, cause: str, reason: str) -> str:
+    """The exit code, and whose it is: the program's own, or that of what stands around it."""
+    if code in (75, 78) and cause == ending.PROGRAM:
+        return f"exit {code}, the program's own"
+    if code == 78:
+        return f"exit 78: a link of the chain did not hold; `tfslurm logs {job}` says which"
+    if code == 75:
+        return f"exit 75: what runs the program failed, not the program; `tfslurm logs {job}` says what"
+    return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
