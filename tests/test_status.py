@@ -33,6 +33,7 @@ from tfslurm.monitoring.poll import IN_TURN, seconds
 from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.plan import Points
+from tfslurm.retrieval.records import status_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, QUEUE_FIELDS, ROW, SACCT_FIELDS
@@ -637,6 +638,18 @@ def test_wait_prints_why_the_job_waits_and_at_ctrl_c_that_it_goes_on(
         "stopped waiting; the jobs go on: `tfslurm cancel alpha:7` ends them",
         "interrupted",
     ]
+
+
+def test_what_a_job_says_of_its_own_end_stands_beside_slurm_s_word(site: Site) -> None:
+    (job,) = site.submit("5")
+    site.ended(job, exit_code=75, signal=None, cause="engine", reason="tfslurm: n1: docker: it went away")
+    site.queue([(job, "FAILED", "NonZeroExitCode")])
+    site.accounts([(job, "FAILED", "75:0")])
+    site.refresh()
+    ended = site.job("5")
+    assert ended.status["cause"] == "engine"
+    status = status_of(ended)
+    assert status and (status.state, status.exit_code) == ("FAILED", 75)
 
 
 # --- how often

@@ -141,6 +141,32 @@ def test_a_job_lives_its_life_by_every_way(person: Person, way: str, transport: 
 
 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
+def test_whoever_waits_for_a_job_is_let_in_once(person: Person, transport: str) -> None:
+    person.desk.describe("alpha", login={**WAYS["key and code"][1], "transport": transport})
+    job = person.tfslurm("submit", person.desk.experiment("slow", ["sleep", "6"]), "--cluster", "alpha").stdout.strip()
+    person.asked.clear()
+    done = person.tfslurm("wait", job, "-v")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"{job} COMPLETED"), done.stderr
+    assert done.stderr.count("+ squeue") > 3
+    assert len(person.asked) == (1 if transport == "paramiko" else 0)  # openssh's is still there from the submit
+
+
+@pytest.mark.parametrize("transport", ["paramiko", "openssh"])
+def test_a_wait_goes_on_where_its_line_was_cut(person: Person, transport: str) -> None:
+    with Line(2201) as line:
+        login = {"host": "alpha-by-proxy", "port": line.port, "transport": transport}
+        person.desk.describe("alpha", login=login)
+        file = person.desk.experiment("slow", ["sleep", "6"])
+        job = person.tfslurm("submit", file, "--cluster", "alpha").stdout.strip()
+        cut = threading.Timer(4, line.cut)
+        cut.start()
+        done = person.tfslurm("wait", job, "-v")
+        cut.join()
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"{job} COMPLETED"), done.stderr
+    assert line.cuts == 1
+
+
+@pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 def test_without_a_terminal_a_code_cannot_be_asked_for(desk: Desk, transport: str) -> None:
     desk.describe("alpha", login={**WAYS["key and code"][1], "transport": transport})
     with desk.start("submit", desk.experiment("x", ["true"]), "--cluster", "alpha", cluster=None) as process:

@@ -52,6 +52,7 @@ class ParamikoHost(Transport):
         self._open = ExitStack()
         self._line: paramiko.Transport | None = None
         self._sessions = threading.BoundedSemaphore(MOST_SESSIONS)
+        self._reaching = threading.Lock()
 
     def __enter__(self) -> ParamikoHost:
         self._connect()
@@ -85,9 +86,16 @@ class ParamikoHost(Transport):
     # --- the connection
 
     def _session(self) -> paramiko.Channel:
-        """Return a new channel, over a new connection where the old one is gone."""
-        line = self._line if self._line and self._line.is_active() else self._connect()
-        return line.open_session(timeout=CONNECT_S)
+        """Return a new channel, over a new connection where the old one is gone, be it without a word."""
+        with self._reaching:
+            if self._line and self._line.is_active():
+                try:
+                    return self._line.open_session(timeout=CONNECT_S)
+                except paramiko.ChannelException:  # it answers, and says no
+                    raise
+                except (paramiko.SSHException, EOFError, OSError):
+                    pass
+            return self._connect().open_session(timeout=CONNECT_S)
 
     def _connect(self) -> paramiko.Transport:
         self._close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
@@ -114,10 +115,11 @@ def kept_record(job: TrackedJob, tracker: Tracker) -> Record:
 
 
 def status_of(job: TrackedJob) -> JobStatus | None:
-    """What the scheduler last said of a job, or None where it never did."""
+    """What the scheduler last said of a job, or None where it never did; the job's own words beside it are left out."""
     if "job_id" not in job.status:
         return None
-    return JobStatus(**{**job.status, "nodes": tuple(job.status["nodes"])})
+    slurms = {each.name: job.status[each.name] for each in fields(JobStatus) if each.name in job.status}
+    return JobStatus(**{**slurms, "nodes": tuple(job.status["nodes"])})
 
 
 def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
