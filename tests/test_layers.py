@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "run_folder", "record"),
     *("export", "local_files", "registry", "host", "snapshot", "tracker", "workspace", "handoff", "monitoring"),
-    *("retrieval", "submission", "services", "check", "reap", "cli"),
+    *("retrieval", "submission", "services", "check", "reap", "api", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {

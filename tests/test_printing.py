@@ -318,7 +318,7 @@ def result(metrics: dict[str, object]) -> Result:
 
 
 def test_a_formula_in_a_table_is_a_text() -> None:
-    from tfslurm.cli.results import table_of
+    from tfslurm.retrieval.results_table import table_of
 
     text = '{"acc": 0.5, "loss": -0.25, "nan": NaN, "big": 1e999, "low": -Infinity'
     text += ', "note": "=HYPERLINK(1)", "at": "@SUM(1)"'

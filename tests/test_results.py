@@ -10,13 +10,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.made import CLUSTER, plan
-from tfslurm.cli.results import as_csv, as_text, table_of, with_real_numbers
+from tfslurm.cli.results import as_csv, as_text, with_real_numbers
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
 from tfslurm.plan import Points
 from tfslurm.retrieval import results as measured
 from tfslurm.retrieval.fetch_jobs import folder_name
 from tfslurm.retrieval.results import Result, metrics_of, read_results
+from tfslurm.retrieval.results_table import table_of
 from tfslurm.sweep.points import point_of
 from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep

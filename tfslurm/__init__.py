@@ -1,3 +1,71 @@
-"""tfslurm: run a pinned TensorFlow image as a Slurm job and keep a record that a reviewer can check."""
+"""tfslurm: run a pinned TensorFlow image as a Slurm job and keep a record that a reviewer can check.
+
+import tfslurm
+
+job = tfslurm.submit("exp.yaml", cluster="alpha", lr=0.1)
+print(job.wait(check=True).stdout())
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfslurm.api import Job, Sweep, job, jobs, submit
+    from tfslurm.errors import (
+        CommandFailed,
+        HostError,
+        InputError,
+        JobFailed,
+        RecordError,
+        RegistryError,
+        SubmitRejected,
+        TfslurmError,
+        TrackerError,
+    )
+    from tfslurm.record import Record
 
 __version__ = "0.1.0"
+
+_FROM = {
+    **dict.fromkeys(("Job", "Sweep", "job", "jobs", "submit"), "tfslurm.api"),
+    "Record": "tfslurm.record",
+    **dict.fromkeys(
+        (
+            *("CommandFailed", "HostError", "InputError", "JobFailed", "RecordError", "RegistryError"),
+            *("SubmitRejected", "TfslurmError", "TrackerError"),
+        ),
+        "tfslurm.errors",
+    ),
+}
+"Each public name and the module that has it, which is imported when the name is first used."
+
+__all__ = [
+    "CommandFailed",
+    "HostError",
+    "InputError",
+    "Job",
+    "JobFailed",
+    "Record",
+    "RecordError",
+    "RegistryError",
+    "SubmitRejected",
+    "Sweep",
+    "TfslurmError",
+    "TrackerError",
+    "__version__",
+    "job",
+    "jobs",
+    "submit",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FROM:
+        raise AttributeError(f"module 'tfslurm' has no attribute {name!r}")
+    return getattr(import_module(_FROM[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM})

@@ -11,6 +11,7 @@ TfslurmError                 exit 1: a cluster, a machine or a registry refused
     SubmitRejected           sbatch refused the job
   TrackerError               the tracker's file cannot be read or written
     Untracked                a job was queued, and the tracker could not be told
+  JobFailed                  a job that was waited for did not end well
   RecordError                a run folder does not hold what a record needs
 
 No exception of a library (yaml, pydantic, jinja2, requests, docker, paramiko, sqlite3) leaves the module that uses it.
@@ -163,6 +164,15 @@ class Untracked(TrackerError):
 
 class RecordError(TfslurmError):
     """A run folder does not hold what a record needs."""
+
+
+class JobFailed(TfslurmError):
+    """A job that was waited for has ended, and not well: ``job``, its ``state`` and ``job_exit_code``."""
+
+    def __init__(self, job: str, state: str, exit_code: int, why: str, stderr: str) -> None:
+        said = f"\n{stderr}" if stderr else ""
+        super().__init__(f"{job}: {state}: {why or f'exit {exit_code}'}{said}")
+        self.job, self.state, self.job_exit_code = job, state, exit_code
 
 
 def complaint(error: TfslurmError) -> list[str]:

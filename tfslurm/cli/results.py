@@ -19,6 +19,7 @@ from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.retrieval.results import Result, gather
+from tfslurm.retrieval.results_table import PLACE, metric_names, most_columns, table_of
 from tfslurm.sweep.confounding import confounded
 from tfslurm.workspace.session import Session
 
@@ -30,9 +31,6 @@ FORMULA = re.compile(
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
 NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 FORMATS = ("text", "csv", "json", "parquet")
-MOST_CELLS = 5_000_000
-FEWEST_COLUMNS = 50
-PLACE = ("cluster", "gpu", "driver", "digest", "seconds", "state", "job")
 
 
 @click.command(short_help="Gather what the points of a sweep measured into one table.")
@@ -59,7 +57,7 @@ def results(session: Session, sweep: str, form: str, output: Path | None, as_jso
     for result in gathered:
         if result.why:
             say(f"{result.job}: {printable(result.why)}")
-    if (more := len(metrics_in(gathered)) - most_columns(gathered)) > 0 and not as_json:
+    if (more := len(metric_names(gathered)) - most_columns(gathered)) > 0 and not as_json:
         say(f"warning: the table has no room for {more} more metrics; --json prints all of them")
     write(gathered, "json" if as_json else form, output)
     for warning in confounded([result.row for result in gathered if result.state == "COMPLETED"]):
@@ -82,33 +80,6 @@ def as_value(result: Result) -> dict[str, Any]:
     """One point for JSON."""
     place = {key: getattr(result, key) for key in PLACE}
     return {"point": result.point, "parameters": result.parameters, "metrics": result.metrics, **place}
-
-
-def table_of(gathered: Sequence[Result]) -> list[dict[str, Any]]:
-    """A row for each point: its id, its parameters, its metrics, its place; a metric may have a parameter's name."""
-    parameters = list(dict.fromkeys(name for result in gathered for name in result.parameters))
-    metrics = metrics_in(gathered)[: most_columns(gathered)]
-    own = ("point", *PLACE)
-    names = {name: f"metric.{name}" if name in parameters or name in own else name for name in metrics}
-    return [
-        {
-            "point": result.point,
-            **{f"parameter.{name}" if name in own else name: result.parameters.get(name) for name in parameters},
-            **{names[name]: result.metrics.get(name) for name in metrics},
-            **{key: getattr(result, key) for key in PLACE},
-        }
-        for result in gathered
-    ]
-
-
-def metrics_in(gathered: Sequence[Result]) -> list[str]:
-    """The names of all metrics, each once."""
-    return list(dict.fromkeys(name for result in gathered for name in result.metrics))
-
-
-def most_columns(gathered: Sequence[Result]) -> int:
-    """How many metrics a table of so many points has room for: each program names its own."""
-    return max(FEWEST_COLUMNS, MOST_CELLS // max(1, len(gathered)))
 
 
 def as_json_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:

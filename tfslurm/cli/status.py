@@ -14,6 +14,7 @@ from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep
 from tfslurm.monitoring.reasons import reason_of, why
 from tfslurm.monitoring.wait import FAILED, FEW, clusters_to_ask, exit_code, rounds, sent_of, wait_for
+from tfslurm.submission.waiting import send_waves
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
@@ -111,15 +112,6 @@ def show_use(session: Session, jobs: Sequence[TrackedJob], as_json: bool) -> Non
         emit([{**as_value(job), "efficiency": use.as_value(found.get(job.key))} for job in jobs])
     else:
         use.show_efficiency(jobs, found)
-
-
-def send_waves(session: Session) -> bool:
-    """Send what of sweeps waits for room, as far as there is some; whether something waits on."""
-    if not session.tracker.sweeps.is_any_waiting():
-        return False
-    from tfslurm.submission.sweep_batches import send_waiting
-
-    return send_waiting(session)
 
 
 def show(

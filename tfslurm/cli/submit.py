@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,12 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
 from tfslurm.document.tree import printable
-from tfslurm.errors import Untracked
 from tfslurm.plan import to_json
-from tfslurm.submission.once import claimed, prepared_for, submit_once, tell_of_driver
-from tfslurm.submission.pinning import report_move
+from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.prepare import Asked, Prepared, read_experiment
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached
 from tfslurm.submission.submit import read_secrets
-from tfslurm.workspace.config import Known, choose_clusters, local_cluster
+from tfslurm.workspace.config import choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
@@ -150,43 +148,15 @@ def submit(
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
-    secrets = read_secrets(asked.experiment.secrets)
-    prepared = prepared_for(session, asked, chosen)
-    for job in prepared:
-        tell_of_driver(session, job, force=force)
-    with claimed(prepared, session.tracker):
-        jobs = submit_each(session, list(zip(chosen, prepared, strict=True)), secrets, again, as_json)
+
+    def shown(jobs: Sequence[tuple[str, str]]) -> None:
+        if as_json:
+            emit([{"job": job, "plan_id": plan_id} for job, plan_id in jobs])
         sys.stdout.flush()
-        session.tracker.tell([plan_id for _, plan_id in jobs])
-    report_move(session, asked, prepared[0].plan.pin, chosen)
-    return wait_too_for(session, [job for job, _ in jobs]) if wait_too else 0
 
-
-def submit_each(
-    session: Session,
-    jobs: Sequence[tuple[Known, Prepared]],
-    secrets: dict[str, str],
-    again: bool,
-    as_json: bool,
-) -> list[tuple[str, str]]:
-    """Submit a job to each cluster and print it; each with its plan's id. Every id that sbatch gave is printed."""
-    done: list[tuple[str, str]] = []
-
-    def told(job: str, plan_id: str) -> None:
-        done.append((job, plan_id))
-        if not as_json:
-            show(job)
-
-    try:
-        for known, prepared in jobs:
-            submit_once(session, known, prepared, secrets, told, again=again)
-    except Untracked as error:
-        told(error.job, error.plan_id)
-        raise
-    finally:
-        if as_json and (done or sys.exc_info()[0] is None):
-            emit([{"job": job, "plan_id": plan_id} for job, plan_id in done])
-    return done
+    told: Callable[[str], None] = (lambda job: None) if as_json else show
+    jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=told, shown=shown)
+    return wait_too_for(session, jobs) if wait_too else 0
 
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:

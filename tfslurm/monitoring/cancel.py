@@ -7,17 +7,79 @@ from dataclasses import replace
 from functools import partial
 
 from tfslurm import slurm
-from tfslurm.errors import Completed, HostError, last_words
+from tfslurm.errors import Completed, HostError, TfslurmError, last_words, refuse
 from tfslurm.host import Host
+from tfslurm.monitoring.lookup import find_job, find_sweep
 from tfslurm.monitoring.poll import PENDING, queued
+from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.wait import clusters_to_ask, sent_of
 from tfslurm.slurm import JobStatus
 from tfslurm.slurm.values import lines_of
 from tfslurm.tracker import Seen, TrackedJob, Tracker
-from tfslurm.workspace.config import Known
+from tfslurm.workspace.clusters_of_jobs import clusters_of
+from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.session import Session
 
 CANCELLED = "CANCELLED"
 ENDED = "already finished"  # in scontrol's words: Job/step already completing or completed, or already finished
 MOST_IDS = 1000  # in one command
+
+
+def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJob], dict[str, str]]:
+    """Cancel jobs, and what was not sent yet of sweeps, by the names that a user gives them.
+
+    The jobs as they are known then, and cluster -> one line for those that do not answer.
+
+    Raises:
+        InputError: there is no such job, or it can be cancelled only with others.
+        TfslurmError: it runs in a terminal of this machine.
+    """
+    tracker = session.tracker
+    swept = [name for name in names if tracker.sweeps.named(name)]
+    if swept:
+        refresh_all(session, clusters_to_ask(tracker, ()))  # what was cut off has jobs, or waits
+    dropped = sum(drop_waiting(tracker, name) for name in swept)
+    if dropped:
+        session.say(f"{dropped} points that were not sent yet stay so")
+    found = [job for name in names for job in sent_of(tracker, name)]
+    found = found if len(found) == 1 else [job for job in found if not job.final]
+    refuse_parts(found, tracker)
+    if not (found or dropped):
+        session.say("nothing to cancel: all of them have ended")
+    here = [job for job in found if job.cluster == LOCAL]
+    if here:
+        raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
+    gone: set[str] = set()
+    before = partial(cancel, found, gone)
+    silent = refresh_all(session, clusters_of(found, tracker), found, before)
+    keep_cancelled([job for job in found if job.key in gone], tracker)
+    return [find_job(tracker, job.key) for job in found if job.cluster not in silent], silent
+
+
+def drop_waiting(tracker: Tracker, name: str) -> int:
+    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
+    sweep = find_sweep(tracker, name)
+    with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
+        waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
+        tracker.sweeps.drop(sweep.sweep_id)
+        tracker.sweeps.tell(sweep.sweep_id)
+    return sum(each.plan.points.count for each in waiting if each.plan.points)
+
+
+def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
+    """Nothing, where no Slurm job of these runs points that are not among them: it can be cancelled as a whole only.
+
+    Raises:
+        InputError: one does.
+    """
+    named = {job.key for job in jobs}
+    shared = {(job.cluster, job.slurm_id, job.plan_id): job for job in jobs if job.is_packed}
+    for other in tracker.jobs(unfinished=True) if shared else ():
+        job = shared.get((other.cluster, other.slurm_id, other.plan_id))
+        if job and other.key not in named:
+            whole = f"{job.cluster}:{job.slurm_id}"
+            why = f"shares Slurm's job {whole} with other points, such as {other.key}"
+            raise refuse(f"job {job.key}", why, f"`tfslurm cancel {whole}` ends them all")
 
 
 def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:

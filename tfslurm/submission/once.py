@@ -6,18 +6,61 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from tfslurm.document.tree import nearest, printable
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.spec import KEYS
-from tfslurm.submission.pinning import pin_on_first_use
+from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
 from tfslurm.submission.review import private_of, some
-from tfslurm.submission.submit import submit_job
+from tfslurm.submission.submit import read_secrets, submit_job
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
+
+
+def submit_jobs(
+    session: Session,
+    asked: Asked,
+    chosen: Sequence[Known],
+    *,
+    force: bool,
+    again: bool,
+    told: Callable[[str], None],
+    shown: Callable[[Sequence[tuple[str, str]]], None],
+) -> list[str]:
+    """The jobs of an experiment, one on each cluster; each is ``told`` as it is queued.
+
+    ``shown`` is called with all of them, each with its plan's id, at the end: what it has printed counts as seen. It is
+    called too where something went wrong after the first: every id that sbatch gave is shown.
+
+    Raises:
+        TfslurmError: as submit_once; or every driver seen there is too old, and that is not forced.
+    """
+    secrets = read_secrets(asked.experiment.secrets)
+    prepared = prepared_for(session, asked, chosen)
+    for job in prepared:
+        tell_of_driver(session, job, force=force)
+    done: list[tuple[str, str]] = []
+
+    def queued(job: str, plan_id: str) -> None:
+        done.append((job, plan_id))
+        told(job)
+
+    with claimed(prepared, session.tracker):
+        try:
+            for known, job in zip(chosen, prepared, strict=True):
+                submit_once(session, known, job, secrets, queued, again=again)
+        except Untracked as error:
+            queued(error.job, error.plan_id)
+            raise
+        finally:
+            if done:
+                shown(done)
+        session.tracker.tell([plan_id for _, plan_id in done])
+    report_move(session, asked, prepared[0].plan.pin, chosen)
+    return [job for job, _ in done]
 
 
 def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:

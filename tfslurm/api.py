@@ -1,0 +1,345 @@
+"""tfslurm from Python: jobs and sweeps as objects, each of whose calls does what the command of its name does.
+
+One session serves a whole program: each cluster is logged in to once, and left when Python ends. Messages go to the
+logger `tfslurm`. The session belongs to the thread that makes the first call, as its tracker does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from functools import cache
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfslurm.errors import HostError, JobFailed, TfslurmError, refuse
+from tfslurm.monitoring.cancel import cancel_named
+from tfslurm.monitoring.lookup import find_job, find_sweep, plan_of
+from tfslurm.monitoring.reasons import reason_of
+from tfslurm.monitoring.refresh import refresh, refresh_all
+from tfslurm.monitoring.sweep_states import state_of
+from tfslurm.monitoring.wait import clusters_to_ask, exit_code, wait_for
+from tfslurm.record import Record
+from tfslurm.submission.waiting import send_waves
+from tfslurm.tracker import TrackedJob, TrackedSweep
+from tfslurm.workspace.clusters_of_jobs import known_for
+from tfslurm.workspace.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tfslurm.retrieval.fetch import Told
+
+LOG = logging.getLogger("tfslurm")
+RECENT = 20
+LAST_WORDS = 2000
+"Characters of a failed job's stderr that its error repeats."
+
+Value = str | int | float | bool
+
+
+@cache
+def session() -> Session:
+    """The one session of this program."""
+    made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
+    atexit.register(made.__exit__, None, None, None)
+    return made
+
+
+def submit(
+    experiment: str | Path,
+    *,
+    cluster: str | Sequence[str] = (),
+    force: bool = False,
+    again: bool = False,
+    settings: dict[str, Value] | None = None,
+    **parameters: Value | Sequence[Value],
+) -> Job | Sweep:
+    """Submit an experiment; a Job, or a Sweep where it has several points.
+
+    ``parameters`` are the values of ``{{ }}``: ``lr=0.1``, or ``lr=[0.1, 0.01]`` for a sweep. ``settings`` are keys of
+    exp.yaml: ``{"resources.time": "01:00:00"}``. ``cluster`` names where to, one cluster for a job; without it the file
+    does. ``force`` and ``again`` are those of ``tfslurm submit``.
+
+    Raises:
+        InputError: what is wrong in the files, or in the values given here.
+        SubmitRejected: sbatch refused the job.
+        TfslurmError: anything else that keeps it from being queued.
+    """
+    from tfslurm.submission.once import submit_jobs
+    from tfslurm.submission.prepare import read_experiment
+    from tfslurm.workspace.config import choose_clusters
+
+    given = {**(settings or {}), **parameters}
+    asked = read_experiment(
+        Path(experiment), [f"{name}={as_text(value)}" for name, value in given.items()], sweeps=True
+    )
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    chosen = choose_clusters(names, asked.experiment.clusters, session().say)
+    if asked.experiment.sweep is not None:
+        from tfslurm.submission.sweep_submit import submit_sweep
+
+        sent = submit_sweep(
+            session(), asked, chosen, force=force, again=again, told=LOG.info, shown=lambda sweep, jobs: None
+        )
+        return Sweep(sent.sweep_id)
+    if len(chosen) > 1:
+        raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
+    (key,) = submit_jobs(session(), asked, chosen, force=force, again=again, told=LOG.info, shown=lambda jobs: None)
+    return Job(key)
+
+
+def as_text(value: Value | Sequence[Value]) -> str:
+    """A value as `--set` takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else ",".join(map(as_text, value))
+
+
+def job(name: str) -> Job:
+    """The job ``alpha:1234``, ``1234``, ``1234_7`` or ``SWEEP:POINT``.
+
+    Raises:
+        InputError: it is not one of this user's jobs, or several.
+    """
+    return Job(find_job(session().tracker, name).key)
+
+
+def jobs(*, recent: int | None = RECENT) -> list[Job]:
+    """The jobs that have not ended, and the last ``recent`` that have (None: all), the oldest first."""
+    refresh_all(session(), clusters_to_ask(session().tracker, None, {}))
+    return [Job(each.key) for each in session().tracker.jobs(recent=recent)]
+
+
+class Job:
+    """A job of a cluster; ``key`` is its name, such as ``alpha:1234``."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"Job({self.key!r}, {self._known.state})"
+
+    def _repr_html_(self) -> str:
+        return table([("job", "name", "state", "reason"), (self.key, self._known.name, self._known.state, self.reason)])
+
+    @property
+    def _known(self) -> TrackedJob:
+        """What is known, without a question to anybody."""
+        return find_job(session().tracker, self.key)
+
+    def _now(self) -> TrackedJob:
+        """What its cluster says now; one that has ended is not asked about again."""
+        found = self._known
+        if not found.final:
+            known = known_for(found, session().tracker)
+            refresh(known, session().tracker, session().reach(known), [found])
+        return self._known
+
+    @property
+    def state(self) -> str:
+        """Slurm's word for it now, such as PENDING, RUNNING or COMPLETED; LOST: nobody knows it.
+
+        Raises:
+            HostError: the cluster does not answer.
+        """
+        return self._now().state
+
+    @property
+    def reason(self) -> str:
+        """Why it waits, or how it failed, as far as is known; '' where there is nothing to say."""
+        return reason_of(self._known)
+
+    def wait(self, *, check: bool = False) -> Job:
+        """Wait until it has ended; itself.
+
+        Raises:
+            JobFailed: with ``check``: it did not end well.
+        """
+        (ended,) = wait_for(session(), [self.key], send_waves)
+        if check and (code := exit_code(ended)):
+            raise JobFailed(self.key, ended.state, code, reason_of(ended), self.stderr()[-LAST_WORDS:])
+        return self
+
+    def stdout(self) -> str:
+        """What its program (rank 0 of the last attempt) has printed; bytes that are no UTF-8 are U+FFFD."""
+        return self._printed("stdout")
+
+    def stderr(self) -> str:
+        """The same of its stderr; what the batch script said where the program did not start."""
+        return self._printed("stderr")
+
+    def _printed(self, stream: str) -> str:
+        from tfslurm.retrieval.logs import Reader
+
+        found = self._known
+        host = session().reach(known_for(found, session().tracker))
+        return str(Reader(found, session().tracker, host, None, 0, False).everything()[stream])
+
+    def fetch(self, dest: str | Path | None = None, *, overwrite: bool = False) -> Path:
+        """Bring its outputs here, verified; the folder that they are in (default: ./CLUSTER-ID).
+
+        Raises:
+            TfslurmError: not everything is here: call it again, it goes on.
+        """
+        ((_, folder),) = fetched(self.key, dest, overwrite)
+        return folder
+
+    @property
+    def record(self) -> Record:
+        """What ran, where, and what was verified; as it was last read where its cluster does not answer.
+
+        Raises:
+            RecordError: it has not started.
+            HostError: the cluster does not answer, and no record of it was read before.
+        """
+        from tfslurm.retrieval.records import kept_record, read_record
+
+        tracker = session().tracker
+        try:
+            found = self._now()
+            return read_record(found, tracker, session().reach(known_for(found, tracker)))
+        except HostError:
+            if not tracker.record(self._known):
+                raise
+            return kept_record(self._known, tracker)
+
+    @property
+    def parameters(self) -> dict[str, Value]:
+        """The values that ``{{ }}`` had; of a sweep's point see Sweep.results."""
+        return dict(plan_of(self._known, session().tracker).parameters)
+
+    def cancel(self) -> Job:
+        """Cancel it; outputs are kept.
+
+        Raises:
+            HostError: its cluster does not answer.
+        """
+        stop(self.key)
+        return self
+
+
+class Sweep:
+    """Points of one experiment; ``id`` is its name, such as ``digits-cnn-3fa85f``."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{count} {state}" for state, count in self._counts().items())
+        return f"Sweep({self.id!r}, {told})"
+
+    def _repr_html_(self) -> str:
+        return table([("sweep", "state", "points"), *((self.id, state, n) for state, n in self._counts().items())])
+
+    @property
+    def _known(self) -> TrackedSweep:
+        return find_sweep(session().tracker, self.id)
+
+    def _counts(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for point in session().tracker.sweeps.points(self._known.sweep_id):
+            found[state_of(point)] = found.get(state_of(point), 0) + 1
+        return found
+
+    @property
+    def states(self) -> dict[str, int]:
+        """State -> how many points have it now; NOT SENT: no job of theirs was queued yet."""
+        tracker = session().tracker
+        refresh_all(session(), clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)))
+        return self._counts()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The last job of each point that was sent."""
+        return [Job(point.job.key) for point in session().tracker.sweeps.points(self.id) if point.job]
+
+    def wait(self, *, check: bool = False) -> Sweep:
+        """Wait until all points have ended; what waits for room in the queue is sent meanwhile. Itself.
+
+        Raises:
+            JobFailed: with ``check``: a point did not end well; the first.
+        """
+        for ended in wait_for(session(), [self.id], send_waves):
+            if check and (code := exit_code(ended)):
+                stderr = Job(ended.key).stderr()[-LAST_WORDS:]
+                raise JobFailed(ended.key, ended.state, code, reason_of(ended), stderr)
+        return self
+
+    def results(self) -> list[dict[str, Any]]:
+        """A dict for each point that was sent: its parameters, its metrics, where it ran (see `tfslurm results`).
+
+        Raises:
+            HostError: a cluster does not answer.
+        """
+        from tfslurm.retrieval.results import gather
+        from tfslurm.retrieval.results_table import table_of
+
+        gathered, unread = gather(session(), self._known)
+        if unread:
+            raise HostError(unread[0], transient=True)
+        return table_of(gathered)
+
+    def frame(self) -> Any:
+        """The same as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        pandas: Any = import_module("pandas")
+        return pandas.DataFrame(self.results())
+
+    def fetch(self, dest: str | Path | None = None, *, overwrite: bool = False) -> list[Path]:
+        """Bring the outputs of every point that has begun; their folders, each named by its parameters.
+
+        Raises:
+            TfslurmError: not everything is here: call it again, it goes on.
+        """
+        return [folder for _, folder in fetched(self.id, dest, overwrite)]
+
+    def cancel(self) -> Sweep:
+        """Cancel its jobs, and what was not sent yet; outputs are kept.
+
+        Raises:
+            HostError: a cluster does not answer.
+        """
+        stop(self.id)
+        return self
+
+
+def stop(name: str) -> None:
+    """Cancel what a name stands for."""
+    _, silent = cancel_named(session(), [name])
+    if silent:
+        raise HostError("; ".join(silent.values()), transient=True)
+
+
+def fetched(name: str, dest: str | Path | None, overwrite: bool) -> list[tuple[str, Path]]:
+    """Each job that a name stands for, and the folder that its outputs are in now."""
+    from tfslurm.retrieval.fetch import Told
+    from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
+    from tfslurm.retrieval.selection import BAD, Wish
+
+    @contextmanager
+    def quiet() -> Iterator[Told]:
+        yield Told(lambda what, done, total: None, LOG.info)
+
+    wanted = folders_for(session().tracker, name, Path(dest) if dest is not None else None)
+    found = fetch_jobs(session(), wanted, Wish(overwrite=overwrite), quiet)
+    for one, folder, done in found:
+        if not done.good:
+            why = [f"{each.path}: {each.why}" for each in done.outcomes if each.status in BAD] or list(done.unread)
+            raise TfslurmError(f"{one.key}: not everything is in {folder}: {why[0]}; fetch again", transient=True)
+    return [(one.key, folder) for one, folder, _ in found]
+
+
+def table(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as a table in HTML, the first one as its head."""
+    first, *others = ([escape(str(cell)) for cell in row] for row in rows)
+    head = "".join(f"<th>{cell}</th>" for cell in first)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in others)
+    return f"<table><tr>{head}</tr>{body}</table>"
