@@ -1,0 +1,55 @@
+"""The names that `import tfslurm` gives."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfslurm
+from tfslurm.api import as_text, table
+from tfslurm.errors import TfslurmError
+
+
+def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
+    assert all(hasattr(tfslurm, name) for name in tfslurm.__all__)
+    assert set(tfslurm.__all__) <= set(dir(tfslurm))
+    with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
+        getattr(tfslurm, "no_such_name")  # noqa: B009 - mypy would find it
+    page = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
+    for name in ("submit", "job", "jobs", "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
+        assert name in page
+
+
+def test_the_names_for_type_checkers_are_those_of_the_table() -> None:
+    tree = ast.parse(Path(tfslurm.__file__).read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(tfslurm.__all__) - {"__version__"} <= imported
+
+
+def test_to_import_tfslurm_imports_nothing_of_it() -> None:
+    script = "import sys, tfslurm; print(sorted(n for n in sys.modules if n.startswith('tfslurm.') or n == 'click'))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_public_error_is_a_tfslurm_error() -> None:
+    named = [getattr(tfslurm, name) for name in tfslurm.__all__]
+    errors = [each for each in named if isinstance(each, type) and issubclass(each, Exception)]
+    assert len(errors) == 9
+    assert all(issubclass(each, TfslurmError) for each in errors)
+
+
+def test_values_are_written_as_set_takes_them() -> None:
+    assert [as_text(value) for value in (True, 0.1, 3, "a b", [0.1, 0.01], ["x", "y"])] == [
+        *("true", "0.1", "3", "a b", "0.1,0.01", "x,y")
+    ]
+
+
+def test_a_table_in_html_shows_no_markup_of_others() -> None:
+    assert table([("a", "b"), ("<script>", 1)]) == (
+        "<table><tr><th>a</th><th>b</th></tr><tr><td>&lt;script&gt;</td><td>1</td></tr></table>"
+    )
