@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError, last_words
@@ -71,8 +71,7 @@ elif [ -e "$run/sbatch.began" ]; then echo doubt; ls -- "$run" | head -c 65536;
 else rm -rf -- "$run" 2>/dev/null || { exec 9>&-; rm -rf -- "$run"; } && echo absent; fi""")
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What a submission that was cut off left: its job's id, or nothing for certain, or (both unset) a doubt."""
 
     job_id: str | None = None

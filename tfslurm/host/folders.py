@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed
 from tfslurm.host.protocol import Host
@@ -60,8 +60,7 @@ OPEN_RUN = """[ -z "$group" ] || { open_to "$run"; find "$run" -mindepth 1 -maxd
 ABOVE = GUARD + ' above "$1"'
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(NamedTuple):
     """What the cluster's file says of others: the group that may read what runs leave, and whether folders in which
     others can replace it are accepted."""
 
@@ -77,8 +76,7 @@ class Sharing:
 ALONE = Sharing()
 
 
-@dataclass(frozen=True, slots=True)
-class SharedFolder:
+class SharedFolder(NamedTuple):
     """A folder on the way to a root in which somebody else can replace what lies there."""
 
     folder: str

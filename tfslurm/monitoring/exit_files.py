@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
@@ -45,8 +45,7 @@ class Missing(Enum):
 UNWRITTEN, GONE = Missing.UNWRITTEN, Missing.GONE
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """The job whose end is wanted: its run folder, its own folder in that, and whether its secrets are to go."""
 
     run_dir: PurePosixPath

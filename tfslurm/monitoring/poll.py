@@ -7,13 +7,12 @@ here, no tracker: it may go on in a thread for each cluster.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfslurm import slurm
 from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
-from tfslurm.handoff.local_process import end_killed, is_killed
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Missing, Wish, read_ends
@@ -34,8 +33,7 @@ MOST_NAMED = 2**28  # characters of the nodes of all jobs: points that share a j
 PATIENCE_S = 120.0  # accounting has years to search
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What a cluster is asked: about its open plans, which are claimed, and about jobs that have not ended."""
 
     cluster: str
@@ -46,8 +44,7 @@ class Question:
     others: Collection[str] = ()  # Slurm's ids of the cluster's unfinished jobs, none of which an open plan's job has
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """What the cluster said. ``settled``: the open plans, each with its job's id or None where nothing was queued.
 
     ``silence``: why some jobs could not be settled, which stay as last seen; '' where all were.
@@ -73,20 +70,34 @@ def ask(question: Question, host: Host) -> News:
     silence = ""
     if jobs and question.cluster != LOCAL:
         known, silence = told_by_slurm(question, host, jobs)
-    killed = {job.key for job in jobs if question.cluster == LOCAL and is_killed(places[job.plan_id].run_dir)}
+    killed = killed_here(jobs, places) if question.cluster == LOCAL else frozenset()
     lost = () if silence else [job.key for job in jobs if job.state == LOST and job.job_id not in known]
     ends = told_by_themselves(host, jobs, known, places, killed, lost)
-    seen = []
+    seen: list[Seen] = []
     for job in jobs:
         place = places[job.plan_id]
         told = judged(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
         if told is None and job.key in killed:
-            end_killed(job, place, host)
-            told = Seen(job, "FAILED", True, {**job.status, "reason": KILLED})
+            told = ended_here(job, place, host)
         seen += [told] if told else []
     untold = len(jobs) - len(seen) if silence else 0
     why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
     return News(tuple(settled), tuple(seen), why)
+
+
+def killed_here(jobs: Sequence[TrackedJob], places: Mapping[str, Place]) -> frozenset[str]:
+    """Those of this machine's jobs of which nothing runs any more."""
+    from tfslurm.handoff.local_process import is_killed
+
+    return frozenset(job.key for job in jobs if is_killed(places[job.plan_id].run_dir))
+
+
+def ended_here(job: TrackedJob, place: Place, host: Host) -> Seen:
+    """A job of this machine that was killed; what it left in its engine is removed."""
+    from tfslurm.handoff.local_process import end_killed
+
+    end_killed(job, place, host)
+    return Seen(job, "FAILED", True, {**job.status, "reason": KILLED})
 
 
 def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
@@ -201,7 +212,7 @@ def told_by_themselves(
     """
     over = over_in(jobs, known, lost)
     wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
-    wishes |= {key: replace(wish, forget=True) for key, wish in wishes.items() if key in killed}
+    wishes |= {key: wish._replace(forget=True) for key, wish in wishes.items() if key in killed}
     return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
 
 

@@ -19,7 +19,6 @@ from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
-from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.sweep.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
@@ -365,6 +364,8 @@ def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
     Raises:
         InputError: every word in which one would.
     """
+    from tfslurm.spec.program_text import refuse_program_text
+
     refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
     if refusals:
         after = f" (the image's entrypoint is {' '.join(entrypoint)})"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.document.moments import parse_time
@@ -40,8 +39,7 @@ CAUSE = re.compile(r"[a-z][a-z_]{0,31}")
 ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The end of one attempt in its own words.
 
     ``exit_code`` is 128 + n after signal n. ``began_at`` and ``ended_at`` are RFC 3339, None where they were not
@@ -56,8 +54,7 @@ class End:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEnd:
+class TaskEnd(NamedTuple):
     """The end of one task of an attempt."""
 
     exit_code: int

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tfslurm.document import Refused
 from tfslurm.document.tree import printable
@@ -22,8 +22,7 @@ Origin = Literal["own", "trusted", "named", "kept", "built in"]
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterFile:
+class ClusterFile(NamedTuple):
     """A file that describes a cluster; ``data`` is its content as it was found to be the trusted one."""
 
     path: Path
@@ -31,8 +30,7 @@ class ClusterFile:
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unused:
+class Unused(NamedTuple):
     """A file that is not read, why, and what to do."""
 
     path: Path
