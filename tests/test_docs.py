@@ -101,7 +101,9 @@ def test_every_command_and_option_is_in_the_reference(name: str, command: click.
     assert f"`tfslurm {name}" in section
     for parameter in command.params:
         for option in parameter.opts if isinstance(parameter, click.Option) else ():
-            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section + text_of("commands.md")), f"{name} {option}"
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section + text_of("commands.md")), (
+                f"{name} {option}"
+            )
 
 
 def test_the_reference_has_no_command_that_is_not_there() -> None:
@@ -211,7 +213,9 @@ def test_the_template_on_the_page_renders() -> None:
 
 @pytest.mark.parametrize("page", OWN_PAGES, ids=named)
 def test_lines_of_prose_fit_a_terminal(page: Path) -> None:
-    prose = (line for line in without_blocks(page.read_text("utf-8")).splitlines() if not line.startswith(("|", "    ")))
+    prose = (
+        line for line in without_blocks(page.read_text("utf-8")).splitlines() if not line.startswith(("|", "    "))
+    )
     assert not [line for line in prose if len(line) > 100]
 
 
