@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,6 +15,7 @@ import pytest
 
 import tfslurm.record as record_model
 from tests.made import plan
+from tests.test_layers import PACKAGE, PURE, ROOMS
 from tfslurm import __version__
 from tfslurm.cli import COMMANDS, group
 from tfslurm.cluster import cluster_schema, parse_cluster
@@ -185,6 +188,39 @@ def test_every_key_of_the_record_is_explained(part: str) -> None:
     page = text_of("record.md")
     missing = [field.name for field in fields(getattr(record_model, part)) if f"`{field.name}`" not in page]
     assert not missing
+
+
+# --- the rooms
+
+
+def rooms_in_order() -> str:
+    """The figure of docs/ARCHITECTURE.md: a line for each room that is there, with its docstring's first sentence."""
+    lines = []
+    for room in ROOMS:
+        path = PACKAGE / f"{room}.py" if (PACKAGE / f"{room}.py").exists() else PACKAGE / room / "__init__.py"
+        if path.exists():
+            about = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            lines.append(f"{room:<12} {re.split(r'[.] |[.]?$', about, maxsplit=1, flags=re.MULTILINE)[0]}")
+        if room == PURE[-1]:
+            lines.append("--- above: text and values only; below: one outside thing each ---")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_figure_of_the_rooms_is_the_list_of_rooms() -> None:
+    page = DOCS / "ARCHITECTURE.md"
+    text = page.read_text("utf-8")
+    before, after = text.split("```text\n", 1)
+    fresh = f"{before}```text\n{rooms_in_order()}```{after.partition('```')[2]}"
+    if os.environ.get("ACCEPT"):
+        page.write_text(fresh, "utf-8")
+        text = fresh
+    assert text == fresh, "ACCEPT=1 python -m pytest tests/test_docs.py -k rooms"
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    names = re.findall(r"`((?:tfslurm|job_templates|tests)/[^`]*)`", text_of("ARCHITECTURE.md"))
+    assert names
+    assert not [name for name in names if not (ROOT / name).exists()]
 
 
 # --- the rest

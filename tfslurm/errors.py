@@ -1,6 +1,6 @@
 """The tree of errors that cross tfslurm's own boundary.
 
-TfslurmError                 exit 1: the world said no
+TfslurmError                 exit 1: the scheduler, a registry or the network refused, or a job failed
   InputError                 exit 2: what the user wrote; carries every problem of the text at once
   RegistryError              a registry refused, does not know the image, or sent other bytes than it announced
   HostError                  a machine could not be reached, or a command could not be started or timed out

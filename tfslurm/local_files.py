@@ -1,4 +1,4 @@
-"""Files on this machine: the one place that writes ours, and reads what somebody else may have made.
+"""Write tfslurm's own files on this machine, and read files that somebody else may have made.
 
 A folder may be a stranger's: whoever made it may have put a link where tfslurm writes, or a pipe where it reads.
 """

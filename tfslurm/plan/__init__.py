@@ -1,4 +1,4 @@
-"""Experiment x cluster x pinned image -> JobPlan: the very object that is shown, rendered and submitted.
+"""Join experiment, cluster and pinned image into the JobPlan that is shown, rendered and submitted.
 
 Pure: text and values in, values out. ``now`` and everything that was observed are arguments.
 """
