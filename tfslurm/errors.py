@@ -1,6 +1,6 @@
 """The tree of errors that cross tfslurm's own boundary.
 
-TfslurmError                 exit 1: the scheduler, a registry or the network refused, or a job failed
+TfslurmError                 exit 1: a cluster, a machine or a registry refused
   InputError                 exit 2: what the user wrote; carries every problem of the text at once
   RegistryError              a registry refused, does not know the image, or sent other bytes than it announced
   HostError                  a machine could not be reached, or a command could not be started or timed out
@@ -41,7 +41,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a text: where it stands, why it is one, and the mend. ``line`` 0 means the whole file."""
+    """One mistake in a text: where it stands, why it is one, and the fix. ``line`` 0 means the whole file."""
 
     file: str
     line: int

@@ -360,7 +360,7 @@ def mount_json(mount: Mount) -> dict[str, Any]:
 
 
 def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
-    """Nothing, if no value becomes part of a program behind the image's entrypoint, such as `sh -c`.
+    """Refuse a value that becomes part of a program behind the image's entrypoint, such as `sh -c`.
 
     Raises:
         InputError: every word in which one would.
