@@ -23,9 +23,9 @@ from tfslurm.workspace.connections import clusters_of
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
 @common
 def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
-    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
+    """Cancel jobs. Their programs get TERM, and KILL after the site's KillWait. tfslurm keeps the outputs.
 
-    A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
+    If a cluster does not answer, tfslurm says so, cancels the jobs on the other clusters, and exits with 1.
     """
     tracker = open_tracker()
     swept = [name for name in jobs if tracker.sweeps.named(name)]
@@ -33,7 +33,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
         look(tracker, clusters_to_ask(tracker, ()), verbose)  # what was cut off has jobs, or waits
     dropped = sum(drop_waiting(tracker, name) for name in swept)
     if dropped:
-        say(f"{dropped} points that were not sent yet stay so")
+        say(f"{dropped} points that were waiting will not be sent")
     found = [job for name in jobs for job in sent_of(tracker, name)]
     found = found if len(found) == 1 else [job for job in found if not job.final]
     refuse_parts(found, tracker)
@@ -56,7 +56,7 @@ def cancel(jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
 
 
 def drop_waiting(tracker: Tracker, name: str) -> int:
-    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
+    """Drop the points of a sweep that wait to be sent; return how many these are."""
     sweep = find_sweep(tracker, name)
     with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
         waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
@@ -66,7 +66,7 @@ def drop_waiting(tracker: Tracker, name: str) -> int:
 
 
 def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
-    """Nothing, where no Slurm job of these runs points that are not among them: it can be cancelled as a whole only.
+    """Refuse to cancel a part of a Slurm job: it can only be cancelled as a whole.
 
     Raises:
         InputError: one does.

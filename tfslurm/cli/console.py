@@ -33,7 +33,7 @@ def common(function: F) -> F:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=name_clusters,
-        help="Read the cluster files of this folder too, in place of ./cluster_configs; your own stand before them.",
+        help="Read the cluster files of this folder in place of ./cluster_configs; your own come first.",
     )
     return clusters(plain(function))
 
@@ -47,7 +47,9 @@ def name_clusters(context: click.Context, parameter: click.Parameter, folder: Pa
 
 def plain(function: F) -> F:
     """The options that every command has: --json and -v (-vv shows tracebacks)."""
-    verbose = click.option("-v", "--verbose", count=True, help="Show each command that is run (-vv: tracebacks too).")
+    verbose = click.option(
+        "-v", "--verbose", count=True, help="Show each command that tfslurm runs (-vv: tracebacks too)."
+    )
     as_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
     )

@@ -85,7 +85,7 @@ def looked_up(job: TrackedJob, plan: JobPlan, host: Host) -> Callable[[Tracker],
 
 
 def fail(error: Exception, tracker: Tracker) -> Record:
-    """Nothing but the error."""
+    """Raise the error."""
     raise error
 
 

@@ -28,7 +28,7 @@ from tfslurm.workspace.config import Known, choose_clusters, local_cluster, open
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
-    "--cluster", "clusters", multiple=True, metavar="NAME", help="Where to; default: the file's."
+    "--cluster", "clusters", multiple=True, metavar="NAME", help="The cluster to use; default: the file's."
 )
 set_option = click.option(
     "--set",
@@ -47,12 +47,12 @@ def prepared_for(asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
     return jobs
 
 
-@click.command(short_help="Show the very plan and script that submit would send.")
+@click.command(short_help="Show the plan and the script that submit would send.")
 @experiment_file
 @cluster_option
 @set_option
 @click.option("--script", is_flag=True, help="Print the batch script alone.")
-@click.option("--review", "is_review", is_flag=True, help="Show all that the file could touch.")
+@click.option("--review", "is_review", is_flag=True, help="Show everything that the file could reach.")
 @common
 def plan(
     experiment: Path,
@@ -63,13 +63,13 @@ def plan(
     as_json: bool,
     verbose: int,
 ) -> None:
-    """Show the very plan and script that submit would send; touches no cluster.
+    """Show the plan and the script that submit would send. plan asks no cluster.
 
-    Of a sweep: its points, some of them in full, and how many go where.
+    For a sweep, it shows some of the points in full, and how many go to each cluster.
 
-    --review is for a file that you got from somebody: everything that runs, and everything that it can reach.
+    --review is for a file that somebody gave you: it shows everything that runs and everything that it can reach.
 
-    The plan's id and the names made from it hold the moment, so those differ from one call to the next.
+    The plan's id depends on the moment, so the id and the names made from it differ from one call to the next.
     """
     if script and is_review:
         raise click.UsageError("--script and --review exclude each other")
@@ -130,7 +130,7 @@ def summary(job: Prepared, asked: Asked) -> str:
 @cluster_option
 @set_option
 @click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
-@click.option("--again", is_flag=True, help="Submit although the very same job is queued or running already.")
+@click.option("--again", is_flag=True, help="Submit although the same job is queued or running already.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
@@ -143,15 +143,16 @@ def submit(
     as_json: bool,
     verbose: int,
 ) -> int:
-    """Submit the experiment, one job or a sweep; print one line per Slurm job: alpha:1234.
+    """Submit the experiment, one job or a sweep; print one line per Slurm job, such as alpha:1234.
 
-    The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
-    experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
-    is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
-    before it could print its ids, they are printed now and nothing is submitted twice. The very same job that is still
-    queued or running is refused; --again submits it once more.
+    If the image was never pinned, submit pins it first (EXP.lock.yaml). A job goes to each cluster that you name with
+    --cluster, or to the experiment's only one. If every NVIDIA driver last seen on the partition is too old for the
+    image's CUDA, submit refuses. --force submits all the same, and the node checks again. If submit is interrupted,
+    the same command prints the ids and submits nothing twice. If the same job is queued or running, submit refuses;
+    --again submits it once more.
 
-    Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
+    For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
+    on stderr.
     """
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
@@ -254,7 +255,7 @@ def submit_once(
     with open_host(known.cluster, trace=tracer(verbose)) as host:
         settle_all(known, tracker, host)
         if left := tracker.jobs(plan_sha256=same, untold=True):
-            say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
+            say(f"{name}: an earlier submit was interrupted after this job was queued; here is its id")
             told(left[-1].key, left[-1].plan_id)
             return
         if not again and tracker.jobs(plan_sha256=same, unfinished=True):
@@ -269,26 +270,26 @@ def submit_once(
 
 
 def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
-    """Nothing, where none of the same jobs is queued or running.
+    """Refuse the submission if the same job is queued or running.
 
     Raises:
         TfslurmError: which ones are.
     """
     if live:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
-        raise TfslurmError(f"{job.plan.name}: the very same job is there already: {told}; --again submits it once more")
+        raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; --again submits it once more")
 
 
-@click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")
+@click.command(short_help="Run the experiment on this machine, with docker alone.")
 @experiment_file
 @set_option
-@click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` does later.")
+@click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` shows it later.")
 @common
 def run(experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool, verbose: int) -> int:
-    """Run the experiment here and now, with docker alone and no scheduler (cluster `local`, ids from 1).
+    """Run the experiment on this machine, with docker alone and no scheduler (cluster `local`, ids from 1).
 
-    The same node script, the same checks, the same record. Exits with the program's own code; Ctrl-C ends it as
-    scancel would.
+    The node scripts, the checks and the record are the same as on a cluster. run exits with the program's own exit
+    code. Ctrl-C ends the program as scancel would.
     """
     from tfslurm.cli.logs import follow_process
     from tfslurm.submission.local import refuse_several_tasks

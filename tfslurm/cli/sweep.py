@@ -69,7 +69,7 @@ def submit_sweep(
 ) -> TrackedSweep:
     """The sweep, its Slurm jobs sent as far as there is room; each is printed as it is queued.
 
-    Where an earlier call was cut off, its sweep is gone on with.
+    If an earlier call was interrupted, its sweep continues.
 
     Raises:
         TfslurmError: the very same sweep is there and is not wanted ``again``; or not all could be sent, of which the
@@ -120,7 +120,7 @@ def left_open(swept: Swept, tracker: Tracker) -> TrackedSweep | None:
 
 
 def refuse_twice(swept: Swept, tracker: Tracker, verbose: int) -> None:
-    """Nothing, where no point of the same sweep waits, is queued or runs.
+    """Refuse the sweep if a point of the same sweep waits, is queued or runs.
 
     Raises:
         TfslurmError: which sweep it is.
@@ -136,9 +136,7 @@ def refuse_twice(swept: Swept, tracker: Tracker, verbose: int) -> None:
         live += sum(size(each.plan) for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
         if live:
             told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
-            raise TfslurmError(
-                f"{swept.name}: the very same sweep is there already: {told}; --again submits it once more"
-            )
+            raise TfslurmError(f"{swept.name}: the same sweep is there already: {told}; --again submits it once more")
 
 
 def tell_of_rest(sweep: TrackedSweep, troubles: Sequence[TfslurmError], tracker: Tracker) -> None:
@@ -148,7 +146,7 @@ def tell_of_rest(sweep: TrackedSweep, troubles: Sequence[TfslurmError], tracker:
     points = tracker.sweeps.points(sweep.sweep_id)
     sent = sum(point.job is not None for point in points)
     what = f"{sent} of {len(points)} points are queued"
-    say(f"{sweep.sweep_id}: {what}; the same command goes on with it, `tfslurm cancel {sweep.sweep_id}` gives it up")
+    say(f"{sweep.sweep_id}: {what}; the same command continues it, `tfslurm cancel {sweep.sweep_id}` gives it up")
 
 
 def planned(
@@ -164,7 +162,7 @@ def planned(
     sizes = {base.plan.cluster: array_size(base.plan, sites[base.plan.cluster][0]) for base in swept.bases}
     rooms = {name: room for name, (_, room) in sites.items() if room}
     if idle and len(rooms) < len(names):
-        say(f"note: how soon jobs begin is not known of {', '.join(name for name in names if name not in rooms)}")
+        say(f"note: tfslurm does not know when jobs begin on {', '.join(name for name in names if name not in rooms)}")
     places = placed(swept.sweep, names, asked.experiment.sweep or {}, rooms, asked.experiment.resources.time_s)
     moment = now()
     sweep = swept.tracked(moment)

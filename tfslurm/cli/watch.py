@@ -8,14 +8,14 @@ from tfslurm.cli.console import common
 from tfslurm.cli.status import status
 
 
-@click.command(short_help="Show them until all have ended; send what waits of sweeps.")
+@click.command(short_help="Show the states until all jobs have ended.")
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
 @click.pass_context
 def watch(context: click.Context, jobs: tuple[str, ...], as_json: bool, verbose: int) -> int:
-    """Show the states of your jobs until all have ended: `status --watch`, under a name of its own.
+    """Show the states of your jobs until all have ended, as `status --watch` does.
 
-    What of a sweep waits for room in your queue is sent when there is some. Ctrl-C ends the watching, not the jobs.
+    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs.
     """
     code = context.invoke(
         status, jobs=jobs, everything=False, watch=True, wants_use=False, as_json=as_json, verbose=verbose

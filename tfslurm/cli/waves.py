@@ -16,7 +16,7 @@ from tfslurm.workspace.connections import known_from
 def send_waiting(tracker: Tracker, verbose: int) -> bool:
     """Send what waits of every sweep whose ids were told, as far as there is room; whether something waits on.
 
-    What goes wrong is a line: it is tried again by the next command.
+    A failure is one line on stderr; the next command tries again.
     """
     waits = False
     for sweep in tracker.sweeps.all():
