@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,6 +15,7 @@ import pytest
 
 import tfslurm.record as record_model
 from tests.made import plan
+from tests.test_layers import PACKAGE, PURE, ROOMS
 from tfslurm import __version__
 from tfslurm.cli import COMMANDS, group
 from tfslurm.cluster import cluster_schema, parse_cluster
@@ -28,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted((*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("tests/**/*.md")))
 OWN_PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+COMMAND_PAGES = sorted(DOCS.glob("commands-*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -95,16 +99,24 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
 
 @pytest.mark.parametrize(("name", "command"), list(every_command()), ids=str)
 def test_every_command_and_option_is_in_the_reference(name: str, command: click.Command) -> None:
-    everywhere, *sections = text_of("commands.md").split("\n## ")
+    sections = [text for page in COMMAND_PAGES for text in page.read_text("utf-8").split("\n## ")[1:]]
     (section,) = (text for text in sections if text.startswith(f"{name.partition(' ')[0]}\n"))
     assert f"`tfslurm {name}" in section
     for parameter in command.params:
         for option in parameter.opts if isinstance(parameter, click.Option) else ():
-            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section + everywhere), f"{name} {option}"
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section + text_of("commands.md")), (
+                f"{name} {option}"
+            )
 
 
 def test_the_reference_has_no_command_that_is_not_there() -> None:
-    assert re.findall(r"^## (.*)$", text_of("commands.md"), re.MULTILINE) == list(COMMANDS)
+    pages = "".join(page.read_text("utf-8") for page in COMMAND_PAGES)
+    assert sorted(re.findall(r"^## (.*)$", pages, re.MULTILINE)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_index_of_commands_names_every_command(name: str) -> None:
+    assert f"[{name}](" in text_of("commands.md")
 
 
 # --- files
@@ -178,6 +190,39 @@ def test_every_key_of_the_record_is_explained(part: str) -> None:
     assert not missing
 
 
+# --- the rooms
+
+
+def rooms_in_order() -> str:
+    """The figure of docs/ARCHITECTURE.md: a line for each room that is there, with its docstring's first sentence."""
+    lines = []
+    for room in ROOMS:
+        path = PACKAGE / f"{room}.py" if (PACKAGE / f"{room}.py").exists() else PACKAGE / room / "__init__.py"
+        if path.exists():
+            about = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            lines.append(f"{room:<12} {re.split(r'[.] |[.]?$', about, maxsplit=1, flags=re.MULTILINE)[0]}")
+        if room == PURE[-1]:
+            lines.append("--- above: text and values only; below: one outside thing each ---")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_figure_of_the_rooms_is_the_list_of_rooms() -> None:
+    page = DOCS / "ARCHITECTURE.md"
+    text = page.read_text("utf-8")
+    before, after = text.split("```text\n", 1)
+    fresh = f"{before}```text\n{rooms_in_order()}```{after.partition('```')[2]}"
+    if os.environ.get("ACCEPT"):
+        page.write_text(fresh, "utf-8")
+        text = fresh
+    assert text == fresh, "ACCEPT=1 python -m pytest tests/test_docs.py -k rooms"
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    names = re.findall(r"`((?:tfslurm|job_templates|tests)/[^`]*)`", text_of("ARCHITECTURE.md"))
+    assert names
+    assert not [name for name in names if not (ROOT / name).exists()]
+
+
 # --- the rest
 
 
@@ -203,8 +248,11 @@ def test_the_template_on_the_page_renders() -> None:
 
 
 @pytest.mark.parametrize("page", OWN_PAGES, ids=named)
-def test_a_page_stays_short(page: Path) -> None:
-    assert len(page.read_text("utf-8").splitlines()) <= 200
+def test_lines_of_prose_fit_a_terminal(page: Path) -> None:
+    prose = (
+        line for line in without_blocks(page.read_text("utf-8")).splitlines() if not line.startswith(("|", "    "))
+    )
+    assert not [line for line in prose if len(line) > 100]
 
 
 SWEEPS = [text for _, text in blocks("text") if text.startswith("sweep:")]
@@ -220,7 +268,7 @@ def test_every_sweep_on_a_page_is_one(text: str) -> None:
 def test_the_sweep_on_the_page_has_as_many_points_as_it_says() -> None:
     (text,) = (text for text in SWEEPS if "include:" in text)
     points = sweep_of(Experiment("a", "a:1", (), sweep=scan(text, "exp.yaml").value["sweep"])).points
-    assert f"and one more: {len(points)} points" in text_of("sweeps.md")
+    assert f"and one more: {len(points)} points" in " ".join(text_of("sweeps.md").split())
 
 
 def test_every_key_of_a_sweep_is_on_its_page() -> None:

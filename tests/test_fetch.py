@@ -530,7 +530,9 @@ def test_a_line_that_stays_away_keeps_what_came(job: Job) -> None:
         if number >= 2:
             raise HostError("alpha: the line was lost", transient=True)
 
-    with pytest.raises(HostError, match="what has arrived is kept, and the same command goes on from there") as caught:
+    with pytest.raises(
+        HostError, match="tfslurm keeps what has arrived, and the same command continues from there"
+    ) as caught:
         job.fetch(CountingHost(lose), pauses_s=(0.0, 0.0))
     assert caught.value.transient
     assert len(job.said) == 2
@@ -556,7 +558,7 @@ def test_a_machine_that_takes_no_more_says_so_in_a_line_and_what_came_is_kept(jo
     job.has(big=noise(BIG)).record()
     with (
         largest_file(3 * 2**20),
-        pytest.raises(TfslurmError, match=r"here/\.big\.tfslurm-part: File too large; what has arrived is kept"),
+        pytest.raises(TfslurmError, match=r"here/\.big\.tfslurm-part: File too large; tfslurm keeps what has arrived"),
     ):
         job.fetch()
     assert 2**21 <= (job.dest / ".big.tfslurm-part").stat().st_size <= 3 * 2**20

@@ -448,7 +448,7 @@ def test_an_own_folder_that_cannot_be_read_is_not_taken_for_none(
     code, out, err = say("check", "alpha", "--no-node")
     assert (code, out) == (2, "")
     assert f"error: {mine}: cannot be read: " in err
-    assert "; mend that first, or remove it" in err
+    assert "; fix that first, or remove it" in err
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "own file", "own folder", "named file", "named folder"])

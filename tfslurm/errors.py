@@ -42,7 +42,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a text: where it stands, why it is one, and the mend. ``line`` 0 means the whole file."""
+    """One mistake in a text: where it stands, why it is one, and the fix. ``line`` 0 means the whole file."""
 
     file: str
     line: int

@@ -1,4 +1,4 @@
-"""Files on this machine: the one place that writes ours, and reads what somebody else may have made.
+"""Write tfslurm's own files on this machine, and read files that somebody else may have made.
 
 A folder may be a stranger's: whoever made it may have put a link where tfslurm writes, or a pipe where it reads.
 """
@@ -82,7 +82,7 @@ def make_file(path: Path) -> None:
 
 
 def refuse_links(path: Path) -> None:
-    """Nothing, if no part of a path is a symbolic link, which somebody else may have put into the folder one stands in.
+    """Refuse a path with a symbolic link in it: somebody else may have put it into the current folder.
 
     Of an absolute path, whose beginning is the machine's own, only the last part is looked at.
 
@@ -140,7 +140,7 @@ def as_text(path: Path, data: bytes) -> str:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Nothing, if a file or folder is this user's own, and the link that leads there too; root has no equals."""
+    """Refuse a file or folder that is not this user's own, and a link to it that is not; root may use any."""
     for status in (path.lstat(), path.stat()):
         if status.st_uid != os.geteuid() and os.geteuid() != 0:
             raise PermissionError(errno.EPERM, ANOTHERS, str(path))
@@ -194,7 +194,7 @@ def _write(folder: int, name: str, data: bytes, mode: int) -> None:
 
 
 def _only_regular(path: Path, status: os.stat_result) -> None:
-    """Nothing, if this is a regular file.
+    """Refuse anything but a regular file.
 
     Raises:
         InputError: it is something else, in words.

@@ -1,4 +1,4 @@
-"""JobPlan -> the text of job.sbatch. Pure, and the only user of jinja2.
+"""Render a JobPlan as the text of job.sbatch. Pure, and the only user of jinja2.
 
 Two parsers read the script, so values are written in two ways: bash reads the settings; sbatch's own reader, which is
 no shell, reads the directives. A value that one of them cannot carry byte for byte is refused.

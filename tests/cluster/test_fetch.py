@@ -192,8 +192,8 @@ def test_a_full_disk_is_one_line_and_room_is_all_it_needs(shared: Desk, job: str
         done = shared.tfslurm("fetch", job, full)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"error: {full}/.model.h5.tfslurm-part: No space left on device; what has arrived is kept: "
-            "mend that, and the same command goes on from there\n"
+            f"error: {full}/.model.h5.tfslurm-part: No space left on device; tfslurm keeps what has arrived: "
+            "fix that, and the same command continues from there\n"
         )
         subprocess.run(["mount", "-o", "remount,size=64m", full], check=True)
         done = shared.tfslurm("fetch", job, full)

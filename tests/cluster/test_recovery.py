@@ -132,7 +132,7 @@ def test_a_client_killed_after_sbatch_answered_does_not_submit_the_same_again(de
     done = desk.tfslurm("submit", file, "--cluster", "alpha")
     assert done.returncode == 0
     assert done.stdout == f"{one_job(desk)}\n"
-    assert "an earlier submit was cut off after this very job was queued" in done.stderr
+    assert "an earlier submit was interrupted after this job was queued" in done.stderr
     second = desk.submit(file, "--again")  # that is settled: whoever submits once more means it
     assert {f"alpha:{number}" for number in desk.jobs("alpha")} == {done.stdout.strip(), second}
 

@@ -1,6 +1,6 @@
-"""What works on a cluster: one fact a line, each observed or said to be unknown, with what to do about it.
+"""Check what works on a cluster: one fact per line, observed or unknown, with what to do about it.
 
-fact      a fact, its status and its mend
+fact      a fact, its status and its fix
 site      what Slurm says of itself -> facts
 node      what check-node.sh printed on a compute node -> facts
 engine    what the container engine there says of itself -> facts

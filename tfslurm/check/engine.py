@@ -18,7 +18,7 @@ OLDEST_DOCKER = (19, 3)
 CDI_DOCKER = (28, 3)  # from here on `--gpus` uses CDI where no hook was found
 ROOMY_MIB = 20 * 1024
 DAEMON_RELOAD = (
-    "if a running job loses its GPU (`Failed to initialize NVML`), the node's systemd was reloaded: CDI mends it"
+    "if a running job loses its GPU (`Failed to initialize NVML`), the node's systemd was reloaded: CDI fixes it"
 )
 
 

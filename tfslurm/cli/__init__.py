@@ -14,41 +14,41 @@ from tfslurm import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
-    "check": ("tfslurm.cli.check:check", "Say what works on each cluster, and what to do where it does not."),
-    "trust": ("tfslurm.cli.trust:trust", "Say that the cluster files of a folder may be used."),
-    "schema": ("tfslurm.cli.files:schema", "Print the JSON Schema of exp.yaml (or of a cluster file)."),
+    "check": ("tfslurm.cli.check:check", "Check each cluster: what works, and how to fix what does not."),
+    "trust": ("tfslurm.cli.trust:trust", "Trust the cluster files of a folder, as they are now."),
+    "schema": ("tfslurm.cli.files:schema", "Print the JSON Schema of exp.yaml or of a cluster file."),
     "pin": ("tfslurm.cli.pin:pin", "Resolve the image's tag to a digest and write EXP.lock.yaml."),
-    "plan": ("tfslurm.cli.submit:plan", "Show the plan and script that submit would send."),
+    "plan": ("tfslurm.cli.submit:plan", "Show the plan and the script that submit would send."),
     "submit": ("tfslurm.cli.submit:submit", "Submit the experiment; print one line per Slurm job."),
-    "run": ("tfslurm.cli.submit:run", "Run the experiment here and now, with docker alone and no scheduler."),
+    "run": ("tfslurm.cli.submit:run", "Run the experiment on this machine, with docker alone."),
     "rehearse": (
         "tfslurm.cli.rehearse:rehearse",
-        "Run the experiment with an early warning, to see its checkpoint work.",
+        "Warn the experiment's program early, to test its checkpoint.",
     ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
     "watch": ("tfslurm.cli.watch:watch", "Show the states until all jobs have ended."),
-    "logs": ("tfslurm.cli.logs:logs", "Print what a job wrote to stdout and stderr."),
-    "wait": ("tfslurm.cli.status:wait", "Wait for jobs to end; exit with the job's own exit code."),
+    "logs": ("tfslurm.cli.logs:logs", "Print what a job's program wrote to stdout and stderr."),
+    "wait": ("tfslurm.cli.status:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
         "tfslurm.cli.resume:resume",
-        "Submit again only the points of a sweep that failed, were lost or were never sent.",
+        "Submit again the points of a sweep that failed, were lost or were never sent.",
     ),
     "rebalance": (
         "tfslurm.cli.rebalance:rebalance",
-        "Move the points of a sweep that have not begun from one cluster to others.",
+        "Move points of a sweep that have not begun from one cluster to others.",
     ),
-    "results": ("tfslurm.cli.results:results", "Gather what the points of a sweep measured into one table."),
+    "results": ("tfslurm.cli.results:results", "Print a table of what the points of a sweep measured."),
     "fetch": (
         "tfslurm.cli.fetch:fetch_command",
-        "Bring a job's outputs here, verified; run again to go on after a cut.",
+        "Bring a job's outputs to this machine, and verify them.",
     ),
     "reap": ("tfslurm.cli.reap:reap", "Remove containers whose job is gone."),
     "provenance": (
         "tfslurm.cli.provenance:provenance",
         "Print a job's record: image, node, driver, GPUs, code, outputs.",
     ),
-    "tracker": ("tfslurm.cli.tracker:tracker", "Look at, or rebuild, the index of jobs and records."),
+    "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),
 }
 
 
@@ -94,9 +94,11 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Run a pinned TensorFlow image as a Slurm job, with a record that a reviewer can check.
 
-    JOB is 1234, 1234_7 or alpha:1234_7. Everywhere: --json prints one JSON document on stdout and nothing else,
-    messages go to stderr, -v shows each command that is run. Exit codes: 0 done, 1 refused or failed, 2 your input,
-    130 interrupted. `tfslurm COMMAND --help` explains one.
+    JOB is 1234, 1234_7 or alpha:1234_7. With --json, a command prints one JSON document on stdout and nothing else.
+    Messages go to stderr. With -v, tfslurm shows each command that it runs.
+
+    Exit codes: 0 success; 1 the scheduler, a registry or the network refused, or a job failed; 2 your input is wrong;
+    130 interrupted.
     """
 
 

@@ -14,9 +14,9 @@ from tfslurm.workspace.session import Session
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
 @common
 def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
-    """Cancel jobs: their programs get TERM, then KILL after the site's KillWait; outputs are kept.
+    """Cancel jobs. Their programs get TERM, and KILL after the site's KillWait. tfslurm keeps the outputs.
 
-    A cluster that does not answer is told, the jobs of the others are cancelled, and the exit code is 1.
+    If a cluster does not answer, tfslurm says so, cancels the jobs on the other clusters, and exits with 1.
     """
     after, silent = cancel_named(session, jobs)
     for line in silent.values():

@@ -37,9 +37,9 @@ IMAGE_STATUS: dict[str, Status] = {
 }
 
 
-@click.command(short_help="Say what works on each cluster, and what to do where it does not.")
+@click.command(short_help="Check each cluster: what works, and how to fix what does not.")
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
-@click.option("--fresh", is_flag=True, help="Ask for the site's settings too that were asked within the last day.")
+@click.option("--fresh", is_flag=True, help="Ask again for site settings that tfslurm has kept for less than a day.")
 @click.option("--no-node", is_flag=True, help="Ask the login node only; run nothing on a compute node.")
 @click.option(
     "--wait",
@@ -53,7 +53,7 @@ IMAGE_STATUS: dict[str, Status] = {
 @click.option(
     "--image",
     metavar="REF|EXP.yaml",
-    help="Say too, per partition, whether the driver there can run this image's CUDA.",
+    help="Also say for each partition whether its driver can run this image's CUDA.",
 )
 @common
 def check(
@@ -65,11 +65,11 @@ def check(
     image: str | None,
     as_json: bool,
 ) -> int:
-    """Say what works on each cluster, and what to do where it does not: one line per fact.
+    """Check each cluster: one line per fact, and how to fix what does not work.
 
-    Every configured cluster is asked, unless some are named. One short job per partition with GPUs looks at a compute
-    node. Settings of the site that were asked for within a day are not asked again, and say how old they are. Exit code
-    1 when a line says FAIL; what could not be observed is `unknown`, and says why.
+    check asks every configured cluster, unless you name some. One short job for each partition with GPUs looks at a
+    compute node. tfslurm keeps a site's settings for a day, and says how old they are. A fact that could not be
+    observed is `unknown`, with the reason. The exit code is 1 if a line says FAIL.
     """
     known = known_clusters(clusters, say) or [local_cluster()]
     if not no_node:

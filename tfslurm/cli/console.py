@@ -35,7 +35,7 @@ def common(function: F) -> F:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=name_clusters,
-        help="Read the cluster files of this folder too, in place of ./cluster_configs; your own stand before them.",
+        help="Read the cluster files of this folder in place of ./cluster_configs; your own come first.",
     )
 
     @wraps(function)
@@ -68,7 +68,7 @@ def plain(function: F) -> F:
         count=True,
         expose_value=False,
         callback=keep_verbose,
-        help="Show each command that is run (-vv: tracebacks too).",
+        help="Show each command that tfslurm runs (-vv: tracebacks too).",
     )
     as_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."

@@ -19,15 +19,20 @@ from tfslurm.workspace.session import Session
 INCOMPLETE = 1
 
 
-@click.command("fetch", short_help="Bring a job's outputs here, verified; run again to go on after a cut.")
+@click.command("fetch", short_help="Bring a job's outputs to this machine, and verify them.")
 @click.argument("job", metavar="JOB|SWEEP")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
-@click.option("--include", multiple=True, metavar="GLOB", help="Only what fits; `*` crosses `/`. Repeatable.")
 @click.option(
-    "--exclude", multiple=True, metavar="GLOB", help="Not what fits, a folder with what it holds. Repeatable."
+    "--include", multiple=True, metavar="GLOB", help="Fetch only files that match; `*` also matches `/`. Repeatable."
 )
-@click.option("--overwrite", is_flag=True, help="Replace files here that have a fetched file's name and other content.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; show what would be fetched.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Do not fetch files that match; a folder stands for all files in it. Repeatable.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace local files that have the same name but different content.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show what fetch would do.")
 @common
 def fetch_command(
     session: Session,
@@ -41,10 +46,10 @@ def fetch_command(
 ) -> int:
     """Bring a job's outputs to this machine, into DEST (default: ./CLUSTER-ID).
 
-    Of a SWEEP those of every point that has begun, each into a folder of DEST (default: ./SWEEP) that is named by its
-    parameters. What is here already is not sent again, and a file that was cut off is gone on with. Each file's sha256
-    must be the one that the job recorded. Nothing is deleted, here or there. Exit code 1 where not everything wanted is
-    here.
+    For a SWEEP, fetch brings the outputs of every point that has begun. Each point gets a folder of DEST (default:
+    ./SWEEP) that is named by its parameters. fetch does not transfer again what is already here. If it is interrupted,
+    the same command continues. Each file must have the sha256 that the job recorded. fetch deletes nothing, here or
+    there. The exit code is 1 if something that you asked for is not here at the end.
     """
     tracker = session.tracker
     found = fetch_jobs(session, folders_for(tracker, job, dest), Wish(include, exclude, overwrite, dry_run), progress)

@@ -16,10 +16,10 @@ from tfslurm.workspace.folders import config_folder
 
 @click.command(short_help="Write a commented exp.yaml, and a cluster file if there is none.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]")
-@click.option("--force", is_flag=True, help="Replace an exp.yaml that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing exp.yaml.")
 @plain
 def init(folder: Path, force: bool, as_json: bool) -> None:
-    """Write a commented exp.yaml into DIR (default: here), and a cluster file of your own if none is configured."""
+    """Write a commented exp.yaml into DIR (default: here), and a cluster file if you have none."""
     written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
     if not cluster_files().used:
         written.append(write(config_folder() / "clusters" / "mycluster.yaml", starter("mycluster.yaml"), force=False))
@@ -54,13 +54,13 @@ def write(path: Path, text: str, force: bool) -> Path:
     return path
 
 
-@click.command(short_help="Print the JSON Schema of exp.yaml (or of a cluster file).")
+@click.command(short_help="Print the JSON Schema of exp.yaml or of a cluster file.")
 @click.argument("which", type=click.Choice(["experiment", "cluster"]), default="experiment")
 @plain
 def schema(which: str, as_json: bool) -> None:
     """Print the JSON Schema of exp.yaml, or of a cluster file.
 
-    Save it and name it in the first line of the YAML, so that an editor checks while you type:
+    Save it, and name it in the first line of the YAML file. Your editor then checks the file while you type:
 
     \b
         tfslurm schema > exp.schema.json

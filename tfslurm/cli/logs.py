@@ -11,17 +11,17 @@ from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Print what a job wrote to stdout and stderr.")
+@click.command(short_help="Print what a job's program wrote to stdout and stderr.")
 @click.argument("job", metavar="JOB")
-@click.option("-f", "--follow", is_flag=True, help="Keep printing until the job ends.")
+@click.option("-f", "--follow", is_flag=True, help="Continue to print until the job ends.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt of a requeued job; default: the last.")
-@click.option("--rank", type=click.IntRange(0), default=0, help="Which task of a job with several; default: 0.")
-@click.option("--batch", is_flag=True, help="What the batch script itself said, instead of the program.")
+@click.option("--rank", type=click.IntRange(0), default=0, help="Which task of a job with several tasks; default: 0.")
+@click.option("--batch", is_flag=True, help="Print what the batch script printed, instead of the program.")
 @common
 def logs(session: Session, job: str, follow: bool, attempt: int | None, rank: int, batch: bool, as_json: bool) -> None:
     """Print what the program wrote: its stdout on stdout, its stderr on stderr.
 
-    Where the program never started, what the batch script said is printed instead.
+    If the program never started, logs prints what the batch script printed.
     """
     found = find_job(session.tracker, job)
     known = known_for(found, session.tracker)

@@ -18,16 +18,16 @@ from tfslurm.workspace.session import Session
 
 @click.command(short_help="Resolve the image's tag to a digest and write EXP.lock.yaml.")
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
-@click.option("--update", is_flag=True, help="Follow a tag that has moved: write the new digest.")
+@click.option("--update", is_flag=True, help="If the tag has moved, write the new digest.")
 @click.option(
-    "--local", is_flag=True, help="Pin an image that only this machine's docker daemon has, by its id (weaker)."
+    "--local", is_flag=True, help="Pin by its id an image that only this machine's docker daemon has. This is weaker."
 )
 @common
 def pin(session: Session, experiment: Path, update: bool, local: bool, as_json: bool) -> None:
-    """Resolve the image's tag to a digest and write EXP.lock.yaml beside EXP.yaml (commit it).
+    """Resolve the image's tag to a digest and write EXP.lock.yaml beside EXP.yaml. Commit that file.
 
-    The registry is asked over HTTP; no docker daemon is needed. With a lock already there, the tag is asked again and
-    a move is reported, never followed, unless --update is given.
+    tfslurm asks the registry over HTTP, and needs no docker daemon. If there is a lock file already, it asks again and
+    says whether the tag has moved. Only --update writes the new digest.
     """
     asked = read_experiment(experiment, sweeps=True)
     have = pinned_or_none(asked, update)

@@ -24,9 +24,10 @@ from tfslurm.workspace.session import Session
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
 def provenance(session: Session, job: str, form: str, output: Path | None, as_json: bool) -> None:
-    """Print a job's record: what ran, on which node, driver and GPUs, from which digest, and what was verified.
+    """Print a job's record: what ran, on which node, driver and GPUs, and the verdict on each link.
 
-    Of a SWEEP: what was asked, which Slurm jobs it became, and in JSON every point with its job and its record's id.
+    For a SWEEP, it prints what you asked for and which Slurm jobs it became. As JSON, it also has every point with its
+    job and the id of its record.
     """
     tracker = session.tracker
     if tracker.sweeps.named(job):

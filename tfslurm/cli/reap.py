@@ -25,9 +25,9 @@ FAILED = 1
     "nodes",
     multiple=True,
     metavar="NAME",
-    help="Look at this node, instead of those where your tracked jobs ran. Repeatable; with one CLUSTER.",
+    help="Look at this node, not at those where your tracked jobs ran. Repeatable; needs one CLUSTER.",
 )
-@click.option("--dry-run", is_flag=True, help="Remove nothing; show what would be removed, and why.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; show what reap would remove, and why.")
 @click.option(
     "--wait",
     "wait_s",
@@ -43,9 +43,9 @@ def reap(
 ) -> int:
     """Remove containers whose job is gone: only tfslurm's own, only yours.
 
-    A container is removed when no process on its node holds it (the docker client that is attached to it, or the script
-    of its task) and the scheduler does not run its job. One short srun for each node looks; `local` is this machine.
-    Exit code 1 when a node could not be looked at, or a container not be removed.
+    reap removes a container if no process on its node holds it and the scheduler does not run its job. A holder is the
+    docker client that is attached to it, or the script of its task. One short srun looks at each node; `local` is this
+    machine. The exit code is 1 if reap could not look at a node or could not remove a container.
     """
     if nodes and len(clusters) != 1:
         raise refuse("--node", "of which cluster?", "name one: `tfslurm reap CLUSTER --node NAME`")

@@ -14,18 +14,24 @@ from tfslurm.submission.sweep_resume import ask_of_rebuilt, send_again, sent_bef
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Move the points of a sweep that have not begun from one cluster to others.")
+@click.command(short_help="Move points of a sweep that have not begun from one cluster to others.")
 @click.argument("sweep")
-@click.option("--from", "source", required=True, metavar="NAME", help="The cluster that does not get on.")
-@click.option("--to", "targets", multiple=True, metavar="NAME", help="Where to; default: the sweep's other clusters.")
-@click.option("--yes", is_flag=True, help="Do not ask where what would run was read from run folders.")
+@click.option("--from", "source", required=True, metavar="NAME", help="The cluster to move points away from.")
+@click.option(
+    "--to",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="A cluster to move points to; default: the sweep's other clusters.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask, if `tracker rebuild` read the points from run folders.")
 @common
 def rebalance(session: Session, sweep: str, source: str, targets: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Move the points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
+    """Move points of a sweep that have not begun from one cluster to others; print one line per new Slurm job.
 
-    A point is moved when its task was cancelled before it had a node, as the cluster itself says, or when it was not
-    sent yet; what runs goes on. Points that `where` keeps on a cluster stay there. Where this command is cut off, the
-    points that it has cancelled are submitted again by `tfslurm resume`.
+    rebalance moves a point that was not sent yet, or whose task was cancelled before it had a node, as the cluster
+    itself says. Points that run stay where they are, and so do points that `where` keeps on a cluster. If this command
+    is interrupted, `tfslurm resume` submits the points that it has cancelled.
     """
     tracker = session.tracker
     found = find_sweep(tracker, sweep)

@@ -18,17 +18,17 @@ from tfslurm.workspace.config import choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Run the experiment with an early warning, to see its checkpoint work.")
+@click.command(short_help="Warn the experiment's program early, to test its checkpoint.")
 @experiment_file
-@click.option("--cluster", metavar="NAME", help="Where to; default: the file's.")
-@click.option("--local", "here", is_flag=True, help="Here, with docker alone and no scheduler.")
+@click.option("--cluster", metavar="NAME", help="The cluster to use; default: the file's.")
+@click.option("--local", "here", is_flag=True, help="Use this machine, with docker alone and no scheduler.")
 @click.option(
     "--after",
     type=click.FloatRange(min=0.1),
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="How long each attempt runs: the first until it is warned, the second until the job is ended.",
+    help="How long the first attempt runs before the warning, and the second before the end.",
 )
 @set_option
 @common
@@ -41,10 +41,11 @@ def rehearse(
     sets: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Run the experiment with an early warning, to see its checkpoint work before it matters.
+    """Run the experiment with an early warning, to test its checkpoint before you need it.
 
-    The very job that submit would send. Its program is warned after a minute, as Slurm warns it before the time limit;
-    it saves and ends, is queued again, and goes on; then the job is ended. Exit 0 if all of that happened, else 1.
+    rehearse submits the same job as submit. After a minute the program gets the warning that Slurm sends before the
+    time limit. It must save and end, and continue in a second attempt. Then tfslurm ends the job. The exit code is 0
+    if all of that happened, else 1.
     """
     asked = read_experiment(experiment, sets)
     if asked.experiment.checkpoint is None:

@@ -33,18 +33,17 @@ NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 FORMATS = ("text", "csv", "json", "parquet")
 
 
-@click.command(short_help="Gather what the points of a sweep measured into one table.")
+@click.command(short_help="Print a table of what the points of a sweep measured.")
 @click.argument("sweep")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file; parquet needs one.")
 @common
 def results(session: Session, sweep: str, form: str, output: Path | None, as_json: bool) -> int:
-    """Gather what each point left in its outputs, with its parameters and where it ran.
+    """Print a table of what each point left in its outputs, with its parameters and where it ran.
 
-    That is metrics.json, or the files that `sweep: {results: GLOB}` names.
-
-    Warns of a parameter that is confounded with the cluster, the GPU model or the driver: its effect and theirs cannot
-    be told apart in these points. Points without metrics have empty cells.
+    The metrics come from metrics.json, or from the files that `sweep: {results: GLOB}` names. Points without metrics
+    have empty cells. If a parameter is confounded with the cluster, the GPU model or the driver, results prints a
+    warning: the two effects cannot be told apart in these points.
     """
     if form == "parquet" and not output:
         raise click.UsageError("--format parquet needs -o FILE")

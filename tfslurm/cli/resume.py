@@ -18,16 +18,18 @@ from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, 
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Submit again only the points of a sweep that failed, were lost or were never sent.")
+@click.command(short_help="Submit again the points of a sweep that failed, were lost or were never sent.")
 @click.argument("sweep")
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="[EXP.yaml]", required=False)
-@click.option("--failed-only", is_flag=True, help="Only points whose job failed; not those that were lost or not sent.")
+@click.option(
+    "--failed-only", is_flag=True, help="Only points whose job failed; not those that were lost or never sent."
+)
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only points in this state, such as TIMEOUT.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="As of submit; needs EXP.yaml.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="As for submit; needs EXP.yaml.")
 @click.option(
     "--yes",
     is_flag=True,
-    help="Do not ask where image, code or command have changed, or where what they are was read from run folders.",
+    help="Do not ask, if something has changed or `tracker rebuild` read the points from run folders.",
 )
 @common
 def resume(
@@ -40,12 +42,12 @@ def resume(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Submit again only the points of a sweep that failed, were lost or were never sent; print one line per Slurm job.
+    """Submit again the points of a sweep that failed, were lost or were never sent; print one line per Slurm job.
 
-    They run as they were first asked for: the same image, code and words. With EXP.yaml they run as the file says now,
-    and points that it has more of are added; where the image, the code or the command has changed since, that is said
-    and asked first. Points that are done, run or wait are left alone. Where `tfslurm tracker rebuild` read the sweep
-    from run folders, what would run, and all that it could reach, is shown and asked first.
+    The points run as you first asked for them, with the same image, code and command. With EXP.yaml they run as the
+    file says now, and resume adds the points that are new in it. If the image, the code or the command has changed,
+    resume says so and asks first. It leaves alone the points that are done, that run or that wait. If `tfslurm tracker
+    rebuild` read the sweep from run folders, resume first shows what would run and what it could reach, and asks.
     """
     if sets and not experiment:
         raise click.UsageError("--set needs EXP.yaml")

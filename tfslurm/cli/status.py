@@ -40,25 +40,25 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
 @click.command(short_help="Show the states of your jobs on all clusters.")
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @click.option(
-    "--all", "everything", is_flag=True, help="Every job of the tracker, not only the unfinished and the last 20."
+    "--all", "everything", is_flag=True, help="Show every job of the tracker, not only the unfinished and the last 20."
 )
 @click.option(
-    "--watch", is_flag=True, help="Look again until every job shown has ended (slower and slower, up to a minute)."
+    "--watch", is_flag=True, help="Look again until every job shown has ended, with pauses that grow to a minute."
 )
 @click.option(
     "--efficiency",
     "wants_use",
     is_flag=True,
-    help="What finished jobs used of the memory, CPUs and GPUs they asked for.",
+    help="Show what finished jobs used of the memory, CPUs and GPUs that they asked for.",
 )
 @common
 def status(
     session: Session, jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool
 ) -> int:
-    """Show the states of your jobs on all clusters: one scheduler query per cluster.
+    """Show the states of your jobs on all clusters, with one question to each scheduler.
 
-    Of a SWEEP: how many points are in which state where, and why points failed; --all lists every point. What of a
-    sweep waits for room in your queue is sent on the way.
+    For a SWEEP, status shows how many points are in which state on each cluster, and why points failed. --all lists
+    every point. status also sends the points of a sweep that wait for room in your queue.
     """
     return show_states(session, jobs, everything=everything, watch=watch, wants_use=wants_use, as_json=as_json)
 
@@ -168,11 +168,11 @@ def elapsed(job: TrackedJob) -> str:
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
 
 
-@click.command(short_help="Wait for jobs to end; exit with the job's own exit code.")
+@click.command(short_help="Wait until jobs have ended; exit with the job's own exit code.")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
 def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
-    """Wait for jobs to end; exit with the job's own exit code (of several: the first that is not 0)."""
+    """Wait until jobs have ended; exit with the job's own exit code. For several jobs: the first that is not 0."""
     code = wait_and_tell(session, jobs)
     if as_json:
         emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])

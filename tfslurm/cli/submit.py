@@ -21,7 +21,7 @@ from tfslurm.workspace.session import Session
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
-    "--cluster", "clusters", multiple=True, metavar="NAME", help="Where to; default: the file's."
+    "--cluster", "clusters", multiple=True, metavar="NAME", help="The cluster to use; default: the file's."
 )
 set_option = click.option(
     "--set",
@@ -32,12 +32,12 @@ set_option = click.option(
 )
 
 
-@click.command(short_help="Show the plan and script that submit would send.")
+@click.command(short_help="Show the plan and the script that submit would send.")
 @experiment_file
 @cluster_option
 @set_option
 @click.option("--script", is_flag=True, help="Print the batch script alone.")
-@click.option("--review", "is_review", is_flag=True, help="Show all that the file could touch.")
+@click.option("--review", "is_review", is_flag=True, help="Show everything that the file could reach.")
 @common
 def plan(
     session: Session,
@@ -48,13 +48,13 @@ def plan(
     is_review: bool,
     as_json: bool,
 ) -> None:
-    """Show the plan and script that submit would send; touches no cluster.
+    """Show the plan and the script that submit would send. plan asks no cluster.
 
-    Of a sweep: its points, some of them in full, and how many go where.
+    For a sweep, it shows some of the points in full, and how many go to each cluster.
 
-    --review is for a file that you got from somebody: everything that runs, and everything that it can reach.
+    --review is for a file that somebody gave you: it shows everything that runs and everything that it can reach.
 
-    The plan's id and the names made from it hold the moment, so those differ from one call to the next.
+    The plan's id depends on the moment, so the id and the names made from it differ from one call to the next.
     """
     if script and is_review:
         raise click.UsageError("--script and --review exclude each other")
@@ -128,15 +128,16 @@ def submit(
     wait_too: bool,
     as_json: bool,
 ) -> int:
-    """Submit the experiment, one job or a sweep; print one line per Slurm job: alpha:1234.
+    """Submit the experiment, one job or a sweep; print one line per Slurm job, such as alpha:1234.
 
-    The image is pinned on first use (EXP.lock.yaml). A job goes to each cluster named with --cluster, or to the
-    experiment's only one. Where every NVIDIA driver last seen on the partition is too old for the image's CUDA, nothing
-    is submitted; --force overrules that, and the node looks again. Where an earlier call of this command was cut off
-    before it could print its ids, they are printed now and nothing is submitted twice. The same job that is still
-    queued or running is refused; --again submits it once more.
+    If the image was never pinned, submit pins it first (EXP.lock.yaml). A job goes to each cluster that you name with
+    --cluster, or to the experiment's only one. If every NVIDIA driver last seen on the partition is too old for the
+    image's CUDA, submit refuses. --force submits all the same, and the node checks again. If submit is interrupted,
+    the same command prints the ids and submits nothing twice. If the same job is queued or running, submit refuses;
+    --again submits it once more.
 
-    Of a sweep each point is a task of a job array; its clusters are all those named. The plan is shown on stderr first.
+    For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
+    on stderr.
     """
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
@@ -166,16 +167,16 @@ def wait_too_for(session: Session, names: Sequence[str]) -> int:
     return wait_and_tell(session, names)
 
 
-@click.command(short_help="Run the experiment here and now, with docker alone and no scheduler.")
+@click.command(short_help="Run the experiment on this machine, with docker alone.")
 @experiment_file
 @set_option
-@click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` does later.")
+@click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` shows it later.")
 @common
 def run(session: Session, experiment: Path, sets: tuple[str, ...], quiet: bool, as_json: bool) -> int:
-    """Run the experiment here and now, with docker alone and no scheduler (cluster `local`, ids from 1).
+    """Run the experiment on this machine, with docker alone and no scheduler (cluster `local`, ids from 1).
 
-    The same node script, the same checks, the same record. Exits with the program's own code; Ctrl-C ends it as
-    scancel would.
+    The node scripts, the checks and the record are the same as on a cluster. run exits with the program's own exit
+    code. Ctrl-C ends the program as scancel would.
     """
     from tfslurm.cli.logs import pour_stream
     from tfslurm.submission.local import follow_process, refuse_several_tasks

@@ -27,7 +27,7 @@ def show_one(sweep: TrackedSweep, tracker: Tracker, why: Callable[[TrackedJob], 
     for line in failures(sweep, points, why):
         show(printable(line))
     if not sweep.told and any(point.job is None for point in points):
-        show("submit was cut off before all was sent: the same `tfslurm submit` goes on with it")
+        show("submit was interrupted before all was sent: the same `tfslurm submit` continues it")
     if each:
         rows = [[point.entry.id, where(point), state_of(point), printable(point.entry.text)] for point in points]
         show(plain_table([["POINT", "JOB", "STATE", "PARAMETERS"], *rows]))

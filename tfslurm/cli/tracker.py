@@ -15,11 +15,11 @@ from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
 
-@click.group(short_help="Look at, or rebuild, the index of jobs and records.")
+@click.group(short_help="Show where the index of your jobs is, or rebuild it.")
 def tracker() -> None:
-    """Look at, or rebuild, the index of jobs and records.
+    """Show where the index of your jobs and records is, or rebuild it.
 
-    The run folders on the clusters are the truth; the tracker is an SQLite file that can be made again from them.
+    The index is an SQLite file on this machine. tfslurm can rebuild it from the run folders on the clusters.
     """
 
 
@@ -38,10 +38,10 @@ def path(as_json: bool) -> None:
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @common
 def rebuild(session: Session, clusters: tuple[str, ...], as_json: bool) -> int:
-    """Read the run folders of the clusters (default: all, and `local`) and index every job found there.
+    """Read the run folders of the clusters (default: all, and `local`) and index every job in them.
 
-    Jobs that the tracker already has are kept; nothing on a cluster is changed. A folder that is another user's, was
-    changed after its submission, or does not belong to this cluster is named and left out.
+    rebuild keeps the jobs that the tracker already has, and changes nothing on a cluster. It names and leaves out a
+    folder that belongs to another user, was changed after its submission, or does not belong to this cluster.
     """
     from tfslurm.monitoring.rebuild_tracker import look_into
     from tfslurm.monitoring.rebuild_tracker import rebuild as rebuild_cluster

@@ -22,18 +22,19 @@ from tfslurm.workspace.trust import Trusted, change_trusted, content_id, read_tr
 INDENT = len(f"  {'':12} ")
 
 
-@click.command(short_help="Say that the cluster files of a folder may be used.")
+@click.command(short_help="Trust the cluster files of a folder, as they are now.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="[DIR]", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--list", "list_them", is_flag=True, help="Show what is trusted; trust nothing more.")
-@click.option("--revoke", is_flag=True, help="Trust the files of DIR no more.")
+@click.option("--list", "list_them", is_flag=True, help="Show what you trust; change nothing.")
+@click.option("--revoke", is_flag=True, help="End your trust in the files of DIR.")
 @plain
 def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json: bool) -> None:
-    """Say that the cluster files of DIR (default: ./cluster_configs) may be used, until one of them changes.
+    """Trust the cluster files of DIR (default: ./cluster_configs), until one of them changes.
 
-    A cluster file decides where commands run, and as whom. So those of the current folder, which may be a stranger's,
-    are not read before this was typed. What each says is shown, then asked. A file that is changed or added later is
-    not used until this is typed again. Files in ~/.config/tfslurm/clusters are yours and stand before all others.
+    A cluster file decides where commands run, and as whom. The files of the current folder may come from a stranger,
+    so tfslurm reads them only after this command. trust shows what each file says, and asks. If a file is changed or
+    added later, tfslurm does not use it until you trust it again. Your own files in ~/.config/tfslurm/clusters always
+    come first.
     """
     if list_them + revoke + yes > 1 or (list_them and folder):
         raise click.UsageError("--list, --revoke and --yes exclude each other, and --list takes no DIR")
@@ -147,7 +148,7 @@ def no_more(folder: Path, as_json: bool) -> None:
     if as_json:
         emit({"folder": str(folder), "files": []})
     else:
-        told = "trusted no more; jobs that were submitted with its files are not asked for any more"
+        told = "no longer trusted; tfslurm asks no more about jobs that were submitted with its files"
         show(f"{printable(str(folder))}: {told}")
 
 

@@ -13,8 +13,8 @@ from tfslurm.workspace.session import Session
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
 def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
-    """Show the states of your jobs until all have ended: `status --watch`, under a name of its own.
+    """Show the states of your jobs until all have ended, as `status --watch` does.
 
-    What of a sweep waits for room in your queue is sent when there is some. Ctrl-C ends the watching, not the jobs.
+    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs.
     """
     return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Cluster file text -> Cluster: where jobs go, how to get there, and what they may mount. Pure."""
+"""Read a cluster file: where jobs go, how to get there, and what they may mount. Pure."""
 
 from __future__ import annotations
 

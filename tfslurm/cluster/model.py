@@ -157,7 +157,7 @@ class Mounts(Keys):
     """The folders of the cluster that an experiment may name as sources."""
 
     allow: list[Folder] = Field(
-        [], description="Folders of the cluster; what lies outside is refused.", examples=[["/data", "/scratch/alice"]]
+        [], description="Folders of the cluster; tfslurm refuses others.", examples=[["/data", "/scratch/alice"]]
     )
 
 
@@ -207,17 +207,17 @@ class Cluster(Keys):
     )
     cgroup_parent: Literal["auto", "off", "require"] = Field(
         "auto",
-        description='Is docker to put the container below the job\'s own cgroup? auto: where it can; "off"; require.',
+        description='Whether docker puts the container below the job\'s own cgroup. auto: if it can; "off"; require.',
         examples=["auto"],
     )
     mirrors: dict[Registry, list[Registry]] = Field(
         {},
-        description="Registries asked first, in order, in place of another; equal digest or refused.",
+        description="Mirrors of a registry, asked before it in order; they must serve the same digest.",
         examples=[{"docker.io": ["mirror.example:5000"]}],
     )
     slurm: Options = Field(
         {},
-        description="Long sbatch options under every experiment's, such as partition.",
+        description="Long sbatch options for every job, such as partition.",
         examples=[{"partition": "gpu"}],
     )
     mounts: Mounts = Field(

@@ -12,7 +12,7 @@ from tfslurm.spec.places import RUN, meets
 
 
 def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
-    """Nothing, if every mount's source lies under a folder that the cluster's file allows and keeps clear of ``root``.
+    """Refuse a mount whose source is not under a folder that the cluster's file allows, or that meets ``root``.
 
     The outputs of a run are the one thing in ``root`` that is mounted, by the name that they have for it.
 

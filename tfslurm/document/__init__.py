@@ -1,4 +1,4 @@
-"""YAML text -> plain values that remember their lines; read strictly, every problem at once. Pure: text in, values out.
+"""Read YAML text strictly into plain values that remember their lines; find every problem at once. Pure.
 
 The only user of yaml, which is loaded when a text is read or written, not when this is imported.
 """

@@ -78,7 +78,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_deep(value: Any) -> None:
-    """Nothing, where no value lies deeper than MAX_DEPTH: level by level, so that nothing recurses."""
+    """Refuse a value deeper than MAX_DEPTH; works level by level, so that nothing recurses."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [

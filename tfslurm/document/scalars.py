@@ -46,7 +46,7 @@ def scalar(text: str) -> str | int | float | bool | None:
 
 
 def trap(text: str) -> tuple[str, str] | None:
-    """Why a plain scalar cannot be trusted to mean what it seems to, and the mend; None where it can."""
+    """Why a plain scalar cannot be trusted to mean what it seems to, and the fix; None where it can."""
     quoted = f'"{text}" in quotes'
     if _SWITCH.fullmatch(text):
         return f"some YAML readers take {text} as true or false, others as text", f"write true or false, or {quoted}"

@@ -16,7 +16,7 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _MOST_LINES = 10
 
-# A part of the parser's words (libyaml's or PyYAML's own), what to say instead, the mend; the first that fits.
+# A part of the parser's words (libyaml's or PyYAML's own), what to say instead, the fix; the first that fits.
 
 _WORDS = (
     ("maximum nesting depth", f"is nested deeper than {MAX_DEPTH} levels", ""),  # libyaml's own bound is 1000
@@ -58,7 +58,7 @@ def characters(text: str, file: str) -> Iterator[Problem]:
 
 
 def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
-    """The parser's complaint: the line to look at, what is wrong there, the mend."""
+    """The parser's complaint: the line to look at, what is wrong there, the fix."""
     said, lines = f"{error.problem} {error.context or ''}", _BREAK.split(text)
     mark = error.problem_mark
     row, column = (min(mark.line, len(lines) - 1), mark.column) if mark else (0, 0)

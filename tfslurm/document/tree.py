@@ -68,7 +68,7 @@ class Document:
 
 
 class Refused(ValueError):
-    """A value that a rule does not accept: why, the mend, where inside the value; ``all`` were found together."""
+    """A value that a rule does not accept: why, the fix, where inside the value; ``all`` were found together."""
 
     def __init__(self, why: str, fix: str = "", at: Path = ()) -> None:
         super().__init__(why)

@@ -1,1 +1,1 @@
-"""A record in other forms. Pure."""
+"""Write a record in other forms. Pure."""

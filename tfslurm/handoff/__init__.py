@@ -1,1 +1,1 @@
-"""A run folder and its job, in one step; what a step that was cut off left, found again (ADR 20)."""
+"""Hand over a run folder and its job in one step, and find what an interrupted step left (ADR 20)."""

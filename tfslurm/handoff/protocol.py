@@ -42,7 +42,7 @@ exit 1; }; fi; guard "$1" "$7" "$8";
     + OPEN_RUN
     + """
 [ -z "$7" ] || umask g=rx,o=; shift 8; exec 9>>"$run/submit.lock"; flock 9 || :;
-[ -f "$run/job.sbatch" ] || { echo "it was given up meanwhile" >&2; exit 1; };
+[ -f "$run/job.sbatch" ] || { echo "another command gave it up before that" >&2; exit 1; };
 : >"$run/sbatch.began"; code=0;
 answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536);
 [ ! -s "$run/sbatch.failed" ] || code=$(cat -- "$run/sbatch.failed");

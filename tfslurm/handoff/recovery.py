@@ -32,7 +32,7 @@ def settle_all(known: Known, tracker: Tracker, host: Host) -> None:
 def claim_open(known: Known, tracker: Tracker) -> Iterator[list[TrackedPlan]]:
     """The open plans of a cluster, nobody else's until the block ends; not those of another one of its name.
 
-    A plan that another process is submitting, or settling, at this very moment is its own affair.
+    Leaves out a plan that another process is submitting or settling now.
     """
     with ExitStack() as claims:
         there = [left for left in tracker.plans(stage="planned") if left.plan.cluster == known.cluster.name]
@@ -74,7 +74,7 @@ def close(left: TrackedPlan, job_id: str | None, tracker: Tracker) -> None:
 
 
 def came_to_nothing(plan: JobPlan, cluster_text: str, why: str, tracker: Tracker) -> None:
-    """Nothing was queued, and for certain; the points of a sweep wait to be sent as another plan."""
+    """Note that no job was queued; the points of a sweep then wait to be sent as another plan."""
     if plan.points:
         tracker.sweeps.wait_again(plan.plan_id, why, planned_again(plan, now()), cluster_text)
     else:

@@ -1,4 +1,4 @@
-"""A machine that runs commands and keeps files: this one, or a login node behind SSH.
+"""A machine that runs commands and keeps files: this one, or a login node behind ssh.
 
     with open_host(cluster) as host:
         host.run(["squeue", "--me"])

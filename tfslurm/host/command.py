@@ -52,7 +52,7 @@ class Received:
         return True
 
     def ended(self, exit_code: int) -> Raw:
-        """It as the end of the command."""
+        """The exit code and the kept output, as the end of the command."""
         return Raw(exit_code, bytes(self._kept["stdout"]), bytes(self._kept["stderr"]))
 
     def too_much(self) -> TooMuchOutput:

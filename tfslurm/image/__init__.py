@@ -1,4 +1,4 @@
-"""Images as text and values: what was typed, what it was pinned to, and what its CUDA asks of a driver.
+"""The names of images: references, pins and lock files, and the driver that an image's CUDA needs.
 
 A tag is a name that moves; a digest is the sha256 of bytes and cannot. There are three kinds, and they never compare
 equal: ``index`` (one document for all platforms), ``manifest`` (one platform) and ``config`` (docker's image id on a

@@ -42,7 +42,7 @@ class Reference:
 
 
 class _NotAReference(ValueError):
-    """Why a text names no image, and the mend; leaves this module as an InputError that knows its place."""
+    """Why a text names no image, and the fix; leaves this module as an InputError that knows its place."""
 
     def __init__(self, why: str, fix: str = "") -> None:
         super().__init__(why)
@@ -134,7 +134,7 @@ def _check_repository(repository: str) -> None:
 
 
 def refuse_moving(reference: Reference) -> str | None:
-    """Why the tag cannot be pinned, and the mend; ``None`` when it can. A digest settles it, whatever the tag.
+    """Why the tag cannot be pinned, and the fix; ``None`` when it can. A digest settles it, whatever the tag.
 
     ``latest``, no tag (which docker reads as ``latest``) and nightly builds are written anew on a schedule, so the
     experiment file would not say which TensorFlow it means.
@@ -145,7 +145,7 @@ def refuse_moving(reference: Reference) -> str | None:
     if not reference.tag:
         return f"{reference.name}: no tag means `latest`, which moves; {fix}"
     words = re.split(r"[._-]", reference.tag.lower())
-    for moving, what in (("latest", "moves with each release"), ("nightly", "is built anew every night")):
+    for moving, what in (("latest", "moves with each release"), ("nightly", "is built again every night")):
         if moving in words:
             return f"{reference}: `{reference.tag}` {what}; {fix}"
     return None

@@ -1,1 +1,1 @@
-"""What became of jobs: clusters are asked, the tracker is brought up to date."""
+"""Ask clusters what became of jobs, and update the tracker."""

@@ -40,7 +40,7 @@ def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJo
         refresh_all(session, clusters_to_ask(tracker, ()))  # what was cut off has jobs, or waits
     dropped = sum(drop_waiting(tracker, name) for name in swept)
     if dropped:
-        session.say(f"{dropped} points that were not sent yet stay so")
+        session.say(f"{dropped} points that were waiting will not be sent")
     found = [job for name in names for job in sent_of(tracker, name)]
     found = found if len(found) == 1 else [job for job in found if not job.final]
     refuse_parts(found, tracker)
@@ -57,7 +57,7 @@ def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJo
 
 
 def drop_waiting(tracker: Tracker, name: str) -> int:
-    """Nothing of a sweep that was not sent yet will be, unless it is resumed; how many points that are."""
+    """Drop the points of a sweep that wait to be sent; return how many these are."""
     sweep = find_sweep(tracker, name)
     with tracker.claim(sweep.sweep_id, wait=True):  # whoever is sending it has come to an end
         waiting = tracker.sweeps.waiting(sweep_id=sweep.sweep_id)
@@ -67,7 +67,7 @@ def drop_waiting(tracker: Tracker, name: str) -> int:
 
 
 def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
-    """Nothing, where no Slurm job of these runs points that are not among them: it can be cancelled as a whole only.
+    """Refuse to cancel a part of a Slurm job: it can only be cancelled as a whole.
 
     Raises:
         InputError: one does.

@@ -103,7 +103,7 @@ def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
             found[row[4]] = Listed(row[1], row[2] == own, int(row[3]))
         elif (strange := strange + 1) > MOST_NAMED:
             break
-    lines = ["there is more here than is looked at; the rest is left out"] if len(said) >= MOST_LISTING else []
+    lines = ["there is more here than rebuild reads; it leaves out the rest"] if len(said) >= MOST_LISTING else []
     there = {path: found[path] for path in sorted(found)}
     return there, [*lines, *(["not all of the list of what is here can be read"] if strange else [])]
 
@@ -203,7 +203,7 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
 
 
 def refuse_strange(plan: JobPlan, tracker: Tracker) -> None:
-    """Nothing, unless the plan says that it is part of a sweep which this tracker asked for without it.
+    """Refuse a plan that claims to be part of a sweep which this tracker submitted without it.
 
     Raises:
         RecordError: it does.
@@ -216,7 +216,7 @@ def refuse_strange(plan: JobPlan, tracker: Tracker) -> None:
 
 
 def refuse_taken(plan: JobPlan, ids: Collection[str | None], tracker: Tracker) -> None:
-    """Nothing, unless an id would from now on mean a job of this plan and not the one that was asked for here.
+    """Refuse an id that this tracker already uses for a job of another plan.
 
     Raises:
         RecordError: it would; the queue, where it knows the plan's job, was believed before.

@@ -1,4 +1,4 @@
-"""Experiment x cluster x pinned image -> JobPlan: the very object that is shown, rendered and submitted.
+"""Join experiment, cluster and pinned image into the JobPlan that is shown, rendered and submitted.
 
 Pure: text and values in, values out. ``now`` and everything that was observed are arguments.
 """
@@ -359,7 +359,7 @@ def mount_json(mount: Mount) -> dict[str, Any]:
 
 
 def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
-    """Nothing, if no value becomes part of a program behind the image's entrypoint, such as `sh -c`.
+    """Refuse a value that becomes part of a program behind the image's entrypoint, such as `sh -c`.
 
     Raises:
         InputError: every word in which one would.

@@ -1,4 +1,4 @@
-"""Containers whose job is gone: found on the nodes, judged, removed; only tfslurm's own, only the caller's.
+"""Find containers whose job is gone, and remove them: only tfslurm's own, only the caller's.
 
 seen      what reap.sh printed on a node -> containers
 verdict   a container, who holds it, what the scheduler says of its job -> remove or keep, and why

@@ -1,4 +1,4 @@
-"""The record: what is written down about one job, from the raw files that the job left. Pure.
+"""Build the record of a job from the raw files that the job left. Pure.
 
 model      the record's keys, in the order of the wire contract
 facts      one raw observation (a file's bytes) -> values

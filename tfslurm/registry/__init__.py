@@ -1,4 +1,4 @@
-"""Registries: a tag becomes a digest over HTTP, without a docker daemon.
+"""Resolve a tag to a digest over HTTP, without a docker daemon.
 
 The only user of requests, and of what `docker login` stored. wire speaks HTTP with one repository, documents reads
 what it sends, trouble words what went wrong, resolve is the question itself, daemon is for an image in no registry.

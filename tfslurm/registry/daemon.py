@@ -57,7 +57,7 @@ def pin_local_image(reference: Reference, now: str) -> Pin:
         environment=kept_environment(variables),
     )
     for mistake in pin_mistakes(pin_to_json(pin)):
-        raise RegistryError(f"{reference}: its {mistake.field} cannot be pinned: {mistake.why[:200]}; build it anew")
+        raise RegistryError(f"{reference}: its {mistake.field} cannot be pinned: {mistake.why[:200]}; build it again")
     return pin
 
 

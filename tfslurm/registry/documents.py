@@ -61,7 +61,7 @@ def read_manifest(body: bytes, content_type: str) -> Manifest:
     media_type = str(value.get("mediaType") or header)
     if value.get("schemaVersion") == 1 or "docker.distribution.manifest.v1+" in media_type:
         raise Unreadable(
-            "it is a schema 1 manifest, which docker no longer pulls; push the image anew, or build it anew"
+            "it is a schema 1 manifest, which docker no longer pulls; push the image again, or build it again"
         )
     lists, layers = isinstance(value.get("manifests"), list), isinstance(value.get("layers"), list)
     kind = "index" if media_type in INDEX_TYPES else "manifest" if media_type in MANIFEST_TYPES else ""

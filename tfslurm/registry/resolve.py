@@ -160,7 +160,7 @@ def _agree(remote: Remote, what: str, body: bytes, digest: str, who_says: str) -
 
 
 def _known_tags(remote: Remote, wanted: str) -> str:
-    """The mend for a tag that is not there: the nearest that are, when the registry lists them."""
+    """The fix for a tag that is not there: the nearest that are, when the registry lists them."""
     if wanted.startswith("sha256:"):
         return "it has no such digest: it was deleted there, or never pushed there"
     tags = _tags(remote)

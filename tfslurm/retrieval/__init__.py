@@ -1,1 +1,1 @@
-"""What jobs left: records, results, logs, outputs."""
+"""Bring what jobs left: records, results, logs and outputs."""

@@ -117,7 +117,7 @@ class Destination:
         if error.errno in NO_NAME:
             return Obstacle(f"cannot have this name here: {error.strerror}")
         where = self.folder / os.fsdecode(path)
-        why = f"{error.strerror}; what has arrived is kept: mend that, and the same command goes on from there"
+        why = f"{error.strerror}; tfslurm keeps what has arrived: fix that, and the same command continues from there"
         return TfslurmError(f"{where}: {why}")
 
     # --- what is here
@@ -166,7 +166,7 @@ class Destination:
             os.fsync(file)
 
     def _refuse_foreign(self, file: int) -> None:
-        """Nothing, if a partial file is this user's and has no other name, under which somebody could read it."""
+        """Refuse a partial file that is another user's, or that somebody could read under another name."""
         status = os.fstat(file)
         if status.st_nlink > 1 or (status.st_uid != os.geteuid() and status.st_uid != self._owner()):
             raise OSError(errno.EEXIST, "is somebody else's")
@@ -186,7 +186,7 @@ class Destination:
         with self._within(path) as (folder, name):
             here = self.here(path)
             if here.obstacle or here.target is not None or (here.size is not None and not replace):
-                raise Obstacle("something of its name came to be here meanwhile")
+                raise Obstacle("something else of that name is here now")
             last = part.rpartition(b"/")[2]
             os.utime(last, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
             os.rename(last, name, src_dir_fd=folder, dst_dir_fd=folder)

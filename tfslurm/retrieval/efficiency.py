@@ -86,5 +86,5 @@ def looked_up(job: TrackedJob, plan: JobPlan, host: Host) -> Callable[[Tracker],
 
 
 def fail(error: Exception, tracker: Tracker) -> Record:
-    """Nothing but the error."""
+    """Raise the error."""
     raise error

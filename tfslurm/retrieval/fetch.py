@@ -1,4 +1,4 @@
-"""A job's outputs, brought to this machine: listed once, sent in pieces, gone on with after a cut, verified.
+"""A job's outputs, brought to this machine: listed once, sent in pieces, continued after an interruption, verified.
 
 A file counts as here when its sha256 is the one that the job recorded at its end; where it recorded none (it runs, or
 was stopped), the one of the file there as it was listed. Only the bytes that were listed are brought, so that a file
@@ -273,5 +273,5 @@ def patiently(ask: Callable[[], Value], told: Told) -> Value:
     try:
         return ask()
     except HostError as error:
-        kept = "what has arrived is kept, and the same command goes on from there"
+        kept = "tfslurm keeps what has arrived, and the same command continues from there"
         raise HostError(f"{error}; {kept}", transient=error.transient) from error

@@ -73,7 +73,7 @@ class Result:
 
     @property
     def row(self) -> Row:
-        """It as what parameters may be confounded in."""
+        """The parameters, the cluster, the GPU model and the driver of a point, to look for confounding."""
         return Row(self.parameters, {"cluster": self.cluster, "GPU model": self.gpu, "driver": self.driver})
 
 

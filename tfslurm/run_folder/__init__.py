@@ -1,1 +1,1 @@
-"""What a run folder holds, below ROOT/runs/NAME-PLAN_ID, and the one reader of each file in it. Pure."""
+"""The files of a run folder, ROOT/runs/NAME-PLAN_ID, and the one reader of each of them. Pure."""

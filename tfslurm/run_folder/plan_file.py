@@ -156,7 +156,7 @@ def shown(error: Exception) -> str:
 
 
 def refuse_values(plan: JobPlan) -> None:
-    """Nothing, if each value is one that a user could have written.
+    """Refuse a plan with a value that no user could have written.
 
     Raises:
         ValueError, InputError: the first that is not.
@@ -190,7 +190,7 @@ def refuse_values(plan: JobPlan) -> None:
 
 
 def refuse_numbers(part: object) -> None:
-    """Nothing, if the numbers of a part of the plan are within what exp.yaml takes."""
+    """Refuse a part of the plan with a number that exp.yaml would refuse."""
     for key, (least, most) in RANGES.items():
         number = getattr(part, key, None)
         if number is not None and not least <= number <= most:
@@ -250,7 +250,7 @@ def refuse_words(plan: JobPlan) -> None:
 
 
 def refuse_options(plan: JobPlan) -> None:
-    """Nothing, if sbatch is told the resources as they are, and else only what a user may tell it.
+    """Refuse sbatch options that differ from the resources, or that no user may write.
 
     Raises:
         ValueError, InputError: the first option that does not hold.

@@ -1,4 +1,4 @@
-"""Slurm's dialect: what is said to Slurm (argv) and what it answers (text -> values). Pure; nothing runs here.
+"""The dialect of Slurm: the argv of its programs, and parsers of their output. Pure; nothing runs here.
 
 jobs       sbatch, squeue, sacct, scancel: JobStatus
 states     the states and reasons of a job

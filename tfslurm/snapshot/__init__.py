@@ -1,4 +1,4 @@
-"""A folder on this machine as it is now: its files, their Git tree id, where they come from, and a tar stream of them.
+"""A snapshot of a folder on this machine: its files, their Git tree id, their origin, and a tar stream.
 
 In a Git working tree the files are what `git add --all` would take: tracked, changed and untracked ones, deleted ones
 left out, .gitignore honoured; submodules and nested repositories are entered. Content is what is on disk, before any

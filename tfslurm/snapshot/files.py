@@ -74,7 +74,7 @@ def link_target(folder: Path, name: str) -> str:
 
 
 def refuse_beyond(folder: Path, name: str, files: int) -> None:
-    """Nothing, if a name is no deeper than code is, and is not one file too many.
+    """Refuse a name that is too deep, and one file too many.
 
     Raises:
         InputError: this is no folder of code.

@@ -153,7 +153,7 @@ def _listed(folder: Path) -> Iterable[bytes]:
 
 
 def _refuse_submodules(folder: Path, unfilled: Sequence[bytes]) -> None:
-    """Nothing, if no folder that has no .git is a submodule; git lists others where a file became a folder."""
+    """Refuse a submodule without its .git; git lists others where a file became a folder."""
     if not unfilled:
         return
     rows = _git_output(folder, "ls-files", "-z", "--stage").split(b"\0")
@@ -182,7 +182,7 @@ def _is_below_real_folders(folder: Path, parent: str, known: dict[str, bool]) ->
 
 
 def _refuse_odd(folder: Path, name: str, last: str) -> None:
-    """Nothing, if the last part of a name is one that Git itself takes (verify_path in its read-cache.c).
+    """Refuse a name whose last part Git itself refuses (verify_path in its read-cache.c).
 
     Git checks what it adds to its list of files, not a list that somebody wrote by hand: `../../.ssh/id_rsa`, `/etc`.
     """

@@ -1,4 +1,4 @@
-"""Experiment file text -> Experiment: every key checked, every problem at once, with its line.
+"""Read an experiment file: check every key, and find every problem at once, with its line.
 
 Pure: text in, values out. pydantic and yaml are loaded when a text is read, not when this is imported.
 """

@@ -152,14 +152,12 @@ class Checkpoint(Keys):
         "USR1", description="The signal that the program gets.", examples=["USR1"]
     )
     before_end: int = Field(
-        60, ge=1, le=65535, description="How many seconds before the time limit it gets it.", examples=[120]
+        60, ge=1, le=65535, description="How many seconds before the time limit the program gets it.", examples=[120]
     )
     requeue: bool = Field(
-        False, description="true queues the job again when its time is up or its node fails.", examples=[True]
+        False, description="true requeues the job when its time ends or its node fails.", examples=[True]
     )
-    max_requeues: int = Field(
-        20, ge=1, le=10000, description="How often at most the job asks to be queued again.", examples=[20]
-    )
+    max_requeues: int = Field(20, ge=1, le=10000, description="How often the job may be requeued.", examples=[20])
 
 
 class Experiment(Keys):
@@ -189,9 +187,7 @@ class Experiment(Keys):
         description="Folders and files of the cluster inside the container.",
         examples=[[{"source": "/data/digits", "target": "/data"}]],
     )
-    outputs: Target | None = Field(
-        None, description="The container path that is kept: the job's own output folder.", examples=["/out"]
-    )
+    outputs: Target | None = Field(None, description="The container path whose files tfslurm keeps.", examples=["/out"])
     env: dict[Annotated[str, AfterValidator(names.variable)], Template] = Field(
         {}, description="Environment variables; numbers in quotes.", examples=[{"TF_DETERMINISTIC_OPS": "1"}]
     )
@@ -207,12 +203,12 @@ class Experiment(Keys):
     )
     network: Literal["bridge", "host", "none"] | None = Field(
         None,
-        description="The containers' network; absent: host where several tasks run, else bridge.",
+        description="The containers' network; absent: host if several tasks run, else bridge.",
         examples=["bridge"],
     )
     prepull: bool = Field(
         False,
-        description="true has every node pull the image before the first of several tasks starts.",
+        description="true makes every node pull the image before the first of several tasks starts.",
         examples=[True],
     )
     gpu_check: Literal["off", "cached", "always"] = Field(

@@ -1,1 +1,1 @@
-"""The files a user wrote -> jobs in a queue."""
+"""Turn the files that a user wrote into jobs in a queue."""

@@ -45,7 +45,7 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
 
 
 def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) -> None:
-    """Nothing, if a home that is sent as code has no hidden folder, or private file, in it: these came with no file.
+    """Refuse to send a home as code if it has a hidden folder or a private file in it.
 
     Raises:
         InputError: it has some, and the command line does not name the home.

@@ -25,7 +25,7 @@ from tfslurm.workspace.session import Session
 
 
 def refuse_several_tasks(experiment: Experiment) -> None:
-    """Nothing, if the experiment is one container, which is what can be run here.
+    """Refuse an experiment of several containers: this machine runs one.
 
     Raises:
         InputError: it asks for several tasks, with the line.

@@ -123,7 +123,7 @@ def submit_once(
     tracker, host = session.tracker, session.reach(known)
     settle_all(known, tracker, host)
     if left := tracker.jobs(plan_sha256=same, untold=True):
-        session.say(f"{name}: an earlier submit was cut off after this very job was queued; here is its id")
+        session.say(f"{name}: an earlier submit was interrupted after this job was queued; here is its id")
         told(left[-1].key, left[-1].plan_id)
         return
     if not again and tracker.jobs(plan_sha256=same, unfinished=True):
@@ -138,7 +138,7 @@ def submit_once(
 
 
 def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
-    """Nothing, where none of the same jobs is queued or running.
+    """Refuse the submission if the same job is queued or running.
 
     Raises:
         TfslurmError: which ones are.

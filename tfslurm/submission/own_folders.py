@@ -62,7 +62,7 @@ def _roots() -> Iterable[PurePosixPath]:
 
 
 def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster) -> None:
-    """Nothing, if no file of the snapshot is one of tfslurm's own on this machine: a script, a secret, the tracker.
+    """Refuse a snapshot with a file of tfslurm's own on this machine: a script, a secret, the tracker.
 
     Raises:
         InputError: the folder lies in one of those folders, or holds files of one.

@@ -139,7 +139,7 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
         if is_code_variable(name):
             yield f"env: {name} says what runs, or what is loaded, before the program"
     if found["gpu_check"] == "off":
-        yield "gpu_check: off: nobody asks whether TensorFlow finds the GPUs"
+        yield "gpu_check: off: tfslurm does not check whether TensorFlow finds the GPUs"
     if found["network"] == "host":
         yield "network: host: the program reaches what the node reaches, services of the node among it"
     for name in found["slurm"]:

@@ -53,7 +53,7 @@ class Swept:
         return hashlib.sha256(canonical({"plans": plans, **where})).hexdigest()
 
     def tracked(self, now: str) -> TrackedSweep:
-        """It as a new sweep."""
+        """The sweep to write into the tracker."""
         token = hashlib.sha256(f"{self.asked_sha256} {now}".encode()).hexdigest()[:6]
         return TrackedSweep(
             f"{self.name}-{token}", self.asked_sha256, self.name, now, self.template, self.given, told=False

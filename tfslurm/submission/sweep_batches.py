@@ -111,7 +111,7 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
 def send_waiting(session: Session) -> bool:
     """Send what waits of every sweep whose ids were told, as far as there is room; whether something waits on.
 
-    What goes wrong is a line: it is tried again by the next command.
+    A failure is one line on stderr; the next command tries again.
     """
     waits, tracker = False, session.tracker
     for sweep in tracker.sweeps.all():

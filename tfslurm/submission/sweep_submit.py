@@ -56,8 +56,8 @@ def submit_sweep(
 ) -> TrackedSweep:
     """The sweep, its Slurm jobs sent as far as there is room; each is ``told`` as it is queued.
 
-    ``shown`` is called with all of them at the end: what it has printed counts as seen. Where an earlier call was cut
-    off, its sweep is gone on with.
+    ``shown`` is called with all of them at the end: what it has printed counts as seen. If an earlier call
+    was interrupted, its sweep continues.
 
     Raises:
         TfslurmError: the same sweep is there and is not wanted ``again``; or not all could be sent, of which the
@@ -103,7 +103,7 @@ def left_open(swept: Swept, tracker: Tracker) -> TrackedSweep | None:
 
 
 def refuse_twice(session: Session, swept: Swept) -> None:
-    """Nothing, where no point of the same sweep waits, is queued or runs.
+    """Refuse the sweep if a point of the same sweep waits, is queued or runs.
 
     Raises:
         TfslurmError: which sweep it is.
@@ -130,7 +130,7 @@ def tell_of_rest(session: Session, sweep: TrackedSweep, troubles: Sequence[Tfslu
     sent = sum(point.job is not None for point in points)
     what = f"{sent} of {len(points)} points are queued"
     session.say(
-        f"{sweep.sweep_id}: {what}; the same command goes on with it, `tfslurm cancel {sweep.sweep_id}` gives it up"
+        f"{sweep.sweep_id}: {what}; the same command continues it, `tfslurm cancel {sweep.sweep_id}` gives it up"
     )
 
 
@@ -146,7 +146,7 @@ def planned(session: Session, asked: Asked, swept: Swept, chosen: Sequence[Known
     rooms = {name: room for name, (_, room) in sites.items() if room}
     if idle and len(rooms) < len(names):
         session.say(
-            f"note: how soon jobs begin is not known of {', '.join(name for name in names if name not in rooms)}"
+            f"note: tfslurm does not know when jobs begin on {', '.join(name for name in names if name not in rooms)}"
         )
     places = placed(swept.sweep, names, asked.experiment.sweep or {}, rooms, asked.experiment.resources.time_s)
     moment = now()

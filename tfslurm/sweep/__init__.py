@@ -1,1 +1,1 @@
-"""Axes -> points, points -> clusters, points -> arrays of jobs and the file that their tasks read. Pure."""
+"""Make points from axes, place them on clusters, and write the file that their tasks read. Pure."""

@@ -1,4 +1,4 @@
-"""The index of plans, jobs and records: one SQLite file on the user's machine."""
+"""The tracker: an index of plans, jobs and records in one SQLite file on the user's machine."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class SweepIndex:
             put_waiting(db, again.points.sweep_id, again, cluster_text)
 
     def drop(self, sweep_id: str) -> int:
-        """Nothing of a sweep waits any more: how many plans did."""
+        """Drop the plans of a sweep that wait; return how many these were."""
         with self._index.change() as db:
             return give_up_waiting(db, sweep_id, "given up before it was sent")
 

@@ -1,1 +1,1 @@
-"""This machine's side of every command: the configuration, the clock, what ships with tfslurm, connections, threads."""
+"""The user's machine: configuration, clock, packaged files, connections and threads of a command."""

@@ -17,7 +17,7 @@ from tfslurm.workspace.folders import config_folder, trust_file
 from tfslurm.workspace.trust import OWN_FIX, Trusted, content_id, folder_trouble, read_own, read_trusted, take_back
 
 NEARBY = Path("cluster_configs")
-UNREAD = "mend that first, or remove it: without it another file of the same name would count"
+UNREAD = "fix that first, or remove it: without it another file of the same name would count"
 Origin = Literal["own", "trusted", "named", "kept", "built in"]
 Tell = Callable[[str], None]
 

@@ -34,7 +34,7 @@ class CompiledTemplates:
 
 
 def refuse_anothers(status: os.stat_result) -> None:
-    """Nothing, if only this user could have written the file.
+    """Refuse a file that somebody else could have written.
 
     Raises:
         InputError: somebody else could.

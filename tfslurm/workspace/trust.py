@@ -187,7 +187,7 @@ def group_name(gid: int) -> str:
 
 
 def refuse_reach(cluster: Cluster, beside: Collection[Path] = ()) -> None:
-    """Nothing, where a cluster that is not of the user's own file runs only the site's programs on this machine.
+    """Refuse a cluster of another file than the user's own that runs other programs here than the site's.
 
     slurm.conf names plugins, and ``slurm_bin`` programs. Their contents are not part of the file that was trusted, so
     without ``login`` they must be root's or slurm's, up to the root of the file system. With one they are the login
