@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "run_folder", "record"),
-    *("export", "local_files", "registry", "host", "snapshot", "tracker", "workspace", "handoff", "monitoring"),
-    *("retrieval", "submission", "services", "check", "reap", "cli"),
+    *("export", "local_files", "remote_programs", "registry", "host", "snapshot", "tracker", "workspace", "handoff"),
+    *("monitoring", "retrieval", "submission", "services", "check", "reap", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {
@@ -40,6 +41,12 @@ OWNERS = {
     "yaml": {"document"},
     "pydantic": {"document", "spec", "cluster"},
 }
+# What stands in shell programs and in no sentence.
+SHELL = re.compile(
+    r"""\$[{(]|"\$[@*0-9a-z]|[;\n]\s*(then|fi|done|esac)\b|[<>]&[0-9]|[<>] ?/dev/null"""
+    r"""|\|\| [a-z:{]|&& [a-z[{]|\(\) *\{"""
+)
+SAYS_WHAT_TO_WRITE = PACKAGE / "spec" / "program_text.py"  # in exp.yaml
 
 
 def modules() -> list[Path]:
@@ -90,3 +97,13 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             length = (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
             assert length <= 40, f"{path}:{node.lineno}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_string_is_a_shell_program(path: Path) -> None:
+    """They are files: job_templates/remote holds those of a login node, which shellcheck sees and tests run."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    strings = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    found = [node for node in strings if isinstance(node.value, str) and SHELL.search(node.value)]
+    assert not found or path == SAYS_WHAT_TO_WRITE, f"{path}:{found[0].lineno}: a file of job_templates/remote"

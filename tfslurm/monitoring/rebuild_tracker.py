@@ -15,10 +15,11 @@ from tfslurm.errors import CommandFailed, Completed, HostError, RecordError, Slu
 from tfslurm.host import Host, open_host
 from tfslurm.host.fetching import Entry as File
 from tfslurm.host.fetching import pack
-from tfslurm.host.files import fitting, in_bash, named, one_line
+from tfslurm.host.files import fitting, named
 from tfslurm.monitoring.exit_files import LARGEST, last_end
 from tfslurm.monitoring.poll import queued
 from tfslurm.plan import FOLDER, JobPlan
+from tfslurm.remote_programs import program
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.values import lines_of
 from tfslurm.sweep.points_file import Entry
@@ -34,17 +35,6 @@ MOST_NAMED = 50
 MOST_JOBS = 2_000_000
 MOST_SENT = 20  # how often one plan was sent; by hand it may be again
 MOST_BYTES = {"plan.json": 2**22, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
-
-# $1 ROOT/runs, $2 the most bytes of the answer. Out come the caller's uid, then for each file that may be wanted, and
-# each folder of a run or of a job, find's letter for its kind, its owner's uid, its size and its path; NUL after each.
-LISTING = one_line(r"""export LC_ALL=C; [ -d "$1" ] || exit 0; cd -- "$1" || exit; { printf '%s\0' "$(id -u)";
-find . -mindepth 1 -maxdepth 4 -ignore_readdir_race
-'(' -type d '(' -path './*/*/*/*' -o -path './*/*/*' ! -name 'attempt-*'
--o -path './*/*' ! -path './*/*/*' ! -name '[0-9]*' -o -path './.*' ! -path './*/*' ')' -prune ')' ,
-'(' ! -path './*/*' ! -path './.*' -o -path './*/*/*/*' -name exit.json
--o -path './*/*' ! -path './*/*/*' '(' -name plan.json -o -name points.jsonl -o -name sbatch.answer
--o -name '[0-9]*' ')' ')'
--printf '%y %U %s %P\0'; } | head -c "$2" """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +68,7 @@ def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
     runs = known.cluster.root / "runs"
     with open_host(known.cluster, trace=trace) as host:
         try:
-            said = host.run_bytes(in_bash(LISTING, str(runs), str(MOST_LISTING)), timeout_s=600)
+            said = host.run_bytes(program("list-runs", str(runs), str(MOST_LISTING)), timeout_s=600)
         except CommandFailed as failure:
             raise named(failure.completed, "look into", runs) from None
         there, lines = listed(said)
@@ -93,7 +83,7 @@ def look_into(known: Known, trace: Callable[[str], None] | None) -> Found:
 
 
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
-    """The answer to LISTING by path; and a line where it was cut off."""
+    """The answer of list-runs.sh by path; and a line where it was cut off."""
     own, _, rest = said[: said.rfind(b"\0") + 1].decode("utf-8", "surrogateescape").partition("\0")
     found: dict[str, Listed] = {}
     strange = 0
