@@ -21,6 +21,7 @@ from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.remote_programs import program
+from tfslurm.run_folder.paths import batch_log
 from tfslurm.slurm import state_from_exit
 from tfslurm.submission.prepare import Prepared
 from tfslurm.tracker import TrackedJob, Tracker
@@ -95,7 +96,7 @@ class Reader:
         Raises:
             HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
         """
-        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
+        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / batch_log(self.job.job_id)
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
         said = self.host.run_bytes(program("log-tails", *map(str, words)))
         head, _, body = said.partition(b"\n")

@@ -18,6 +18,7 @@ from tfslurm.host.files import as_tar, patience_s
 from tfslurm.host.folders import Sharing
 from tfslurm.plan import JobPlan
 from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 from tfslurm.slurm.values import lines_of
 
 CODE_ABSENT = 77
@@ -64,7 +65,7 @@ def sharing(plan: JobPlan) -> Sharing:
 def sbatch(plan: JobPlan) -> tuple[str, ...]:
     """sbatch without the secrets: it gives its environment to the job, and a site may keep it (sacct --env-vars)."""
     hidden = [word for name in plan.secrets for word in ("-u", name)]
-    return (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(plan.run_dir / "job.sbatch")))
+    return (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(plan.run_dir / paths.JOB_SCRIPT)))
 
 
 def look_back(host: Host, plan: JobPlan) -> Left:

@@ -15,6 +15,7 @@ from tfslurm.errors import HostError
 from tfslurm.host.files import files_in, named, patience_s
 from tfslurm.host.protocol import Host
 from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 
 MOST_LISTED = 256 * 2**20
 "Bytes of a list of outputs."
@@ -81,7 +82,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
     told, _, unread = done.stdout.rpartition("\0unread\0")
     words = (told or unread).split("\0")
     if words[0] in ("no folder", "no outputs"):
-        missing = folder if words[0] == "no folder" else folder / "out"
+        missing = folder if words[0] == "no folder" else folder / paths.OUTPUTS
         why = "is not there: the job has not begun, or it was removed, or you may not look there"
         raise HostError(f"{host.name}: {missing}: {why}")
     if words.count("recorded") != 1:

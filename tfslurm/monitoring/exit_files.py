@@ -11,7 +11,8 @@ from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
 from tfslurm.plan import job_folder
 from tfslurm.remote_programs import program
-from tfslurm.run_folder.ending import End, attempts_in, parse_end
+from tfslurm.run_folder import paths
+from tfslurm.run_folder.ending import End, parse_end
 
 LARGEST = 65536
 USUAL = 1024
@@ -73,6 +74,6 @@ def end_in(text: str | bytes) -> End | Missing:
 
 def last_end(files: Mapping[str, bytes]) -> End | None:
     """The end of the last attempt among the files of one job, or None while it runs."""
-    attempts = attempts_in(files)
-    end = end_in(files.get(f"attempt-{attempts[-1]}/exit.json", b"")) if attempts else None
+    attempts = paths.attempts_in(files)
+    end = end_in(files.get(f"{paths.attempt(attempts[-1])}/{paths.END}", b"")) if attempts else None
     return end if isinstance(end, End) else None

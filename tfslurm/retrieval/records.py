@@ -13,11 +13,12 @@ from tfslurm.monitoring.poll import NO_FOLDER
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
 
 # What is the program's own, and no fact.
-NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
@@ -76,7 +77,7 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:
         why = last_words(done) if done.exit_code else f"it has no point {place}"
-        raise RecordError(f"{job.key}: {plan.run_dir / 'points.jsonl'}: {why}")
+        raise RecordError(f"{job.key}: {plan.run_dir / paths.POINTS}: {why}")
     return point
 
 
