@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tfslurm.record.job import ENDED_BY
-from tfslurm.run_folder.ending import CAUSES, attempts_in, parse_end, parse_task_end
+from tfslurm.run_folder.ending import CAUSES, parse_end, parse_task_end
+from tfslurm.run_folder.paths import attempts_in
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 OLDER = {

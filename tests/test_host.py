@@ -23,9 +23,10 @@ from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
 from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result, shown
 from tfslurm.host.fetching import Entry, pack
-from tfslurm.host.files import PUT, as_tar
+from tfslurm.host.files import as_tar
 from tfslurm.host.local import LocalHost, run_process
 from tfslurm.host.openssh import runtime_folder
+from tfslurm.remote_programs import program
 from tfslurm.snapshot import Snapshot, take
 
 
@@ -541,13 +542,14 @@ def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, w
 
 def test_what_runs_after_the_files_have_arrived_has_the_users_umask(tmp_path: Path) -> None:
     """sbatch does, and gives it to the job."""
-    words = (str(tmp_path), "run", "700", "0")
+    words = (str(tmp_path / "runs"), "run", "700", "1", "", "0", "", "", "sh", "-c", "umask")
     before = os.umask(0o027)
     try:
-        done = LocalHost().run(("sh", "-c", f"{PUT}; umask", "sh", *words), input=as_tar({}, 0o700))
+        stream = as_tar({"job.sbatch": File(b"")}, 0o700)
+        done = LocalHost().run(program("hand-over", *words), input=stream)
     finally:
         os.umask(before)
-    assert done.stdout == "0027\n"
+    assert done.stdout.splitlines() == ["0027", "tfslurm: sbatch ended with 0"]
 
 
 def test_a_snapshot_that_is_there_is_not_read_again(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from tests.test_node_folders import shared
 from tfslurm.errors import CommandFailed
-from tfslurm.handoff.protocol import HAND_OVER
 from tfslurm.host import File, put, put_tree
 from tfslurm.host.files import as_tar
 from tfslurm.host.folders import Sharing, shared_above
 from tfslurm.host.local import LocalHost
+from tfslurm.remote_programs import program
 from tfslurm.snapshot import take
 
 HOST = LocalHost("here", {})
@@ -117,7 +117,7 @@ def test_the_group_that_may_read_writes_nothing_whatever_the_umask_says(umask: i
     words = (str(tmp_path / "root" / "runs"), "a-0123456789ab", "700", "2", "", "0", group, "")
     before = os.umask(umask)
     try:
-        done = HOST.run(("sh", "-c", HAND_OVER, "sh", *words, *sbatch), input=as_tar(FILES, 0o700))
+        done = HOST.run(program("hand-over", *words, *sbatch), input=as_tar(FILES, 0o700))
     finally:
         os.umask(before)
     assert done.stdout.startswith("0027\n"), done.stderr

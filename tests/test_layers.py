@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
     *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "run_folder", "record"),
-    *("export", "local_files", "registry", "host", "snapshot", "tracker", "workspace", "handoff", "monitoring"),
-    *("retrieval", "submission", "services", "check", "reap", "api", "cli"),
+    *("export", "local_files", "remote_programs", "registry", "host", "snapshot", "tracker", "workspace", "handoff"),
+    *("monitoring", "retrieval", "submission", "services", "check", "reap", "api", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {
@@ -40,6 +41,13 @@ OWNERS = {
     "yaml": {"document"},
     "pydantic": {"document", "spec", "cluster"},
 }
+# What stands in shell programs and in no sentence.
+SHELL = re.compile(
+    r"""\$[{(]|"\$[@*0-9a-z]|[;\n]\s*(then|fi|done|esac)\b|[<>]&[0-9]|[<>] ?/dev/null"""
+    r"""|\|\| [a-z:{]|&& [a-z[{]|\(\) *\{"""
+)
+PATHS = PACKAGE / "run_folder" / "paths.py"
+SAYS_WHAT_TO_WRITE = PACKAGE / "spec" / "program_text.py"  # in exp.yaml
 
 
 def modules() -> list[Path]:
@@ -61,6 +69,14 @@ def imports(path: Path) -> list[tuple[int, str]]:
             assert node.level == 0, f"{path}:{node.lineno}: relative import; write tfslurm.…"
             found.append((node.lineno, node.module or ""))
     return found
+
+
+def strings(path: Path) -> list[tuple[int, str]]:
+    """Line and text of each string that is not there for a reader."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    for_a_reader = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in for_a_reader]
+    return [(node.lineno, node.value) for node in constants if isinstance(node.value, str)]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -90,3 +106,17 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             length = (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
             assert length <= 40, f"{path}:{node.lineno}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_string_is_a_shell_program(path: Path) -> None:
+    """They are files: job_templates/remote holds those of a login node, which shellcheck sees and tests run."""
+    found = [line for line, text in strings(path) if SHELL.search(text)]
+    assert not found or path == SAYS_WHAT_TO_WRITE, f"{path}:{found[0]}: put it into job_templates/remote"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_a_run_folder_holds_is_named_in_one_module(path: Path) -> None:
+    own = {text for _, text in strings(PATHS) if "/" in text or "-" in text or "." in text} - {"slurm-", ".out"}
+    found = [line for line, text in strings(path) if text in own]
+    assert not found or path == PATHS, f"{path}:{found[0]}: take the name from run_folder/paths.py"

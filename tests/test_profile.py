@@ -12,9 +12,10 @@ import pytest
 
 from tests.made import CLUSTER
 from tfslurm.errors import Completed, HostError, SlurmParseError
+from tfslurm.remote_programs import program
 from tfslurm.slurm import Account
 from tfslurm.slurm.limits import SubmitLimit
-from tfslurm.slurm.profile import SiteProfile, answers_in, parse_profile, profile_script
+from tfslurm.slurm.profile import SiteProfile, answers_in, parse_profile, profile_words
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.site_cache import age, place, site_profile
 
@@ -64,9 +65,9 @@ def test_the_script_prints_each_answer_with_its_exit_code_and_what_was_said_besi
     for name, body in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    script = profile_script("al ice; exit")
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-s"], input=script, env=env, capture_output=True, text=True, check=True)
+    command = program("ask-all", *profile_words("al ice; exit"))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     found = answers_in(done.stdout)
     assert [(each.text, each.why) for each in found] == [
         ("config\n", ""),

@@ -21,13 +21,13 @@ from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
 from tfslurm.handoff.protocol import look_back
-from tfslurm.host.files import REMOVE
 from tfslurm.host.local import LocalHost
 from tfslurm.monitoring import exit_files as ends
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Wish, end_in, read_ends
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.rebuild_tracker import listed, look_into, rebuild
 from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
+from tfslurm.remote_programs import program
 from tfslurm.run_folder.ending import End
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
@@ -506,9 +506,9 @@ def test_the_far_side_removes_nothing_by_a_name_of_no_run_folder(tmp_path: Path,
     (runs / "a-0123456789ab").mkdir(parents=True)
     (runs / "a-b").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    done = LocalHost().run(("sh", "-c", REMOVE, "sh", str(runs), name))
+    done = LocalHost().run(program("remove-run", str(runs), name))
     assert (done.exit_code, sorted(tmp_path.rglob("*"))) == (1, before)
-    done = LocalHost().run(("sh", "-c", REMOVE, "sh", str(tmp_path / "root"), "runs"))
+    done = LocalHost().run(program("remove-run", str(tmp_path / "root"), "runs"))
     assert (done.exit_code, sorted(tmp_path.rglob("*"))) == (1, before)
 
 
@@ -525,7 +525,7 @@ def test_a_run_folder_that_is_a_link_or_another_users_is_left_alone(
     else:
         run.symlink_to(precious)
     before = sorted(tmp_path.rglob("*"))
-    assert LocalHost().run(("sh", "-c", REMOVE, "sh", str(run.parent), run.name)).exit_code == 1
+    assert LocalHost().run(program("remove-run", str(run.parent), run.name)).exit_code == 1
     with pytest.raises(HostError, match="is no folder of yours"):
         look_back(LocalHost(), made)
     assert read_ends(LocalHost(), [Wish(made.run_dir, "17", forget=True)]) == [None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tfslurm.errors import SlurmParseError
-from tfslurm.slurm.room import Need, parse_room, room_script
+from tfslurm.remote_programs import program
+from tfslurm.slurm.room import Need, parse_room, room_words
 from tfslurm.sweep.spread import Room
 
 NODES = "vm|mixed|6/10/0/16|8000|3000|gpu:4|gpu:1(IDX:0)|\nvm|idle|0/16/0/16|8000|0|gpu:4|gpu:0|\n"
@@ -49,6 +52,15 @@ def test_another_answer_is_not_guessed_at(text: str) -> None:
 
 
 def test_the_questions_are_of_the_jobs_own_partition_and_options() -> None:
-    words = shlex.split(room_script({"partition": "a b", "gres": "gpu:1", "exclusive": ""}))
+    words = room_words({"partition": "a b", "gres": "gpu:1", "exclusive": ""})
     assert words.count("--partition=a b") == 2
     assert {"--gres=gpu:1", "--exclusive", "--test-only"} <= set(words)
+
+
+def test_the_answer_is_what_both_commands_said_and_the_time(tmp_path: Path) -> None:
+    for name, body in {"sinfo": "echo nodes; echo aside >&2", "sbatch": "echo starts >&2; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(program("room", *room_words({})), env=env, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"nodes\n\x1dstarts\n\x1d[0-9]+\n", done.stdout)

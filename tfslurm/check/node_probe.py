@@ -14,6 +14,7 @@ from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
+from tfslurm.remote_programs import program
 from tfslurm.slurm import Partition, SlurmConfig
 from tfslurm.slurm.probe import is_busy, probe_argv
 from tfslurm.slurm.profile import SiteProfile as Site
@@ -54,7 +55,8 @@ class Looker:
         if not part.is_up:
             return unseen(Fact("node", "unknown", "the partition is not up"), self.site.config)
         gpus = 1 if part.gpus_per_node else 0
-        argv = probe_argv(part.name, "gpu:1" if gpus else "", self.wait_s, self.cluster.slurm, self.command())
+        look = probe_argv(part.name, "gpu:1" if gpus else "", self.wait_s, self.cluster.slurm, self.command())
+        argv = program("without-slurm", *look)
         begun = time.monotonic()
         try:
             done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)

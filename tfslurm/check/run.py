@@ -20,6 +20,7 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.folders import shared_above
 from tfslurm.registry.ping import ping
+from tfslurm.remote_programs import program
 from tfslurm.slurm import parse_partitions, partitions_argv
 from tfslurm.slurm.profile import Said, understood
 from tfslurm.slurm.profile import SiteProfile as Site
@@ -160,7 +161,7 @@ def ask_slurm(host: Host, known: Known, *, fresh: bool) -> Site:
 
 def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
     """Make the root and write the token into it, as its name and its content; whether that went well."""
-    made = ask(host, ["sh", "-c", 'umask 077; exec mkdir -p -- "$1"', "sh", str(root)])
+    made = ask(host, program("make-root", str(root)))
     written = made if made.why else ask(host, ["tee", "--", str(root / token)], input=token.encode())
     if written.why:
         mend = "name a folder of yours on the file system that the compute nodes share as `root:`"

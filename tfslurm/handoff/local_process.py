@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.local_files import open_to_append
+from tfslurm.run_folder import paths
 from tfslurm.tracker import Place, TrackedJob
 
 LOCK = "run.lock"
@@ -30,9 +31,9 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
         lock = held(folder)
-        with os.fdopen(open_to_append(folder / f"slurm-{job_id}.out"), "ab") as out:
+        with os.fdopen(open_to_append(folder / paths.batch_log(job_id)), "ab") as out:
             return subprocess.Popen(
-                ["bash", str(folder / "job.sbatch")],
+                ["bash", str(folder / paths.JOB_SCRIPT)],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -10,8 +10,8 @@ from tfslurm import slurm
 from tfslurm.errors import Completed, HostError, last_words
 from tfslurm.handoff.protocol import look_back
 from tfslurm.host import Host
-from tfslurm.host.files import REMOVE
 from tfslurm.plan import JobPlan, planned_again
+from tfslurm.remote_programs import program
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import TrackedPlan, Tracker
 from tfslurm.workspace.clock import earlier, now
@@ -154,4 +154,4 @@ def in_doubt(plan: JobPlan, completed: Completed, job_id: str | None) -> HostErr
 
 def give_up(plan: JobPlan, host: Host) -> None:
     """Remove the run folder: nothing was queued, and it may hold secrets."""
-    host.run(("sh", "-c", REMOVE, "sh", str(plan.run_dir.parent), plan.run_dir.name))
+    host.run(program("remove-run", str(plan.run_dir.parent), plan.run_dir.name))

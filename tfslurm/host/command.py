@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput
 from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
+from tfslurm.remote_programs import one_line
 
 LONGEST_COMMAND = 120
 NOISE = 2**16
@@ -119,6 +120,9 @@ def shown(argv: Sequence[str]) -> str:
     words = list(argv)
     while len(words) > 1 and (words[0] in ("env", "-u") or "=" in words[0]):
         del words[: 2 if words[0] == "-u" else 1]
+    if one_line("start") in words:  # one of ours goes by its name
+        place = words.index(one_line("start"))
+        words = [words[place + 1], *words[place + 3 :]]
     line = "".join(letter if letter.isprintable() else "?" for letter in shlex.join(words))
     return line if len(line) <= LONGEST_COMMAND else line[: LONGEST_COMMAND - 1] + "…"
 
@@ -179,11 +183,10 @@ def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: 
     itself a little after this side has given it up, because closing a line kills only what writes into it.
     ``programs`` is a folder to put before PATH there.
     """
-    find = "PATH=$1${PATH:+:$PATH}; export PATH; shift; " if programs else ""
-    script = f"{find}printf %s '{BEGIN.decode()}'; \"$@\"; s=$?; printf %s '{END.decode()}'; exit $s"
     settings = [f"{key}={value}" for key, value in environment.items()]
     limit = ["timeout", "--kill-after=5", str(math.ceil(timeout_s) + 5)]
-    words = ["sh", "-c", script, "sh", *([programs] if programs else []), "env", *settings, *limit, *argv]
+    marks = (BEGIN.decode(), END.decode())
+    words = ("sh", "-c", one_line("marked"), "sh", *marks, programs, "env", *settings, *limit, *argv)
     return " ".join(map(quoted, words))
 
 

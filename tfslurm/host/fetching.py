@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tfslurm.errors import HostError
-from tfslurm.host.files import files_in, in_bash, named, one_line, patience_s
+from tfslurm.host.files import files_in, named, patience_s
 from tfslurm.host.protocol import Host
+from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 
 MOST_LISTED = 256 * 2**20
 "Bytes of a list of outputs."
@@ -31,33 +33,6 @@ FILE = re.compile(
     r"(?P<seconds>-?[0-9]{1,20})(?:\.(?P<rest>[0-9]+))? (?P<path>.*)",
     re.DOTALL,
 )
-
-# $1 the job's folder. What find says that it cannot look into comes last: on stderr there may be a login's words.
-LOOK = one_line(r"""export LC_ALL=C;
-[ ! -L "$1" ] && [ ! -L "${1%/*}" ] && [ -O "$1" ] && cd -- "$1" 2>/dev/null || { printf 'no folder\0'; exit; };
-[ -d out ] && [ ! -L out ] || { printf 'no outputs\0'; exit; };
-last=0; for attempt in attempt-*; do n=${attempt#attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
-[ -L "$attempt" ] || [ "$n" -le "$last" ] || last=$n; done;
-{ said=$(find out -mindepth 1 -ignore_readdir_race '(' -type f -printf 'f %s %b %m %T@ %P\0' ')'
--o '(' -type l -printf 'l %P\0%l\0' ')' -o '(' -type d -empty -printf 'd %m %P\0' ')'
--o '(' -type d -printf 'D %m %P\0' ')' -o -printf 'o %P\0' 2>&1 >&3); code=$?; } 3>&1;
-printf 'recorded\0'; sums=attempt-$last/outputs.sha256;
-[ ! -f "$sums" ] || [ -L "$sums" ] || head -c 268435456 -- "$sums";
-printf '\0unread\0%s' "$said"; exit "$code" """)
-
-# $1 folder; on stdin how many bytes and a name, both ended by NUL, as often as wanted. One line each: a sha256 or `-`.
-SUMS = one_line(r"""cd -- "$1" || exit; while IFS= read -r -d '' n && IFS= read -r -d '' name; do sum=-;
-[ -f "./$name" ] && [ ! -L "./$name" ] && [ -r "./$name" ] && sum=$(head -c "$n" -- "./$name" | sha256sum);
-echo "${sum%% *}"; done""")
-
-# $1 folder; names on stdin. tar ends with 1 where a file changed meanwhile, with 2 where one could not be read.
-PACK = one_line("""cd -- "$1" || exit;
-tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --files-from=- ;
-code=$?; [ "$code" -gt 2 ] || exit 0; exit "$code" """)
-
-# $1 folder, $2 first byte from 1, $3 how many, $4 through what (gzip -1 for a file with holes); the name on stdin.
-PIECE = one_line("""cd -- "$1" || exit; IFS= read -r -d '' name || exit;
-[ -f "./$name" ] && [ ! -L "./$name" ] || exit 0; tail -c "+$2" -- "./$name" | head -c "$3" | $4 """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +73,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
         HostError: the folder or its `out` is not there, or the machine could not be reached.
         CommandFailed: the machine refused.
     """
-    done = host.run(in_bash(LOOK, str(folder)), timeout_s=600, max_bytes=MOST_LISTED)
+    done = host.run(program("list-outputs", str(folder)), timeout_s=600, max_bytes=MOST_LISTED)
     if done.exit_code > 1:
         raise named(done, "look into", folder)
     if done.stdout.count("\0") > 2 * MOST_FILES + 2:
@@ -107,7 +82,7 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
     told, _, unread = done.stdout.rpartition("\0unread\0")
     words = (told or unread).split("\0")
     if words[0] in ("no folder", "no outputs"):
-        missing = folder if words[0] == "no folder" else folder / "out"
+        missing = folder if words[0] == "no folder" else folder / paths.OUTPUTS
         why = "is not there: the job has not begun, or it was removed, or you may not look there"
         raise HostError(f"{host.name}: {missing}: {why}")
     if words.count("recorded") != 1:
@@ -149,7 +124,7 @@ def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]
         return []
     asked = b"".join(b"%d\0%s\0" % (count, as_bytes(path)) for path, count in beginnings)
     patience = patience_s(sum(count for _, count in beginnings) // 10)  # a disk there, not the line
-    argv = in_bash(SUMS, str(folder))
+    argv = program("hash-files", str(folder))
     said = host.run_bytes(argv, input=asked, timeout_s=patience, max_bytes=SUM_LINE * len(beginnings))
     found = said.decode("ascii", "replace").split()
     if len(found) != len(beginnings):
@@ -162,7 +137,7 @@ def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str,
     names = b"".join(b"./%s\0" % as_bytes(file.path) for file in files)
     size = sum(file.bytes + 1024 for file in files)
     most = 2 * size + 8 * len(names) + 2**24  # tar's own headers come on top, and a file may have grown since
-    stream = host.run_bytes(in_bash(PACK, str(folder)), input=names, timeout_s=patience_s(size), max_bytes=most)
+    stream = host.run_bytes(program("pack-files", str(folder)), input=names, timeout_s=patience_s(size), max_bytes=most)
     wanted = {file.path: file.bytes for file in files}
     packed = files_in(host.name, folder, stream)
     return {path: content[: wanted[path]] for path, content in packed if path in wanted}
@@ -173,7 +148,8 @@ def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: in
 
     Of a file with holes the line carries what is left when zeros are taken out.
     """
-    argv = in_bash(PIECE, str(folder), str(offset + 1), str(count), "gzip -1" if file.has_holes else "cat")
+    through = ("gzip", "-1") if file.has_holes else ("cat",)
+    argv = program("piece-of-file", str(folder), str(offset + 1), str(count), *through)
     most = count + 2**16  # gzip's own words
     said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count), max_bytes=most)
     if not said or not file.has_holes:

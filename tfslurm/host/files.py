@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tfslurm.errors import CommandFailed, Completed, HostError
-from tfslurm.host.folders import ALONE, GUARD, OPEN_RUN, Sharing
+from tfslurm.host.folders import ALONE, Sharing
 from tfslurm.host.protocol import Host
+from tfslurm.remote_programs import program
 
 MOST_FILES = 1000
 "In one answer."
@@ -19,89 +20,6 @@ SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
 MOST_FILES = 20_000
 "Of one folder."
-
-
-def in_bash(script: str, *words: str) -> tuple[str, ...]:
-    """Return the argv that runs a script of one line with these words as $1, $2 …
-
-    --norc: a bash that sshd started reads .bashrc even for -c, and what that prints would stand in the answer.
-    """
-    return ("bash", "--norc", "-p", "-c", script, "bash", *words)
-
-
-def one_line(script: str) -> str:
-    """One line of a script, because tcsh as a login shell takes no line break within quotes."""
-    return " ".join(script.split("\n"))
-
-
-# Of sh: whether ROOT/runs and a name are what a run folder has, and whether it is a real folder of the caller's. What
-# removes or writes in one asks this on the far side again, where the path is what it is at that moment.
-RUN_FOLDER = one_line("""is_named() { case $1 in /*/runs) ;; *) return 1 ;; esac; case /$1/ in */../*) return 1 ;; esac;
-case $2 in [!a-z0-9]*|*[!a-z0-9-]*) return 1 ;; ?*-????????????) ;; *) return 1 ;; esac;
-case ${2##*-} in *[!0-9a-f]*) return 1 ;; ????????????) ;; *) return 1 ;; esac; };
-is_mine() { is_named "$1" "$2" && [ ! -L "$1/$2" ] && [ -d "$1/$2" ] && [ -O "$1/$2" ]; };
-""")
-
-# $1 parent, $2 name of a run folder: it goes, if it is one and the caller's.
-REMOVE = RUN_FOLDER + one_line("""! is_named "$1" "$2" || [ -e "$1/$2" ] || [ -L "$1/$2" ] || exit 0;
-is_mine "$1" "$2" || { echo "is no run folder of yours; nothing was removed" >&2; exit 1; }; rm -rf -- "$1/$2" """)
-
-# $1 parent, $2 name, $3 mode, $4 how many files. tar takes a stream that ends between two members for a whole one.
-# What arrives is the user's alone from its first moment; sbatch, which may come after, gives the job the user's umask.
-PUT = one_line("""set -eu; export LC_ALL=C; mask=$(umask); umask 077;
-[ ! -e "$1/$2" ] || { echo "it exists already" >&2; exit 1; };
-mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'rm -rf -- "$new"' EXIT;
-tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permissions;
-[ "$(find "$new" -type f -printf . | wc -c)" -eq "$4" ] || { echo "the transfer was cut short" >&2; exit 1; };
-chmod -- "$3" "$new"; mv --no-target-directory -- "$new" "$1/$2"; trap - EXIT; umask "$mask" """)
-
-# own_tree FOLDER: a tree of code that is there is the user's own, whatever it holds: another user could change it after
-# it was looked at. It is closed to others.
-OWN_TREE = one_line("""own_tree() { [ ! -L "$1" ] && [ -O "$1" ] || { echo "$1 is a link, or another user's;
-move it away" >&2; exit 1; }; chmod go-rwx -- "$1"; }; """)
-
-# $1 folder.
-LOOK = OWN_TREE + one_line("""[ -d "$1" ] || exit 0; own_tree "$1";
-find "$1" '(' -type f -o -type l ')' -printf . | wc -c""")
-
-# $1 parent, $2 name. Prints how many files are there already, and nothing where it wrote them. Times become now,
-# because scratch file systems remove what looks old. Whoever loses a race finds the other's folder, which is the same.
-# A folder without w cannot change its parent, so it loses its w last. A tree that others could read is closed.
-PUT_TREE = OWN_TREE + one_line(r"""set -eu; export LC_ALL=C; umask 077;
-if [ -d "$1/$2" ]; then own_tree "$1/$2";
-find "$1/$2" '(' -type f -o -type l ')' -printf . | wc -c; exit; fi;
-mkdir -p -- "$1"; new=$(mktemp -d -- "$1/.$2.XXXXXXXX"); trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT;
-tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions;
-[ -f "$new/contents" ] || { echo "the transfer was cut short" >&2; exit 1; }; cd -- "$new/tree";
-{ find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero;
-find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated;
-find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated; } > "$new/arrived";
-cmp -s -- "$new/arrived" "$new/contents" || { echo "other bytes arrived than were sent" >&2; exit 1; };
-chmod -R a-w . ; chmod u+w . ; cd / ;
-mv --no-target-directory -- "$new/tree" "$1/$2" 2> "$new/said" || [ -d "$1/$2" ] || { cat "$new/said" >&2; exit 1; };
-chmod a-w -- "$1/$2" """)
-
-# $1 folder, $2 most bytes of one file, $3 most bytes of all, $4 most files, then find's words that leave some out. The
-# small ones come first, so that one that is too large takes no other's place. Out come size and path of those that are
-# left out, NUL after each, one more NUL, and the others as tar, which ends with 1 where a file changed meanwhile, and
-# with 2 where one has gone since, which is no error, or may not be read.
-# bash -p reads no BASH_ENV, which may print.
-GET = one_line("""export LC_ALL=C; [ -d "$1" ] || { printf '\\0'; exit 0; };
-[ ! -L "$1" ] && [ ! -L "${1%/*}" ] || { echo "is a link, or in one, which is not followed" >&2; exit 1; };
-[ -O "$1" ] || { echo "is another user's" >&2; exit 1; };
-cd -- "$1" || exit; each=$2; most=$3; files=$4; shift 4; taken=(); total=0;
-while IFS= read -r -d '' path; do size=${path%% *}; path=${path#* };
-if [ "$size" -le "$each" ] && [ "$((total + size))" -le "$most" ] && [ "${#taken[@]}" -lt "$files" ];
-then taken+=("./$path"); total=$((total + size));
-elif [ "$((left += 1))" -le 100 ]; then printf '%s %s\\0' "$size" "$path"; fi; done
-< <(find . -mindepth 1 -ignore_readdir_race "$@" -type f -printf '%s %P\\0' | sort --zero-terminated --numeric-sort);
-printf '\\0'; [ "${#taken[@]}" -gt 0 ] || exit 0; printf '%s\\0' "${taken[@]}" |
-tar --create --file=- --format=gnu --hard-dereference --no-recursion --null --files-from=- ;
-code=$?; [ "$code" -le 2 ] || exit "$code";
-[ "$code" -lt 2 ] || for one in "${taken[@]}"; do [ ! -e "$one" ] || [ -r "$one" ] || exit 2; done""")
-
-# $1 path, $2 first byte from 1, $3 how many. No link is followed, no pipe waited for, nothing of another user's read.
-READ = one_line("""[ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || exit 0; tail -c "+$2" -- "$1" | head -c "$3" """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +45,7 @@ def put(
     """
     content = as_tar(files, mode)
     words = (str(folder.parent), folder.name, f"{mode:o}", str(len(files)), *sharing.words)
-    script = f'{GUARD} guard "$1" "$5" "$6"; {PUT}; run="$1/$2"; {OPEN_RUN}'
-    argv = ("sh", "-c", script, "sh", *words)
-    done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
+    done = host.run(program("put", *words), input=content, timeout_s=patience_s(len(content)))
     _check(done, "write", folder)
 
 
@@ -155,10 +71,9 @@ def put_tree(
     """
     there = ""
     if look:
-        there = _check(host.run(("sh", "-c", LOOK, "sh", str(folder)), timeout_s=120), "look into", folder).strip()
+        there = _check(host.run(program("count-tree", str(folder)), timeout_s=120), "look into", folder).strip()
     if not there:
-        script = f'{GUARD} guard "$1" "$3" "$4"; {PUT_TREE}'
-        argv = ("sh", "-c", script, "sh", str(folder.parent), folder.name, *sharing.words)
+        argv = program("put-tree", str(folder.parent), folder.name, *sharing.words)
         done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
         there = _check(done, "write", folder).strip()
     if there not in ("", str(files)):
@@ -187,7 +102,7 @@ def get(
     """
     pruned = [word for pattern in exclude for word in ("-path", f"./{pattern}", "-prune", "-o")]
     limit = max_bytes + 2**12 * MOST_FILES + 2**24  # names and tar's own headers come on top
-    argv = in_bash(GET, str(folder), str(max_file_bytes), str(max_bytes), str(MOST_FILES), *pruned)
+    argv = program("get", str(folder), str(max_file_bytes), str(max_bytes), str(MOST_FILES), *pruned)
     try:
         stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes), max_bytes=limit)
     except CommandFailed as failure:
@@ -235,12 +150,12 @@ def read_from(host: Host, path: PurePosixPath, offset: int, max_bytes: int = 2**
 
     A link is not followed.
     """
-    argv = ("sh", "-c", READ, "sh", str(path), str(offset + 1), str(max_bytes))
+    argv = program("read-part", str(path), str(offset + 1), str(max_bytes))
     return host.run_bytes(argv, max_bytes=max_bytes)
 
 
 def as_tar(files: Mapping[str, File], mode: int) -> bytes:
-    """The stream that ``PUT`` reads."""
+    """The stream that receive.sh reads."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
         made: set[PurePosixPath] = set()

@@ -9,30 +9,15 @@ from typing import NamedTuple
 
 from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
-from tfslurm.host.files import RUN_FOLDER, in_bash, one_line
 from tfslurm.plan import job_folder
-from tfslurm.run_folder.ending import End, attempts_in, parse_end
+from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
+from tfslurm.run_folder.ending import End, parse_end
 
 LARGEST = 65536
 USUAL = 1024
 "Bytes of an end, and more: so many are read of each, however many there are."
 MOST_IN_ALL = 256 * 2**20
-
-# On stdin, for each job, ROOT/runs, the run folder's name, the job's folder in it, and 1 where its secrets are to go,
-# each ended by NUL. Out comes for each `=` and the end that its last attempt wrote ({}: none yet), nothing where there
-# is no attempt, or `gone` where there is no run folder, and NUL. No program is started for one: there may be many. No
-# link is followed.
-ENDS = RUN_FOLDER + one_line(r"""export LC_ALL=C; most=$1;
-while IFS= read -r -d '' runs && IFS= read -r -d '' name && IFS= read -r -d '' job && IFS= read -r -d '' forget; do
-run=$runs/$name last=0;
-if [ ! -e "$run" ]; then printf 'gone\0'; continue; fi;
-if ! is_mine "$runs" "$name" || [ -L "$run/$job" ]; then printf '\0'; continue; fi;
-[ "$forget" = 0 ] || rm -rf -- "$run/secrets";
-for one in "$run/$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
-[ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
-[ "$last" != 0 ] || { printf '\0'; continue; }; end='{}' file=$run/$job/attempt-$last/exit.json;
-[ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -d '' -n "$most" end <"$file" || :;
-printf '=%s\0' "$end"; done""")
 
 
 class Missing(Enum):
@@ -54,7 +39,7 @@ class Wish(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """It for ENDS."""
+        """It for exit-files.sh."""
         job = job_folder(self.run_dir, self.job_id)
         return str(self.run_dir.parent), self.run_dir.name, job.name, str(int(self.forget))
 
@@ -71,7 +56,7 @@ def read_ends(host: Host, wishes: Sequence[Wish]) -> list[End | Missing | None]:
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
     each = min(LARGEST, max(USUAL, MOST_IN_ALL // len(wishes)))
     most = (each + len("=\0")) * len(wishes)
-    done = host.run(in_bash(ENDS, str(each)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
+    done = host.run(program("exit-files", str(each)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
     said = done.stdout.split("\0")
     if done.exit_code or len(said) != len(wishes) + 1:
         raise HostError(f"{host.name}: the jobs' own ends could not be read: {last_words(done)}", transient=True)
@@ -88,6 +73,6 @@ def end_in(text: str | bytes) -> End | Missing:
 
 def last_end(files: Mapping[str, bytes]) -> End | None:
     """The end of the last attempt among the files of one job, or None while it runs."""
-    attempts = attempts_in(files)
-    end = end_in(files.get(f"attempt-{attempts[-1]}/exit.json", b"")) if attempts else None
+    attempts = paths.attempts_in(files)
+    end = end_in(files.get(f"{paths.attempt(attempts[-1])}/{paths.END}", b"")) if attempts else None
     return end if isinstance(end, End) else None

@@ -15,10 +15,12 @@ from tfslurm.errors import CommandFailed, Completed, HostError, RecordError, Slu
 from tfslurm.host import Host
 from tfslurm.host.fetching import Entry as File
 from tfslurm.host.fetching import pack
-from tfslurm.host.files import fitting, in_bash, named, one_line
+from tfslurm.host.files import fitting, named
 from tfslurm.monitoring.exit_files import LARGEST, last_end
 from tfslurm.monitoring.poll import queued
 from tfslurm.plan import FOLDER, JobPlan
+from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.values import lines_of
 from tfslurm.sweep.points_file import Entry
@@ -34,18 +36,7 @@ AT_ONCE = 2**25
 MOST_NAMED = 50
 MOST_JOBS = 2_000_000
 MOST_SENT = 20  # how often one plan was sent; by hand it may be again
-MOST_BYTES = {"plan.json": 2**22, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
-
-# $1 ROOT/runs, $2 the most bytes of the answer. Out come the caller's uid, then for each file that may be wanted, and
-# each folder of a run or of a job, find's letter for its kind, its owner's uid, its size and its path; NUL after each.
-LISTING = one_line(r"""export LC_ALL=C; [ -d "$1" ] || exit 0; cd -- "$1" || exit; { printf '%s\0' "$(id -u)";
-find . -mindepth 1 -maxdepth 4 -ignore_readdir_race
-'(' -type d '(' -path './*/*/*/*' -o -path './*/*/*' ! -name 'attempt-*'
--o -path './*/*' ! -path './*/*/*' ! -name '[0-9]*' -o -path './.*' ! -path './*/*' ')' -prune ')' ,
-'(' ! -path './*/*' ! -path './.*' -o -path './*/*/*/*' -name exit.json
--o -path './*/*' ! -path './*/*/*' '(' -name plan.json -o -name points.jsonl -o -name sbatch.answer
--o -name '[0-9]*' ')' ')'
--printf '%y %U %s %P\0'; } | head -c "$2" """)
+MOST_BYTES = {paths.PLAN: 2**22, paths.POINTS: 2**27, paths.SBATCH_ANSWER: 4096, paths.END: LARGEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +67,10 @@ def look_into(session: Session, known: Known) -> Found:
     Raises:
         HostError: the cluster does not answer.
     """
-    runs = known.cluster.root / "runs"
+    runs = paths.runs(known.cluster.root)
     host = session.reach(known)
     try:
-        said = host.run_bytes(in_bash(LISTING, str(runs), str(MOST_LISTING)), timeout_s=600)
+        said = host.run_bytes(program("list-runs", str(runs), str(MOST_LISTING)), timeout_s=600)
     except CommandFailed as failure:
         raise named(failure.completed, "look into", runs) from None
     there, lines = listed(said)
@@ -94,7 +85,7 @@ def look_into(session: Session, known: Known) -> Found:
 
 
 def listed(said: bytes) -> tuple[dict[str, Listed], list[str]]:
-    """The answer to LISTING by path; and a line where it was cut off."""
+    """The answer of list-runs.sh by path; and a line where it was cut off."""
     own, _, rest = said[: said.rfind(b"\0") + 1].decode("utf-8", "surrogateescape").partition("\0")
     found: dict[str, Listed] = {}
     strange = 0
@@ -164,7 +155,7 @@ def rebuild(known: Known, tracker: Tracker, found: Found) -> tuple[int, list[str
         match = ATTEMPT.fullmatch(path)
         if match and match[2] in begun.get(match[1], {}):
             begun[match[1]][match[2]][match[3]] = content
-    for folder in (path.partition("/")[0] for path in found.files if path.endswith("/plan.json")):
+    for folder in (path.partition("/")[0] for path in found.files if path.endswith(f"/{paths.PLAN}")):
         try:
             count += restore(folder, begun.get(folder, {}), known, tracker, found)
         except RecordError as error:
@@ -179,16 +170,16 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
     Raises:
         RecordError: it does not hold, or nothing of it was ever queued as far as is known.
     """
-    plan = read_plan(folder, found.files[f"{folder}/plan.json"], known.cluster, known.user)
+    plan = read_plan(folder, found.files[f"{folder}/{paths.PLAN}"], known.cluster, known.user)
     sweep: TrackedSweep | None = None
     entries: tuple[Entry, ...] = ()
     if plan.points:
         refuse_strange(plan, tracker)
-        entries = read_points(plan, found.files.get(f"{folder}/points.jsonl", b""))
+        entries = read_points(plan, found.files.get(f"{folder}/{paths.POINTS}", b""))
         sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", {}, told=True)
     own = {job_id: files for job_id, files in begun.items() if is_job_of(plan, job_id)}
     ids = {job_id.partition("_")[0] for job_id in own}
-    told = (found.queued.get(plan.job_name), answered(found.files.get(f"{folder}/sbatch.answer", b"")))
+    told = (found.queued.get(plan.job_name), answered(found.files.get(f"{folder}/{paths.SBATCH_ANSWER}", b"")))
     ids |= {job_id for job_id in told if job_id}
     if not ids:
         raise RecordError("no job of it is known: nothing of it was queued, or it was removed; it is not indexed")

@@ -12,6 +12,7 @@ from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
 from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
+from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
 from tfslurm.slurm.probe import is_busy
 from tfslurm.tracker import TrackedJob
@@ -144,7 +145,7 @@ class Reaper:
         if not self.is_local:
             preferred = str(cluster.slurm.get("partition", ""))
             partition = preferred if preferred in partitions else partitions[0]
-            command = on_node_argv(node, partition, self.wish.wait_s, cluster.slurm, command)
+            command = program("without-slurm", *on_node_argv(node, partition, self.wish.wait_s, cluster.slurm, command))
         return self.host.run(command, input=self.script.encode(), timeout_s=self.wish.wait_s + LONGEST_S)
 
     def refusal(self, done: Completed) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
@@ -30,7 +29,7 @@ from tfslurm.record.model import (
 from tfslurm.record.task import read_task
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
-from tfslurm.run_folder.ending import attempts_in
+from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted
@@ -54,8 +53,8 @@ def build_record(
     ``command`` and ``env`` stand over the plan's.
     """
     root = Folder(files, "", "")
-    indexes = attempts_in(files)
-    folders = [root.below(f"attempt-{index}", f"attempts[{place}]") for place, index in enumerate(indexes)]
+    indexes = paths.attempts_in(files)
+    folders = [root.below(paths.attempt(index), f"attempts[{place}]") for place, index in enumerate(indexes)]
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
     attempts = tuple(
@@ -107,13 +106,12 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
 
 def read_tasks(folder: Folder, index: int) -> list[Observed]:
     """The tasks of one attempt by rank."""
-    pattern = re.compile(re.escape(folder.prefix) + r"facts/task-([0-9]{1,6})/")
-    ranks = sorted({int(found[1]) for name in folder.files if (found := pattern.match(name))})
+    ranks = paths.tasks_in(folder.names)
     if not ranks:
         folder.tell("tasks", folder.text("refused.txt") or "no task of this attempt left an observation")
     observed = []
     for place, rank in enumerate(ranks):
-        below = folder.below(f"facts/task-{rank}", f"{folder.path}.tasks[{place}]")
+        below = folder.below(paths.task(rank), f"{folder.path}.tasks[{place}]")
         observed.append(Observed(index, read_task(below, rank), below))
     return observed
 
@@ -142,10 +140,10 @@ def read_outputs(plan: JobPlan, root: Folder, folders: list[Folder]) -> tuple[Ou
         root.tell("experiment.outputs", "no attempt of the job left a file")
         return None
     last = Folder(root.files, folders[-1].prefix, "experiment", root.unknown)
-    hashes = last.fact("outputs", "outputs.sha256", facts.parse_hashes)
+    hashes = last.fact("outputs", paths.OUTPUT_SUMS, facts.parse_hashes)
     if hashes is None:
         return None
-    sizes = last.fact("outputs[*].bytes", "outputs.sizes", facts.parse_sizes) or {}
+    sizes = last.fact("outputs[*].bytes", paths.OUTPUT_SIZES, facts.parse_sizes) or {}
     return tuple(Output(path, sizes.get(path), hashes[path]) for path in sorted(hashes))
 
 

@@ -25,6 +25,11 @@ class Folder:
         """A folder in this one, whose facts stand under another path."""
         return Folder(self.files, f"{self.prefix}{prefix}/", path, self.unknown)
 
+    @property
+    def names(self) -> list[str]:
+        """The files in it, by their paths from here."""
+        return [name.removeprefix(self.prefix) for name in self.files if name.startswith(self.prefix)]
+
     def raw(self, name: str) -> bytes | None:
         """The file's bytes; None if it is not there."""
         return self.files.get(self.prefix + name)

@@ -14,6 +14,7 @@ from tfslurm.plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Job, SharedFolder
+from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import (
     ENGINE,
     LOST,
@@ -55,8 +56,8 @@ class Ending:
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
     """How one attempt went. The last one has Slurm's state, and only without it its own; those before were requeued."""
     own = Folder(folder.files, folder.prefix, folder.path)
-    begin = own.fact("begin", "begin.json", facts.parse_object) or {}
-    end = own.fact("state", "exit.json", parse_end)
+    begin = own.fact("begin", paths.BEGIN, facts.parse_object) or {}
+    end = own.fact("state", paths.END, parse_end)
     state = "REQUEUED" if not is_last else status.state if status else None
     if state is None and end is not None:
         state = state_from_exit(end.exit_code, end.signal, oom_killed=was_oom_killed(folder))
@@ -124,14 +125,10 @@ def ended_by_files(folder: Folder) -> str | None:
 
 def was_oom_killed(folder: Folder) -> bool:
     """Did the kernel end a task's container for its memory?"""
-    ends = (
-        name for name in folder.files if name.startswith(f"{folder.prefix}facts/task-") and name.endswith("/exit.json")
-    )
-    for name in ends:
-        found = Folder(folder.files, "", "").fact("", name, parse_task_end)
-        if found and found.oom_killed:
-            return True
-    return False
+    own = Folder(folder.files, folder.prefix, "")
+    names = (f"{paths.task(rank)}/{paths.END}" for rank in paths.tasks_in(folder.names))
+    ends = (own.fact("", name, parse_task_end) for name in names)
+    return any(end.oom_killed for end in ends if end)
 
 
 def moment(value: object) -> str | None:
@@ -224,7 +221,7 @@ def tell_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatu
     over = job.state is None or is_final(job.state)
     absent = "Slurm does not know the job any more" if status is None else "Slurm does not say"
     absent = "there was no Slurm to ask" if job.cluster == LOCAL else absent
-    own = f"{folders[-1].prefix}exit.json was not written" if folders else "no attempt of the job left a file"
+    own = f"{folders[-1].prefix}{paths.END} was not written" if folders else "no attempt of the job left a file"
     expected = {
         "submitted_at": job.cluster != LOCAL or bool(folders),
         "state": True,

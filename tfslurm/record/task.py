@@ -11,6 +11,7 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.model import Container, Gpu, TaskFacts
 from tfslurm.record.usage import is_number, read_usage
+from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import parse_task_end
 
 
@@ -111,7 +112,7 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Conta
     inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
     scratch = Folder(folder.files, folder.prefix, inside.path)
     state = scratch.fact("", "container-inspect.json", container_state)
-    own = scratch.fact("", "exit.json", task_end)
+    own = scratch.fact("", paths.END, task_end)
     if state is None and own is None:
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
             inside.tell(key, inside.missing("container-inspect.json"))

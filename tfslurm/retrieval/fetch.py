@@ -21,6 +21,7 @@ from tfslurm.host.fetching import Entry, Outputs, as_bytes, look, pack, piece, s
 from tfslurm.host.files import fitting
 from tfslurm.retrieval.destination import Destination, Obstacle, is_part, part_of
 from tfslurm.retrieval.selection import BAD, Outcome, Want, Wish, is_below, stays_inside
+from tfslurm.run_folder import paths
 
 SMALL = 2**20
 "Files up to this many bytes come many at a time."
@@ -255,7 +256,7 @@ def fetch(host: Host, job_folder: PurePosixPath, folder: Path, wish: Wish, told:
     """
     outputs = patiently(partial(look, host, job_folder), told)
     with Destination(folder, make=not wish.dry_run) as destination:
-        transfer = Fetch(host, job_folder / "out", destination, wish, told)
+        transfer = Fetch(host, job_folder / paths.OUTPUTS, destination, wish, told)
         transfer.run(outputs)
     return transfer
 

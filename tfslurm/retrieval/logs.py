@@ -16,6 +16,8 @@ from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
 from tfslurm.monitoring.refresh import refresh
+from tfslurm.remote_programs import program
+from tfslurm.run_folder.paths import batch_log
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 
@@ -24,45 +26,6 @@ MOST_IN_JSON = 256 * 2**20
 HEAD = re.compile(rb"-?[0-9]{1,9}(?: +[0-9]{1,9}){3} *")  # the attempt, and how many bytes of each file follow
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
-# One command for a turn. The first line out: the attempt's number, then how many bytes of each file follow it.
-# No link is followed: the files may be somebody else's work.
-# The batch script's output is given where it was asked for, or where this program was not started: its container has no
-# id, or something refused it.
-TAILS = r"""
-[ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] || { echo "-1 0 0 0"; exit; }
-[ ! -e "$1" ] || { [ ! -L "$1" ] && [ -O "$1" ]; } || { echo "0 0 0 0"; exit; }
-folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 last=$7 out=$8 err=$9
-shift 9
-if [ "$n" = 0 ]; then
-    for one in "$folder"/attempt-*; do
-        i=${one##*/attempt-}
-        case $i in ''|*[!0-9]*|???????*) ;; *) [ -L "$one" ] || [ "$i" -le "$n" ] || n=$i ;; esac
-    done
-fi
-[ "$n" = "$last" ] || out=0 err=0
-attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
-[ "$rank" = 0 ] && mark= || mark=.$rank
-left() {
-    size=0
-    [ ! -f "$1" ] || [ -L "$1" ] || size=$(wc -c < "$1")
-    size=$((size - $2))
-    [ "$size" -gt 0 ] || size=0
-    [ "$size" -le "$most" ] || size=$most
-}
-give() { [ "$3" = 0 ] || tail -c "+$(($2 + 1))" "$1" | head -c "$3"; }
-a=0 b=0 c=0
-if [ "$batch" = 0 ]; then
-    left "$attempt/stdout$mark.log" "$out"; a=$size
-    left "$attempt/stderr$mark.log" "$err"; b=$size
-fi
-if [ "$batch" = 1 ] || [ ! -s "$facts/container-id.txt" ] || [ -s "$facts/refused.txt" ]; then
-    left "$script" "$1"; c=$size
-fi
-echo "$n $a $b $c"
-give "$attempt/stdout$mark.log" "$out" "$a"
-give "$attempt/stderr$mark.log" "$err" "$b"
-give "$script" "$1" "$c"
-"""
 PAUSE_S = (0.2, 5.0)
 
 
@@ -100,9 +63,9 @@ class Reader:
         Raises:
             HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
         """
-        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / f"slurm-{self.job.job_id}.out"
+        folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / batch_log(self.job.job_id)
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
-        said = self.host.run_bytes(["sh", "-c", TAILS, "sh", *map(str, words)])
+        said = self.host.run_bytes(program("log-tails", *map(str, words)))
         head, _, body = said.partition(b"\n")
         number, *sizes = map(int, head.split()) if HEAD.fullmatch(head) else (0, -1)
         if number < 0:

@@ -9,21 +9,17 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, last_words
 from tfslurm.host import Host, get, read_from
-from tfslurm.host.files import RUN_FOLDER, one_line
 from tfslurm.monitoring.lookup import job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
+from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
 
 # What is the program's own, and no fact.
-NOT_NEEDED = ("out", *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
-
-# $1 ROOT/runs, $2 the run folder's name, $3 the line; a link is not followed, a pipe not waited for.
-POINT = RUN_FOLDER + one_line("""is_mine "$1" "$2" || { echo "is in no run folder of yours" >&2; exit 1; };
-file="$1/$2/points.jsonl"; [ -f "$file" ] && [ ! -L "$file" ] || { echo "is no regular file" >&2; exit 1; };
-sed -n "$3{p;q}" "$file" | head -c 1048576""")
+NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
@@ -75,14 +71,14 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
     """
     place = job.place or 0
     runs, name = plan.run_dir.parent, plan.run_dir.name
-    done = host.run(("sh", "-c", POINT, "sh", str(runs), name, str(place + 1)))
+    done = host.run(program("point", str(runs), name, str(place + 1)))
     try:
         point = read_json(done.stdout)
     except ValueError:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:
         why = last_words(done) if done.exit_code else f"it has no point {place}"
-        raise RecordError(f"{job.key}: {plan.run_dir / 'points.jsonl'}: {why}")
+        raise RecordError(f"{job.key}: {plan.run_dir / paths.POINTS}: {why}")
     return point
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.files import in_bash, one_line
 from tfslurm.plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
+from tfslurm.remote_programs import program
 from tfslurm.sweep.confounding import Row
 from tfslurm.tracker import PlacedPoint, TrackedSweep
 from tfslurm.workspace.clusters_of_jobs import clusters_for
@@ -35,24 +35,6 @@ MOST_METRICS = 1000
 "Of one point."
 LONGEST_METRIC = 500
 "Characters of its name."
-
-# On stdin, for each job, its folder ended by NUL. Out comes for each how many files of its outputs fit the glob $3, at
-# most $2 and one, then their names and texts, then each of the files ($6 …) of its last attempt's first task, all of
-# them ended by NUL. At most $1 bytes of one text, $4 of all names and texts of a job, and $5 of one of the last files.
-# No program is started: there may be many jobs. No link is followed, for they may lead anywhere.
-RESULTS = one_line(r"""export LC_ALL=C; most=$1 files=$2 glob=$3 room=$4 facts=$5; shift 5; shopt -s globstar nullglob;
-is_real() { local path=$1 rest=${2#./}; [ ! -L "$path" ] || return 1; while [ -n "$rest" ]; do path=$path/${rest%%/*};
-[ ! -L "$path" ] || return 1; case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac; done; [ -f "$path" ]; };
-give() { text=; [ "$3" -le 0 ] || ! is_real "$1" "$2" || IFS= read -r -d '' -n "$3" text <"$1/$2" || :;
-printf '%s\0' "$text"; };
-while IFS= read -r -d '' job; do last=0; [ ! -L "$job" ] && [ ! -L "${job%/*}" ] && [ -O "$job" ] || job=/dev/null;
-for one in "$job"/attempt-*; do n=${one##*/attempt-}; case $n in ''|*[!0-9]*|???????*) continue ;; esac;
-[ -L "$one" ] || [ "$n" -le "$last" ] || last=$n; done;
-found=() left=$room; [ ! -d "$job/out" ] || [ -L "$job/out" ] || { cd -- "$job/out" && IFS= && for file in ./$glob; do
-[ ! -f "$file" ] || [ "${#found[@]}" -gt "$files" ] || [ "$((left -= ${#file} + 2))" -le 0 ] || found+=("$file");
-done; }; printf '%s\0' "${#found[@]}"; for file in "${found[@]}"; do printf '%s\0' "${file#./}";
-give "$job/out" "$file" "$((left < most ? left : most))"; left=$((left - ${#text})); done;
-for name; do give "$job/attempt-$last" "facts/task-0/$name" "$facts"; done; done""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +77,7 @@ def read_some(points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host:
     folders = [str(job_folder(plans[point.plan_id].run_dir, job.job_id)) for point, job in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
     room = MOST_IN_ALL // max(1, len(folders))
-    argv = in_bash(RESULTS, str(LARGEST), str(MOST_FILES), glob, str(room), str(MOST_FACTS), *FACTS)
+    argv = program("results", str(LARGEST), str(MOST_FILES), glob, str(room), str(MOST_FACTS), *FACTS)
     most = (room + len(FACTS) * (MOST_FACTS + 1) + len("101\0")) * len(folders)
     answer = host.run_bytes(argv, input=asked, timeout_s=60 + len(folders) / 20, max_bytes=most)
     said = iter(answer.split(b"\0"))

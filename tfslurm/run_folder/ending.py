@@ -7,7 +7,7 @@ sentence, and only of run folders whose scripts wrote no cause yet.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
@@ -36,7 +36,6 @@ CAUSES: Mapping[str, str] = {
     SCRIPT: "another part of job.sbatch, such as a prologue, ended it",
 }
 CAUSE = re.compile(r"[a-z][a-z_]{0,31}")
-ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")
 
 
 class End(NamedTuple):
@@ -98,11 +97,6 @@ def parse_task_end(raw: bytes | str) -> TaskEnd:
         raise ValueError("its oom_killed is neither true nor false")
     times = (time_of(values.get(key) or None) for key in ("started_at", "ended_at"))
     return TaskEnd(number(values.get("exit_code"), 255), values["oom_killed"], *times)
-
-
-def attempts_in(files: Iterable[str]) -> list[int]:
-    """The numbers of the attempts that have a file among these, in order; their paths begin in the job's folder."""
-    return sorted({int(found[1]) for name in files if (found := ATTEMPT.match(name))})
 
 
 def cause_of(reason: str) -> str:

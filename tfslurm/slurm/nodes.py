@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.probe import CLEAN, KEPT
+from tfslurm.slurm.probe import KEPT
 from tfslurm.slurm.values import is_name, rows_of
 from tfslurm.spec import Option
 
@@ -42,4 +42,4 @@ def on_node_argv(
     chosen = [f"--{key}={value}" for key, value in words.items() if value != ""]
     quiet = ("--quiet", "--job-name=tfslurm-reap", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0")
     small = ("--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--mem=64M", "--time=2")
-    return ("bash", "--norc", "-c", CLEAN, "srun", *quiet, *small, *chosen, *command)
+    return ("srun", *quiet, *small, *chosen, *command)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from tfslurm.spec import Option
 
-# srun takes every SLURM_* variable for an option, and inside an allocation it would make a step of that job.
-CLEAN = 'for name in "${!SLURM_@}" "${!SRUN_@}"; do [[ $name == SLURM_CONF ]] || unset "$name"; done; exec srun "$@"'
 # Of a cluster file's `slurm:`, what says where a job may run and who pays; a look needs nothing else of it.
 KEPT = ("account", "qos", "reservation", "constraint", "wckey")
 RESOURCES = ("--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--mem=512M", "--time=2")
@@ -25,7 +23,7 @@ def probe_argv(
     words = {**{key: options[key] for key in KEPT if key in options}, **where}
     chosen = [f"--{key}={value}" for key, value in words.items() if value != ""]
     quiet = ("--quiet", "--job-name=tfslurm-check", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0")
-    return ("bash", "--norc", "-c", CLEAN, "srun", *quiet, *RESOURCES, *chosen, *command)
+    return ("srun", *quiet, *RESOURCES, *chosen, *command)
 
 
 def is_busy(stderr: str) -> bool:

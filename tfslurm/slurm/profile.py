@@ -1,12 +1,11 @@
-"""Everything that is asked of a site, in one script: what its configuration, partitions and accounting allow. Pure.
+"""Everything that is asked of a site, in one command: what its configuration, partitions and accounting allow. Pure.
 
-The script prints, for each question, the answer, then between two group separators its exit code and stderr.
+ask-all.sh prints, for each question, the answer, then between two group separators its exit code and stderr.
 Source: scontrol(1), sinfo(1), sacctmgr(1).
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -101,8 +100,8 @@ class Said:
     why: str = ""
 
 
-def profile_script(user: str) -> str:
-    """The questions as one script for ``sh -s``; each is asked whatever the others gave."""
+def profile_words(user: str) -> tuple[str, ...]:
+    """The questions as ask-all.sh takes them: before each the number of its words."""
     asked = (
         config_argv(),
         partitions_argv(),
@@ -111,15 +110,11 @@ def profile_script(user: str) -> str:
         limits_argv(user),
         qos_limits_argv(),
     )
-    lines = (
-        f'said=$({shlex.join(argv)} 2>&1 >&4 </dev/null); printf \'\\035%s\\037%s\\035\' "$?" "$said"\n'
-        for argv in asked
-    )
-    return "exec 4>&1\n" + "".join(lines)
+    return tuple(word for argv in asked for word in (str(len(argv)), *argv))
 
 
 def parse_profile(text: str, asked_at: str) -> SiteProfile:
-    """The profile in what ``profile_script`` printed.
+    """The profile in what was printed.
 
     Raises:
         SlurmParseError: the script did not come to its end.

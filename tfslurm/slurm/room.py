@@ -6,7 +6,6 @@ Source: sinfo(1), --Format; sbatch(1), --test-only; recorded from Slurm 22.05.8.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -31,19 +30,18 @@ class Need:
     nodes: int = 1
 
 
-def room_script(options: Mapping[str, str]) -> str:
-    """The nodes of a job's partition, when such a job would begin, and the time now, as one script for ``sh -s``."""
+def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
+    """What room.sh asks: the nodes of a job's partition, and when such a job would begin."""
     partition = [f"--partition={options['partition']}"] if options.get("partition") else []
     form = ",".join(f"{name}:|" for name in FIELDS)
     nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
     words = [f"--{key}={value}" if value else f"--{key}" for key, value in options.items()]
     test = (*clean("sbatch"), "SLURM_TIME_FORMAT=%s", "sbatch", "--test-only", "--wrap=true", *words)
-    mark = "</dev/null; printf '\\035'"
-    return f"{shlex.join(nodes)} {mark}; {shlex.join(test)} 2>&1 {mark}; date +%s\n"
+    return (str(len(nodes)), *nodes, *test)
 
 
 def parse_room(text: str, need: Need) -> Room:
-    """What ``room_script`` printed, for jobs that ask for so much.
+    """What room.sh printed, for jobs that ask for so much.
 
     Raises:
         SlurmParseError: it is not understood.

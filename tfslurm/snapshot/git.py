@@ -18,6 +18,7 @@ from pathlib import Path
 from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
 from tfslurm.host.command import Raw, Received
 from tfslurm.host.local import run_process
+from tfslurm.remote_programs import program
 from tfslurm.snapshot.files import refuse_beyond
 
 PATIENCE_S = 120.0
@@ -26,8 +27,6 @@ MOST_BYTES = 64 * 2**20
 "Of one answer of git's: some 10 KiB in a repository can stand for more files, or a larger object, than any disk holds."
 MOST_MEMORY = 2**30
 "Of git itself: a file with holes for a .gitignore, or an object that is another's difference, may ask for any amount."
-BOUNDED = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
-"Of sh: a program with that many KiB at most for its data (on Linux; elsewhere the limit may be none)."
 
 SETTINGS = {
     "core.fsmonitor": "",  # a program that lists what changed
@@ -323,7 +322,7 @@ def _git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYT
     argv = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     if not shutil.which("git"):
         raise NoProgram("git is not on PATH; install it")
-    bounded = ["/bin/sh", "-c", BOUNDED, str(MOST_MEMORY // 1024), *argv]
+    bounded = ["/bin/sh", *program("bounded", str(MOST_MEMORY // 1024), *argv)[1:]]
     try:
         return run_process(Received(str(folder), argv, most), bounded, input, PATIENCE_S, dict(_environment()))
     except TooMuchOutput:

@@ -22,6 +22,7 @@ from tfslurm.plan import JobPlan
 from tfslurm.plan.options import WARNING
 from tfslurm.record.job import datetime_of, moment
 from tfslurm.retrieval import records
+from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import NO_SCHEDULER, REQUEUED, parse_end, parse_task_end
 from tfslurm.slurm import state_from_exit
 from tfslurm.submission import local
@@ -31,7 +32,7 @@ from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known, local_cluster
 from tfslurm.workspace.session import Session
 
-NOT_NEEDED = (*records.NOT_NEEDED, "attempt-*/outputs.sha256")
+NOT_NEEDED = (*records.NOT_NEEDED, f"attempt-*/{paths.OUTPUT_SUMS}")
 PAUSE_S = (0.5, 5.0)
 WAIT = "install one as its first step, or wait longer with --after"
 ASK_EVERY_S = 4.0  # the scheduler, that is; the files tell more and cost it nothing
@@ -81,18 +82,19 @@ class Attempt:
 
 def read_attempt(files: Mapping[str, bytes], index: int) -> Attempt:
     """The attempt as far as it has come."""
+    attempt, first = paths.attempt(index), paths.task(0)
 
     def read(name: str, parse: Callable[[bytes], T]) -> T | None:
         try:
-            return parse(files.get(f"attempt-{index}/{name}", b""))
+            return parse(files.get(f"{attempt}/{name}", b""))
         except ValueError:
             return None
 
     def text(name: str) -> str:
-        found = files.get(f"attempt-{index}/facts/task-0/{name}", b"").decode("utf-8", "replace").strip()
+        found = files.get(f"{attempt}/{first}/{name}", b"").decode("utf-8", "replace").strip()
         return found if moment(found) else ""  # the program may have written it
 
-    end, task = read("exit.json", parse_end), read("facts/task-0/exit.json", parse_task_end)
+    end, task = read(paths.END, parse_end), read(f"{first}/{paths.END}", parse_task_end)
     return Attempt(
         began_at=text("container/program-started-at.txt"),
         delivered_at=text("signal-delivered.txt"),
@@ -101,8 +103,8 @@ def read_attempt(files: Mapping[str, bytes], index: int) -> Attempt:
         exit_code=task.exit_code if task else end.exit_code if end else None,
         cause=end.cause if end else "",
         reason=end.reason if end else "",
-        before=listed(files.get(f"attempt-{index}/outputs.before", b""), 2),
-        after=listed(files.get(f"attempt-{index}/outputs.sizes", b""), 1),
+        before=listed(files.get(f"{attempt}/outputs.before", b""), 2),
+        after=listed(files.get(f"{attempt}/{paths.OUTPUT_SIZES}", b""), 1),
     )
 
 
@@ -255,7 +257,7 @@ class Here:
 
 def last_attempt(files: Mapping[str, bytes]) -> Attempt:
     """The attempt that began last."""
-    return read_attempt(files, 2 if any(name.startswith("attempt-2/") for name in files) else 1)
+    return read_attempt(files, 2 if 2 in paths.attempts_in(files) else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tfslurm.handoff.protocol import KILLED, hand_over, sharing
 from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.plan import JobPlan, to_json
+from tfslurm.run_folder import paths
 from tfslurm.submission.prepare import Prepared
 from tfslurm.sweep.points_file import encode, point_json
 from tfslurm.tracker import Tracker
@@ -135,11 +136,11 @@ def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]
     """What is in a run folder before its job begins."""
     plan = prepared.plan
     return {
-        "job.sbatch": File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
-        "plan.json": File(json.dumps(to_json(plan), indent=1).encode()),
+        paths.JOB_SCRIPT: File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
+        paths.PLAN: File(json.dumps(to_json(plan), indent=1).encode()),
         **point_files(prepared),
         **{name: File(packaged(name).encode()) for name in NODE_SIDE},
-        **{f"secrets/{name}": File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
+        **{paths.secret(name): File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
     }
 
 
@@ -147,13 +148,13 @@ def point_files(prepared: Prepared) -> dict[str, File]:
     """What the points are: for a reader, and for the tasks of an array."""
     if not prepared.entries:
         point = {"index": 0, "parameters": dict(prepared.plan.parameters)}
-        return {"points.jsonl": File((json.dumps(point) + "\n").encode())}
+        return {paths.POINTS: File((json.dumps(point) + "\n").encode())}
     lines = (
         json.dumps({"index": place, "id": entry.id, **point_json(entry)})
         for place, entry in enumerate(prepared.entries)
     )
     listed = "".join(f"{line}\n" for line in lines)
-    return {"points.jsonl": File(listed.encode()), "points": File(encode(prepared.entries))}
+    return {paths.POINTS: File(listed.encode()), paths.PACKED_POINTS: File(encode(prepared.entries))}
 
 
 def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: Host) -> str:

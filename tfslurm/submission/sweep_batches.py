@@ -9,7 +9,8 @@ from functools import partial
 from tfslurm.errors import SlurmParseError, SubmitRejected, TfslurmError, Untracked
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
-from tfslurm.slurm.room import Need, parse_room, room_script
+from tfslurm.remote_programs import program
+from tfslurm.slurm.room import Need, parse_room, room_words
 from tfslurm.snapshot import Snapshot
 from tfslurm.submission.submit import read_secrets, submit_claimed
 from tfslurm.submission.sweep_arrays import prepared
@@ -101,7 +102,7 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
     """
     asked = plan.resources
     need = Need(asked.cpus, asked.memory_mib or 0, asked.gpus, asked.nodes)
-    done = host.run(["sh", "-s"], input=room_script(plan.options).encode())
+    done = host.run(program("room", *room_words(plan.options)))
     try:
         return parse_room(done.stdout, need)
     except SlurmParseError:

@@ -14,7 +14,8 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, InputError, SlurmParseError
 from tfslurm.host import Host
 from tfslurm.local_files import make_folder, read_text, write_file
-from tfslurm.slurm.profile import NO_ACCOUNTING, SiteProfile, parse_profile, profile_script
+from tfslurm.remote_programs import program
+from tfslurm.slurm.profile import NO_ACCOUNTING, SiteProfile, parse_profile, profile_words
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.folders import data_folder
 
@@ -36,7 +37,7 @@ def site_profile(known: Known, host: Host, *, fresh: bool = False) -> SiteProfil
     kept = None if fresh else kept_profile(known, now)
     if kept:
         return kept
-    done = host.run(["sh", "-s"], input=profile_script(known.user).encode(), timeout_s=PATIENCE_S)
+    done = host.run(program("ask-all", *profile_words(known.user)), timeout_s=PATIENCE_S)
     moment = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     try:
         found = parse_profile(done.stdout, moment)

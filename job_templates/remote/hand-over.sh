@@ -1,0 +1,34 @@
+#!/bin/sh
+# The run folder, then sbatch. $1 to $4 as receive has them; $5 the code's folder or '', $6 its files; $7 and $8 guard's GROUP
+# and ACCEPT; then sbatch and its words. Exit 77: the code is not there.
+#
+# The answer is kept in the folder before it is told, because the line may be gone by then. Of an answer without end the first
+# 64 KiB are read: sbatch dies of SIGPIPE then, with an exit code above 128. A group that may read writes in none of these files,
+# nor in the job's, which has this umask.
+. ./guard.sh
+. ./own-tree.sh
+. ./receive.sh
+if [ -n "$5" ]; then
+    [ -d "$5" ] || exit 77
+    own_tree "$5"
+    there=$(count_files "$5")
+    [ "$there" -eq "$6" ] ||
+        refuse "$5 holds $there of its $6 files; was it cleaned up? Remove it there (chmod -R u+w, rm -r), then try again"
+fi
+guard "$1" "$7" "$8"
+set -eu
+export LC_ALL=C
+receive "$1" "$2" "$3" "$4"
+run="$1/$2"
+open_run "$run"
+[ -z "$7" ] || umask g=rx,o=
+shift 8
+exec 9>>"$run/submit.lock"
+flock 9 || :
+[ -f "$run/job.sbatch" ] || refuse "it was given up meanwhile"
+: >"$run/sbatch.began"
+code=0
+answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536)
+[ ! -s "$run/sbatch.failed" ] || code=$(cat -- "$run/sbatch.failed")
+[ "$code" -ne 0 ] || printf '%s\n' "$answer" >"$run/sbatch.answer" || :
+printf '%s\ntfslurm: sbatch ended with %s\n' "$answer" "$code"

@@ -1,0 +1,13 @@
+# shellcheck shell=sh disable=SC3067  # dash has -O too
+# own_tree FOLDER: a tree of code that is there is the user's own, whatever it holds: another user could change it after it was
+# looked at. It is closed to others.
+# count_files FOLDER: how many files and links it has.
+
+. ./refuse.sh
+
+own_tree() {
+    if [ -L "$1" ] || [ ! -O "$1" ]; then refuse "$1 is a link, or another user's; move it away"; fi
+    chmod go-rwx -- "$1"
+}
+
+count_files() { find "$1" '(' -type f -o -type l ')' -printf . | wc -c; }

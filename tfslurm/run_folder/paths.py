@@ -1,0 +1,75 @@
+"""What lies below ROOT, and what it is called. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
+
+ROOT/code/TREE, ROOT/images/DIGEST.json
+ROOT/runs/NAME-PLANID            run_folder: what was sent, and what came of sending it
+    JOB                          job_folder: latest, the outputs, one folder for each attempt
+        attempt-N                how it began and ended, sums of the outputs
+            facts/task-RANK      what each task saw, and how it ended
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+# of a run folder
+JOB_SCRIPT = "job.sbatch"
+PLAN = "plan.json"
+POINTS = "points.jsonl"
+PACKED_POINTS = "points"
+"The same for the tasks of an array."
+SBATCH_ANSWER = "sbatch.answer"
+
+# of a job's folder
+OUTPUTS = "out"
+
+# of an attempt's
+BEGIN = "begin.json"
+END = "exit.json"
+"Of a task too."
+OUTPUT_SUMS = "outputs.sha256"
+OUTPUT_SIZES = "outputs.sizes"
+
+ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")
+TASK = re.compile(r"facts/task-([0-9]{1,6})/")
+
+
+def runs(root: PurePosixPath) -> PurePosixPath:
+    """The folder of all run folders of a cluster."""
+    return root / "runs"
+
+
+def secret(name: str) -> str:
+    """A secret's file in the run folder."""
+    return f"secrets/{name}"
+
+
+def batch_log(job_id: str) -> str:
+    """The file in the run folder with what the batch script of a job said."""
+    return f"slurm-{job_id}.out"
+
+
+def attempt(number: int) -> str:
+    """An attempt's folder in its job's."""
+    return f"attempt-{number}"
+
+
+def task(rank: int) -> str:
+    """A task's folder in its attempt's."""
+    return f"facts/task-{rank}"
+
+
+def attempts_in(files: Iterable[str]) -> list[int]:
+    """The numbers of the attempts that have a file among these, in order; their paths begin in the job's folder."""
+    return numbers_in(files, ATTEMPT)
+
+
+def tasks_in(files: Iterable[str]) -> list[int]:
+    """The same of the tasks of an attempt, by rank."""
+    return numbers_in(files, TASK)
+
+
+def numbers_in(files: Iterable[str], folder: re.Pattern[str]) -> list[int]:
+    """The numbers in names that begin as a folder's does, in order."""
+    return sorted({int(found[1]) for name in files if (found := folder.match(name))})
