@@ -39,6 +39,7 @@ OWNERS = {
     "sqlite3": {"tracker"},
     "yaml": {"document"},
     "pydantic": {"document", "spec", "cluster"},
+    "rfc8785": {"document"},
 }
 
 

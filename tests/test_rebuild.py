@@ -585,7 +585,7 @@ def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     made = plan(EXPERIMENT, planned_at=NOW)
-    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""})
+    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""}, "plan")
     assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
     assert from_json(values_of(made)) == made
 

@@ -159,7 +159,7 @@ class JobPlan:
         code = (self.code.tree if env else "any") if self.code else None
         mounts = [mount_json(mount) for mount in self.mounts]
         found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
-        return hashlib.sha256(canonical(found)).hexdigest()[:12]
+        return hashlib.sha256(canonical(found, "plan")).hexdigest()[:12]
 
     @property
     def loader_variables(self) -> tuple[str, ...]:
@@ -344,8 +344,8 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
-    plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
-    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(guards) if guards else b"")
+    plan_sha256 = hashlib.sha256(canonical(asked, "plan")).hexdigest()
+    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(guards, "plan") if guards else b"")
     return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
 
 

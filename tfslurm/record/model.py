@@ -290,7 +290,7 @@ def record_sha256(value: Mapping[str, Any]) -> str:
     """
     unsealed = {"record_sha256", "signature"}
     integrity = {key: item for key, item in value["integrity"].items() if key not in unsealed}
-    return sha256(canonical({**value, "integrity": integrity})).hexdigest()
+    return sha256(canonical({**value, "integrity": integrity}, "record")).hexdigest()
 
 
 def seal(record: Record, *, previous: str | None = None, signature: str | None = None) -> Record:

@@ -50,7 +50,7 @@ class Swept:
         """Of what is asked: the same whenever it is asked, and wherever its points go."""
         plans = sorted(base.plan.plan_sha256 for base in self.bases)
         where = {key: self.given.get(key) for key in ("spread", "where")}
-        return hashlib.sha256(canonical({"plans": plans, **where})).hexdigest()
+        return hashlib.sha256(canonical({"plans": plans, **where}, "sweep")).hexdigest()
 
     def tracked(self, now: str) -> TrackedSweep:
         """It as a new sweep."""
