@@ -33,7 +33,7 @@ AT_ONCE = 2**25
 MOST_NAMED = 50
 MOST_JOBS = 2_000_000
 MOST_SENT = 20  # how often one plan was sent; by hand it may be again
-MOST_BYTES = {"plan.json": 2**22, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
+MOST_BYTES = {"plan.json": 2**24, "points.jsonl": 2**27, "sbatch.answer": 4096, "exit.json": LARGEST}
 
 # $1 ROOT/runs, $2 the most bytes of the answer. Out come the caller's uid, then for each file that may be wanted, and
 # each folder of a run or of a job, find's letter for its kind, its owner's uid, its size and its path; NUL after each.

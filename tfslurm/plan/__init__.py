@@ -27,7 +27,8 @@ FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
 JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
-GUARDS = ("roots", "shared_parents", "read_group")  # what guards a submission is no part of what is asked
+# No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
+BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text")
 LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
@@ -78,8 +79,8 @@ class JobPlan:
 
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
     every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
-    folders of tfslurm's beside ``root`` that no mount may reach; ``shared_parents`` is '' in a plan of an older
-    tfslurm.
+    folders of tfslurm's beside ``root`` that no mount may reach. ``spec_text`` is exp.yaml's, ``template_text`` that of
+    the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm.
     """
 
     name: str
@@ -115,6 +116,8 @@ class JobPlan:
     roots: tuple[str, ...] = ()
     shared_parents: str = ""
     read_group: str = ""
+    spec_text: str = ""
+    template_text: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -262,6 +265,7 @@ def make_plan(
     spec_text: str,
     tfslurm_version: str,
     template_sha256: str = "",
+    template_text: str = "",
     points: Points | None = None,
     roots: Sequence[str] = (),
 ) -> JobPlan:
@@ -308,6 +312,8 @@ def make_plan(
         roots=tuple(roots),
         shared_parents=cluster.shared_parents,
         read_group=cluster.read_group,
+        spec_text=spec_text,
+        template_text=template_text,
     )
     return identify(plan)
 
@@ -336,16 +342,16 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
 
     A plan that an older version wrote has the identity that it had then: what it does not say is not part of it.
     """
-    asked = {key: value for key, value in values.items() if key not in (*MOMENT, *GUARDS)}
-    guards = {key: values[key] for key in GUARDS if key in values}
+    asked = {key: value for key, value in values.items() if key not in (*MOMENT, *BESIDE)}
+    beside = {key: values[key] for key in BESIDE if key in values}
     if asked.get("code"):  # the tree's id says the same as its list's hash
         asked["code"] = {key: value for key, value in asked["code"].items() if key != "contents_sha256"}
-        guards |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
+        beside |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
     plan_sha256 = hashlib.sha256(canonical(asked, "plan")).hexdigest()
-    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(guards, "plan") if guards else b"")
+    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(beside, "plan") if beside else b"")
     return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
 
 
