@@ -6,6 +6,7 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 
 from tfslurm.cluster import Cluster, Limits
 from tfslurm.cluster.mounts import refuse_mounts
+from tfslurm.document.bounded_json import read_json
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
@@ -275,8 +277,7 @@ def make_plan(
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
-    refuse_mounts(experiment, cluster)
-    refuse_after(experiment, pin.entrypoint)
+    refuse_unfit(experiment, cluster, pin.entrypoint)
     command, env = as_written(experiment) if points else fill(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
@@ -365,12 +366,13 @@ def mount_json(mount: Mount) -> dict[str, Any]:
     return {key: value for key, value in asdict(mount).items() if value is not None}
 
 
-def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
-    """Nothing, if no value becomes part of a program behind the image's entrypoint, such as `sh -c`.
+def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[str]) -> None:
+    """Nothing, if the cluster allows the mounts, and no value is part of a program behind the image's entrypoint.
 
     Raises:
-        InputError: every word in which one would.
+        InputError: every mount that it does not; every word in which a value would be (`sh -c`).
     """
+    refuse_mounts(experiment, cluster)
     refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
     if refusals:
         after = f" (the image's entrypoint is {' '.join(entrypoint)})"
@@ -379,24 +381,15 @@ def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
 
 def to_json(plan: JobPlan) -> dict[str, Any]:
     """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
-    values = {key: plain(value) for key, value in asdict(plan).items()}
+    values: dict[str, Any] = read_json(json.dumps(asdict(plan)))
     return {**values, "mounts": [mount_json(mount) for mount in plan.mounts]}
-
-
-def plain(value: object) -> Any:
-    """The same value built of dict, list, str, int, float, bool and None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, PurePosixPath) else value
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:
     """The plan that ``to_json`` wrote; fields that an older version did not know have their defaults.
 
     Raises:
-        ValueError, KeyError, TypeError: the values are not a plan of this schema.
+        ValueError, KeyError, TypeError: the values are not a plan of this schema; a key of a newer one is refused.
     """
     if values["schema"] != SCHEMA:
         raise ValueError(f"schema {str(values['schema'])[:40]!r} is not {SCHEMA!r}")

@@ -5,9 +5,12 @@ facts      one raw observation (a file's bytes) -> values
 folder     the raw observations of one place, and why some are missing
 task       one task's observations -> TaskFacts
 build      the files of one job -> Record
+asked      what its plan asked, and what decides about bits
+machine    the node's processor and engine
 verified   does each link of the chain hold
 reading    the record back from its JSON
 lost       what the program wrote where nothing keeps it
+numbers    those that no record can hold
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from tfslurm.record.model import (
     Attempt,
     Code,
     Container,
+    Engine,
     Environment,
     Experiment,
     Gpu,
@@ -41,6 +45,7 @@ __all__ = [
     "Attempt",
     "Code",
     "Container",
+    "Engine",
     "Environment",
     "Experiment",
     "Gpu",

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from tfslurm.errors import RecordError
 from tfslurm.plan import JobPlan, mount_json
 from tfslurm.record import facts
+from tfslurm.record.asked import read_asked, read_determinism, read_inputs
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
 from tfslurm.record.lost import lost_files
@@ -27,6 +29,7 @@ from tfslurm.record.model import (
     TaskFacts,
     seal,
 )
+from tfslurm.record.numbers import without_unfit
 from tfslurm.record.task import read_task
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
@@ -57,16 +60,25 @@ def build_record(
     indexes = attempts_in(files)
     folders = [root.below(f"attempt-{index}", f"attempts[{place}]") for place, index in enumerate(indexes)]
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
-    observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
+    observed = [one for place, folder in enumerate(folders) for one in read_tasks(plan, folder, indexes[place])]
     attempts = tuple(
         read_attempt(index, ending, tuple(one.task for one in observed if one.attempt == index))
         for index, ending in zip(indexes, endings, strict=True)
     )
+    job = read_job(plan, job_id, root, folders, endings, status)
+    experiment = read_experiment(plan, root, folders, observed, point or {})
+    root.tell("energy", "this version does not read the GPUs' counters")
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
-        job=read_job(plan, job_id, root, folders, endings, status),
-        experiment=read_experiment(plan, root, folders, observed, point or {}),
+        plan_id=plan.plan_id,
+        plan_sha256=plan.plan_sha256,
+        run_folder=str(plan.run_dir),
+        job=job,
+        experiment=experiment,
+        asked=read_asked(plan, root),
+        inputs=read_inputs(plan, root),
+        determinism=read_determinism(experiment.env, experiment.parameters, plan, attempts, root),
         image=read_image(plan),
         code=read_code(plan),
         attempts=attempts,
@@ -76,7 +88,11 @@ def build_record(
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
-    return seal(warnings_of(plan, record))
+    record = warnings_of(plan, record)
+    try:
+        return seal(record)
+    except RecordError:
+        return seal(without_unfit(record, root.unknown))
 
 
 def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
@@ -105,7 +121,7 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
     )
 
 
-def read_tasks(folder: Folder, index: int) -> list[Observed]:
+def read_tasks(plan: JobPlan, folder: Folder, index: int) -> list[Observed]:
     """The tasks of one attempt by rank."""
     pattern = re.compile(re.escape(folder.prefix) + r"facts/task-([0-9]{1,6})/")
     ranks = sorted({int(found[1]) for name in folder.files if (found := pattern.match(name))})
@@ -114,7 +130,7 @@ def read_tasks(folder: Folder, index: int) -> list[Observed]:
     observed = []
     for place, rank in enumerate(ranks):
         below = folder.below(f"facts/task-{rank}", f"{folder.path}.tasks[{place}]")
-        observed.append(Observed(index, read_task(below, rank), below))
+        observed.append(Observed(index, read_task(below, rank, plan.engine), below))
     return observed
 
 
