@@ -168,6 +168,7 @@ RECORD = (
         "Gpu",
     ),
     *("Container", "Environment", "Package", "Verified", "Verdict", "Integrity"),
+    *("Asked", "Template", "Input", "Determinism", "Engine", "Energy", "Signature"),
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
@@ -164,6 +166,16 @@ def test_what_the_first_schema_had_is_in_this_one_with_its_name_and_meaning(path
 def test_a_record_of_another_version_is_refused_rather_than_read_in_part(change: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         record_from_json({**record_json(case("gpu").build()), **change})
+
+
+def test_a_stranger_checks_the_hash_as_the_page_says(tmp_path: Path) -> None:
+    page = (FACTS.parent.parent / "docs" / "record.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[-1]
+    values = record_json(case("gpu").build())
+    for given, said in ((values, "True\n"), ({**values, "warnings": ["x"]}, "False\n")):
+        (tmp_path / "record.json").write_text(json.dumps(given))
+        argv = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "record.json")]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == said
 
 
 # --- what was asked
