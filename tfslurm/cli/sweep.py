@@ -17,7 +17,7 @@ from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import Host
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
-from tfslurm.spec import fill
+from tfslurm.spec import fill, read_sweep
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.submit import read_secrets
 from tfslurm.submission.sweep_arrays import (
@@ -45,16 +45,16 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     """Print the points and where they would go; no cluster is asked."""
     experiment = asked.experiment
     given: Mapping[str, Any] = experiment.sweep or {}
-    sweep = sweep_of(experiment)
+    sweep, said = sweep_of(experiment), read_sweep(given)
     fill(experiment, sweep.points[0].parameters)
     reach = reached(asked)
     places = None
-    if given.get("spread", "idle") != "idle" or len(clusters) == 1:
+    if said.spread != "idle" or len(clusters) == 1:
         places = placed(sweep, clusters, given, {}, experiment.resources.time_s)
     if as_json:
         emit(to_json(experiment.name, sweep, places))
     else:
-        packed = given.get("points_per_job", 1)
+        packed = said.points_per_job
         more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
         show("\n".join(lines_of([*summary(experiment.name, sweep, places, clusters), *reach, *more])))
 
@@ -155,7 +155,7 @@ def planned(
     asked: Asked, swept: Swept, chosen: Sequence[Known], tracker: Tracker, reach: Callable[[Known], Host]
 ) -> TrackedSweep:
     """The new sweep, its whole intent written down and shown; nothing has left yet."""
-    idle = swept.given.get("spread", "idle") == "idle" and len(chosen) > 1
+    idle = read_sweep(swept.given).spread == "idle" and len(chosen) > 1
     asked_there = at_once(
         [partial(ask_site, known, base.plan, idle, reach) for known, base in zip(chosen, swept.bases, strict=True)]
     )

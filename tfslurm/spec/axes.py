@@ -214,10 +214,9 @@ class Sweep(Block):
     ] = Field("idle", description="How points are spread over clusters; a mapping gives weights.", examples=["idle"])
 
 
-def has_shape(value: object) -> bool:
-    """Whether the plain value of ``sweep`` is one, as far as its shape goes."""
+def shape_of(value: object) -> Sweep | None:
+    """The plain value of ``sweep`` as a sweep; None where its shape is not that of one."""
     try:
-        Sweep.model_validate(value)
+        return Sweep.model_validate(value)
     except ValidationError:
-        return False
-    return True
+        return None
