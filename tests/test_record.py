@@ -7,7 +7,7 @@ import posixpath
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +27,10 @@ from tfslurm.record import Engine, Record, build_record, facts, record_from_json
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.lost import lost_files
+from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
 from tfslurm.spec import Checkpoint, Mount, Word
+from tfslurm.tracker import TrackedJob
 
 FACTS = Path(__file__).parent / "facts"
 CASES = tuple(sorted(path.stem for path in FACTS.glob("*.json")))
@@ -176,6 +178,14 @@ def test_a_stranger_checks_the_hash_as_the_page_says(tmp_path: Path) -> None:
         (tmp_path / "record.json").write_text(json.dumps(given))
         argv = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "record.json")]
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == said
+
+
+def test_slurms_word_is_found_among_what_the_tracker_keeps_of_a_job() -> None:
+    status = case("gpu").status
+    kept = {**asdict(status), "cause": "program", "reason": "from exit.json"}
+    job = TrackedJob("alpha", "59", "", "p", "n", "COMPLETED", True, kept)
+    assert status_of(job) == replace(status, reason="from exit.json")
+    assert status_of(replace(job, status={"reason": "x"})) is None
 
 
 # --- what was asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
@@ -117,7 +118,10 @@ def status_of(job: TrackedJob) -> JobStatus | None:
     """What the scheduler last said of a job, or None where it never did."""
     if "job_id" not in job.status:
         return None
-    return JobStatus(**{**job.status, "nodes": tuple(job.status["nodes"])})
+    said = {
+        each.name: job.status[each.name] for each in fields(JobStatus) if each.name in job.status
+    }  # without its end
+    return JobStatus(**{**said, "nodes": tuple(job.status["nodes"])})
 
 
 def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
