@@ -90,6 +90,8 @@ def pin_mistakes(value: object) -> tuple[Mistake, ...]:
     return tuple(_shape(value)) or (*_digests(value), *_words(value), *_agreement(value))
 
 
+# By hand, not by pydantic: whoever edits a lock file reads these words, and all of them at once. An adapter of Pin
+# would take as many lines to say the same.
 def _shape(value: Mapping[str, object]) -> Iterator[Mistake]:
     names = [field.name for field in fields(Pin)]
     yield from (Mistake(name, "is missing") for name in names if name not in value)
