@@ -22,7 +22,7 @@ from tfslurm.cluster import cluster_schema, parse_cluster
 from tfslurm.document import scan
 from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema, parse_experiment
-from tfslurm.spec.axes import has_shape
+from tfslurm.spec.axes import shape_of
 from tfslurm.submission.prepare import sent_files
 from tfslurm.sweep.points import sweep_of, wrong_sweep
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
@@ -180,6 +180,7 @@ RECORD = (
         "Gpu",
     ),
     *("Container", "Environment", "Package", "Verified", "Verdict", "Integrity"),
+    *("Asked", "Template", "Input", "Determinism", "Engine", "Energy", "Signature"),
 )
 
 
@@ -262,7 +263,7 @@ SWEEPS = [text for _, text in blocks("text") if text.startswith("sweep:")]
 def test_every_sweep_on_a_page_is_one(text: str) -> None:
     document = scan(text, "exp.yaml")
     assert not [*document.problems, *wrong_sweep(document)]
-    assert has_shape(document.value["sweep"])
+    assert shape_of(document.value["sweep"])
 
 
 def test_the_sweep_on_the_page_has_as_many_points_as_it_says() -> None:

@@ -40,6 +40,7 @@ OWNERS = {
     "sqlite3": {"tracker"},
     "yaml": {"document"},
     "pydantic": {"document", "spec", "cluster"},
+    "rfc8785": {"document"},
 }
 # What stands in shell programs and in no sentence.
 SHELL = re.compile(

@@ -585,8 +585,13 @@ def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     made = plan(EXPERIMENT, planned_at=NOW)
-    guards = canonical({"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""})
-    assert made.plan_id == sha256(f"{made.plan_sha256} {NOW}".encode() + guards).hexdigest()[:12]
+    beside = {"roots": [], "shared_parents": "refuse", "read_group": "", "contents_sha256": ""}
+    texts = {"spec_text": "name: digits\n", "template_text": ""}
+    for more in ({}, texts):  # a plan of an older version, and one of this
+        values = {key: value for key, value in values_of(made).items() if key not in texts.keys() - more.keys()}
+        held = canonical({**beside, **more}, "plan")
+        plan_id = sha256(f"{made.plan_sha256} {NOW}".encode() + held).hexdigest()[:12]
+        assert identity(values) == (made.plan_sha256, plan_id)
     assert from_json(values_of(made)) == made
 
 

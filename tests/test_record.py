@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import fields, replace
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,16 +20,22 @@ from tests import made
 from tfslurm import plan as plans
 from tfslurm.document.canonical import canonical
 from tfslurm.document.moments import parse_time
-from tfslurm.errors import RecordError
 from tfslurm.export.text import record_text
+from tfslurm.image import parse_lock
 from tfslurm.plan import JobPlan
-from tfslurm.record import Record, build_record, facts, record_json, record_sha256, seal
+from tfslurm.record import Engine, Record, build_record, facts, record_from_json, record_json, record_sha256, seal
+from tfslurm.record.asked import OLDER
+from tfslurm.record.efficiency import efficiency
 from tfslurm.record.lost import lost_files
+from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
+from tfslurm.spec import Checkpoint, Mount, Word
+from tfslurm.tracker import TrackedJob
 
 FACTS = Path(__file__).parent / "facts"
 CASES = tuple(sorted(path.stem for path in FACTS.glob("*.json")))
 TASK = "attempt-1/facts/task-0/"
+NOT_ASKED = {"compute_capability", "driver_cuda", "libcuda_in_container"}
 
 
 class Case:
@@ -58,7 +66,13 @@ def case(name: str) -> Case:
 # --- the wire contract
 
 CONTRACT = {
-    "": "schema record_id job experiment image code attempts environment verified warnings unknown integrity",
+    "": "schema record_id plan_id plan_sha256 run_folder job experiment asked inputs determinism image code attempts "
+    "environment energy verified warnings unknown integrity",
+    "asked": "resources network options checkpoint template entrypoint secrets gpu_check prepull shm outputs spec lock",
+    "asked.resources": "gpus gpu_type cpus memory_mib time_s nodes tasks_per_node",
+    "asked.template": "name sha256 text",
+    "inputs.0": "name path bytes sha256 tree_sha256 hashed why",
+    "determinism": "variables seeds cpus_schedulable",
     "job": "cluster job_id array_job_id array_task_id name user partition nodes state exit_code signal submitted_at "
     "started_at ended_at elapsed_s time_limit_s restarts script_sha256 shared_folders",
     "experiment": "name spec_sha256 parameters command mounts env outputs lost",
@@ -68,7 +82,9 @@ CONTRACT = {
     "code": "remote commit branch dirty tree",
     "attempts.0": "index state ended_by started_at ended_at exit_code reason warned_at tasks",
     "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
-    "image_pulled container kernel os cpu_model memory_mib limits",
+    "image_pulled container kernel os cpu_model memory_mib limits cpu_flags cpus_schedulable compute_capability "
+    "driver_cuda libcuda_in_container engine",
+    "attempts.0.tasks.0.engine": "name version runtime storage",
     "attempts.0.tasks.0.limits": "memory cpus cgroup_parent",
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
     "attempts.0.tasks.0.container": "id exit_code oom_killed started_at ended_at memory_limit_mib cpu_limit "
@@ -104,8 +120,182 @@ def test_the_keys_are_those_of_the_contract_in_its_order(path: str, keys: str) -
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_record_survives_json(name: str) -> None:
-    values = record_json(case(name).build())
+    record = case(name).build()
+    values = record_json(record)
     assert json.loads(json.dumps(values)) == values
+    assert record_from_json(values) == record
+
+
+@pytest.mark.parametrize("path", sorted((FACTS / "first").glob("*.json")), ids=lambda path: path.stem)
+def test_a_record_of_the_first_schema_is_read_and_stays_what_it_was(path: Path) -> None:
+    values = json.loads(path.read_text())
+    record = record_from_json(values)
+    assert (record.schema, record.asked, record.plan_id) == ("tfslurm.record/1", None, None)
+    assert record_json(record) == values
+    assert record_json(seal(record)) == values, "its hash holds"
+    assert record.record_id in record_text(record)
+    assert efficiency(values).gpus_asked is not None
+
+
+@pytest.mark.parametrize("path", sorted((FACTS / "first").glob("*.json")), ids=lambda path: path.stem)
+def test_what_the_first_schema_had_is_in_this_one_with_its_name_and_meaning(path: Path) -> None:
+    then, now = json.loads(path.read_text()), record_json(case(path.stem).build())
+
+    def had(old: Any, new: Any, where: str) -> None:
+        if isinstance(old, dict) and where != ".unknown":
+            for key, value in old.items():
+                had(value, new[key], f"{where}.{key}")
+        elif isinstance(old, list):
+            for index, (one, other) in enumerate(zip(old, new, strict=True)):
+                had(one, other, f"{where}[{index}]")
+        elif where not in (".schema", ".integrity.record_sha256"):
+            assert old == new or old.items() <= new.items(), where
+
+    had(then, now, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"schema": "tfslurm.record/3"}, "'tfslurm.record/3' is not one that this version reads"),
+        ({"schema": None}, "is not one that this version reads"),
+        ({"more": 1}, "more is not a field of it"),
+        ({"job": {}}, r"job\.cluster is missing"),
+        ({"attempts": [1]}, r"attempts\[0\] is no object"),
+        ({"plan_id": 7}, "plan_id is '7'"),
+    ],
+)
+def test_a_record_of_another_version_is_refused_rather_than_read_in_part(change: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        record_from_json({**record_json(case("gpu").build()), **change})
+
+
+def test_a_stranger_checks_the_hash_as_the_page_says(tmp_path: Path) -> None:
+    page = (FACTS.parent.parent / "docs" / "record.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[-1]
+    values = record_json(case("gpu").build())
+    for given, said in ((values, "True\n"), ({**values, "warnings": ["x"]}, "False\n")):
+        (tmp_path / "record.json").write_text(json.dumps(given))
+        argv = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "record.json")]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == said
+
+
+def test_slurms_word_is_found_among_what_the_tracker_keeps_of_a_job() -> None:
+    status = case("gpu").status
+    kept = {**asdict(status), "cause": "program", "reason": "from exit.json"}
+    job = TrackedJob("alpha", "59", "", "p", "n", "COMPLETED", True, kept)
+    assert status_of(job) == replace(status, reason="from exit.json")
+    assert status_of(replace(job, status={"reason": "x"})) is None
+
+
+# --- what was asked
+
+
+def test_a_record_says_where_it_came_from_and_all_that_a_rerun_needs() -> None:
+    asked = replace(
+        made.EXPERIMENT,
+        secrets=("WANDB_API_KEY",),
+        resources=replace(made.EXPERIMENT.resources, shm_mib=8192),
+        template="my.sbatch.j2",
+        checkpoint=Checkpoint(requeue=True),
+    )
+    plan = made.plan(asked, pin=replace(made.PIN, entrypoint=("/entry",)), template_sha256="c3", template_text="text\n")
+    values = record_json(case("gpu").build(plan=plan))
+    assert (values["plan_id"], values["plan_sha256"]) == (plan.plan_id, plan.plan_sha256)
+    assert values["run_folder"] == f"/scratch/alice/tfslurm/runs/digits-{plan.plan_id}"
+    assert parse_lock(values["asked"].pop("lock"), "exp.lock.yaml") == plan.pin
+    assert values["asked"] == {
+        "resources": {
+            "gpus": 1, "gpu_type": None, "cpus": 4, "memory_mib": 16384, "time_s": 7200, "nodes": 1, "tasks_per_node": 1
+        },
+        "network": "bridge",
+        "options": {"partition": "gpu", "gres": "gpu:1", "no-requeue": ""},
+        "checkpoint": {"signal": "USR1", "before_end_s": 60, "requeue": True, "max_requeues": 20},
+        "template": {"name": "my.sbatch.j2", "sha256": "c3", "text": "text\n"},
+        "entrypoint": ["/entry"],
+        "secrets": ["WANDB_API_KEY"],
+        "gpu_check": "cached",
+        "prepull": False,
+        "shm": "8192M",
+        "outputs": "/out",
+        "spec": "name: digits\n",
+    }  # fmt: skip
+    assert not [path for path in values["unknown"] if path.startswith("asked")]
+
+
+def test_an_older_plan_has_no_texts_and_its_record_says_so() -> None:
+    plan = replace(case("gpu").plan, template="my.sbatch.j2")
+    record = case("gpu").build(plan=plan)
+    assert record.asked is not None
+    assert (record.asked.spec, record.asked.template.text, record.unknown["asked.spec"]) == (None, None, OLDER)
+    assert record.unknown["asked.template.text"] == OLDER
+
+
+def test_what_decides_about_bits_is_named_and_a_secret_is_not() -> None:
+    pin = replace(made.PIN, environment={"TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONHASHSEED": "0", "PATH": "/bin"})
+    names = (
+        "TF_DETERMINISTIC_OPS",
+        "XLA_FLAGS",
+        "NVIDIA_TF32_OVERRIDE",
+        "ONEDNN_MAX_CPU_ISA",
+        "OMP_NUM_THREADS",
+        "TFX",
+    )
+    asked = made.experiment(env={name: Word(("1",)) for name in names}, secrets=("TF_TOKEN",))
+    plan = made.plan(asked, pin=pin, parameters={"seed": 7, "data.seed": "8", "np_seed": 9, "seeds": 1, "lr": "0.1"})
+    record = case("gpu").build(plan=plan)
+    assert record.determinism is not None
+    assert record.determinism.variables == {
+        **dict.fromkeys(names[:-1], "1"), "TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONHASHSEED": "0"
+    }  # fmt: skip
+    assert record.determinism.seeds == {"seed": 7, "data.seed": "8", "np_seed": 9}
+    assert record.determinism.cpus_schedulable == 1
+    point = {"parameters": {"seed": 3}, "command": ["true"], "env": {"OMP_NUM_THREADS": "4"}}
+    packed = case("gpu").build(plan=plan, point=point).determinism
+    assert packed is not None
+    assert (packed.seeds, packed.variables["OMP_NUM_THREADS"]) == ({"seed": 3}, "4")
+
+
+def test_a_read_only_mount_is_an_input_whose_bytes_are_not_known_yet() -> None:
+    mounts = (
+        Mount("/data/a", "/a"),
+        Mount("/data/b", "/b", read_only=False),
+        Mount("/data/c", "/c", run="run:alpha:1/out"),
+    )
+    record = case("gpu").build(plan=replace(made.plan(), mounts=mounts))
+    found = [(each.name, each.path, each.bytes, each.hashed) for each in record.inputs or ()]
+    assert found == [(None, "/data/a", None, "no"), ("run:alpha:1/out", "/data/c", None, "no")]
+    assert {path for path in record.unknown if path.startswith("inputs")} == {"inputs[0].bytes", "inputs[1].bytes"}
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("gpu", Engine("docker", "20.10.24+dfsg1", "runc", "overlay2")),
+        ("podman", Engine("podman", "4.3.1", "runc", "overlay")),
+    ],
+)
+def test_a_task_names_its_engine_and_what_its_processor_can_do(name: str, engine: Engine) -> None:
+    record = case(name).build()
+    (task,) = record.attempts[0].tasks
+    assert task.engine == engine
+    assert task.cpu_flags is not None
+    assert {"avx2", "avx512f"} <= set(task.cpu_flags)
+    assert (task.cpus_schedulable is None) is ("attempts[0].tasks[0].cpus_schedulable" in record.unknown)
+
+
+@pytest.mark.parametrize("size", [2**53, 10**40])
+def test_a_number_that_no_record_can_hold_is_null_with_the_reason(size: int) -> None:
+    files = case("gpu").files
+    sizes = re.sub(rb"^\d+", str(size).encode(), files["attempt-1/outputs.sizes"])
+    plan = replace(case("gpu").plan, parameters={"n": size})
+    record = case("gpu").build(files={**files, "attempt-1/outputs.sizes": sizes}, plan=plan)
+    assert [each.bytes for each in record.experiment.outputs or ()].count(None) == 1
+    (path,) = [path for path in record.unknown if path.startswith("experiment.outputs[")]
+    assert "is beyond 2^53" in record.unknown[path]
+    assert record.experiment.parameters == {"n": None}
+    assert "is beyond 2^53" in record.unknown["experiment.parameters.n"]
+    assert record_sha256(record_json(record)) == record.integrity.record_sha256
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -255,7 +445,13 @@ def test_a_local_run_has_no_queue_to_have_waited_in() -> None:
     assert record.job.submitted_at == record.job.started_at is not None
     used = "attempts[0].tasks[0].container."  # recorded before these were looked at
     unknown = {key: why for key, why in record.unknown.items() if not key.startswith(used)}
-    older = {"job.shared_folders": "shared-folders was not written"}
+    older = {
+        "job.shared_folders": "shared-folders was not written",
+        "asked.spec": OLDER,
+        "asked.template.sha256": OLDER,
+    }
+    for key in ("energy", "inputs[0].bytes", *(f"attempts[0].tasks[0].{name}" for name in NOT_ASKED)):
+        assert unknown.pop(key).startswith("this version does not ")
     assert unknown == {"environment": "probe ended with 127: no python in the image", **older}
 
 
@@ -294,7 +490,7 @@ def test_no_damaged_file_breaks_the_record(name: str, damage: str) -> None:
     files = case("gpu").without(name) | ({} if damaged is None else {name: damaged})
     record = case("gpu").build(files=files)
     values = record_json(record)
-    canonical(values)
+    canonical(values, "record")
     assert values["job"]["state"] == "COMPLETED"
     if values["attempts"][0]["tasks"][0]["gpus"] is None:
         assert values["verified"]["gpus"]["status"] != "ok"
@@ -325,7 +521,7 @@ GPU_USE = b"seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
 def test_an_image_that_lies_about_itself_does_not_break_the_record(said: bytes) -> None:
     """Its own Python answers the probe, and the answer is kept for every job of that image."""
     record = case("gpu").build(image_facts=said)
-    canonical(record_json(record))
+    canonical(record_json(record), "record")
     assert record.verified.image.status == "ok"
     assert len(json.dumps(record.unknown)) < 50_000
 
@@ -344,7 +540,7 @@ def test_an_image_that_lies_about_itself_does_not_break_the_record(said: bytes) 
     ],
 )
 def test_what_no_tool_prints_is_no_fact_and_breaks_no_record(name: str, raw: bytes) -> None:
-    canonical(record_json(case("gpu").build(files={**case("gpu").files, TASK + name: raw})))
+    canonical(record_json(case("gpu").build(files={**case("gpu").files, TASK + name: raw})), "record")
 
 
 def test_a_command_that_failed_gives_its_own_words_as_the_reason() -> None:
@@ -543,31 +739,11 @@ def test_the_id_is_the_same_whatever_slurm_still_knows() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ({"b": 1, "a": [True, None, "é\n\x7f"]}, '{"a":[true,null,"é\\n\x7f"],"b":1}'),
-        ([0.1, 1.0, -0.0, 1e-05, 1e-07, 1e21], "[0.1,1,0,0.00001,1e-7,1e+21]"),
-        ([1e20, 123456.789, -2.5e-10, 5e-324], "[100000000000000000000,123456.789,-2.5e-10,5e-324]"),
-        ({"\U0001f600": 1, "\ufb33": 2}, '{"\U0001f600":1,"\ufb33":2}'),
-        ('\u2028</script>\\"', '"\u2028</script>\\\\\\""'),
-    ],
-)
-def test_the_canonical_form_is_that_of_rfc_8785(value: object, text: str) -> None:
-    assert canonical(value) == text.encode()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"x", {1, 2}, "\udcff"])
-def test_what_json_cannot_hold_is_not_hashed(value: object) -> None:
-    with pytest.raises(RecordError):
-        canonical({"a": value})
-
-
 def test_names_that_are_no_utf_8_are_kept_readable() -> None:
     raw = b"%s  ./\xff.h5\0" % (b"0" * 64)
     record = case("gpu").build(files={**case("gpu").files, "attempt-1/outputs.sha256": raw})
     assert [entry.path for entry in record.experiment.outputs or ()] == ["\\xff.h5"]
-    canonical(record_json(record))
+    canonical(record_json(record), "record")
 
 
 # --- parsers
@@ -726,7 +902,8 @@ def test_a_job_under_podman_has_every_fact_that_one_under_docker_has() -> None:
     assert all("sha256:" in digest for digest in task.image_digests or ())
     assert [lost.path for lost in record.experiment.lost or ()] == ["/tmp/lost.h5"]
     missing = {path.rpartition(".")[2] for path in record.unknown if path.startswith("attempts")}
-    assert missing == {"peak_memory_mib", "cpu_time_s", "usage_until", "gpu_utilisation"}, "nothing but what it used"
+    used = {"peak_memory_mib", "cpu_time_s", "usage_until", "gpu_utilisation"}
+    assert missing == used | {"cpus_schedulable"} | NOT_ASKED, "nothing but what it used, and may use"
 
 
 def test_an_end_that_nobody_saw_is_null_with_the_reason() -> None:

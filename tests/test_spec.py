@@ -596,6 +596,20 @@ def test_problems_of_an_override_point_at_the_command_line() -> None:
     assert found[5].startswith("exp.yaml:5: network: 'no one' is not accepted")
 
 
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        ("resources.cpus", "9007199254740992"),
+        ("sweep", f"{{grid: {{lr: [{10**20}]}}}}"),
+        ("checkpoint", "{requeue: .inf}"),
+    ],
+)
+def test_a_number_of_an_override_that_other_programs_would_not_hold_is_refused(key: str, number: str) -> None:
+    (problem,) = said(LEAST, {key: number})
+    assert problem.startswith(f"--set {key}: ")
+    assert problem.endswith("; write it as text, in quotes")
+
+
 def test_a_problem_found_later_points_at_the_override_too() -> None:
     read = parse_experiment(LEAST, "exp.yaml", {"image": "y:latest"})
     assert str(read.problem(("image",), "moves")) == "--set image: moves"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfslurm.document import Refused, dump, scan
+from tfslurm.document.canonical import MOST
 from tfslurm.errors import InputError
-from tfslurm.spec import Experiment, Placeholder, Word
+from tfslurm.spec import Experiment, Placeholder, Word, parse_experiment
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.sweep.overrides import values_given, with_given
 from tfslurm.sweep.points import First, Sweep, point_of, sweep_of, wrong_sweep
@@ -162,7 +164,7 @@ def test_a_name_says_the_values_and_is_the_same_for_ever() -> None:
 
 
 scalars = st.one_of(
-    st.integers(-(2**70), 2**70),
+    st.integers(-MOST, MOST),
     st.floats(allow_nan=False, allow_infinity=False),
     st.booleans(),
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5),
@@ -206,9 +208,42 @@ def test_a_point_keeps_its_name_when_the_sweep_grows() -> None:
 
 
 def test_a_huge_grid_is_refused_without_being_made() -> None:
-    (line,) = told(f"sweep:\n  grid: {{lr: {{range: [{10**30}]}}, seed: [1, 2]}}\n")
-    assert line.startswith(f"exp.yaml:4: sweep: has {2 * 10**30} points; the most is 100000; write fewer values")
+    (line,) = told(f"sweep:\n  grid: {{lr: {{range: [{10**15}]}}, seed: [1, 2]}}\n")
+    assert line.startswith(f"exp.yaml:4: sweep: has {2 * 10**15} points; the most is 100000; write fewer values")
     assert "the most is 3" in told("sweep:\n  max_points: 3\n  grid: {lr: [1, 2, 3, 4]}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "where"),
+    [
+        ("grid: {s: [1, NUMBER]}", "grid.s[1]"),
+        ("grid: {s: {range: [0, NUMBER]}}", "grid.s.range[1]"),
+        ("zip: [{a: [1], b: [NUMBER]}]", "zip[0].b[0]"),
+        ("random: {samples: 2, s: {int: [0, NUMBER]}}", "random.s.int[1]"),
+        ("random: {samples: 2, s: {choice: [NUMBER]}}", "random.s.choice[0]"),
+        ("grid: {s: [1]}\n  exclude: [{s: NUMBER}]", "exclude[0].s"),
+        ("grid: {s: [1]}\n  include: [{s: NUMBER}]", "include[0].s"),
+        ("grid: {s: [1]}\n  where: [{values: {s: NUMBER}, cluster: alpha}]", "where[0].values.s"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("number", "why"), [(2**53, "is beyond 2^53"), (-(10**30), "is beyond 2^53"), (".inf", "is not a number")]
+)
+def test_a_number_that_other_programs_would_not_hold_is_refused_where_it_stands(
+    sweep: str, where: str, number: object, why: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_experiment(f"{HEAD}sweep:\n  {sweep.replace('NUMBER', str(number))}\n", "exp.yaml")
+    (line,) = map(str, caught.value.problems)
+    assert re.match(rf"exp.yaml:\d+: sweep.{re.escape(where)}: {re.escape(str(number))} {re.escape(why)}", line)
+    assert line.endswith("; write it as text, in quotes")
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 10**299])
+def test_a_number_of_the_command_line_is_refused_the_same_way(number: int) -> None:
+    with pytest.raises(Refused, match=r"is beyond 2\^53"):
+        values_given(f"[1, {number}]")
+    assert values_given(f'["{number}"]') == values_given(f"{number}") == (str(number),)
 
 
 @pytest.mark.parametrize(

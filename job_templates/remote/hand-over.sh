@@ -25,7 +25,7 @@ open_run "$run"
 shift 8
 exec 9>>"$run/submit.lock"
 flock 9 || :
-[ -f "$run/job.sbatch" ] || refuse "it was given up meanwhile"
+[ -f "$run/job.sbatch" ] || refuse "another command gave it up before that"
 : >"$run/sbatch.began"
 code=0
 answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536)

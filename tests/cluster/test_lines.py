@@ -163,7 +163,7 @@ def test_a_wait_goes_on_where_its_line_was_cut(person: Person, transport: str) -
         done = person.tfslurm("wait", job, "-v")
         cut.join()
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"{job} COMPLETED"), done.stderr
-    assert line.cuts == 1
+    assert line.cuts >= 1
 
 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfslurm.cli.console import emit, show
 from tfslurm.errors import TfslurmError
-from tfslurm.spec import fill
+from tfslurm.spec import fill, read_sweep
 from tfslurm.submission.prepare import Asked
 from tfslurm.submission.review import reached
 from tfslurm.submission.sweep_arrays import (
@@ -27,16 +27,16 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
     """Print the points and where they would go; no cluster is asked."""
     experiment = asked.experiment
     given: Mapping[str, Any] = experiment.sweep or {}
-    sweep = sweep_of(experiment)
+    sweep, said = sweep_of(experiment), read_sweep(given)
     fill(experiment, sweep.points[0].parameters)
     reach = reached(asked)
     places = None
-    if given.get("spread", "idle") != "idle" or len(clusters) == 1:
+    if said.spread != "idle" or len(clusters) == 1:
         places = placed(sweep, clusters, given, {}, experiment.resources.time_s)
     if as_json:
         emit(to_json(experiment.name, sweep, places))
     else:
-        packed = given.get("points_per_job", 1)
+        packed = said.points_per_job
         more = [("job", f"up to {packed} points one after another in each")] if packed > 1 else []
         show("\n".join(lines_of([*summary(experiment.name, sweep, places, clusters), *reach, *more])))
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 import re
 
+from tfslurm.document.canonical import MOST
+
 _FIXED: dict[str, bool | float | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -31,7 +33,7 @@ _DATE = re.compile(
     r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?([Tt]|[ \t]+)\d\d?:\d\d:\d\d(\.\d*)?([ \t]*(Z|[-+]\d\d?(:\d\d)?))?"
 )
 _LONGEST = 300
-_LONGEST_HEX = 200  # as large as a number of so many digits may be
+AS_TEXT = "write it as text, in quotes"
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -55,14 +57,19 @@ def trap(text: str) -> tuple[str, str] | None:
     if _DATE.fullmatch(text):
         return f"YAML reads a date from {text}", f"write {quoted}"
     if text and text[0] in "+-.0123456789" and len(text) <= _LONGEST:
-        return _number_trap(text, quoted)
+        return _number_trap(text, quoted) or refused_number(scalar(text), text)
     if len(text) > _LONGEST and (_UNDERSCORES.fullmatch(text) or _HEX.fullmatch(text)):
-        return _too_long(text)
+        return f"a number of {len(text)} digits is too long", AS_TEXT
     return None
 
 
-def _too_long(text: str) -> tuple[str, str]:
-    return f"a number of {len(text)} digits is too long", "write it in quotes if it is a text"
+def refused_number(value: object, shown: str) -> tuple[str, str] | None:
+    """Why a number does not stay the same from one program to the next, and the fix; None where it does."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{shown[:40]} is not a number that JSON has", AS_TEXT
+    if isinstance(value, int) and abs(value) > MOST:
+        return f"{shown[:40]} is beyond 2^53: not every program holds such a whole number exactly", AS_TEXT
+    return None
 
 
 def _number_trap(text: str, quoted: str) -> tuple[str, str] | None:
@@ -71,13 +78,11 @@ def _number_trap(text: str, quoted: str) -> tuple[str, str] | None:
         why = f"{text} is base 8 for some YAML readers and base 10 for others"
         return why, f"write {plain.lstrip('+-').lstrip('0') or '0'}, or {quoted}"
     if _HEX.fullmatch(text):
-        return None if len(text) <= _LONGEST_HEX else _too_long(text)
+        return None
     if _OTHER_BASE.fullmatch(text) or ("_" in text and _UNDERSCORES.fullmatch(text)):
         number = str(int(plain, 0)) if _OTHER_BASE.fullmatch(text) else plain
         why = f"{text} is the number {number} for some YAML readers and text for others"
         return why, f"write {number}, or {quoted}"
-    if _FLOAT.fullmatch(text) and math.isinf(float(text)):
-        return f"{text} is larger than any number that can be stored", f"write {quoted}"
     return None
 
 

@@ -50,12 +50,13 @@ def validate(document: Document, model: type[Model], *checks: Callable[[Document
     problems = list(document.problems)
     empty = {path for path in paths_of_nothing(document.value) if not document.is_suspect(path)}
     problems += [_nothing(document, model, path) for path in sorted(empty, key=document.line)[:_MOST]]
+    hold = {path[:end] for path in document.suspect for end in range(1, len(path))}  # what is refused inside is enough
     checked = None
     try:
         checked = model.model_validate(document.value)
     except ValidationError as error:
         for found in error.errors(include_url=False)[:_MOST]:
-            problems += _told(document, model, found, empty)
+            problems += _told(document, model, found, empty | hold)
     refused = {(problem.line, problem.key) for problem in problems}  # what the model says of a key is enough
     for check in checks:
         more = (problem for problem in check(document) if (problem.line, problem.key) not in refused)

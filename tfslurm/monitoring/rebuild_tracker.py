@@ -36,7 +36,7 @@ AT_ONCE = 2**25
 MOST_NAMED = 50
 MOST_JOBS = 2_000_000
 MOST_SENT = 20  # how often one plan was sent; by hand it may be again
-MOST_BYTES = {paths.PLAN: 2**22, paths.POINTS: 2**27, paths.SBATCH_ANSWER: 4096, paths.END: LARGEST}
+MOST_BYTES = {paths.PLAN: 2**24, paths.POINTS: 2**27, paths.SBATCH_ANSWER: 4096, paths.END: LARGEST}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 
 from tfslurm.cluster import Cluster, Limits
 from tfslurm.cluster.mounts import refuse_mounts
+from tfslurm.document.bounded_json import read_json
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
@@ -26,7 +28,8 @@ FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
 JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
-GUARDS = ("roots", "shared_parents", "read_group")  # what guards a submission is no part of what is asked
+# No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
+BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text")
 LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
@@ -77,8 +80,8 @@ class JobPlan:
 
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
     every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
-    folders of tfslurm's beside ``root`` that no mount may reach; ``shared_parents`` is '' in a plan of an older
-    tfslurm.
+    folders of tfslurm's beside ``root`` that no mount may reach. ``spec_text`` is exp.yaml's, ``template_text`` that of
+    the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm.
     """
 
     name: str
@@ -114,6 +117,8 @@ class JobPlan:
     roots: tuple[str, ...] = ()
     shared_parents: str = ""
     read_group: str = ""
+    spec_text: str = ""
+    template_text: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -158,7 +163,7 @@ class JobPlan:
         code = (self.code.tree if env else "any") if self.code else None
         mounts = [mount_json(mount) for mount in self.mounts]
         found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
-        return hashlib.sha256(canonical(found)).hexdigest()[:12]
+        return hashlib.sha256(canonical(found, "plan")).hexdigest()[:12]
 
     @property
     def loader_variables(self) -> tuple[str, ...]:
@@ -261,6 +266,7 @@ def make_plan(
     spec_text: str,
     tfslurm_version: str,
     template_sha256: str = "",
+    template_text: str = "",
     points: Points | None = None,
     roots: Sequence[str] = (),
 ) -> JobPlan:
@@ -270,8 +276,7 @@ def make_plan(
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
-    refuse_mounts(experiment, cluster)
-    refuse_after(experiment, pin.entrypoint)
+    refuse_unfit(experiment, cluster, pin.entrypoint)
     command, env = as_written(experiment) if points else fill(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
@@ -307,6 +312,8 @@ def make_plan(
         roots=tuple(roots),
         shared_parents=cluster.shared_parents,
         read_group=cluster.read_group,
+        spec_text=spec_text,
+        template_text=template_text,
     )
     return identify(plan)
 
@@ -335,16 +342,16 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
 
     A plan that an older version wrote has the identity that it had then: what it does not say is not part of it.
     """
-    asked = {key: value for key, value in values.items() if key not in (*MOMENT, *GUARDS)}
-    guards = {key: values[key] for key in GUARDS if key in values}
+    asked = {key: value for key, value in values.items() if key not in (*MOMENT, *BESIDE)}
+    beside = {key: values[key] for key in BESIDE if key in values}
     if asked.get("code"):  # the tree's id says the same as its list's hash
         asked["code"] = {key: value for key, value in asked["code"].items() if key != "contents_sha256"}
-        guards |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
+        beside |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
-    plan_sha256 = hashlib.sha256(canonical(asked)).hexdigest()
-    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(guards) if guards else b"")
+    plan_sha256 = hashlib.sha256(canonical(asked, "plan")).hexdigest()
+    submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(beside, "plan") if beside else b"")
     return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
 
 
@@ -358,14 +365,15 @@ def mount_json(mount: Mount) -> dict[str, Any]:
     return {key: value for key, value in asdict(mount).items() if value is not None}
 
 
-def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
-    """Refuse a value that becomes part of a program behind the image's entrypoint, such as `sh -c`.
+def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[str]) -> None:
+    """Refuse mounts that the cluster does not allow, and a value that is part of a program behind the entrypoint.
 
     Raises:
-        InputError: every word in which one would.
+        InputError: every mount that it does not; every word in which a value would be (`sh -c`).
     """
     from tfslurm.spec.program_text import refuse_program_text
 
+    refuse_mounts(experiment, cluster)
     refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
     if refusals:
         after = f" (the image's entrypoint is {' '.join(entrypoint)})"
@@ -374,24 +382,15 @@ def refuse_after(experiment: Experiment, entrypoint: Sequence[str]) -> None:
 
 def to_json(plan: JobPlan) -> dict[str, Any]:
     """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
-    values = {key: plain(value) for key, value in asdict(plan).items()}
+    values: dict[str, Any] = read_json(json.dumps(asdict(plan)))
     return {**values, "mounts": [mount_json(mount) for mount in plan.mounts]}
-
-
-def plain(value: object) -> Any:
-    """The same value built of dict, list, str, int, float, bool and None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, PurePosixPath) else value
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:
     """The plan that ``to_json`` wrote; fields that an older version did not know have their defaults.
 
     Raises:
-        ValueError, KeyError, TypeError: the values are not a plan of this schema.
+        ValueError, KeyError, TypeError: the values are not a plan of this schema; a key of a newer one is refused.
     """
     if values["schema"] != SCHEMA:
         raise ValueError(f"schema {str(values['schema'])[:40]!r} is not {SCHEMA!r}")

@@ -5,22 +5,30 @@ facts      one raw observation (a file's bytes) -> values
 folder     the raw observations of one place, and why some are missing
 task       one task's observations -> TaskFacts
 build      the files of one job -> Record
+asked      what its plan asked, and what decides about bits
+machine    the node's processor and engine
 verified   does each link of the chain hold
 reading    the record back from its JSON
 lost       what the program wrote where nothing keeps it
+numbers    those that no record can hold
 """
 
 from __future__ import annotations
 
 from tfslurm.record.build import build_record
 from tfslurm.record.model import (
+    Asked,
     Attempt,
     Code,
     Container,
+    Determinism,
+    Energy,
+    Engine,
     Environment,
     Experiment,
     Gpu,
     Image,
+    Input,
     Integrity,
     Job,
     LostFile,
@@ -28,7 +36,9 @@ from tfslurm.record.model import (
     Package,
     Record,
     SharedFolder,
+    Signature,
     TaskFacts,
+    Template,
     Verdict,
     Verified,
     record_json,
@@ -38,13 +48,18 @@ from tfslurm.record.model import (
 from tfslurm.record.reading import record_from_json
 
 __all__ = [
+    "Asked",
     "Attempt",
     "Code",
     "Container",
+    "Determinism",
+    "Energy",
+    "Engine",
     "Environment",
     "Experiment",
     "Gpu",
     "Image",
+    "Input",
     "Integrity",
     "Job",
     "LostFile",
@@ -52,7 +67,9 @@ __all__ = [
     "Package",
     "Record",
     "SharedFolder",
+    "Signature",
     "TaskFacts",
+    "Template",
     "Verdict",
     "Verified",
     "build_record",

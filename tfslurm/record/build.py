@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from tfslurm.errors import RecordError
 from tfslurm.plan import JobPlan, mount_json
 from tfslurm.record import facts
+from tfslurm.record.asked import read_asked, read_determinism, read_inputs
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
 from tfslurm.record.lost import lost_files
@@ -26,6 +28,7 @@ from tfslurm.record.model import (
     TaskFacts,
     seal,
 )
+from tfslurm.record.numbers import without_unfit
 from tfslurm.record.task import read_task
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
@@ -56,16 +59,25 @@ def build_record(
     indexes = paths.attempts_in(files)
     folders = [root.below(paths.attempt(index), f"attempts[{place}]") for place, index in enumerate(indexes)]
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
-    observed = [one for place, folder in enumerate(folders) for one in read_tasks(folder, indexes[place])]
+    observed = [one for place, folder in enumerate(folders) for one in read_tasks(plan, folder, indexes[place])]
     attempts = tuple(
         read_attempt(index, ending, tuple(one.task for one in observed if one.attempt == index))
         for index, ending in zip(indexes, endings, strict=True)
     )
+    job = read_job(plan, job_id, root, folders, endings, status)
+    experiment = read_experiment(plan, root, folders, observed, point or {})
+    root.tell("energy", "this version does not read the GPUs' counters")
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
-        job=read_job(plan, job_id, root, folders, endings, status),
-        experiment=read_experiment(plan, root, folders, observed, point or {}),
+        plan_id=plan.plan_id,
+        plan_sha256=plan.plan_sha256,
+        run_folder=str(plan.run_dir),
+        job=job,
+        experiment=experiment,
+        asked=read_asked(plan, root),
+        inputs=read_inputs(plan, root),
+        determinism=read_determinism(experiment.env, experiment.parameters, plan, attempts, root),
         image=read_image(plan),
         code=read_code(plan),
         attempts=attempts,
@@ -75,7 +87,11 @@ def build_record(
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
-    return seal(warnings_of(plan, record))
+    record = warnings_of(plan, record)
+    try:
+        return seal(record)
+    except RecordError:
+        return seal(without_unfit(record, root.unknown))
 
 
 def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
@@ -104,7 +120,7 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
     )
 
 
-def read_tasks(folder: Folder, index: int) -> list[Observed]:
+def read_tasks(plan: JobPlan, folder: Folder, index: int) -> list[Observed]:
     """The tasks of one attempt by rank."""
     ranks = paths.tasks_in(folder.names)
     if not ranks:
@@ -112,7 +128,7 @@ def read_tasks(folder: Folder, index: int) -> list[Observed]:
     observed = []
     for place, rank in enumerate(ranks):
         below = folder.below(paths.task(rank), f"{folder.path}.tasks[{place}]")
-        observed.append(Observed(index, read_task(below, rank), below))
+        observed.append(Observed(index, read_task(below, rank, plan.engine), below))
     return observed
 
 

@@ -161,6 +161,14 @@ def parse_cpu(raw: bytes) -> str:
     return found[1].strip()
 
 
+def parse_cpu_flags(raw: bytes) -> tuple[str, ...]:
+    """What the first processor can do: ``flags\t\t: fpu vme …``, on ARM ``Features\t: fp asimd …``."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text(raw), re.MULTILINE)
+    if not found:
+        raise ValueError("the processor does not tell its flags")
+    return tuple(found[1].split())
+
+
 def parse_memory(raw: bytes) -> int:
     """MiB of ``MemTotal:       16393244 kB`` in /proc/meminfo, where kB are 1024 bytes."""
     found = re.search(r"^MemTotal:\s+(\d+) kB", text(raw), re.MULTILINE)

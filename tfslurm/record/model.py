@@ -9,13 +9,16 @@ nothing: no array, no signal, no tag.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
+from tfslurm.spec import Checkpoint
 
-SCHEMA = "tfslurm.record/1"
+SCHEMA = "tfslurm.record/2"
+FIRST = "tfslurm.record/1"  # is read, and stays what it was: without the keys that NEW says are of this schema
+NEW: Mapping[str, Any] = {"since": SCHEMA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,56 @@ class Experiment:
     env: Mapping[str, str]
     outputs: tuple[Output, ...] | None
     lost: tuple[LostFile, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What the script was made with; ``name`` and ``text`` are null for tfslurm's own."""
+
+    name: str | None
+    sha256: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the plan was told beside what ``experiment``, ``image`` and ``code`` say: all that a rerun needs."""
+
+    resources: Mapping[str, Any]
+    network: str
+    options: Mapping[str, str]  # of sbatch
+    checkpoint: Checkpoint | None
+    template: Template
+    entrypoint: tuple[str, ...]  # of the image; stands in front of experiment.command
+    secrets: tuple[str, ...]  # their names
+    gpu_check: str
+    prepull: bool
+    shm: str | None  # of /dev/shm, with its unit
+    outputs: str | None  # the container path that is kept
+    spec: str | None  # the text of exp.yaml
+    lock: str  # the text of exp.lock.yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A read-only mount, and whether what it held is known by a hash."""
+
+    name: str | None  # that it was asked for by, where that is not the path
+    path: str
+    bytes: int | None
+    sha256: str | None  # of a file
+    tree_sha256: str | None  # of a folder
+    hashed: str  # 'full' | 'cached' | 'no'
+    why: str  # not; '': it is
+
+
+@dataclass(frozen=True, slots=True)
+class Determinism:
+    """What decides whether a run can be the same to the bit, beside image, code and machine."""
+
+    variables: Mapping[str, str]  # of the image and the experiment
+    seeds: Mapping[str, Any]  # the parameters that are named so
+    cpus_schedulable: int | None  # of every task
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +210,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """The container engine on the node."""
+
+    name: str
+    version: str | None
+    runtime: str | None  # the OCI runtime that started the container
+    storage: str | None  # the driver that holds the image's layers
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFacts:
     """One Slurm task on one node, as observed on that node."""
 
@@ -175,6 +238,12 @@ class TaskFacts:
     cpu_model: str | None
     memory_mib: int | None
     limits: Limits
+    cpu_flags: tuple[str, ...] | None = field(default=None, metadata=NEW)
+    cpus_schedulable: int | None = field(default=None, metadata=NEW)  # those that the container may run on
+    compute_capability: str | None = field(default=None, metadata=NEW)
+    driver_cuda: str | None = field(default=None, metadata=NEW)  # the newest CUDA that the driver knows
+    libcuda_in_container: str | None = field(default=None, metadata=NEW)
+    engine: Engine | None = field(default=None, metadata=NEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,26 +307,51 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class Energy:
+    """What the job's GPUs used, as nvidia-smi counted it."""
+
+    joules: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who vouches for ``record_sha256``."""
+
+    format: str
+    key_fingerprint: str
+    namespace: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Integrity:
     """What shows that the record is whole and unchanged."""
 
     previous: str | None
     record_sha256: str  # see record_sha256()
-    signature: str | None
+    signature: Signature | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything that is known of one job."""
+    """Everything that is known of one job. What is NEW is None in a record of the first schema."""
 
     schema: str
     record_id: str
+    plan_id: str | None = field(default=None, metadata=NEW)
+    plan_sha256: str | None = field(default=None, metadata=NEW)
+    run_folder: str | None = field(default=None, metadata=NEW)
     job: Job
     experiment: Experiment
+    asked: Asked | None = field(default=None, metadata=NEW)
+    inputs: tuple[Input, ...] | None = field(default=None, metadata=NEW)
+    determinism: Determinism | None = field(default=None, metadata=NEW)
     image: Image
     code: Code | None
     attempts: tuple[Attempt, ...]
     environment: Environment
+    energy: Energy | None = field(default=None, metadata=NEW)
     verified: Verified
     warnings: tuple[str, ...]
     unknown: Mapping[str, str]  # path of a fact that is null -> why
@@ -265,17 +359,20 @@ class Record:
 
 
 def record_json(record: Record) -> dict[str, Any]:
-    """The record as JSON values: exactly these keys, in this order; bytes that were no UTF-8 as ``\\xff``."""
-    values: dict[str, Any] = plain(asdict(record))
+    """The record as JSON values: exactly the keys of its schema, in order; bytes that were no UTF-8 as ``\\xff``."""
+    values: dict[str, Any] = plain(record, record.schema)
     return values
 
 
-def plain(value: object) -> Any:
+def plain(value: object, schema: str) -> Any:
     """The same value of dict, list, str, int, float, bool and None, its texts all valid UTF-8."""
+    if is_dataclass(value):
+        kept = (each.name for each in fields(value) if "since" not in each.metadata or schema != FIRST)
+        return {name: plain(getattr(value, name), schema) for name in kept}
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item) for key, item in value.items()}
+        return {plain(str(key), schema): plain(item, schema) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [plain(item, schema) for item in value]
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if value is None or isinstance(value, bool | int | float):
@@ -290,10 +387,10 @@ def record_sha256(value: Mapping[str, Any]) -> str:
     """
     unsealed = {"record_sha256", "signature"}
     integrity = {key: item for key, item in value["integrity"].items() if key not in unsealed}
-    return sha256(canonical({**value, "integrity": integrity})).hexdigest()
+    return sha256(canonical({**value, "integrity": integrity}, "record")).hexdigest()
 
 
-def seal(record: Record, *, previous: str | None = None, signature: str | None = None) -> Record:
+def seal(record: Record, *, previous: str | None = None, signature: Signature | None = None) -> Record:
     """The same record with its hash computed anew; ``previous`` is the hash of the record that it replaces."""
     unsealed = replace(record, integrity=Integrity(previous, "", signature))
     return replace(record, integrity=Integrity(previous, record_sha256(record_json(unsealed)), signature))

@@ -9,13 +9,14 @@ from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
 from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
+from tfslurm.record.machine import read_machine
 from tfslurm.record.model import Container, Gpu, TaskFacts
 from tfslurm.record.usage import is_number, read_usage
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import parse_task_end
 
 
-def read_task(folder: Folder, rank: int) -> TaskFacts:
+def read_task(folder: Folder, rank: int, engine: str) -> TaskFacts:
     """What was observed of one task on its node; what is missing is None, with the reason in the folder's unknown."""
     driver_version, driver_source = read_driver(folder)
     gpus = read_gpus(folder)
@@ -35,6 +36,7 @@ def read_task(folder: Folder, rank: int) -> TaskFacts:
         cpu_model=folder.fact("cpu_model", "cpuinfo.txt", facts.parse_cpu),
         memory_mib=folder.fact("memory_mib", "meminfo.txt", facts.parse_memory),
         limits=read_limits(folder),
+        **read_machine(folder, engine, gpus),
     )
 
 

@@ -173,6 +173,10 @@ def refuse_values(plan: JobPlan) -> None:
     datetime.strptime(plan.planned_at[:19], "%Y-%m-%dT%H:%M:%S")
     for part in (plan.resources, plan.checkpoint, plan.points, plan.code, plan.limits):
         refuse_numbers(part)
+    for key in ("spec", "template"):
+        text = getattr(plan, f"{key}_text")
+        if text and sha256(text.encode()).hexdigest() != getattr(plan, f"{key}_sha256"):
+            raise ValueError(f"{key}_text is not the text that {key}_sha256 is of")
     refuse_parts(plan)
     refuse_image(plan)
     refuse_words(plan)

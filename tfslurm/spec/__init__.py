@@ -6,7 +6,7 @@ Pure: text in, values out. pydantic and yaml are loaded when a text is read, not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfslurm.document import Document
 from tfslurm.errors import Problem
@@ -24,6 +24,9 @@ from tfslurm.spec.experiment import (
 )
 from tfslurm.spec.words import fill
 
+if TYPE_CHECKING:
+    from tfslurm.spec.axes import Sweep
+
 Check = Callable[[Document], Iterable[Problem]]
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "experiment_schema",
     "fill",
     "parse_experiment",
+    "read_sweep",
 ]
 
 
@@ -69,3 +73,10 @@ def experiment_schema() -> dict[str, Any]:
     from tfslurm.spec.parsing import schema
 
     return schema()
+
+
+def read_sweep(value: Mapping[str, object] | None) -> Sweep:
+    """What `sweep` says, its defaults among it, of the plain value that a checked experiment holds."""
+    from tfslurm.spec.axes import Sweep
+
+    return Sweep.model_validate(value or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any
 
@@ -32,8 +31,6 @@ def axis_name(text: str) -> str:
 
 def scalar(value: object) -> str | int | float | bool:
     """The value, if it is one text, number, true or false."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Refused(f"{show(value)} is no number that JSON has", "write it in quotes, as a text")
     if isinstance(value, str | int | float | bool):
         return value
     raise Refused(f"{show(value)} cannot be a parameter's value", "write a text, a number, true or false")
@@ -89,9 +86,7 @@ def _choices(value: object) -> bool:
 def _numbers(value: object, least: int, most: int) -> bool:
     if not isinstance(value, list) or not least <= len(value) <= most:
         return False
-    return all(isinstance(item, int | float) and item is not True and item is not False for item in value) and all(
-        map(math.isfinite, value)
-    )
+    return all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
 
 
 def spread_over(value: object) -> object:
@@ -219,10 +214,9 @@ class Sweep(Block):
     ] = Field("idle", description="How points are spread over clusters; a mapping gives weights.", examples=["idle"])
 
 
-def has_shape(value: object) -> bool:
-    """Whether the plain value of ``sweep`` is one, as far as its shape goes."""
+def shape_of(value: object) -> Sweep | None:
+    """The plain value of ``sweep`` as a sweep; None where its shape is not that of one."""
     try:
-        Sweep.model_validate(value)
+        return Sweep.model_validate(value)
     except ValidationError:
-        return False
-    return True
+        return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tfslurm.document import Document, Path, key_text, nearest, scan
+from tfslurm.document import Document, Path, Refused, key_text, nearest, scan
 from tfslurm.errors import Problem
 
 _JSON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
@@ -30,8 +30,11 @@ def override(document: Document, overrides: Mapping[str, str], schema: dict[str,
             why = f"`{key_text(path[:-1])}` is not a mapping of keys in {document.file}"
             problems.append(Problem(f"--set {key}", 0, "", why, f"set `{key_text(path[:-1])}` as a whole"))
         else:
-            holder[str(path[-1])] = _value(text, place, schema)
-            given.append(path)
+            try:
+                holder[str(path[-1])] = _value(text, place, schema)
+                given.append(path)
+            except Refused as refused:
+                problems.append(Problem(f"--set {key}", 0, "", refused.why, refused.fix))
     return _replaced(document, value, given, problems)
 
 
@@ -80,6 +83,8 @@ def _value(text: str, place: dict[str, Any], schema: dict[str, Any]) -> object:
     types = set(_types(place, schema))
     read = scan(f"value: {text}\n", "")
     value = read.value.get("value")
+    if read.problems and "string" not in types:
+        raise Refused(read.problems[0].why, read.problems[0].fix)
     if not read.problems and value is not None and not isinstance(value, str) and _JSON[type(value)] in types:
         return value
     return text if "string" in types or read.problems or value is None else value

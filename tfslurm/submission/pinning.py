@@ -92,7 +92,7 @@ def wrong_claims(asked: Asked, pin: Pin, found: Pin) -> Iterator[Problem]:
 
 def lock_sha256(pin: Pin) -> str:
     """The sha256 of what a lock file says."""
-    return hashlib.sha256(canonical(pin_to_json(pin))).hexdigest()
+    return hashlib.sha256(canonical(pin_to_json(pin), "lock file")).hexdigest()
 
 
 def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> None:

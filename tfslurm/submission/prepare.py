@@ -198,6 +198,7 @@ def prepare(
         options=options,
         code=code_state(code, experiment) if code else None,
         template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
+        template_text="" if name == BUILT_IN_TEMPLATE else templates[name],
         parameters=asked.parameters,
         user=user,
         planned_at=now,

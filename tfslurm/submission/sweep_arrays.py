@@ -14,7 +14,7 @@ from tfslurm.image import Pin
 from tfslurm.plan import JobPlan, Points, identify
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
-from tfslurm.spec import Experiment, fill
+from tfslurm.spec import Experiment, fill, read_sweep
 from tfslurm.submission.prepare import Asked, Prepared, find_templates, rendered
 from tfslurm.sweep.arrays import arrays
 from tfslurm.sweep.points import MAX_TEXT, Sweep, too_large
@@ -50,7 +50,7 @@ class Swept:
         """Of what is asked: the same whenever it is asked, and wherever its points go."""
         plans = sorted(base.plan.plan_sha256 for base in self.bases)
         where = {key: self.given.get(key) for key in ("spread", "where")}
-        return hashlib.sha256(canonical({"plans": plans, **where})).hexdigest()
+        return hashlib.sha256(canonical({"plans": plans, **where}, "sweep")).hexdigest()
 
     def tracked(self, now: str) -> TrackedSweep:
         """The sweep to write into the tracker."""
@@ -82,9 +82,9 @@ def entries_of(experiment: Experiment, pin: Pin, sweep: Sweep) -> tuple[Entry, .
 
 def points_of(entries: Sequence[Entry], experiment: Experiment, sweep_id: str = "") -> Points:
     """What a plan says of the points that it runs."""
-    given: Mapping[str, Any] = experiment.sweep or {}
-    most, packed = given.get("max_parallel") or 0, given.get("points_per_job", 1)
-    return Points(sweep_id, len(entries), hashlib.sha256(encode(entries)).hexdigest(), most, packed)
+    asked = read_sweep(experiment.sweep)
+    sha256 = hashlib.sha256(encode(entries)).hexdigest()
+    return Points(sweep_id, len(entries), sha256, asked.max_parallel or 0, asked.points_per_job)
 
 
 def template_of(asked: Asked) -> str:
@@ -97,9 +97,10 @@ def placed(
     sweep: Sweep, clusters: Sequence[str], given: Mapping[str, Any], rooms: Mapping[str, Room], job_s: int | None
 ) -> tuple[str, ...]:
     """The cluster of each point; one cluster takes them all, whatever the file says of others."""
-    rules = [Rule(rule["values"], rule["cluster"]) for rule in given.get("where") or ()]
-    how = "even" if len(clusters) == 1 else given.get("spread", "idle")
-    point_s = (job_s or 3600) / given.get("points_per_job", 1)
+    asked = read_sweep(given)
+    rules = [Rule(rule.values, rule.cluster) for rule in asked.where or ()]
+    how = "even" if len(clusters) == 1 else asked.spread
+    point_s = (job_s or 3600) / asked.points_per_job
     return spread(sweep.points, clusters, how, where=rules, rooms=rooms, point_s=point_s)
 
 

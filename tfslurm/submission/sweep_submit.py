@@ -14,6 +14,7 @@ from tfslurm.monitoring.sweep_states import has_ended
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
+from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_private
 from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
@@ -136,7 +137,7 @@ def tell_of_rest(session: Session, sweep: TrackedSweep, troubles: Sequence[Tfslu
 
 def planned(session: Session, asked: Asked, swept: Swept, chosen: Sequence[Known]) -> TrackedSweep:
     """The new sweep, its whole intent written down and shown; nothing has left yet."""
-    idle = swept.given.get("spread", "idle") == "idle" and len(chosen) > 1
+    idle = read_sweep(swept.given).spread == "idle" and len(chosen) > 1
     asked_there = at_once(
         [partial(ask_site, session, known, base.plan, idle) for known, base in zip(chosen, swept.bases, strict=True)]
     )

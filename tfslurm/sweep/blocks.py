@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tfslurm.document import Path, Refused, key_text, nearest, show
 from tfslurm.errors import Problem
 from tfslurm.spec import KEYS
 from tfslurm.sweep.values import Scalar, Values, drawn_from, values_of
+
+if TYPE_CHECKING:
+    from tfslurm.spec import axes
 
 Given = Mapping[str, Scalar]
 MOST = 100  # problems of one block that are looked for
@@ -60,15 +63,15 @@ class Block:
         return (prod(axis.count for axis in self.axes) if self.axes else 0) + len(self.include)
 
 
-def read(sweep: Mapping[str, Any], source: Source) -> tuple[tuple[Block, ...], list[Problem]]:
+def read(sweep: axes.Sweep, source: Source) -> tuple[tuple[Block, ...], list[Problem]]:
     """The blocks of a sweep in the order of the file, and what is wrong with them."""
-    given: list[Mapping[str, Any]] = [sweep]
+    given: Sequence[axes.Block] = [sweep]
     places: list[Path] = [("sweep",)]
-    if sweep.get("blocks"):
-        if both := [key for key in _OWN if sweep.get(key) is not None]:
+    if sweep.blocks:
+        if both := [key for key in _OWN if getattr(sweep, key) is not None]:
             why = f"`{both[0]}` stands beside `blocks`, and would belong to none of them"
             return (), [source.problem(("sweep", both[0]), why, "move it into one of the blocks")]
-        given = sweep["blocks"]
+        given = sweep.blocks
         places = [("sweep", "blocks", index) for index in range(len(given))]
     problems: list[Problem] = []
     blocks = tuple(_block(each, path, source, problems) for each, path in zip(given, places, strict=True))
@@ -77,19 +80,19 @@ def read(sweep: Mapping[str, Any], source: Source) -> tuple[tuple[Block, ...], l
     return blocks, problems
 
 
-def _block(given: Mapping[str, Any], path: Path, source: Source, problems: list[Problem]) -> Block:
-    axes: list[Axis] = []
+def _block(given: axes.Block, path: Path, source: Source, problems: list[Problem]) -> Block:
+    crossed: list[Axis] = []
     for place, values in _groups(given):
         try:
-            axes.append(_axis(values, (*path, *place)))
+            crossed.append(_axis(values, (*path, *place)))
         except Refused as refused:
             problems += (source.problem((*path, *place, *each.at), each.why, each.fix) for each in refused.all)
-    if given.get("random"):
-        _add_drawn(given["random"], (*path, "random"), source, axes, problems)
+    if given.random:
+        _add_drawn(given.random, (*path, "random"), source, crossed, problems)
     block = Block(
-        tuple(sorted(axes, key=lambda axis: axis.names)),
-        tuple(given.get("exclude") or ()),
-        tuple(given.get("include") or ()),
+        tuple(sorted(crossed, key=lambda axis: axis.names)),
+        tuple(given.exclude or ()),
+        tuple(given.include or ()),
         path,
     )
     broken = bool(problems)
@@ -99,10 +102,10 @@ def _block(given: Mapping[str, Any], path: Path, source: Source, problems: list[
     return block
 
 
-def _groups(given: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    for name, values in (given.get("grid") or {}).items():
+def _groups(given: axes.Block) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    for name, values in (given.grid or {}).items():
         yield ("grid",), {name: values}
-    for index, group in enumerate(given.get("zip") or ()):
+    for index, group in enumerate(given.zip or ()):
         yield ("zip", index), group
 
 

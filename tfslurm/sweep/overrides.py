@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfslurm.document import Refused, show
 from tfslurm.document.bounded_json import read_json
+from tfslurm.document.scalars import refused_number
 from tfslurm.sweep.values import Scalar
 
 _COMMA = re.compile(r"(?<!\\),")
@@ -37,17 +37,18 @@ def _listed(text: str) -> tuple[Scalar, ...]:
         values = read_json(text)
     except ValueError:
         values = None
-    if not values or not all(isinstance(value, str | int | float) and _carried(value) for value in values):
+    if not values or not all(isinstance(value, int | float) or _carried(value) for value in values):
         fix = f'write texts in double quotes, such as ["a", "b"]; the text itself is {json.dumps([text])}'
         raise Refused(f"{show(text)} is not a JSON list of values", fix)
+    for value in values:
+        if refused := refused_number(value, str(value)):
+            raise Refused(*refused)
     return tuple(values)
 
 
-def _carried(value: str | int | float) -> bool:
-    """Whether an argument can carry it: no NUL, no half of a character, no infinity."""
-    if isinstance(value, str):
-        return not re.search("[\0\ud800-\udfff]", value)
-    return isinstance(value, int) or math.isfinite(value)
+def _carried(value: object) -> bool:
+    """Whether it is a text that an argument can carry: no NUL, no half of a character."""
+    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
 
 
 def with_given(sweep: Mapping[str, Any], given: Mapping[str, Sequence[Scalar]]) -> dict[str, Any]:

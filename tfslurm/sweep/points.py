@@ -7,13 +7,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
-from tfslurm.spec import MAX_POINTS, Experiment
+from tfslurm.spec import Experiment, read_sweep
 from tfslurm.sweep.blocks import MOST, Block, Given, Source, read, unknown
 from tfslurm.sweep.values import Scalar
+
+if TYPE_CHECKING:
+    from tfslurm.spec import axes
 
 MAX_TEXT = 2**28  # characters of all points of a sweep
 MAX_LOOKS = 1_000_000
@@ -70,8 +73,7 @@ def sweep_of(experiment: Experiment) -> Sweep:
     Raises:
         InputError: everything that is wrong with the sweep; no point; more than ``max_points``, counted and not made.
     """
-    given: Mapping[str, Any] = experiment.sweep or {}
-    blocks, problems = _checked(given, experiment.clusters, experiment)
+    blocks, problems = _checked(read_sweep(experiment.sweep), experiment.clusters, experiment)
     if problems:
         raise InputError(problems)
     met: dict[str, Point] = {}
@@ -91,10 +93,10 @@ def sweep_of(experiment: Experiment) -> Sweep:
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
     """What is wrong with ``sweep`` beyond its shape, short of making its points; nothing where the shape is wrong."""
-    from tfslurm.spec.axes import has_shape
+    from tfslurm.spec.axes import shape_of
 
-    given, clusters = document.at(("sweep",)), document.at(("clusters",))
-    if given is not None and has_shape(given):
+    given, clusters = shape_of(document.at(("sweep",))), document.at(("clusters",))
+    if given is not None:
         yield from _checked(given, clusters if isinstance(clusters, list) else (), document)[1]
 
 
@@ -152,30 +154,27 @@ def _crossed(block: Block) -> Iterator[dict[str, Scalar]]:
         yield {name: value for pairs in combination for name, value in pairs}
 
 
-def _checked(
-    given: Mapping[str, Any], clusters: Sequence[str], source: Source
-) -> tuple[tuple[Block, ...], list[Problem]]:
+def _checked(given: axes.Sweep, clusters: Sequence[str], source: Source) -> tuple[tuple[Block, ...], list[Problem]]:
     blocks, problems = read(given, source)
     if problems:
         return blocks, problems
-    names, count, most = blocks[0].names, sum(block.count for block in blocks), given.get("max_points", MAX_POINTS)
+    names, count, most = blocks[0].names, sum(block.count for block in blocks), given.max_points
     if count > most:
         fix = f"write fewer values, or `max_points: {count}` if you mean it"
         problems.append(source.problem(("sweep",), f"has {count} points; the most is {most}", fix))
-    rules = given.get("where") or ()
+    rules = given.where or ()
     looks = sum(len(First(block.exclude).kinds) * block.count for block in blocks)
-    looks += len(First(rule["values"] for rule in rules).kinds) * min(count, most)
+    looks += len(First(rule.values for rule in rules).kinds) * min(count, most)
     if looks > MAX_LOOKS:
         why = f"its `exclude` and `where` would be held against its points {looks} times; {MAX_LOOKS} is the most"
         problems.append(source.problem(("sweep",), why, "name the same parameters in more of them, or write fewer"))
     for index, rule in enumerate(rules):
         here = ("sweep", "where", index)
-        problems += islice(unknown(rule["values"], names, (*here, "values"), source), max(0, MOST - len(problems)))
-        if clusters and rule["cluster"] not in clusters:
+        problems += islice(unknown(rule.values, names, (*here, "values"), source), max(0, MOST - len(problems)))
+        if clusters and rule.cluster not in clusters:
             fix = f"write one of: {', '.join(clusters)}"
-            problems.append(source.problem((*here, "cluster"), f"{rule['cluster']} is not in `clusters`", fix))
-    spread = given.get("spread")
-    for name in spread if isinstance(spread, Mapping) and clusters else ():
+            problems.append(source.problem((*here, "cluster"), f"{rule.cluster} is not in `clusters`", fix))
+    for name in given.spread if isinstance(given.spread, Mapping) and clusters else ():
         if name not in clusters:
             fix = f"write one of: {', '.join(clusters)}"
             problems.append(source.problem(("sweep", "spread", name), f"{name} is not in `clusters`", fix))

@@ -1,0 +1,62 @@
+"""What of a task's node decides about bits beside its GPU and driver: processor, engine. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfslurm.record import facts
+from tfslurm.record.folder import Folder
+from tfslurm.record.model import Engine, Gpu
+from tfslurm.record.usage import count_cpus
+
+NOT_ASKED = "this version does not ask the node for it"
+
+
+def read_machine(folder: Folder, engine: str, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any]:
+    """The facts of a task that the first schema did not have; ``gpus`` is () for a CPU job, which has no driver."""
+    for key in ("compute_capability", "driver_cuda", "libcuda_in_container") if gpus != () else ():
+        folder.tell(key, NOT_ASKED)
+    return {
+        "cpu_flags": folder.fact("cpu_flags", "cpuinfo.txt", facts.parse_cpu_flags),
+        "cpus_schedulable": folder.fact("cpus_schedulable", "container-inspect.json", parse_cpuset),
+        "engine": read_engine(folder, engine),
+    }
+
+
+def read_engine(folder: Folder, name: str) -> Engine:
+    """The engine that the plan named, as it tells of itself and of the container."""
+    inside = Folder(folder.files, folder.prefix, f"{folder.path}.engine", folder.unknown)
+    return Engine(
+        name=name,
+        version=inside.fact("version", "engine-version.json", parse_version),
+        runtime=inside.fact("runtime", "container-inspect.json", parse_runtime),
+        storage=inside.fact("storage", "container-inspect.json", lambda raw: word(facts.parse_inspect(raw)["Driver"])),
+    )
+
+
+def parse_version(raw: bytes) -> str:
+    """``{"Client": {"Version": …}, "Server": {"Version": "20.10.24+dfsg1"}}``; without a daemon there is no Server."""
+    said = facts.parse_object(raw)
+    return word((said.get("Server") or said["Client"])["Version"])
+
+
+def parse_runtime(raw: bytes) -> str:
+    """``runc``: one engine names it at the top, the other among the container's settings."""
+    container = facts.parse_inspect(raw)
+    return word(container.get("OCIRuntime") or container["HostConfig"]["Runtime"])
+
+
+def parse_cpuset(raw: bytes) -> int:
+    """How many CPUs the engine let the container run on: 5 of ``"CpusetCpus": "0-3,8"``."""
+    named = facts.parse_inspect(raw)["HostConfig"].get("CpusetCpus")
+    if not named:
+        raise ValueError("the engine was told of no set of CPUs")
+    return count_cpus(str(named))
+
+
+def word(value: object) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{str(value)[:40]!r} is no name")
+    return value
