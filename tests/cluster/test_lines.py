@@ -142,26 +142,31 @@ def test_a_job_lives_its_life_by_every_way(person: Person, way: str, transport: 
 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 def test_whoever_waits_for_a_job_is_let_in_once(person: Person, transport: str) -> None:
-    person.desk.describe("alpha", login={**WAYS["key and code"][1], "transport": transport})
-    job = person.tfslurm("submit", person.desk.experiment("slow", ["sleep", "6"]), "--cluster", "alpha").stdout.strip()
+    desk = person.desk
+    desk.describe("alpha", login={**WAYS["key and code"][1], "transport": transport})
+    job = person.tfslurm("submit", desk.experiment("slow", ["sh", "-c", gate()]), "--cluster", "alpha").stdout.strip()
     person.asked.clear()
+    opens = threading.Timer(10, open_gate, [desk, job])
+    opens.start()
     done = person.tfslurm("wait", job, "-v")
+    opens.join()
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"{job} COMPLETED"), done.stderr
-    assert done.stderr.count("+ squeue") > 3
+    assert done.stderr.count(" squeue ") > 2
     assert len(person.asked) == (1 if transport == "paramiko" else 0)  # openssh's is still there from the submit
 
 
 @pytest.mark.parametrize("transport", ["paramiko", "openssh"])
 def test_a_wait_goes_on_where_its_line_was_cut(person: Person, transport: str) -> None:
+    desk = person.desk
     with Line(2201) as line:
-        login = {"host": "alpha-by-proxy", "port": line.port, "transport": transport}
-        person.desk.describe("alpha", login=login)
-        file = person.desk.experiment("slow", ["sleep", "6"])
+        desk.describe("alpha", login={"host": "alpha-by-proxy", "port": line.port, "transport": transport})
+        file = desk.experiment("slow", ["sh", "-c", gate()])
         job = person.tfslurm("submit", file, "--cluster", "alpha").stdout.strip()
-        cut = threading.Timer(4, line.cut)
+        cut, opens = threading.Timer(5, line.cut), threading.Timer(10, open_gate, [desk, job])
         cut.start()
+        opens.start()
         done = person.tfslurm("wait", job, "-v")
-        cut.join()
+        opens.join()
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"{job} COMPLETED"), done.stderr
     assert line.cuts >= 1
 
