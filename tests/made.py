@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +11,10 @@ from tfslurm.cluster import Cluster
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, make_plan
 from tfslurm.spec import Experiment, Mount, Placeholder, Resources, Word
+from tfslurm.submission.sweep_arrays import points_of
+from tfslurm.sweep.points import point_of
+from tfslurm.sweep.points_file import Entry
+from tfslurm.tracker import TrackedSweep
 
 DIGEST = "sha256:" + "a1" * 32
 CONFIG = "sha256:" + "b2" * 32
@@ -78,3 +83,18 @@ def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **chan
 def experiment(**changes: Any) -> Experiment:
     """EXPERIMENT with some fields replaced."""
     return replace(EXPERIMENT, **changes)
+
+
+SWEPT = experiment(sweep={"grid": {"lr": [0.1, 0.01, 0.001]}, "max_parallel": 5})
+SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", NOW, "", {}, told=False)
+
+
+def entries(count: int = 3) -> tuple[Entry, ...]:
+    """So many points of a sweep."""
+    points = [point_of({"lr": number}) for number in range(count)]
+    return tuple(Entry(point.id, point.text, {}, ("python", str(place))) for place, point in enumerate(points))
+
+
+def array(some: Sequence[Entry], **changes: Any) -> JobPlan:
+    """The plan of the array of these points; ``changes`` replace fields of its points."""
+    return plan(SWEPT, parameters={}, points=replace(points_of(some, SWEPT, SWEEP.sweep_id), **changes))

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, EXPERIMENT, NOW, experiment, plan
-from tests.test_sweep_arrays import array, entries
+from tests.made import CLUSTER, EXPERIMENT, NOW, SWEEP, array, entries, experiment, plan
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
@@ -461,8 +460,6 @@ def test_a_job_folder_that_is_not_the_users_own_is_no_job(
 
 
 def test_a_sweep_of_this_tracker_is_joined_by_nobody(site: Known, tracker: Tracker) -> None:
-    from tests.test_sweep_arrays import SWEEP
-
     stranger = identify(replace(array(entries()), root=str(site.cluster.root), user=getuser(), mounts=()))
     folder = Path(stranger.run_dir)
     folder.mkdir()
