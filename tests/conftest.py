@@ -13,6 +13,48 @@ import pytest
 
 PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", "scancel", "srun")
 WITH_THE_BED = ("cluster", "faults", "bench")
+# What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
+SLOW = [
+    "test_a_file_of_any_make_is_read_or_refused_in_bounds",
+    "test_a_folder_deeper_than_any_code_is_refused",
+    "test_a_folder_that_did_not_come_with_the_file_is_named",
+    "test_a_folders_name_forges_no_row_of_a_plan",
+    "test_a_list_of_run_folders_takes_little_more_memory_than_it_says",
+    "test_a_point_that_left_megabytes_hides_no_other_one",
+    "test_a_table_of_names_that_differ_from_point_to_point_stays_small",
+    "test_a_template_without_end_is_refused_in_time",
+    "test_ctrl_c_at_any_early_moment_shows_no_traceback",
+    "test_every_key_of_the_file_is_in_the_review",
+    "test_files_that_are_written_meanwhile_do_not_disturb",
+    "test_good_rows_without_end_are_more_than_anybody_has",
+    "test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards",
+    "test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand",
+    "test_it_is_refused_in_time_and_in_few_lines",
+    "test_json_is_one_document_and_nothing_else",
+    "test_megabytes_of_nothing_are_refused_soon_and_in_little_memory",
+    "test_more_tasks_than_an_answer_can_have_is_no_answer",
+    "test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on",
+    "test_plan_hides_nothing_that_matters",
+    "test_plan_shows_the_points_of_a_sweep_and_where_they_would_go",
+    "test_review_shows_all_that_the_file_could_touch",
+    "test_shellcheck_has_no_complaint_about_the_node_side",
+    "test_the_same_as_json",
+    "test_the_wheel_carries_every_module_template_and_example_cluster",
+    "test_thousands_of_small_files_need_few_commands",
+    "test_two_thousand_small_files_are_one_snapshot",
+    "test_values_of_any_kind_under_any_key_are_read_or_refused",
+    "test_what_arrives_is_the_users_alone_from_its_first_moment",
+    "test_what_is_dumped_is_read_back_equal",
+    "test_what_is_no_file_is_refused_and_not_waited_for",
+    "test_what_json_can_say_comes_out_as_it_is",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark what `make test-unit` leaves out."""
+    for item in items:
+        if item.originalname in SLOW:
+            item.add_marker("slow")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
