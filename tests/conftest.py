@@ -25,6 +25,7 @@ SLOW = [
     "test_a_template_without_end_is_refused_in_time",
     "test_ctrl_c_at_any_early_moment_shows_no_traceback",
     "test_every_key_of_the_file_is_in_the_review",
+    "test_an_installed_wheel_finds_its_templates_without_the_checkout",
     "test_files_that_are_written_meanwhile_do_not_disturb",
     "test_good_rows_without_end_are_more_than_anybody_has",
     "test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards",

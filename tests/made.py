@@ -63,6 +63,38 @@ EXPERIMENT = Experiment(
 )
 CODE = CodeState(tree="4b825dc642cb6eb9a060e54bf8d69288fbee4904", writable=False, files=2, size_bytes=900)
 
+# Words that a shell, Slurm or a template could take for something else.
+HOSTILE = (
+    *("plain", "two words", "", " ", "  lead", "trail  ", "it's", 'say "hi"', "'", '"', "'\"'", "\\", "\\\\", "end\\"),
+    *(
+        "a\\nb",
+        "line\nbreak",
+        "\n",
+        "ends in newline\n",
+        "\n\n",
+        "tab\there",
+        "\t",
+        "cr\rhere",
+        "dos\r\nline",
+        "\x01\x1b\x7f",
+    ),
+    *("$HOME", "${HOME}", "$(touch /tmp/never)", "`touch /tmp/never`", "$'x'", "!history", "exp#3", "# comment"),
+    *(
+        "#SBATCH --nodes=9",
+        "a;b",
+        "a|b&c>d<e",
+        "*",
+        "[a-z]?*",
+        "~",
+        "~root",
+        "{a,b}",
+        "{{ lr }}",
+        "{% raw %}",
+        "{# note #}",
+    ),
+    *("-n", "--", "--rm", "=", "a=b", "é", "日本語", "🧪", "\u2028", "café\u0301", "EOF", ")", "(", "x" * 100_000),
+)
+
 
 def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **changes: Any) -> JobPlan:
     """The plan of EXPERIMENT on CLUSTER; ``changes`` replace arguments of make_plan."""

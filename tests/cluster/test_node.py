@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_render import HOSTILE
+from tests.made import HOSTILE
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, identify, to_json
 from tfslurm.render import render
