@@ -66,7 +66,7 @@ cluster-status:  ## what of the test bed is up
 	@$(PYTHON) -m tests.cluster status
 
 clean:  ## remove what was built here (not the test bed)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/.ready: setup.cfg pyproject.toml requirements-ci.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
 SLOW = [
     "test_a_file_of_any_make_is_read_or_refused_in_bounds",
+    "test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line",
     "test_a_folder_deeper_than_any_code_is_refused",
     "test_a_folder_that_did_not_come_with_the_file_is_named",
     "test_a_folders_name_forges_no_row_of_a_plan",
@@ -23,18 +25,23 @@ SLOW = [
     "test_a_point_that_left_megabytes_hides_no_other_one",
     "test_a_table_of_names_that_differ_from_point_to_point_stays_small",
     "test_a_template_without_end_is_refused_in_time",
+    "test_an_installed_wheel_finds_its_templates_without_the_checkout",
+    "test_an_object_larger_than_any_commit_is_not_read",
+    "test_any_text_is_read_or_refused_and_both_loaders_read_the_same",
     "test_ctrl_c_at_any_early_moment_shows_no_traceback",
     "test_every_key_of_the_file_is_in_the_review",
-    "test_an_installed_wheel_finds_its_templates_without_the_checkout",
+    "test_everything_else_is_a_value_error",
     "test_files_that_are_written_meanwhile_do_not_disturb",
     "test_good_rows_without_end_are_more_than_anybody_has",
     "test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards",
     "test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand",
     "test_it_is_refused_in_time_and_in_few_lines",
     "test_json_is_one_document_and_nothing_else",
+    "test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_them",
     "test_megabytes_of_nothing_are_refused_soon_and_in_little_memory",
     "test_more_tasks_than_an_answer_can_have_is_no_answer",
     "test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on",
+    "test_nothing_that_acts_or_hides_is_left_of_any_text",
     "test_plan_hides_nothing_that_matters",
     "test_plan_shows_the_points_of_a_sweep_and_where_they_would_go",
     "test_review_shows_all_that_the_file_could_touch",
@@ -48,6 +55,7 @@ SLOW = [
     "test_what_is_dumped_is_read_back_equal",
     "test_what_is_no_file_is_refused_and_not_waited_for",
     "test_what_json_can_say_comes_out_as_it_is",
+    "test_what_never_ends_costs_little_memory_and_one_short_line",
 ]
 
 
@@ -86,6 +94,21 @@ def real_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(f"#!/bin/sh\n{note}\necho '{name}: not in a unit test' >&2\nexit 127\n")
         (folder / name).chmod(0o755)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _only_root_gives_files_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip, for an ordinary user, a test that gives a file to another one."""
+    give = os.chown
+
+    def chown(path: str | Path, uid: int, gid: int, **more: Any) -> None:
+        try:
+            give(path, uid, gid, **more)
+        except PermissionError:
+            pytest.skip("only root can give a file away")
+
+    if os.geteuid() != 0:
+        monkeypatch.setattr(os, "chown", chown)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.cuts import Killed
 from tests.fakes.desk import Desk
+from tests.fakes.laptop import Laptop
 from tests.made import SWEEP, array, entries
 from tfslurm.errors import CommandFailed, HostError, SubmitRejected, Untracked
 from tfslurm.host import Host
@@ -153,3 +154,25 @@ def test_a_machine_that_refuses_the_run_folder_has_called_no_sbatch(desk: Desk) 
 def test_a_cluster_whose_room_is_not_understood_has_no_known_room(desk: Desk) -> None:
     desk.slurm.program("sinfo", "echo nonsense")
     assert room_at(part(desk, 0), desk.host()) is None
+
+
+def test_a_sweep_is_submitted_in_waves_by_the_command_and_each_point_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    file = laptop.experiment(
+        command=["python", "train.py", "--lr={{ lr }}"],
+        sweep={"grid": {"lr": [1, 2, 3]}, "points_per_job": 2, "max_parallel": 1},
+        template="own.sbatch.j2",
+    )
+    (laptop.folder / "own.sbatch.j2").write_text('{% extends "job.sbatch.j2" %}')
+    laptop.slurm.silent(True)
+    assert laptop.type("submit", file) == 1
+    assert (laptop.slurm.jobs(), capsys.readouterr().out) == ([], "")
+    laptop.slurm.silent(False)
+    assert laptop.type("submit", file) == 0
+    assert capsys.readouterr().out == "alpha:101\n"
+    assert [job["array"] for job in laptop.slurm.jobs()] == ["0-1%1"]
+    assert laptop.known_ids() == ["101_0.0", "101_0.1", "101_1.2"]
+    assert laptop.type("submit", file) == 1
+    assert len(laptop.slurm.jobs()) == 1
