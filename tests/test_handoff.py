@@ -36,8 +36,9 @@ class Cut:
     steps: Steps
 
     def submit(self, at: int = 0) -> int:
-        """The exit code of the command, killed on the login node before step ``at``."""
+        """The exit code of the command, killed on the login node before step ``at``, where one is named."""
         self.steps.cut(at)
+        self.laptop.describe(self.steps.bin if at else self.laptop.slurm.bin)
         return self.laptop.type(*SUBMIT)
 
     def is_once(self) -> bool:
@@ -68,7 +69,6 @@ def next_one(folder: Path, patch: pytest.MonkeyPatch, **keys: object) -> Cut:
     folder.mkdir(exist_ok=True)
     laptop = Laptop.made(folder, patch)
     steps = Steps.made(folder / "steps", laptop.slurm.bin)
-    laptop.describe(steps.bin)
     patch.setenv("TOKEN", "s3cret")
     laptop.experiment(secrets=["TOKEN"], **keys)
     return Cut(laptop, steps)
@@ -115,6 +115,7 @@ def test_a_look_back_that_is_killed_before_any_step_loses_nothing_either(
         (cut.laptop.slurm.bin / "sbatch").write_text(sbatch)
         capsys.readouterr()
         cut.steps.cut(at)
+        cut.laptop.describe(cut.steps.bin)
         code = cut.laptop.type("status")
         is_past = cut.steps.taken() < at
         is_removal = not code and not is_past  # of the run folder that came to nothing: nobody asks how it ended
