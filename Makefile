@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCRIPTS := job_templates/node.sh job_templates/task.sh job_templates/entry.sh job_templates/check-node.sh job_templates/point.sh job_templates/reap.sh job_templates/epilog.sh job_templates/remote/*.sh .ci/run
 
-.PHONY: help demo test check format bench faults wheel lock cluster cluster-down cluster-status clean
+.PHONY: help demo test test-unit shellcheck check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -13,12 +13,16 @@ help:  ## this list
 demo: cluster  ## set up the test bed and run the main job: examples/digits, submitted, waited for, its record printed
 	@$(PYTHON) -m tests.cluster demo
 
-test: $(BIN)/.ready cluster  ## every test, those on real Slurm, Docker and registry among them
+test: $(BIN)/.ready shellcheck cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
 
-check: $(BIN)/.ready  ## ruff, mypy strict, shellcheck, layering
+test-unit: $(BIN)/.ready  ## what needs no root, Slurm, docker or cluster, with the coverage of branches; for any laptop
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/cluster --ignore tests/faults --ignore tests/bench \
+	  -m 'not slow' --cov --cov-report=term:skip-covered
+
+check: $(BIN)/.ready shellcheck  ## ruff, mypy strict, shellcheck, layering
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -37,6 +41,9 @@ faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults.submission
+
+shellcheck:
+	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
@@ -59,11 +66,10 @@ cluster-status:  ## what of the test bed is up
 	@$(PYTHON) -m tests.cluster status
 
 clean:  ## remove what was built here (not the test bed)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/.ready: setup.cfg pyproject.toml requirements-ci.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv)
-	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ci.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

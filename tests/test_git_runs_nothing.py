@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_snapshot import git, repository, write
+from tests.repository import git, repository, write
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 
 import pytest
+
+from tests.fakes.desk import Desk
+from tests.fakes.laptop import Laptop
+from tfslurm.host.local import LocalHost
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
@@ -121,3 +129,88 @@ def test_what_a_run_folder_holds_is_named_in_one_module(path: Path) -> None:
     own = {text for _, text in strings(PATHS) if "/" in text or "-" in text or "." in text} - {"slurm-", ".out"}
     found = [line for line, text in strings(path) if text in own]
     assert not found or path == PATHS, f"{path}:{found[0]}: take the name from run_folder/paths.py"
+
+
+# ------------------------------------------------------------------------------------------------------------- circles
+
+# Module -> what it imports within a function although that one imports it too, and why. No line may be added.
+CIRCLES: dict[str, dict[str, str]] = {
+    "tfslurm.cluster": {"tfslurm.cluster.parsing": "pydantic is loaded only where a cluster's file is read"},
+}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path, known: set[str]) -> Iterator[str]:
+    """The modules of the package that a module imports anywhere, in its functions too; not those for types alone."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node not in for_types and isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield from (each for each in (name if name in known else node.module,) if each in known)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    whole = {name: set(imported(path, set(paths))) for name, path in paths.items()}
+    arrows = {name: others - CIRCLES.get(name, {}).keys() for name, others in whole.items()}
+    reached = {name: set(others) for name, others in arrows.items()}
+    for middle, beyond in reached.items():  # after each turn a way through it counts as an arrow
+        for others in reached.values():
+            if middle in others:
+                others.update(beyond)
+    circle = {name for name, others in reached.items() if name in others}
+    shown = [f"{name} imports {other}" for name in sorted(circle) for other in sorted(arrows[name] & circle)]
+    assert not shown, "in a circle:\n" + "\n".join(shown)
+    stale = [name for name, others in CIRCLES.items() if not others.keys() <= whole.get(name, set())]
+    assert not stale, f"no circle any more; take it out of CIRCLES: {stale}"
+
+
+# ------------------------------------------------------------------------------------------------------------- switches
+
+MOST_IN_A_HAND_OVER = 53  # the goal is 30; it may only fall
+MOST_IN_A_SUBMISSION = 336  # the goal is 100; it may only fall
+
+
+def switches(work: Callable[[], object], *, without: str = "") -> int:
+    """How often two functions of the package that are called one after the other are in different modules."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        is_ours = event == "call" and file.startswith(f"{PACKAGE}/") and frame.f_code.co_name[0] != "<"
+        if is_ours and not (without and file.startswith(f"{PACKAGE}/{without}/")):
+            called.append(file)
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return sum(one != other for one, other in pairwise(called))
+
+
+def test_the_hand_over_of_a_job_switches_modules_no_more_often(tmp_path: Path) -> None:
+    desk = Desk.made(tmp_path)
+    host = LocalHost("alpha", programs=str(desk.slurm.bin))
+    desk.submit(desk.plan(0), host)  # imports what it needs
+    made = desk.plan(1)
+    assert switches(lambda: desk.submit(made, host)) <= MOST_IN_A_HAND_OVER
+
+
+def test_a_whole_submission_switches_modules_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    laptop.type("submit", laptop.experiment(code="code"))  # imports what it needs, and sends the code
+    file = laptop.experiment(code="code", command=["python", "train.py", "--more"])
+    found = switches(lambda: laptop.type("submit", file), without="document")
+    assert laptop.slurm.ids() == ["101", "102"]
+    assert found <= MOST_IN_A_SUBMISSION

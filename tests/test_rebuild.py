@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, EXPERIMENT, NOW, experiment, plan, session
-from tests.test_sweep_arrays import array, entries
+from tests.fakes.slurm import FakeSlurm
+from tests.made import CLUSTER, EXPERIMENT, NOW, SWEEP, array, entries, experiment, plan, session
 from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
@@ -330,7 +330,9 @@ def test_an_end_that_no_job_writes_is_no_end(text: str) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Known:
     (tmp_path / "root" / "runs").mkdir(parents=True)
-    return Known(replace(CLUSTER, root=PurePosixPath(tmp_path / "root")), "text", None)
+    slurm = FakeSlurm.made(tmp_path / "slurm", getuser())
+    cluster = replace(CLUSTER, root=PurePosixPath(tmp_path / "root"), slurm_bin=PurePosixPath(slurm.bin))
+    return Known(cluster, "text", None)
 
 
 @pytest.fixture
@@ -390,10 +392,7 @@ def test_the_queue_gives_only_ids_that_a_job_can_have(
     (folder / "sbatch.answer").unlink()
     row = dict.fromkeys(QUEUE_FIELDS, "") | {"%i": job_id, "%T": "PENDING", "%M": "0:00", "%l": "1:00"}
     (tmp_path / "rows").write_text(FIELD.join((row | {"%j": folder.name}).values()) + ROW)
-    (tmp_path / "squeue").write_text(f"#!/bin/sh\nexec cat '{tmp_path}/rows'\n")
-    (tmp_path / "squeue").chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    site = replace(site, cluster=replace(site.cluster, environment=environment))
+    FakeSlurm(tmp_path / "slurm").program("squeue", f"exec cat '{tmp_path}/rows'")
     indexed(site, tracker)
     assert [job.job_id for job in tracker.jobs()] == (["17"] if job_id == "17" else [])
 
@@ -461,8 +460,6 @@ def test_a_job_folder_that_is_not_the_users_own_is_no_job(
 
 
 def test_a_sweep_of_this_tracker_is_joined_by_nobody(site: Known, tracker: Tracker) -> None:
-    from tests.test_sweep_arrays import SWEEP
-
     stranger = identify(replace(array(entries()), root=str(site.cluster.root), user=getuser(), mounts=()))
     folder = Path(stranger.run_dir)
     folder.mkdir()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.made import HOSTILE
 from tfslurm.errors import InputError
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
@@ -28,37 +29,6 @@ BUILT_IN = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text("utf-8")}
 DIGEST = "sha256:" + "ab" * 32
 SENT = (" + ".join(SHELL_SIDE), *(name for name in NODE_SIDE if name not in SHELL_SIDE))
 FILES = {name: sha256(name.encode()).hexdigest() for name in SENT}
-
-HOSTILE = (
-    *("plain", "two words", "", " ", "  lead", "trail  ", "it's", 'say "hi"', "'", '"', "'\"'", "\\", "\\\\", "end\\"),
-    *(
-        "a\\nb",
-        "line\nbreak",
-        "\n",
-        "ends in newline\n",
-        "\n\n",
-        "tab\there",
-        "\t",
-        "cr\rhere",
-        "dos\r\nline",
-        "\x01\x1b\x7f",
-    ),
-    *("$HOME", "${HOME}", "$(touch /tmp/never)", "`touch /tmp/never`", "$'x'", "!history", "exp#3", "# comment"),
-    *(
-        "#SBATCH --nodes=9",
-        "a;b",
-        "a|b&c>d<e",
-        "*",
-        "[a-z]?*",
-        "~",
-        "~root",
-        "{a,b}",
-        "{{ lr }}",
-        "{% raw %}",
-        "{# note #}",
-    ),
-    *("-n", "--", "--rm", "=", "a=b", "é", "日本語", "🧪", "\u2028", "café\u0301", "EOF", ")", "(", "x" * 100_000),
-)
 
 
 def pin(**changes: Any) -> Pin:

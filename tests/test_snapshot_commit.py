@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_snapshot import GIT_ENVIRONMENT, git, repository, write
+from tests.repository import GIT_ENVIRONMENT, git, repository, write
 from tfslurm.errors import TfslurmError
 from tfslurm.snapshot import take
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made import CLUSTER, NOW, PIN, experiment, plan
+from tests.made import CLUSTER, PIN, SWEEP, SWEPT, array, entries, experiment, plan
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.handoff.recovery import close
@@ -22,28 +22,17 @@ from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files
 from tfslurm.submission.sweep_arrays import entries_of, parts_of, points_of
 from tfslurm.submission.sweep_rebalance import unsent
-from tfslurm.sweep.points import point_of, sweep_of
+from tfslurm.sweep.points import sweep_of
 from tfslurm.sweep.points_file import Entry
-from tfslurm.tracker import TrackedPlan, TrackedSweep, Tracker
+from tfslurm.tracker import TrackedPlan, Tracker
 from tfslurm.workspace.config import Known
 
-SWEPT = experiment(sweep={"grid": {"lr": [0.1, 0.01, 0.001]}, "max_parallel": 5})
 LATER = "2026-11-23T08:00:00.000000Z"
-SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", NOW, "", {}, told=False)
 
 
 @pytest.fixture
 def tracker(tmp_path: Path) -> Tracker:
     return Tracker(tmp_path / "tracker.sqlite")
-
-
-def entries(count: int = 3) -> tuple[Entry, ...]:
-    points = [point_of({"lr": number}) for number in range(count)]
-    return tuple(Entry(point.id, point.text, {}, ("python", str(place))) for place, point in enumerate(points))
-
-
-def array(some: Sequence[Entry], **changes: object) -> JobPlan:
-    return plan(SWEPT, parameters={}, points=replace(points_of(some, SWEPT, SWEEP.sweep_id), **changes))  # type: ignore[arg-type]
 
 
 def added(tracker: Tracker, some: Sequence[Entry] = entries()) -> JobPlan:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_render import HOSTILE
+from tests.made import HOSTILE
 from tfslurm.plan import JobPlan
 from tfslurm.spec import Mount, Resources
 
