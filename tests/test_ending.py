@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tfslurm.record.job import ENDED_BY
 from tfslurm.run_folder.ending import CAUSES, attempts_in, parse_end, parse_task_end
+from tfslurm.workspace.packaged_files import node_side
 
-TEMPLATES = Path(__file__).parent.parent / "job_templates"
 OLDER = {
     "": "program",
     "requeued after SIGUSR1": "requeued",
@@ -24,7 +23,7 @@ OLDER = {
 
 
 def test_each_cause_that_the_node_scripts_write_has_a_meaning_here() -> None:
-    text = "".join((TEMPLATES / name).read_text() for name in ("node.sh", "task.sh"))
+    text = "".join(node_side("docker", points=True).values())
     written = set(re.findall(r"\bcause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
     written |= set(re.findall(r'batch::_exit_json "\S+" ([a-z_]+)', text))
     written |= set(re.findall(r'lifetime::blame "\S+" ([a-z]+)', text)) | {"program", "engine"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import sourced
 from tests.test_node_functions import NODE_SH, TASK_SH, bash
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -82,7 +83,7 @@ def in_namespace(node: Path, script: str) -> str:
         pytest.skip("this machine lets nobody have a mount namespace")
     whole = f"""
 set -euo pipefail
-source {NODE_SH}; source {TASK_SH}
+{sourced()}
 mkdir -p "{node}/data/a 7" {node}/m
 mount -t tmpfs tmpfs "{node}/data/a 7"; mkdir "{node}/data/a 7/in"; mount -t tmpfs tmpfs "{node}/data/a 7/in"
 mount -t tmpfs tmpfs {node}/data/set

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import sourced
 from tests.test_node_functions import bash
 from tfslurm.snapshot import take
 
@@ -102,11 +103,10 @@ def test_a_second_mount_of_a_root_is_known_for_what_it_is(alias: str, site: Path
 
 def in_namespace(site: Path, before: str, source: str) -> str:
     """The same as looked, where ``before`` has mounted something."""
-    templates = Path(__file__).parent.parent / "job_templates"
     script = f"""
 set -euo pipefail
 {before}
-source {templates}/node.sh; source {templates}/task.sh
+{sourced()}
 facts={site} where=alpha1 is_local='' job=145 rank=0 cluster=alpha
 user=alice run_dir={site}/root/runs/{RUN} code_dir='' roots=() mounts=("{source}" /m ro) mounts_allow=({site})
 mount::check

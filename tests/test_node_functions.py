@@ -1,4 +1,4 @@
-"""Functions of job_templates/node.sh and task.sh by themselves, in bash, on recorded and handmade text."""
+"""Functions of job_templates/parts by themselves, in bash, on recorded and handmade text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import packed, sourced
 from tfslurm.record.facts import parse_hashes, parse_sizes
 from tfslurm.workspace.packaged_files import SHELL_SIDE
 
-NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
-TASK_SH = NODE_SH.with_name("task.sh")
+NODE_SH, TASK_SH = (packed() / name for name in SHELL_SIDE)
 A100 = "NVIDIA A100-SXM4-40GB"
 WHOLE = [f"GPU-{digit * 8}-1111-2222-3333-444444444444" for digit in "abc"]
 MIG = [f"MIG-{digit * 8}-5555-6666-7777-888888888888" for digit in "def"]
@@ -41,7 +41,7 @@ def bash(tmp_path: Path, script: str, listed: str = "", **env: str) -> str:
     settings = (
         f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
     )
-    whole = f"set -euo pipefail\nsource {NODE_SH}\nsource {TASK_SH}\n{settings}{script}"
+    whole = f"set -euo pipefail\n{sourced()}\n{settings}{script}"
     clean = {"PATH": "/usr/bin:/bin", **env}
     done = subprocess.run(["bash", "-c", whole], env=clean, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
@@ -578,8 +578,8 @@ echo $said
 
 def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
     """Bash finds a missing function only when it comes to it; in the batch role that is the end of somebody's job."""
-    here = "".join(NODE_SH.with_name(name).read_text() for name in ("node.sh", "point.sh"))
-    code = re.sub(r"(^|\s)#.*", "", NODE_SH.read_text(), flags=re.M)
+    here = (packed(points=True) / "node.sh").read_text()
+    code = re.sub(r"(^|\s)#.*", "", here, flags=re.M)
     defined = {*re.findall(r"^([a-z_]+::[a-z_]+)\(\)", here, re.M)}
     assert len(defined) > 40
     assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} <= defined
@@ -588,7 +588,7 @@ def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
 @pytest.mark.parametrize("name", SHELL_SIDE)
 def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
     """``$(<FILE)`` drops those at the end; the script puts a NUL there, which no file has, before it takes the sum."""
-    text = NODE_SH.with_name(name).read_text()
+    text = (packed() / name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
 
 
@@ -633,7 +633,7 @@ wait $stopping
 """
     said = bash(
         tmp_path,
-        f"timeout 20 bash -c {shlex.quote(f'source {NODE_SH}; source {TASK_SH}; facts={tmp_path}/facts; {script}')}",
+        f"timeout 20 bash -c {shlex.quote(f'{sourced()}; facts={tmp_path}/facts; {script}')}",
     )
     assert re.search(r"after [0-5] s", said), said
 
