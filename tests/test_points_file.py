@@ -150,7 +150,7 @@ def test_the_file_that_was_looked_at_is_the_one_that_is_read(case: str, entries:
     script = f"""
 set -euo pipefail
 source {POINT_SH}
-run_dir={tmp_path} points=3 points_per_job=1 points_sha256={sha256(few).hexdigest()}
+run_dir={tmp_path} own_dir=$run_dir points=3 points_per_job=1 points_sha256={sha256(few).hexdigest()}
 environment=() SLURM_ARRAY_TASK_ID=1
 known::is() {{ [[ "{case}" == known && -n $2 ]] && {{ {swap}; }}; }}
 known::keep() {{ {swap}; }}

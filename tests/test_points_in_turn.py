@@ -17,7 +17,7 @@ from tests.node_side import packed
 # The point's part is what a real one does at its end. `codes` says which code each ends with; the place `hangs` waits.
 SCRIPT = r"""
 set -euo pipefail
-run_dir={run} points=5 points_per_job=3 checkpoint_signal={signal}
+run_dir={run} own_dir=$run_dir points=5 points_per_job=3 checkpoint_signal={signal}
 source {node_sh}
 if (($# == 0)); then echo $$ >"$run_dir/pid"; fi
 point::in_turn "$@"

@@ -30,7 +30,7 @@ node::_job() {
     job=$raw_job_id
     if [[ -z $is_local && -n ${SLURM_ARRAY_JOB_ID-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
     if ((${points:-0} > 0)); then node::_point; fi
-    job_dir=${own_dir:-$run_dir}/$job
+    job_dir=$own_dir/$job
 }
 
 node::_user() {

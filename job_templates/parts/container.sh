@@ -7,41 +7,31 @@ container::create() {
     local said mask
     if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
     local -a loader_words=() other_words=() entry=()
-    create=("$engine" create --name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
-    container::_labels
-    engine::_gpus
+    create=(--name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
+    container::labels
+    engine::add_gpus
     container::_user
     container::_limits
     container::_mounts
     mount::image_places
     container::_environment
-    engine::_network
+    engine::add_network
     create+=(--entrypoint /bin/sh "$image_source" "${entry[@]}"
         "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
         ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
         ${command[@]+"${command[@]}"})
-    printf '%s\0' "${create[@]}" >"$facts/container-argv"
+    engine::create_argv "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
-    if ! container_id=$("${create[@]}" 2>"$facts/create.stderr"); then
+    if ! container_id=$(engine::create "${create[@]}" 2>"$facts/create.stderr"); then
         IFS= read -r -d '' said <"$facts/create.stderr" || :
         container_id=''
-        container::_refused "$said"
+        engine::not_created "$said"
     fi
     printf '%s\n' "$container_id" >"$facts/container-id.txt"
     event created "$container_id"
 }
 
-container::_refused() {
-    case $1 in
-    *'is already in use by'*)
-        task::refuse container "$container_name exists on this node already" "\`tfslurm reap $cluster\`, then submit again" "$EX_TEMPFAIL" ;;
-    *'bind source path does not exist'* | *'invalid mount config'* | *'statfs '*)
-        task::refuse mounts "$1" "$engine must be able to reach the source" ;;
-    *) task::engine_failed "$1" ;;
-    esac
-}
-
-container::_labels() {
+container::labels() {
     create+=(--label "tfslurm.cluster=$cluster" --label "tfslurm.job_id=$job" --label "tfslurm.user=$user"
         --label "tfslurm.uid=$EUID" --label "tfslurm.plan_id=$plan_id"
         --label "tfslurm.attempt=$attempt" --label "tfslurm.rank=$rank" --label "tfslurm.node=$where")
@@ -55,11 +45,11 @@ container::_labels() {
 # HOME is a folder of the attempt: a tmpfs would count as memory, and what caches leave there is not lost unseen.
 container::_user() {
     local home=/home/$user
-    engine::_withhold
+    groups::withhold
     printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "$own_group" "$home" >"$facts/passwd"
     printf '%s:x:%s:\n' "$user" "$own_group" >"$facts/group"
-    engine::_identity
-    engine::_groups
+    engine::add_identity
+    engine::add_groups
     mount::add "$facts/passwd" /etc/passwd ro
     mount::add "$facts/group" /etc/group ro
     mount::add "$home_dir" "$home" rw
@@ -71,9 +61,9 @@ container::_user() {
 container::_limits() {
     limits::cpus
     limits::memory
-    if engine::_can_limit pids; then create+=(--pids-limit "$pids"); fi
+    if engine::can_limit pids; then create+=(--pids-limit "$pids"); fi
     if ((layer_mib > 0)); then create+=(--storage-opt "size=${layer_mib}m"); fi # the engine refuses it where it cannot
-    if [[ $engine == docker ]] || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
+    if ! engine::inherits || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
     if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
     if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
@@ -99,12 +89,12 @@ container::_mounts() {
     report::covered "${code_dir:+/workspace}"
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
     if [[ -n $tensorflow_ask ]]; then
-        mount::add "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py ro
-        mount::_await_own "${own_dir:-$run_dir}/gpu_check.py" /run/tfslurm-gpu-check.py
+        mount::add "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro
+        mount::_await_own "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py
     fi
     if ((${#secrets[@]})); then
-        mount::add "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets ro
-        mount::_await_own "${own_dir:-$run_dir}/secrets" /run/tfslurm-secrets
+        mount::add "$own_dir/secrets" /run/tfslurm-secrets ro
+        mount::_await_own "$own_dir/secrets" /run/tfslurm-secrets
     fi
     if [[ -n $code_dir ]]; then
         container::_code
@@ -159,8 +149,8 @@ container::_environment() {
         NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
             task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
         NVIDIA_*)
-            if [[ $engine == podman && $pair == *$'\r\n'* ]]; then # it reads --env as CSV, whose reader does this
-                task::refuse env "$key holds CR LF, of which podman makes LF" 'write LF alone'
+            if ! engine::can_pass "$pair"; then
+                task::refuse env "$key holds CR LF, of which $engine makes LF" 'write LF alone'
             fi
             create+=(--env "$pair")
             continue ;;

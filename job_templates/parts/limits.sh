@@ -13,17 +13,18 @@ limits::cpus() {
     local there=$counted
     limits::_count "$bound"
     if ((counted > 0 && counted < there)); then
-        if engine::_can_limit cpuset; then create+=(--cpuset-cpus "$bound"); fi # else it inherits what the task is bound to
-    elif ((count < there || there == 0)) && engine::_can_limit cpu; then
+        if engine::can_limit cpuset; then create+=(--cpuset-cpus "$bound"); fi # else it inherits what the task is bound to
+    elif ((count < there || there == 0)) && engine::can_limit cpu; then
         create+=(--cpus "$count")
     fi
 }
 
-# A core holds the secrets, and dockerd's own limit is none: the job's counts. Podman's container inherits it.
+# A core holds the secrets, and a daemon's own limit is none: the job's counts.
 limits::core() {
     local kib
+    if engine::inherits; then return; fi
     kib=$(ulimit -S -c)
-    if [[ $engine == docker && $kib != unlimited ]]; then create+=(--ulimit "core=$((kib * 1024))"); fi
+    if [[ $kib != unlimited ]]; then create+=(--ulimit "core=$((kib * 1024))"); fi
 }
 
 # 0-3,8 -> 5
@@ -47,7 +48,7 @@ limits::log() {
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
 limits::memory() {
     local -i limit=0 each
-    if ! engine::_can_limit memory; then return; fi
+    if ! engine::can_limit memory; then return; fi
     for each in "$memory_mib" "${SLURM_MEM_PER_NODE:-0}" "$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-0}))"; do
         if ((each > 0 && (limit == 0 || each < limit))); then limit=each; fi
     done

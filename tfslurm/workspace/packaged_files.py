@@ -21,13 +21,13 @@ NODE_PARTS = (  # of node.sh, which every role reads
 POINT_PARTS = ("roles/points",)  # of node.sh too, for an array
 TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "roles/task", "roles/prepare", "roles/sweep", "lock", "guards/gpus", "guards/driver", "guards/tensorflow",
-    "guards/image", "guards/code", "guards/mounts", "guards/mount_points", "guards/admission", "cgroup", "limits",
-    "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts", "observe/usage",
-    "observe/probe",
+    "guards/image", "guards/code", "guards/groups", "guards/mounts", "guards/mount_points", "guards/admission",
+    "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
+    "observe/usage", "observe/probe",
 )  # fmt: skip
 ENGINE_PARTS = {  # of task.sh too, one engine's
-    "docker": ("engines/docker_cli",),
-    "podman": ("engines/docker_cli",),
+    "docker": ("engines/docker_cli", "engines/docker"),
+    "podman": ("engines/docker_cli", "engines/podman"),
 }
 
 

@@ -1,165 +1,122 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# The container engine.
+# What docker's command line and podman's, which imitates it, are asked in the same words. Where they differ stands in
+# engines/docker and engines/podman, which define the same functions. No other part calls an engine or asks which one it is:
+#
+#   before   available ask_ahead ask_info info grace inherits cgroup can_limit can_pass
+#   image    has_image is_named is_absence is_gone refuse_image pull
+#   making   add_identity add_groups add_gpus add_network create_argv create not_created
+#   running  run run_alone attach signal stop process cgroup_folders answers
+#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove list_mine
+#
+# run, run_alone, attach, create, has_image and pull become the engine's program: they are called in processes of their own.
 
 cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI JSON Specification"
 
-# Asks podman what it can do, for that is the user's own setting. Docker is asked only where the answer decides something,
-# beside everything else that must be asked.
-engine::look() {
-    engine_info='' engine_look=''
-    engine::_ask_groups
-    if [[ $engine == docker ]]; then
-        if ((gpus > 0)) && engine::_has_cdi_folder; then
-            engine::_info &
-            engine_look=$!
-        fi
-        return
-    fi
-    if [[ $engine != podman ]]; then task::refuse engine "$engine is neither docker nor podman" 'set engine: docker'; fi
-    engine::_info
-    if [[ -s $facts/engine-info.json.error && $(<"$facts/engine-info.json.error") == *'podman system migrate'* ]]; then
-        lock::take podman-migrate # it stops what runs; podman says this only where nothing of the user's is alive
-        engine::_info
-        if [[ -s $facts/engine-info.json.error ]]; then podman system migrate >/dev/null 2>&1 || :; fi
-        lock::drop
-        engine::_info
-        event podman-migrated 'no process kept the namespace of its containers'
-    fi
-    if [[ ! -s $facts/engine-info.json ]]; then
-        task::engine_failed "podman info: $(<"$facts/engine-info.json.error")" "\`podman info\` must work for $user on $where"
-    fi
-    engine_info=$(<"$facts/engine-info.json")
-}
+# What the engine says of itself, as a fact.
+engine::info() { facts::keep engine-info.json "$engine" info --format '{{json .}}'; }
 
-# The engine's command, again where it may have failed because a signal ended it: where Slurm signals every process of a step,
-# SIGTERM reaches this one too, whether it is ignored here or not.
-engine::insist() {
-    local -i left=3 code
-    while :; do
-        code=0
-        "$engine" "$@" || code=$?
-        if ((code == 0 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
-    done
-}
-
-engine::_info() { facts::keep engine-info.json "$engine" info --format '{{json .}}'; }
-
-engine::_ask_info() {
+# The same in engine_info, asked for only once.
+engine::ask_info() {
     if [[ -n $engine_info ]]; then return; fi
-    if [[ -n $engine_look ]]; then node::_wait "$engine_look" node::_is_stopped; else engine::_info; fi
+    if [[ -n $engine_look ]]; then node::_wait "$engine_look" node::_is_stopped; else engine::info; fi
     if [[ -s $facts/engine-info.json ]]; then engine_info=$(<"$facts/engine-info.json"); fi
 }
 
-engine::_is_rootless() { [[ $engine == podman && $engine_info =~ \"rootless\":\ *true ]]; }
+engine::answers() { "$engine" version >/dev/null 2>&1; }
 
-# Can the engine hold a container to a limit of this cgroup controller? Podman without root only to those that were delegated.
-# On cgroup v1 none is; there it would warn and go on without. Source: podman-create(1), --memory.
-engine::_can_limit() {
-    if ! engine::_is_rootless; then return 0; fi
-    [[ $engine_info =~ \"cgroupControllers\":\ *\[([^]]*)\] && ${BASH_REMATCH[1]} == *"\"$1\""* ]]
+# Prints what the engine has of these images, a block for each: its id and names, the engine's own JSON, and what Go has
+# quoted: the platform, the entrypoint, each variable, the working folder, each volume; then an empty line.
+engine::has_image() {
+    # shellcheck disable=SC2016  # the engine reads it
+    exec "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' "$@"
 }
 
 # Is the image known under this name? Docker leaves `docker.io/` and `docker.io/library/` out of the names that it shows,
 # podman the `sha256:` of ids.
-engine::_is_among() {
+engine::is_named() {
     local short=${2#docker.io/}
     [[ " $1 " == *" $2 "* || " $1 " == *" ${short#library/} "* || " $1 " == *" ${2#sha256:} "* ]]
 }
 
-# By CDI where the engine has it: podman knows no other way, and docker where a description on this node names every GPU.
-# The quotes inside are docker's: without them `device=a,b` is read as device a and a second option b.
-engine::_gpus() {
-    local id
-    if ((${#gpu_ids[@]} == 0)); then return; fi
-    if engine::_has_cdi; then
-        for id in "${gpu_ids[@]}"; do create+=(--device "nvidia.com/gpu=$id"); done
-        create+=(--env NVIDIA_VISIBLE_DEVICES=void) # the image says `all`, which an NVIDIA runtime would obey as well
-    else
-        local IFS=,
-        create+=(--gpus "\"device=${gpu_ids[*]}\"")
-    fi
+# Does this line of has_image complain of nothing but an image that is not there?
+engine::is_absence() { [[ $1 == *[Nn]o\ such\ image* || $1 == *image\ not\ known* || $1 == *level=warning* ]]; }
+
+# Do these words say that the engine's daemon does not answer?
+engine::is_gone() {
+    [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
 }
 
-# Docker lists the folders in its info only if it reads CDI at all. Source: Docker Engine API, GET /info, CDISpecDirs.
-engine::_has_cdi() {
-    local id
-    if [[ $engine == podman ]]; then return 0; fi
-    if ! engine::_has_cdi_folder; then return 1; fi
-    engine::_ask_info
-    if [[ ! $engine_info =~ \"CDISpecDirs\":\ *\[\ *\" ]]; then return 1; fi
-    for id in "${gpu_ids[@]}"; do
-        grep --quiet --no-messages --recursive --fixed-strings -- "$id" "${cdi_folders[@]}" || return 1
-    done
-}
+engine::pull() { exec "$engine" pull --quiet "$1"; }
 
-engine::_has_cdi_folder() { [[ -d ${cdi_folders[0]} || -d ${cdi_folders[1]-} ]]; }
-
-# The user himself, with no way to more, and no word of the image's in when something runs or how it is stopped. Without root,
-# podman maps the uid to another one unless told to keep it.
-engine::_identity() {
+# The user himself, with no way to more, and no word of the image's in when something runs or how it is stopped.
+engine::_add_user() {
     create+=(--user "$EUID:$own_group" --security-opt no-new-privileges --cap-drop ALL --no-healthcheck --stop-signal SIGTERM)
-    if engine::_is_rootless; then create+=(--userns keep-id); fi
 }
 
-# In a namespace of the user's own no other group can be named; crun can keep those that the task has, runc cannot.
-engine::_groups() {
-    local group dropped=''
-    if ! engine::_is_rootless; then
-        for group in "${GROUPS[@]:1}"; do
-            if [[ $group != "$own_group" && $withheld != *" $group "* ]]; then create+=(--group-add "$group"); fi
-        done
-        return
-    fi
-    for group in "${GROUPS[@]}"; do if [[ $withheld == *" $group "* ]]; then dropped=yes; fi; done
-    if [[ -z $dropped && $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then
-        create+=(--group-add keep-groups)
-    elif ((${#GROUPS[@]} > 1)); then
-        event groups-dropped "${GROUPS[*]:1}"
-    fi
-}
-
-# The sockets of engines, each of which is root on the node, or this user: those that are here, in engine_sockets.
-engine::sockets() {
-    local socket own=${XDG_RUNTIME_DIR:-/run/user/$EUID}
-    engine_sockets=()
-    for socket in "${DOCKER_HOST-}" "${CONTAINER_HOST-}" {/run,/var/run,"$own"}/{docker.sock,docker/docker.sock,podman/podman.sock} \
-        {/run,/var/run,"$own"}/{containerd/containerd.sock,crio/crio.sock,buildkit/buildkitd.sock} \
-        /var/lib/{lxd,incus}/unix.socket /var/snap/lxd/common/lxd/unix.socket /run/libvirt/libvirt-sock; do
-        if [[ -S ${socket#unix://} ]]; then engine_sockets+=("${socket#unix://}"); fi
-    done
-}
-
-# Asks for their groups, beside everything else that must be asked.
-engine::_ask_groups() {
-    socket_groups=''
-    engine::sockets
-    if ((${#engine_sockets[@]})); then
-        exec {socket_groups}< <(stat --dereference --format=%g -- "${engine_sockets[@]}" 2>/dev/null)
-    fi
-}
-
-# The groups that the program does not get, in withheld: root's, and whoever may speak to an engine is in theirs. The one that
-# it has first is then own_group.
-engine::_withhold() {
+engine::_add_each_group() {
     local group
-    withheld=' 0 ' own_group=''
-    if [[ -n $socket_groups ]]; then
-        while read -r group; do withheld+="$group "; done <&"$socket_groups"
-        exec {socket_groups}<&-
-    fi
-    for group in "${GROUPS[@]}"; do
-        if [[ -z $own_group && $withheld != *" $group "* ]]; then own_group=$group; fi
+    for group in "${GROUPS[@]:1}"; do
+        if [[ $group != "$own_group" && $withheld != *" $group "* ]]; then create+=(--group-add "$group"); fi
     done
-    own_group=${own_group:-65534} # nobody's
 }
 
-# Not even entry.sh has run. Docker's init ends with 126 or 127 for that, podman's (catatonit) with 1.
-engine::_found_no_shell() {
-    [[ $report_end == nothing* && ($state_code == 12[67] || ($engine == podman && $state_code == 1)) ]]
+# By CDI. The image says `all`, which an NVIDIA runtime would obey as well.
+engine::_add_gpus_by_cdi() {
+    local id
+    for id in "${gpu_ids[@]}"; do create+=(--device "nvidia.com/gpu=$id"); done
+    create+=(--env NVIDIA_VISIBLE_DEVICES=void)
 }
 
-# Podman without root has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
-engine::_network() {
-    if [[ $network != bridge ]] || ! engine::_is_rootless; then create+=(--network "$network"); fi
+# Makes a container and prints its id.
+engine::create() { exec "$engine" create "$@"; }
+
+# Prints the words with which that is done, a NUL after each.
+engine::create_argv() { printf '%s\0' "$engine" create "$@"; }
+
+# Says why there is no container, from the engine's words.
+engine::not_created() {
+    case $1 in
+    *'is already in use by'*)
+        task::refuse container "$container_name exists on this node already" "\`tfslurm reap $cluster\`, then submit again" "$EX_TEMPFAIL" ;;
+    *'bind source path does not exist'* | *'invalid mount config'* | *'statfs '*)
+        task::refuse mounts "$1" "$engine must be able to reach the source" ;;
+    *) task::engine_failed "$1" ;;
+    esac
+}
+
+# Starts a container and stays attached to it, with its standard input.
+engine::run() { exec "$engine" start --attach --interactive "$1"; }
+
+# The same without its input.
+engine::run_alone() { exec "$engine" start --attach "$1"; }
+
+# Prints what a container that runs still prints.
+engine::attach() { exec "$engine" attach --no-stdin --sig-proxy=false "$1"; }
+
+engine::signal() { "$engine" kill --signal="$1" "$2"; }
+
+# SIGTERM, and after $1 seconds SIGKILL. -t: --time was renamed in 28.
+engine::stop() { "$engine" stop -t "$1" "$2"; }
+
+# Prints the number of a container's first process on the node; 0 where it has none.
+engine::process() { "$engine" container inspect --format '{{.State.Pid}}' "$1"; }
+
+# Prints how a container is: `RUNNING CODE OOM-KILLED "BEGAN" "ENDED"`, the engine's error as JSON, and all that the engine
+# says of it as JSON, a line each.
+engine::end_state() {
+    "$engine" container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' "$1"
+}
+
+# Prints each path that differs from the image: `A /tmp/x`.
+engine::unsaved_files() { "$engine" container diff "$1"; }
+
+# Whether it runs or not, and with the image's volumes.
+engine::remove() { "$engine" rm --force --volumes "$1"; }
+
+# Prints `ID NAME RANK` of each container that this attempt has on this node.
+engine::list_mine() {
+    "$engine" ps --all --quiet --no-trunc --filter "label=tfslurm.uid=$EUID" --filter "label=tfslurm.cluster=$cluster" \
+        --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt" |
+        xargs --no-run-if-empty "$engine" container inspect --format '{{.Id}} {{.Name}} {{index .Config.Labels "tfslurm.rank"}}'
 }

@@ -40,7 +40,7 @@ mount::admit() {
     rm --force -- "$program_dir/waiting" || : # a folder, if the image's shell has its way
     trap '' PIPE # the client may be gone
     if [[ -n $mount_wrong ]]; then
-        engine::insist kill --signal=KILL "$container_id" >/dev/null 2>&1 || : # the image's shell may not care what it is told
+        task::insist engine::signal KILL "$container_id" >/dev/null 2>&1 || : # the image's shell may not care what it is told
     else
         echo go 1>&"${LIFELINE[1]}" || :
     fi
@@ -50,7 +50,7 @@ mount::admit() {
 
 # In pid: the container's first process; 0 before it has begun.
 mount::_process() {
-    pid=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id" 2>"$facts/admit.stderr") || pid=''
+    pid=$(engine::process "$container_id" 2>"$facts/admit.stderr") || pid=''
 }
 
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point

@@ -23,9 +23,7 @@ image::ensure() {
 # One question for all the names, beside everything else that must be asked: the engine answers for those it has and
 # complains of the others.
 image::look() {
-    # shellcheck disable=SC2016  # the engine reads it
-    "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' \
-        "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
+    engine::has_image "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
 
@@ -43,11 +41,11 @@ image::_find() {
         done
         if [[ -z $is_whole ]]; then task::engine_failed "what it says of the image is cut off" "look with df whether $facts is on a full file system"; fi
         for image_source in "${image_sources[@]}"; do
-            if engine::_is_among "$names" "$image_source"; then return 0; fi
+            if engine::is_named "$names" "$image_source"; then return 0; fi
         done
     done <"$facts/image-inspect.stdout"
     while IFS= read -r line; do
-        if [[ -n $line && $line != *[Nn]o\ such\ image* && $line != *image\ not\ known* && $line != *level=warning* ]]; then complaint+="$line "; fi
+        if [[ -n $line ]] && ! engine::is_absence "$line"; then complaint+="$line "; fi
     done <"$facts/image-inspect.stderr"
     if [[ -n $complaint ]]; then task::engine_failed "$complaint"; fi
     return 1
@@ -75,15 +73,7 @@ image::_compare() {
         key=\"$line
         image::_claim variable "no $line" "${has[$key]-no $line}"
     done
-    image::_refuse_orders
-}
-
-# Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
-image::_refuse_orders() {
-    local -r orders='"((run\.oci|org\.(systemd\.property|criu)|module\.wasm|io\.katacontainers|dev\.gvisor|io\.podman|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*|io\.containers\.trace-syscall)":'
-    if [[ $engine == podman && $image_json =~ $orders ]]; then
-        task::refuse image "its annotation ${BASH_REMATCH[1]:0:100} is an order to the container's runtime" 'use an image without'
-    fi
+    engine::refuse_image
 }
 
 image::_claim() {
@@ -122,7 +112,7 @@ image::_pull() {
         for source in "${image_sources[@]}"; do
             if [[ -n ${dead[$source]-} ]]; then continue; fi
             event pull "$source"
-            if task::_in_background "$engine" pull --quiet "$source" >/dev/null 2>"$facts/pull.stderr"; then
+            if task::_in_background engine::pull "$source" >/dev/null 2>"$facts/pull.stderr"; then
                 pulled_from=$source
                 return
             fi
@@ -131,7 +121,7 @@ image::_pull() {
             printf 'round %d: %s\n%s\n' "$round" "$source" "$said" >>"$facts/image-pull.log"
             event pull-failed "$source: $said"
             last="$source: ${said%$'\n'}"
-            if image::_daemon_is_gone "$said"; then task::engine_failed "$said"; fi
+            if engine::is_gone "$said"; then task::engine_failed "$said"; fi
             if ! image::_is_transient "$said"; then dead[$source]=yes; fi
         done
         if ((${#dead[@]} == ${#image_sources[@]})); then break; fi
@@ -154,8 +144,4 @@ image::_is_transient() {
         if [[ $said == *"$word"* ]]; then return 0; fi
     done
     return 1
-}
-
-image::_daemon_is_gone() {
-    [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
 }

@@ -119,7 +119,7 @@ mount::_over() {
 mount::add() {
     local source=$1 target=$2 mode=$3 field line=type=bind
     # The engine wants names; mount::_await_own sees to it that they still mean the same.
-    if [[ -n ${own_dir-} && $source == "$own_dir"/* ]]; then source=$run_dir${source#"$own_dir"}; fi
+    if [[ $source == "$own_dir"/* ]]; then source=$run_dir${source#"$own_dir"}; fi
     for field in "source=$source" "target=$target"; do
         if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
         line+=,$field

@@ -41,7 +41,7 @@ mount::_places() {
     local -i own=${#places[@]} sockets
     local real
     mkdir --mode=0700 "/tmp/tfslurm-$EUID" 2>/dev/null || : # what is remembered there must not be the program's to write
-    engine::sockets
+    groups::sockets
     sockets=${#engine_sockets[@]}
     places+=(${engine_sockets[@]+"${engine_sockets[@]}"} ${mounts_allow[@]+"${mounts_allow[@]}"})
     while IFS= read -r -d '' real; do real_places+=("$real"); done < <(realpath --canonicalize-missing --zero -- "${places[@]}")
@@ -183,7 +183,7 @@ mount::_is_on_the_way() {
 secrets::check() {
     local name
     for name in ${secrets[@]+"${secrets[@]}"}; do
-        if [[ ! -r ${own_dir:-$run_dir}/secrets/$name ]]; then
+        if [[ ! -r $own_dir/secrets/$name ]]; then
             task::refuse secrets "$name is not in $run_dir/secrets, or is not readable" 'submit again with the variable set'
         fi
     done

@@ -13,7 +13,7 @@ container::run() {
     coproc LIFELINE {
         exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
         if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2); fi
-        exec "$engine" start --attach --interactive "$container_id"
+        engine::run "$container_id"
     }
     client=$LIFELINE_PID
     started=yes
@@ -30,7 +30,7 @@ container::run() {
     event client-ended "$client_code"
 }
 
-# Again until the client has ended: a stop that comes before the start has no effect. -t: --time was renamed in 28.
+# Again until the client has ended: a stop that comes before the start has no effect.
 container::_stop() {
     local patience_s=$grace_s
     node::_deaf
@@ -40,7 +40,7 @@ container::_stop() {
         patience_s=1
     fi
     while kill -0 "$client" 2>/dev/null; do
-        "$engine" stop -t "$patience_s" "$container_id" >/dev/null 2>&1 || :
+        engine::stop "$patience_s" "$container_id" >/dev/null 2>&1 || :
         sleep 0.2
     done
 }
@@ -51,22 +51,22 @@ container::end() {
     set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::ring
     container::_diff
-    container::_look
+    container::look
     usage::end
     if [[ -z $looked ]] && lifetime::engine_is_back; then
         container::_diff
-        container::_look
+        container::look
     fi
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
         container::_end_without_client
         container::_diff
-        container::_look
+        container::look
     fi
-    container::_await_end
+    engine::await_end
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
-        said=$(engine::insist rm --force --volumes "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
+        said=$(task::insist engine::remove "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
     container_id=''
@@ -87,7 +87,7 @@ container::_diff() {
     fi
     (
         node::_deaf
-        engine::insist container diff "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error"
+        task::insist engine::unsaved_files "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error"
     ) &
     diff=$!
 }
@@ -98,31 +98,17 @@ container::_end_without_client() {
     if [[ -z $stopped && -n $client ]]; then
         lifetime::blame "$facts/lost.txt" engine "$engine" 'the client that attends the container ended before it'
     fi
-    "$engine" attach --no-stdin --sig-proxy=false "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
+    engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
-    engine::insist stop -t "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    task::insist engine::stop "$grace_s" "$container_id" >/dev/null 2>&1 || :
     node::_wait "$last_words"
 }
 
-# What an engine writes down a little after a container has ended: podman that it has, docker that it was out of memory.
-container::_await_end() {
-    local looks=15
-    while [[ $engine == podman && -n $looked && $state_running == false && -n $state_began && -z $state_ended ]] && ((looks-- > 0)); do
-        sleep 0.2
-        container::_look
-    done
-    if [[ $engine == docker && $state_code == 137 && $state_oom == false && -z $stopped ]]; then
-        sleep 0.5
-        container::_look
-    fi
-}
-
-container::_look() {
+container::look() {
     local answer first rest errors=$facts/container-inspect.json.error
     { : >"$errors"; } 2>/dev/null || errors=/dev/null
     state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
-    if ! answer=$(node::_deaf; engine::insist container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' \
-        "$container_id" 2>"$errors"); then
+    if ! answer=$(node::_deaf; task::insist engine::end_state "$container_id" 2>"$errors"); then
         return
     fi
     first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
@@ -145,13 +131,16 @@ container::_judge() {
         if [[ -n $stopped ]]; then exit_code=143; fi
     elif [[ -z $state_ended || $state_code == -1 ]]; then # podman's own watcher was killed with it: nobody saw the code
         exit_code=137
-    elif [[ -n $mount_wrong && -z $stopped ]] || engine::_found_no_shell; then
+    elif [[ -n $mount_wrong && -z $stopped ]] || container::_found_no_shell; then
         exit_code=$EX_CONFIG
     fi
     if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
     task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended" || exit_code=$EX_TEMPFAIL
     event ended "exit $exit_code, OOM killed: $state_oom"
 }
+
+# Not even entry.sh has run.
+container::_found_no_shell() { [[ $report_end == nothing* ]] && engine::init_failed "$state_code"; }
 
 # Says why the program was not started, if it was not.
 container::tell() {
@@ -167,7 +156,7 @@ container::tell() {
     elif [[ -z $state_began && -z $stopped ]]; then
         if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
         task::engine_failed "the container did not start: $why"
-    elif engine::_found_no_shell; then
+    elif container::_found_no_shell; then
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
     elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
         task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
@@ -178,20 +167,13 @@ container::tell() {
 }
 
 # Was a container that ended, and that nobody here has stopped, ended by what attends it? Its client tells with the
-# container's own code. docker's events tell who sent a signal, and forget what was before the daemon's start.
+# container's own code.
 lifetime::cause() {
     if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
     if [[ ${client_code:-$state_code} != "$state_code" ]]; then
         lifetime::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
-    elif [[ $engine == docker && ($state_code == 137 || $state_code == 143) ]]; then
-        time::now
-        local said
-        said=$(docker events --since "$state_began" --until "$now" --filter "container=$ended_id" \
-            --format '{{.Action}} {{index .Actor.Attributes "signal"}};' 2>&1) || return 0
-        event engine-events "$said"
-        if [[ $said != *start* || $said == *'kill 15;'* || $said == *'kill 9;'* ]]; then
-            lifetime::blame "$facts/lost.txt" engine docker 'its daemon stopped the container, or was restarted under it'
-        fi
+    elif engine::ended_by_daemon "$ended_id"; then
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon stopped the container, or was restarted under it'
     fi
 }
 
@@ -201,12 +183,12 @@ lifetime::engine_is_back() {
     local said
     local -i left=$ENGINE_PATIENCE_S
     said=$(<"$facts/container-inspect.json.error")
-    if ! image::_daemon_is_gone "$said"; then return 1; fi
+    if ! engine::is_gone "$said"; then return 1; fi
     event engine-gone "$said"
     if [[ -z $stopped ]]; then
         lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
     fi
-    until "$engine" version >/dev/null 2>&1; do
+    until engine::answers; do
         if [[ -n $stopped ]] && ((left > grace_s)); then left=grace_s; fi
         if ((left-- <= 0)); then return 1; fi
         task::_in_background sleep 1

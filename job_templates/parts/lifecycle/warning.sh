@@ -33,7 +33,7 @@ checkpoint::tell_first() {
 checkpoint::tell() {
     while kill -0 "$client" 2>/dev/null; do
         if [[ -s $facts/container/program-started-at.txt ]] &&
-            "$engine" kill --signal="$checkpoint_signal" "$container_id" >/dev/null 2>"$facts/kill.stderr"; then
+            engine::signal "$checkpoint_signal" "$container_id" >/dev/null 2>"$facts/kill.stderr"; then
             event signal-delivered "SIG$checkpoint_signal"
             printf '%s\n' "$now" >"$facts/signal-delivered.txt"
             return

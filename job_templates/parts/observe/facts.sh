@@ -33,7 +33,7 @@ facts::slow() {
         # Nothing is gathered while the container is being started: that would take the processor from it.
         facts::_report
         trap - TERM INT HUP
-        if [[ ! -e $facts/engine-info.json ]]; then engine::_info & fi
+        if [[ ! -e $facts/engine-info.json ]]; then engine::info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
             if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi

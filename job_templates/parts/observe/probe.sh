@@ -20,10 +20,9 @@ probe::start() {
 
 probe::_run() {
     local temporary=$probe_file.$job.$rank.tmp code=0
-    local -a ask=("$engine" create --rm --init --network none --name "$container_name-probe" --log-driver none)
-    create=()
-    container::_labels
-    engine::_identity
+    create=(--rm --init --network none --name "$container_name-probe" --log-driver none)
+    container::labels
+    engine::add_identity
     limits::memory
     local -a program=(/run/tfslurm-probe.py)
     if [[ -s $attempt_dir/shared-folders ]]; then
@@ -37,14 +36,14 @@ probe::_run() {
     trap probe::_stop TERM
     # Two steps, for a client that is told to stop while it creates and starts would leave a container that nobody knows.
     # shellcheck disable=SC2016  # the container's shell reads it
-    probe_id=$("${ask[@]}" "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
+    probe_id=$(engine::create "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
         sh "${program[@]}" 2>"$facts/probe.stderr") || code=$?
     if ((code == 0)); then
         probe::_ask &
         probe_client=$!
         wait "$probe_client" || code=$?
-        if ((code != 0)); then "$engine" rm --force --volumes "$probe_id" >/dev/null 2>&1; fi # it may still be printing
+        if ((code != 0)); then engine::remove "$probe_id" >/dev/null 2>&1; fi # it may still be printing
     fi
     if ! kill -0 $$ 2>/dev/null; then probe::_stop; fi # whoever killed the task's script may have ended the container too
     if ((code != 0)) || [[ ! -s $temporary ]]; then
@@ -65,21 +64,15 @@ probe::_run() {
 probe::_ask() {
     trap - TERM
     {
-        "$engine" start --attach "$probe_id" 2>&1 >&3 3>&- | head --bytes=1M >"$facts/probe.stderr" 3>&-
+        engine::run_alone "$probe_id" 2>&1 >&3 3>&- | head --bytes=1M >"$facts/probe.stderr" 3>&-
     } 3>&1 | head --bytes=4M >"$temporary"
 }
 
 probe::_stop() {
     if [[ -n $probe_client ]]; then kill "$probe_client" 2>/dev/null; fi
-    if [[ -n $probe_id ]]; then "$engine" rm --force --volumes "$probe_id" >/dev/null 2>&1; fi
+    if [[ -n $probe_id ]]; then engine::remove "$probe_id" >/dev/null 2>&1; fi
     rm --force "$temporary"
     exit 143
-}
-
-# Is this container the probe of a task that died? It is removed then, and what it has written.
-probe::_sweep() {
-    if [[ $("$engine" container inspect --format '{{.Name}}' "$1" 2>/dev/null) != *-probe ]]; then return 1; fi
-    "$engine" rm --force --volumes "$1" >/dev/null 2>&1 || :
 }
 
 probe::wait() {

@@ -91,7 +91,7 @@ report::_keep() {
 # For ends that the report explains: in report_end whether it was whole, in gpu_check and report_no what it said.
 report::wait() {
     gpu_check='' report_no='' report_end=''
-    if [[ $state_code != "$EX_CONFIG" && $state_code != 12[67] && "$engine $state_code" != 'podman 1' ]]; then return; fi
+    if [[ $state_code != "$EX_CONFIG" ]] && ! engine::init_failed "$state_code"; then return; fi
     if [[ -n ${slow_facts-} ]]; then node::_wait "$slow_facts"; fi
     if [[ -r $facts/report.txt ]]; then IFS= read -r report_end <"$facts/report.txt" || :; fi
     if [[ $report_end != whole ]]; then return; fi

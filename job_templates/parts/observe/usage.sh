@@ -42,6 +42,7 @@ usage::_pause() {
 usage::_watch() {
     local memory_file='' memory_source='' cpu_file='' cpu_source='' memory=0 cpu='' seen_at=''
     local -i samples=0 tries=0
+    engine::cgroup_folders "$container_id"
     until usage::_find; do
         usage::_pause 0.05 || return
         tries+=1
@@ -61,10 +62,10 @@ usage::_watch() {
     usage::_write
 }
 
-# Where docker puts containers: by its cgroupfs driver or by systemd, under either version of cgroups.
+# Where the engine puts containers, under either version of cgroups.
 usage::_find() {
     local folder root=/sys/fs/cgroup
-    for folder in "docker/$container_id" "system.slice/docker-$container_id.scope" ${cgroup_path:+"${cgroup_path#/}/$container_id"}; do
+    for folder in ${engine_cgroups[@]+"${engine_cgroups[@]}"} ${cgroup_path:+"${cgroup_path#/}/$container_id"}; do
         usage::_is_in "$root/memory/$folder" "$root/cpuacct/$folder" && return
         usage::_is_in "$root/$folder" "$root/$folder" && return
     done
@@ -74,7 +75,7 @@ usage::_find() {
 # Elsewhere: the kernel says where the container's first process is.
 usage::_ask() {
     local process line memory_path='' cpu_path='' root=/sys/fs/cgroup
-    process=$("$engine" container inspect --format '{{.State.Pid}}' "$container_id") || return
+    process=$(engine::process "$container_id") || return
     if [[ ! $process =~ ^[1-9] ]]; then return 1; fi
     while IFS= read -r line; do
         case $line in

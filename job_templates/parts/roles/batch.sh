@@ -71,7 +71,7 @@ node::batch() {
 }
 
 batch::_runner() {
-    local name=${attempt_dir#"${own_dir:-$run_dir}/"}/job.sbatch
+    local name=${attempt_dir#"$own_dir/"}/job.sbatch
     runner=() script=(bash "$attempt_dir/job.sbatch")
     if [[ $shared_parents == accept ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
     if [[ -n $is_local ]]; then return; fi
@@ -266,7 +266,7 @@ node::_batch_told() {
 # folder of this name is not ours to remove.
 secrets::forget() {
     if [[ -n ${SLURM_ARRAY_JOB_ID-} || ${#secrets[@]} -eq 0 ]]; then return 0; fi
-    local folder=${own_dir:-$run_dir}
+    local folder=$own_dir
     if [[ (-L $folder && $folder == "$run_dir") || ! -O $folder || ! -f $folder/plan.json || -L $folder/secrets ]]; then return 0; fi
     rm --recursive --force -- "$folder/secrets"
 }

@@ -26,7 +26,7 @@ node::_point() {
 # means by then. Another user could change his own after the look.
 node::_points() {
     local state='' sum=''
-    { exec {points_file}<"${own_dir:-$run_dir}/points"; } 2>/dev/null || points_file=''
+    { exec {points_file}<"$own_dir/points"; } 2>/dev/null || points_file=''
     if [[ -n $points_file && -O /proc/$$/fd/$points_file ]]; then
         state=$(stat --dereference --format='%d %i %s %Z %Y %a %u' -- "/proc/$$/fd/$points_file") || state=''
         if known::is "points-$points_sha256" "$state"; then return; fi
@@ -115,7 +115,7 @@ point::_watch() {
 
 # Its exit code is in waited_code.
 point::_run() {
-    bash "$0" point "$place" >>"${own_dir:-$run_dir}/slurm-$job.out" 2>&1 </dev/null &
+    bash "$0" point "$place" >>"$own_dir/slurm-$job.out" 2>&1 </dev/null &
     waited_for=$!
     if [[ -n $stopped ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi # it came before there was anybody to tell
     node::_wait "$waited_for"
@@ -126,7 +126,7 @@ point::_run() {
 # Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? The code that
 # it wrote down is in waited_code.
 point::_has_ended() {
-    local latest end folder=${own_dir:-$run_dir}/$job
+    local latest end folder=$own_dir/$job
     if [[ ! -r $folder/latest ]]; then return 1; fi
     IFS= read -r latest <"$folder/latest" || return 1
     if [[ ! -r $folder/$latest/exit.json ]]; then return 1; fi

@@ -13,7 +13,7 @@ node::prepare() {
         trap task::_left EXIT
         trap 'task::_told_to_stop' TERM INT HUP
         event prepare-began "step $step"
-        if [[ $engine != docker ]]; then engine::look; fi
+        engine::available
         image::ensure
         trap - EXIT
     fi

@@ -11,7 +11,9 @@ node::task() {
     lifetime::watch "$facts/lost.txt"
     checkpoint::listen
     event task-began "step $step"
-    engine::look
+    groups::look
+    engine::available
+    engine::ask_ahead
     image::look
     gpu::look
     driver::look
@@ -44,7 +46,7 @@ node::_task() {
         if ((TFSLURM_KILL_WAIT > 8)); then grace_s=$((TFSLURM_KILL_WAIT - 5)); fi
         if ((TFSLURM_KILL_WAIT < 7)); then grace_s=2; fi # what follows the program's end takes its time on a busy node
     fi
-    if [[ $engine == podman ]] && ((grace_s > 2)); then grace_s=$((grace_s - 1)); fi # its commands take longer
+    engine::grace "$grace_s"
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
     mount_wrong='' container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
@@ -96,7 +98,7 @@ task::_stop_if_told() {
 task::refuse() {
     local what=$1 why=$2 fix=${3-} code=${4:-$EX_CONFIG} cause=${5:-refused}
     local line="tfslurm: $where: $what: $why${fix:+; $fix}"
-    if [[ -n ${own_dir-} && $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
+    if [[ $own_dir != "$run_dir" ]]; then line=${line//$own_dir/$run_dir}; fi
     line=${line//[$'\n\r\t']/ }
     # a full file system does not change the code
     if [[ ! -s $facts/cause ]]; then { printf '%s\n' "$cause" >"$facts/cause"; } 2>/dev/null || :; fi
@@ -147,4 +149,15 @@ task::_in_background() {
     node::_wait "$waited_for"
     waited_for=''
     return "${waited_code:-143}"
+}
+
+# A command of the engine's, again where it may have failed because a signal ended it: where Slurm signals every process of a
+# step, SIGTERM reaches this one too, whether it is ignored here or not.
+task::insist() {
+    local -i left=3 code
+    while :; do
+        code=0
+        "$@" || code=$?
+        if ((code == 0 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
+    done
 }
