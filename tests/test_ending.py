@@ -24,7 +24,7 @@ OLDER = {
 
 def test_each_cause_that_the_node_scripts_write_has_a_meaning_here() -> None:
     text = "".join(node_side("docker", points=True).values())
-    written = set(re.findall(r"\bcause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
+    written = set(re.findall(r"(?:\b|_)cause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
     written |= set(re.findall(r'batch::_exit_json "\S+" ([a-z_]+)', text))
     written |= set(re.findall(r'lifetime::blame "\S+" ([a-z]+)', text)) | {"program", "engine"}
     assert written == set(CAUSES) == set(ENDED_BY)

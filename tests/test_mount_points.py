@@ -183,8 +183,8 @@ def test_what_took_a_files_place_is_not_waited_for(kind: str, fits: bool, node: 
         listener.bind(str(node / "data/socket"))
     script = f"""
 source <(sed 's/^readonly [A-Z_]*PATIENCE_S=.*//' {TASK_SH})
-source={node}/data/{kind} file=''
-mount::_open_file
+mount::_open_file {node}/data/{kind}
+file=$opened_file
 echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 """
     whole = f"set -euo pipefail; source {NODE_SH}; OPEN_PATIENCE_S=1; {script}"

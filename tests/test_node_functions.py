@@ -14,9 +14,8 @@ import pytest
 
 from tests.node_side import packed, sourced
 from tfslurm.record.facts import parse_hashes, parse_sizes
-from tfslurm.workspace.packaged_files import ENGINE_PARTS, SHELL_SIDE
+from tfslurm.workspace.packaged_files import SHELL_SIDE
 
-PARTS = Path(__file__).parent.parent / "job_templates" / "parts"
 NODE_SH, TASK_SH = (packed() / name for name in SHELL_SIDE)
 A100 = "NVIDIA A100-SXM4-40GB"
 WHOLE = [f"GPU-{digit * 8}-1111-2222-3333-444444444444" for digit in "abc"]
@@ -579,42 +578,6 @@ echo $said
     assert (tmp_path / "facts" / "probe.stderr").read_text() == ("why\n" if code == 3 else "")
 
 
-def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
-    """Bash finds a missing function only when it comes to it; in the batch role that is the end of somebody's job."""
-    here = (packed(points=True) / "node.sh").read_text()
-    code = re.sub(r"(^|\s)#.*", "", here, flags=re.M)
-    defined = {*re.findall(r"^([a-z_]+::[a-z_]+)\(\)", here, re.M)}
-    assert len(defined) > 40
-    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} <= defined
-
-
-@pytest.mark.parametrize("engine", ENGINE_PARTS)
-def test_a_task_calls_nothing_that_it_does_not_read(engine: str) -> None:
-    text = "".join((packed(engine, points=True) / name).read_text() for name in SHELL_SIDE)
-    code = re.sub(r"(^|\s)#.*", "", text, flags=re.M)
-    defined = re.findall(r"^([a-z_]+::[a-z_]+)\(\)", text, re.M)
-    assert sorted(defined) == sorted(set(defined)), "each once"
-    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} == {*defined, "sent::check"}, "job.sbatch has that one"
-
-
-def test_every_engine_has_the_same_functions_and_nothing_else_calls_one_or_asks_which_it_is() -> None:
-    assert len({frozenset(functions(engine)) for engine in ENGINE_PARTS}) == 1
-    for part in sorted(PARTS.rglob("*.sh")):
-        if part.parent.name == "engines":
-            continue
-        code = re.sub(r"(^|\s)#.*", "", part.read_text(), flags=re.M)
-        assert not re.search(r'"\$\{?engine\}?" +[a-z-]|[!=]= *"?(docker|podman)\b|\bcase "?\$engine\b', code), part
-        assert not re.search(r"(^|[(;&|!]|\b(if|then|until|while|exec|do)) *(docker|podman|\$engine) ", code, re.M), (
-            part
-        )
-
-
-def functions(engine: str) -> list[str]:
-    """What the parts of an engine define for others."""
-    text = "".join((PARTS / f"{name}.sh").read_text() for name in ENGINE_PARTS[engine])
-    return re.findall(r"^(engine::[a-z][a-z_]*)\(\)", text, re.M)
-
-
 @pytest.mark.parametrize("name", SHELL_SIDE)
 def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
     """``$(<FILE)`` drops those at the end; the script puts a NUL there, which no file has, before it takes the sum."""
@@ -760,12 +723,12 @@ def test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on
     (tmp_path / "outputs.before").write_bytes(b"1 2 x\0")
     script = f"""
 PATH={tmp_path}/bin:$PATH SLURM_JOB_ID=1 stopped='{stopped}' job_dir={tmp_path} attempt_dir={tmp_path} outputs=/out
-checkpoint_max_requeues=3 why='' is_local=''
+checkpoint_max_requeues=3 is_local=''
 scontrol() {{ :; }}
 type() {{ :; }}
 set +e
 checkpoint::_forbidden
-echo "$SECONDS $why"
+echo "$SECONDS $forbidden"
 """
     seconds, _, said = bash(tmp_path, script).rstrip("\n").partition(" ")
     assert said.startswith(why) and bool(said) is bool(why)

@@ -4,9 +4,8 @@
 
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
-    local said mask
+    local said
     if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
-    local -a loader_words=() other_words=() entry=()
     create=(--name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
     container::labels
     engine::add_gpus
@@ -142,6 +141,7 @@ container::_code() {
 container::_environment() {
     local pair key prefix
     local -A own=()
+    loader_words=() other_words=()
     for pair in ${environment[@]+"${environment[@]}"}; do
         key=${pair%%=*}
         own[$key]=yes

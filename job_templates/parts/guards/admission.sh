@@ -19,24 +19,24 @@ mount::_await_own() {
 # target is the very file or folder that was looked at: the engine has bound it by its name, which may have meant something
 # else by then. mount_wrong says what is not, and mount_fix what to do.
 mount::admit() {
-    local bell pid=''
+    local bell
     local -i turns=0
-    mount_wrong='' mount_fix='see who may write in the folders above the source, then submit again'
+    container_pid='' mount_wrong='' mount_fix='see who may write in the folders above the source, then submit again'
     if ((${#admit_targets[@]} == 0)); then return; fi
     exec {bell}<> <(:) # nothing is ever written to it
     until [[ -e $program_dir/waiting ]]; do
         if ! kill -0 "$client" 2>/dev/null; then break; fi
         read -r -t 0.02 -u "$bell" || :
         if ((++turns % 25 == 0)); then mount::_process; fi # a shell that means no good does not say that it waits
-        if [[ $pid == [1-9]* ]]; then break; fi
+        if [[ $container_pid == [1-9]* ]]; then break; fi
     done
     exec {bell}<&-
     if [[ -e $program_dir/waiting ]]; then
         mount::_process
-    elif [[ $pid != [1-9]* ]]; then # it never began: container::tell says why
+    elif [[ $container_pid != [1-9]* ]]; then # it never began: container::tell says why
         return
     fi
-    mount::_compare "$pid"
+    mount::_compare "$container_pid"
     rm --force -- "$program_dir/waiting" || : # a folder, if the image's shell has its way
     trap '' PIPE # the client may be gone
     if [[ -n $mount_wrong ]]; then
@@ -48,15 +48,15 @@ mount::admit() {
     event mounts "${mount_wrong:-are what was looked at}"
 }
 
-# In pid: the container's first process; 0 before it has begun.
+# In container_pid: the container's first process; 0 before it has begun.
 mount::_process() {
-    pid=$(engine::process "$container_id" 2>"$facts/admit.stderr") || pid=''
+    container_pid=$(engine::process "$container_id" 2>"$facts/admit.stderr") || container_pid=''
 }
 
 # From outside, through the first process of the container: nothing of the image's takes part. A target that is no mount point
 # by that very name lies behind a link of the image's.
 mount::_compare() {
-    local root place target options rest of own
+    local root place target options rest
     local -i at
     local -A there=()
     if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
@@ -64,21 +64,22 @@ mount::_compare() {
         return
     fi
     while read -r _ _ _ root place options rest; do
-        mount::_unescape
+        mount::_unescape "$place"
+        place=$unescaped
         rest=${rest#* - }
         there[$place]=$options
         if [[ $rest == autofs\ * ]]; then there[$place]=ro; fi # nobody can write in it
         if [[ ! $root =~ (^|/)volumes/[0-9a-f]{64}/_data$ ]]; then continue; fi # what both engines make for an image's volume
         mount::_over "$place"
-        if [[ -n $own ]]; then
+        if [[ -n $mount_over ]]; then
             mount_wrong="a volume of the image's lies at $place, by a link of its own" mount_fix='use another image'
             return
         fi
     done <"/proc/$1/mountinfo"
     for place in "${!there[@]}"; do
         mount::_of "$place"
-        if [[ -n $of && ${mounts[of * 3 + 2]} != rw && ${there[$place]} != ro* ]]; then
-            mount_wrong="$place can be written, which lies in the read-only ${mounts[of * 3 + 1]}"
+        if [[ -n $mount_of && ${mounts[mount_of * 3 + 2]} != rw && ${there[$place]} != ro* ]]; then
+            mount_wrong="$place can be written, which lies in the read-only ${mounts[mount_of * 3 + 1]}"
             mount_fix='a file system is mounted there: mount it by itself, or a folder without it'
         fi
     done

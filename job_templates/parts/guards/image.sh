@@ -84,14 +84,14 @@ image::_claim() {
 
 # Pulls under a lock of this node, so that the tasks of an array do not all pull; looks again once it has the lock.
 image::_fetch() {
-    local lock lock_folder since failed_at why note
+    local since failed_at why
     time::now
     since=$now
     lock::take "$image_digest"
-    note=$lock_folder/${image_digest//[!a-zA-Z0-9-]/_}.failed
+    pull_note=$lock_folder/${image_digest//[!a-zA-Z0-9-]/_}.failed
     if image::_find; then
         pulled_from="another task's pull"
-    elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$note" && [[ $failed_at > $since ]]; then
+    elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$pull_note" && [[ $failed_at > $since ]]; then
         task::refuse image "$why" 'another task of yours tried on this node while this one waited'
     else
         image::_pull
@@ -131,7 +131,7 @@ image::_pull() {
     done
     last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
     time::now
-    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$last" >"$note"; fi # for those that wait: trying it all again, one by one, would take them hours
+    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$last" >"$pull_note"; fi # for those that wait: trying it all again, one by one, would take them hours
     task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
 }

@@ -4,30 +4,31 @@
 
 # What is mounted below a read-only source comes along, and engines let it be written (docker before 25): each is mounted itself.
 mount::_below() {
-    local source=${mount_sources[$1]} target=${mounts[$1 * 3 + 1]} place rest of
+    local source=${mount_sources[$1]} target=${mounts[$1 * 3 + 1]} place rest
     local -A added=(["$target"]=yes)
     while read -r _ _ _ _ place rest; do
-        mount::_unescape
+        mount::_unescape "$place"
+        place=$unescaped
         rest=${rest#* - }
         if [[ $place != "$source"/* || $rest == autofs\ * ]]; then continue; fi
         place=${place#"$source"}
         mount::_of "$target$place"
-        if [[ $of != "$1" || ${mounts[of * 3 + 1]} == "$target$place" || -n ${added["$target$place"]-} ]]; then continue; fi
+        if [[ $mount_of != "$1" || ${mounts[mount_of * 3 + 1]} == "$target$place" || -n ${added["$target$place"]-} ]]; then continue; fi
         added["$target$place"]=yes
         mount::add "$source$place" "$target$place" ro
     done </proc/self/mountinfo
 }
 
-# A path of mountinfo, in place: there \040 is a space, and bash wants \0040, for a digit may follow.
-mount::_unescape() { printf -v place '%b' "${place//\\0/\\00}"; }
+# A path of mountinfo, in unescaped: there \040 is a space, and bash wants \0040, for a digit may follow.
+mount::_unescape() { printf -v unescaped '%b' "${1//\\0/\\00}"; }
 
-# In of: which of the mounts a path of the container lies in; empty for none.
+# In mount_of: which of the mounts a path of the container lies in; empty for none.
 mount::_of() {
     local -i at longest=0
-    of=''
+    mount_of=''
     for ((at = 0; at * 3 < ${#mounts[@]}; at++)); do
         if [[ $1/ == "${mounts[at * 3 + 1]}"/* ]] && ((${#mounts[at * 3 + 1]} > longest)); then
-            of=$at longest=${#mounts[at * 3 + 1]}
+            mount_of=$at longest=${#mounts[at * 3 + 1]}
         fi
     done
 }
@@ -35,13 +36,13 @@ mount::_of() {
 # A mount point that is missing is made by docker, as root. In the program's home and in its outputs the user makes it first;
 # in what is mounted it must be there. Neither goes through a link: it may lead anywhere, and an earlier attempt may have left it.
 mount::_point() {
-    local source=$1 target=$2 place='' folder='' make='' own of
+    local source=$1 target=$2 place='' folder='' make='' own
     for own in "/home/$user=$home_dir" "$outputs=$job_dir/out"; do
         if [[ -n ${own%%=*} && $target == "${own%%=*}"/* ]]; then place=${own%%=*} folder=${own#*=} make=yes; fi
     done
     mount::_of "${target%/*}"
-    if [[ -n $of ]] && ((${#mounts[of * 3 + 1]} > ${#place})); then
-        place=${mounts[of * 3 + 1]} folder=/proc/$$/fd/${mount_files[of]}/. make=''
+    if [[ -n $mount_of ]] && ((${#mounts[mount_of * 3 + 1]} > ${#place})); then
+        place=${mounts[mount_of * 3 + 1]} folder=/proc/$$/fd/${mount_files[mount_of]}/. make=''
     fi
     if [[ -z $place ]] || mount::_walk "$folder" "${target#"$place/"}" "$source" "$make" 2>/dev/null; then return; fi
     task::refuse mounts "$target lies in $place, where ${target#"$place/"} is missing, of another kind, or behind a link" \
@@ -72,7 +73,7 @@ mount::_walk() (
 # What the image has the engine make where something is mounted. A volume would lie over it, and what the program writes there
 # would be lost; a working folder that is missing is made as root.
 mount::image_places() {
-    local line place own file='' some=''
+    local line place file='' some=''
     for line in "${image_has[@]}"; do
         if [[ $line != volume\ \"* && ($line != workdir\ \"* || -n $code_dir) ]]; then continue; fi
         place=${line#* \"} place=${place%\"}
@@ -88,10 +89,10 @@ mount::image_places() {
         fi
         some=yes
         mount::_over "$place"
-        if [[ -n $own && $own != "$place" ]]; then
-            task::refuse image "its volume $place lies in $own, and would take what is written there" 'name another target, or use another image'
+        if [[ -n $mount_over && $mount_over != "$place" ]]; then
+            task::refuse image "its volume $place lies in $mount_over, and would take what is written there" 'name another target, or use another image'
         fi
-        if [[ -z $own ]] && ((layer_mib > 0)); then
+        if [[ -z $mount_over ]] && ((layer_mib > 0)); then
             task::refuse image "its volume $place can be written without limit, past limits.layer_mib" 'mount a folder there, or use another image'
         fi
     done
@@ -102,16 +103,16 @@ mount::image_places() {
     fi
 }
 
-# In own: the innermost of the targets that holds the path; empty for none.
+# In mount_over: the innermost of the targets that holds the path; empty for none.
 mount::_over() {
     local target
     local -i at
-    own=''
+    mount_over=''
     for target in "/home/$user" /run/tfslurm "${code_dir:+/workspace}" "$outputs"; do
-        if [[ -n $target && $1/ == "$target"/* ]] && ((${#target} > ${#own})); then own=$target; fi
+        if [[ -n $target && $1/ == "$target"/* ]] && ((${#target} > ${#mount_over})); then mount_over=$target; fi
     done
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do
-        if [[ $1/ == "${mounts[at]}"/* ]] && ((${#mounts[at]} > ${#own})); then own=${mounts[at]}; fi
+        if [[ $1/ == "${mounts[at]}"/* ]] && ((${#mounts[at]} > ${#mount_over})); then mount_over=${mounts[at]}; fi
     done
 }
 

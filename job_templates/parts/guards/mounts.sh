@@ -16,8 +16,9 @@ mount::check() {
     fi
     if ((${#mounts[@]} == 0)); then return; fi
     local -i at
-    local -a opened=() own_folders=() allowed=()
-    local real root=${run_dir%/*/*} real_root=''
+    local -a opened=()
+    local real
+    root=${run_dir%/*/*}
     for ((at = 0; at < ${#mounts[@]}; at += 3)); do
         if [[ ${mounts[at + 1]} == "/home/$user" ]]; then
             task::refuse mounts "/home/$user is the program's home" 'mount it at another target'
@@ -63,7 +64,8 @@ mount::_open() {
     if [[ -n $kind ]]; then
         { exec {file}<"$source/."; } 2>/dev/null || file=''
     elif [[ -e $source ]]; then
-        mount::_open_file
+        mount::_open_file "$source"
+        file=$opened_file
     fi
     if [[ -z $file ]]; then
         task::refuse mounts "$source does not exist on this node, or $user may not read it" \
@@ -73,19 +75,20 @@ mount::_open() {
 }
 
 # By now a pipe may stand there, and whoever opens one waits for a writer. So a process of its own opens it first, and this
-# one what that has opened, once it is known to be a file.
+# one what that has opened, in opened_file, once it is known to be a file.
 mount::_open_file() {
     local bell opener number=''
+    opened_file=''
     exec {bell}<> <(:)
     (
         node::_deaf
-        { exec {number}<"$source"; } 2>/dev/null || number=''
+        { exec {number}<"$1"; } 2>/dev/null || number=''
         printf '%s\n' "$number" >&"$bell"
         exec sleep 60
     ) </dev/null >/dev/null 2>&1 &
     opener=$!
     read -r -t "$OPEN_PATIENCE_S" -u "$bell" number || number=''
-    if [[ -n $number && -f /proc/$opener/fd/$number ]]; then { exec {file}<"/proc/$opener/fd/$number"; } 2>/dev/null || file=''; fi
+    if [[ -n $number && -f /proc/$opener/fd/$number ]]; then { exec {opened_file}<"/proc/$opener/fd/$number"; } 2>/dev/null || opened_file=''; fi
     exec {bell}<&-
     kill -s KILL "$opener" 2>/dev/null || :
     wait "$opener" 2>/dev/null || :
@@ -93,7 +96,7 @@ mount::_open_file() {
 
 # Refuses a source that is not what it may be. What it is, is asked of the file that was opened.
 mount::_look() {
-    local source=$1 real=$2 mode=$3 file=$4 shown=$1 met=''
+    local source=$1 real=$2 mode=$3 file=$4 shown=$1 each
     if [[ $source != "$real" ]]; then shown="$source is really $real, which"; fi
     if [[ $mode == run ]]; then
         mount::_is_run_outputs && return
@@ -105,9 +108,9 @@ mount::_look() {
         task::refuse mounts "$shown is, holds or lies in a folder of tfslurm's own ($met)" \
             "mount a folder beside it; the outputs of a run are run:$cluster:JOB/out"
     fi
-    for met in ${engine_sockets[@]+"${engine_sockets[@]}"}; do
-        if mount::_is_on_the_way "$met"; then
-            task::refuse mounts "$shown holds $met, a socket that is root on the node" 'mount a folder of data'
+    for each in ${engine_sockets[@]+"${engine_sockets[@]}"}; do
+        if mount::_is_on_the_way "$each"; then
+            task::refuse mounts "$shown holds $each, a socket that is root on the node" 'mount a folder of data'
         fi
     done
 }

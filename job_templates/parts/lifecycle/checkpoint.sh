@@ -33,16 +33,15 @@ checkpoint::_pass_on() {
 # Batch role, at the end: goes the job on in another attempt? Asks for it, or writes down why not. A program that was
 # warned has not finished by ending with 0: it has saved. Where it cannot go on, 75 keeps that from looking done.
 checkpoint::end() {
-    local code=$1 cause=$2 reason=$3 why=''
+    local code=$1 cause=$2 reason=$3
     local -r requeued="requeued after SIG$checkpoint_signal"
     if checkpoint::_unfinished "$code"; then
-        cause=unfinished
         checkpoint::_forbidden
-        if [[ -z $why ]]; then
+        if [[ -z $forbidden ]]; then
             batch::_exit_json "$code" requeued "$requeued"
             checkpoint::_requeue && return
         fi
-        reason="not $requeued: $why"
+        cause=$forbidden_cause reason="not $requeued: $forbidden"
         if ((code == 0)); then code=$EX_TEMPFAIL; fi
         printf 'tfslurm: %s: %s\n' "$job" "$reason" >&2
     fi
@@ -66,30 +65,32 @@ checkpoint::_unfinished() {
     fi
 }
 
-# In why: the two bounds of a job that would be queued again for ever, and where nobody can be asked (then in cause too).
+# In forbidden: the two bounds of a job that would be queued again for ever, and where nobody can be asked. In forbidden_cause the
+# cause of an end for which that stands.
 checkpoint::_forbidden() {
     local file end
     local -i times=0
+    forbidden='' forbidden_cause=unfinished
     for file in "$job_dir"/attempt-*/exit.json; do
         if [[ -r $file ]] && IFS= read -r end <"$file" && [[ $end == *'"cause": "requeued"'* ]]; then times+=1; fi
     done
     if ((times >= checkpoint_max_requeues)); then
-        why="it was queued again $times times already; raise checkpoint.max_requeues if it does get on"
+        forbidden="it was queued again $times times already; raise checkpoint.max_requeues if it does get on"
     elif [[ -n $outputs ]] &&
         [[ $(sha256sum <"$attempt_dir/outputs.before") == "$(checkpoint::_outputs | sha256sum)" ]]; then
-        why='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'
+        forbidden='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'
     elif [[ -n $is_local ]]; then
-        cause=no_scheduler why='there is no scheduler here'
+        forbidden_cause=no_scheduler forbidden='there is no scheduler here'
     elif ! type -P scontrol >/dev/null; then
-        why="there is no scontrol on $where; $(checkpoint::_by_hand)"
+        forbidden="there is no scontrol on $where; $(checkpoint::_by_hand)"
     fi
 }
 
-# Asks Slurm, which may say no: why.
+# Asks Slurm, which may say no: why, in forbidden.
 checkpoint::_requeue() {
     local said
     if said=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then return 0; fi
-    why="${said:-scontrol failed}; $(checkpoint::_by_hand)"
+    forbidden="${said:-scontrol failed}; $(checkpoint::_by_hand)"
     return 1
 }
 

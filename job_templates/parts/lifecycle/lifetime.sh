@@ -83,26 +83,26 @@ lifetime::blame() {
     mv -- "$1.tmp" "$1"
 }
 
-# Batch role: the reason in `reason` and 75 in `code`, where the attempt or a task of it was lost.
+# Batch role: the reason in end_reason and 75 in end_code, where the attempt or a task of it was lost.
 lifetime::lost() {
     local file
     for file in "$attempt_dir"/lost.txt "$attempt_dir"/facts/task-*/lost.txt; do
         if [[ -s $file && ! -s ${file%/*}/refused.txt ]]; then
-            IFS= read -r reason <"$file" || :
+            IFS= read -r end_reason <"$file" || :
             batch::_cause "${file%/*}" lost
-            code=$EX_TEMPFAIL
-            printf '%s\n' "$reason" >&2
+            end_cause=$cause_left end_code=$EX_TEMPFAIL
+            printf '%s\n' "$end_reason" >&2
             return
         fi
     done
 }
 
-# Batch role: docker's word that the memory was used up, which Slurm does not see, in cause, and in reason if it has none.
+# Batch role: docker's word that the memory was used up, which Slurm does not see, in end_cause, and in end_reason if it has none.
 lifetime::memory() {
     local folder
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"oom_killed": true'* ]]; then
-            cause=memory reason=${reason:-"the container's memory was used up"}
+            end_cause=memory end_reason=${end_reason:-"the container's memory was used up"}
         fi
     done
 }

@@ -47,7 +47,8 @@ container::_stop() {
 
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
-    local diff='' removal ended_id=$container_id
+    local removal ended_id=$container_id
+    diff=''
     set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::ring
     container::_diff

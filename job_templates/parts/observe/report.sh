@@ -24,7 +24,7 @@ report::read() {
     local LC_ALL=C line kind
     while [[ $report_next != nothing ]] && report::_line; do
         if ((report_lines == 1)); then printf 'what was reported has no end\n' >"$facts/report.txt"; fi
-        kind=${line%% *} line=${line#* }
+        kind=${report_line%% *} line=${report_line#* }
         case $report_next,$kind in
         gpus,cgroup) report_cgroup+=$line$'\n' ;;
         gpus,nvidia-smi) report_list+=$line$'\n' ;;
@@ -52,16 +52,16 @@ report::_tensorflow() {
     fi
 }
 
-# The next line, in line. Fails when there is none: the container is gone, or has said more than entry.sh does.
+# The next line, in report_line. Fails when there is none: the container is gone, or has said more than entry.sh does.
 report::_line() {
     local part code alive
-    line=''
+    report_line=''
     if ((++report_lines > 400)); then return 1; fi
-    while ((${#line} < 1000)); do
+    while ((${#report_line} < 1000)); do
         alive='' code=0 part=''
         if kill -0 "$client" 2>/dev/null; then alive=yes; fi
         IFS= read -r -t 0.2 -n 1000 -u "$report" part || code=$?
-        line+=${part//[![:print:]]/?}
+        report_line+=${part//[![:print:]]/?}
         if ((code == 0 && ${#part} < 1000)); then return 0; fi
         if [[ -z $alive ]]; then return 1; fi
     done

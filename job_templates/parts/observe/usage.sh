@@ -40,8 +40,8 @@ usage::_pause() {
 }
 
 usage::_watch() {
-    local memory_file='' memory_source='' cpu_file='' cpu_source='' memory=0 cpu='' seen_at=''
-    local -i samples=0 tries=0
+    local -i tries=0
+    memory_file='' memory_source='' cpu_file='' cpu_source='' memory=0 cpu='' seen_at='' samples=0 # of the watch's own process
     engine::cgroup_folders "$container_id"
     until usage::_find; do
         usage::_pause 0.05 || return
@@ -116,7 +116,7 @@ usage::_read() {
     fi
     time::now
     seen_at=$now
-    samples+=1
+    samples=$((samples + 1))
 }
 
 usage::_write() {

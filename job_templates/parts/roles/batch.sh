@@ -124,13 +124,15 @@ batch::_sweep() {
     timeout --kill-after=5 30 ${again[@]+"${again[@]}"} "${script[@]}" sweep </dev/null || :
 }
 
+# Its code, cause and reason are end_code, end_cause and end_reason, which what is called here may set.
 batch::_end() {
-    local code=$1 reason=${batch_reason-} cause=${batch_reason:+refused} folder foreign_look mute='' early=''
+    local folder foreign_look mute='' early=''
+    end_code=$1 end_reason=${batch_reason-} end_cause=${batch_reason:+refused}
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
     lifetime::lost
-    job_exit_code=$code
+    job_exit_code=$end_code
     foreign::look &
     foreign_look=$!
     # Alone, if there is time: a file that is renamed meanwhile has no owner for `find`, which counts as another one.
@@ -142,46 +144,47 @@ batch::_end() {
     fi
     node::_wait "$foreign_look" node::_is_stopped
     for folder in "$attempt_dir"/facts/task-*/; do
-        if [[ -z $reason && -s $folder/refused.txt ]]; then
-            IFS= read -r reason <"$folder/refused.txt" || :
+        if [[ -z $end_reason && -s $folder/refused.txt ]]; then
+            IFS= read -r end_reason <"$folder/refused.txt" || :
             batch::_cause "$folder" refused
+            end_cause=$cause_left
         fi
-        if [[ $code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
-        if ((code != 0)) && [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"started_at": null'* ]]; then early=${folder%/}; fi
+        if [[ $end_code == "$EX_TEMPFAIL" && ! -s $folder/exit.json ]]; then mute=${folder%/}; fi
+        if ((end_code != 0)) && [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"started_at": null'* ]]; then early=${folder%/}; fi
     done
-    if [[ -z $reason && -n $mute ]]; then
-        cause=lost reason="${mute##*/} could not write down its end; see the output of the job"
+    if [[ -z $end_reason && -n $mute ]]; then
+        end_cause=lost end_reason="${mute##*/} could not write down its end; see the output of the job"
     fi
-    if [[ -z $reason && ! -d $attempt_dir/facts/task-0 ]]; then cause=lost reason="no task began: srun ended with $code"; fi
-    if [[ -z $reason && -n $stopped ]]; then cause=stopped reason="stopped by SIG$stopped"; fi
-    if [[ -z $cause ]]; then lifetime::memory; fi
-    if [[ -z $reason && -n $early ]]; then
-        cause=lost reason="${early##*/} ended before its program began; see the output of the job"
+    if [[ -z $end_reason && ! -d $attempt_dir/facts/task-0 ]]; then end_cause=lost end_reason="no task began: srun ended with $end_code"; fi
+    if [[ -z $end_reason && -n $stopped ]]; then end_cause=stopped end_reason="stopped by SIG$stopped"; fi
+    if [[ -z $end_cause ]]; then lifetime::memory; fi
+    if [[ -z $end_reason && -n $early ]]; then
+        end_cause=lost end_reason="${early##*/} ended before its program began; see the output of the job"
     fi
-    checkpoint::end "$code" "${cause:-program}" "$reason"
+    checkpoint::end "$end_code" "${end_cause:-program}" "$end_reason"
     lifetime::tell
 }
 
-# What ended a task, by the word that it left in its folder ($1), in cause; $2 where it left none.
+# What ended a task, by the word that it left in its folder ($1), in cause_left; $2 where it left none.
 batch::_cause() {
-    cause=$2
-    if [[ -s $1/cause ]]; then IFS= read -r cause <"$1/cause" || :; fi
+    cause_left=$2
+    if [[ -s $1/cause ]]; then IFS= read -r cause_left <"$1/cause" || :; fi
 }
 
 # Of several tasks, one that failed by itself speaks for the job: srun gives the highest code of all, and those that it then
 # stopped often end with a higher one.
 batch::_blame() {
-    if ((nodes * tasks_per_node == 1 || code == 0)) || [[ -n $stopped || -e $attempt_dir/warned ]]; then return; fi
+    if ((nodes * tasks_per_node == 1 || end_code == 0)) || [[ -n $stopped || -e $attempt_dir/warned ]]; then return; fi
     local -i rank
-    local end
+    local end folder
     for ((rank = 0; rank < nodes * tasks_per_node; rank++)); do
         folder=$attempt_dir/facts/task-$rank
         if [[ ! -r $folder/exit.json ]]; then continue; fi
         if grep --quiet --extended-regexp $'\t(told-to-stop|swept)\t' "$folder/events.tsv" 2>/dev/null; then continue; fi
         end=$(<"$folder/exit.json")
         if [[ $end =~ \"exit_code\":\ ([0-9]+) ]] && ((BASH_REMATCH[1] != 0)); then
-            code=${BASH_REMATCH[1]}
-            if [[ -z $reason && ! -s $folder/refused.txt ]]; then reason="task $rank ended with $code, so the others were ended"; fi
+            end_code=${BASH_REMATCH[1]}
+            if [[ -z $end_reason && ! -s $folder/refused.txt ]]; then end_reason="task $rank ended with $end_code, so the others were ended"; fi
             return
         fi
     done
@@ -219,11 +222,10 @@ batch::_ends() {
 
 # srun ends with 1 where Slurm's own cgroup ran out of memory, whatever the task ended with: that is the job's code then.
 batch::_own_code() {
-    local -i ended highest
-    if [[ $code != 1 ]]; then return; fi
+    if [[ $end_code != 1 ]]; then return; fi
     batch::_ends
-    if ((highest > 0)); then code=$highest; fi
-    if ((highest == 0)); then reason=${reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
+    if ((highest > 0)); then end_code=$highest; fi
+    if ((highest == 0)); then end_reason=${end_reason:-'srun ended with 1 though every task ended with 0: see the job'"'"'s own output'}; fi
 }
 
 # What ended the attempt is one word for programs, `cause`, and a sentence for people, `reason`. The words: program, memory (the

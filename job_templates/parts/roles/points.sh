@@ -7,7 +7,7 @@
 
 # The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
 node::_point() {
-    local place=${SLURM_ARRAY_TASK_ID-} points_file=''
+    local place=${SLURM_ARRAY_TASK_ID-}
     if ((points_per_job > 1)); then
         place=${TFSLURM_POINT-}
         job+=.$place

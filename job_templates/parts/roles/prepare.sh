@@ -17,7 +17,7 @@ node::prepare() {
         image::ensure
         trap - EXIT
     fi
-    local port=-
+    port=-
     if [[ $network == host ]]; then peers::port; fi
     printf 'tfslurm-task %s %s %s\n' "${SLURM_PROCID:-0}" "$where" "$port"
 }
