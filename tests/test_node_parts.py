@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.node_side import packed
+from tfslurm.check import engines as checked
+from tfslurm.cluster import model
+from tfslurm.record import engines as recorded
+from tfslurm.run_folder import plan_file
 from tfslurm.workspace.packaged_files import ENGINE_PARTS, NODE_PARTS, POINT_PARTS, SHELL_SIDE, TASK_PARTS
 
 PARTS = Path(__file__).parent.parent / "job_templates" / "parts"
@@ -53,6 +58,18 @@ def functions(engine: str) -> list[str]:
     """What the parts of an engine define for others."""
     text = "".join((PARTS / f"{name}.sh").read_text() for name in ENGINE_PARTS[engine])
     return re.findall(r"^(engine::[a-z][a-z_]*)\(\)", text, re.M)
+
+
+def test_an_engine_of_the_cluster_file_is_known_wherever_one_is_asked() -> None:
+    named = get_args(model.Cluster.model_fields["engine"].annotation)
+    assert named == tuple(ENGINE_PARTS) == recorded.ENGINES == plan_file.ENGINES == tuple(checked.SAYS)
+
+
+def test_what_an_engine_answers_is_read_by_its_adapter_alone() -> None:
+    raw = re.compile(r"""[!=]= "(docker|podman)"|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled""")
+    for room in ("record", "check", "reap", "export"):
+        for path in (PARTS.parent.parent / "tfslurm" / room).rglob("*.py"):
+            assert path.parent.name == "engines" or not raw.search(path.read_text("utf-8")), path
 
 
 # --------------------------------------------------------------------------------------------------- variables
