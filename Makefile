@@ -3,7 +3,7 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
-SCRIPTS := job_templates/node.sh job_templates/task.sh job_templates/entry.sh job_templates/check-node.sh job_templates/point.sh job_templates/reap.sh job_templates/epilog.sh job_templates/remote/*.sh .ci/run
+SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) .ci/run
 
 .PHONY: help demo test test-unit shellcheck check format bench faults wheel lock cluster cluster-down cluster-status clean
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tfslurm.check import Fact, failed
-from tfslurm.check.engine import engine_facts
+from tfslurm.check.engines import engine_facts
 from tfslurm.check.node import Wanted, node_facts
 from tfslurm.check.probe_output import Seen, parse_seen
 from tfslurm.check.run import ssh

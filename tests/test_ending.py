@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tfslurm.record.job import ENDED_BY
 from tfslurm.run_folder.ending import CAUSES, parse_end, parse_task_end
 from tfslurm.run_folder.paths import attempts_in
+from tfslurm.workspace.packaged_files import node_side
 
-TEMPLATES = Path(__file__).parent.parent / "job_templates"
 OLDER = {
     "": "program",
     "requeued after SIGUSR1": "requeued",
@@ -25,8 +24,8 @@ OLDER = {
 
 
 def test_each_cause_that_the_node_scripts_write_has_a_meaning_here() -> None:
-    text = "".join((TEMPLATES / name).read_text() for name in ("node.sh", "task.sh"))
-    written = set(re.findall(r"\bcause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
+    text = "".join(node_side("docker", points=True).values())
+    written = set(re.findall(r"(?:\b|_)cause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
     written |= set(re.findall(r'batch::_exit_json "\S+" ([a-z_]+)', text))
     written |= set(re.findall(r'lifetime::blame "\S+" ([a-z]+)', text)) | {"program", "engine"}
     assert written == set(CAUSES) == set(ENDED_BY)

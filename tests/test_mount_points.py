@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import sourced
 from tests.test_node_functions import NODE_SH, TASK_SH, bash
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -82,7 +83,8 @@ def in_namespace(node: Path, script: str) -> str:
         pytest.skip("this machine lets nobody have a mount namespace")
     whole = f"""
 set -euo pipefail
-source {NODE_SH}; source {TASK_SH}
+{sourced()}
+own_dir=/nowhere
 mkdir -p "{node}/data/a 7" {node}/m
 mount -t tmpfs tmpfs "{node}/data/a 7"; mkdir "{node}/data/a 7/in"; mount -t tmpfs tmpfs "{node}/data/a 7/in"
 mount -t tmpfs tmpfs {node}/data/set
@@ -146,7 +148,8 @@ echo "$mount_wrong"
 @pytest.mark.parametrize("source", ["", "/code-1", "/.."])
 def test_what_is_remembered_on_a_node_is_not_mounted(source: str, node: Path) -> None:
     script = f"""
-user=alice run_dir={node}/root/runs/a-0123456789ab code_dir='' outputs=/out roots=() mounts_allow=(/tmp)
+user=alice run_dir={node}/root/runs/a-0123456789ab own_dir=$run_dir
+code_dir='' outputs=/out roots=() mounts_allow=(/tmp)
 mkdir --mode=0700 --parents "/tmp/tfslurm-$EUID"; touch "/tmp/tfslurm-$EUID/code-1"
 mounts=("/tmp/tfslurm-$EUID{source}" /m rw)
 mount::check
@@ -180,8 +183,8 @@ def test_what_took_a_files_place_is_not_waited_for(kind: str, fits: bool, node: 
         listener.bind(str(node / "data/socket"))
     script = f"""
 source <(sed 's/^readonly [A-Z_]*PATIENCE_S=.*//' {TASK_SH})
-source={node}/data/{kind} file=''
-mount::_open_file
+mount::_open_file {node}/data/{kind}
+file=$opened_file
 echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 """
     whole = f"set -euo pipefail; source {NODE_SH}; OPEN_PATIENCE_S=1; {script}"
@@ -203,7 +206,8 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 )  # fmt: skip
 def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir=/code layer_mib=0
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+outputs=/out code_dir=/code layer_mib=0
 admit_targets=()
 mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
 image_has=(linux/amd64 '[]' '{place}')
@@ -222,7 +226,8 @@ def test_a_container_of_an_image_with_volumes_waits_until_they_were_looked_at(
     line: str, waits: str, node: Path
 ) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir='' layer_mib=0 mounts=()
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+outputs=/out code_dir='' layer_mib=0 mounts=()
 image_has=(linux/amd64 '[]' '{line}') admit_targets=() admit_files=()
 mount::image_places
 echo "waits for ${{admit_targets[*]-}}"
@@ -255,7 +260,8 @@ echo "said $mount_wrong"
 @pytest.mark.parametrize(("volume", "fits"), [("/cache", False), ("/out", True)])
 def test_an_images_volume_is_not_written_past_the_limit(volume: str, fits: bool, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 run_dir={node} outputs=/out code_dir='' layer_mib=10 mounts=() admit_targets=()
+user=alice home_dir={node}/home/0 run_dir={node} own_dir=$run_dir
+outputs=/out code_dir='' layer_mib=10 mounts=() admit_targets=()
 image_has=(linux/amd64 '[]' 'volume "{volume}"')
 mount::image_places
 echo went on
@@ -276,7 +282,8 @@ def test_an_images_working_folder_is_not_made_as_root_in_what_is_mounted(
     workdir: str, made: str, fits: bool, node: Path
 ) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} outputs=/out code_dir='' admit_targets=()
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+outputs=/out code_dir='' admit_targets=()
 mounts=({node}/data /m rw) mount_files=()
 exec {{file}}<{node}/data/.; mount_files+=("$file")
 image_has=(linux/amd64 '[]' 'workdir "{workdir}"')
@@ -305,6 +312,6 @@ echo went on
     ],
 )  # fmt: skip
 def test_an_image_gives_no_orders_to_the_runtime(engine: str, text: str, refused: str, node: Path) -> None:
-    said = bash(node, f"engine={engine} image_json='{text}'; image::_refuse_orders; echo went on")
+    said = bash(node, f"image_json='{text}'; engine::refuse_image; echo went on", engine=engine)
     assert (f"its annotation {refused}" in said) is bool(refused)
     assert ("went on" in said) is (not refused)

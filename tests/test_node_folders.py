@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import sourced
 from tests.test_node_functions import bash
 from tfslurm.snapshot import take
 
@@ -36,7 +37,7 @@ def site(tmp_path: Path) -> Path:
 def looked(site: Path, source: str, mode: str = "ro", *, before: str = "", more: str = "", **env: str) -> str:
     """What mount::check makes of one source: its real path, or the refusal."""
     script = f"""
-user=alice run_dir={site}/root/runs/{RUN} code_dir='' outputs=/out
+user=alice run_dir={site}/root/runs/{RUN} own_dir=$run_dir code_dir='' outputs=/out
 roots=({site}/other) mounts=("{source}" /m {mode}) mounts_allow=({site}) {more}
 {before}
 mount::check
@@ -102,13 +103,13 @@ def test_a_second_mount_of_a_root_is_known_for_what_it_is(alias: str, site: Path
 
 def in_namespace(site: Path, before: str, source: str) -> str:
     """The same as looked, where ``before`` has mounted something."""
-    templates = Path(__file__).parent.parent / "job_templates"
     script = f"""
 set -euo pipefail
 {before}
-source {templates}/node.sh; source {templates}/task.sh
+{sourced()}
 facts={site} where=alpha1 is_local='' job=145 rank=0 cluster=alpha
-user=alice run_dir={site}/root/runs/{RUN} code_dir='' roots=() mounts=("{source}" /m ro) mounts_allow=({site})
+user=alice run_dir={site}/root/runs/{RUN} own_dir=$run_dir
+code_dir='' roots=() mounts=("{source}" /m ro) mounts_allow=({site})
 mount::check
 printf 'mounted %s\\n' "${{mount_sources[@]}}"
 """
@@ -152,10 +153,9 @@ def test_the_nodes_own_folders_are_not_mounted_where_everything_is_allowed(sourc
 
 def test_the_groups_of_root_and_of_an_engines_socket_are_withheld(site: Path) -> None:
     script = """
-engine::sockets() { engine_sockets=(/dev/null); }
+groups::sockets() { engine_sockets=(/dev/null); }
 stat() { echo 108; }
-engine=docker engine_info='' create=()
-engine::_ask_groups; engine::_withhold; echo "[$withheld] $own_group"
+groups::look; groups::withhold; echo "[$withheld] $own_group"
 """
     said = bash(site, script).strip()
     assert said.startswith("[ 0 108 ] ")
@@ -165,7 +165,7 @@ engine::_ask_groups; engine::_withhold; echo "[$withheld] $own_group"
 # ---------------------------------------------------------------------------------------------------------------- code
 
 CHECK = """
-user=alice run_dir=/nowhere code_dir={code} code_contents={sum} mounts=() roots=()
+user=alice run_dir=/nowhere own_dir=$run_dir code_dir={code} code_contents={sum} mounts=() roots=()
 mount::check; code::look; code::check; cat "$facts/code-check.txt"
 """
 
@@ -287,7 +287,7 @@ def test_secrets_go_where_a_folder_above_is_not_accepted_and_nothing_else_does(c
     elif case:
         (run_dir / "plan.json").unlink()
     script = f"""
-run_dir={run_dir} attempt_dir={tmp_path} shared_parents='' secrets=(TOKEN) began_at=''
+run_dir={run_dir} own_dir=$run_dir attempt_dir={tmp_path} shared_parents='' secrets=(TOKEN) began_at=''
 shared_folders=('2775 0 /proj')
 (folders::tell) || :
 """

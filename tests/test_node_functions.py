@@ -1,4 +1,4 @@
-"""Functions of job_templates/node.sh and task.sh by themselves, in bash, on recorded and handmade text."""
+"""Functions of job_templates/parts by themselves, in bash, on recorded and handmade text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import packed, sourced
 from tfslurm.record.facts import parse_hashes, parse_sizes
 from tfslurm.workspace.packaged_files import SHELL_SIDE
 
-NODE_SH = Path(__file__).parent.parent / "job_templates" / "node.sh"
-TASK_SH = NODE_SH.with_name("task.sh")
+NODE_SH, TASK_SH = (packed() / name for name in SHELL_SIDE)
 A100 = "NVIDIA A100-SXM4-40GB"
 WHOLE = [f"GPU-{digit * 8}-1111-2222-3333-444444444444" for digit in "abc"]
 MIG = [f"MIG-{digit * 8}-5555-6666-7777-888888888888" for digit in "def"]
@@ -33,15 +33,16 @@ GPU 2: {A100} (UUID: {WHOLE[2]})
 OLD_MIG = f"GPU 0: A100-SXM4-40GB (UUID: {WHOLE[0]})\n  MIG 1g.5gb Device 0: (UUID: MIG-{WHOLE[0]}/7/0)\n"
 
 
-def bash(tmp_path: Path, script: str, listed: str = "", **env: str) -> str:
+def bash(tmp_path: Path, script: str, listed: str = "", engine: str = "docker", **env: str) -> str:
     """What a script prints that has node.sh's functions; ``nvidia-smi -L`` said ``listed``."""
     facts = tmp_path / "facts"
     (facts / "container").mkdir(parents=True, exist_ok=True)
     (facts / "nvidia-smi-L.txt").write_text(listed)
     settings = (
         f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
+        "run_dir=/nowhere own_dir=/nowhere\n"
     )
-    whole = f"set -euo pipefail\nsource {NODE_SH}\nsource {TASK_SH}\n{settings}{script}"
+    whole = f"set -euo pipefail\n{sourced(engine)}\n{settings}{script}"
     clean = {"PATH": "/usr/bin:/bin", **env}
     done = subprocess.run(["bash", "-c", whole], env=clean, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
@@ -294,7 +295,7 @@ def test_a_check_that_is_off_is_told_and_not_made(tmp_path: Path) -> None:
 def test_the_cgroup_above_a_container_is_that_of_the_step_not_of_the_task(
     line: str, path: str | None, tmp_path: Path
 ) -> None:
-    said = bash(tmp_path, f"cgroup::_of_step $'{line.encode('unicode_escape').decode()}'; echo \"[$cgroup_path]\"")
+    said = bash(tmp_path, f"cgroup::of_step $'{line.encode('unicode_escape').decode()}'; echo \"[$cgroup_path]\"")
     wanted = line.partition("::")[2].removesuffix("/task_2") if path is None else path
     assert said == f"[{wanted}]\n"
 
@@ -324,7 +325,7 @@ def test_docker_hands_out_gpus_by_cdi_only_where_it_reads_cdi_and_every_gpu_is_d
     script = (
         f"engine=docker engine_info='{INFO[info]}' engine_look='' gpu_ids=({WHOLE[0]})\n"
         f"create=() cdi_folders=({tmp_path})\n"
-        'engine::_gpus; echo "${create[*]}"'
+        'engine::add_gpus; echo "${create[*]}"'
     )
     assert bash(tmp_path, script) == words + "\n"
 
@@ -339,8 +340,8 @@ def test_docker_hands_out_gpus_by_cdi_only_where_it_reads_cdi_and_every_gpu_is_d
     ],
 )
 def test_podman_is_told_only_the_limits_that_it_can_hold(info: str, controller: str, can: str, tmp_path: Path) -> None:
-    script = f"engine=podman engine_info='{info}'; engine::_can_limit {controller} && echo yes || echo no"
-    assert bash(tmp_path, script) == f"{can}\n"
+    script = f"engine_info='{info}'; engine::can_limit {controller} && echo yes || echo no"
+    assert bash(tmp_path, script, engine="podman") == f"{can}\n"
 
 
 STORM = """\
@@ -438,7 +439,8 @@ def test_the_folder_of_answers_is_the_users_alone_whatever_the_umask_says(
 
 PROBE = """
 images_dir={root}/images image_digest=sha256:ab rank=0 probe='' stopped='' warned='' interrupted=''
-run_dir=/nowhere image_source=x engine={engine} container_name=c job=7 plan_id=x user=alice attempt=1 own_group=1
+run_dir=/nowhere own_dir=$run_dir
+image_source=x engine={engine} container_name=c job=7 plan_id=x user=alice attempt=1 own_group=1
 memory_mib=0 raw_job_id=7 attempt_dir={root}/facts
 probe::start
 if [[ -n $probe ]]; then wait "$probe" || :; fi
@@ -525,7 +527,7 @@ def test_a_task_that_could_not_write_its_end_is_not_taken_for_the_program(
             (tmp_path / f"facts/task-{rank}/exit.json").write_text(end or '{"exit_code": 75}')
     script = f"""
 attempt_dir={tmp_path} job_dir={tmp_path} outputs='' stopped='' nodes=1 checkpoint_requeue='' began_at='' interrupted=''
-secrets=() run_dir={tmp_path} checkpoint_signal='' tasks_per_node=1 user=alice read_group=''
+secrets=() run_dir={tmp_path} own_dir=$run_dir checkpoint_signal='' tasks_per_node=1 user=alice read_group=''
 batch::_end {code}
 """
     said = bash(tmp_path, script)
@@ -576,26 +578,18 @@ echo $said
     assert (tmp_path / "facts" / "probe.stderr").read_text() == ("why\n" if code == 3 else "")
 
 
-def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
-    """Bash finds a missing function only when it comes to it; in the batch role that is the end of somebody's job."""
-    here = "".join(NODE_SH.with_name(name).read_text() for name in ("node.sh", "point.sh"))
-    code = re.sub(r"(^|\s)#.*", "", NODE_SH.read_text(), flags=re.M)
-    defined = {*re.findall(r"^([a-z_]+::[a-z_]+)\(\)", here, re.M)}
-    assert len(defined) > 40
-    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} <= defined
-
-
 @pytest.mark.parametrize("name", SHELL_SIDE)
 def test_what_the_script_reads_in_whole_ends_with_one_newline(name: str) -> None:
     """``$(<FILE)`` drops those at the end; the script puts a NUL there, which no file has, before it takes the sum."""
-    text = NODE_SH.with_name(name).read_text()
+    text = (packed() / name).read_text()
     assert text.endswith("\n") and not text.endswith("\n\n") and "\0" not in text
 
 
 # ----------------------------------------------------------------------------------------- what ends before a container
 
 TASK = """
-engine=true gpus=0 run_dir={folder} user=alice stopped='' client='' started='' container_id='' probe='' slow_facts=''
+engine=true gpus=0 run_dir={folder} own_dir=$run_dir
+user=alice stopped='' client='' started='' container_id='' probe='' slow_facts=''
 warned=''
 checkpoint_signal='' grace_s=2 home_dir={folder}/home program_dir={folder}/program attempt_dir={folder}
 trap task::_left EXIT
@@ -633,7 +627,7 @@ wait $stopping
 """
     said = bash(
         tmp_path,
-        f"timeout 20 bash -c {shlex.quote(f'source {NODE_SH}; source {TASK_SH}; facts={tmp_path}/facts; {script}')}",
+        f"timeout 20 bash -c {shlex.quote(f'{sourced()}; facts={tmp_path}/facts; {script}')}",
     )
     assert re.search(r"after [0-5] s", said), said
 
@@ -709,7 +703,7 @@ echo went on
 
 def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
     """What image::_find reads line by line is written by the engine with escapes, all but names and JSON."""
-    look = TASK_SH.read_text().partition("image::look() {")[2].partition("\n}")[0]
+    look = TASK_SH.read_text().partition("engine::has_image() {")[2].partition("\n}")[0]
     raw = re.findall(r"{{(\.[A-Za-z.]*)}}", look)
     assert raw == [".Id", "."]  # an id, and names, which hold no spaces
 
@@ -729,12 +723,12 @@ def test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on
     (tmp_path / "outputs.before").write_bytes(b"1 2 x\0")
     script = f"""
 PATH={tmp_path}/bin:$PATH SLURM_JOB_ID=1 stopped='{stopped}' job_dir={tmp_path} attempt_dir={tmp_path} outputs=/out
-checkpoint_max_requeues=3 why='' is_local=''
+checkpoint_max_requeues=3 is_local=''
 scontrol() {{ :; }}
 type() {{ :; }}
 set +e
 checkpoint::_forbidden
-echo "$SECONDS $why"
+echo "$SECONDS $forbidden"
 """
     seconds, _, said = bash(tmp_path, script).rstrip("\n").partition(" ")
     assert said.startswith(why) and bool(said) is bool(why)
@@ -747,8 +741,8 @@ echo "$SECONDS $why"
      ("podman", "0", "")],
 )  # fmt: skip
 def test_a_program_leaves_no_larger_core_than_the_job_may(engine: str, limit: str, words: str, tmp_path: Path) -> None:
-    script = f"engine={engine} create=(); ulimit -S -c {limit}; limits::core; echo ${{create[*]-}}"
-    assert bash(tmp_path, script).strip() == words
+    script = f"create=(); ulimit -S -c {limit}; limits::core; echo ${{create[*]-}}"
+    assert bash(tmp_path, script, engine=engine).strip() == words
 
 
 # ------------------------------------------------------------------------------------ where others can replace a folder
@@ -780,9 +774,10 @@ WHOLE_ANSWER = 'sha256:1 a/b@sha256:2 \n{}\n"linux/amd64"\n["run"]\n"A=1"\nworkd
 
 def found_image(tmp_path: Path, answer: str, sources: str = "a/b@sha256:2") -> str:
     (tmp_path / "said").write_text(answer)
+    (tmp_path / "fake").write_text(f"#!/bin/sh\ncat {tmp_path}/said\n")
+    (tmp_path / "fake").chmod(0o755)
     script = f"""
-engine=fake image_sources=({sources}) stopped='' warned='' image_look=''
-fake() {{ cat {tmp_path}/said; }}
+engine={tmp_path}/fake image_sources=({sources}) stopped='' warned='' image_look=''
 image::_find || {{ echo none; exit; }}
 image_platform=linux/amd64 image_entrypoint='["run"]' image_environment=() image_missing=()
 image::_compare

@@ -119,10 +119,10 @@ def test_an_installed_wheel_finds_its_templates_without_the_checkout(wheel: Path
     zipfile.ZipFile(wheel).extractall(site)
     code = (
         "import tfslurm\n"
-        "from tfslurm.submission.prepare import packaged, NODE_SIDE\n"
+        "from tfslurm.workspace.packaged_files import packaged, node_side\n"
         "from tfslurm.cli.files import starter\n"
-        "found = all(packaged(name) for name in ('job.sbatch.j2', *NODE_SIDE))\n"
-        "print(tfslurm.__file__, found, bool(starter('exp.yaml')))"
+        "found = packaged('job.sbatch.j2') and all(node_side('docker', points=True).values())\n"
+        "print(tfslurm.__file__, bool(found), bool(starter('exp.yaml')))"
     )
     parent = next(path for path in sys.path if path.endswith("site-packages"))
     reach = f"import sys; sys.path.append({parent!r})\n"  # the libraries, not the checkout

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import packed
 from tfslurm.sweep.points import point_of
 from tfslurm.sweep.points_file import LINE, Entry, encode
 
-POINT_SH = Path(__file__).parent.parent / "job_templates" / "point.sh"
+POINT_SH = packed(points=True) / "node.sh"
 POINTS = 10_000
 HOSTILE = (
     "",
@@ -148,8 +149,8 @@ def test_the_file_that_was_looked_at_is_the_one_that_is_read(case: str, entries:
     swap = f"mv {tmp_path}/other {tmp_path}/points" if case in ("swapped", "known") else ":"
     script = f"""
 set -euo pipefail
-source {POINT_SH}; source {POINT_SH.with_name("node.sh")}
-run_dir={tmp_path} points=3 points_per_job=1 points_sha256={sha256(few).hexdigest()}
+source {POINT_SH}
+run_dir={tmp_path} own_dir=$run_dir points=3 points_per_job=1 points_sha256={sha256(few).hexdigest()}
 environment=() SLURM_ARRAY_TASK_ID=1
 known::is() {{ [[ "{case}" == known && -n $2 ]] && {{ {swap}; }}; }}
 known::keep() {{ {swap}; }}

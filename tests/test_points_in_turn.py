@@ -12,16 +12,13 @@ from pathlib import Path
 
 import pytest
 
-TEMPLATES = Path(__file__).parent.parent / "job_templates"
+from tests.node_side import packed
+
 # The point's part is what a real one does at its end. `codes` says which code each ends with; the place `hangs` waits.
 SCRIPT = r"""
 set -euo pipefail
-run_dir={run} points=5 points_per_job=3 checkpoint_signal={signal} forgetful='' WARNING=URG
-source {templates}/point.sh
-for name in node::_wait node::_deaf node::_batch_told lifetime::_is_attended; do
-    eval "$(sed -n "/^$name()/,/^}}/p" {templates}/node.sh)"
-done
-eval "$(sed -n '/^node::_is_forgotten()/p' {templates}/node.sh)"
+run_dir={run} own_dir=$run_dir points=5 points_per_job=3 checkpoint_signal={signal}
+source {node_sh}
 if (($# == 0)); then echo $$ >"$run_dir/pid"; fi
 point::in_turn "$@"
 folder=$run_dir/17_${{SLURM_ARRAY_TASK_ID}}.$TFSLURM_POINT
@@ -52,7 +49,7 @@ class Task:
     def __init__(self, run: Path, signal: str = "") -> None:
         self.run = run
         self.script = run / "job.sbatch"
-        self.script.write_text(SCRIPT.format(run=run, templates=TEMPLATES, signal=signal))
+        self.script.write_text(SCRIPT.format(run=run, node_sh=packed(points=True) / "node.sh", signal=signal))
 
     def start(
         self,

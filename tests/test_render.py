@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 
 from tests.made import HOSTILE
+from tests.node_side import packed
 from tfslurm.errors import InputError
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import NODE_SIDE, SHELL_SIDE, packaged
+from tfslurm.workspace.packaged_files import BESIDE, ENGINE_PARTS, SHELL_SIDE, node_side
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
 BUILT_IN = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text("utf-8")}
 DIGEST = "sha256:" + "ab" * 32
-SENT = (" + ".join(SHELL_SIDE), *(name for name in NODE_SIDE if name not in SHELL_SIDE))
+SENT = (" + ".join(SHELL_SIDE), *BESIDE)
 FILES = {name: sha256(name.encode()).hexdigest() for name in SENT}
 
 
@@ -118,7 +119,7 @@ def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]
     shows = "\n".join(f'show {name} "${{{name}[@]}}"' for name in names)
     show = """show() { local name=$1; shift; printf '%s\\0' "$name" "$#" "$@"; }\n"""
     node_sh = f"{show}node::begin() {{ :; }}\nnode::batch() {{\n{shows}\njob_exit_code=0\n}}\n"
-    files = {**dict.fromkeys(NODE_SIDE, "\n"), "node.sh": node_sh}
+    files = {**dict.fromkeys((*SHELL_SIDE, *BESIDE), "\n"), "node.sh": node_sh}
     for name, text in files.items():
         (folder / name).write_text(text)
     one = " + ".join(SHELL_SIDE)
@@ -204,7 +205,7 @@ def moved(texts: dict[str, str], source: str, target: str, where: int) -> dict[s
 
 @pytest.mark.parametrize(
     ("source", "target", "where"),
-    [("node.sh", "task.sh", -40), ("node.sh", "task.sh", 1), ("node.sh", "task.sh", 0), ("task.sh", "point.sh", -9)],
+    [("node.sh", "task.sh", -40), ("node.sh", "task.sh", 1), ("node.sh", "task.sh", 0)],
 )
 def test_what_moves_from_one_file_that_was_sent_to_the_next_is_another_file(
     source: str, target: str, where: int, tmp_path: Path
@@ -213,7 +214,7 @@ def test_what_moves_from_one_file_that_was_sent_to_the_next_is_another_file(
     asked = plan(root=str(tmp_path))
     folder = Path(asked.run_dir)
     folder.mkdir(parents=True)
-    texts = {name: packaged(name) for name in NODE_SIDE}
+    texts = node_side("docker", points=False)
     script = folder / "job.sbatch"
     script.write_text(rendered(asked, sent_files(asked)))
     said = []
@@ -345,9 +346,10 @@ def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) ->
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["node.sh", "task.sh", "entry.sh", "point.sh"])
-def test_shellcheck_has_no_complaint_about_the_node_side(name: str) -> None:
-    done = subprocess.run(["shellcheck", "-x", TEMPLATES / name], capture_output=True, text=True)
+@pytest.mark.parametrize("engine", ENGINE_PARTS)
+def test_shellcheck_has_no_complaint_about_the_node_side(engine: str) -> None:
+    names = [packed(engine, points=True) / name for name in (*SHELL_SIDE, "entry.sh")]
+    done = subprocess.run(["shellcheck", "-x", *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -359,7 +361,7 @@ def test_the_node_side_writes_json_for_any_bytes() -> None:
     ]
     script = 'set -euo pipefail; source "$0"; for word; do json::string "$word"; printf "%s\\0" "$json_text"; done'
     for locale in ("C", "C.UTF-8"):
-        argv: list[str | bytes] = ["bash", "-c", script, str(TEMPLATES / "node.sh"), *words]
+        argv: list[str | bytes] = ["bash", "-c", script, str(packed() / "node.sh"), *words]
         done = subprocess.run(argv, capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": locale}, check=True)
         for word, text in zip(words, done.stdout.split(b"\0")[:-1], strict=True):
             found = json.loads(text.decode("utf-8"))

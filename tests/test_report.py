@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_side import sourced
+
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 SEES = f"#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: {UUID})'\n"
@@ -22,7 +24,7 @@ ALONE = ["unshare", "--pid", "--fork", "--kill-child", "setpriv", "--bounding-se
 ALONE = ALONE if os.geteuid() == 0 else []
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
-SOURCE = f"source {TEMPLATES}/node.sh; source {TEMPLATES}/task.sh"
+SOURCE = sourced()
 NODE = """\
 set -euo pipefail
 {source}

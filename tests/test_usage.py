@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.node_side import sourced
 from tests.test_record import TASK, case
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.usage import count_cpus, mean, parse_limits
 
-TEMPLATES = Path(__file__).parent.parent / "job_templates"
 UUID = "GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5"
 HEAD = "seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
 USAGE = (
@@ -154,7 +154,7 @@ def looked_at(folder: Path, *looks: dict[str, str]) -> list[str]:
         (folder / str(index)).mkdir()
         for name, text in files.items():
             (folder / str(index) / name).write_text(text)
-    script = f"""set -euo pipefail; source {TEMPLATES}/node.sh; source {TEMPLATES}/task.sh
+    script = f"""set -euo pipefail; {sourced()}
         memory=0 cpu='' seen_at='' memory_file='' memory_source='' cpu_file='' cpu_source=''; declare -i samples=0
         for state in {names}; do usage::_is_in "$state" "$state" && usage::_read; done
         echo "$memory $memory_source $cpu $samples" """

@@ -136,7 +136,7 @@ def on_a_node(desk: Desk, rounds: int) -> Row:
     points = [Entry(point.id, point.text, {}, ("python", "train.py", "--seed", str(n))) for n, point in enumerate(made)]
     file = desk.write("points", "")
     file.write_bytes(encode(points))
-    script = VENV.glob("lib/python*/site-packages/tfslurm/job_templates/point.sh")
+    script = VENV.glob("lib/python*/site-packages/tfslurm/job_templates/parts/roles/points.sh")
     argv = ("bash", "-c", POINT, "bash", str(next(script)))
     found = turns(rounds, {"read": command(desk.folder, *argv, str(file)), "none": command(desk.folder, *argv)})
     return Row("point 9,999 of 10,000 read on a node", found["read"], "bash alone", found["none"], 0.02, "s")

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from tests.made import HOSTILE
+from tests.node_side import put_node_side
 from tfslurm.image import Pin
 from tfslurm.plan import CodeState, JobPlan, identify, to_json
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import NODE_SIDE
 
 from . import images, registry
 from .bed import BIN, DOCKER_HOST, DOCKER_SOCKET, HOOK_LOG, MIRROR, REGISTRY, SCRATCH, wait_until
@@ -97,8 +97,7 @@ def put(asked: JobPlan, secrets: Mapping[str, str] | None = None, template: str 
     name = "my.j2" if template else "job.sbatch.j2"
     (folder / "job.sbatch").write_text(render(asked, texts, name, sent_files(asked)))
     (folder / "plan.json").write_text(json.dumps(to_json(asked)))
-    for name in NODE_SIDE:
-        shutil.copy(TEMPLATES / name, folder / name)
+    put_node_side(folder, asked.engine, points=asked.points is not None)
     for name, value in (secrets or {}).items():
         (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
         (folder / "secrets" / name).write_bytes(value.encode())

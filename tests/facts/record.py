@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from tests import made
 from tests.cluster.bed import SCRATCH
 from tests.cluster.users import run_as
+from tests.node_side import put_node_side
 from tfslurm import slurm
 from tfslurm.image import Pin, parse_reference
 from tfslurm.plan import JobPlan, identify, make_plan, to_json
@@ -27,7 +28,6 @@ from tfslurm.render import render
 from tfslurm.slurm import JobStatus
 from tfslurm.spec import Experiment, Mount, Resources, Word
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import NODE_SIDE
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parent.parent / "job_templates"
@@ -84,8 +84,7 @@ def submit(plan: JobPlan) -> str:
     folder.mkdir(parents=True)
     texts = {path.name: path.read_text() for path in TEMPLATES.glob("*.j2")}
     (folder / "job.sbatch").write_text(render(plan, texts, "job.sbatch.j2", sent_files(plan)))
-    for name in NODE_SIDE:
-        shutil.copy(TEMPLATES / name, folder / name)
+    put_node_side(folder, plan.engine, points=plan.points is not None)
     (folder / "plan.json").write_text(json.dumps(to_json(plan)))
     alice_owns(ROOT)
     done = run_as("alice", slurm.sbatch_argv(str(folder / "job.sbatch")), "alpha")

@@ -3,7 +3,7 @@
 fact      a fact, its status and its fix
 site      what Slurm says of itself -> facts
 node      what check-node.sh printed on a compute node -> facts
-engine    what the container engine there says of itself -> facts
+engines   what the container engine there says of itself -> facts
 asking    the only part that asks anybody: login node, compute nodes, registries
 """
 

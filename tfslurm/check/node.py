@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfslurm.check.engine import engine_facts
+from tfslurm.check.engines import engine_facts
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none

@@ -3,6 +3,7 @@
 model      the record's keys, in the order of the wire contract
 facts      one raw observation (a file's bytes) -> values
 folder     the raw observations of one place, and why some are missing
+engines    what an engine says of an image and a container, by its own adapter
 task       one task's observations -> TaskFacts
 build      the files of one job -> Record
 asked      what its plan asked, and what decides about bits

@@ -10,6 +10,7 @@ from tfslurm.errors import RecordError
 from tfslurm.plan import JobPlan, mount_json
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism, read_inputs
+from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
 from tfslurm.record.lost import lost_files
@@ -181,8 +182,9 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
 
 
 def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
-    """The container paths that are kept elsewhere: those of the plan, and those that docker says were mounted."""
-    mounted = Folder(files.files, files.prefix, "").fact("", "container-inspect.json", facts.parse_mounts) or ()
+    """The container paths that are kept elsewhere: those of the plan, and those that the engine says were mounted."""
+    scratch = Folder(files.files, files.prefix, "")
+    mounted = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
     asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
     return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
 

@@ -39,36 +39,6 @@ def parse_object(raw: bytes) -> Mapping[str, Any]:
     return value
 
 
-def parse_inspect(raw: bytes) -> Mapping[str, Any]:
-    """The one object of ``docker image inspect`` or ``docker container inspect``, an array of one."""
-    value = parse_json(raw)
-    if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
-        raise ValueError("it holds no array of one object")
-    if not isinstance(value[0].get("RepoDigests") or [], list):
-        raise ValueError("its RepoDigests are no list")
-    return value[0]
-
-
-def repo_digests(image: Mapping[str, Any]) -> tuple[str, ...]:
-    """The digests by which an engine knows an image: ``name@sha256:…``."""
-    digests = image.get("RepoDigests")
-    return tuple(str(digest) for digest in digests) if isinstance(digests, list) else ()
-
-
-def image_id(written: object) -> str:
-    """An image's id as ``sha256:…``; podman writes the hexadecimal digits alone."""
-    found = str(written)
-    return found if ":" in found else f"sha256:{found}"
-
-
-def parse_mounts(raw: bytes) -> tuple[str, ...]:
-    """The container paths that ``docker container inspect`` names as mounted, memory file systems as well."""
-    container = parse_inspect(raw)
-    host = container.get("HostConfig") or {}
-    bound = [mount["Destination"] for mount in container.get("Mounts") or ()]
-    return tuple(str(path) for path in (*bound, *(host.get("Tmpfs") or {})))
-
-
 def parse_list(raw: bytes) -> tuple[tuple[str, str], ...]:
     """(UUID, name) of each device in ``nvidia-smi -L``; the slices of a GPU in MIG mode stand in its place.
 

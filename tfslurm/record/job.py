@@ -12,6 +12,7 @@ from tfslurm.document.moments import parse_time
 from tfslurm.errors import SlurmParseError
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
+from tfslurm.record.engines import ENGINES
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Job, SharedFolder
 from tfslurm.run_folder import paths
@@ -34,7 +35,6 @@ from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
 from tfslurm.sweep.arrays import slurm_id
 
-ENGINES = ("docker", "podman")
 LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
 
 

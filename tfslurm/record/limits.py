@@ -7,14 +7,13 @@ Its container is then in the job's own cgroup at best, as a child of the task. S
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tfslurm.record import facts
+from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Limits
 
-# What the engine was told to hold the container to, by what it says of the container.
-SETTINGS = {"memory": ("Memory",), "cpus": ("NanoCpus", "CpusetCpus", "CpuQuota")}
 # The controllers of cgroup v1 that hold a process to it.
 CONTROLLERS = {"memory": ("memory",), "cpus": ("cpuset", "cpu")}
 
@@ -22,17 +21,11 @@ CONTROLLERS = {"memory": ("memory",), "cpus": ("cpuset", "cpu")}
 def read_limits(folder: Folder) -> Limits:
     """Each of memory and cpus: 'container' (by the engine), 'job' (Slurm's cgroup), 'none'; None with the reason."""
     chosen = folder.text("cgroup-parent.txt")
-    told = folder.fact("limits", "container-inspect.json", parse_settings)
+    told = folder.fact("limits", "container-inspect.json", lambda raw: container_answer(raw).limited)
     if told is None:
         return Limits(None, None, chosen)
-    held = {key: "container" if told[key] else in_job(folder, key) for key in SETTINGS}
+    held = {key: "container" if told[key] else in_job(folder, key) for key in CONTROLLERS}
     return Limits(held["memory"], held["cpus"], chosen)
-
-
-def parse_settings(raw: bytes) -> Mapping[str, bool]:
-    """Which of SETTINGS ``container inspect`` shows as limited: ``{"HostConfig": {"Memory": 67108864, …}}``."""
-    settings = facts.parse_inspect(raw)["HostConfig"]
-    return {key: any(settings.get(name) for name in names) for key, names in SETTINGS.items()}
 
 
 def in_job(folder: Folder, key: str) -> str | None:

@@ -1,6 +1,6 @@
 """What the program wrote where nothing keeps it: gone with the container. Pure.
 
-``docker diff`` lists every path that differs from the image. Most of that is docker's own doing, or that of NVIDIA's
+The engine lists every path that differs from the image. Most of that is its own doing, or that of NVIDIA's
 hook, which puts the driver's libraries into each container; what is left is the program's.
 """
 
@@ -10,14 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from tfslurm.record.engines import OWN_FILES
 from tfslurm.record.model import LostFile
 
 CHANGES = {"A": "added", "C": "changed"}  # what the program deleted was the image's, not its own work
-# Written by docker into every container, or living in memory only.
-ENGINE = re.compile(
-    r"/(proc|sys|dev|run|var/run)(/.*)?|/\.dockerenv|(/usr)?/sbin/docker-init"
-    r"|/etc/(hosts|hostname|resolv\.conf|mtab|passwd|group|ld\.so\.cache|ld\.so\.conf\.d(/.*)?)"
-)
 # Put there by NVIDIA's hook: tools, libraries, firmware, settings.
 NVIDIA = re.compile(
     r"/usr(/local)?/s?bin/nvidia-[^/]+|(/usr)?/lib(32|64)?/(.*/)?(lib(nvidia|cuda|nvcuvid|nvoptix|vdpau_nvidia)[^/]*"
@@ -31,7 +27,7 @@ CACHES = re.compile(r".*/__pycache__(/.*)?|.*\.pyc|(/.*)?/\.nv(/.*)?")
 def lost_files(changes: Iterable[tuple[str, str]], mounts: Sequence[str]) -> tuple[LostFile, ...]:
     """The program's own files outside every mount, sorted; folders are left out where they hold something listed.
 
-    ``changes`` are those of docker diff; ``mounts`` the container paths that are kept elsewhere.
+    ``changes`` are those that the engine lists; ``mounts`` the container paths that are kept elsewhere.
     """
     listed = {path: kind for kind, path in changes}
     parents = {str(parent) for path in listed for parent in PurePosixPath(path).parents}
@@ -43,7 +39,7 @@ def lost_files(changes: Iterable[tuple[str, str]], mounts: Sequence[str]) -> tup
 
 
 def belongs(path: str, mounts: Sequence[str]) -> bool:
-    """Is the path docker's, NVIDIA's, a cache's, or below or on the way to a mount?"""
-    if any(pattern.fullmatch(path) for pattern in (ENGINE, NVIDIA, CACHES)):
+    """Is the path the engine's, NVIDIA's, a cache's, or below or on the way to a mount?"""
+    if any(pattern.fullmatch(path) for pattern in (OWN_FILES, NVIDIA, CACHES)):
         return True
     return any(path == mount or path.startswith(f"{mount}/") or mount.startswith(f"{path}/") for mount in mounts)

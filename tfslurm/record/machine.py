@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.record import facts
+from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Engine, Gpu
 from tfslurm.record.usage import count_cpus
@@ -30,8 +31,8 @@ def read_engine(folder: Folder, name: str) -> Engine:
     return Engine(
         name=name,
         version=inside.fact("version", "engine-version.json", parse_version),
-        runtime=inside.fact("runtime", "container-inspect.json", parse_runtime),
-        storage=inside.fact("storage", "container-inspect.json", lambda raw: word(facts.parse_inspect(raw)["Driver"])),
+        runtime=inside.fact("runtime", "container-inspect.json", lambda raw: word(container_answer(raw).runtime)),
+        storage=inside.fact("storage", "container-inspect.json", lambda raw: word(container_answer(raw).storage)),
     )
 
 
@@ -41,18 +42,12 @@ def parse_version(raw: bytes) -> str:
     return word((said.get("Server") or said["Client"])["Version"])
 
 
-def parse_runtime(raw: bytes) -> str:
-    """``runc``: one engine names it at the top, the other among the container's settings."""
-    container = facts.parse_inspect(raw)
-    return word(container.get("OCIRuntime") or container["HostConfig"]["Runtime"])
-
-
 def parse_cpuset(raw: bytes) -> int:
-    """How many CPUs the engine let the container run on: 5 of ``"CpusetCpus": "0-3,8"``."""
-    named = facts.parse_inspect(raw)["HostConfig"].get("CpusetCpus")
+    """How many CPUs the engine let the container run on: 5 of ``0-3,8``."""
+    named = container_answer(raw).cpu_numbers
     if not named:
         raise ValueError("the engine was told of no set of CPUs")
-    return count_cpus(str(named))
+    return count_cpus(named)
 
 
 def word(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
+from tfslurm.record.engines import container_answer, image_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.machine import read_machine
@@ -102,8 +103,8 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
 
 def image_digests(raw: bytes) -> tuple[str, ...]:
     """The digests by which the node knows the image (``name@sha256:…``), then its id on that node."""
-    image = facts.parse_inspect(raw)
-    return (*sorted(facts.repo_digests(image)), facts.image_id(image["Id"]))
+    image = image_answer(raw)
+    return (*sorted(image.digests), image.id)
 
 
 def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:
@@ -113,7 +114,7 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Conta
         return None
     inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
     scratch = Folder(folder.files, folder.prefix, inside.path)
-    state = scratch.fact("", "container-inspect.json", container_state)
+    state = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).end())
     own = scratch.fact("", paths.END, task_end)
     if state is None and own is None:
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
@@ -138,21 +139,3 @@ def task_end(raw: bytes) -> Mapping[str, Any]:
     end = parse_task_end(raw)
     times = {key: parse_time(time) if (time := getattr(end, key)) else None for key in ("started_at", "ended_at")}
     return {"exit_code": end.exit_code, "oom_killed": end.oom_killed, **times}
-
-
-def container_state(raw: bytes) -> Mapping[str, Any]:
-    """How ``container inspect`` of docker or podman says that the container ended."""
-    container = facts.parse_inspect(raw)
-    state = container["State"]
-    # Only podman names the OCI runtime here; without a limit of its own it watches for no out-of-memory event.
-    blind = "OCIRuntime" in container and not (container.get("HostConfig") or {}).get("Memory")
-    unseen = blind and not state["OOMKilled"] and int(state["ExitCode"]) in (137, -1)
-    if state["Status"] not in ("exited", "dead", "stopped"):
-        raise ValueError(f"the container was {state['Status']!r} when it was looked at")
-    return {
-        "id": str(container["Id"]),
-        "exit_code": int(state["ExitCode"]) if int(state["ExitCode"]) >= 0 else None,  # podman's -1: not known
-        "oom_killed": None if unseen else bool(state["OOMKilled"]),
-        "started_at": parse_time(state["StartedAt"]),
-        "ended_at": parse_time(state["FinishedAt"]),
-    }

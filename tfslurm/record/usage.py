@@ -1,4 +1,4 @@
-"""What a container was allowed (docker's word), and what it used (its cgroup's word, and nvidia-smi's). Pure.
+"""What a container was allowed (its engine's word), and what it used (its cgroup's word, and nvidia-smi's). Pure.
 
 The cgroup vanishes with the container's last process, so the node looks at it every second while it runs: what came
 after the last look is not in the numbers, and ``usage_until`` says when that was.
@@ -12,6 +12,7 @@ from typing import Any
 
 from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
+from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Gpu, GpuUse
 
@@ -26,18 +27,17 @@ def read_usage(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any
 
 
 def read_limits(folder: Folder) -> Mapping[str, Any]:
-    """memory_limit_mib and cpu_limit, as docker was told; None where it has no limit."""
+    """memory_limit_mib and cpu_limit, as the engine was told; None where it has no limit."""
     scratch = Folder(folder.files, folder.prefix, "")
     return scratch.fact("", "container-inspect.json", parse_limits) or {"memory_limit_mib": None, "cpu_limit": None}
 
 
 def parse_limits(raw: bytes) -> Mapping[str, Any]:
-    """``HostConfig`` of docker container inspect: bytes of memory; NanoCpus, or the CPUs by number: ``0-3,8``."""
-    host = facts.parse_inspect(raw)["HostConfig"]
-    named = str(host.get("CpusetCpus") or "")
-    nano = int(host.get("NanoCpus") or 0)
-    cpus = float(count_cpus(named)) if named else nano / 1e9 if nano else None
-    return {"memory_limit_mib": int(host.get("Memory") or 0) // MIB or None, "cpu_limit": cpus}
+    """What the container was held to: by a share of the CPUs, or by their numbers."""
+    container = container_answer(raw)
+    named = container.cpu_numbers
+    cpus = float(count_cpus(named)) if named else container.cpu_share
+    return {"memory_limit_mib": container.memory_bytes // MIB or None, "cpu_limit": cpus}
 
 
 def count_cpus(text: str) -> int:

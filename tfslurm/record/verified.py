@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tfslurm.image import driver_verdict
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
+from tfslurm.record.engines import container_answer, image_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import TaskFacts, Verdict, Verified
 
@@ -65,23 +66,28 @@ def overall(observed: Sequence[Observed], check: Callable[[Observed], Verdict]) 
 def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     """Is the image on the node the pinned one, and was the container made from it?"""
     files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
-    image = files.fact("image", "image-inspect.json", facts.parse_inspect)
+    image = files.fact("image", "image-inspect.json", names_of)
     if image is None:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
-    image_id = facts.image_id(image.get("Id"))
-    digests = facts.repo_digests(image)
+    image_id, digests = image
     level = matched_level(plan, digests, image_id)
     if level is None:
         has = ", ".join([*digests, image_id])
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
     if pin.config_digest and image_id not in (pin.digest, pin.manifest_digest, pin.config_digest):
         return Verdict("failed", f"the image on the node has the id {image_id}; the lock file says {pin.config_digest}")
-    container = files.fact("container", "container-inspect.json", facts.parse_inspect)
-    if container is None:
+    made_from = files.fact("container", "container-inspect.json", lambda raw: container_answer(raw).image_id)
+    if made_from is None:
         return not_started(one, "image") or Verdict("unknown", files.why("container"))
-    if container.get("Image") != image.get("Id"):
-        return Verdict("failed", f"the container was made from {container.get('Image')}, not from {image_id}")
+    if made_from != image_id:
+        return Verdict("failed", f"the container was made from {made_from}, not from {image_id}")
     return Verdict("ok", f"the node has {level}, and the container was made from it")
+
+
+def names_of(raw: bytes) -> tuple[str, tuple[str, ...]]:
+    """An image's id on the node, and the digests by which the node knows it."""
+    image = image_answer(raw)
+    return image.id, image.digests
 
 
 def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str | None:

@@ -25,7 +25,7 @@ from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_r
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.sweep.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, NODE_SIDE, SHELL_SIDE, packaged
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
 
 MAX_TEMPLATE_BYTES = 2**18
 
@@ -282,7 +282,8 @@ def sent_files(plan: JobPlan) -> dict[str, str]:
     Those of ``SHELL_SIDE`` have one sum: each ends with a NUL there, which none can hold, so that no line of one counts
     as a line of the next.
     """
-    texts = {" + ".join(SHELL_SIDE): "".join(packaged(name).removesuffix("\n") + "\0" for name in SHELL_SIDE)}
-    texts |= {name: packaged(name) for name in NODE_SIDE if name not in SHELL_SIDE}
+    sent = node_side(plan.engine, points=plan.points is not None)
+    texts = {" + ".join(SHELL_SIDE): "".join(sent[name].removesuffix("\n") + "\0" for name in SHELL_SIDE)}
+    texts |= {name: text for name, text in sent.items() if name not in SHELL_SIDE}
     sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return {**sums, **({"points": plan.points.sha256} if plan.points else {})}

@@ -27,7 +27,7 @@ from tfslurm.run_folder import paths
 from tfslurm.submission.prepare import Prepared
 from tfslurm.sweep.points_file import encode, point_json
 from tfslurm.tracker import Tracker
-from tfslurm.workspace.packaged_files import NODE_SIDE, packaged
+from tfslurm.workspace.packaged_files import node_side
 
 DOUBT = re.compile(  # source: slurm_errno.c, the codes of communication
     r"timed out|unable to contact slurm controller|zero bytes were transmitted|connection (reset|refused)"
@@ -139,7 +139,7 @@ def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]
         paths.JOB_SCRIPT: File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
         paths.PLAN: File(json.dumps(to_json(plan), indent=1).encode()),
         **point_files(prepared),
-        **{name: File(packaged(name).encode()) for name in NODE_SIDE},
+        **{name: File(text.encode()) for name, text in node_side(plan.engine, points=plan.points is not None).items()},
         **{paths.secret(name): File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
     }
 

@@ -1,16 +1,57 @@
-"""The files that ship with tfslurm, in job_templates."""
+"""The files that ship with tfslurm, in job_templates; the parts of the node side, packed as a job is sent them."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
-SHELL_SIDE = ("node.sh", "task.sh", "point.sh")  # which the script reads in whole, and runs
-NODE_SIDE = (*SHELL_SIDE, "entry.sh", "probe.py", "gpu_check.py")
+SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
+BESIDE = ("entry.sh", "probe.py", "gpu_check.py")
+HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
+
+NODE_PARTS = (  # of node.sh, which every role reads
+    "base", "wait", "roles/batch", "guards/folders", "observe/outputs", "peers", "lifecycle/lifetime",
+    "lifecycle/checkpoint",
+)  # fmt: skip
+POINT_PARTS = ("roles/points",)  # of node.sh too, for an array
+TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
+    "roles/task", "roles/prepare", "roles/sweep", "lock", "guards/gpus", "guards/driver", "guards/tensorflow",
+    "guards/image", "guards/code", "guards/groups", "guards/mounts", "guards/mount_points", "guards/admission",
+    "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
+    "observe/usage", "observe/probe",
+)  # fmt: skip
+ENGINE_PARTS = {  # of task.sh too, one engine's
+    "docker": ("engines/docker_cli", "engines/docker"),
+    "podman": ("engines/docker_cli", "engines/podman"),
+}
+
+
+@cache
+def templates() -> Traversable:
+    """The folder job_templates."""
+    return resources.files("tfslurm.job_templates")
 
 
 @cache
 def packaged(name: str) -> str:
     """The text of a file that ships with tfslurm in job_templates."""
-    return (resources.files("tfslurm.job_templates") / name).read_text("utf-8")
+    return (templates() / name).read_text("utf-8")
+
+
+@cache
+def node_side(engine: str, *, points: bool) -> dict[str, str]:
+    """Name -> text of what a job with this engine is sent beside its script; ``points``: it is an array."""
+    parts = (*NODE_PARTS, *(POINT_PARTS if points else ())), (*TASK_PARTS, *ENGINE_PARTS[engine])
+    packed = {name: pack(each) for name, each in zip(SHELL_SIDE, parts, strict=True)}
+    return {**packed, **{name: packaged(name) for name in BESIDE}}
+
+
+def pack(parts: tuple[str, ...]) -> str:
+    """One text of several parts, each headed by a line with its name."""
+    texts = (packaged(f"parts/{name}.sh").removeprefix(f"{HEAD}\n") for name in parts)
+    return f"{HEAD}\n" + "".join(f"\n# parts/{name}.sh\n{text}" for name, text in zip(parts, texts, strict=True))

@@ -1,10 +1,43 @@
-#!/usr/bin/env bash
-# The points of a sweep on a node: reads one of them by its place in the file that tfslurm/sweep/points_file.py writes, and runs
-# several one after another in one task of an array.
+# shellcheck shell=bash disable=SC2034,SC2154
 #
-# shellcheck disable=SC2034,SC2154  # what is set here is read by who sources it; the settings stand in job.sbatch
+# The points of a sweep, for an array only: reads one of them by its place in the file that tfslurm/sweep/points_file.py
+# writes, and runs several one after another in one task of an array.
 #
-# Sourced. Needs bash 4.2 and coreutils; neither Python nor jq. Two seeks and two short reads, however long the file is.
+# Neither Python nor jq. Two seeks and two short reads, however long the file is.
+
+# The point of a sweep that this task of an array runs, or that it runs now: its command, and what it has more of variables.
+node::_point() {
+    local place=${SLURM_ARRAY_TASK_ID-}
+    if ((points_per_job > 1)); then
+        place=${TFSLURM_POINT-}
+        job+=.$place
+    fi
+    node::_points
+    if ! point::read "/proc/$$/fd/$points_file" "$points" "$place"; then
+        printf 'tfslurm: job.sbatch: %s: %s\n' "$run_dir/points" "${point_error#"/proc/$$/fd/$points_file: "}" >&2
+        exit "$EX_CONFIG"
+    fi
+    exec {points_file}<&-
+    command=("${point_argv[@]}")
+    environment+=(${point_env[@]+"${point_env[@]}"})
+}
+
+# The file of points must be the one that was sent: opened here, in points_file, it is looked at and then read, whatever its name
+# means by then. Another user could change his own after the look.
+node::_points() {
+    local state='' sum=''
+    { exec {points_file}<"$own_dir/points"; } 2>/dev/null || points_file=''
+    if [[ -n $points_file && -O /proc/$$/fd/$points_file ]]; then
+        state=$(stat --dereference --format='%d %i %s %Z %Y %a %u' -- "/proc/$$/fd/$points_file") || state=''
+        if known::is "points-$points_sha256" "$state"; then return; fi
+        sum=$(sha256sum <"/proc/$$/fd/$points_file") || sum=''
+    fi
+    if [[ ${sum%% *} != "$points_sha256" ]]; then
+        printf 'tfslurm: job.sbatch: %s: is not the file that was sent; submit again\n' "$run_dir/points" >&2
+        exit "$EX_CONFIG"
+    fi
+    known::keep "points-$points_sha256" "$state" "/proc/$$/fd/$points_file"
+}
 
 # point::read FILE COUNT PLACE: sets point_id, point_parameters (JSON), point_env (NAME=VALUE each) and point_argv, byte for
 # byte. Fails, with the reason in point_error, where the file does not hold that point whole.
@@ -82,7 +115,7 @@ point::_watch() {
 
 # Its exit code is in waited_code.
 point::_run() {
-    bash "$0" point "$place" >>"${own_dir:-$run_dir}/slurm-$job.out" 2>&1 </dev/null &
+    bash "$0" point "$place" >>"$own_dir/slurm-$job.out" 2>&1 </dev/null &
     waited_for=$!
     if [[ -n $stopped ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi # it came before there was anybody to tell
     node::_wait "$waited_for"
@@ -93,7 +126,7 @@ point::_run() {
 # Did the last attempt of this point come to an end of its own, rather than to none or by what befell the job? The code that
 # it wrote down is in waited_code.
 point::_has_ended() {
-    local latest end folder=${own_dir:-$run_dir}/$job
+    local latest end folder=$own_dir/$job
     if [[ ! -r $folder/latest ]]; then return 1; fi
     IFS= read -r latest <"$folder/latest" || return 1
     if [[ ! -r $folder/$latest/exit.json ]]; then return 1; fi

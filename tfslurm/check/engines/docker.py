@@ -1,7 +1,7 @@
-"""What the container engine on a node says of itself -> facts. Pure.
+"""What docker on a node says of itself -> facts. Pure.
 
-Source: Docker Engine API, GET /info and /version; podman-info(1). Which hook a docker daemon found when it started is
-in neither, so for some nodes GPU support stays unknown until a job has run there.
+Source: Docker Engine API, GET /info and /version. Which hook a daemon found when it started is in neither, so for some
+nodes GPU support stays unknown until a job has run there.
 """
 
 from __future__ import annotations
@@ -22,19 +22,12 @@ DAEMON_RELOAD = (
 )
 
 
-def engine_facts(seen: Seen, engine: str, *, gpus: bool) -> list[Fact]:
+def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
     """Engine, access, cgroups, GPU support, init, and room for images."""
-    rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
-    if not seen.one("engine"):
-        other = "podman" if engine == "docker" else "docker"
-        mend = f"install it there, or write `engine: {other}` in the cluster file if the nodes have that"
-        absent = Fact("engine", "FAIL", f"no {engine} in PATH on {seen.one('node')}", mend)
-        return [absent, *unknown(rest, f"there is no {engine}")]
-    if engine == "podman":
-        return podman_facts(seen, gpus=gpus)
     version, info = seen.json("engine-version"), seen.json("engine-info")
     if not version.get("Server") or not info:
         refused, why = access_refused(seen)
+        rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
         return [refused, *unknown([name for name in rest if name != refused.fact], why)]
     return docker_facts(seen, version, info, gpus=gpus)
 
@@ -163,51 +156,6 @@ def images_fact(seen: Seen) -> Fact:
             "images-free", "warn", value, "a TensorFlow GPU image takes 4 to 8 GiB, twice that while it is unpacked"
         )
     return Fact("images-free", "ok", value)
-
-
-def podman_facts(seen: Seen, *, gpus: bool) -> list[Fact]:
-    """podman: no daemon, so what is seen is what a job gets."""
-    info = seen.json("engine-info")
-    rest = ["cgroup", *(["gpu-support"] if gpus else [])]
-    if not info:
-        why = one_line(seen.one("engine-info.error") or "it said nothing")
-        broken = Fact(
-            "engine", "FAIL", f"podman info: {why}", "`podman info` must work for the user on the node: tell the site"
-        )
-        return [broken, *unknown(rest, "podman does not work")]
-    host, store = info.get("host") or {}, info.get("store") or {}
-    version = (info.get("version") or {}).get("Version") or "of unknown version"
-    runtime = (host.get("ociRuntime") or {}).get("name") or "unknown"
-    driver = store.get("graphDriverName") or "unknown"
-    facts = [
-        Fact("engine", "ok", f"podman {version}, storage {driver}, runtime {runtime}"),
-        Fact("engine-access", "ok", "podman runs as the user; there is no daemon to ask"),
-        podman_cgroup_fact(host),
-    ]
-    if not gpus:
-        return facts
-    if seen.all("cdi"):
-        return [*facts, Fact("gpu-support", "ok", f"CDI descriptions of nvidia.com/gpu: {', '.join(seen.all('cdi'))}")]
-    mend = "the site runs `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on each node"
-    return [
-        *facts,
-        Fact("gpu-support", "FAIL", "no CDI description of nvidia.com/gpu in /etc/cdi or /var/run/cdi", mend),
-    ]
-
-
-def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
-    """What podman can hold a container to. Source: podman-create(1), --memory: no limits without root on cgroup v1."""
-    driver, version = str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")
-    if not driver or not (host.get("security") or {}).get("rootless"):
-        return cgroup_fact(driver, version)
-    missing = [name for name in ("memory", "cpu") if name not in (host.get("cgroupControllers") or ())]
-    if not missing:
-        return Fact("cgroup", "ok", f"{driver}, v{version}; limits are given to each container, without root")
-    value = f"{driver}, v{version}; without root podman cannot limit {' and '.join(missing)}"
-    mend = (
-        "Slurm's own cgroup must confine the job (ConstrainRAMSpace in cgroup.conf); records say what held it: `limits`"
-    )
-    return Fact("cgroup", "warn", value, mend)
 
 
 def numbers(version: str) -> tuple[int, ...]:

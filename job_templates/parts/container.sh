@@ -1,0 +1,182 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+#
+# The container's making: who it runs as, its limits, mounts, variables and command.
+
+# The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
+container::create() {
+    local said
+    if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
+    create=(--name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
+    container::labels
+    engine::add_gpus
+    container::_user
+    container::_limits
+    container::_mounts
+    mount::image_places
+    container::_environment
+    engine::add_network
+    create+=(--entrypoint /bin/sh "$image_source" "${entry[@]}"
+        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
+        ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
+        ${command[@]+"${command[@]}"})
+    engine::create_argv "${create[@]}" >"$facts/container-argv"
+    task::_stop_if_told
+    if ! container_id=$(engine::create "${create[@]}" 2>"$facts/create.stderr"); then
+        IFS= read -r -d '' said <"$facts/create.stderr" || :
+        container_id=''
+        engine::not_created "$said"
+    fi
+    printf '%s\n' "$container_id" >"$facts/container-id.txt"
+    event created "$container_id"
+}
+
+container::labels() {
+    create+=(--label "tfslurm.cluster=$cluster" --label "tfslurm.job_id=$job" --label "tfslurm.user=$user"
+        --label "tfslurm.uid=$EUID" --label "tfslurm.plan_id=$plan_id"
+        --label "tfslurm.attempt=$attempt" --label "tfslurm.rank=$rank" --label "tfslurm.node=$where")
+    # By these an Epilog knows what is left of a job, and `tfslurm reap` which scheduler to ask.
+    if [[ -z $is_local ]]; then
+        create+=(--label "tfslurm.slurm_job_id=$raw_job_id" --label "tfslurm.slurm_cluster=${SLURM_CLUSTER_NAME-}")
+    fi
+}
+
+# The user himself: his uid and all his groups, one line of passwd and group instead of the node's, no way to more.
+# HOME is a folder of the attempt: a tmpfs would count as memory, and what caches leave there is not lost unseen.
+container::_user() {
+    local home=/home/$user
+    groups::withhold
+    printf '%s:x:%s:%s::%s:/bin/sh\n' "$user" "$EUID" "$own_group" "$home" >"$facts/passwd"
+    printf '%s:x:%s:\n' "$user" "$own_group" >"$facts/group"
+    engine::add_identity
+    engine::add_groups
+    mount::add "$facts/passwd" /etc/passwd ro
+    mount::add "$facts/group" /etc/group ro
+    mount::add "$home_dir" "$home" rw
+    umask >"$facts/umask.txt" # docker sets one of its own; entry.sh sets this one again
+    IFS= read -r mask <"$facts/umask.txt"
+}
+
+# A container of docker's is dockerd's child, so none of the job's own limits holds for it; these are the same, said to it.
+container::_limits() {
+    limits::cpus
+    limits::memory
+    if engine::can_limit pids; then create+=(--pids-limit "$pids"); fi
+    if ((layer_mib > 0)); then create+=(--storage-opt "size=${layer_mib}m"); fi # the engine refuses it where it cannot
+    if ! engine::inherits || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
+    if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
+    # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
+    if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
+    if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
+    limits::core
+}
+
+container::_mounts() {
+    local -i at
+    admit_targets=() admit_files=()
+    container::_entry
+    mount::add "$facts/report.pipe" /run/tfslurm-report ro
+    mount::add "$program_dir" /run/tfslurm rw
+    mount::_await_own "$program_dir" /run/tfslurm
+    if [[ -s $attempt_dir/shared-folders ]]; then # a pipe is not opened for this: its name begins with the run folder's own file
+        mount::_await /run/tfslurm-report "${facts#"/proc/$$/fd/"}/report.pipe"
+    fi
+    mount::_await_own "$home_dir" "/home/$user"
+    mount::_await_own "$facts/passwd" /etc/passwd
+    mount::_await_own "$facts/group" /etc/group
+    covered=''
+    report::covered "$outputs"
+    report::covered "${code_dir:+/workspace}"
+    for ((at = 1; at < ${#mounts[@]}; at += 3)); do report::covered "${mounts[at]}"; done
+    if [[ -n $tensorflow_ask ]]; then
+        mount::add "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro
+        mount::_await_own "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py
+    fi
+    if ((${#secrets[@]})); then
+        mount::add "$own_dir/secrets" /run/tfslurm-secrets ro
+        mount::_await_own "$own_dir/secrets" /run/tfslurm-secrets
+    fi
+    if [[ -n $code_dir ]]; then
+        container::_code
+        create+=(--workdir /workspace)
+    fi
+    if [[ -n $outputs ]]; then
+        mount::_point "$job_dir/out" "$outputs"
+        mount::add "$job_dir/out" "$outputs" rw
+        mount::_await_own "$job_dir/out" "$outputs"
+    fi
+    for ((at = 0; at < ${#mount_sources[@]}; at++)); do
+        mount::_point "${mount_sources[at]}" "${mounts[at * 3 + 1]}"
+        mount::add "${mount_sources[at]}" "${mounts[at * 3 + 1]}" "${mounts[at * 3 + 2]}"
+        mount::_await "${mounts[at * 3 + 1]}" "${mount_files[at]}"
+        if [[ ${mounts[at * 3 + 2]} != rw ]]; then mount::_below "$at"; fi
+    done
+    if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
+}
+
+# entry.sh, which is what waits: where others can replace a folder above it, its text itself is given to the shell.
+container::_entry() {
+    entry=(/run/tfslurm-entry.sh)
+    if [[ -s $attempt_dir/shared-folders ]]; then
+        entry=(-c "$(<"$own_dir/entry.sh")" "${entry[@]}")
+    else
+        mount::add "$run_dir/entry.sh" /run/tfslurm-entry.sh ro
+    fi
+}
+
+container::_code() {
+    if [[ $code_writable != true ]]; then
+        mount::add "$code_dir" /workspace ro
+        return
+    fi
+    local copy=$attempt_dir/workspace/$rank
+    (umask 077; mkdir --parents "$copy")
+    cp --recursive --preserve=mode,timestamps,links --no-dereference -- "/proc/$$/fd/$code_file/." "$copy"
+    chmod --recursive u+w,go-rwx -- "$copy"
+    mount::add "$copy" /workspace rw
+    mount::_await_own "$copy" /workspace
+}
+
+# The experiment's variables stand over tfslurm's, except those that keep the chain. They are words for entry.sh: in the
+# container's own environment they would steer its checks. Only what NVIDIA's hook reads must stand there.
+container::_environment() {
+    local pair key prefix
+    local -A own=()
+    loader_words=() other_words=()
+    for pair in ${environment[@]+"${environment[@]}"}; do
+        key=${pair%%=*}
+        own[$key]=yes
+        case $key in
+        NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
+            task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
+        NVIDIA_*)
+            if ! engine::can_pass "$pair"; then
+                task::refuse env "$key holds CR LF, of which $engine makes LF" 'write LF alone'
+            fi
+            create+=(--env "$pair")
+            continue ;;
+        esac
+        for prefix in "${loader_variables[@]}"; do
+            if [[ $key == "$prefix"* ]]; then
+                loader_words+=("$pair")
+                continue 2
+            fi
+        done
+        other_words+=("$pair")
+    done
+    for pair in "HOME=/home/$user" "USER=$user" "LOGNAME=$user" CUDA_DEVICE_ORDER=PCI_BUS_ID; do
+        if [[ -z ${own[${pair%%=*}]-} ]]; then create+=(--env "$pair"); fi
+    done
+    for key in SLURM_{JOB_ID,JOB_NAME,JOB_PARTITION,JOB_NUM_NODES,JOB_NODELIST,CLUSTER_NAME,NODEID,PROCID,LOCALID,NTASKS,NNODES} \
+        SLURM_{STEP_ID,STEP_NODELIST,STEP_NUM_NODES,STEP_NUM_TASKS,STEP_TASKS_PER_NODE,TASKS_PER_NODE,NTASKS_PER_NODE} \
+        SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,RESTART_COUNT,LAUNCH_NODE_IPADDR} \
+        SLURM_ARRAY_{JOB_ID,TASK_ID,TASK_COUNT,TASK_MIN,TASK_MAX,TASK_STEP} SLURMD_NODENAME; do
+        if [[ -n ${!key-} && -z ${own[$key]-} ]]; then create+=(--env "$key=${!key}"); fi
+    done
+    peers::tell
+    create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
+    if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
+    if ((${points:-0} > 0)); then create+=(--env "TFSLURM_PARAMS=$point_parameters"); fi
+    if [[ -n $checkpoint_signal ]]; then create+=(--env TFSLURM_FINISHED=/run/tfslurm/finished); fi
+    # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
+    if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
+}

@@ -1,0 +1,102 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+#
+# Podman: no daemon; a container is the task's child, in its cgroup. Mostly without root. See engines/docker_cli.
+
+# Asks what it can do, for that is the user's own setting, and mends what it says of its namespace.
+engine::available() {
+    engine_info='' engine_look=''
+    engine::info
+    if [[ -s $facts/engine-info.json.error && $(<"$facts/engine-info.json.error") == *'podman system migrate'* ]]; then
+        lock::take podman-migrate # it stops what runs; podman says this only where nothing of the user's is alive
+        engine::info
+        if [[ -s $facts/engine-info.json.error ]]; then "$engine" system migrate >/dev/null 2>&1 || :; fi
+        lock::drop
+        engine::info
+        event podman-migrated 'no process kept the namespace of its containers'
+    fi
+    if [[ ! -s $facts/engine-info.json ]]; then
+        task::engine_failed "podman info: $(<"$facts/engine-info.json.error")" "\`podman info\` must work for $user on $where"
+    fi
+    engine_info=$(<"$facts/engine-info.json")
+}
+
+# It was asked.
+engine::ask_ahead() { return 0; }
+
+# In grace_s: of $1 seconds those that are left for the program; its own commands take longer than docker's.
+engine::grace() { grace_s=$(($1 > 2 ? $1 - 1 : $1)); }
+
+# Does a container get the task's own limits and cgroup because it is its child?
+engine::inherits() { return 0; }
+
+engine::cgroup() { cgroup_why="podman starts the container from the task, in the task's own cgroup"; }
+
+engine::_is_rootless() { [[ $engine_info =~ \"rootless\":\ *true ]]; }
+
+# Can it hold a container to a limit of this cgroup controller? Without root only to those that were delegated. On cgroup v1
+# none is; there it would warn and go on without. Source: podman-create(1), --memory.
+engine::can_limit() {
+    if ! engine::_is_rootless; then return 0; fi
+    [[ $engine_info =~ \"cgroupControllers\":\ *\[([^]]*)\] && ${BASH_REMATCH[1]} == *"\"$1\""* ]]
+}
+
+# Does this variable reach the program as it is? Podman reads --env as CSV, whose reader makes LF of CR LF.
+engine::can_pass() { [[ $1 != *$'\r\n'* ]]; }
+
+# Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
+engine::refuse_image() {
+    local -r orders='"((run\.oci|org\.(systemd\.property|criu)|module\.wasm|io\.katacontainers|dev\.gvisor|io\.podman|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*|io\.containers\.trace-syscall)":'
+    if [[ $image_json =~ $orders ]]; then
+        task::refuse image "its annotation ${BASH_REMATCH[1]:0:100} is an order to the container's runtime" 'use an image without'
+    fi
+}
+
+# Without root, podman maps the uid to another one unless told to keep it.
+engine::add_identity() {
+    engine::_add_user
+    if engine::_is_rootless; then create+=(--userns keep-id); fi
+}
+
+# In a namespace of the user's own no other group can be named; crun can keep those that the task has, runc cannot.
+engine::add_groups() {
+    local group dropped=''
+    if ! engine::_is_rootless; then
+        engine::_add_each_group
+        return
+    fi
+    for group in "${GROUPS[@]}"; do if [[ $withheld == *" $group "* ]]; then dropped=yes; fi; done
+    if [[ -z $dropped && $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then
+        create+=(--group-add keep-groups)
+    elif ((${#GROUPS[@]} > 1)); then
+        event groups-dropped "${GROUPS[*]:1}"
+    fi
+}
+
+# Without root it has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
+engine::add_network() {
+    if [[ $network != bridge ]] || ! engine::_is_rootless; then create+=(--network "$network"); fi
+}
+
+# It knows no other way than CDI.
+engine::add_gpus() {
+    if ((${#gpu_ids[@]})); then engine::_add_gpus_by_cdi; fi
+}
+
+# In engine_cgroups the folders where it may have put the container: none by rule, the kernel is asked.
+engine::cgroup_folders() { engine_cgroups=(); }
+
+# It writes a little after a container has ended that it has.
+engine::await_end() {
+    local looks=15
+    while [[ -n $looked && $state_running == false && -n $state_began && -z $state_ended ]] && ((looks-- > 0)); do
+        sleep 0.2
+        container::look
+    done
+}
+
+# May a container that ends with this code not even have begun entry.sh? Docker's init ends with 126 or 127 for that, podman's
+# (catatonit) with 1.
+engine::init_failed() { [[ $1 == 12[67] || $1 == 1 ]]; }
+
+# There is no daemon that could have ended a container.
+engine::ended_by_daemon() { return 1; }

@@ -1,0 +1,198 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+#
+# The container's start, its end, and whose end it was.
+
+readonly DIFF_PATIENCE_S=8 # how long docker may look for what was written outside every mount, and removes nothing meanwhile
+readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
+
+# Starts the container and waits. The client's standard input is a pipe that only this shell holds open: when this shell
+# or the client is killed, entry.sh in the container reads its end and ends everything there.
+container::run() {
+    event starting "$container_id"
+    # shellcheck disable=SC2034  # nothing is ever written to it
+    coproc LIFELINE {
+        exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
+        if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2); fi
+        engine::run "$container_id"
+    }
+    client=$LIFELINE_PID
+    started=yes
+    facts::slow
+    exec {report}>&- # only who reads it has it open now: a report that nobody reads any more cannot be written either
+    report=''
+    if [[ -n $stopped ]]; then container::_stop & fi
+    if [[ -n $warned ]]; then checkpoint::tell & fi
+    usage::start
+    probe::start
+    mount::admit
+    node::_wait "$client"
+    client_code=$waited_code
+    event client-ended "$client_code"
+}
+
+# Again until the client has ended: a stop that comes before the start has no effect.
+container::_stop() {
+    local patience_s=$grace_s
+    node::_deaf
+    if [[ -n $told_first ]]; then
+        checkpoint::tell & # which waits for the program's start, that may never come
+        checkpoint::wait_for_client
+        patience_s=1
+    fi
+    while kill -0 "$client" 2>/dev/null; do
+        engine::stop "$patience_s" "$container_id" >/dev/null 2>&1 || :
+        sleep 0.2
+    done
+}
+
+# Looks at the container's end, writes it down and removes it. exit_code is then the task's.
+container::end() {
+    local removal ended_id=$container_id
+    diff=''
+    set +e # whatever cannot be written any more, the container is removed and the end is told
+    usage::ring
+    container::_diff
+    container::look
+    usage::end
+    if [[ -z $looked ]] && lifetime::engine_is_back; then
+        container::_diff
+        container::look
+    fi
+    if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
+        container::_end_without_client
+        container::_diff
+        container::look
+    fi
+    engine::await_end
+    if [[ -n $diff ]]; then node::_wait "$diff"; fi
+    (
+        node::_deaf
+        said=$(task::insist engine::remove "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
+    ) &
+    removal=$!
+    container_id=''
+    if [[ -n $started ]]; then
+        lifetime::cause
+        container::_judge # while docker removes it
+    fi
+    node::_wait "$removal"
+}
+
+# What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
+container::_diff() {
+    if [[ -n $diff ]]; then node::_wait "$diff"; fi
+    diff=''
+    if [[ -n $stopped && -n ${TFSLURM_KILL_WAIT-} ]] && ((SECONDS - stopped_at + DIFF_PATIENCE_S > TFSLURM_KILL_WAIT)); then
+        printf 'not asked: the job was being stopped, and Slurm leaves it %d s\n' "$TFSLURM_KILL_WAIT" >"$facts/container-diff.txt.error"
+        return
+    fi
+    (
+        node::_deaf
+        task::insist engine::unsaved_files "$container_id" >"$facts/container-diff.txt" 2>"$facts/container-diff.txt.error"
+    ) &
+    diff=$!
+}
+
+# Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
+container::_end_without_client() {
+    event client-lost "$container_id"
+    if [[ -z $stopped && -n $client ]]; then
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'the client that attends the container ended before it'
+    fi
+    engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
+    local last_words=$!
+    task::insist engine::stop "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    node::_wait "$last_words"
+}
+
+container::look() {
+    local answer first rest errors=$facts/container-inspect.json.error
+    { : >"$errors"; } 2>/dev/null || errors=/dev/null
+    state_running='' state_code='' state_oom=false state_began='' state_ended='' state_error='' looked=''
+    if ! answer=$(node::_deaf; task::insist engine::end_state "$container_id" 2>"$errors"); then
+        return
+    fi
+    first=${answer%%$'\n'*} rest=${answer#*$'\n'} looked=yes
+    read -r state_running state_code state_oom state_began state_ended <<<"${first//\"/}"
+    state_error=${rest%%$'\n'*}
+    if [[ $state_began == 0001-* ]]; then state_began=''; fi
+    if [[ $state_ended == 0001-* ]]; then state_ended=''; fi
+    { printf '[%s]\n' "${rest#*$'\n'}" >"$facts/container-inspect.json"; } 2>/dev/null
+}
+
+# Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
+container::_judge() {
+    exit_code=$state_code
+    report::wait
+    if [[ -z $looked ]]; then
+        exit_code=$EX_TEMPFAIL state_oom=false
+    elif [[ -z $state_began ]]; then
+        exit_code=$EX_TEMPFAIL
+        if driver::_is_refused; then exit_code=$EX_CONFIG; fi
+        if [[ -n $stopped ]]; then exit_code=143; fi
+    elif [[ -z $state_ended || $state_code == -1 ]]; then # podman's own watcher was killed with it: nobody saw the code
+        exit_code=137
+    elif [[ -n $mount_wrong && -z $stopped ]] || container::_found_no_shell; then
+        exit_code=$EX_CONFIG
+    fi
+    if [[ -s $facts/lost.txt ]]; then exit_code=$EX_TEMPFAIL; fi
+    task::_exit_json "$exit_code" "$state_oom" "$state_began" "$state_ended" || exit_code=$EX_TEMPFAIL
+    event ended "exit $exit_code, OOM killed: $state_oom"
+}
+
+# Not even entry.sh has run.
+container::_found_no_shell() { [[ $report_end == nothing* ]] && engine::init_failed "$state_code"; }
+
+# Says why the program was not started, if it was not.
+container::tell() {
+    local why=$state_error
+    if [[ -z $looked ]]; then
+        IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
+        task::engine_failed "the container cannot be looked at any more: $why"
+    elif [[ -n $mount_wrong && -z $stopped ]]; then
+        task::refuse mounts "$mount_wrong" "$mount_fix"
+    elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
+        task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
+            "use an image with an older CUDA, or a node with a newer driver"
+    elif [[ -z $state_began && -z $stopped ]]; then
+        if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
+        task::engine_failed "the container did not start: $why"
+    elif container::_found_no_shell; then
+        task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
+    elif [[ $exit_code == "$EX_CONFIG" && $gpu_check == failed:* ]]; then
+        task::refuse gpus "inside the container: ${gpu_check#failed: }" "see $facts/container; exclude the node: --exclude=$where"
+    elif [[ $exit_code == "$EX_CONFIG" && $report_no == *': '* ]]; then
+        task::refuse "${report_no%%: *}" "${report_no#*: }" 'rename it, or use another image'
+    fi
+    tensorflow::tell
+}
+
+# Was a container that ended, and that nobody here has stopped, ended by what attends it? Its client tells with the
+# container's own code.
+lifetime::cause() {
+    if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
+    if [[ ${client_code:-$state_code} != "$state_code" ]]; then
+        lifetime::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
+    elif engine::ended_by_daemon "$ended_id"; then
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon stopped the container, or was restarted under it'
+    fi
+}
+
+# Waits for a daemon that does not answer, which without live-restore ends its containers as it goes and as it comes.
+# Not for long where Slurm will kill this script soon.
+lifetime::engine_is_back() {
+    local said
+    local -i left=$ENGINE_PATIENCE_S
+    said=$(<"$facts/container-inspect.json.error")
+    if ! engine::is_gone "$said"; then return 1; fi
+    event engine-gone "$said"
+    if [[ -z $stopped ]]; then
+        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
+    fi
+    until engine::answers; do
+        if [[ -n $stopped ]] && ((left > grace_s)); then left=grace_s; fi
+        if ((left-- <= 0)); then return 1; fi
+        task::_in_background sleep 1
+    done
+    event engine-back
+}

@@ -1,0 +1,29 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+#
+# Sweep role: once per node, only when a task died without an end.
+
+node::sweep() {
+    node::_job
+    attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
+    local left named
+    rank=sweep stopped='' warned='' client='' facts=$(mktemp --directory)
+    node::_user
+    engine::available
+    rm --recursive "$facts"
+    rm --force -- "$images_dir"/*.json."$job".*.tmp # what a probe had begun to write
+    while read -r left named rank; do
+        task::_places
+        grace_s=3 started=yes stopped='' client='' told_first='' mount_wrong=''
+        if [[ ! -d $facts ]]; then continue; fi
+        if [[ $named == *-probe ]]; then # of a task that died
+            engine::remove "$left" >/dev/null 2>&1 || :
+            continue
+        fi
+        container_id=$left
+        event swept "$left"
+        if [[ -n ${TFSLURM_TASK_CODE-} ]] && ! grep --quiet told-to-stop "$facts/events.tsv" 2>/dev/null; then
+            lifetime::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
+        fi
+        container::end
+    done < <(engine::list_mine)
+}

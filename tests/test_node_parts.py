@@ -1,0 +1,130 @@
+"""The parts of the node side among themselves: who calls whom, who speaks to an engine, who changes whose variables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.node_side import packed
+from tfslurm.check import engines as checked
+from tfslurm.cluster import model
+from tfslurm.record import engines as recorded
+from tfslurm.run_folder import plan_file
+from tfslurm.workspace.packaged_files import ENGINE_PARTS, NODE_PARTS, POINT_PARTS, SHELL_SIDE, TASK_PARTS
+
+PARTS = Path(__file__).parent.parent / "job_templates" / "parts"
+
+
+def test_every_part_is_sent_to_some_job() -> None:
+    sent = {*NODE_PARTS, *POINT_PARTS, *TASK_PARTS, *(name for parts in ENGINE_PARTS.values() for name in parts)}
+    assert sent == {str(path.relative_to(PARTS).with_suffix("")) for path in PARTS.rglob("*.sh")}
+
+
+def test_the_batch_role_calls_nothing_that_it_does_not_read() -> None:
+    """Bash finds a missing function only when it comes to it; in the batch role that is the end of somebody's job."""
+    here = (packed(points=True) / "node.sh").read_text()
+    code = re.sub(r"(^|\s)#.*", "", here, flags=re.M)
+    defined = {*re.findall(r"^([a-z_]+::[a-z_]+)\(\)", here, re.M)}
+    assert len(defined) > 40
+    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} <= defined
+
+
+@pytest.mark.parametrize("engine", ENGINE_PARTS)
+def test_a_task_calls_nothing_that_it_does_not_read(engine: str) -> None:
+    text = "".join((packed(engine, points=True) / name).read_text() for name in SHELL_SIDE)
+    code = re.sub(r"(^|\s)#.*", "", text, flags=re.M)
+    defined = re.findall(r"^([a-z_]+::[a-z_]+)\(\)", text, re.M)
+    assert sorted(defined) == sorted(set(defined)), "each once"
+    assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} == {*defined, "sent::check"}, "job.sbatch has that one"
+
+
+def test_every_engine_has_the_same_functions_and_nothing_else_calls_one_or_asks_which_it_is() -> None:
+    assert len({frozenset(functions(engine)) for engine in ENGINE_PARTS}) == 1
+    for part in sorted(PARTS.rglob("*.sh")):
+        if part.parent.name == "engines":
+            continue
+        code = re.sub(r"(^|\s)#.*", "", part.read_text(), flags=re.M)
+        assert not re.search(r'"\$\{?engine\}?" +[a-z-]|[!=]= *"?(docker|podman)\b|\bcase "?\$engine\b', code), part
+        assert not re.search(r"(^|[(;&|!]|\b(if|then|until|while|exec|do)) *(docker|podman|\$engine) ", code, re.M), (
+            part
+        )
+
+
+def functions(engine: str) -> list[str]:
+    """What the parts of an engine define for others."""
+    text = "".join((PARTS / f"{name}.sh").read_text() for name in ENGINE_PARTS[engine])
+    return re.findall(r"^(engine::[a-z][a-z_]*)\(\)", text, re.M)
+
+
+def test_an_engine_of_the_cluster_file_is_known_wherever_one_is_asked() -> None:
+    named = get_args(model.Cluster.model_fields["engine"].annotation)
+    assert named == tuple(ENGINE_PARTS) == recorded.ENGINES == plan_file.ENGINES == tuple(checked.SAYS)
+
+
+def test_what_an_engine_answers_is_read_by_its_adapter_alone() -> None:
+    raw = re.compile(r"""[!=]= "(docker|podman)"|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled""")
+    for room in ("record", "check", "reap", "export"):
+        for path in (PARTS.parent.parent / "tfslurm" / room).rglob("*.py"):
+            assert path.parent.name == "engines" or not raw.search(path.read_text("utf-8")), path
+
+
+# --------------------------------------------------------------------------------------------------- variables
+
+FUNCTION = r"^([a-z_]+(?:::[a-z_]+)?)\(\) (?:\{ (.*) \}$|([{(])\n(.*?)^[})]$)"
+NAMES = r"(?:^|[\s;(!{&|])([A-Za-z_]\w*)(?:\[[^\]]*\])?\+?=(?!=)"
+VALUE = r"\([^)]*\)|\"[^\"]*\"|'[^']*'|\$\([^)]*\)|[^\s;]*"
+LOCAL = re.compile(rf"\blocal((?: +-[a-zA-Z]+)*)((?: +[A-Za-z_]\w*(?:=(?:{VALUE}))?)+)")
+READ = re.compile(r"\bread((?: +-[a-zA-Z]+(?: +(?:\"[^\"]*\"|[\d.]+|''))?)*)((?: +[A-Za-z_]\w*)+)")
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a function declares, what it sets beside that, and which others it calls; one in a process of its own."""
+
+    locals: frozenset[str]
+    sets: frozenset[str]
+    calls: frozenset[str]
+    is_apart: bool
+
+
+def read_functions() -> dict[str, Function]:
+    found = {}
+    for part in sorted(PARTS.rglob("*.sh")):
+        code = re.sub(r"(^|\s)#.*", "", part.read_text(), flags=re.MULTILINE)
+        for match in re.finditer(FUNCTION, code, re.MULTILINE | re.DOTALL):
+            body = match[2] or match[4] or ""
+            words = [f"{each[2]} " for each in LOCAL.finditer(body)]
+            declared = {name for each in words for name in re.findall(r" ([A-Za-z_]\w*)(?==| |;|$)", each)}
+            bare = re.sub(r"'[^']*'", "''", body)
+            changed = {*re.findall(NAMES, bare, re.MULTILINE), *re.findall(r"\bexec \{(\w+)\}", bare)}
+            changed |= {name for each in READ.finditer(bare) for name in each[2].split()}
+            changed |= {*re.findall(r"printf -v (\w+)", bare), *re.findall(r"\(\(.*?(\w+)(?:\+\+|--|\+=)", bare)}
+            calls = frozenset(re.findall(r"[a-z_]+::[a-z_]+", body))
+            found[match[1]] = Function(frozenset(declared), frozenset(changed - declared), calls, match[3] == "(")
+    return found
+
+
+def test_no_function_changes_a_local_of_its_caller() -> None:
+    """Bash would let it: what a function answers is in a variable of its own, which its comment names."""
+    functions = read_functions()
+    assert len(functions) > 200
+    wrong = set()
+    for name, function in functions.items():
+        for variable in function.locals:
+            left, seen = list(function.calls), {name}
+            while left:
+                called = left.pop()
+                if called in seen or called not in functions:
+                    continue
+                seen.add(called)
+                other = functions[called]
+                if variable in other.locals or other.is_apart:
+                    continue
+                if variable in other.sets:
+                    wrong.add(f"{called} changes {variable} of {name}")
+                left += other.calls
+    assert not wrong

@@ -1,0 +1,50 @@
+"""What a container engine says of an image and a container, read by that engine's own adapter. Pure.
+
+docker     what docker writes; podman imitates it
+podman     where podman's answers differ
+
+A new engine is one more adapter here, and one file of the node side (job_templates/parts/engines).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfslurm.record.engines.docker import OWN_FILES, DockerContainer, DockerImage
+from tfslurm.record.engines.podman import PodmanContainer, PodmanImage
+from tfslurm.record.facts import parse_json
+
+__all__ = ["ENGINES", "OWN_FILES", "container_answer", "image_answer"]
+
+ENGINES = ("docker", "podman")
+
+
+def image_answer(raw: bytes) -> DockerImage:
+    """``image inspect``: an array of one object; podman's ids are hexadecimal digits alone.
+
+    Raises:
+        ValueError: it is no answer of an engine's.
+    """
+    answer = parse_inspect(raw)
+    if not isinstance(answer.get("RepoDigests") or [], list):
+        raise ValueError("its RepoDigests are no list")
+    return DockerImage(answer) if ":" in str(answer.get("Id")) else PodmanImage(answer)
+
+
+def container_answer(raw: bytes) -> DockerContainer:
+    """``container inspect``: an array of one object; only podman names the OCI runtime in it.
+
+    Raises:
+        ValueError: it is no answer of an engine's.
+    """
+    answer = parse_inspect(raw)
+    return PodmanContainer(answer) if "OCIRuntime" in answer else DockerContainer(answer)
+
+
+def parse_inspect(raw: bytes) -> Mapping[str, Any]:
+    """The object in an array of one."""
+    value = parse_json(raw)
+    if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)):
+        raise ValueError("it holds no array of one object")
+    return value[0]
