@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tfslurm.cluster import Cluster
 from tfslurm.cluster.mounts import wrong_source
@@ -68,7 +68,7 @@ def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster) -
         InputError: the folder lies in one of those folders, or holds files of one.
     """
     for own in (str(cluster.root), *other_roots(cluster), str(data_folder()), str(config_folder())):
-        if not Path(own).exists():
+        if not os.path.exists(own):  # noqa: PTH110  (a folder that one may not enter holds nothing to send)
             continue
         real, folder = os.path.realpath(own), str(code.folder)
         name = f"{os.path.relpath(real, folder)}/"
