@@ -807,7 +807,8 @@ def test_nothing_that_a_program_writes_beside_its_outputs_is_a_fact_or_keeps_the
     )  # fmt: skip
     facts = folder / "facts" / "task-0"
     assert not (facts / "refused.txt").exists() and (facts / "report.txt").read_text() == "whole\n"
-    told = {**record, "experiment": {**record["experiment"], "command": None}}
+    asked = {**record["asked"], "spec": None}
+    told = {**record, "experiment": {**record["experiment"], "command": None}, "asked": asked}
     assert "forged" not in json.dumps(told) and not list(facts.rglob("*.pipe"))
     (gpu,) = record["attempts"][0]["tasks"][0]["gpus"]
     assert record["verified"]["gpus"] == {"status": "ok", "reason": f"the container saw exactly {gpu['uuid']}"}

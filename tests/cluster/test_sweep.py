@@ -182,7 +182,7 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     assert counted(desk) == {**ran, "9\n": 1}
     file = desk.experiment("again", ["true", "{{ n }}"], sweep={"grid": {"n": {"range": [11]}}}, **keys)
     done = desk.tfslurm("resume", name, file)
-    assert (done.returncode, done.stdout) == (130, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "warning: the command or its variables have changed" in done.stderr
 
 
