@@ -190,7 +190,7 @@ def given(completed: Completed) -> str | None:
 
 
 def is_anothers(job_id: str, plan: JobPlan, tracker: Tracker) -> bool:
-    """Whether a job of the cluster that has not ended has this id already; see settle.taken."""
+    """Whether a job of the cluster that has not ended has this id already; see handoff.recovery.taken."""
     alone = tracker.jobs(cluster=plan.cluster, job_id=job_id, unfinished=True)
     return bool(alone or tracker.jobs(cluster=plan.cluster, array=job_id, unfinished=True))
 

@@ -5,7 +5,7 @@
     …                               the records: words, each ended by NUL
 
 The words of a record: the place, the id, the parameters as JSON, the number of variables, each as NAME=VALUE, the
-number of arguments, the arguments. ``point::read`` in job_templates/point.sh reads it.
+number of arguments, the arguments. ``point::read`` in job_templates/parts/roles/points.sh reads it.
 """
 
 from __future__ import annotations
