@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 
-from tests.bench import node, processes, ssh, status, sweep
+from tests.bench import before, node, processes, ssh, status, sweep
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
 
@@ -22,13 +22,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=9, help="how often each command runs (default: 9)")
+    parser.add_argument("--before", metavar="COMMIT", help="measure this tree beside an older commit instead")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     arguments = parser.parse_args()
     wanted = arguments.parts or [*PARTS]
     if unknown := sorted({*wanted} - {*PARTS}):
         parser.error(f"no such part: {', '.join(unknown)}")
     try:
-        rows = [row for part in wanted for row in PARTS[part](arguments.rounds)]
+        if arguments.before:
+            rows = before.rows(arguments.rounds, arguments.before)
+        else:
+            rows = [row for part in wanted for row in PARTS[part](arguments.rounds)]
     except BedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -21,47 +21,60 @@ command: ["true"]
 outputs: /out
 resources: {{gpus: 1, cpus: 2, memory: 500M, time: "00:10:00"}}
 """
-# Both sides in turn, inside one allocation; the run folder of a round is removed outside the measured time.
+# Every side in turn, inside one allocation; the run folder of a round is removed outside the measured time.
 ROUNDS = """\
 set -euo pipefail
 gpu=$(srun nvidia-smi -L | sed -n 's/.*UUID: \\(.*\\))/\\1/p')
 docker pull --quiet "$image" >/dev/null
 for ((round = 0; round <= rounds; round++)); do
-  t0=$EPOCHREALTIME
+  times=$EPOCHREALTIME
   srun docker run --rm --init --gpus "\\"device=$gpu\\"" "$image" true
-  t1=$EPOCHREALTIME
-  bash "$script"
-  t2=$EPOCHREALTIME
-  rm -rf "$run_dir/$SLURM_JOB_ID"
-  echo "$t0 $t1 $t2"
+  times+=" $EPOCHREALTIME"
+  for script in "${scripts[@]}"; do
+    begun=$EPOCHREALTIME
+    bash "$script"
+    times+=" $begun $EPOCHREALTIME"
+    rm -rf "${script%/*}/$SLURM_JOB_ID"
+  done
+  echo "$times"
 done
 """
 
 
 def rows(rounds: int) -> list[Row]:
     """One row: the whole batch script beside a bare run, medians over the rounds but the first."""
-    prepare()
-    work = give_files(USER) / "bench"
-    run_as(USER, ["mkdir", "-p", work])
-    script = planned(work)
-    settings = {"image": IMAGE, "rounds": str(rounds), "script": str(script), "run_dir": str(script.parent)}
-    assignments = "\n".join(f"{key}={shlex.quote(value)}" for key, value in settings.items())
-    (work / "rounds.sh").write_text(f"{assignments}\n{ROUNDS}")
-    ask = ["salloc", "--quiet", "--partition=gpu", "--gres=gpu:1", "--cpus-per-task=2", "--mem=500M", "--time=10"]
-    done = run_as(USER, [*ask, "bash", work / "rounds.sh"], "alpha", cwd=work, timeout_s=600)
-    if done.returncode:
-        raise BedError(f"bench: the rounds on a node ended with {done.returncode}: {done.stderr.strip()[-600:]}")
-    times = [tuple(map(float, line.split())) for line in done.stdout.splitlines()[-rounds:]]
-    bare = median([t1 - t0 for t0, t1, _ in times])
-    ours = median([t2 - t1 for _, t1, t2 in times])
+    bare, ours = times(rounds, [VENV / "bin" / "tfslurm"])
     return [Row("the batch script on a node, image present", ours, "`srun docker run --init --gpus …`", bare, 0.2, "s")]
 
 
-def planned(work: Path) -> Path:
+def times(rounds: int, programs: list[Path]) -> list[float]:
+    """The seconds of a bare run, then of the batch script of each program."""
+    prepare()
+    work = give_files(USER) / "bench"
+    run_as(USER, ["mkdir", "-p", work])
+    scripts = " ".join(shlex.quote(str(planned(work, program))) for program in programs)
+    (work / "rounds.sh").write_text(f"image={IMAGE} rounds={rounds} scripts=({scripts})\n{ROUNDS}")
+    ask: list[str | Path] = [
+        "salloc",
+        "--quiet",
+        "--partition=gpu",
+        "--gres=gpu:1",
+        "--cpus-per-task=2",
+        "--mem=500M",
+        "--time=10",
+    ]
+    done = run_as(USER, [*ask, "bash", work / "rounds.sh"], "alpha", cwd=work, timeout_s=600)
+    if done.returncode:
+        raise BedError(f"bench: the rounds on a node ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+    moments = [[*map(float, line.split())] for line in done.stdout.splitlines()[-rounds:]]
+    return [median([row[at + 1] - row[at] for row in moments]) for at in range(0, 2 + 2 * len(programs), 2)]
+
+
+def planned(work: Path, program: Path) -> Path:
     """A batch script as `submit` would send it, with its run folder, for a job of the small image."""
     (work / "node.yaml").write_text(EXPERIMENT)
-    program = str(VENV / "bin" / "tfslurm")
-    done = run_as(USER, [program, "submit", "node.yaml", "--cluster", "alpha", "--wait", "--json"], "alpha", cwd=work)
+    argv = [program, "submit", "node.yaml", "--cluster", "alpha", "--again", "--wait", "--json"]
+    done = run_as(USER, argv, "alpha", cwd=work)
     if done.returncode:
         raise BedError(f"bench: the small job failed: {done.stderr.strip()[-600:]}")
     plan_id = json.loads(done.stdout)[0]["plan_id"]
