@@ -44,6 +44,12 @@ def test_a_plan_names_the_roots_of_the_other_clusters_and_what_shares_the_machin
     assert set(other_roots(replace(here, login=Login("login.example")))) == {str(home / "beta")}
 
 
+def test_a_plan_names_the_root_of_a_cluster_file_that_has_mistakes(home: Path) -> None:
+    (home / "config/tfslurm/clusters/omega.yaml").write_text(f"name: other\nroot: {home}/omega\nengien: docker\n")
+    (home / "config/tfslurm/clusters/sigma.yaml").write_text("name: sigma\nroot: 7\n")
+    assert set(other_roots(replace(CLUSTER, login=Login("login.example")))) == {str(home / "beta"), str(home / "omega")}
+
+
 def test_a_plan_names_the_roots_of_clusters_that_are_trusted_in_other_folders(home: Path) -> None:
     text = f"name: delta\nroot: {home}/delta\n"
     (home / "lab").mkdir()
@@ -83,10 +89,10 @@ def test_code_holds_nothing_of_a_root_the_tracker_or_the_cluster_files(
     cluster = replace(CLUSTER, root=PurePosixPath(home / root))
     snapshot = take(home / code)
     if not words:
-        refuse_own_files(EXPERIMENT, snapshot, cluster)
+        refuse_own_files(EXPERIMENT, snapshot, cluster, other_roots(cluster))
         return
     with pytest.raises(InputError, match=words):
-        refuse_own_files(EXPERIMENT, snapshot, cluster)
+        refuse_own_files(EXPERIMENT, snapshot, cluster, other_roots(cluster))
 
 
 RUN = f"{CLUSTER.root}/runs/digits-0123456789ab/17/out"

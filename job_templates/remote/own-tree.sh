@@ -10,4 +10,7 @@ own_tree() {
     chmod go-rwx -- "$1"
 }
 
-count_files() { find "$1" '(' -type f -o -type l ')' -printf . | wc -c; }
+count_files() {
+    dots=$(find "$1" '(' -type f -o -type l ')' -printf .)
+    echo "${#dots}"
+}

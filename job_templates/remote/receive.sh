@@ -9,12 +9,13 @@ receive() {
     mask=$(umask)
     umask 077
     [ ! -e "$1/$2" ] || refuse "it exists already"
-    mkdir -p -- "$1"
+    [ -d "$1" ] || mkdir -p -- "$1"
     new=$(mktemp -d -- "$1/.$2.XXXXXXXX")
     trap 'rm -rf -- "$new"' EXIT
     tar --extract --file=- --directory="$new" --touch --no-same-owner --same-permissions
-    [ "$(find "$new" -type f -printf . | wc -c)" -eq "$4" ] || refuse "the transfer was cut short"
-    chmod -- "$3" "$new"
+    files=$(find "$new" -type f -printf .)
+    [ "${#files}" -eq "$4" ] || refuse "the transfer was cut short"
+    [ "$3" = 700 ] || chmod -- "$3" "$new"
     mv --no-target-directory -- "$new" "$1/$2"
     trap - EXIT
     umask "$mask"

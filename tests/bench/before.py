@@ -44,11 +44,9 @@ def older(commit: str) -> Path:
         source.mkdir()
         tar = subprocess.run(["git", "-C", CHECKOUT, "archive", commit], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", source], input=tar, check=True)
-        pip = [venv / "bin" / "pip", "--quiet", "--disable-pip-version-check", "install", "--compile"]
-        for step in (
-            ["/usr/bin/python3", "-m", "venv", "--clear", venv],
-            [*pip, "--constraint", constraints, source],
-        ):
+        pip = [str(venv / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install", "--compile"]
+        create = ["/usr/bin/python3", "-m", "venv", "--clear", str(venv)]
+        for step in (create, [*pip, "--constraint", str(constraints), str(source)]):
             done = subprocess.run(step, capture_output=True, text=True)
             if done.returncode:
                 raise BedError(f"bench: {commit} cannot be installed: {done.stderr.strip()[-800:]}")

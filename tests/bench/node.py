@@ -73,7 +73,7 @@ def times(rounds: int, programs: list[Path]) -> list[float]:
 def planned(work: Path, program: Path) -> Path:
     """A batch script as `submit` would send it, with its run folder, for a job of the small image."""
     (work / "node.yaml").write_text(EXPERIMENT)
-    argv = [program, "submit", "node.yaml", "--cluster", "alpha", "--again", "--wait", "--json"]
+    argv: list[str | Path] = [program, "submit", "node.yaml", "--cluster", "alpha", "--again", "--wait", "--json"]
     done = run_as(USER, argv, "alpha", cwd=work)
     if done.returncode:
         raise BedError(f"bench: the small job failed: {done.stderr.strip()[-600:]}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.document import Path, locate
+from tfslurm.document import Path, locate, scan
 from tfslurm.errors import Problem
 from tfslurm.spec import Option
 
@@ -79,6 +80,7 @@ class Cluster:
         return locate(self.file, self.lines, (), path, why, fix)
 
 
+@lru_cache(maxsize=64)  # a command meets the same text several times
 def parse_cluster(text: str, file: str) -> Cluster:
     """The cluster that a text describes; ``file`` names the text in messages.
 
@@ -88,6 +90,12 @@ def parse_cluster(text: str, file: str) -> Cluster:
     from tfslurm.cluster.parsing import parse
 
     return parse(text, file)
+
+
+def written_root(text: str, file: str) -> PurePosixPath | None:
+    """The `root` that a text names, whatever else is wrong with it; None where it names none."""
+    root = scan(text, file).at(("root",))
+    return PurePosixPath(root) if isinstance(root, str) and root.startswith("/") else None
 
 
 def cluster_schema() -> dict[str, Any]:

@@ -102,14 +102,12 @@ def folder(text: str) -> str:
     Raises:
         Refused: it is none, or it is, lies in, or holds a place that is never mounted.
     """
-    path = PurePosixPath(absolute(text))
-    if path == PurePosixPath("/"):
+    if absolute(text) == "/":
         raise Refused("'/' is the whole node, which is never mounted", "name the folder with the data")
     for place, why in _NEVER_SOURCES.items():
-        never = PurePosixPath(place)
-        if never == path or never in path.parents:
+        if inside(text, place):
             raise Refused(f"{show(text)} is never mounted: {why}", "copy what the job needs to a data folder")
-        if path in never.parents:
+        if inside(place, text):
             raise Refused(f"{show(text)} is never mounted: it holds {place}, {why}", "name the folder with the data")
     return text
 
@@ -120,17 +118,15 @@ def target(text: str) -> str:
     Raises:
         Refused: it is none, or it is ``/``, or something that must stay as it is lies there.
     """
-    path = PurePosixPath(absolute(text))
-    if path == PurePosixPath("/"):
+    if absolute(text) == "/":
         raise Refused("'/' would cover the whole image", "name a folder such as /data")
     for place, why in _NEVER_TARGETS.items():
-        never = PurePosixPath(place)
-        if never == path or never in path.parents or path in never.parents:
+        if inside(text, place) or inside(place, text):
             raise Refused(f"{show(text)} cannot be covered: {why} ({place})", "name another folder such as /data")
     for place, why in _NEVER_WHOLE.items():
-        if path == PurePosixPath(place) or path in PurePosixPath(place).parents:
+        if inside(place, text):
             raise Refused(f"{show(text)} cannot be covered: {why} ({place})", "name another folder such as /data")
-    if str(path).startswith(("/run/tfslurm", "/var/run/tfslurm", "/var/run/secrets")):
+    if text.startswith(("/run/tfslurm", "/var/run/tfslurm", "/var/run/secrets")):
         raise Refused(f"{show(text)} cannot be covered: names that begin so are tfslurm's", "name another folder")
     return text
 
@@ -157,5 +153,5 @@ def meets(path: PurePosixPath, roots: Iterable[PurePosixPath]) -> PurePosixPath 
 
 
 def inside(path: str, folder: str) -> bool:
-    """Whether a path is the folder itself or lies under it, by components."""
-    return path == folder or PurePosixPath(folder) in PurePosixPath(path).parents
+    """Whether a path is the folder itself or lies under it, by components; both in their shortest form."""
+    return path == folder or path.startswith(f"{folder}/")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tfslurm.cluster import Cluster
+from tfslurm.cluster import Cluster, written_root
 from tfslurm.cluster.mounts import wrong_source
 from tfslurm.errors import InputError, Problem, TfslurmError
 from tfslurm.plan import JobPlan, run_folder
@@ -16,7 +16,7 @@ from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
-from tfslurm.workspace.config import has_tracker, open_tracker, read_cluster
+from tfslurm.workspace.config import has_tracker, open_tracker, text_of
 from tfslurm.workspace.folders import config_folder, data_folder
 
 
@@ -56,18 +56,22 @@ def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
 def _roots() -> Iterable[PurePosixPath]:
     for file in (*cluster_files().used.values(), *trusted_elsewhere()):
         try:
-            yield read_cluster(file).cluster.root
+            root = written_root(text_of(file), str(file.path))
         except InputError:
             continue
+        if root:
+            yield root
 
 
-def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster) -> None:
+def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, others: Iterable[str]) -> None:
     """Refuse a snapshot with a file of tfslurm's own on this machine: a script, a secret, the tracker.
+
+    ``others`` are the `other_roots`.
 
     Raises:
         InputError: the folder lies in one of those folders, or holds files of one.
     """
-    for own in (str(cluster.root), *other_roots(cluster), str(data_folder()), str(config_folder())):
+    for own in (str(cluster.root), *others, str(data_folder()), str(config_folder())):
         if not os.path.exists(own):  # noqa: PTH110  (a folder that one may not enter holds nothing to send)
             continue
         real, folder = os.path.realpath(own), str(code.folder)

@@ -187,8 +187,9 @@ def prepare(
     """
     experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
+    roots = other_roots(cluster)
     if code:
-        refuse_own_files(experiment, code, cluster)
+        refuse_own_files(experiment, code, cluster, roots)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plan = make_plan(
@@ -206,7 +207,7 @@ def prepare(
         spec_text=asked.text,
         tfslurm_version=__version__,
         points=points,
-        roots=other_roots(cluster),
+        roots=roots,
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
 

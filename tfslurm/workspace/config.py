@@ -87,12 +87,20 @@ def read_cluster(file: ClusterFile) -> Known:
     Raises:
         InputError: its problems, or a name that is not the file's.
     """
-    path = file.path
-    text = as_text(path, read_own(path) if file.data is None else file.data)
+    path, text = file.path, text_of(file)
     cluster = parse_known(text, str(path), path.stem, file.origin)
     if file.origin == "trusted":
         refuse_reach(cluster, came_with(Path(os.path.realpath(path.parent))))
     return Known(cluster, text, path, file.origin)
+
+
+def text_of(file: ClusterFile) -> str:
+    """What a cluster file says.
+
+    Raises:
+        InputError: it cannot be read, or somebody else can change it.
+    """
+    return as_text(file.path, read_own(file.path) if file.data is None else file.data)
 
 
 def came_with(folder: Path) -> list[Path]:
