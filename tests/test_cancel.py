@@ -62,7 +62,7 @@ def test_tasks_that_waited_and_are_gone_from_the_queue_never_began(queue: Queue)
 
 def test_only_a_job_that_slurm_knows_by_its_name_is_cancelled(queue: Queue) -> None:
     own, given_again, forgotten = queue.submit("5", "6", "7")
-    queue.says([(own, "RUNNING"), (replace(given_again, name="thesis"), "RUNNING")], [])
+    queue.says([(own, "RUNNING"), (given_again._replace(name="thesis"), "RUNNING")], [])
     cancel([own, given_again, forgotten], set(), queue.known, queue.host)
     assert queue.words() == ["scancel 5"]
     cancel([given_again, forgotten], set(), queue.known, queue.host)
@@ -72,7 +72,7 @@ def test_only_a_job_that_slurm_knows_by_its_name_is_cancelled(queue: Queue) -> N
 
 def test_only_what_waits_is_taken_back_and_what_runs_goes_on(queue: Queue) -> None:
     jobs = tasks(queue)
-    another = replace(jobs[2], name="another")  # Slurm gave the id of the third again
+    another = jobs[2]._replace(name="another")  # Slurm gave the id of the third again
     queue.says([(jobs[0], "PENDING"), (jobs[1], "RUNNING"), (another, "PENDING")], [])
     gone: set[str] = set()
     cancel_waiting(jobs, gone, queue.known, queue.host)
@@ -83,7 +83,7 @@ def test_only_what_waits_is_taken_back_and_what_runs_goes_on(queue: Queue) -> No
 
 def test_points_of_one_job_are_taken_back_together(queue: Queue) -> None:
     jobs = tasks(queue, packed=2)
-    waits = [replace(job, job_id=job.slurm_id) for job in jobs[::2]]
+    waits = [job._replace(job_id=job.slurm_id) for job in jobs[::2]]
     queue.says([(job, "PENDING") for job in waits], [])
     gone: set[str] = set()
     cancel_waiting(jobs[:2], gone, queue.known, queue.host)

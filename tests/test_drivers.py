@@ -47,7 +47,7 @@ def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
 
 
 def test_the_later_sight_of_a_node_counts_whatever_comes_first(tracker: Tracker) -> None:
-    late = replace(seen(FULL), seen_at=LATE, seen_by="job alpha:17")
+    late = seen(FULL)._replace(seen_at=LATE, seen_by="job alpha:17")
     for one in (late, seen(OLD), seen(MINOR, node="alpha2"), seen(OLD, cluster="beta")):
         tracker.see_driver(one)
     assert tracker.drivers("alpha") == [late, seen(MINOR, node="alpha2")]

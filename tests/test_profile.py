@@ -115,7 +115,7 @@ def test_a_kept_profile_that_cannot_be_read_is_asked_again(text: str) -> None:
 def test_another_login_user_or_controller_is_another_site(monkeypatch: pytest.MonkeyPatch) -> None:
     login = Login(said())
     site_profile(KNOWN, login)
-    site_profile(replace(KNOWN, cluster=replace(CLUSTER, environment={"SLURM_CONF": "/b"})), login)
+    site_profile(KNOWN._replace(cluster=replace(CLUSTER, environment={"SLURM_CONF": "/b"})), login)
     assert login.asked == 2
     site_profile(KNOWN, login)
     monkeypatch.setenv("SLURM_CONF", "/c")

@@ -38,7 +38,7 @@ NOT_OVER = ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "SIGNALING", "S
 
 
 def status(state: str) -> JobStatus:
-    return replace(case("gpu").status, job_id="7", state=state)
+    return case("gpu").status._replace(job_id="7", state=state)
 
 
 def test_what_the_script_prints_is_read_and_noise_is_not() -> None:

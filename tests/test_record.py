@@ -7,7 +7,7 @@ import posixpath
 import re
 import subprocess
 import sys
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -182,10 +182,10 @@ def test_a_stranger_checks_the_hash_as_the_page_says(tmp_path: Path) -> None:
 
 def test_slurms_word_is_found_among_what_the_tracker_keeps_of_a_job() -> None:
     status = case("gpu").status
-    kept = {**asdict(status), "cause": "program", "reason": "from exit.json"}
+    kept = {**status._asdict(), "cause": "program", "reason": "from exit.json"}
     job = TrackedJob("alpha", "59", "", "p", "n", "COMPLETED", True, kept)
-    assert status_of(job) == replace(status, reason="from exit.json")
-    assert status_of(replace(job, status={"reason": "x"})) is None
+    assert status_of(job) == status._replace(reason="from exit.json")
+    assert status_of(job._replace(status={"reason": "x"})) is None
 
 
 # --- what was asked
@@ -422,7 +422,7 @@ def test_what_only_slurm_knew_is_null_with_the_reason() -> None:
 
 
 def test_a_job_that_never_began_is_a_record_all_the_same() -> None:
-    pending = replace(case("gpu").status, state="PENDING", nodes=(), started_at="2026-11-24T00:00:00Z", ended_at=None)
+    pending = case("gpu").status._replace(state="PENDING", nodes=(), started_at="2026-11-24T00:00:00Z", ended_at=None)
     record = case("gpu").build(files={}, status=pending)
     assert (record.job.state, record.job.started_at, record.attempts) == ("PENDING", None, ())
     assert record.experiment.outputs is None and "experiment.outputs" in record.unknown

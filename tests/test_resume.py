@@ -105,5 +105,5 @@ def test_of_what_was_read_from_run_folders_all_that_it_could_reach_is_shown() ->
     assert "mounts   /data/d -> '/d, /x -> /y' (may be written)" in told
     assert "secrets  A\\n  secrets  none: their" in told
     lines.clear()
-    ask_of_rebuilt([replace(kept, note="")], [entry], lines.append, refuse_all)
+    ask_of_rebuilt([kept._replace(note="")], [entry], lines.append, refuse_all)
     assert not lines

@@ -115,7 +115,7 @@ def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
 
 def test_a_job_with_another_ones_id_is_not_taken_for_it(site: Site) -> None:
     (job,) = site.submit("7")
-    other = replace(job, name="other")
+    other = job._replace(name="other")
     site.queue([(other, "RUNNING", "None")])
     site.accounts([(other, "COMPLETED", "0:0")])
     site.refresh()
@@ -233,7 +233,7 @@ def test_tasks_that_slurm_shows_as_their_whole_array_were_cancelled_before_they_
     site.tracker.submit(made, "17")
     jobs = site.tracker.jobs(cluster=site.name)
     site.ended(jobs[1], exit_code=0, signal=None, reason="")  # and Slurm has forgotten it
-    site.queue([(replace(jobs[0], job_id="17"), "CANCELLED", "None"), (jobs[2], "RUNNING", "None")])
+    site.queue([(jobs[0]._replace(job_id="17"), "CANCELLED", "None"), (jobs[2], "RUNNING", "None")])
     site.accounts([])
     site.refresh()
     assert site.states() == {"17_0": "CANCELLED", "17_1": "COMPLETED", "17_2": "RUNNING"}
@@ -244,7 +244,7 @@ def test_a_running_array_is_not_taken_for_the_end_of_a_task_that_nobody_knows(si
     site.tracker.plan(made, "")
     site.tracker.submit(made, "17")
     (job,) = site.tracker.jobs(cluster=site.name)
-    site.queue([(replace(job, job_id="17"), "PENDING", "None")])
+    site.queue([(job._replace(job_id="17"), "PENDING", "None")])
     site.refresh()
     assert site.states() == {"17_0": "LOST"}
 
@@ -264,8 +264,8 @@ def packed(site: Site) -> list[TrackedJob]:
 
 def told(site: Site, job: TrackedJob, state: str, reason: str = "None") -> None:
     """What squeue says of the Slurm job of a point; of the other nothing has changed."""
-    other = replace(job, job_id="17_1" if job.slurm_id == "17_0" else "17_0")
-    site.queue([(replace(job, job_id=job.slurm_id), state, reason), (other, "PENDING", "Resources")])
+    other = job._replace(job_id="17_1" if job.slurm_id == "17_0" else "17_0")
+    site.queue([(job._replace(job_id=job.slurm_id), state, reason), (other, "PENDING", "Resources")])
 
 
 def test_points_of_one_job_have_their_turns_while_it_runs(site: Site, packed: list[TrackedJob]) -> None:
@@ -300,7 +300,7 @@ def test_what_ends_a_job_ends_the_points_that_had_no_end_of_their_own(
     site.ended(packed[0], exit_code=0, signal=None, began_at=TURNS[0], ended_at=TURNS[1], reason="")
     site.ended(packed[1], exit_code=143, signal=15, began_at=TURNS[0], ended_at=TURNS[1], reason="stopped by SIGTERM")
     told(site, packed[0], state)
-    site.accounts([(replace(packed[0], job_id="17_0"), state, "0:0")])
+    site.accounts([(packed[0]._replace(job_id="17_0"), state, "0:0")])
     site.refresh()
     states = [site.states()[f"17_0.{place}"] for place in range(3)]
     assert states == ["COMPLETED", state, state]

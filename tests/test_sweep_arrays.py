@@ -102,7 +102,7 @@ def test_arrays_are_cut_at_the_largest_index_and_share_what_may_run_at_once() ->
 
 def test_packed_points_are_cut_by_tasks_and_each_has_its_place_in_its_name() -> None:
     some = entries(25)
-    packed = replace(base(some), plan=array(some, points_per_job=4, max_parallel=0))
+    packed = base(some)._replace(plan=array(some, points_per_job=4, max_parallel=0))
     made = parts_of(packed, some, 5, "digits-0a1b2c", LATER)
     assert [each[0].directives["array"] for each in made] == ["0-4", "0-1"]
     assert [entry for _, _, own in made for entry in own] == list(some)
@@ -189,7 +189,7 @@ def test_what_is_given_up_is_kept_for_a_resume_and_not_sent(tracker: Tracker) ->
 
 def test_points_that_wait_are_moved_as_a_whole_or_not_at_all(tracker: Tracker) -> None:
     some = entries()
-    ruled = replace(SWEEP, given={"where": [{"values": {"lr": 1}, "cluster": "alpha"}]})
+    ruled = SWEEP._replace(given={"where": [{"values": {"lr": 1}, "cluster": "alpha"}]})
     made = array(some)
     tracker.sweeps.add(ruled, [(made, "text", some)])
     move, left, plan_ids = unsent(ruled, "alpha", tracker)
@@ -245,7 +245,7 @@ def test_a_point_that_shares_its_job_is_named_by_its_task_and_its_place(tracker:
 
 def test_a_name_that_two_sweeps_have_is_refused_with_both(tracker: Tracker) -> None:
     for sweep_id in ("digits-0a1b2c", "digits-333333"):
-        tracker.sweeps.add(replace(SWEEP, sweep_id=sweep_id), [])
+        tracker.sweeps.add(SWEEP._replace(sweep_id=sweep_id), [])
     assert find_sweep(tracker, "digits-333333").sweep_id == "digits-333333"
     with pytest.raises(InputError, match="is the name of 2: digits-0a1b2c, digits-333333"):
         find_sweep(tracker, "digits")
@@ -259,7 +259,7 @@ def test_the_record_of_a_sweep_has_its_jobs_what_waits_and_every_point(tracker: 
     made = added(tracker)
     tracker.plan(made, "text")
     tracker.submit(made, "17")
-    more = tuple(replace(entry, id=f"{place:012d}") for place, entry in enumerate(entries(2)))
+    more = tuple(entry._replace(id=f"{place:012d}") for place, entry in enumerate(entries(2)))
     tracker.sweeps.add(SWEEP, [(identify(replace(array(more), planned_at=LATER)), "text", more)])
     found = sweep_record(SWEEP, tracker)
     assert (found["count"], found["states"]) == (5, {"NOT SENT": 2, "PENDING": 3})

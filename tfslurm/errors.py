@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_WORDS = 4000
 "Characters of a command's own words that a message repeats."
@@ -29,8 +29,7 @@ LONGEST_LINE = 400
 "Of them in a message of one line."
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """One command and how it ended; text is UTF-8 with undecodable bytes kept as surrogates."""
 
     argv: tuple[str, ...]
@@ -40,8 +39,7 @@ class Completed:
     host: str = "localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake in a text: where it stands, why it is one, and the fix. ``line`` 0 means the whole file."""
 
     file: str

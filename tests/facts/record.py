@@ -126,7 +126,7 @@ def keep(name: str, plan: JobPlan, job_id: str) -> None:
     document = {
         "job_id": job_id,
         "plan": to_json(plan),
-        "status": dataclasses.asdict(status),
+        "status": status._asdict(),
         "image_facts": image.read_text() if image.exists() else None,
         "files": files,
     }

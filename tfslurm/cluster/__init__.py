@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfslurm.document import Path, locate, scan
 from tfslurm.errors import Problem
 from tfslurm.spec import Option
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """How the login node is reached; None leaves the choice to ~/.ssh/config."""
 
     host: str

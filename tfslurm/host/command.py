@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput
 from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
@@ -21,8 +21,7 @@ NOISE = 2**16
 BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(NamedTuple):
     """How a command ended, byte for byte."""
 
     exit_code: int

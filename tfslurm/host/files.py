@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError
 from tfslurm.host.folders import ALONE, Sharing
@@ -22,8 +22,7 @@ MOST_FILES = 20_000
 "Of one folder."
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """What a file holds and its permission bits."""
 
     content: bytes

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _Version = tuple[int, ...]
 
@@ -37,16 +37,14 @@ _FLOORS = {11: "450.80.02", 12: "525.60.13", 13: "580"}
 _CONDITION = re.compile(r"([a-z]+)(>=|<=|!=|>|<|=)([^,\s]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``full`` | ``minor-version compatible`` | ``too old`` | ``unknown``, and the reason in plain words."""
 
     status: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Requirement:
+class _Requirement(NamedTuple):
     """What NVIDIA_REQUIRE_CUDA says of a driver: ``met`` is None when that hangs on the GPU or is not understood."""
 
     met: bool | None

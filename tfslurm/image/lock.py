@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
@@ -29,8 +28,8 @@ def parse_lock(text: str, file: str, image: str = "") -> Pin:
     try:
         document = read(text, file)
     except InputError as error:
-        raise InputError([replace(problem, fix=again) for problem in error.problems]) from error
-    problems = [replace(problem, fix=problem.fix or again) for problem in _problems(document, image)]
+        raise InputError([problem._replace(fix=again) for problem in error.problems]) from error
+    problems = [problem._replace(fix=problem.fix or again) for problem in _problems(document, image)]
     if problems:
         raise InputError(problems)
     return pin_from_json(document.value["image"])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import NamedTuple
 
 from tfslurm.errors import InputError
 from tfslurm.image.reference import check_digest, parse_reference
@@ -63,8 +64,7 @@ class Pin:
         return f"{self.registry}/{self.repository}"
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One thing that keeps a JSON object from being a pin: the field (empty: the object), why, and perhaps a fix."""
 
     field: str

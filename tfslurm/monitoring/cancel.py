@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from functools import partial
 
 from tfslurm import slurm
@@ -154,6 +153,6 @@ def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequ
         answer = host.run(argv(ids[start : start + MOST_IDS]))
         complaints = [line for line in lines_of(answer.stderr) if ENDED not in line and line.strip()]
         if answer.exit_code != 0 and (ENDED not in answer.stderr or any("error" in line for line in complaints)):
-            refused.append(replace(answer, stderr="\n".join(complaints)))
+            refused.append(answer._replace(stderr="\n".join(complaints)))
     if refused:
         raise HostError(f"{known.cluster.name}: {last_words(refused[0])}", transient=True)

@@ -7,7 +7,6 @@ here, no tracker: it may go on in a thread for each cluster.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ NO_FOLDER = "its run folder is not there any more: it was removed, or the file s
 NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
-KEPT = tuple(each.name for each in fields(JobStatus))
+KEPT = JobStatus._fields
 MOST_NAMED = 2**28  # characters of the nodes of all jobs: points that share a job have them each
 PATIENCE_S = 120.0  # accounting has years to search
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
@@ -114,7 +113,7 @@ def status_of(job: TrackedJob) -> JobStatus | None:
     """What the scheduler last said of a job, or None where it never did; the job's own words beside it are left out."""
     if "job_id" not in job.status:
         return None
-    slurms = {each.name: job.status[each.name] for each in fields(JobStatus) if each.name in job.status}
+    slurms = {each: job.status[each] for each in JobStatus._fields if each in job.status}
     return JobStatus(**{**slurms, "nodes": tuple(job.status["nodes"])})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tfslurm.errors import Completed, SlurmParseError, SubmitRejected
 from tfslurm.slurm.environment import clean
@@ -50,8 +50,7 @@ MOST_BYTES = 64 * 2**20  # of squeue and sacct: some 250,000 jobs
 NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(NamedTuple):
     """What Slurm says of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
 
     job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
@@ -215,8 +214,7 @@ def parse_sacct(text: str) -> tuple[JobStatus, ...]:
         if before is None or before.name != status.name or before.user != status.user:
             latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
         else:
-            latest[status.job_id] = replace(
-                status,
+            latest[status.job_id] = status._replace(
                 restarts=(before.restarts or 0) + 1,
                 submitted_at=before.submitted_at,
                 comment=status.comment or before.comment,
@@ -301,7 +299,7 @@ def per_task(status: JobStatus) -> Iterator[JobStatus]:
         yield status
         return
     for each in (task,) if task else map(str, expand_tasks(tasks)):
-        yield replace(status, job_id=f"{job}_{each}", array_job_id=job, array_task_id=each)
+        yield status._replace(job_id=f"{job}_{each}", array_job_id=job, array_task_id=each)
 
 
 def absent(text: str) -> str:

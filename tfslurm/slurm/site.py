@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
@@ -19,8 +19,7 @@ PARTITION_FIELDS = ("%P", "%a", "%l", "%F", "%G", "%c", "%m")
 ACCOUNT_FIELDS = ("Cluster", "Account", "Partition", "QOS", "DefaultAccount")
 
 
-@dataclass(frozen=True, slots=True)
-class SlurmConfig:
+class SlurmConfig(NamedTuple):
     """``scontrol show config``. A key that this Slurm does not print is None, or '' for a text."""
 
     values: Mapping[str, str]  # every `key = value` line as printed, cgroup.conf's lines included
@@ -112,8 +111,7 @@ class SlurmConfig:
         return self.text("ConstrainDevices") == "yes" and "task/cgroup" in self.task_plugins
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition; where its nodes differ, the per-node numbers are those of the largest."""
 
     name: str
@@ -128,8 +126,7 @@ class Partition:
     gpus_per_node: int
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """One association of the user: an account, on one partition ('' = any), with the QOS that may be named."""
 
     cluster: str
@@ -223,8 +220,7 @@ def partition_row(line: str) -> Partition:
 
 def joined(rows: Sequence[Partition]) -> Partition:
     """The rows of the same partition as one; there may be as many as a site has nodes."""
-    return replace(
-        rows[0],
+    return rows[0]._replace(
         nodes=sum(row.nodes for row in rows),
         idle_nodes=sum(row.idle_nodes for row in rows),
         gres=tuple(dict.fromkeys(kind for row in rows for kind in row.gres)),

@@ -12,8 +12,8 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
 from tfslurm.host.command import Raw, Received
@@ -48,16 +48,14 @@ IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The names below a folder, and those of the repositories nested in it, whose files are among the names."""
 
     names: tuple[str, ...]
     nested: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The commit that is checked out, and the tree that it has for the folder; ``tree`` '': it has no such folder."""
 
     commit: str

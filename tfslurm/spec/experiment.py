@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
@@ -17,15 +18,13 @@ Option = str | int | bool
 MAX_POINTS = 100_000  # of a sweep whose file says nothing else
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(NamedTuple):
     """The place of one parameter, written ``{{ name }}``; a name may hold dots (``opt.lr``)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One argument, or one variable's value: literal text and placeholders in order. ``line`` is where it stands."""
 
     parts: tuple[str | Placeholder, ...]
@@ -40,8 +39,7 @@ class Word:
         return "".join(f"{{{{ {part.name} }}}}" if isinstance(part, Placeholder) else part for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """The folder that becomes /workspace; ``path`` is as written, relative to the experiment file."""
 
     path: str

@@ -6,11 +6,10 @@ Pure tables; ``program_text`` says what follows from them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """How an interpreter reads its options: letters of those whose word is code, and of those that take another word.
 
     ``takes`` and ``long`` are those whose word says what is loaded, or how text is read; a value is none of these. Any

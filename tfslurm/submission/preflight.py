@@ -6,7 +6,7 @@ What is known comes from records that were read and from `tfslurm check`; it may
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
@@ -18,8 +18,7 @@ from tfslurm.workspace.config import Known
 STATUSES = ("full", "minor-version compatible", "unknown", "too old")  # from good to bad
 
 
-@dataclass(frozen=True, slots=True)
-class Preflight:
+class Preflight(NamedTuple):
     """How the drivers seen on some nodes suit an image, each with its verdict."""
 
     verdicts: tuple[tuple[SeenDriver, Verdict], ...]

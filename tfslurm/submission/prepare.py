@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
@@ -30,8 +31,7 @@ from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node
 MAX_TEMPLATE_BYTES = 2**18
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """An experiment as it stands in its file, with what the command line set."""
 
     file: Path
@@ -46,8 +46,7 @@ class Asked:
         return self.file.with_name(f"{self.file.stem}.lock.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
 
     ``entries`` are the points of an array.

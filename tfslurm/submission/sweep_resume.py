@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tfslurm.document.tree import printable
@@ -96,7 +95,7 @@ def planned_there(
     made = []
     for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
-        base = replace(bases[cluster], plan=guarded_now(bases[cluster].plan, known.cluster))
+        base = bases[cluster]._replace(plan=guarded_now(bases[cluster].plan, known.cluster))
         size = array_size(base.plan, site_profile(known, session.reach(known)))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(base, here, size, sweep.sweep_id, moment)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm.errors import refuse
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
+class Array(NamedTuple):
     """One job array: its tasks 0 … ``tasks``-1 run the points from ``offset`` on, ``points_per_job`` each.
 
     ``points`` is how many it runs in all; the last task may have fewer than the others.

@@ -11,16 +11,14 @@ number of arguments, the arguments. ``point::read`` in job_templates/parts/roles
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 
 LINE = 27
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What one point's task needs: ``env`` holds the variables that differ between points, ``argv`` all words."""
 
     id: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TrackerError
@@ -20,8 +19,7 @@ SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 POINT_ID = re.compile(r"[0-9a-f]{12}")
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedJob:
+class TrackedJob(NamedTuple):
     """One job as last seen; ``status`` is what the scheduler said then.
 
     Where one of Slurm's jobs runs several points, each is a job here.
@@ -62,8 +60,7 @@ class TrackedJob:
         return f"{self.cluster}:{self.job_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class SeenDriver:
+class SeenDriver(NamedTuple):
     """The NVIDIA driver that a node had when it was last looked at; ``seen_by`` is the job or the command that did."""
 
     cluster: str
@@ -74,8 +71,7 @@ class SeenDriver:
     seen_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedPlan:
+class TrackedPlan(NamedTuple):
     """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
 
     plan: JobPlan
@@ -89,8 +85,7 @@ class TrackedPlan:
         return self.note == REBUILT
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What is said of a job now, by the scheduler or by the job's own end file."""
 
     job: TrackedJob
@@ -105,8 +100,7 @@ class Seen:
         return (self.state, self.final, self.status) != (job.state, job.final, job.status)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a plan's jobs are on its cluster, without the rest of the plan."""
 
     root: str

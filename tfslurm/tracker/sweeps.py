@@ -10,8 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tfslurm.plan import JobPlan, to_json
 from tfslurm.sweep.points_file import Entry
@@ -39,8 +38,7 @@ SWEEPS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedSweep:
+class TrackedSweep(NamedTuple):
     """One sweep. ``asked_sha256`` is of what was asked, wherever its points went; ``told``: its ids were shown.
 
     ``given`` is the plain value of ``sweep`` in its file; empty where the tracker was rebuilt.
@@ -55,8 +53,7 @@ class TrackedSweep:
     told: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingPlan:
+class WaitingPlan(NamedTuple):
     """A plan of a sweep that was not sent yet."""
 
     sweep_id: str
@@ -64,8 +61,7 @@ class WaitingPlan:
     cluster_text: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedPoint:
+class PlacedPoint(NamedTuple):
     """A point with the plan that runs it last, its place there, and its job; None: it was not sent (yet)."""
 
     entry: Entry

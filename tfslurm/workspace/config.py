@@ -6,9 +6,9 @@ import getpass
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.errors import InputError, Problem, refuse
@@ -32,8 +32,7 @@ from tfslurm.workspace.trust import read_own, refuse_reach
 LOCAL = "local"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A cluster and the text that describes it; ``file`` None: it needs no file.
 
     ``origin``: the user's own file, one that the user trusts, one of the folder of --clusters, the text that a plan was
