@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tfslurm.document.visible import visible
 from tfslurm.errors import Problem
@@ -20,8 +20,7 @@ _COMPARED = 300
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "a yes-or-no value", list: "a list"}
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One YAML text as plain values: dict, list, str, int, float, bool, None.
 
     lines       where each key and list item stands; the first line is 1
@@ -33,8 +32,8 @@ class Document:
 
     file: str
     value: Any
-    lines: Mapping[Path, int] = field(default_factory=dict)
-    written: Mapping[Path, str] = field(default_factory=dict)
+    lines: Mapping[Path, int] = MappingProxyType({})
+    written: Mapping[Path, str] = MappingProxyType({})
     problems: tuple[Problem, ...] = ()
     suspect: frozenset[Path] = frozenset()
     overridden: tuple[Path, ...] = ()

@@ -13,7 +13,7 @@ from unicodedata import category
 # Blank although their category is that of a letter, a mark or a symbol.
 _UNSEEN = frozenset("\u034f\u115f\u1160\U00016fe4\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159")
 _SYMBOL_CHOOSERS = "\ufe0e\ufe0f"  # of a symbol: whether it is drawn as a text or in colours
-_SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # blanks: seen as such
+_SPACES = frozenset("\u00a0\u1680\u202f\u205f\u3000").union(map(chr, range(0x2000, 0x200B)))  # blanks: seen as such
 MOST_MARKS = 4
 "On one letter: more of them would cover the lines above and below."
 # Colours and weights; not 8, which hides what follows. Source: ECMA-48, 8.3.117; ITU-T T.416, 13.1.8.
@@ -21,8 +21,8 @@ _CODE = (
     r"(?:[345]8(?:;5;[0-9]{1,3}|;2(?:;[0-9]{1,3}){3}|:[25](?::[0-9]{0,3}){1,5})"
     r"|4:[0-5]|0{0,2}(?:[0-79]|[1-9][0-79]|[12679]8|10[0-7])?)"
 )
-_COLOUR = re.compile(rf"\x1b\[{_CODE}(?:;{_CODE}){{0,20}}m")
-_PLAIN = re.compile(r"\x1b\[[0;]*m")
+_COLOUR = rf"\x1b\[{_CODE}(?:;{_CODE}){{0,20}}m"
+_PLAIN = r"\x1b\[[0;]*m"
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
@@ -50,11 +50,11 @@ def visible_output(text: str) -> str:
     Return and backspace reach no further than their line, colours no further than this text.
     """
     shown, end, last = [], 0, ""
-    for found in _COLOUR.finditer(text):
+    for found in re.finditer(_COLOUR, text):
         last = found[0]
         shown += [visible(text[end : found.start()], "\n\t\r\b"), last]
         end = found.end()
-    is_open = bool(last) and not _PLAIN.fullmatch(last)
+    is_open = bool(last) and not re.fullmatch(_PLAIN, last)
     return "".join([*shown, visible(text[end:], "\n\t\r\b"), "\x1b[0m" if is_open else ""])
 
 
@@ -75,7 +75,7 @@ def _is_mark(char: str) -> bool:
 def _is_seen(char: str, before: str = "") -> bool:
     if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef":  # a form of what is before
         return char in _SYMBOL_CHOOSERS and before != "" and category(before)[0] == "S"
-    return char not in _UNSEEN if char.isprintable() else bool(_SPACES.match(char))
+    return char not in _UNSEEN if char.isprintable() else char in _SPACES
 
 
 def _written(char: str) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 _Version = tuple[int, ...]
@@ -168,6 +169,7 @@ def _words(blocks: list[str]) -> str:
     return " or ".join(f"({block})" for block in shown) + more
 
 
+@lru_cache(maxsize=512)
 def _version(text: str) -> _Version:
     """``535.104.05`` as numbers; empty when the text is not a version."""
     return tuple(map(int, text.strip().split("."))) if re.fullmatch(r"\d+(\.\d+)*", text.strip()) else ()

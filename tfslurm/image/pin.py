@@ -14,8 +14,8 @@ from tfslurm.image.reference import check_digest, parse_reference
 _KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+00:00)")
-_KEPT = re.compile(r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH")
-_SECRET = re.compile(r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)")
+_KEPT = r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH"
+_HIDDEN = r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
 
 def _is_time(text: str) -> bool:
     try:
-        return bool(_TIME.fullmatch(text) and datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+        return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text[:19]))
     except ValueError:
         return False
 
@@ -200,4 +200,4 @@ def kept_environment(entries: Sequence[str]) -> dict[str, str]:
     A name that sounds like a secret (``…_TOKEN``, ``…_KEY``) is left out: a lock file is committed and published.
     """
     pairs = (entry.partition("=") for entry in entries)
-    return {name: value for name, _, value in pairs if _KEPT.fullmatch(name) and not _SECRET.fullmatch(name)}
+    return {name: value for name, _, value in pairs if re.fullmatch(_KEPT, name) and not re.fullmatch(_HIDDEN, name)}

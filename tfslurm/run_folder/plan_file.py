@@ -170,7 +170,7 @@ def refuse_values(plan: JobPlan) -> None:
     for key, form in FORMS.items():
         if not form.fullmatch(getattr(plan, key)):
             raise ValueError(f"{key} is {getattr(plan, key)[:40]!r}, which no plan has")
-    datetime.strptime(plan.planned_at[:19], "%Y-%m-%dT%H:%M:%S")
+    datetime.fromisoformat(plan.planned_at[:19])
     for part in (plan.resources, plan.checkpoint, plan.points, plan.code, plan.limits):
         refuse_numbers(part)
     for key in ("spec", "template"):

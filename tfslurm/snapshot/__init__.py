@@ -12,8 +12,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
@@ -35,8 +35,7 @@ LEFT_OUT = frozenset(
 Chunks = Iterator[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What a folder held when it was looked at. Outside Git the last four are None; so is a fact that Git lacks."""
 
     folder: Path
@@ -99,8 +98,7 @@ def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
     if not top:
         return taken
     head, branch = head_of(folder, top), branch_of(folder)
-    return replace(
-        taken,
+    return taken._replace(
         remote=remote_of(folder, branch),
         commit=head.commit if head else None,
         branch=branch,

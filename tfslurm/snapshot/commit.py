@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tfslurm.snapshot.files import EXECUTABLE, REGULAR, REPOSITORY, Entry, blob_id, pointer_id, tree_id
@@ -30,10 +29,10 @@ def _own(folder: Path, head: Head, entries: Sequence[Entry], nested: Sequence[st
     prefixes = tuple(f"{name}/" for name in direct)
     own = [entry for entry in entries if not entry.name.startswith(prefixes)]
     if head.algorithm != "sha1":
-        own = [replace(entry, blob=blob_id(folder, entry, head.algorithm)) for entry in own]
+        own = [entry._replace(blob=blob_id(folder, entry, head.algorithm)) for entry in own]
     for name in direct:
         inside = folder / name
-        theirs = [replace(entry, name=below) for entry, below in _below(name, entries)]
+        theirs = [entry._replace(name=below) for entry, below in _below(name, entries)]
         deeper = [other.removeprefix(f"{name}/") for other in nested if other.startswith(f"{name}/")]
         its_head = head_of(inside, inside)
         if its_head is None or not is_committed(inside, its_head, theirs, deeper):
@@ -58,7 +57,7 @@ def _is_in_lfs(folder: Path, head: Head, own: Sequence[Entry]) -> bool:
         mode, blob = committed[entry.name]
         row = entry
         if entry.blob != blob and mode == entry.mode and mode in (REGULAR, EXECUTABLE):
-            row = replace(entry, blob=pointer_id(entry, head.algorithm))
+            row = entry._replace(blob=pointer_id(entry, head.algorithm))
         if row.blob != blob:
             return False
         rows.append(row)

@@ -8,8 +8,8 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tfslurm.errors import TfslurmError, refuse
 
@@ -22,8 +22,7 @@ MOST_DEEP = 200
 "Folders, from the top of the file system: what walks down here and on the node does so by recursion."
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file: its name below the folder, Git mode (100644, 100755, 120000), blob id, size and SHA-256.
 
     What is hashed of a symbolic link is its target.

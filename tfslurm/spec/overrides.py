@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tfslurm.document import Document, Path, Refused, key_text, nearest, scan
@@ -45,8 +44,7 @@ def _replaced(document: Document, value: object, given: list[Path], problems: li
         return not any(path[: len(new)] == new for new in given)
 
     gone = {key_text(path) for path in given}
-    return replace(
-        document,
+    return document._replace(
         value=value,
         lines={path: line for path, line in document.lines.items() if stays(path)},
         written={path: text for path, text in document.written.items() if stays(path)},

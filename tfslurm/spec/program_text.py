@@ -24,6 +24,7 @@ from tfslurm.spec.programs import (
     EXEC,
     LAUNCHERS,
     PYTHON,
+    READERS,
     RUN_OPTIONS,
     RUNNING,
     SHELL,
@@ -33,7 +34,6 @@ from tfslurm.spec.programs import (
     WRAPPERS,
     Reader,
     is_code_variable,
-    reader_of,
 )
 
 Parts = Sequence[str | Placeholder]
@@ -91,6 +91,11 @@ def named(word: Parts) -> str:
     if len(last) > LONGEST_NAME:
         return ""
     return re.sub(r"(?<=...)[-.]?[0-9][0-9.]*[a-z]?$", "", re.sub("-(static|dbg|debug)$", "", last))
+
+
+def reader_of(name: str) -> Reader | None:
+    """How a program of this name reads its options; each `…python` (`vtkpython`) as python does. None: not known."""
+    return READERS.get(name) or (PYTHON if name.endswith("python") else None)
 
 
 Found = tuple[int, str, str]

@@ -60,11 +60,6 @@ READERS = {
 }
 
 
-def reader_of(name: str) -> Reader | None:
-    """How a program of this name reads its options; each `…python` (`vtkpython`) as python does. None: not known."""
-    return READERS.get(name) or (PYTHON if name.endswith("python") else None)
-
-
 COMMON = frozenset(_names("sh bash dash ash ksh zsh python pypy"))  # no other meaning of these is likely in a command
 CODE_OPTION = re.compile(r"--?(command|eval|execute|print|source|expression|run|batch|init-command|encodedcommand|ex)")
 

@@ -6,19 +6,19 @@ import re
 
 from tfslurm.document import Refused, show
 
-_MEMORY = re.compile(r"([0-9]{1,12})([KMGT])", re.IGNORECASE)
-_LOOSE_MEMORY = re.compile(r"([0-9]{1,9})(\.[0-9]{1,6})? ?([kmgt])i?b?", re.IGNORECASE)
+_MEMORY = r"([0-9]{1,12})([KMGTkmgt])"
+_LOOSE_MEMORY = r"([0-9]{1,9})(\.[0-9]{1,6})? ?([KMGTkmgt])[Ii]?[Bb]?"
 _KIB = {"K": 1, "M": 1 << 10, "G": 1 << 20, "T": 1 << 30}
 _HOUR, _SIXTY = "([01]?[0-9]|2[0-3])", "([0-5]?[0-9])"
 _TIMES = {  # the forms of sbatch's --time: how many seconds each of their numbers is worth
-    re.compile("([0-9]{1,7})"): (60,),
-    re.compile(f"([0-9]{{1,7}}):{_SIXTY}"): (60, 1),
-    re.compile(f"([0-9]{{1,5}}):{_SIXTY}:{_SIXTY}"): (3600, 60, 1),
-    re.compile(f"([0-9]{{1,4}})-{_HOUR}"): (86400, 3600),
-    re.compile(f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}"): (86400, 3600, 60),
-    re.compile(f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}:{_SIXTY}"): (86400, 3600, 60, 1),
+    "([0-9]{1,7})": (60,),
+    f"([0-9]{{1,7}}):{_SIXTY}": (60, 1),
+    f"([0-9]{{1,5}}):{_SIXTY}:{_SIXTY}": (3600, 60, 1),
+    f"([0-9]{{1,4}})-{_HOUR}": (86400, 3600),
+    f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}": (86400, 3600, 60),
+    f"([0-9]{{1,4}})-{_HOUR}:{_SIXTY}:{_SIXTY}": (86400, 3600, 60, 1),
 }
-_GPUS = re.compile(r"(?P<kind>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<count>[0-9]{1,5})")
+_GPUS = r"(?P<kind>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<count>[0-9]{1,5})"
 MAX_GPUS = 1024
 
 
@@ -29,13 +29,13 @@ def memory_mib(value: object) -> int:
         Refused: no unit, another spelling, or nothing at all.
     """
     text = value if isinstance(value, str) else ""
-    found = _MEMORY.fullmatch(text)
+    found = re.fullmatch(_MEMORY, text)
     if found:
         mib = -(-int(found[1]) * _KIB[found[2].upper()] // 1024)
         if not mib:
             raise Refused(f"{show(value)} is no memory at all", "write 16G, or remove the key for the site's default")
         return mib
-    loose = _LOOSE_MEMORY.fullmatch(text)
+    loose = re.fullmatch(_LOOSE_MEMORY, text)
     if loose and not loose[2]:
         raise Refused(f"{show(value)} is not an amount of memory", f"write {loose[1]}{loose[3].upper()}")
     if loose:
@@ -58,7 +58,7 @@ def time_s(value: object) -> int:
     mend = 'write "HH:MM:SS", "D-HH:MM:SS" or minutes, such as "02:00:00"'
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     for form, seconds in _TIMES.items():
-        if found := form.fullmatch(text):
+        if found := re.fullmatch(form, text):
             total = sum(int(number) * worth for number, worth in zip(found.groups(), seconds, strict=True))
             if total:
                 return total
@@ -79,7 +79,7 @@ def gpus(value: object) -> tuple[int, str | None]:
             return value, None
         raise Refused(f"{value} is out of range: 0 to {MAX_GPUS} GPUs per node", mend)
     text = value if isinstance(value, str) else ""
-    found = _GPUS.fullmatch(text)
+    found = re.fullmatch(_GPUS, text)
     if found and 1 <= int(found["count"]) <= MAX_GPUS:
         return int(found["count"]), found["kind"]
     if re.fullmatch(r"[0-9]{1,5}", text):

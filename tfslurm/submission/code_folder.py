@@ -17,13 +17,12 @@ from tfslurm.workspace.project import holds_home, own_folders
 
 PRIVATE = re.compile(
     r"(^|/)(\.env(\.[^/]*)?|[._]netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.git-credentials|\.dockercfg|\.htpasswd"
-    r"|\.s3cfg|\.boto|\.vault-token|\.Xauthority|\.[a-z_]*history|id_(rsa|dsa|ecdsa|ed25519)[^/]*(?<!\.pub)|kubeconfig"
+    r"|\.s3cfg|\.boto|\.vault-token|\.xauthority|\.[a-z_]*history|id_(rsa|dsa|ecdsa|ed25519)[^/]*(?<!\.pub)|kubeconfig"
     r"|kaggle\.json|rclone\.conf|[^/]*(credential|secret|password|passwd|private[-_]?key|service[-_]?account|token)s?"
     r"(\.(json|ya?ml|toml|ini|cfg|txt|env|csv))?|[^/]*\.(pem|key|p12|pfx|jks|keystore|ppk|kdbx|gpg|asc|ovpn|tfstate)"
-    r"|\.(ssh|aws|gnupg|kube|docker|azure|password-store)/.*|\.config/(gcloud|gh|rclone|tfslurm)/.*)$",
-    re.IGNORECASE,
+    r"|\.(ssh|aws|gnupg|kube|docker|azure|password-store)/.*|\.config/(gcloud|gh|rclone|tfslurm)/.*)$"
 )
-"Names of files that often hold passwords, keys or tokens."
+"Names, in small letters, of files that often hold passwords, keys or tokens."
 
 
 def code_folder(experiment: Experiment, file: Path) -> Path:
@@ -52,7 +51,7 @@ def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) ->
     """
     if _is_named(experiment) or not holds_home(folder):
         return
-    found = [name for name in names if name.startswith(".") and ("/" in name or PRIVATE.search(name))]
+    found = [name for name in names if name.startswith(".") and ("/" in name or PRIVATE.search(name.lower()))]
     hidden = sorted({name.split("/")[0] for name in found})
     if hidden:
         why = (
@@ -76,4 +75,4 @@ def _is_given(folder: Path, own: Path) -> bool:
 
 def private_looking(names: Iterable[str]) -> list[str]:
     """Those of the files that look as if they held a password, a key or a token."""
-    return [name for name in names if PRIVATE.search(name)]
+    return [name for name in names if PRIVATE.search(name.lower())]

@@ -14,7 +14,7 @@ from tfslurm.submission.code_folder import code_folder, private_looking
 from tfslurm.submission.prepare import Asked, Prepared, find_templates
 from tfslurm.workspace.project import own_folders
 
-WELL_KNOWN = re.compile(
+WELL_KNOWN = (
     r"AWS_|AZURE_|ARM_|GOOGLE_|GCP_|GCLOUD_|CLOUDSDK_|DIGITALOCEAN_|CLOUDFLARE_|GITHUB_|GH_|GITLAB_|GL_|CI_|BITBUCKET_"
     r"|SSH_|GPG_|GNUPG|KRB5|KUBE|DOCKER_|NPM_|NODE_AUTH|PYPI_|TWINE_|POETRY_|UV_PUBLISH|CARGO_|CONDA_|HF_|HUGGING"
     r"|OPENAI_|ANTHROPIC_|VAULT_|CONSUL_|NOMAD_|TF_VAR_|DATABASE_|DB_|PG|MYSQL_|REDIS|MONGO|SLACK_|DISCORD_|TELEGRAM_"
@@ -118,7 +118,7 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
     if found["template"]:
         yield f"template: {found['template']['name']} is {OUTSIDE}; read all of it"
     for name in found["secrets"]:
-        if WELL_KNOWN.match(name):
+        if re.match(WELL_KNOWN, name):
             yield f"secrets: {name} is a credential of other services: the program can do there what you may do"
         else:
             yield f"secrets: the program gets your {name}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -38,13 +37,12 @@ class Unused(NamedTuple):
     fix: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterFiles:
+class ClusterFiles(NamedTuple):
     """Name -> the file that counts; name -> one not read, where none counts; name -> one behind the user's own."""
 
-    used: dict[str, ClusterFile] = field(default_factory=dict)
-    unused: dict[str, Unused] = field(default_factory=dict)
-    shadowed: dict[str, Path] = field(default_factory=dict)
+    used: dict[str, ClusterFile]
+    unused: dict[str, Unused]
+    shadowed: dict[str, Path]
 
 
 _named: list[Path] = []
@@ -64,7 +62,7 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     Raises:
         InputError: the user's own folder or that of --clusters can be changed by others; two folders have a name.
     """
-    files = ClusterFiles(own_files(config_folder() / "clusters"))
+    files = ClusterFiles(own_files(config_folder() / "clusters"), {}, {})
     if _named:
         others = {name: ClusterFile(path, "named") for name, path in named_files(_named[0]).items()}
         unused: dict[str, Unused] = {}

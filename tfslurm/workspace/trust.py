@@ -14,8 +14,9 @@ import shlex
 import stat
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
@@ -28,16 +29,15 @@ LARGEST, LONGEST_LIST = 2**16, 2**20
 OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 
-@dataclass(frozen=True, slots=True)
-class Trusted:
+class Trusted(NamedTuple):
     """What the user trusts: real path of a folder -> name of a file -> sha256.
 
     ``past`` has every content that was ever trusted there, ``revoked`` those that are not any more: jobs may still be
     known by them.
     """
 
-    folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    past: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    folders: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    past: Mapping[str, frozenset[str]] = MappingProxyType({})
     revoked: frozenset[str] = frozenset()
 
     def knows(self, folder: Path) -> bool:
