@@ -21,10 +21,10 @@ import pytest
 from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result, shown
+from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result, run_process, shown
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import as_tar
-from tfslurm.host.local import LocalHost, run_process
+from tfslurm.host.local import LocalHost
 from tfslurm.host.openssh import runtime_folder
 from tfslurm.remote_programs import program
 from tfslurm.snapshot import Snapshot, take

@@ -177,8 +177,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 # ------------------------------------------------------------------------------------------------------------- switches
 
-MOST_IN_A_HAND_OVER = 53  # the goal is 30; it may only fall
-MOST_IN_A_SUBMISSION = 336  # the goal is 100; it may only fall
+# The goals are 30 and 100; these may only fall. What remains of a hand-over is the tracker (it is told before and after
+# sbatch), the plan's paths, and the host; of a submission also what a stranger's file is held against: whose each file
+# and folder is, the code's own folder, the other clusters' roots.
+MOST_IN_A_HAND_OVER = 41
+MOST_IN_A_SUBMISSION = 230
 
 
 def switches(work: Callable[[], object], *, without: str = "") -> int:

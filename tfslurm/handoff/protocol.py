@@ -43,11 +43,12 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
     content = as_tar(files, 0o700)
     code = (str(plan.code_dir), str(plan.code.files)) if plan.code else ("", "0")
     folder = (str(plan.run_dir.parent), plan.run_dir.name, "700", str(len(files)))
-    argv = program("hand-over", *folder, *code, *sharing(plan).words, *sbatch(plan))
+    submit = sbatch(plan)
+    argv = program("hand-over", *folder, *code, *sharing(plan).words, *submit)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     told, mark, code_text = done.stdout.rpartition(HANDED)
     if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
-        return Completed(sbatch(plan), int(code_text), told, done.stderr, done.host)
+        return Completed(submit, int(code_text), told, done.stderr, done.host)
     if done.exit_code == CODE_ABSENT:
         return None
     if 0 < done.exit_code < KILLED:

@@ -28,10 +28,10 @@ from tfslurm.host.command import (
     no_program,
     remote_line,
     remote_result,
+    run_process,
     too_much,
 )
 from tfslurm.host.known_hosts import changed_key, revoked_key, unknown_key
-from tfslurm.host.local import run_process
 from tfslurm.host.protocol import MOST_STDERR
 from tfslurm.host.terminal import ALONE, has_terminal
 from tfslurm.local_files import write_file

@@ -97,7 +97,7 @@ def parse_sbatch(completed: Completed) -> str:
 
 def ids_in(answer: str) -> set[str]:
     """The ids that stand alone on a line of what sbatch printed."""
-    found = (GIVEN.fullmatch(line.strip()) for line in lines_of(answer[:LONGEST_ANSWER]))
+    found = (GIVEN.fullmatch(line.strip()) for line in answer[:LONGEST_ANSWER].split("\n"))
     return {match["sentence"] or match["id"] for match in found if match}
 
 

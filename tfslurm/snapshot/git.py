@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
-from tfslurm.host.command import Raw, Received
-from tfslurm.host.local import run_process
+from tfslurm.host.command import Raw, Received, run_process
 from tfslurm.remote_programs import program
 from tfslurm.snapshot.files import refuse_beyond
 

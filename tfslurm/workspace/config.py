@@ -123,15 +123,18 @@ def parse_known(text: str, where: str, name: str, origin: Origin) -> Cluster:
     return cluster
 
 
-def known_clusters(names: Sequence[str] = (), tell: Tell | None = None) -> list[Known]:
+def known_clusters(
+    names: Sequence[str] = (), tell: Tell | None = None, files: ClusterFiles | None = None
+) -> list[Known]:
     """The named clusters in that order; all of them when none is named.
 
-    ``tell`` is called with a line for each file that could be meant and is not used.
+    ``tell`` is called with a line for each file that could be meant and is not used. ``files``, where they were looked
+    up already, have every one of the names.
 
     Raises:
         InputError: an unknown name, or every problem of every file that is read.
     """
-    files = cluster_files(names)
+    files = files or cluster_files(names)
     for name in names:
         if name not in files.used and name != LOCAL:
             raise unknown(name, files)
@@ -200,7 +203,7 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str], tell: Tell 
     Raises:
         InputError: none is configured, or there are several and none was named.
     """
-    names = list(asked or experiment)
+    names, files = list(asked or experiment), None
     if not names:
         files = cluster_files()
         names = [name for name in files.used if name != LOCAL]
@@ -214,4 +217,4 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str], tell: Tell 
                 else "write ~/.config/tfslurm/clusters/NAME.yaml (`tfslurm init` makes one)"
             )
             raise refuse("cluster", f"which one? configured: {have}", fix)
-    return known_clusters(names, tell)
+    return known_clusters(names, tell, files)
