@@ -10,11 +10,11 @@ from typing import Any
 
 from tfslurm.cluster import Cluster
 from tfslurm.image import Pin
-from tfslurm.plan import CodeState, JobPlan, make_plan
+from tfslurm.job_plan import CodeState, JobPlan, make_plan
 from tfslurm.spec import Experiment, Mount, Placeholder, Resources, Word
 from tfslurm.submission.sweep_arrays import points_of
-from tfslurm.sweep.points import point_of
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points import point_of
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.workspace.session import Session
 

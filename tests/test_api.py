@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import tfslurm
-from tfslurm.api import as_text, table
+from tests.fakes.laptop import Laptop
+from tfslurm.api import as_text, session, table
 from tfslurm.errors import TfslurmError
 
 
@@ -20,7 +21,8 @@ def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
         getattr(tfslurm, "no_such_name")  # noqa: B009 - mypy would find it
     page = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
-    for name in ("submit", "job", "jobs", "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
+    functions = ("plan(", "submit(", "sweep(", "job(", "jobs(")
+    for name in (*functions, "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
         assert name in page
 
 
@@ -53,3 +55,29 @@ def test_a_table_in_html_shows_no_markup_of_others() -> None:
     assert table([("a", "b"), ("<script>", 1)]) == (
         "<table><tr><th>a</th><th>b</th></tr><tr><td>&lt;script&gt;</td><td>1</td></tr></table>"
     )
+
+
+def test_no_room_hides_a_public_name() -> None:
+    """A subpackage becomes an attribute of its package when it is imported, whatever stood there."""
+    package = Path(tfslurm.__file__).parent
+    rooms = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    assert {"job_plan", "sweeps", "errors"} <= rooms
+    assert not rooms & set(tfslurm.__all__)
+
+
+def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    file = laptop.experiment(command=["python", "train.py", "{{ lr }}"])
+    try:
+        planned = tfslurm.plan(file, lr=0.1, settings={"resources.time": "00:05:00"})
+        assert planned.plan.command[-1] == "0.1"
+        assert planned.plan.options["time"] == "0-00:05:00"
+        assert planned.script.startswith("#!/bin/bash")
+        assert not laptop.slurm.ids()
+        with pytest.raises(tfslurm.InputError, match="sweep"):
+            tfslurm.plan(laptop.experiment(command=["true", "{{ n }}"], sweep={"grid": {"n": [1, 2]}}))
+        with pytest.raises(tfslurm.InputError, match="no-such-000000"):
+            tfslurm.sweep("no-such-000000")
+    finally:
+        session().__exit__(None, None, None)
+        session.cache_clear()

@@ -11,8 +11,8 @@ from tests.fakes.site import Site, at_home, queue_row
 from tests.made import plan
 from tfslurm.cli import run
 from tfslurm.errors import HostError
+from tfslurm.job_plan import Points
 from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled
-from tfslurm.plan import Points
 from tfslurm.slurm.jobs import ROW
 from tfslurm.tracker import TrackedJob, Tracker
 

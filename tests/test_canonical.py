@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.test_record import CASES, case
 from tfslurm.document.canonical import MOST, canonical
 from tfslurm.errors import RecordError
-from tfslurm.plan import identity
+from tfslurm.job_plan import identity
 from tfslurm.record import record_json
 
 FACTS = Path(__file__).parent / "facts"

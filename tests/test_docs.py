@@ -24,7 +24,7 @@ from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema, parse_experiment
 from tfslurm.spec.axes import shape_of
 from tfslurm.submission.prepare import sent_files
-from tfslurm.sweep.points import sweep_of, wrong_sweep
+from tfslurm.sweeps.points import sweep_of, wrong_sweep
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from tests.made import EXPERIMENT, PIN, plan
 from tfslurm.cli.check import image_facts
 from tfslurm.errors import TfslurmError
 from tfslurm.image import driver_verdict, oldest_driver
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.retrieval.records import remember
 from tfslurm.spec import Resources
 from tfslurm.submission.preflight import tell

@@ -22,7 +22,7 @@ from tfslurm.errors import CommandFailed, HostError
 from tfslurm.handoff.protocol import Left, hand_over, look_back
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import File
-from tfslurm.plan import Points
+from tfslurm.job_plan import Points
 
 SUBMIT = ("submit", "exp.yaml", "--cluster", "alpha")
 PARTS = 4  # of the steps, so that several processes take turns

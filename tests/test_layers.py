@@ -18,7 +18,19 @@ from tfslurm.host.local import LocalHost
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"
 ROOMS = (
-    *("errors", "document", "spec", "cluster", "sweep", "image", "plan", "render", "slurm", "run_folder", "record"),
+    *(
+        "errors",
+        "document",
+        "spec",
+        "cluster",
+        "sweeps",
+        "image",
+        "job_plan",
+        "render",
+        "slurm",
+        "run_folder",
+        "record",
+    ),
     *("export", "local_files", "remote_programs", "registry", "host", "snapshot", "tracker", "workspace", "handoff"),
     *("monitoring", "retrieval", "submission", "services", "check", "reap", "api", "cli"),
 )

@@ -9,8 +9,8 @@ import pytest
 
 from tests.made import CLUSTER, CODE, EXPERIMENT, experiment, plan
 from tfslurm.errors import InputError
-from tfslurm.plan import from_json, to_json
-from tfslurm.plan.options import slurm_options, slurm_time
+from tfslurm.job_plan import from_json, to_json
+from tfslurm.job_plan.options import slurm_options, slurm_time
 from tfslurm.spec import Checkpoint, Mount, Resources, Word
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.node_side import packed
-from tfslurm.sweep.points import point_of
-from tfslurm.sweep.points_file import LINE, Entry, encode
+from tfslurm.sweeps.points import point_of
+from tfslurm.sweeps.points_file import LINE, Entry, encode
 
 POINT_SH = packed(points=True) / "node.sh"
 POINTS = 10_000

@@ -22,11 +22,11 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
 from tfslurm.handoff.protocol import look_back
 from tfslurm.host.local import LocalHost
+from tfslurm.job_plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
 from tfslurm.monitoring import exit_files as ends
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Wish, end_in, read_ends
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.rebuild_tracker import listed, look_into, rebuild
-from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
 from tfslurm.remote_programs import program
 from tfslurm.run_folder.ending import End
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from tests import made
-from tfslurm import plan as plans
+from tfslurm import job_plan as plans
 from tfslurm.document.canonical import canonical
 from tfslurm.document.moments import parse_time
 from tfslurm.export.text import record_text
 from tfslurm.image import parse_lock
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.record import Engine, Record, build_record, facts, record_from_json, record_json, record_sha256, seal
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency

@@ -18,7 +18,7 @@ from tests.made import HOSTILE
 from tests.node_side import packed
 from tfslurm.errors import InputError
 from tfslurm.image import Pin
-from tfslurm.plan import CodeState, JobPlan, Points, identify
+from tfslurm.job_plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files

@@ -13,13 +13,13 @@ from tests.made import CLUSTER, plan
 from tfslurm.cli.results import as_csv, as_text, with_real_numbers
 from tfslurm.cli.sweeps import by_cluster, failures, progress
 from tfslurm.host import open_host
-from tfslurm.plan import Points
+from tfslurm.job_plan import Points
 from tfslurm.retrieval import results as measured
 from tfslurm.retrieval.fetch_jobs import folder_name
 from tfslurm.retrieval.results import Result, metrics_of, read_results
 from tfslurm.retrieval.results_table import table_of
-from tfslurm.sweep.points import point_of
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points import point_of
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
 
 SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.000000Z", "", {}, told=True)

@@ -9,13 +9,13 @@ import pytest
 
 from tests.made import CLUSTER, CODE, PIN, experiment, plan
 from tfslurm.errors import TfslurmError
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.sweep_arrays import Swept, entries_of, points_of
 from tfslurm.submission.sweep_resume import ask_of_rebuilt, changes, confirm, is_wanted
-from tfslurm.sweep.points import sweep_of
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points import sweep_of
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedPlan
 from tfslurm.tracker.rows import REBUILT
 from tfslurm.workspace.session import refuse_all

@@ -11,7 +11,7 @@ import pytest
 from tfslurm.errors import SlurmParseError
 from tfslurm.remote_programs import program
 from tfslurm.slurm.room import Need, parse_room, room_words
-from tfslurm.sweep.spread import Room
+from tfslurm.sweeps.spread import Room
 
 NODES = "vm|mixed|6/10/0/16|8000|3000|gpu:4|gpu:1(IDX:0)|\nvm|idle|0/16/0/16|8000|0|gpu:4|gpu:0|\n"
 STARTS = "sbatch: Job 1043 to start at 1795713281 using 1 processors on nodes alpha1 in partition gpu\n"

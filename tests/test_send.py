@@ -18,7 +18,7 @@ from tests.made import CLUSTER, plan
 from tfslurm.errors import HostError, SubmitRejected, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import submit_job

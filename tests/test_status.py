@@ -26,12 +26,12 @@ from tfslurm.cluster import Cluster
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
+from tfslurm.job_plan import Points
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.exit_files import UNWRITTEN, Wish, last_end, read_ends
 from tfslurm.monitoring.poll import IN_TURN, seconds
 from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
-from tfslurm.plan import Points
 from tfslurm.retrieval.records import status_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting

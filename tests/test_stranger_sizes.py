@@ -15,7 +15,7 @@ from tests.made import PIN
 from tfslurm.errors import InputError
 from tfslurm.spec import parse_experiment
 from tfslurm.submission.sweep_arrays import entries_of, placed
-from tfslurm.sweep.points import sweep_of, wrong_sweep
+from tfslurm.sweeps.points import sweep_of, wrong_sweep
 try:
     experiment = parse_experiment(sys.stdin.read(), "exp.yaml", {}, (wrong_sweep,))
     if experiment.sweep:

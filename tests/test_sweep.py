@@ -18,9 +18,9 @@ from tfslurm.document.canonical import MOST
 from tfslurm.errors import InputError
 from tfslurm.spec import Experiment, Placeholder, Word, parse_experiment
 from tfslurm.submission.prepare import read_experiment
-from tfslurm.sweep.overrides import values_given, with_given
-from tfslurm.sweep.points import First, Sweep, point_of, sweep_of, wrong_sweep
-from tfslurm.sweep.values import drawn_from, values_of
+from tfslurm.sweeps.overrides import values_given, with_given
+from tfslurm.sweeps.points import First, Sweep, point_of, sweep_of, wrong_sweep
+from tfslurm.sweeps.values import drawn_from, values_of
 
 HEAD = "name: a\nimage: x:1\ncommand: python train.py\n"
 

@@ -13,17 +13,17 @@ from tests.made import CLUSTER, PIN, SWEEP, SWEPT, array, entries, experiment, p
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.handoff.recovery import close
+from tfslurm.job_plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
 from tfslurm.monitoring.lookup import find_job, find_jobs, find_sweep
 from tfslurm.monitoring.rebuild_tracker import Found, rebuild
-from tfslurm.plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.spec import Placeholder, Word
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files
 from tfslurm.submission.sweep_arrays import entries_of, parts_of, points_of
 from tfslurm.submission.sweep_rebalance import unsent
-from tfslurm.sweep.points import sweep_of
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points import sweep_of
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedPlan, Tracker
 from tfslurm.workspace.config import Known
 

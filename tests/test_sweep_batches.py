@@ -16,7 +16,7 @@ from tests.fakes.laptop import Laptop
 from tests.made import SWEEP, array, entries
 from tfslurm.errors import CommandFailed, HostError, SubmitRejected, Untracked
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan, identify
+from tfslurm.job_plan import JobPlan, identify
 from tfslurm.submission.sweep_batches import Wave, room_at, send_one, send_wave
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.clock import now

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfslurm.errors import InputError
-from tfslurm.sweep.arrays import Array, arrays
-from tfslurm.sweep.confounding import Row, confounded
-from tfslurm.sweep.points import Point, point_of
-from tfslurm.sweep.spread import Room, Rule, spread
+from tfslurm.sweeps.arrays import Array, arrays
+from tfslurm.sweeps.confounding import Row, confounded
+from tfslurm.sweeps.points import Point, point_of
+from tfslurm.sweeps.spread import Room, Rule, spread
 
 TWO = ("alpha", "beta")
 THREE = (*TWO, "gamma")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.made import NOW, plan
 from tfslurm.errors import TrackerError
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.tracker.trouble import trouble
 

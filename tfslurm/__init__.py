@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfslurm.api import Job, Sweep, job, jobs, submit
+    from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
     from tfslurm.errors import (
         CommandFailed,
         HostError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
-    **dict.fromkeys(("Job", "Sweep", "job", "jobs", "submit"), "tfslurm.api"),
+    **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
     "Record": "tfslurm.record",
     **dict.fromkeys(
         (
@@ -57,7 +57,9 @@ __all__ = [
     "__version__",
     "job",
     "jobs",
+    "plan",
     "submit",
+    "sweep",
 ]
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfslurm.errors import HostError, JobFailed, TfslurmError, refuse
 from tfslurm.monitoring.cancel import cancel_named
@@ -32,7 +32,10 @@ from tfslurm.workspace.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tfslurm.job_plan import JobPlan
     from tfslurm.retrieval.fetch import Told
+    from tfslurm.submission.prepare import Asked
+    from tfslurm.workspace.config import Known
 
 LOG = logging.getLogger("tfslurm")
 RECENT = 20
@@ -48,6 +51,33 @@ def session() -> Session:
     made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
     atexit.register(made.__exit__, None, None, None)
     return made
+
+
+class Planned(NamedTuple):
+    """A job as it would be submitted: all that is asked, and the batch script. The plan's id depends on the moment."""
+
+    plan: JobPlan
+    script: str
+
+
+def plan(
+    experiment: str | Path,
+    *,
+    cluster: str | Sequence[str] = (),
+    settings: dict[str, Value] | None = None,
+    **parameters: Value,
+) -> Planned:
+    """The job that `submit` would queue with these arguments; no cluster is asked.
+
+    Raises:
+        InputError: what is wrong in the files, or in the values given here; or the experiment is a sweep.
+        TfslurmError: the image was never pinned, and its registry does not answer.
+    """
+    from tfslurm.submission.once import prepared_for
+
+    asked, chosen = asked_for(experiment, cluster, {**(settings or {}), **parameters}, sweeps=False)
+    (job,) = prepared_for(session(), asked, [only(experiment, chosen)])
+    return Planned(job.plan, job.script)
 
 
 def submit(
@@ -71,15 +101,8 @@ def submit(
         TfslurmError: anything else that keeps it from being queued.
     """
     from tfslurm.submission.once import submit_jobs
-    from tfslurm.submission.prepare import read_experiment
-    from tfslurm.workspace.config import choose_clusters
 
-    given = {**(settings or {}), **parameters}
-    asked = read_experiment(
-        Path(experiment), [f"{name}={as_text(value)}" for name, value in given.items()], sweeps=True
-    )
-    names = [cluster] if isinstance(cluster, str) else list(cluster)
-    chosen = choose_clusters(names, asked.experiment.clusters, session().say)
+    asked, chosen = asked_for(experiment, cluster, {**(settings or {}), **parameters}, sweeps=True)
     if asked.experiment.sweep is not None:
         from tfslurm.submission.sweep_submit import submit_sweep
 
@@ -87,10 +110,33 @@ def submit(
             session(), asked, chosen, force=force, again=again, told=LOG.info, shown=lambda sweep, jobs: None
         )
         return Sweep(sent.sweep_id)
+    one = [only(experiment, chosen)]
+    (key,) = submit_jobs(session(), asked, one, force=force, again=again, told=LOG.info, shown=lambda jobs: None)
+    return Job(key)
+
+
+def asked_for(
+    experiment: str | Path, cluster: str | Sequence[str], given: Mapping[str, Value | Sequence[Value]], *, sweeps: bool
+) -> tuple[Asked, list[Known]]:
+    """The experiment with the given values, and the clusters it may go to."""
+    from tfslurm.submission.prepare import read_experiment
+    from tfslurm.workspace.config import choose_clusters
+
+    sets = [f"{name}={as_text(value)}" for name, value in given.items()]
+    asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    return asked, choose_clusters(names, asked.experiment.clusters, session().say)
+
+
+def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:
+    """The one cluster that a job goes to.
+
+    Raises:
+        InputError: there are several.
+    """
     if len(chosen) > 1:
         raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
-    (key,) = submit_jobs(session(), asked, chosen, force=force, again=again, told=LOG.info, shown=lambda jobs: None)
-    return Job(key)
+    return chosen[0]
 
 
 def as_text(value: Value | Sequence[Value]) -> str:
@@ -107,6 +153,15 @@ def job(name: str) -> Job:
         InputError: it is not one of this user's jobs, or several.
     """
     return Job(find_job(session().tracker, name).key)
+
+
+def sweep(name: str) -> Sweep:
+    """The sweep of that id, such as ``digits-cnn-3fa85f``.
+
+    Raises:
+        InputError: it is not one of this user's sweeps.
+    """
+    return Sweep(find_sweep(session().tracker, name).sweep_id)
 
 
 def jobs(*, recent: int | None = RECENT) -> list[Job]:

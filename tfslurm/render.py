@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount
 
 if TYPE_CHECKING:

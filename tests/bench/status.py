@@ -23,7 +23,7 @@ from tests.cluster.bed import HOME, BedError
 from tests.cluster.desk import Desk, a_desk, ids
 from tests.cluster.users import run_as
 from tests.made import CLUSTER, plan
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import Tracker
 
 ENDED, QUEUED = 5000, 1000

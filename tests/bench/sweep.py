@@ -14,8 +14,8 @@ from tests.cluster.bed import BedError
 from tests.cluster.desk import Desk, a_desk
 from tests.cluster.line import Line
 from tests.cluster.users import run_as
-from tfslurm.sweep.points import point_of
-from tfslurm.sweep.points_file import Entry, encode
+from tfslurm.sweeps.points import point_of
+from tfslurm.sweeps.points_file import Entry, encode
 
 SUBMITIT = """\
 import submitit

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tfslurm.plan import JobPlan, identify
+from tfslurm.job_plan import JobPlan, identify
 from tfslurm.spec import Mount, Resources
 
 from .bed import SCRATCH, wait_until

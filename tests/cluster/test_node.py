@@ -21,7 +21,7 @@ import pytest
 from tests.made import HOSTILE
 from tests.node_side import put_node_side
 from tfslurm.image import Pin
-from tfslurm.plan import CodeState, JobPlan, identify, to_json
+from tfslurm.job_plan import CodeState, JobPlan, identify, to_json
 from tfslurm.render import render
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.made import HOSTILE
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount, Resources
 
 from . import images, registry

@@ -22,7 +22,7 @@ from tests.cluster.users import run_as
 from tests.node_side import put_node_side
 from tfslurm import slurm
 from tfslurm.image import Pin, parse_reference
-from tfslurm.plan import JobPlan, identify, make_plan, to_json
+from tfslurm.job_plan import JobPlan, identify, make_plan, to_json
 from tfslurm.registry import resolve
 from tfslurm.render import render
 from tfslurm.slurm import JobStatus

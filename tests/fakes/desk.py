@@ -12,7 +12,7 @@ from tests.made import CLUSTER, plan
 from tfslurm.errors import HostError
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import Tracker

@@ -20,7 +20,7 @@ from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.retrieval.results import Result, gather
 from tfslurm.retrieval.results_table import PLACE, metric_names, most_columns, table_of
-from tfslurm.sweep.confounding import confounded
+from tfslurm.sweeps.confounding import confounded
 from tfslurm.workspace.session import Session
 
 # What a spreadsheet takes away in front of a formula may stand there too: blanks, quotes, what cannot be seen.

@@ -11,7 +11,7 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
 from tfslurm.document.tree import printable
-from tfslurm.plan import to_json
+from tfslurm.job_plan import to_json
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.prepare import Asked, Prepared, read_experiment
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached

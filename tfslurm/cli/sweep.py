@@ -16,8 +16,8 @@ from tfslurm.submission.sweep_arrays import (
     placed,
 )
 from tfslurm.submission.sweep_submit import as_value, lines_of, submit_sweep
-from tfslurm.sweep.points import sweep_of
-from tfslurm.sweep.summary import summary, to_json
+from tfslurm.sweeps.points import sweep_of
+from tfslurm.sweeps.summary import summary, to_json
 from tfslurm.tracker import TrackedSweep
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session

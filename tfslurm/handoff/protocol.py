@@ -16,7 +16,7 @@ from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError,
 from tfslurm.host import File, Host
 from tfslurm.host.files import as_tar, patience_s
 from tfslurm.host.folders import Sharing
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.slurm.values import lines_of

@@ -10,7 +10,7 @@ from tfslurm import slurm
 from tfslurm.errors import Completed, HostError, last_words
 from tfslurm.handoff.protocol import look_back
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan, planned_again
+from tfslurm.job_plan import JobPlan, planned_again
 from tfslurm.remote_programs import program
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import TrackedPlan, Tracker

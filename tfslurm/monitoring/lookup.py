@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from tfslurm.errors import RecordError, refuse
-from tfslurm.plan import JobPlan, job_folder
+from tfslurm.job_plan import JobPlan, job_folder
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
 
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")

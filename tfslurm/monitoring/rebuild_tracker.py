@@ -16,14 +16,14 @@ from tfslurm.host import Host
 from tfslurm.host.fetching import Entry as File
 from tfslurm.host.fetching import pack
 from tfslurm.host.files import fitting, named
+from tfslurm.job_plan import FOLDER, JobPlan
 from tfslurm.monitoring.exit_files import LARGEST, last_end
 from tfslurm.monitoring.poll import queued
-from tfslurm.plan import FOLDER, JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.values import lines_of
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session

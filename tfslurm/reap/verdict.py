@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tfslurm.reap.probe_output import Container, Seen
 from tfslurm.slurm import JobStatus, is_final
-from tfslurm.sweep.arrays import slurm_id
+from tfslurm.sweeps.arrays import slurm_id
 
 # In the queue, but not on a node: what a container was is over.
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tfslurm.image import lock_text
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Asked, Attempt, Determinism, Input, Template
 

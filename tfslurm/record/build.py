@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.errors import RecordError
-from tfslurm.plan import JobPlan, mount_json
+from tfslurm.job_plan import JobPlan, mount_json
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism, read_inputs
 from tfslurm.record.engines import container_answer

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfslurm.document.moments import parse_time
 from tfslurm.errors import SlurmParseError
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.engines import ENGINES
 from tfslurm.record.folder import Folder
@@ -33,7 +33,7 @@ from tfslurm.run_folder.ending import (
 )
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
 from tfslurm.slurm.values import expand_hostlist
-from tfslurm.sweep.arrays import slurm_id
+from tfslurm.sweeps.arrays import slurm_id
 
 LOCAL = "local"  # the cluster of `tfslurm run`, which has no queue: a job begins when it is submitted
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tfslurm.image import driver_verdict
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.engines import container_answer, image_answer
 from tfslurm.record.folder import Folder

@@ -8,8 +8,8 @@ from typing import Any
 
 from tfslurm.errors import HostError, RecordError
 from tfslurm.host import Host
+from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.lookup import plan_of
-from tfslurm.plan import JobPlan
 from tfslurm.record import Record, record_json
 from tfslurm.record.efficiency import Efficiency, efficiency
 from tfslurm.retrieval.records import keep, look_up

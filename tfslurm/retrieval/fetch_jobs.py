@@ -15,7 +15,7 @@ from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, plan_of
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.retrieval.fetch import Fetch, Told, fetch
 from tfslurm.retrieval.selection import Wish
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_for
 from tfslurm.workspace.session import Session

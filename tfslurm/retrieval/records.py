@@ -8,9 +8,9 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, last_words
 from tfslurm.host import Host, get, read_from
+from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.lookup import job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
-from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths

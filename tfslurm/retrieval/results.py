@@ -11,11 +11,11 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan, job_folder
+from tfslurm.job_plan import JobPlan, job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.remote_programs import program
-from tfslurm.sweep.confounding import Row
+from tfslurm.sweeps.confounding import Row
 from tfslurm.tracker import PlacedPoint, TrackedSweep
 from tfslurm.workspace.clusters_of_jobs import clusters_for
 from tfslurm.workspace.config import Known

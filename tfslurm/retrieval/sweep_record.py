@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.record.build import record_urn
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 

@@ -18,13 +18,13 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
 from tfslurm.image.pin import pin_mistakes, pin_to_json
-from tfslurm.plan import JOB_ID, TREE, JobPlan, from_json, identity
-from tfslurm.plan.options import own_options
+from tfslurm.job_plan import JOB_ID, TREE, JobPlan, from_json, identity
+from tfslurm.job_plan.options import own_options
 from tfslurm.slurm import check_options, is_job_id
 from tfslurm.spec import names, places
-from tfslurm.sweep.arrays import place_in_array
-from tfslurm.sweep.points import point_of
-from tfslurm.sweep.points_file import Entry, encode
+from tfslurm.sweeps.arrays import place_in_array
+from tfslurm.sweeps.points import point_of
+from tfslurm.sweeps.points_file import Entry, encode
 
 MOST_POINTS = 1_000_000
 LONGEST_POINT = 2**23  # bytes; Linux gives a program 6 MiB of words, and the tracker reads 64 MiB of one point

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.values import parse_number, rows_of
-from tfslurm.sweep.spread import Room
+from tfslurm.sweeps.spread import Room
 
 GROUP = "\x1d"
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")

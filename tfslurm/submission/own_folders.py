@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from tfslurm.cluster import Cluster, written_root
 from tfslurm.cluster.mounts import wrong_source
 from tfslurm.errors import InputError, Problem, TfslurmError
-from tfslurm.plan import JobPlan, run_folder
+from tfslurm.job_plan import JobPlan, run_folder
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import run_outputs

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.image import Verdict, driver_verdict
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import SeenDriver, Tracker
 from tfslurm.workspace.config import Known
 

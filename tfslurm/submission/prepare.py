@@ -14,9 +14,9 @@ from tfslurm.cluster import Cluster
 from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, TfslurmError, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
+from tfslurm.job_plan import CodeState, JobPlan, Points, make_plan
+from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
-from tfslurm.plan import CodeState, JobPlan, Points, make_plan
-from tfslurm.plan.options import slurm_options
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.snapshot import Snapshot, take
@@ -24,7 +24,7 @@ from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submission.code_folder import code_folder, refuse_hidden
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
 
@@ -94,7 +94,7 @@ def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = Fals
 def wrong_sweep(document: Document) -> Iterator[Problem]:
     """What is wrong with ``sweep`` beyond its shape, where there is one."""
     if document.at(("sweep",)) is not None:
-        from tfslurm.sweep import points
+        from tfslurm.sweeps import points
 
         yield from points.wrong_sweep(document)
 
@@ -105,7 +105,7 @@ def with_values(
     """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value."""
     if not parameters:
         return experiment, {}
-    from tfslurm.sweep.overrides import values_given, with_given
+    from tfslurm.sweeps.overrides import values_given, with_given
 
     values: dict[str, tuple[str | int | float | bool, ...]] = {}
     for name, text in parameters.items():

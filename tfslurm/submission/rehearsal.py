@@ -15,11 +15,11 @@ from tfslurm.errors import HostError, last_words
 from tfslurm.handoff import local_process
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host import Host, get
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.options import WARNING
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir
 from tfslurm.monitoring.refresh import refresh
-from tfslurm.plan import JobPlan
-from tfslurm.plan.options import WARNING
 from tfslurm.record.job import datetime_of, moment
 from tfslurm.retrieval import records
 from tfslurm.run_folder import paths

@@ -14,7 +14,7 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, Problem
-from tfslurm.plan import JobPlan, from_json, to_json
+from tfslurm.job_plan import JobPlan, from_json, to_json
 from tfslurm.render import MAX_SCRIPT_BYTES, problem, render
 
 CPU_S = 5

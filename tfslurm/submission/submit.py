@@ -22,10 +22,10 @@ from tfslurm.errors import (
 from tfslurm.handoff.protocol import KILLED, hand_over, sharing
 from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
 from tfslurm.host import File, Host, put, put_tree
-from tfslurm.plan import JobPlan, to_json
+from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.run_folder import paths
 from tfslurm.submission.prepare import Prepared
-from tfslurm.sweep.points_file import encode, point_json
+from tfslurm.sweeps.points_file import encode, point_json
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.packaged_files import node_side
 

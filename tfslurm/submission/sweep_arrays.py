@@ -11,15 +11,15 @@ from tfslurm.cluster import Cluster
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import refuse
 from tfslurm.image import Pin
-from tfslurm.plan import JobPlan, Points, identify
+from tfslurm.job_plan import JobPlan, Points, identify
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, fill, read_sweep
 from tfslurm.submission.prepare import Asked, Prepared, find_templates, rendered
-from tfslurm.sweep.arrays import arrays
-from tfslurm.sweep.points import MAX_TEXT, Sweep, too_large
-from tfslurm.sweep.points_file import Entry, encode
-from tfslurm.sweep.spread import Room, Rule, spread
+from tfslurm.sweeps.arrays import arrays
+from tfslurm.sweeps.points import MAX_TEXT, Sweep, too_large
+from tfslurm.sweeps.points_file import Entry, encode
+from tfslurm.sweeps.spread import Room, Rule, spread
 from tfslurm.tracker import TrackedSweep, WaitingPlan
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 

@@ -8,13 +8,13 @@ from functools import partial
 
 from tfslurm.errors import SlurmParseError, SubmitRejected, TfslurmError, Untracked
 from tfslurm.host import Host
-from tfslurm.plan import JobPlan
+from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.slurm.room import Need, parse_room, room_words
 from tfslurm.snapshot import Snapshot
 from tfslurm.submission.submit import read_secrets, submit_claimed
 from tfslurm.submission.sweep_arrays import prepared
-from tfslurm.sweep.spread import Room
+from tfslurm.sweeps.spread import Room
 from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan
 from tfslurm.workspace.clusters_of_jobs import known_from
 from tfslurm.workspace.config import Known

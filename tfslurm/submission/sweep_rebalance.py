@@ -11,9 +11,9 @@ from tfslurm.monitoring.cancel import cancel_waiting, keep_cancelled
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.sweep_resume import planned_there
-from tfslurm.sweep.points import First, point_of
-from tfslurm.sweep.points_file import Entry
-from tfslurm.sweep.spread import spread
+from tfslurm.sweeps.points import First, point_of
+from tfslurm.sweeps.points_file import Entry
+from tfslurm.sweeps.spread import spread
 from tfslurm.tracker import PlacedPoint, TrackedSweep, Tracker
 from tfslurm.workspace.clusters_of_jobs import known_from
 from tfslurm.workspace.config import Known

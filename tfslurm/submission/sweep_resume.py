@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
+from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.sweep_states import LOST, has_failed, state_of
-from tfslurm.plan import JobPlan
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Mount
 from tfslurm.submission.own_folders import guarded_now
@@ -19,7 +19,7 @@ from tfslurm.submission.submit import read_secrets
 from tfslurm.submission.sweep_arrays import Swept, array_size, parts_of, placed
 from tfslurm.submission.sweep_batches import send_wave
 from tfslurm.submission.sweep_submit import swept_for
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedPlan, TrackedSweep, Tracker, WaitingPlan
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.clusters_of_jobs import known_from

@@ -9,10 +9,10 @@ from typing import Any
 from tfslurm.document.tree import printable
 from tfslurm.errors import SubmitRejected, TfslurmError, complaint
 from tfslurm.handoff.recovery import settle_all
+from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import has_ended
 from tfslurm.monitoring.wait import clusters_to_ask
-from tfslurm.plan import JobPlan
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_private
@@ -29,9 +29,9 @@ from tfslurm.submission.sweep_arrays import (
     template_of,
 )
 from tfslurm.submission.sweep_batches import room_at, send_wave, size
-from tfslurm.sweep.points import sweep_of
-from tfslurm.sweep.spread import Room
-from tfslurm.sweep.summary import summary
+from tfslurm.sweeps.points import sweep_of
+from tfslurm.sweeps.spread import Room
+from tfslurm.sweeps.summary import summary
 from tfslurm.tracker import TrackedSweep, Tracker
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known

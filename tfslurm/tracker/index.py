@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import TrackerError
+from tfslurm.job_plan import UNTRUE, JobPlan, to_json
 from tfslurm.local_files import make_file, make_folder
-from tfslurm.plan import UNTRUE, JobPlan, to_json
-from tfslurm.sweep.points_file import Entry
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.claims import claimed
 from tfslurm.tracker.rows import REBUILT, Place, Seen, SeenDriver, TrackedJob, TrackedPlan, plan_in, tracked, values_in
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TrackerError
-from tfslurm.plan import FOLDER, JOB_ID, UNTRUE, JobPlan, from_json, run_folder
-from tfslurm.sweep.arrays import place_in_array, slurm_id
+from tfslurm.job_plan import FOLDER, JOB_ID, UNTRUE, JobPlan, from_json, run_folder
+from tfslurm.sweeps.arrays import place_in_array, slurm_id
 
 REBUILT = "read from its run folder"
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from tfslurm.plan import JobPlan, to_json
-from tfslurm.sweep.points_file import Entry
+from tfslurm.job_plan import JobPlan, to_json
+from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.rows import (
     POINT_ID,
     SWEEP_ID,

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# The points of a sweep, for an array only: reads one of them by its place in the file that tfslurm/sweep/points_file.py
+# The points of a sweep, for an array only: reads one of them by its place in the file that tfslurm/sweeps/points_file.py
 # writes, and runs several one after another in one task of an array.
 #
 # Neither Python nor jq. Two seeks and two short reads, however long the file is.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tfslurm.document import Path, Refused, key_text, nearest, show
 from tfslurm.errors import Problem
 from tfslurm.spec import KEYS
-from tfslurm.sweep.values import Scalar, Values, drawn_from, values_of
+from tfslurm.sweeps.values import Scalar, Values, drawn_from, values_of
 
 if TYPE_CHECKING:
     from tfslurm.spec import axes

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from tfslurm.sweep.binning import levels_of
-from tfslurm.sweep.values import Scalar
+from tfslurm.sweeps.binning import levels_of
+from tfslurm.sweeps.values import Scalar
 
 LARGE = 0.5
 _FEWEST = 4  # rows; of fewer nothing is said

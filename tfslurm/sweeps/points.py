@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
 from tfslurm.spec import Experiment, read_sweep
-from tfslurm.sweep.blocks import MOST, Block, Given, Source, read, unknown
-from tfslurm.sweep.values import Scalar
+from tfslurm.sweeps.blocks import MOST, Block, Given, Source, read, unknown
+from tfslurm.sweeps.values import Scalar
 
 if TYPE_CHECKING:
     from tfslurm.spec import axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfslurm.sweep.values import Scalar
+from tfslurm.sweeps.values import Scalar
 
 MOST_LEVELS = 12
 _GROUPS = 4

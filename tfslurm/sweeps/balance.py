@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
-from tfslurm.sweep.binning import levels_of
-from tfslurm.sweep.points import Point
+from tfslurm.sweeps.binning import levels_of
+from tfslurm.sweeps.points import Point
 
 _ROUNDS = 200  # exchanges at most
 _TRIED = 40  # points of each side that are looked at for one of them

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfslurm.document.tree import printable
-from tfslurm.sweep.points import Sweep
+from tfslurm.sweeps.points import Sweep
 
 SAMPLE = 5
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tfslurm.errors import refuse
-from tfslurm.sweep.balance import balanced
-from tfslurm.sweep.points import First, Point
-from tfslurm.sweep.values import Scalar
+from tfslurm.sweeps.balance import balanced
+from tfslurm.sweeps.points import First, Point
+from tfslurm.sweeps.values import Scalar
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from tfslurm.document import Refused, show
 from tfslurm.document.bounded_json import read_json
 from tfslurm.document.scalars import refused_number
-from tfslurm.sweep.values import Scalar
+from tfslurm.sweeps.values import Scalar
 
 _COMMA = re.compile(r"(?<!\\),")
 

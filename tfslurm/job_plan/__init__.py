@@ -21,7 +21,7 @@ from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
-from tfslurm.sweep.arrays import Array, job_ids
+from tfslurm.sweeps.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
 FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
