@@ -393,6 +393,14 @@ def test_a_cancelled_job_has_a_signal_and_no_exit_code() -> None:
     assert "stopped by SIGTERM" in record.warnings
 
 
+def test_a_failed_job_that_wrote_no_end_says_why_that_may_be() -> None:
+    made = case("failed")
+    record = made.build(files=made.without("attempt-1/exit.json"))
+    assert (record.job.state, record.attempts[0].ended_by) == ("FAILED", "node")
+    assert any(warning.startswith("the job did not write down its end") for warning in record.warnings)
+    assert record.attempts[0].reason in record.warnings
+
+
 def test_a_job_out_of_memory_says_so() -> None:
     record = case("memory").build()
     container = record.attempts[0].tasks[0].container

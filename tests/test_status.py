@@ -494,12 +494,15 @@ def test_works_begin_together_and_answer_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("code", "reason", "told"),
     [
-        (78, "image: none", "exit 78: a link of the chain did not hold; `tfslurm logs alpha:7` says which"),
+        (78, "image: none here", "exit 78: a link of the chain did not hold: image: none here"),
+        (78, "none", "exit 78: a link of the chain did not hold; `tfslurm logs alpha:7` says which"),
         (
-            75,
-            "docker: none",
-            "exit 75: what runs the program failed, not the program; `tfslurm logs alpha:7` says what",
+            78,
+            f"tfslurm: n1: image: {'x' * 200}",
+            f"exit 78: a link of the chain did not hold: n1: image: {'x' * 149}…; `tfslurm logs alpha:7` says all",
         ),
+        (75, "docker: no answer", "exit 75: what runs the program failed, not the program: docker: no answer"),
+        (75, "none", "exit 75: what runs the program failed, not the program; `tfslurm logs alpha:7` says what"),
         (3, "", "exit 3"),
     ],
 )

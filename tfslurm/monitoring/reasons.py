@@ -6,6 +6,9 @@ from tfslurm import slurm
 from tfslurm.run_folder import ending
 from tfslurm.tracker import TrackedJob
 
+LONGEST = 160
+"Characters of a reason in a line of `status`."
+
 
 def why(job: TrackedJob) -> str:
     """Why a job waits, and until when, or how it failed; '' where there is nothing to say."""
@@ -34,7 +37,15 @@ def how_it_failed(job: str, code: int, cause: str, reason: str) -> str:
     if code in (75, 78) and cause == ending.PROGRAM:
         return f"exit {code}, the program's own"
     if code == 78:
-        return f"exit 78: a link of the chain did not hold; `tfslurm logs {job}` says which"
+        return f"exit 78: a link of the chain did not hold{said(job, reason, 'which')}"
     if code == 75:
-        return f"exit 75: what runs the program failed, not the program; `tfslurm logs {job}` says what"
+        return f"exit 75: what runs the program failed, not the program{said(job, reason, 'what')}"
     return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
+
+
+def said(job: str, reason: str, what: str) -> str:
+    """The reason, or the beginning of a long one, and the command that shows the rest."""
+    text = reason.removeprefix("tfslurm: ")
+    if " " not in text:
+        return f"; `tfslurm logs {job}` says {what}"
+    return f": {text}" if len(text) <= LONGEST else f": {text[:LONGEST].rstrip()}…; `tfslurm logs {job}` says all"

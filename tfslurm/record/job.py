@@ -71,11 +71,20 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         began_at=moment(begin.get("began_at")),
         ended_at=moment(end.ended_at) if end else None,
         warned_at=moment(folder.text("warned")),
-        reason=" ".join(end.reason.split()).removeprefix("tfslurm: ") if end else "",
+        reason=reason_of(end, state),
         ended_by=ended_by(folder, end, state),
     )
 
 
+def reason_of(end: End | None, state: str | None) -> str:
+    """Why an attempt ended before its program did; '' where it did not, or where Slurm's state says it."""
+    if end:
+        return " ".join(end.reason.split()).removeprefix("tfslurm: ")
+    unwritten = state is not None and is_final(state) and state not in BY_SLURM
+    return NO_END if unwritten else ""
+
+
+NO_END = "the job did not write down its end: its file system was full, read-only or gone, or its node failed"
 BY_SLURM = ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE", "REQUEUED")  # stopped, whoever asked for it
 
 
