@@ -184,11 +184,11 @@ class Job:
 
     @property
     def _known(self) -> TrackedJob:
-        """What is known, without a question to anybody."""
+        """The job as the tracker knows it; nobody is asked."""
         return find_job(session().tracker, self.key)
 
     def _now(self) -> TrackedJob:
-        """What its cluster says now; one that has ended is not asked about again."""
+        """The job as its cluster says now; one that has ended is not asked about again."""
         found = self._known
         if not found.final:
             known = known_for(found, session().tracker)
@@ -221,7 +221,7 @@ class Job:
         return self
 
     def stdout(self) -> str:
-        """What its program (rank 0 of the last attempt) has printed; bytes that are no UTF-8 are U+FFFD."""
+        """The output of its program (rank 0 of the last attempt); bytes that are no UTF-8 are U+FFFD."""
         return self._printed("stdout")
 
     def stderr(self) -> str:
@@ -246,7 +246,7 @@ class Job:
 
     @property
     def record(self) -> Record:
-        """What ran, where, and what was verified; as it was last read where its cluster does not answer.
+        """The record: what ran, where, and what was verified; as last read where its cluster does not answer.
 
         Raises:
             RecordError: it has not started.

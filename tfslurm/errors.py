@@ -68,7 +68,7 @@ MOST_PROBLEMS = 100
 
 
 class InputError(TfslurmError):
-    """What the user wrote does not hold; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
+    """An error in what the user wrote; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
 
     Where there are more, a last one says how many.
     """

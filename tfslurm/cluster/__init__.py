@@ -25,7 +25,7 @@ class Login(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a container may use of a node beside memory and CPUs; 0: as much as there is.
+    """The most that a container may use of a node, beside memory and CPUs; 0: as much as there is.
 
     ``pids`` counts processes and threads, ``log_mib`` holds for each of stdout.log and stderr.log, ``layer_mib`` for
     what is written in the container outside every mount.

@@ -57,8 +57,8 @@ def registry(text: str) -> str:
         return text
     bare = re.sub(r"^https?://", "", text).rstrip("/")
     known = bare != text and _REGISTRY.fullmatch(bare)
-    mend = f"write {bare}" if known else "write host[:port][/path], such as docker.io"
-    raise Refused(f"{show(text)} is not a registry or a path in one", mend)
+    fix = f"write {bare}" if known else "write host[:port][/path], such as docker.io"
+    raise Refused(f"{show(text)} is not a registry or a path in one", fix)
 
 
 def root(text: str) -> str:
@@ -85,7 +85,7 @@ def value(item: object) -> str:
 
 
 def wrong_conf(document: Document) -> Iterator[Problem]:
-    """What is wrong with the path of a slurm.conf; variables of other names are refused as they are."""
+    """The problems of the path of a slurm.conf; variables of other names are refused as they are."""
     path = ("environment", "SLURM_CONF")
     item = document.at(path)
     try:
@@ -104,12 +104,12 @@ def variable(text: str) -> str:
     if text == "SLURM_CONF":
         return text
     if text == "PATH":
-        mend = "name the folder of Slurm's programs: `slurm_bin: /opt/slurm/bin`"
+        fix = "name the folder of Slurm's programs: `slurm_bin: /opt/slurm/bin`"
     elif text.upper() in ("SLURM_CONF", "SLURMCONF", "SLURM_CONFIG"):
-        mend = "did you mean `SLURM_CONF`?"
+        fix = "did you mean `SLURM_CONF`?"
     else:
-        mend = "set it in your shell's start-up file there, or load the site's module there"
-    raise Refused(f"{show(text)} is not set for Slurm's commands; SLURM_CONF alone is", mend)
+        fix = "set it in your shell's start-up file there, or load the site's module there"
+    raise Refused(f"{show(text)} is not set for Slurm's commands; SLURM_CONF alone is", fix)
 
 
 Host = Annotated[str, AfterValidator(host)]
@@ -162,7 +162,7 @@ class Mounts(Keys):
 
 
 class Limits(Keys):
-    """What a container may use of a node beside the job's memory and CPUs."""
+    """The most that a container may use of a node, beside the job's memory and CPUs."""
 
     pids: int = Field(16384, ge=64, le=4194304, description="Processes and threads in one container.", examples=[16384])
     log_mib: int = Field(

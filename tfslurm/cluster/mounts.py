@@ -1,4 +1,4 @@
-"""What an experiment may mount on a cluster, by the paths as they are written; the node looks at what they are."""
+"""The mounts that a cluster allows an experiment, by paths as they are written; the node looks at what they are."""
 
 from __future__ import annotations
 

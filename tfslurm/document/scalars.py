@@ -1,4 +1,4 @@
-"""What a plain (unquoted) YAML scalar means, and which ones are refused because readers of YAML disagree.
+"""The meaning of plain (unquoted) YAML scalars, and those that are refused because readers of YAML disagree.
 
 YAML 1.1 (PyYAML) and YAML 1.2 read some texts differently, and a person reads them a third way; those are traps. One
 difference is settled instead of refused: ``1e-4`` is a number, as in JSON and YAML 1.2, because nobody who writes a

@@ -1,4 +1,4 @@
-"""What a YAML text must not hold, and the parser's complaints in plain words."""
+"""The characters that a YAML text must not hold, and the parser's complaints in plain words."""
 
 from __future__ import annotations
 

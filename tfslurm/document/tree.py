@@ -128,7 +128,7 @@ def told(text: str) -> str:
 
 
 def kind(value: object) -> str:
-    """What a value is, in a reader's words."""
+    """The kind of a value, in a reader's words."""
     return "nothing" if value is None else _KINDS.get(type(value), "a mapping")
 
 

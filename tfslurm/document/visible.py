@@ -45,7 +45,7 @@ def visible(text: str, keep: str = "\n\t") -> str:
 
 
 def visible_output(text: str) -> str:
-    """What a program prints, for a terminal: its colours, and the return and backspace of its progress bars, stay.
+    """The output of a program, for a terminal: its colours, and the return and backspace of its progress bars, stay.
 
     Return and backspace reach no further than their line, colours no further than this text.
     """

@@ -27,14 +27,14 @@ KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far si
 
 
 class Left(NamedTuple):
-    """What a submission that was cut off left: its job's id, or nothing for certain, or (both unset) a doubt."""
+    """The result of a submission that was cut off: its job's id, or nothing for certain, or (both unset) a doubt."""
 
     job_id: str | None = None
     is_nothing: bool = False
 
 
 def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed | None:
-    """What sbatch gave, the run folder having arrived before; None where the cluster has not got the code.
+    """sbatch's answer, after the run folder has arrived; None where the cluster does not have the code.
 
     Raises:
         CommandFailed: the machine refused the run folder; sbatch was not called.
@@ -58,7 +58,7 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
 
 
 def sharing(plan: JobPlan) -> Sharing:
-    """What the cluster's file said of others when the plan was made."""
+    """The cluster file's rules about other people, as they were when the plan was made."""
     return Sharing(plan.read_group, plan.shared_parents == "accept")
 
 
@@ -69,7 +69,7 @@ def sbatch(plan: JobPlan) -> tuple[str, ...]:
 
 
 def look_back(host: Host, plan: JobPlan) -> Left:
-    """What the run folder says of a submission whose end nobody heard; after this no sbatch of it can begin.
+    """The run folder's word on a submission whose end nobody heard; after this no sbatch of it can begin.
 
     Raises:
         HostError: it is still going on, or the machine cannot be reached or refuses.

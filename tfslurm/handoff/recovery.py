@@ -1,4 +1,4 @@
-"""What became of a submission that never got its id: the run folder is asked, then the scheduler, by its token."""
+"""Recovery of a submission that never got its id: the run folder is asked, then the scheduler, by its token."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def taken(cluster: str, tracker: Tracker) -> frozenset[str]:
 
 
 def settle(left: TrackedPlan, host: Host, others: Collection[str] = ()) -> str | None:
-    """What became of a plan that never got its id: the id if the scheduler has the job, else None; nothing is kept.
+    """The fate of a plan that never got its id: the id if the scheduler has the job, else None; nothing is kept.
 
     ``others`` are the ids of other jobs: that the run folder names one of these is a doubt.
 
@@ -120,10 +120,8 @@ def the_one(plan: JobPlan, found: Sequence[JobStatus]) -> str | None:
     if len(ids) > 1:
         shown = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
         why = f"{len(ids)} jobs have the name {plan.job_name}: {shown}; only one of them is tfslurm's"
-        mend = (
-            f"look at them (scontrol show job {ids[0]}), cancel the others (scancel), then run the same command again"
-        )
-        raise HostError(f"{plan.cluster}: {why}; {mend}")
+        fix = f"look at them (scontrol show job {ids[0]}), cancel the others (scancel), then run the same command again"
+        raise HostError(f"{plan.cluster}: {why}; {fix}")
     return ids[0] if ids else None
 
 
@@ -137,17 +135,17 @@ def unreachable(plan: JobPlan, completed: Completed) -> HostError:
 
 
 def in_doubt(plan: JobPlan, completed: Completed, job_id: str | None) -> HostError:
-    """What sbatch printed names no job for certain, and the queue shows none: what is known, and what to do.
+    """The error where sbatch's answer names no job for certain and the queue shows none.
 
     ``job_id`` is the id that it did name, which another job has.
     """
     why = f"which job {plan.cluster}:{job_id} has, that has not ended" if job_id else "which names no job for certain"
     printed = f"printed {completed.stdout[:200]!r}, {why}"
     said = f"was killed (exit {completed.exit_code})" if completed.exit_code else printed
-    mend = "run the same command again, it first asks whether the job was queued"
+    fix = "run the same command again, it first asks whether the job was queued"
     return HostError(
         f"{plan.cluster}: sbatch {said}, and the queue does not show {plan.job_name}; "
-        f"the plan {plan.plan_id} is kept: {mend}",
+        f"the plan {plan.plan_id} is kept: {fix}",
         transient=True,
     )
 

@@ -35,7 +35,7 @@ class Raw(NamedTuple):
 
 
 class Received:
-    """What has arrived of a command's two streams, never more than their limits. Each stream has one reader.
+    """The received part of a command's two streams, never more than their limits. Each stream has one reader.
 
     ``name`` and ``argv`` are the machine and the command as messages show them; ``spare`` is how much may arrive beside
     the command's own output.
@@ -66,7 +66,7 @@ class Received:
 
 
 class Transport(ABC):
-    """What the ways to reach a machine have in common; each of them only says how one command is executed."""
+    """The common part of the ways to reach a machine; each of them only says how one command is executed."""
 
     name: str
 
@@ -134,18 +134,16 @@ def shown(argv: Sequence[str]) -> str:
 def too_much(name: str, argv: Sequence[str], stream: str, limit: int) -> TooMuchOutput:
     """The error for a command that was killed because it printed too much."""
     size = f"{limit / 2**20:.4g} MiB" if limit >= 2**20 else f"{limit} bytes"
-    mend = f"run it on {name} yourself and see what it prints, or tell the administrators"
-    return TooMuchOutput(f"{name}: {shown(argv)}: printed more than {size} on {stream} and was killed; {mend}")
+    fix = f"run it on {name} yourself and see what it prints, or tell the administrators"
+    return TooMuchOutput(f"{name}: {shown(argv)}: printed more than {size} on {stream} and was killed; {fix}")
 
 
 def no_program(name: str, program: str, *, remote: bool) -> NoProgram:
     """The error for a program that cannot be started."""
-    mend = "install it, or put its folder on PATH"
+    fix = "install it, or put its folder on PATH"
     if remote:
-        mend = (
-            "its folder may be on PATH in login shells only; name it in the cluster file: `slurm_bin: /opt/slurm/bin`"
-        )
-    return NoProgram(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {mend}")
+        fix = "its folder may be on PATH in login shells only; name it in the cluster file: `slurm_bin: /opt/slurm/bin`"
+    return NoProgram(f"{name}: {program!r} is not a program there (not found on PATH, or not executable); {fix}")
 
 
 class Feeder(threading.Thread):

@@ -1,4 +1,4 @@
-"""What a job left in its outputs, and its bytes in pieces: for files that are too many or too large for one answer.
+"""The outputs of a job, and their bytes in pieces: for files that are too many or too large for one answer.
 
 Names go in on stdin and come back between NULs, because not every byte of a name survives every login shell.
 """
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is there now; ``recorded`` is path -> sha256 as the job's last attempt wrote it down, where it did."""
+    """The files that are there now; ``recorded`` is path -> sha256 as the job's last attempt wrote it, if it did."""
 
     entries: tuple[Entry, ...]
     recorded: Mapping[str, str]

@@ -23,7 +23,7 @@ MOST_FILES = 20_000
 
 
 class File(NamedTuple):
-    """What a file holds and its permission bits."""
+    """The content of a file and its permission bits."""
 
     content: bytes
     mode: int = 0o600

@@ -11,7 +11,7 @@ from tfslurm.remote_programs import program
 
 
 class Sharing(NamedTuple):
-    """What the cluster's file says of others: the group that may read what runs leave, and whether folders in which
+    """The cluster file on other people: the group that may read what runs leave, and whether folders in which
     others can replace it are accepted."""
 
     group: str = ""

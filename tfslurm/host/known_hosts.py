@@ -103,7 +103,7 @@ def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Seque
 
 
 def revoked_key(name: str, host: str, port: int, shown: str = "", place: str = "") -> str:
-    """What is said of a machine that shows a key which must not be trusted any more."""
+    """The message about a machine that shows a revoked key."""
     where = host if port == 22 else f"[{host}]:{port}"
     return (
         f"{name}: {where}: its host key{shown} is REVOKED{place}: somebody who stole that key may be answering; do not "
@@ -112,7 +112,7 @@ def revoked_key(name: str, host: str, port: int, shown: str = "", place: str = "
 
 
 def unknown_key(name: str, host: str, port: int, shown: str = "") -> str:
-    """What is said of a machine that was never met."""
+    """The message about a machine whose key is not known."""
     scan = shlex.join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), host])
     return (
         f"{name}: {host}: its host key{shown} is unknown and is never added unasked; compare it with the one that the "
@@ -121,10 +121,10 @@ def unknown_key(name: str, host: str, port: int, shown: str = "") -> str:
 
 
 def changed_key(name: str, host: str, port: int, shown: str = "") -> str:
-    """What is said of a machine that shows another key than it used to."""
+    """The message about a machine that shows another key than before."""
     where = host if port == 22 else f"[{host}]:{port}"
-    mend = shlex.join(["ssh-keygen", "-R", where])
+    fix = shlex.join(["ssh-keygen", "-R", where])
     return (
         f"{name}: {where}: its host key CHANGED {shown}: somebody may be listening; ask the cluster's administrators "
-        f"whether it was replaced, and only then: {mend}"
+        f"whether it was replaced, and only then: {fix}"
     )

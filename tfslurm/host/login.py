@@ -111,8 +111,8 @@ def _hop(name: str, login: Login, config: str, home: Path) -> Hop:
         text = "\n".join([f"Host {login.host}", user, number, "Host *", config])
         found = paramiko.SSHConfig.from_text(text).lookup(login.host)
     except (paramiko.SSHException, KeyError, ValueError, ImportError) as error:
-        mend = "set `login: {transport: openssh}` in the cluster file to use the system's ssh"
-        raise HostError(f"{name}: ~/.ssh/config is not understood ({error}); {mend}") from error
+        fix = "set `login: {transport: openssh}` in the cluster file to use the system's ssh"
+        raise HostError(f"{name}: ~/.ssh/config is not understood ({error}); {fix}") from error
 
     def paths(key: str, default: str) -> tuple[Path, ...]:
         words = found.get(key, default).replace('"', "").split()

@@ -19,7 +19,7 @@ ALONE = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What paramiko wants to know of a command."""
+    """The result of a command, as paramiko reads it."""
 
     ok: bool
 

@@ -163,8 +163,8 @@ class OpenSshHost(Transport):
         if "Host key verification failed" in said:
             return HostError(unknown_key(self.name, login.host, login.port or 22))
         if "Permission denied" in said or "authentication failures" in said:
-            mend = "load a key (ssh-add), or run this on a terminal so that you can be asked"
-            return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {mend}")
+            fix = "load a key (ssh-add), or run this on a terminal so that you can be asked"
+            return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {fix}")
         why = f"cannot be reached: {said[-400:] or 'ssh said nothing'}"
         if "kex_exchange_identification" in said:  # ssh keeps the words of a jump's to itself
             why += "; if a jump leads there, log in to that one with `ssh`: its host key may be unknown"

@@ -1,4 +1,4 @@
-"""What every machine offers, whichever way it is reached: one command in, its output back."""
+"""The interface of every machine, however it is reached: one command in, its output back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Protocol
 from tfslurm.errors import Completed
 
 MOST_BYTES = 16 * 2**20
-"""What a command may print on stdout unless its caller expects more: memory is what a hostile machine may not take."""
+"""The most that a command may print on stdout unless its caller expects more: memory is limited."""
 MOST_STDERR = 4 * 2**20
-"""What any command may print on stderr."""
+"""The most that any command may print on stderr."""
 
 
 class Host(Protocol):
@@ -31,7 +31,7 @@ class Host(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user calls this machine: the cluster's name."""
+        """The user's name for this machine: the cluster's."""
 
     def run(
         self,

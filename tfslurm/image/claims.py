@@ -1,4 +1,4 @@
-"""What a lock file says of an image beside its digest, against the image itself.
+"""The fields of a lock file beside the digest, compared with the image itself.
 
 The digest names the bytes. The fields beside it decide too: ``entrypoint`` is run, ``environment`` says which driver
 will do, ``manifest_digest`` what a node may pull. Whoever sends a lock file can write anything there, so they are

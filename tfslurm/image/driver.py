@@ -1,4 +1,4 @@
-"""What an image's CUDA asks of the NVIDIA driver on a node.
+"""The NVIDIA driver that an image's CUDA needs on a node.
 
 Three rules decide, and each is NVIDIA's own:
 
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
 
 
 class _Requirement(NamedTuple):
-    """What NVIDIA_REQUIRE_CUDA says of a driver: ``met`` is None when that hangs on the GPU or is not understood."""
+    """NVIDIA_REQUIRE_CUDA's word on a driver: ``met`` is None when that hangs on the GPU or is not understood."""
 
     met: bool | None
     why: str

@@ -171,7 +171,7 @@ def mirror_names(name: str, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, 
 
 
 def sources(pin: Pin, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """What a node may pull, in order: ``name@sha256:…`` of each mirror, then of the origin; never a tag.
+    """The references that a node may pull, in order: ``name@sha256:…`` of each mirror, then of the origin; never a tag.
 
     A pinned index names one manifest for the pin's platform, so a place that has only that (a mirror that was filled by
     pull and push makes an index of its own, or none) has the same bytes: it is asked for them next.

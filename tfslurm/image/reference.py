@@ -1,4 +1,4 @@
-"""What a user types for an image, read as docker reads it."""
+"""The name that a user types for an image, read as docker reads it."""
 
 from __future__ import annotations
 

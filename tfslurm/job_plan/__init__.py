@@ -172,7 +172,7 @@ class JobPlan:
 
     @property
     def driver_environment(self) -> Mapping[str, str]:
-        """What NVIDIA's hook reads: the image's variables, and of ``env`` those that stand in the container's own."""
+        """The variables that NVIDIA's hook reads: the image's, and of ``env`` those that stand in the container's own."""
         return {**self.pin.environment, **{key: value for key, value in self.env.items() if key.startswith("NVIDIA_")}}
 
     @property
@@ -182,12 +182,12 @@ class JobPlan:
 
     @property
     def minimum_driver_for(self) -> str:
-        """What asks for it: ``CUDA 12.3.0``."""
+        """The CUDA that needs it: ``CUDA 12.3.0``."""
         return f"CUDA {self.pin.environment.get('CUDA_VERSION') or 'of its NVIDIA_REQUIRE_CUDA'}"
 
     @property
     def image_claims(self) -> Mapping[str, Any]:
-        """What the lock file says of the image and the node compares with the one it has, as Go's ``%+q`` writes it."""
+        """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
         pin = self.pin
         return {
             "platform": "/".join(pin.platform.split("/")[:2]),

@@ -1,4 +1,4 @@
-"""What sbatch is asked for, from the experiment and the cluster's defaults. Pure."""
+"""The options of sbatch, from the experiment and the cluster's defaults. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the ex
 
 
 def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:
-    """What sbatch is asked for: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
+    """The options of sbatch: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
     asked = {**cluster.slurm, **experiment.slurm}
     options: dict[str, str | int | bool] = {key.replace("_", "-"): value for key, value in asked.items()}
     return {**options, **own_options(experiment.resources, experiment.checkpoint)}

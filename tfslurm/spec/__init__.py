@@ -76,7 +76,7 @@ def experiment_schema() -> dict[str, Any]:
 
 
 def read_sweep(value: Mapping[str, object] | None) -> Sweep:
-    """What `sweep` says, its defaults among it, of the plain value that a checked experiment holds."""
+    """The typed `sweep`, with its defaults, of the plain value that a checked experiment holds."""
     from tfslurm.spec.axes import Sweep
 
     return Sweep.model_validate(value or {})

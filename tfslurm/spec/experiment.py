@@ -1,4 +1,4 @@
-"""What an experiment file says, as frozen values. Pure data: no reading, no checking.
+"""An experiment file as frozen values. Pure data: no reading, no checking.
 
 Paths stay text here: ``Mount.source`` is a path on the cluster, ``Mount.target`` and ``outputs`` are container paths,
 ``Code.path`` is a local one.
@@ -62,7 +62,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one job asks for. ``gpus``, ``cpus`` and ``memory_mib`` are per node; None is the site's default."""
+    """The resources of one job. ``gpus``, ``cpus`` and ``memory_mib`` are per node; None is the site's default."""
 
     gpus: int = 1
     gpu_type: str | None = None

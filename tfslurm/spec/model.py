@@ -126,7 +126,7 @@ class Mount(Keys):
 
 
 class Resources(Keys):
-    """What one job asks Slurm for."""
+    """The resources that one job asks Slurm for."""
 
     gpus: Gpus | None = Field(
         None, description="GPUs per node, or type:count; 0 is a CPU job; absent: 1.", examples=[1, "a100:2"]

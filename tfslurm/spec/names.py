@@ -63,8 +63,8 @@ def name(text: str) -> str:
     if _NAME.fullmatch(text):
         return text
     fixed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
-    mend = f"write {fixed}" if fixed else "write a name such as digits-cnn"
-    raise Refused(f"{show(text)} is not a name of a-z, 0-9 and - (64 characters at most, no dash in front)", mend)
+    fix = f"write {fixed}" if fixed else "write a name such as digits-cnn"
+    raise Refused(f"{show(text)} is not a name of a-z, 0-9 and - (64 characters at most, no dash in front)", fix)
 
 
 def image(text: str) -> str:
@@ -100,8 +100,8 @@ def template_file(text: str) -> str:
     """
     if text and text.isprintable() and "/" not in text and text not in (".", "..") and not text.startswith("-"):
         return text
-    mend = "write the name alone, such as my.sbatch.j2, of a file beside exp.yaml or in job_templates there"
-    raise Refused(f"{show(text)} is not a file name", mend)
+    fix = "write the name alone, such as my.sbatch.j2, of a file beside exp.yaml or in job_templates there"
+    raise Refused(f"{show(text)} is not a file name", fix)
 
 
 def local_path(text: str) -> str:
@@ -124,14 +124,14 @@ def option(text: str) -> str:
     long = text.replace("_", "-")
     if long in _OWN_OPTIONS:
         instead = _OWN_OPTIONS[long]
-        mend = instead if instead.startswith("leave") else f"use {instead} instead"
+        fix = instead if instead.startswith("leave") else f"use {instead} instead"
         why = "would read or run files outside of the container" if long in _READING_OPTIONS else "tfslurm sets itself"
-        raise Refused(f"{text} is an option that {why}", mend)
+        raise Refused(f"{text} is an option that {why}", fix)
     if _OPTION.fullmatch(text):
         return text
     bare = text.lstrip("-").split("=")[0]
-    mend = f"write `{bare}: …`" if _OPTION.fullmatch(bare) else "write the long name, such as partition or account"
-    raise Refused(f"{show(text)} is not the long name of an sbatch option", nearest(bare, _OWN_OPTIONS) + mend)
+    fix = f"write `{bare}: …`" if _OPTION.fullmatch(bare) else "write the long name, such as partition or account"
+    raise Refused(f"{show(text)} is not the long name of an sbatch option", nearest(bare, _OWN_OPTIONS) + fix)
 
 
 def option_value(value: object) -> str | int | bool:

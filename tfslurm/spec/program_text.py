@@ -81,7 +81,7 @@ def literal(word: Parts) -> str | None:
 
 
 def head(word: Parts) -> str:
-    """What the word certainly begins with."""
+    """The text that the word certainly begins with."""
     return word[0] if word and isinstance(word[0], str) else ""
 
 
@@ -102,7 +102,7 @@ Found = tuple[int, str, str]
 
 
 def _program(words: Sequence[Parts], start: int = 0) -> Iterator[Found]:
-    """What is wrong up to the program that the command runs in the end, and with the words of one that runs text."""
+    """The mistakes up to the program that the command runs in the end, and in the words of one that runs text."""
     index, wrapper = start, ""
     while index < len(words):
         word, text = words[index], literal(words[index])
@@ -176,7 +176,7 @@ def _module(words: Sequence[Parts], start: int) -> tuple[int, str]:
 
 
 def _of_module(words: Sequence[Parts], place: int) -> Iterator[Found]:
-    """What is wrong with the words of a module that runs another program, or text."""
+    """The mistakes in the words of a module that runs another program, or text."""
     name = named(words[place])
     if name in LAUNCHERS or name in ALL_AFTER or name in DASH_C:
         yield from _program(words, place)
@@ -229,7 +229,7 @@ def _known(words: Sequence[Parts]) -> Iterator[Found]:
 
 
 def _read(words: Sequence[Parts], start: int, reader: Reader, *, strict: bool) -> tuple[list[Found], int]:
-    """What is wrong in an interpreter's options, and the index of its code (0: none)."""
+    """The mistakes in an interpreter's options, and the index of its code (0: none)."""
     name, fix = named(words[start]), _SHELL_FIX if reader is SHELL else _EVAL_FIX
     found: list[Found] = []
     wants, code, index, given = "", 0, start + 1, False

@@ -55,7 +55,7 @@ def time_s(value: object) -> int:
     Raises:
         Refused: anything else, and zero, which Slurm takes as no limit.
     """
-    mend = 'write "HH:MM:SS", "D-HH:MM:SS" or minutes, such as "02:00:00"'
+    fix = 'write "HH:MM:SS", "D-HH:MM:SS" or minutes, such as "02:00:00"'
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     for form, seconds in _TIMES.items():
         if found := re.fullmatch(form, text):
@@ -64,7 +64,7 @@ def time_s(value: object) -> int:
                 return total
             why = f"{show(value)} would be no limit at all"
             raise Refused(why, "write a limit, or remove the key for the partition's own")
-    raise Refused(f"{show(value)} is not a time limit", mend)
+    raise Refused(f"{show(value)} is not a time limit", fix)
 
 
 def gpus(value: object) -> tuple[int, str | None]:
@@ -73,15 +73,15 @@ def gpus(value: object) -> tuple[int, str | None]:
     Raises:
         Refused: anything else.
     """
-    mend = "write a number, or type:count such as a100:2; 0 is a CPU job"
+    fix = "write a number, or type:count such as a100:2; 0 is a CPU job"
     if isinstance(value, int) and not isinstance(value, bool):
         if 0 <= value <= MAX_GPUS:
             return value, None
-        raise Refused(f"{value} is out of range: 0 to {MAX_GPUS} GPUs per node", mend)
+        raise Refused(f"{value} is out of range: 0 to {MAX_GPUS} GPUs per node", fix)
     text = value if isinstance(value, str) else ""
     found = re.fullmatch(_GPUS, text)
     if found and 1 <= int(found["count"]) <= MAX_GPUS:
         return int(found["count"]), found["kind"]
     if re.fullmatch(r"[0-9]{1,5}", text):
         raise Refused(f"{show(value)} is a text, not a number", f"write {int(text)} without quotes")
-    raise Refused(f"{show(value)} is not a number of GPUs", mend)
+    raise Refused(f"{show(value)} is not a number of GPUs", fix)

@@ -104,7 +104,7 @@ def _unquoted(kind: str, value: str) -> str:
 
 
 def _shell_only(text: str) -> Iterator[Refused]:
-    """What on a line would mean something to a shell, and nothing to the program."""
+    """The parts of a line that a shell would act on, and that the program gets as they are."""
     found: dict[str, None] = {}
     before = ""
     for token in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""What of tfslurm's own an experiment must not reach, and the one thing in a root that it may: a run's outputs."""
+"""The folders of tfslurm that an experiment must not reach, and the one in a root that it may: a run's outputs."""
 
 from __future__ import annotations
 

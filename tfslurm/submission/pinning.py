@@ -31,7 +31,7 @@ def pinned_or_none(asked: Asked, update: bool) -> Pin | None:
 
 
 def resolve(session: Session, asked: Asked, local: bool, have: Pin | None) -> Pin:
-    """What the image is now: from this machine's daemon, or from the registries."""
+    """The image's digest now: from this machine's daemon, or from the registries."""
     if local or (have and have.pin_kind == "image-id"):
         from tfslurm.registry import pin_local_image
 
@@ -82,7 +82,7 @@ def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known
 
 
 def wrong_claims(asked: Asked, pin: Pin, found: Pin) -> Iterator[Problem]:
-    """What is not so, each with its line in the lock file."""
+    """The false fields, each with its line in the lock file."""
     file = str(asked.lock_file)
     document = read(read_text(asked.lock_file), file)
     fix = f"run `tfslurm pin {asked.file} --update`, and ask whoever wrote this lock file"

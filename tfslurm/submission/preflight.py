@@ -67,7 +67,7 @@ def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
 
 
 def tell(plan: JobPlan, tracker: Tracker) -> str:
-    """What the user should know of the drivers before the job is queued; '' for nothing.
+    """The warning about drivers before the job is queued; '' for none.
 
     Raises:
         TfslurmError: every driver seen there is too old.
@@ -77,9 +77,9 @@ def tell(plan: JobPlan, tracker: Tracker) -> str:
         return ""
     place = f"{plan.cluster}: driver"
     if found.status == "too old":
-        mend = "use an image with an older CUDA or another partition; if the driver was updated since: "
-        mend += f"`tfslurm check {plan.cluster}`, or --force"
-        raise TfslurmError(f"{place}: too old: {found.words()}; {mend}")
+        fix = "use an image with an older CUDA or another partition; if the driver was updated since: "
+        fix += f"`tfslurm check {plan.cluster}`, or --force"
+        raise TfslurmError(f"{place}: too old: {found.words()}; {fix}")
     if found.status == "some too old":
         return f"warning: {place}: too old on some nodes, where the job would end with 78: {found.words('too old')}"
     return f"note: {place}: minor-version compatible: {found.words('minor-version compatible')}"

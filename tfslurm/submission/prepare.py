@@ -92,7 +92,7 @@ def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = Fals
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
-    """What is wrong with ``sweep`` beyond its shape, where there is one."""
+    """The problems of ``sweep`` beyond its shape, where there is one."""
     if document.at(("sweep",)) is not None:
         from tfslurm.sweeps import points
 
@@ -121,7 +121,7 @@ def with_values(
 
 
 def wrong_image(document: Document) -> Iterator[Problem]:
-    """What is wrong with `image`: not a reference, or a tag that is meant to move."""
+    """The problems of `image`: not a reference, or a tag that is meant to move."""
     typed = document.at(("image",))
     if not isinstance(typed, str):
         return
@@ -232,7 +232,7 @@ def snapshot(asked: Asked) -> Snapshot | None:
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
-    """What the plan says of a snapshot."""
+    """The plan's description of a snapshot."""
     assert experiment.code is not None  # noqa: S101 - a snapshot is only taken of code
     return CodeState(
         tree=code.tree,

@@ -45,7 +45,7 @@ class Stage(Protocol):
     """Where the job is rehearsed."""
 
     def files(self) -> Mapping[str, bytes]:
-        """What the job has written about itself so far, by path below its folder."""
+        """The files that the job has written about itself so far, by path below its folder."""
 
     def warn(self) -> None:
         """Give the warning that Slurm gives before the time limit."""
@@ -176,7 +176,7 @@ class OnCluster:
         return find_job(self.tracker, self.key)
 
     def files(self) -> Mapping[str, bytes]:
-        """What the run folder on the cluster has."""
+        """The files of the run folder on the cluster."""
         return get(self.host, job_dir(self.plan, self._id), exclude=NOT_NEEDED)
 
     @property
@@ -230,7 +230,7 @@ class Here:
         self.known, self.tracker = known, tracker
 
     def files(self) -> Mapping[str, bytes]:
-        """What the run folder has."""
+        """The files of the run folder."""
         return get(self.host, job_dir(self.plan, self.job_id), exclude=NOT_NEEDED)
 
     def warn(self) -> None:
@@ -262,7 +262,7 @@ def last_attempt(files: Mapping[str, bytes]) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rehearsal showed: one text for each question, and what is wrong ('' where nothing is)."""
+    """The result of a rehearsal: one text for each question, and what is wrong ('' where nothing is)."""
 
     signal: str
     exit: str

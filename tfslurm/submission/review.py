@@ -38,7 +38,7 @@ OUTSIDE = "code that runs on the node as you, OUTSIDE the container"
 
 
 def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
-    """What would run, and what it could reach, as plain values.
+    """The program that would run and all that it could reach, as plain values.
 
     ``warnings`` are what a reader should look at first. A value of None, or an empty list, says that there is none.
     """
@@ -114,7 +114,7 @@ def template_of(asked: Asked) -> dict[str, str] | None:
 
 
 def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
-    """What to look at first, most telling first."""
+    """The findings to look at first, the gravest before the others."""
     if found["template"]:
         yield f"template: {found['template']['name']} is {OUTSIDE}; read all of it"
     for name in found["secrets"]:

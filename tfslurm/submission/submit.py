@@ -84,7 +84,7 @@ def named(plan: JobPlan, job_id: str) -> Iterator[None]:
 
 
 def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool) -> Completed:
-    """What sbatch gave. The code goes first, unless it ``is_there``; the far side says where that is wrong.
+    """sbatch's answer. The code goes first, unless it ``is_there``; the far side says where that is wrong.
 
     Raises:
         CommandFailed: sbatch was not called.
@@ -133,7 +133,7 @@ def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
 
 
 def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:
-    """What is in a run folder before its job begins."""
+    """The files of a run folder before its job begins."""
     plan = prepared.plan
     return {
         paths.JOB_SCRIPT: File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
@@ -145,7 +145,7 @@ def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]
 
 
 def point_files(prepared: Prepared) -> dict[str, File]:
-    """What the points are: for a reader, and for the tasks of an array."""
+    """The files with the points: for a reader, and for the tasks of an array."""
     if not prepared.entries:
         point = {"index": 0, "parameters": dict(prepared.plan.parameters)}
         return {paths.POINTS: File((json.dumps(point) + "\n").encode())}

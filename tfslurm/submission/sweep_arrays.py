@@ -81,7 +81,7 @@ def entries_of(experiment: Experiment, pin: Pin, sweep: Sweep) -> tuple[Entry, .
 
 
 def points_of(entries: Sequence[Entry], experiment: Experiment, sweep_id: str = "") -> Points:
-    """What a plan says of the points that it runs."""
+    """The plan's description of the points that it runs."""
     asked = read_sweep(experiment.sweep)
     sha256 = hashlib.sha256(encode(entries)).hexdigest()
     return Points(sweep_id, len(entries), sha256, asked.max_parallel or 0, asked.points_per_job)

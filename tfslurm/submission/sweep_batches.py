@@ -25,7 +25,7 @@ FULL = "job submit limit"  # what sbatch says for every limit of that kind
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What was sent of a sweep to one cluster, job by job, and how many points wait for room there."""
+    """The jobs of a sweep that were sent to one cluster, and how many points wait for room there."""
 
     jobs: tuple[str, ...]
     left: int

@@ -31,7 +31,7 @@ SHOWN = 5  # points whose words are shown before the rest is counted
 
 
 def asked_anew(session: Session, file: Path, sets: Sequence[str], sweep: TrackedSweep) -> Swept:
-    """What the file asks for now.
+    """The experiment as its file asks for it now.
 
     Raises:
         InputError: its problems, or it is another experiment's.
@@ -126,7 +126,7 @@ def as_asked_now(
 
 
 def changes(before: Iterable[Prepared], swept: Swept) -> list[str]:
-    """What of image, code and command is not as the sweep was last sent."""
+    """The changes of image, code and command since the sweep was last sent."""
     old = {base.plan.cluster: base.plan for base in before}
     told: dict[str, None] = {}
     for base in swept.bases:

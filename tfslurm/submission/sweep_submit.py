@@ -159,7 +159,7 @@ def planned(session: Session, asked: Asked, swept: Swept, chosen: Sequence[Known
 
 
 def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, str]]:
-    """What will be sent, job by job."""
+    """The lines that say what will be sent, job by job."""
     lines = []
     for plan, _, _ in arrays:
         if points := plan.points:
@@ -169,7 +169,7 @@ def told_of(arrays: Sequence[tuple[JobPlan, str, object]]) -> list[tuple[str, st
 
 
 def ask_site(session: Session, known: Known, plan: JobPlan, idle: bool) -> tuple[SiteProfile, Room | None]:
-    """What a site allows, as kept or as it says now; and if that is wanted how soon it would run such jobs.
+    """The limits of a site, as kept or as it says now; and if that is wanted how soon it would run such jobs.
 
     Raises:
         HostError: it does not answer.
@@ -217,7 +217,7 @@ def send_all(
 
 
 def as_value(sweep: TrackedSweep, jobs: Sequence[str], tracker: Tracker) -> dict[str, Any]:
-    """What was submitted, for --json."""
+    """The submitted jobs, for --json."""
     points = tracker.sweeps.points(sweep.sweep_id)
     return {
         "sweep": sweep.sweep_id,

@@ -1,4 +1,4 @@
-"""What of sweeps waits for room in the user's queue is sent by whatever command looks at the clusters."""
+"""Points of sweeps that wait for room in the user's queue: any command that asks the clusters sends them."""
 
 from __future__ import annotations
 

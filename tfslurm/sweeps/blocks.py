@@ -22,7 +22,7 @@ _OWN = ("grid", "zip", "random", "exclude", "include")
 
 
 class Source(Protocol):
-    """What knows where a key was written: a document or an experiment."""
+    """A document or an experiment: it knows where a key was written."""
 
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem at a key."""
@@ -160,7 +160,7 @@ def _named(block: Block, source: Source, broken: bool) -> Iterator[Problem]:
 
 
 def _points_named(block: Block, source: Source) -> Iterator[Problem]:
-    """What ``exclude`` and ``include`` say of parameters that the block does not have, or leave out."""
+    """The problems of ``exclude`` and ``include``: parameters that the block does not have, or that they leave out."""
     names = block.names
     for index, given in enumerate(block.exclude):
         here: Path = (*block.path, "exclude", index)

@@ -19,7 +19,7 @@ LINE = 27
 
 
 class Entry(NamedTuple):
-    """What one point's task needs: ``env`` holds the variables that differ between points, ``argv`` all words."""
+    """The settings of one point's task: ``env`` holds the variables that differ between points, ``argv`` all words."""
 
     id: str
     text: str

@@ -20,7 +20,7 @@ class CompiledTemplates:
         self._folder = data_folder() / "compiled"
 
     def read(self, name: str) -> bytes | None:
-        """What is kept under a name; None where nothing is, or a file in which somebody else could have written."""
+        """The data kept under a name; None where there is none, or where others could have written in the file."""
         try:
             make_folder(self._folder)
             return read_file(self._folder / name, MOST_BYTES, refuse_anothers)

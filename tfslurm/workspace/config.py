@@ -94,7 +94,7 @@ def read_cluster(file: ClusterFile) -> Known:
 
 
 def text_of(file: ClusterFile) -> str:
-    """What a cluster file says.
+    """The text of a cluster file.
 
     Raises:
         InputError: it cannot be read, or somebody else can change it.
@@ -183,7 +183,7 @@ def local_without_file() -> Known:
 
 
 def here_to_mount() -> tuple[PurePosixPath, ...]:
-    """What `local` lets an experiment mount where no file says so: the current folder.
+    """The folders that `local` lets an experiment mount where no file says so: the current one.
 
     Nothing, where that holds the home or tfslurm's own folders, or lies in a hidden folder of the home: keys,
     credentials and start-up files are there.

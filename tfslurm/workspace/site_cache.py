@@ -1,4 +1,4 @@
-"""What a site allows, asked with one command and kept for a day beside the tracker."""
+"""The limits of a site, asked with one command and kept for a day beside the tracker."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def place(known: Known) -> Path:
 
 
 def site(known: Known) -> str:
-    """What makes it this site and no other: the login, the user, and what names a controller and its programs."""
+    """The identity of a site: the login, the user, and what names a controller and its programs."""
     cluster = known.cluster
     told = [str(cluster.login), known.user, sorted(cluster.environment.items()), str(cluster.slurm_bin)]
     if cluster.login is None:  # commands run here, and this shell may name the controller

@@ -30,7 +30,7 @@ OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 
 class Trusted(NamedTuple):
-    """What the user trusts: real path of a folder -> name of a file -> sha256.
+    """The files that the user trusts: real path of a folder -> name of a file -> sha256.
 
     ``past`` has every content that was ever trusted there, ``revoked`` those that are not any more: jobs may still be
     known by them.
@@ -69,7 +69,7 @@ def content_id(data: bytes) -> str:
 
 
 def read_trusted(path: Path) -> Trusted:
-    """What is trusted, as the file says; nothing where there is no file.
+    """The trusted files, as the list says; none where there is no list.
 
     Raises:
         InputError: the file is not such a list, or is not the user's own.
