@@ -16,7 +16,7 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.remote_programs import program
 from tfslurm.slurm import Partition, SlurmConfig
-from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.slurm.nodes import is_busy, look_argv
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
@@ -55,7 +55,8 @@ class Looker:
         if not part.is_up:
             return unseen(Fact("node", "unknown", "the partition is not up"), self.site.config)
         gpus = 1 if part.gpus_per_node else 0
-        look = probe_argv(part.name, "gpu:1" if gpus else "", self.wait_s, self.cluster.slurm, self.command())
+        where = {"partition": part.name, "gres": "gpu:1" if gpus else "", "job_name": "tfslurm-check"}
+        look = look_argv(self.cluster.slurm, self.command(), immediate=self.wait_s, mem="512M", **where)
         argv = program("without-slurm", *look)
         begun = time.monotonic()
         try:

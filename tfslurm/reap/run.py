@@ -13,8 +13,7 @@ from tfslurm.monitoring.poll import queued
 from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
-from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
-from tfslurm.slurm.probe import is_busy
+from tfslurm.slurm.nodes import is_busy, look_argv, nodes_argv, parse_nodes
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import packaged
@@ -145,7 +144,9 @@ class Reaper:
         if not self.is_local:
             preferred = str(cluster.slurm.get("partition", ""))
             partition = preferred if preferred in partitions else partitions[0]
-            command = program("without-slurm", *on_node_argv(node, partition, self.wish.wait_s, cluster.slurm, command))
+            where = {"partition": partition, "nodelist": node, "job_name": "tfslurm-reap"}
+            look = look_argv(cluster.slurm, command, immediate=self.wish.wait_s, mem="64M", **where)
+            command = program("without-slurm", *look)
         return self.host.run(command, input=self.script.encode(), timeout_s=self.wish.wait_s + LONGEST_S)
 
     def refusal(self, done: Completed) -> str:

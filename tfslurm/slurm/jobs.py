@@ -20,6 +20,7 @@ from tfslurm.slurm.values import (
     at_most,
     expand_hostlist,
     expand_tasks,
+    fields_of,
     in_seconds,
     lines_of,
     parse_duration,
@@ -140,9 +141,7 @@ def few(jobs: Iterator[JobStatus]) -> Iterator[JobStatus]:
 
 def queue_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of squeue."""
-    fields = row.split(FIELD)
-    if len(fields) != len(QUEUE_FIELDS):
-        raise SlurmParseError("squeue", row)
+    fields = fields_of(row, len(QUEUE_FIELDS), FIELD, "squeue")
     job_id, state, reason, submitted, started, ended, elapsed, limit, nodes, partition, user, name, comment = fields
     status = JobStatus(
         job_id=job_id,
@@ -169,15 +168,12 @@ def queue_row(row: str) -> Iterator[JobStatus]:
 
 def accounting_argv(user: str, job_ids: Sequence[str], since: str) -> tuple[str, ...]:
     """One sacct for any number of jobs that were submitted since then; with so many the user's other jobs come too."""
-    asked = sacct_argv(job_ids=by_array(job_ids), since=since)
+    # tasks as their array: sacct does not find by its own id one that was cancelled with others
+    arrays = dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids)
+    asked = sacct_argv(job_ids=list(arrays), since=since)
     if sum(map(len, asked)) <= LONGEST_LINE:
         return asked
     return sacct_argv(user=user, since=since)
-
-
-def by_array(job_ids: Sequence[str]) -> list[str]:
-    """The ids, tasks as their array: by its own sacct does not find one that was cancelled with others."""
-    return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
 
 
 def sacct_argv(
@@ -239,9 +235,7 @@ def sacct_rows(text: str) -> Iterator[str]:
 
 def sacct_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of sacct."""
-    fields = row.split(FIELD)
-    if len(fields) != len(SACCT_FIELDS):
-        raise SlurmParseError("sacct", row)
+    fields = fields_of(row, len(SACCT_FIELDS), FIELD, "sacct")
     job_id, stated, reason, ending, submitted, started, ended, elapsed, minutes, nodes, *rest = fields
     partition, name, comment, user = rest
     state = parse_state(stated)
@@ -307,9 +301,9 @@ def absent(text: str) -> str:
     return "" if text in ("None", "(null)", "N/A") else text
 
 
-def begin_argv(job_id: str, after_s: int = 3) -> tuple[str, ...]:
+def begin_argv(job_id: str) -> tuple[str, ...]:
     """``scontrol update`` that lets a waiting job begin; Slurm holds one that was queued again back for two minutes."""
-    return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", f"StartTime=now+{after_s}")
+    return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", "StartTime=now+3")
 
 
 def hold_argv(job_ids: Sequence[str], *, release: bool = False) -> tuple[str, ...]:

@@ -60,12 +60,10 @@ OURS: Mapping[str, str] = {
 }
 
 
-def check_options(
-    options: Mapping[str, str | int | bool], *, file: str = "slurm", lines: Mapping[str, int] | None = None
-) -> Mapping[str, str]:
+def check_options(options: Mapping[str, str | int | bool], *, file: str = "slurm") -> Mapping[str, str]:
     """The options as sbatch reads them, in the order given: name with dashes -> value, '' for a flag.
 
-    A False option is left out. ``file`` and ``lines`` (option -> line) say where the options stand, for the errors.
+    A False option is left out. ``file`` says where the options stand, for the errors.
 
     Raises:
         InputError: every option that is unknown, tfslurm's own, or has a value that a directive cannot hold.
@@ -84,7 +82,7 @@ def check_options(
             except ValueError as error:
                 refusal = (str(error), "")
         if refusal:
-            problems.append(Problem(file, (lines or {}).get(key, 0), f"slurm.{key}", *refusal))
+            problems.append(Problem(file, 0, f"slurm.{key}", *refusal))
         elif text is not None:
             checked[name.replace("_", "-")] = text
     if problems:

@@ -53,26 +53,6 @@ class SiteProfile:
         """One more than the largest index of an array task."""
         return self.config.max_array_size if self.config else None
 
-    @property
-    def max_job_count(self) -> int | None:
-        """How many jobs the controller keeps at once, of all users; each task of an array is one."""
-        return self.config.max_job_count if self.config else None
-
-    @property
-    def kill_wait_s(self) -> int | None:
-        """Seconds between SIGTERM and SIGKILL."""
-        return self.config.kill_wait_s if self.config else None
-
-    @property
-    def version(self) -> str:
-        """Slurm's, such as 22.05.8; '' where it is not known."""
-        return self.config.version if self.config else ""
-
-    @property
-    def has_accounting(self) -> bool | None:
-        """Whether there is a slurmdbd; None where that is not known."""
-        return self.config.has_accounting if self.config else None
-
     def max_submit_jobs(self, account: str = "", partition: str = "", qos: str = "") -> int | None:
         """How many jobs the user may have at once, each task of an array being one; None: no limit is known.
 

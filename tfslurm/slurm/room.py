@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import parse_number, rows_of
+from tfslurm.slurm.values import fields_of, parse_number, rows_of
 from tfslurm.sweep.spread import Room
 
 GROUP = "\x1d"
@@ -50,20 +50,13 @@ def parse_room(text: str, need: Need) -> Room:
     if len(parts) != 3:
         raise SlurmParseError("sinfo and sbatch --test-only", text)
     now = parse_number(parts[2].strip(), "date")
-    nodes = [row_of(line) for line in rows_of(parts[0], "sinfo")]
+    # each field ends with a bar
+    nodes = [fields_of(line, len(FIELDS) + 1, "|", "sinfo") for line in rows_of(parts[0], "sinfo")]
     live = [node for node in nodes if node[1].rstrip("*~#!%$@^-+") in RUNNING]
     free, most = (sum(fits(each, need) for each in what(live)) // need.nodes for what in (left_of, all_of))
     found = re.search(r" to start at ([0-9]{1,11}) ", parts[1][:LONGEST_WORDS])
     starts_in_s = max(0.0, float(int(found[1]) - now)) if found else None
     return Room(free, most, starts_in_s)
-
-
-def row_of(line: str) -> list[str]:
-    """The fields of a node."""
-    node = line.split("|")[:-1]
-    if len(node) != len(FIELDS):
-        raise SlurmParseError("sinfo", line)
-    return node
 
 
 def left_of(nodes: Iterable[list[str]]) -> list[Need]:
@@ -82,10 +75,7 @@ def all_of(nodes: Iterable[list[str]]) -> list[Need]:
 
 def cpus_in(node: list[str], place: int) -> int:
     """One number of ``allocated/idle/other/total``."""
-    numbers = node[2].split("/")
-    if len(numbers) != 4:
-        raise SlurmParseError("sinfo", "|".join(node))
-    return parse_number(numbers[place], "sinfo")
+    return parse_number(fields_of(node[2], 4, "/", "sinfo")[place], "sinfo")
 
 
 def memory_in(node: list[str], place: int) -> int:

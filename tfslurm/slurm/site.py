@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import is_name, parse_duration, parse_number, rows_of, split_outside
+from tfslurm.slurm.values import fields_of, is_name, parse_duration, parse_number, rows_of, split_outside
 
 FIELD = "\x1f"
 GPUS = re.compile(r"gpu(?::[^:]+)?:([0-9]{1,9})")
@@ -54,16 +54,6 @@ class SlurmConfig(NamedTuple):
         return self.number("KillWait")
 
     @property
-    def message_timeout_s(self) -> int | None:
-        """Seconds after which sbatch gives up on the controller, which may have taken the job all the same."""
-        return self.number("MessageTimeout")
-
-    @property
-    def min_job_age_s(self) -> int | None:
-        """Seconds that squeue still shows a finished job."""
-        return self.number("MinJobAge")
-
-    @property
     def max_array_size(self) -> int | None:
         """One more than the largest index of an array task."""
         return self.number("MaxArraySize")
@@ -87,16 +77,6 @@ class SlurmConfig(NamedTuple):
     def requeues(self) -> bool:
         """Does a job that loses its node start again unless it says --no-requeue?"""
         return self.number("JobRequeue") == 1
-
-    @property
-    def select_type(self) -> str:
-        """Such as select/cons_tres."""
-        return self.text("SelectType")
-
-    @property
-    def gres_types(self) -> tuple[str, ...]:
-        """Such as ('gpu',)."""
-        return self.words("GresTypes")
 
     @property
     def task_plugins(self) -> tuple[str, ...]:
@@ -248,25 +228,5 @@ def parse_accounts(text: str, cluster: str = "") -> tuple[Account, ...]:
 
 def account_row(line: str) -> Account:
     """One row, ``alpha|lab||normal,long|lab``."""
-    fields = line.split("|")
-    if len(fields) != len(ACCOUNT_FIELDS):
-        raise SlurmParseError("sacctmgr", line)
-    cluster, account, partition, qos, default = fields
+    cluster, account, partition, qos, default = fields_of(line, len(ACCOUNT_FIELDS), "|", "sacctmgr")
     return Account(cluster, account, partition, tuple(word for word in qos.split(",") if word), account == default)
-
-
-def version_argv() -> tuple[str, ...]:
-    """``sbatch --version``, which asks no controller."""
-    return ("sbatch", "--version")
-
-
-def parse_version(text: str) -> tuple[int, ...]:
-    """(22, 5, 8) of ``slurm-wlm 22.05.8``, the last line whatever a login shell said before.
-
-    Raises:
-        SlurmParseError: anything else.
-    """
-    found = re.fullmatch(r"slurm\S* ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\S*", text.strip().rpartition("\n")[2])
-    if not found:
-        raise SlurmParseError("sbatch --version", text)
-    return tuple(int(part) for part in found.groups())

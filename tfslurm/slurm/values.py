@@ -57,6 +57,18 @@ def rows_of(text: str, what: str) -> Iterator[str]:
     return (line.removesuffix("\r") for line in at_most(MOST_ROWS, lines_of(text), what) if line.strip())
 
 
+def fields_of(row: str, count: int, separator: str, what: str) -> list[str]:
+    """The fields of a row.
+
+    Raises:
+        SlurmParseError: it has more or fewer than ``count``.
+    """
+    fields = row.split(separator)
+    if len(fields) != count:
+        raise SlurmParseError(what, row)
+    return fields
+
+
 def parse_number(text: str, what: str) -> int:
     """A whole number that is not negative.
 
