@@ -156,7 +156,7 @@ def read_outputs(plan: JobPlan, root: Folder, folders: list[Folder]) -> tuple[Ou
     if not folders:
         root.tell("experiment.outputs", "no attempt of the job left a file")
         return None
-    last = Folder(root.files, folders[-1].prefix, "experiment", root.unknown)
+    last = folders[-1].at("experiment")
     hashes = last.fact("outputs", paths.OUTPUT_SUMS, facts.parse_hashes)
     if hashes is None:
         return None
@@ -168,7 +168,7 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
     """What the tasks of the last attempt wrote outside every mount; None where docker diff could not be asked."""
     found: dict[str, LostFile] = {}
     for one in observed:
-        files = Folder(one.files.files, one.files.prefix, "experiment", root.unknown)
+        files = one.files.at("experiment")
         if one.task.container is None:
             continue  # nothing ran that could have lost anything
         changes = files.fact("lost", "container-diff.txt", facts.parse_diff)
@@ -183,8 +183,7 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
 
 def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
     """The container paths that are kept elsewhere: those of the plan, and those that the engine says were mounted."""
-    scratch = Folder(files.files, files.prefix, "")
-    mounted = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
+    mounted = files.quiet().fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
     asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
     return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from tfslurm.document.moments import datetime_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ def cpus_used(box: Mapping[str, Any]) -> float | None:
     began, until = box.get("started_at"), box.get("ended_at")
     if box.get("cpu_time_s") is None or not began or not until:
         return None
-    ran_s = datetime.fromisoformat(until.replace("Z", "+00:00")) - datetime.fromisoformat(began.replace("Z", "+00:00"))
-    return float(box["cpu_time_s"]) / max(ran_s.total_seconds(), 1)
+    ran = datetime_of(until) - datetime_of(began)
+    return float(box["cpu_time_s"]) / max(ran.total_seconds(), 1)
 
 
 def total(values: Sequence[float | None]) -> float | None:

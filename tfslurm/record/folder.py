@@ -25,6 +25,14 @@ class Folder:
         """A folder in this one, whose facts stand under another path."""
         return Folder(self.files, f"{self.prefix}{prefix}/", path, self.unknown)
 
+    def at(self, path: str) -> Folder:
+        """The same files, whose facts stand under another path."""
+        return Folder(self.files, self.prefix, path, self.unknown)
+
+    def quiet(self) -> Folder:
+        """The same files, for values that are no facts: why one of them is missing is not put down."""
+        return Folder(self.files, self.prefix, "")
+
     @property
     def names(self) -> list[str]:
         """The files in it, by their paths from here."""

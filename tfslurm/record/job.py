@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from tfslurm.document.moments import parse_time
+from tfslurm.document.moments import datetime_of, parse_time
 from tfslurm.errors import SlurmParseError
 from tfslurm.plan import JobPlan
 from tfslurm.record import facts
@@ -55,7 +54,7 @@ class Ending:
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
     """How one attempt went. The last one has Slurm's state, and only without it its own; those before were requeued."""
-    own = Folder(folder.files, folder.prefix, folder.path)
+    own = folder.quiet()
     begin = own.fact("begin", paths.BEGIN, facts.parse_object) or {}
     end = own.fact("state", paths.END, parse_end)
     state = "REQUEUED" if not is_last else status.state if status else None
@@ -125,7 +124,7 @@ def ended_by_files(folder: Folder) -> str | None:
 
 def was_oom_killed(folder: Folder) -> bool:
     """Did the kernel end a task's container for its memory?"""
-    own = Folder(folder.files, folder.prefix, "")
+    own = folder.quiet()
     names = (f"{paths.task(rank)}/{paths.END}" for rank in paths.tasks_in(folder.names))
     ends = (own.fact("", name, parse_task_end) for name in names)
     return any(end.oom_killed for end in ends if end)
@@ -179,7 +178,7 @@ def shared_folders(root: Folder, folders: list[Folder]) -> tuple[SharedFolder, .
     if not folders:
         root.tell("job.shared_folders", "no attempt of the job left a file")
         return None
-    last = Folder(root.files, folders[-1].prefix, "job", root.unknown)
+    last = folders[-1].at("job")
     rows = last.fact("shared_folders", "shared-folders", facts.parse_shared)
     return None if rows is None else tuple(SharedFolder(name, mode, uid) for mode, uid, name in rows)
 
@@ -249,8 +248,3 @@ def nodes_of(begin: Mapping[str, Any]) -> tuple[str, ...]:
 def text_or_none(value: object) -> str | None:
     """The text; None for nothing or an empty one."""
     return str(value) if value else None
-
-
-def datetime_of(text: str) -> datetime:
-    """The moment of an RFC 3339 time in UTC."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -27,7 +27,7 @@ def read_machine(folder: Folder, engine: str, gpus: tuple[Gpu, ...] | None) -> M
 
 def read_engine(folder: Folder, name: str) -> Engine:
     """The engine that the plan named, as it tells of itself and of the container."""
-    inside = Folder(folder.files, folder.prefix, f"{folder.path}.engine", folder.unknown)
+    inside = folder.at(f"{folder.path}.engine")
     return Engine(
         name=name,
         version=inside.fact("version", "engine-version.json", parse_version),

@@ -390,7 +390,6 @@ def record_sha256(value: Mapping[str, Any]) -> str:
     return sha256(canonical({**value, "integrity": integrity}, "record")).hexdigest()
 
 
-def seal(record: Record, *, previous: str | None = None, signature: Signature | None = None) -> Record:
-    """The same record with its hash computed anew; ``previous`` is the hash of the record that it replaces."""
-    unsealed = replace(record, integrity=Integrity(previous, "", signature))
-    return replace(record, integrity=Integrity(previous, record_sha256(record_json(unsealed)), signature))
+def seal(record: Record) -> Record:
+    """The same record with its hash computed anew."""
+    return replace(record, integrity=replace(record.integrity, record_sha256=record_sha256(record_json(record))))

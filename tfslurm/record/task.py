@@ -12,7 +12,7 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.machine import read_machine
 from tfslurm.record.model import Container, Gpu, TaskFacts
-from tfslurm.record.usage import is_number, read_usage
+from tfslurm.record.usage import is_number, read_allowed, read_gpu_use, read_used
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import parse_task_end
 
@@ -85,7 +85,7 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
     uuids = folder.fact("gpus", "gpus.txt", facts.parse_lines)
     if uuids is None:
         return None
-    scratch = Folder(folder.files, folder.prefix, folder.path)
+    scratch = folder.quiet()
     rows = scratch.fact("gpus", "nvidia-smi-query.csv", facts.parse_query) or ()
     known: dict[str, Mapping[str, str]] = {row["uuid"]: row for row in rows}
     names = dict(scratch.fact("gpus", "nvidia-smi-L.txt", facts.parse_list) or ())
@@ -107,13 +107,12 @@ def image_digests(raw: bytes) -> tuple[str, ...]:
     return (*sorted(image.digests), image.id)
 
 
-def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:
+def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Container | None:
     """The container as the engine saw it end; where it could not be asked any more, as the task wrote it down."""
     if folder.raw("container-inspect.json") is None and folder.raw("container-id.txt") is None:
         folder.tell("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
         return None
-    inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
-    scratch = Folder(folder.files, folder.prefix, inside.path)
+    inside, scratch = folder.at(f"{folder.path}.container"), folder.quiet()
     state = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).end())
     own = scratch.fact("", paths.END, task_end)
     if state is None and own is None:
@@ -130,7 +129,9 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Conta
         oom_killed=values.get("oom_killed"),
         started_at=values.get("started_at"),
         ended_at=values.get("ended_at"),
-        **read_usage(inside, gpus),
+        **read_allowed(inside),
+        **read_used(inside),
+        gpu_utilisation=read_gpu_use(inside, gpus),
     )
 
 

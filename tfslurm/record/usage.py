@@ -21,18 +21,13 @@ MOST_DIGITS = 12
 USED = ("peak_memory_mib", "cpu_time_s", "usage_until")
 
 
-def read_usage(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any]:
-    """The keys of a Container that say what it was allowed and what it used."""
-    return {**read_limits(folder), **read_used(folder), "gpu_utilisation": read_gpu_use(folder, gpus)}
-
-
-def read_limits(folder: Folder) -> Mapping[str, Any]:
+def read_allowed(folder: Folder) -> Mapping[str, Any]:
     """memory_limit_mib and cpu_limit, as the engine was told; None where it has no limit."""
-    scratch = Folder(folder.files, folder.prefix, "")
-    return scratch.fact("", "container-inspect.json", parse_limits) or {"memory_limit_mib": None, "cpu_limit": None}
+    found = folder.quiet().fact("", "container-inspect.json", parse_allowed)
+    return found or {"memory_limit_mib": None, "cpu_limit": None}
 
 
-def parse_limits(raw: bytes) -> Mapping[str, Any]:
+def parse_allowed(raw: bytes) -> Mapping[str, Any]:
     """What the container was held to: by a share of the CPUs, or by their numbers."""
     container = container_answer(raw)
     named = container.cpu_numbers
@@ -48,7 +43,7 @@ def count_cpus(text: str) -> int:
 
 def read_used(folder: Folder) -> Mapping[str, Any]:
     """Peak memory, CPU time, and when they were last seen."""
-    scratch = Folder(folder.files, folder.prefix, "")
+    scratch = folder.quiet()
     found = scratch.fact("", "container-usage.txt", parse_usage)
     if found is not None:
         return found
@@ -71,7 +66,7 @@ def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, 
     """One entry for each of the task's GPUs that nvidia-smi spoke of; () for a CPU job."""
     if gpus == ():
         return ()
-    scratch = Folder(folder.files, folder.prefix, "")
+    scratch = folder.quiet()
     found = scratch.fact("", "gpu-usage.csv", parse_gpu_use)
     if not found:
         short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"

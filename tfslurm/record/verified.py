@@ -65,7 +65,7 @@ def overall(observed: Sequence[Observed], check: Callable[[Observed], Verdict]) 
 
 def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     """Is the image on the node the pinned one, and was the container made from it?"""
-    files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
+    files, pin = one.files.quiet(), plan.pin
     image = files.fact("image", "image-inspect.json", names_of)
     if image is None:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
@@ -111,7 +111,7 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
         return NO_GPU
     if one.task.gpus is None:
         return not_started(one, "gpus") or Verdict("unknown", "the GPUs that the task was given could not be told")
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     given = {gpu.uuid for gpu in one.task.gpus}
     if why := cut_off(one):
         return not_started(one, "gpus") or Verdict("unknown", why)
@@ -151,7 +151,7 @@ def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
     version = one.task.driver_version
     if version is None:
         return Verdict("unknown", "no driver was found on the node")
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     loaded = {
         "/proc/driver/nvidia/version": files.fact("proc", "nvidia-driver-proc.txt", facts.parse_driver),
         "/sys/module/nvidia/version": files.fact("module", "nvidia-driver-module.txt", facts.parse_version),
@@ -171,7 +171,7 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     """
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     if why := cut_off(one):
         return not_started(one, "tensorflow") or Verdict("unknown", why)
     if files.raw("container/tensorflow-gpu.txt") is None:
@@ -191,7 +191,7 @@ def code_holds(plan: JobPlan, one: Observed) -> Verdict:
     """
     if plan.code is None:
         return NO_CODE
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     if files.raw("code-check.txt") is None:
         return not_started(one, "code") or Verdict("unknown", "not verified on the node: an older tfslurm ran the job")
     check = files.fact("check", "code-check.txt", facts.parse_check)
