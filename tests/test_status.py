@@ -36,7 +36,7 @@ from tfslurm.retrieval.records import status_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
 from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, ROW, SACCT_FIELDS
-from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.tracker import Seen, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.threads import at_once
@@ -109,7 +109,7 @@ def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
     assert site.states() == {"1": "RUNNING", "2": "COMPLETED"}
     assert site.job("2").status["exit_code"] == 0
     assert site.calls() == ["squeue"]
-    site.tracker.see(done, "RUNNING", False, {})
+    site.tracker.see_all([Seen(done, "RUNNING", False, {})])
     assert site.job("2").state == "COMPLETED", "what has ended stays as it ended"
 
 

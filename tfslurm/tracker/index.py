@@ -19,7 +19,18 @@ from tfslurm.local_files import make_file, make_folder
 from tfslurm.plan import UNTRUE, JobPlan, to_json
 from tfslurm.sweep.points_file import Entry
 from tfslurm.tracker.claims import claimed
-from tfslurm.tracker.rows import REBUILT, Place, Seen, SeenDriver, TrackedJob, TrackedPlan, plan_in, tracked, values_in
+from tfslurm.tracker.rows import (
+    JOBS,
+    REBUILT,
+    Place,
+    Seen,
+    SeenDriver,
+    TrackedJob,
+    TrackedPlan,
+    planned,
+    tracked,
+    values_in,
+)
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
 from tfslurm.tracker.trouble import trouble
 
@@ -38,17 +49,15 @@ CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL);
 CREATE INDEX jobs_by_plan ON jobs (plan_id);
 CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
 """
-# Not part of SCHEMA: a tracker may be older than this table, and one that does not know it may go on using the file.
-DRIVERS = """
-CREATE TABLE IF NOT EXISTS drivers (
-  cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL,
-  version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))
-"""
-# Likewise. A plan stands here from its intent until its id was shown to whoever asked for it.
-UNTOLD = "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)"
-BY_ID = "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)"
-
-PLAN_KEYS = ("stage", "note", "cluster_text")
+# Not part of SCHEMA: a tracker may be older than these, and one that does not know them may go on using the file. A
+# plan stands in `untold` from its intent until its id was shown to whoever asked for it.
+LATER = (
+    "CREATE TABLE IF NOT EXISTS drivers (cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL, "
+    "version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))",
+    "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
+    *SWEEPS,
+)
 
 
 class Tracker:
@@ -68,10 +77,7 @@ class Tracker:
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere may hold views and triggers
             self._prepare()
-            self._db.execute(DRIVERS)
-            self._db.execute(UNTOLD)
-            self._db.execute(BY_ID)
-            for statement in SWEEPS:
+            for statement in LATER:
                 self._db.execute(statement)
 
     def _prepare(self) -> None:
@@ -146,13 +152,8 @@ class Tracker:
 
     def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
         """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
-        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
         with self.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'planned', '', ?, ?)",
-                (*values, json.dumps(to_json(plan)), cluster_text),
-            )
-            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+            put_plan(db, plan, cluster_text, "planned", "")
             if untold:
                 db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
 
@@ -172,10 +173,7 @@ class Tracker:
         jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
-            db.executemany(
-                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                [(plan.cluster, each, plan.planned_at, plan.plan_id, state) for each in jobs],
-            )
+            put_jobs(db, plan, dict.fromkeys(jobs, state))
 
     def restore(
         self,
@@ -189,27 +187,14 @@ class Tracker:
 
         It is never one that is still to be settled or sent.
         """
-        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, REBUILT)
         with self.change() as db:
             if sweep:
                 put_sweep(db, sweep)
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
-            text = json.dumps(to_json(plan))
-            db.execute(
-                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'submitted', ?, ?, ?)",
-                (*values, text, cluster_text),
-            )
-            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+            put_plan(db, plan, cluster_text, "submitted", REBUILT)
             # one that this tracker planned itself, and whose id it never got to know
-            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", values[:1])
-            db.executemany(
-                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
-            )
-
-    def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
-        """What the scheduler, or the job's own end file, says of a job now."""
-        self.see_all([Seen(job, state, final, status)])
+            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", (plan.plan_id,))
+            put_jobs(db, plan, jobs)
 
     def see_all(self, seen: Sequence[Seen]) -> None:
         """What is said of any number of jobs now, all of it or nothing; a job that has ended stays as it ended."""
@@ -242,10 +227,7 @@ class Tracker:
             ).fetchone()
             job_id = str((row[0] or 0) + 1)
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ?", (plan.plan_id,))
-            db.execute(
-                "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, 'RUNNING')",
-                (plan.cluster, job_id, plan.planned_at, plan.plan_id),
-            )
+            put_jobs(db, plan, {job_id: "RUNNING"})
             return job_id
 
     def record(self, job: TrackedJob) -> dict[str, Any] | None:
@@ -366,9 +348,7 @@ class Tracker:
             where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         order = "ORDER BY submitted_at, jobs.rowid"
-        columns = "jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name"
-        query = f"SELECT {columns} FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
-        return [tracked(row) for row in self.rows(query, values)]
+        return [tracked(row) for row in self.rows(f"{JOBS} {condition} {order}", values)]
 
     def has_sent(self, plan: JobPlan) -> bool:
         """Whether the code of this plan went to its cluster before; it may have been removed there since."""
@@ -383,10 +363,25 @@ class Tracker:
         query = (
             "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
         )
-        rows = self.rows(query, (stage, plan_id))
-        return [TrackedPlan(plan_in(row["plan"], row["plan_id"]), *(row[key] for key in PLAN_KEYS)) for row in rows]
+        return [planned(row) for row in self.rows(query, (stage, plan_id))]
 
     def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         """The rows of a question."""
         with self.told():
             return self._db.execute(query, values).fetchall()
+
+
+def put_plan(db: sqlite3.Connection, plan: JobPlan, cluster_text: str, stage: str, note: str) -> None:
+    """One plan, unless it is there; it waits no longer."""
+    values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, stage, note)
+    text = json.dumps(to_json(plan))
+    db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, text, cluster_text))
+    db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+
+
+def put_jobs(db: sqlite3.Connection, plan: JobPlan, jobs: Mapping[str, str]) -> None:
+    """The jobs of a plan (id -> state); those that are there stay as they are."""
+    db.executemany(
+        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
+        [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
+    )

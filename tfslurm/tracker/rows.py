@@ -13,6 +13,10 @@ from tfslurm.errors import TrackerError
 from tfslurm.plan import FOLDER, JOB_ID, UNTRUE, JobPlan, from_json, run_folder
 from tfslurm.sweep.arrays import place_in_array, slurm_id
 
+JOBS = (
+    "SELECT jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name FROM jobs "
+    "JOIN plans USING (plan_id)"
+)
 REBUILT = "read from its run folder"
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -165,8 +169,17 @@ def plan_in(text: object, plan_id: object) -> JobPlan:
     return plan
 
 
+def planned(row: sqlite3.Row) -> TrackedPlan:
+    """One row of the table of plans.
+
+    Raises:
+        TrackerError: it holds no plan.
+    """
+    return TrackedPlan(plan_in(row["plan"], row["plan_id"]), row["stage"], row["note"], row["cluster_text"])
+
+
 def tracked(row: sqlite3.Row) -> TrackedJob:
-    """One row of the table of jobs, joined with its plan's name.
+    """One row of the query JOBS.
 
     Raises:
         TrackerError: its names are none.
