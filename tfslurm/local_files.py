@@ -43,14 +43,14 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = Tr
             _write(folder, path.name, data, mode)
 
 
-def open_to_append(path: Path, *, mode: int = 0o600) -> int:
-    """A descriptor that appends to a regular file, made if need be; the file is not reached through a link.
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to a regular file, made the user's alone if need be; no link leads to it.
 
     Raises:
         OSError: it is a link (ELOOP), another thing that is no file (EINVAL), or this machine refuses.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.open(path, flags, mode)
+    file = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, "is not a regular file", str(path))

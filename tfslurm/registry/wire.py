@@ -87,16 +87,14 @@ class Remote:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def ask(
-        self, path: str, what: str, *, method: str = "GET", accept: str = "*/*", limit: int = MANIFEST_LIMIT
-    ) -> Answer:
+    def ask(self, path: str, what: str, *, accept: str = "*/*", limit: int = MANIFEST_LIMIT) -> Answer:
         """The answer to ``path`` below the repository, redirects followed, whatever its status.
 
         ``what`` says in words what is asked for. Raises RegistryError when no whole answer comes.
         """
         url = urljoin(self._base, quote(path, safe="/:?=&%"))
         for _ in range(_HOPS):
-            answer = self._ask_once(url, what, method, accept, limit)
+            answer = self._ask_once(url, what, accept, limit)
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._redirected(url, answer, what)
@@ -113,13 +111,13 @@ class Remote:
             )
         return refusal(self.name, what, clean, self._credentials, mend)
 
-    def _ask_once(self, url: str, what: str, method: str, accept: str, limit: int) -> Answer:
+    def _ask_once(self, url: str, what: str, accept: str, limit: int) -> Answer:
         ours = origin(url) == origin(self._base)
         known = self._authorization if ours else ""
-        answer = self._send(method, url, what, authorization=known, accept=accept, limit=limit)
+        answer = self._send("GET", url, what, authorization=known, accept=accept, limit=limit)
         if answer.status == 401 and ours and (authorization := self._answer_challenge(answer, what)):
             self._authorization = authorization
-            answer = self._send(method, url, what, authorization=authorization, accept=accept, limit=limit)
+            answer = self._send("GET", url, what, authorization=authorization, accept=accept, limit=limit)
         return answer
 
     def _redirected(self, url: str, answer: Answer, what: str) -> str:

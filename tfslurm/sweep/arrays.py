@@ -28,11 +28,6 @@ class Array(NamedTuple):
         last = f"-{self.tasks - 1}" if self.tasks > 1 else ""
         return f"0{last}" + (f"%{max_parallel}" if max_parallel else "")
 
-    def of_task(self, task: int) -> range:
-        """The points that a task runs, in order, by their place among the cluster's."""
-        first = self.offset + task * self.points_per_job
-        return range(first, min(first + self.points_per_job, self.offset + self.points))
-
 
 def job_ids(array: str, points: int, points_per_job: int = 1) -> tuple[str, ...]:
     """How the points of a job array are called, in order: ``1234_7``, the task that runs a point.
