@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tfslurm.cli.fetch import as_value, printable, summary
+from tfslurm.cli.fetch import as_value, plain, summary
+from tfslurm.document.tree import printable
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.host.command import Raw
@@ -692,7 +693,7 @@ def test_the_document_and_the_line(job: Job) -> None:
 
 
 def test_a_name_does_nothing_to_a_terminal() -> None:
-    assert printable("a\x1b[31m\nb" + os.fsdecode(b"\xff")) == "a\\x1b[31m\\nb\\xff"
+    assert printable(plain("a\x1b[31m\nb" + os.fsdecode(b"\xff"))) == "a\\x1b[31m\\nb\\xff"
 
 
 def test_a_list_of_more_files_than_fit_in_memory_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,16 +197,9 @@ class Job:
             RecordError: it has not started.
             HostError: the cluster does not answer, and no record of it was read before.
         """
-        from tfslurm.retrieval.records import kept_record, read_record
+        from tfslurm.retrieval.records import latest_record
 
-        tracker = session().tracker
-        try:
-            found = self._now()
-            return read_record(found, tracker, session().reach(known_for(found, tracker)))
-        except HostError:
-            if not tracker.record(self._known):
-                raise
-            return kept_record(self._known, tracker)
+        return latest_record(session(), self._known)
 
     @property
     def parameters(self) -> dict[str, Value]:

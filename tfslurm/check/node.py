@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfslurm.check.engines import engine_facts
-from tfslurm.check.fact import Fact, one_line, unknown
+from tfslurm.check.fact import Fact, numbers, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
@@ -185,14 +185,13 @@ def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
 def tools_fact(seen: Seen) -> Fact:
     """The programs that a job's own script needs on the node."""
     version = seen.one("bash")
-    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])
     missing = [name for name in NEEDED if not seen.one(f"tool-{name}")]
     value = f"bash {version}, {seen.one('flock') or 'no flock'}"
     if missing:
         return Fact(
             "tools", "FAIL", f"{value}; missing: {', '.join(missing)}", "install util-linux, coreutils and findutils"
         )
-    if numbers < OLDEST_BASH:
+    if numbers(version) < OLDEST_BASH:
         return Fact("tools", "FAIL", value, "a job's script needs bash 4.2 or later on the node")
     return Fact("tools", "ok", value)
 

@@ -32,8 +32,6 @@ from tfslurm.workspace.session import Session
 from tfslurm.workspace.site_cache import site_profile
 from tfslurm.workspace.threads import at_once, in_background
 
-Trace = Callable[[str], None] | None
-
 
 @dataclass(frozen=True, slots=True)
 class Look:

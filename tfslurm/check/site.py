@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from tfslurm.check.fact import Fact, gib, unknown
+from tfslurm.check.fact import Fact, gib, numbers, unknown
 from tfslurm.host.folders import SharedFolder
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.profile import SiteProfile as Site
-from tfslurm.slurm.rejection import duration
-from tfslurm.slurm.values import number_or_none
+from tfslurm.slurm.rejection import duration, nearest
 from tfslurm.spec import Option
 from tfslurm.workspace.site_cache import age
 
@@ -24,13 +22,11 @@ LITTLE_MIB = 1024
 
 def site_facts(site: Site, options: Mapping[str, Option], user: str) -> list[Fact]:
     """Everything that Slurm was asked. ``options`` are the cluster file's `slurm:`."""
-    settings = [aged(fact, site) for fact in config_facts(site, user)]
-    return [*settings, *partition_facts(site), *target_facts(site, options, user)]
-
-
-def aged(fact: Fact, site: Site) -> Fact:
-    """The fact, saying how old it is where it was not asked for now."""
-    return replace(fact, value=f"{fact.value}; asked {age(site)}") if site.age_s else fact
+    settings = config_facts(site, user)
+    if site.age_s:
+        settings = [replace(fact, value=f"{fact.value}; asked {age(site)}") for fact in settings]
+    named = [*named_partition_facts(site, options), *named_account_facts(site, options, user)]
+    return [*settings, *partition_facts(site), *named]
 
 
 def config_facts(site: Site, user: str) -> list[Fact]:
@@ -53,10 +49,8 @@ def config_facts(site: Site, user: str) -> list[Fact]:
 
 def version_fact(config: SlurmConfig) -> Fact:
     """The controller's version: it answered, so it is up."""
-    parts = map(number_or_none, config.version.split(".")[:2])
-    numbers = tuple(part for part in parts if part is not None)
     value = f"{config.version}, slurmctld of {config.cluster_name or 'this cluster'} answers"
-    if numbers < OLDEST:
+    if numbers(config.version) < OLDEST:
         return Fact("slurm", "warn", value, "older than 20.11, which tfslurm was not tried with")
     return Fact("slurm", "ok", value)
 
@@ -165,11 +159,6 @@ def target(options: Mapping[str, Option], partitions: Sequence[Partition]) -> Pa
     return next((part for part in partitions if (part.name == named if named else part.is_default)), None)
 
 
-def target_facts(site: Site, options: Mapping[str, Option], user: str) -> list[Fact]:
-    """Do the partition and the account of the cluster file exist?"""
-    return [*named_partition_facts(site, options), *named_account_facts(site, options, user)]
-
-
 def named_partition_facts(site: Site, options: Mapping[str, Option]) -> list[Fact]:
     """`slurm: {partition: …}`, each of its names; without one, is there a default?"""
     text = str(options.get("partition", ""))
@@ -216,9 +205,7 @@ def names_of(entry: Account, key: str) -> tuple[str, ...]:
 
 def instead(typed: str, have: Sequence[str]) -> str:
     """The valid names, the nearest first."""
-    near = get_close_matches(typed, have, len(have) or 1, 0.5)
-    names = [*near, *(name for name in have if name not in near)]
-    return f"write one of: {', '.join(names) or 'none'}"
+    return f"write one of: {', '.join(nearest(typed, have)) or 'none'}"
 
 
 def root_fact(root: str, kind: str, free_mib: int | None) -> Fact:

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Warn the experiment's program early, to test its checkpoint.",
     ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
-    "watch": ("tfslurm.cli.watch:watch", "Show the states until all jobs have ended."),
+    "watch": ("tfslurm.cli.status:watch", "Show the states until all jobs have ended."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job's program wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),

@@ -19,7 +19,7 @@ import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
-from tfslurm.errors import TfslurmError, complaint, refuse
+from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,11 +98,6 @@ def show(*parts: str | tuple[str, str]) -> None:
 def say(*lines: str) -> None:
     """A message or progress, on stderr: a line for each, which nothing in it breaks."""
     write("".join(f"{printable(line)}\n" for line in lines), err=True)
-
-
-def complain(error: TfslurmError) -> None:
-    """An error on stderr."""
-    say(*complaint(error))
 
 
 def emit(value: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.document.tree import printable
 from tfslurm.retrieval.fetch import Fetch, Told
 from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
 from tfslurm.retrieval.selection import BAD, Outcome, Wish
@@ -73,17 +74,17 @@ def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
     if not job.final:
         say(f"{job.key}: {job.state}: this is what is there now; it is not final")
     for why in done.unread:
-        say(f"error: {job.key}: {printable(why)}; what is in it was not fetched")
+        say(f"error: {job.key}: {plain(why)}; what is in it was not fetched")
     for outcome in done.outcomes:
         if outcome.status in BAD:
-            say(f"error: {job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+            say(f"error: {job.key}: {plain(outcome.path)}: {plain(outcome.why)}")
         elif outcome.status == "skipped" and outcome.why != "excluded":
-            say(f"{job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+            say(f"{job.key}: {plain(outcome.path)}: {plain(outcome.why)}")
     if as_json:
         return
     for outcome in sorted(done.outcomes, key=lambda outcome: outcome.path):
         if outcome.status == "wanted":
-            show(f"{outcome.bytes:>12}  {printable(outcome.path)}")
+            show(f"{outcome.bytes:>12}  {printable(plain(outcome.path))}")
     nothing = "left nothing in its outputs" if job.final else "has nothing in its outputs yet"
     show(f"{job.key}: {summary(folder, done) if done.outcomes or done.unread else nothing}")
 
@@ -143,8 +144,3 @@ def as_value(job: TrackedJob, folder: Path, done: Fetch) -> dict[str, Any]:
 def plain(text: str) -> str:
     """Text that can be encoded: what was not UTF-8 as `\\xff`, as in the record."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def printable(text: str) -> str:
-    """Text on one line that does nothing to a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in plain(text))

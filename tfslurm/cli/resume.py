@@ -14,7 +14,7 @@ from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import LOST
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm import STATES
-from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, plan_again, send_again
+from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, plan_again
 from tfslurm.workspace.session import Session
 
 
@@ -64,6 +64,6 @@ def resume(
         wanted = [each for each in open_points(found, session.tracker) if is_wanted(each, failed_only, states)]
         if not plan_again(session, found, wanted, swept, agree):
             say(f"{found.sweep_id}: nothing to submit again")
-    print_sent(session, found, send_again, swept, as_json=as_json)
+    print_sent(session, found, swept, as_json=as_json)
     session.tracker.sweeps.tell(found.sweep_id)
     return 1 if silent else 0

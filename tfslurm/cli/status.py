@@ -1,4 +1,4 @@
-"""tfslurm status and wait."""
+"""tfslurm status, watch and wait."""
 
 from __future__ import annotations
 
@@ -95,6 +95,17 @@ def show_states(
         if is_last:
             return FAILED if lines else 0
     raise AssertionError("rounds have no end")
+
+
+@click.command(short_help="Show the states until all jobs have ended.")
+@click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
+@common
+def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
+    """Show the states of your jobs until all have ended, as `status --watch` does.
+
+    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs.
+    """
+    return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)
 
 
 def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfslurm.cli.console import plain_table, show
 from tfslurm.document.bounded_json import read_json
+from tfslurm.document.moments import datetime_of
 from tfslurm.document.tree import printable
 from tfslurm.monitoring.sweep_states import NOT_SENT, has_ended, has_failed, state_of
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
@@ -51,7 +52,7 @@ def left_min(points: Sequence[PlacedPoint], now: datetime) -> int | None:
     """Minutes until all have ended, if as many end in a minute as did since the first began; None: none has, or all."""
     ended = sum(map(has_ended, points))
     began = [point.job.status.get("started_at") for point in points if point.job and has_ended(point)]
-    known = [datetime.fromisoformat(moment.replace("Z", "+00:00")) for moment in began if moment]
+    known = [datetime_of(moment) for moment in began if moment]
     if not known or ended == len(points):
         return None
     spent_s = max(0.0, (now - min(known)).total_seconds())

@@ -7,10 +7,10 @@ here, no tracker: it may go on in a thread for each cluster.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from tfslurm import slurm
+from tfslurm.document.moments import datetime_of
 from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
@@ -201,8 +201,8 @@ def told_by_themselves(
     jobs: Sequence[TrackedJob],
     known: Mapping[str, JobStatus],
     places: Mapping[str, Place],
-    killed: Collection[str] = (),
-    lost: Collection[str] = (),
+    killed: Collection[str],
+    lost: Collection[str],
 ) -> dict[str, End | Missing | None]:
     """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
 
@@ -324,8 +324,7 @@ def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> Seen:
 def seconds(began_at: object, ended_at: object) -> int | None:
     """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
     try:
-        began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
-        return int((over - began).total_seconds())
+        return int((datetime_of(str(ended_at)) - datetime_of(str(began_at))).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
 

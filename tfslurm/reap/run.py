@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +20,6 @@ from tfslurm.workspace.packaged_files import packaged
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
-Trace = Callable[[str], None] | None
 MOST_NODES = 32  # of those where jobs ran, the latest; --node names others
 LONGEST_S = 90  # all that reap.sh may wait for, with a slow prolog before it
 

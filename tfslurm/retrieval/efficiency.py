@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tfslurm.errors import HostError, RecordError
-from tfslurm.host import Host
 from tfslurm.monitoring.lookup import plan_of
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, record_json
@@ -62,7 +61,9 @@ def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str,
             continue
         for job, seen in looks:
             try:
-                found[job.key] = record_json(seen(tracker))
+                if isinstance(seen, Exception):
+                    raise seen
+                found[job.key] = record_json(keep(job, seen, tracker))
             except (HostError, RecordError) as error:
                 session.say(f"{job.key}: {str(error).splitlines()[0]}")
     return found
@@ -70,21 +71,16 @@ def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str,
 
 def look_there(
     session: Session, known: Known, jobs: Sequence[TrackedJob], plans: Mapping[str, JobPlan]
-) -> list[tuple[TrackedJob, Callable[[Tracker], Record]]]:
-    """Each job of a cluster with what gives its record when it is kept, or raises what kept it from being read."""
+) -> list[tuple[TrackedJob, Record | Exception | None]]:
+    """Each job of a cluster with its record, None where its folder is gone, or the error that kept it from being read.
+
+    In a thread of its own, without the tracker.
+    """
     host = session.reach(known)
-    return [(job, looked_up(job, plans[job.plan_id], host)) for job in jobs]
-
-
-def looked_up(job: TrackedJob, plan: JobPlan, host: Host) -> Callable[[Tracker], Record]:
-    """The record of one job, to be kept by who has the tracker."""
-    try:
-        found = look_up(job, plan, host)
-    except (HostError, RecordError) as error:
-        return partial(fail, error)
-    return partial(keep, job, found)
-
-
-def fail(error: Exception, tracker: Tracker) -> Record:
-    """Raise the error."""
-    raise error
+    found: list[tuple[TrackedJob, Record | Exception | None]] = []
+    for job in jobs:
+        try:
+            found.append((job, look_up(job, plans[job.plan_id], host)))
+        except (HostError, RecordError) as error:
+            found.append((job, error))
+    return found

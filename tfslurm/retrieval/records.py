@@ -6,19 +6,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import RecordError, last_words
+from tfslurm.errors import HostError, RecordError, last_words
 from tfslurm.host import Host, get, read_from
-from tfslurm.monitoring.lookup import job_dir, plan_of
+from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.refresh import refresh
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
+from tfslurm.workspace.clusters_of_jobs import known_for
+from tfslurm.workspace.session import Session
 
 # What is the program's own, and no fact.
 NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+
+
+def latest_record(session: Session, job: TrackedJob) -> Record:
+    """The record of a job as its cluster tells it now; as it was last read, which is said, where that does not answer.
+
+    Raises:
+        RecordError: the job has not started, or nothing of it is left anywhere.
+        HostError: the cluster does not answer, and no record was read before.
+    """
+    tracker = session.tracker
+    known = known_for(job, tracker)
+    try:
+        host = session.reach(known)
+        refresh(known, tracker, host, [job])
+        return read_record(find_job(tracker, job.key), tracker, host)
+    except HostError as error:
+        if not tracker.record(job):
+            raise
+        session.say(f"{str(error).splitlines()[0]}; this is the record as last read")
+        return kept_record(job, tracker)
 
 
 def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:

@@ -6,11 +6,10 @@ nodes GPU support stays unknown until a job has run there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.check.fact import Fact, gib, one_line, unknown
+from tfslurm.check.fact import Fact, gib, numbers, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
@@ -156,8 +155,3 @@ def images_fact(seen: Seen) -> Fact:
             "images-free", "warn", value, "a TensorFlow GPU image takes 4 to 8 GiB, twice that while it is unpacked"
         )
     return Fact("images-free", "ok", value)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """(20, 10) of 20.10.24+dfsg1."""
-    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])
