@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from tfslurm.cli import run
 from tfslurm.cli.console import agreed, deliver, emit, json_text, plain_table, pour, say, show, table
-from tfslurm.cli.failure import tell_failure
+from tfslurm.cli.failure import report_failure
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
@@ -160,9 +160,9 @@ WAYS: dict[str, Callable[[], object]] = {
     "table": lambda: table([ALL, "B"], [[ALL, ALL], ["x", "y\nz"]]),
     "plain table": lambda: show(plain_table([["A"], [ALL]])),
     "deliver": lambda: deliver(ALL, None),
-    "input error": lambda: tell_failure(InputError([PROBLEM]), whole=False),
-    "host error": lambda: tell_failure(HostError(ALL, transient=True), whole=False),
-    "command failed": lambda: tell_failure(SubmitRejected(Completed((ALL,), 1, "", f"{ALL}\n{ALL}", ALL)), whole=False),
+    "input error": lambda: report_failure(InputError([PROBLEM]), whole=False),
+    "host error": lambda: report_failure(HostError(ALL, transient=True), whole=False),
+    "command failed": lambda: report_failure(SubmitRejected(Completed((ALL,), 1, "", ALL, ALL)), whole=False),
     "emit": lambda: emit({ALL: [ALL, {"x": ALL}]}),
     "an unknown command": lambda: run([ALL]),
     "an unknown option": lambda: run(["status", f"--{ALL}"]),
@@ -211,7 +211,7 @@ FORGED = "it said\nerror: forged\nalpha:1 COMPLETED\n  command: x"
 )
 def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Streams) -> None:
     _, err = streams()
-    tell_failure(error, whole=False)
+    report_failure(error, whole=False)
     first, *others = err.text().splitlines()
     assert first.startswith("error: ") and len(others) >= 3
     assert all(line.startswith("  ") for line in others)

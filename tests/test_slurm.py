@@ -675,7 +675,7 @@ def test_options_are_named_as_sbatch_names_them() -> None:
         ("help", True, "is not an option"),
     ],
 )
-def test_an_option_that_would_go_wrong_is_refused_with_the_mend(key: str, value: str | bool, words: str) -> None:
+def test_an_option_that_would_go_wrong_is_refused_with_the_fix(key: str, value: str | bool, words: str) -> None:
     with pytest.raises(InputError) as caught:
         slurm.check_options({key: value}, file="exp.yaml")
     (problem,) = caught.value.problems

@@ -150,7 +150,7 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, target: str) -
         take(folder)
 
 
-def test_too_much_is_refused_with_the_largest_files_and_the_mend(tmp_path: Path) -> None:
+def test_too_much_is_refused_with_the_largest_files_and_the_fix(tmp_path: Path) -> None:
     folder = repository(tmp_path / "repo")
     write(folder, {f"data/{number}.npy": b"" for number in range(1, 8)})
     for number in range(1, 8):

@@ -32,7 +32,7 @@ from tfslurm.workspace.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfslurm.retrieval.fetch import Told
+    from tfslurm.retrieval.fetch import Progress
 
 LOG = logging.getLogger("tfslurm")
 RECENT = 20
@@ -129,11 +129,11 @@ class Job:
 
     @property
     def _known(self) -> TrackedJob:
-        """What is known, without a question to anybody."""
+        """The job as last seen, without a question to its cluster."""
         return find_job(session().tracker, self.key)
 
     def _now(self) -> TrackedJob:
-        """What its cluster says now; one that has ended is not asked about again."""
+        """The job as its cluster knows it now; one that has ended is not asked about again."""
         found = self._known
         if not found.final:
             known = known_for(found, session().tracker)
@@ -151,7 +151,7 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why it waits, or how it failed, as far as is known; '' where there is nothing to say."""
+        """The reason why it waits, or why it failed, as far as is known; '' if there is none."""
         return reason_of(self._known)
 
     def wait(self, *, check: bool = False) -> Job:
@@ -166,11 +166,11 @@ class Job:
         return self
 
     def stdout(self) -> str:
-        """What its program (rank 0 of the last attempt) has printed; bytes that are no UTF-8 are U+FFFD."""
+        """The output of its program (rank 0 of the last attempt) until now; bytes that are no UTF-8 are U+FFFD."""
         return self._printed("stdout")
 
     def stderr(self) -> str:
-        """The same of its stderr; what the batch script said where the program did not start."""
+        """The same of its stderr; the batch script's words if the program did not start."""
         return self._printed("stderr")
 
     def _printed(self, stream: str) -> str:
@@ -191,7 +191,7 @@ class Job:
 
     @property
     def record(self) -> Record:
-        """What ran, where, and what was verified; as it was last read where its cluster does not answer.
+        """Its record, which says what ran, where, and what was verified; the last one read if its cluster is silent.
 
         Raises:
             RecordError: it has not started.
@@ -223,8 +223,8 @@ class Sweep:
         self.id = id
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{count} {state}" for state, count in self._counts().items())
-        return f"Sweep({self.id!r}, {told})"
+        counts = ", ".join(f"{count} {state}" for state, count in self._counts().items())
+        return f"Sweep({self.id!r}, {counts})"
 
     def _repr_html_(self) -> str:
         return table([("sweep", "state", "points"), *((self.id, state, n) for state, n in self._counts().items())])
@@ -313,16 +313,16 @@ def stop(name: str) -> None:
 
 def fetched(name: str, dest: str | Path | None, overwrite: bool) -> list[tuple[str, Path]]:
     """Each job that a name stands for, and the folder that its outputs are in now."""
-    from tfslurm.retrieval.fetch import Told
+    from tfslurm.retrieval.fetch import Progress
     from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
-    from tfslurm.retrieval.selection import BAD, Wish
+    from tfslurm.retrieval.selection import BAD, Selection
 
     @contextmanager
-    def quiet() -> Iterator[Told]:
-        yield Told(lambda what, done, total: None, LOG.info)
+    def quiet() -> Iterator[Progress]:
+        yield Progress(lambda what, done, total: None, LOG.info)
 
     wanted = folders_for(session().tracker, name, Path(dest) if dest is not None else None)
-    found = fetch_jobs(session(), wanted, Wish(overwrite=overwrite), quiet)
+    found = fetch_jobs(session(), wanted, Selection(overwrite=overwrite), quiet)
     for one, folder, done in found:
         if not done.good:
             why = [f"{each.path}: {each.why}" for each in done.outcomes if each.status in BAD] or list(done.unread)

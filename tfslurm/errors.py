@@ -10,7 +10,7 @@ TfslurmError                 exit 1: a cluster, a machine or a registry refused
   CommandFailed              a command ran and ended with a non-zero exit code
     SubmitRejected           sbatch refused the job
   TrackerError               the tracker's file cannot be read or written
-    Untracked                a job was queued, and the tracker could not be told
+    Untracked                a job was queued, and the tracker could not write it down
   JobFailed                  a job that was waited for did not end well
   RecordError                a run folder does not hold what a record needs
 
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
 
 
 class TfslurmError(Exception):
-    """An error that is told to the user in one line. ``transient`` says whether trying again can help."""
+    """An error that the user sees as one line. ``transient`` says whether trying again can help."""
 
     exit_code = 1
 
@@ -68,7 +68,7 @@ MOST_PROBLEMS = 100
 
 
 class InputError(TfslurmError):
-    """What the user wrote does not hold; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
+    """Mistakes in the user's text; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
 
     Where there are more, a last one says how many.
     """
@@ -76,10 +76,10 @@ class InputError(TfslurmError):
     exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        told = sorted(problems, key=lambda problem: (problem.file, problem.line))
-        more = len(told) - MOST_PROBLEMS
-        rest = [Problem(told[-1].file, 0, "", f"has {more} more problems", "fix these first")] if more > 0 else []
-        self.problems = (*told[:MOST_PROBLEMS], *rest)
+        ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
+        more = len(ordered) - MOST_PROBLEMS
+        rest = [Problem(ordered[-1].file, 0, "", f"has {more} more problems", "fix these first")] if more > 0 else []
+        self.problems = (*ordered[:MOST_PROBLEMS], *rest)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -156,7 +156,7 @@ class Untracked(TrackerError):
     def __init__(self, cluster: str, job_id: str, plan_id: str, why: str) -> None:
         self.job = f"{cluster}:{job_id}"
         self.plan_id = plan_id
-        fix = f"when that is mended, run `tfslurm tracker rebuild {cluster}`"
+        fix = f"when that is fixed, run `tfslurm tracker rebuild {cluster}`"
         super().__init__(f"{self.job} was submitted, and the tracker does not know it: {why}; {fix}")
 
 

@@ -96,7 +96,7 @@ def refuse_links(path: Path) -> None:
 
 
 def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_result], None] | None = None) -> bytes:
-    """What a regular file holds. A pipe, a device, a socket or a folder is refused, and never waited for.
+    """The bytes of a regular file. A pipe, a device, a socket or a folder is refused, and never waited for.
 
     ``check`` is called with what the opened file is, and may refuse it.
 

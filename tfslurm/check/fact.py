@@ -39,7 +39,7 @@ def failed(facts: Iterable[Fact]) -> bool:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """What a program said, as one line of a readable length."""
+    """The words of a program as one line of a readable length."""
     words = " ".join(text[: 20 * limit].split())
     return words if len(words) <= limit else words[: limit - 1] + "…"
 

@@ -123,7 +123,7 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (Exception, KeyboardInterrupt) as error:
-        from tfslurm.cli.failure import tell_failure
+        from tfslurm.cli.failure import report_failure
 
-        return tell_failure(error, whole="-vv" in arguments)
+        return report_failure(error, whole="-vv" in arguments)
     return result if isinstance(result, int) else 0

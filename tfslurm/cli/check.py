@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tfslurm.check import Fact, Look, check_clusters, failed
+from tfslurm.check import CheckOptions, Fact, check_clusters, failed
 from tfslurm.check.fact import Status
 from tfslurm.cli.console import common, emit, say
 from tfslurm.cli.console import show as show_line
@@ -78,9 +78,9 @@ def check(
     tracker = session.tracker
     seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
-    for name, facts in check_clusters(session, known, Look(not no_node, fresh, wait_s, seen.append)):
+    for name, facts in check_clusters(session, known, CheckOptions(not no_node, fresh, wait_s, seen.append)):
         while seen:
-            tracker.see_driver(seen.pop())
+            tracker.note_driver(seen.pop())
         if pin:
             facts.extend(image_facts(pin, {place_of(fact) for fact in facts} - {""}, tracker.drivers(name)))
         facts.insert(0, file_fact(next(one for one in known if one.cluster.name == name)))
@@ -129,10 +129,10 @@ def image_fact(pin: Pin, seen: Sequence[SeenDriver]) -> Fact:
     if not seen:
         return Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen there yet")
     verdict = suits(pin.environment, seen)
-    mend = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
+    fix = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
     status = IMAGE_STATUS[verdict.status]
     return Fact(
-        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", mend.get(verdict.status, "")
+        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", fix.get(verdict.status, "")
     )
 
 
@@ -141,9 +141,9 @@ def show(cluster: str, facts: Sequence[Fact]) -> None:
     lines = shared(unrepeated(facts))
     width = max(len(fact.fact) for fact in lines)
     for fact in lines:
-        mend = f" — {fact.do}" if fact.do else ""
+        fix = f" — {fact.do}" if fact.do else ""
         status = (f"{fact.status:7}", COLOURS[fact.status])
-        show_line(f"{cluster}  ", status, f"  {printable(f'{fact.fact:{width}}  {fact.value}{mend}')}")
+        show_line(f"{cluster}  ", status, f"  {printable(f'{fact.fact:{width}}  {fact.value}{fix}')}")
 
 
 def unrepeated(facts: Sequence[Fact]) -> list[Fact]:
@@ -179,14 +179,14 @@ def place_of(fact: Fact) -> str:
 def shared(facts: Sequence[Fact]) -> list[Fact]:
     """The facts with each run of unknowns of one reason as one."""
     lines: list[Fact] = []
-    for (status, value, mend), run in groupby(facts, key=lambda fact: (fact.status, fact.value, fact.do)):
+    for (status, value, fix), run in groupby(facts, key=lambda fact: (fact.status, fact.value, fact.do)):
         same = list(run)
         if status != "unknown" or len(same) == 1:
             lines += same
             continue
         place = place_of(same[0])
         names = ", ".join(fact.fact.removeprefix(f"{place}/") for fact in same)
-        lines.append(Fact(f"{place}/({len(same)} facts)".lstrip("/"), status, f"{names}: {value}", mend))
+        lines.append(Fact(f"{place}/({len(same)} facts)".lstrip("/"), status, f"{names}: {value}", fix))
     return lines
 
 
@@ -194,13 +194,13 @@ def next_step(found: Mapping[str, Sequence[Fact]], has_experiment: bool) -> str:
     """The command that gets the user furthest now."""
     broken = [name for name, facts in found.items() if failed(facts)]
     whole = [name for name in found if name not in broken]
-    mend = f"fix what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
+    fix = f"fix what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
     if not whole:
-        return mend
+        return fix
     if not has_experiment:
         go = "`tfslurm init` writes an experiment to start from"
     elif whole == ["local"]:
         go = f"`tfslurm run {EXPERIMENT}`"
     else:
         go = f"`tfslurm submit {EXPERIMENT} --cluster {next(name for name in whole if name != 'local')} --wait`"
-    return f"{go}; on {', '.join(broken)} {mend}" if broken else go
+    return f"{go}; on {', '.join(broken)} {fix}" if broken else go

@@ -1,4 +1,4 @@
-"""How the commands speak: results on stdout, everything else on stderr. The only place that prints.
+"""The output of the commands: results on stdout, everything else on stderr. The only place that prints.
 
 Much of what is printed was written by somebody else: a job's reason, a file's name, what a cluster or a program said.
 So whatever is meant for a reader goes through ``visible`` here. Data for another program goes through as it is.
@@ -163,7 +163,7 @@ def clear() -> None:
 
 
 def tracer() -> Callable[[str], None] | None:
-    """What the hosts call with each command line they run; None when nobody asked to see them."""
+    """A function that prints each command line that a host runs; None without -v."""
     return (lambda line: say(f"+ {line}")) if click.get_current_context().meta.get(VERBOSE) else None
 
 
@@ -201,7 +201,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callabl
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """What is called with a name, how much is done and of how much: a bar on stderr where that is a terminal."""
+    """A function of a name, the bytes done and the bytes in all, which moves a bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None
         return

@@ -1,4 +1,4 @@
-"""What a command that failed says, and its exit code: the only catch-all."""
+"""Print the error of a command that failed, and give its exit code: the only catch-all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfslurm.cli.console import say
 from tfslurm.errors import InputError, TfslurmError, complaint
 
 
-def tell_failure(error: BaseException, *, whole: bool) -> int:
+def report_failure(error: BaseException, *, whole: bool) -> int:
     """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted")

@@ -11,9 +11,9 @@ import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
 from tfslurm.document.tree import printable
-from tfslurm.retrieval.fetch import Fetch, Told
+from tfslurm.retrieval.fetch import Fetch, Progress
 from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
-from tfslurm.retrieval.selection import BAD, Outcome, Wish
+from tfslurm.retrieval.selection import BAD, Outcome, Selection
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
 
@@ -53,7 +53,9 @@ def fetch_command(
     there. The exit code is 1 if something that you asked for is not here at the end.
     """
     tracker = session.tracker
-    found = fetch_jobs(session, folders_for(tracker, job, dest), Wish(include, exclude, overwrite, dry_run), progress)
+    found = fetch_jobs(
+        session, folders_for(tracker, job, dest), Selection(include, exclude, overwrite, dry_run), progress
+    )
     for now, folder, done in found:
         report(now, folder, done, as_json)
     if as_json:
@@ -63,10 +65,10 @@ def fetch_command(
 
 
 @contextmanager
-def progress() -> Iterator[Told]:
+def progress() -> Iterator[Progress]:
     """A bar on stderr where that is a terminal, else nothing but what goes wrong."""
     with progress_bar() as step:
-        yield Told(step, say)
+        yield Progress(step, say)
 
 
 def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
@@ -95,14 +97,14 @@ def summary(folder: Path, done: Fetch) -> str:
     here = [each for each in done.outcomes if each.status in ("fetched", "present") and each.sha256]
     where = folder if folder.is_absolute() else f"./{folder}"
     missing = ", ".join(f"{statuses.count(status)} {status}" for status in BAD if status in statuses)
-    if done.wish.dry_run:
+    if done.selection.dry_run:
         wanted = [each for each in done.outcomes if each.status == "wanted" and each.sha256]
-        told = f"{amount(wanted)} would be fetched into {where}"
+        text = f"{amount(wanted)} would be fetched into {where}"
     else:
-        told = f"{amount(here)} in {where}, sha256 verified"
+        text = f"{amount(here)} in {where}, sha256 verified"
     present = sum(each.status == "present" for each in here)
     already = f" ({present} {'was' if present == 1 else 'were'} here already)" if present else ""
-    return told + already + (f"; not as wanted: {missing}" if missing else "")
+    return text + already + (f"; not as wanted: {missing}" if missing else "")
 
 
 def amount(outcomes: list[Outcome]) -> str:

@@ -31,7 +31,7 @@ def logs(session: Session, job: str, follow: bool, attempt: int | None, rank: in
         return
     for stream, text in reader.follow(known) if follow else reader.all():
         pour_stream(stream, text)
-    if not reader.seen:
+    if not reader.has_printed:
         say(f"{found.key}: {'wrote nothing' if found.final else 'has written nothing yet'} ({found.state})")
 
 

@@ -11,7 +11,7 @@ from tfslurm.cli.console import common, emit, say
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
-from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
+from tfslurm.reap import Reaped, ReapOptions, Verdict, reap_clusters
 from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
@@ -55,7 +55,7 @@ def reap(
     if not clusters and LOCAL not in {one.cluster.name for one in known}:
         known.append(local_cluster())
     found = []
-    for reaped in reap_clusters(session, known, Wish(nodes, dry_run, wait_s)):
+    for reaped in reap_clusters(session, known, ReapOptions(nodes, dry_run, wait_s)):
         found.append(reaped)
         if not as_json:
             show(reaped)

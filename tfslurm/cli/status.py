@@ -109,7 +109,7 @@ def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
 
 
 def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
-    """What has to change for a watcher to look sooner again."""
+    """The state and reason of each job: while they stay as they are, a watcher asks less and less often."""
     return [(job.key, job.state, job.status.get("reason")) for job in jobs]
 
 
@@ -184,13 +184,13 @@ def elapsed(job: TrackedJob) -> str:
 @common
 def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Wait until jobs have ended; exit with the job's own exit code. For several jobs: the first that is not 0."""
-    code = wait_and_tell(session, jobs)
+    code = wait_and_report(session, jobs)
     if as_json:
         emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
     return code
 
 
-def wait_and_tell(session: Session, names: Sequence[str]) -> int:
+def wait_and_report(session: Session, names: Sequence[str]) -> int:
     """Wait until the named jobs have ended; their exit code as `wait` gives it.
 
     Raises:

@@ -162,9 +162,9 @@ def submit(
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:
     """The exit code of --wait."""
-    from tfslurm.cli.status import wait_and_tell
+    from tfslurm.cli.status import wait_and_report
 
-    return wait_and_tell(session, names)
+    return wait_and_report(session, names)
 
 
 @click.command(short_help="Run the experiment on this machine, with docker alone.")

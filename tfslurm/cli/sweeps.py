@@ -1,4 +1,4 @@
-"""What `tfslurm status` shows of sweeps: states by cluster, how far they are, and why points failed."""
+"""The sweeps of `tfslurm status`: states by cluster, progress, and the causes of failures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def by_cluster(points: Sequence[PlacedPoint], clusters: dict[str, str]) -> list[
 
 
 def cluster_of(point: PlacedPoint, clusters: dict[str, str]) -> str:
-    """Where a point runs, or will; ``-``: nowhere yet."""
+    """The cluster of a point; ``-``: it has none yet."""
     return point.job.cluster if point.job else clusters.get(point.plan_id, "-")
 
 

@@ -1,4 +1,4 @@
-"""A record -> what was asked for and what was used, of its last attempt. Pure."""
+"""A record -> the memory, CPUs and GPUs that its last attempt asked for, and those that it used. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Efficiency:
 
 
 def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Efficiency:
-    """What the record (as JSON values) says of use; a key that an older record lacks is not known.
+    """The use in a record (as JSON values); a key that an older record lacks is not known.
 
     ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that docker is told of no limit.
     """
@@ -48,7 +48,7 @@ def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Effi
 
 
 def memory_share(box: Mapping[str, Any]) -> float:
-    """How full a container's memory was; the order in which they are compared."""
+    """The share of its memory that a container used; the order in which they are compared."""
     return (box.get("peak_memory_mib") or 0) / (box.get("memory_limit_mib") or 1)
 
 

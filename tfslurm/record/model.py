@@ -74,7 +74,7 @@ class LostFile:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What was asked for, and what came of it."""
+    """The experiment as it was asked for, and its outputs."""
 
     name: str
     spec_sha256: str | None
@@ -88,7 +88,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What the script was made with; ``name`` and ``text`` are null for tfslurm's own."""
+    """The template that made the script; ``name`` and ``text`` are null for tfslurm's own."""
 
     name: str | None
     sha256: str | None
@@ -97,7 +97,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the plan was told beside what ``experiment``, ``image`` and ``code`` say: all that a rerun needs."""
+    """The rest of the plan, beside ``experiment``, ``image`` and ``code``: all that a rerun needs."""
 
     resources: Mapping[str, Any]
     network: str
@@ -129,7 +129,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Determinism:
-    """What decides whether a run can be the same to the bit, beside image, code and machine."""
+    """The settings, beside image, code and machine, that decide whether a run can be the same to the bit."""
 
     variables: Mapping[str, str]  # of the image and the experiment
     seeds: Mapping[str, Any]  # the parameters that are named so
@@ -174,7 +174,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """What nvidia-smi said of one GPU while the program ran."""
+    """One GPU's use while the program ran, by nvidia-smi."""
 
     uuid: str
     samples: int
@@ -202,7 +202,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What held the container to what the job asked for: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
+    """The limits that held the container to its job's: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
 
     memory: str | None
     cpus: str | None
@@ -271,7 +271,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What is inside the image, probed in a container of it."""
+    """The software inside the image, probed in a container of it."""
 
     python: str | None
     tensorflow: str | None
@@ -308,7 +308,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """What the job's GPUs used, as nvidia-smi counted it."""
+    """The energy that the job's GPUs used, by nvidia-smi."""
 
     joules: float
     source: str
@@ -316,7 +316,7 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who vouches for ``record_sha256``."""
+    """A signature over ``record_sha256``."""
 
     format: str
     key_fingerprint: str
@@ -326,7 +326,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """What shows that the record is whole and unchanged."""
+    """The hashes that show that the record is whole and unchanged."""
 
     previous: str | None
     record_sha256: str  # see record_sha256()

@@ -1,4 +1,4 @@
-"""What a container was allowed (its engine's word), and what it used (its cgroup's word, and nvidia-smi's). Pure.
+"""The limits of a container, by its engine, and its use, by its cgroup and nvidia-smi. Pure.
 
 The cgroup vanishes with the container's last process, so the node looks at it every second while it runs: what came
 after the last look is not in the numbers, and ``usage_until`` says when that was.
@@ -22,13 +22,13 @@ USED = ("peak_memory_mib", "cpu_time_s", "usage_until")
 
 
 def read_allowed(folder: Folder) -> Mapping[str, Any]:
-    """memory_limit_mib and cpu_limit, as the engine was told; None where it has no limit."""
+    """memory_limit_mib and cpu_limit, as the engine was asked for; None where it has no limit."""
     found = folder.quiet().fact("", "container-inspect.json", parse_allowed)
     return found or {"memory_limit_mib": None, "cpu_limit": None}
 
 
 def parse_allowed(raw: bytes) -> Mapping[str, Any]:
-    """What the container was held to: by a share of the CPUs, or by their numbers."""
+    """The container's limits: CPUs by a share of them, or by their numbers."""
     container = container_answer(raw)
     named = container.cpu_numbers
     cpus = float(count_cpus(named)) if named else container.cpu_share
@@ -48,7 +48,7 @@ def read_used(folder: Folder) -> Mapping[str, Any]:
     if found is not None:
         return found
     for key in USED:
-        folder.tell(key, scratch.why(""))
+        folder.note(key, scratch.why(""))
     return dict.fromkeys(USED)
 
 
@@ -71,7 +71,7 @@ def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, 
     if not found:
         short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"
         seen = folder.raw("gpu-usage.csv") is not None
-        folder.tell("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
+        folder.note("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
         return None
     return found
 

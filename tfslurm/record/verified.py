@@ -127,11 +127,11 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if inside is None:
         why = check[1] if check and check[1] else files.why("inside")
         return not_started(one, "gpus") or Verdict("unknown", why)
-    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{told_by(one)}")
+    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{weakness_of(one)}")
 
 
 def cut_off(one: Observed) -> str:
-    """Why nothing that the container reported is believed; '' where its report is whole, or the run folder is older.
+    """The reason to believe nothing that the container reported; '' if its report is whole, or the run folder older.
 
     ``report.txt`` is node.sh's own word: ``whole``, or what was missing. Older folders have none.
     """
@@ -139,8 +139,8 @@ def cut_off(one: Observed) -> str:
     return "" if said == "whole" else f"the check in the container did not report to its end: {said}"
 
 
-def told_by(one: Observed) -> str:
-    """What weakens an ``ok`` that the container reported: in older run folders the program could write there itself."""
+def weakness_of(one: Observed) -> str:
+    """The remark that weakens an ``ok`` which the program itself could have written: in older run folders it could."""
     return OLD if one.files.raw("report.txt") is None else ""
 
 
@@ -181,7 +181,7 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
     if check is None:
         return Verdict("unknown", files.why("check"))
-    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (told_by(one) if check[0] == "ok" else ""))
+    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (weakness_of(one) if check[0] == "ok" else ""))
 
 
 def code_holds(plan: JobPlan, one: Observed) -> Verdict:

@@ -66,8 +66,8 @@ def resolve(
             failures.append(failure)
     if len(failures) == 1:
         raise failures[0]
-    told = " | ".join(str(failure) for failure in failures)
-    message = f"{reference}: none of {len(names)} places gave it: {told}"
+    reasons = " | ".join(str(failure) for failure in failures)
+    message = f"{reference}: none of {len(names)} places gave it: {reasons}"
     raise RegistryError(message, transient=any(failure.transient for failure in failures))
 
 

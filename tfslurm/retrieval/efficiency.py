@@ -1,4 +1,4 @@
-"""What finished jobs used of what they asked for."""
+"""The memory, CPUs and GPUs that finished jobs used, of those that they asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfslurm.monitoring.lookup import plan_of
 from tfslurm.plan import JobPlan
 from tfslurm.record import Record, record_json
 from tfslurm.record.efficiency import Efficiency, efficiency
-from tfslurm.retrieval.records import keep, look_up
+from tfslurm.retrieval.records import keep, read_folder
 from tfslurm.slurm import is_final
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_for
@@ -49,27 +49,27 @@ def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str,
     plans = {job.plan_id: plan_of(job, tracker) for job in jobs}
     clusters = clusters_for(jobs, tracker)
     works = [
-        partial(look_there, session, known, [job for job in jobs if job.cluster == known.cluster.name], plans)
+        partial(read_there, session, known, [job for job in jobs if job.cluster == known.cluster.name], plans)
         for known in clusters
     ]
     found: dict[str, Mapping[str, Any]] = {}
     for answer in at_once(works):
         try:
-            looks = answer()
+            records = answer()
         except HostError as error:
             session.say(f"error: {str(error).splitlines()[0]}")
             continue
-        for job, seen in looks:
+        for job, outcome in records:
             try:
-                if isinstance(seen, Exception):
-                    raise seen
-                found[job.key] = record_json(keep(job, seen, tracker))
+                if isinstance(outcome, Exception):
+                    raise outcome
+                found[job.key] = record_json(keep(job, outcome, tracker))
             except (HostError, RecordError) as error:
                 session.say(f"{job.key}: {str(error).splitlines()[0]}")
     return found
 
 
-def look_there(
+def read_there(
     session: Session, known: Known, jobs: Sequence[TrackedJob], plans: Mapping[str, JobPlan]
 ) -> list[tuple[TrackedJob, Record | Exception | None]]:
     """Each job of a cluster with its record, None where its folder is gone, or the error that kept it from being read.
@@ -80,7 +80,7 @@ def look_there(
     found: list[tuple[TrackedJob, Record | Exception | None]] = []
     for job in jobs:
         try:
-            found.append((job, look_up(job, plans[job.plan_id], host)))
+            found.append((job, read_folder(job, plans[job.plan_id], host)))
         except (HostError, RecordError) as error:
             found.append((job, error))
     return found

@@ -52,7 +52,7 @@ def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
     Raises:
         RecordError: the job has not started, or nothing of it is left anywhere.
     """
-    return keep(job, look_up(job, plan_of(job, tracker), host), tracker)
+    return keep(job, read_folder(job, plan_of(job, tracker), host), tracker)
 
 
 def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
@@ -69,7 +69,7 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
     return found
 
 
-def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
+def read_folder(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
     """The record as the run folder tells it now; None where there is no such folder.
 
     Raises:
@@ -133,7 +133,7 @@ def kept_record(job: TrackedJob, tracker: Tracker) -> Record:
 
 
 def status_of(job: TrackedJob) -> JobStatus | None:
-    """What the scheduler last said of a job, or None where it never did; the job's own words beside it are left out."""
+    """The scheduler's last word on a job, without the job's own beside it; None if the scheduler never knew it."""
     if "job_id" not in job.status:
         return None
     slurms = {each: job.status[each] for each in JobStatus._fields if each in job.status}
@@ -142,12 +142,12 @@ def status_of(job: TrackedJob) -> JobStatus | None:
 
 def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
     """Keep which driver each node of a job's record had, last attempt first."""
-    told = record["job"]
-    moment = told.get("ended_at") or told.get("started_at") or job.submitted_at
+    about = record["job"]
+    moment = about.get("ended_at") or about.get("started_at") or job.submitted_at
     for task in (task for attempt in record["attempts"][-1:] for task in attempt["tasks"]):
-        if told.get("partition") and task.get("node") and task.get("driver_version"):
-            tracker.see_driver(
+        if about.get("partition") and task.get("node") and task.get("driver_version"):
+            tracker.note_driver(
                 SeenDriver(
-                    job.cluster, told["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
+                    job.cluster, about["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
                 )
             )

@@ -1,4 +1,4 @@
-"""How an attempt ended, and each of its tasks: the one reader of the exit.json that the node scripts write. Pure.
+"""The end of an attempt, and of each of its tasks: the one reader of the node scripts' exit.json. Pure.
 
 ``cause`` is one word for programs, ``reason`` a sentence for people. Nothing but this file reads a cause out of a
 sentence, and only of run folders whose scripts wrote no cause yet.

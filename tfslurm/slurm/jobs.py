@@ -1,4 +1,4 @@
-"""Jobs: submit, look, cancel. argv goes out, what Slurm printed comes in. Pure.
+"""Jobs: submit, list, cancel. argv goes out, what Slurm printed comes in. Pure.
 
 Every argv begins with ``env``: a user's SQUEUE_FORMAT, SACCT_FORMAT or SBATCH_PARTITION would silently change what is
 asked, and times are asked for as seconds since 1970, which no time zone or daylight saving can bend.
@@ -52,7 +52,7 @@ NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
 class JobStatus(NamedTuple):
-    """What Slurm says of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
+    """Slurm's state of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
 
     job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
     array_job_id: str | None

@@ -1,4 +1,4 @@
-"""How many jobs a user may have at once, where accounting sets a limit. argv out, text in. Pure.
+"""The most jobs that a user may have at once, where accounting sets a limit. argv out, text in. Pure.
 
 Source: sacctmgr(1), "MaxSubmitJobs" of an association (what it inherits is printed too) and "MaxSubmitJobsPerUser" of
 a QOS; each task of an array counts as a job.

@@ -36,7 +36,7 @@ def parse_nodes(text: str) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(partitions) for name, partitions in found.items()}
 
 
-def look_argv(options: Mapping[str, Option], command: Sequence[str], **chosen: str | int) -> tuple[str, ...]:
+def probe_argv(options: Mapping[str, Option], command: Sequence[str], **chosen: str | int) -> tuple[str, ...]:
     """Run ``command`` as one short task; its stdin is srun's.
 
     ``options`` are the cluster file's; ``chosen`` stand over them, '' for none: ``partition``, ``nodelist``, ``gres``,

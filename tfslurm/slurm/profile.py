@@ -6,7 +6,7 @@ Source: scontrol(1), sinfo(1), sacctmgr(1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -36,7 +36,7 @@ NO_ACCOUNTING = "no accounting to ask"
 
 @dataclass(frozen=True, slots=True)
 class SiteProfile:
-    """What a site allows its users; None where it did not say, and then ``why`` says why under the field's name."""
+    """A site's settings for its users; None where it did not say, and then ``why`` says why under the field's name."""
 
     config: SlurmConfig | None = None
     partitions: tuple[Partition, ...] | None = None
@@ -54,7 +54,7 @@ class SiteProfile:
         return self.config.max_array_size if self.config else None
 
     def max_submit_jobs(self, account: str = "", partition: str = "", qos: str = "") -> int | None:
-        """How many jobs the user may have at once, each task of an array being one; None: no limit is known.
+        """The most jobs that the user may have at once, each task of an array being one; None: no limit is known.
 
         Without an account the user's default one counts; a limit that others of the account share counts too. Without
         a QOS one counts only where the user has no choice.
@@ -74,7 +74,7 @@ class SiteProfile:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command printed; ``why`` there is nothing, '' where it ended well."""
+    """The output of a command; ``why``: the reason why there is none, '' if it ended well."""
 
     text: str
     why: str = ""
@@ -124,15 +124,12 @@ def answers_in(text: str) -> list[Said]:
     words = text.split(GROUP, 2 * QUESTIONS + 1)
     if len(words) != 2 * QUESTIONS + 1:
         raise SlurmParseError("the site's profile", text)
-    return list(told(words))
-
-
-def told(words: list[str]) -> Iterator[Said]:
-    """One answer for each pair of words."""
+    found = []
     for answer, ending in zip(words[::2], words[1::2], strict=False):
-        code, _, said = ending.partition(FIELD)
-        told = " ".join((said or answer)[:LONGEST_WORDS].split())[:300] or "it said nothing"
-        yield Said(answer, "" if code == "0" else f"exit {code}: {told}")
+        code, _, stderr = ending.partition(FIELD)
+        said = " ".join((stderr or answer)[:LONGEST_WORDS].split())[:300] or "it said nothing"
+        found.append(Said(answer, "" if code == "0" else f"exit {code}: {said}"))
+    return found
 
 
 def understood(name: str, said: Said, parse: Callable[[str], T], why: dict[str, str]) -> T | None:

@@ -1,4 +1,4 @@
-"""Why sbatch refused a job, said with the names and sizes that it would have taken. Pure.
+"""Explain why sbatch refused a job, with the names and sizes that it would have taken. Pure.
 
 sbatch's words are those of slurm_errno.c, which have not changed between 20.11 and 24.11 in the lines looked for here.
 """
@@ -20,7 +20,7 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is known of the cluster and the job when sbatch says no; empty where it could not be asked."""
+    """The cluster and the job as far as they are known when sbatch refuses; empty where it could not be asked."""
 
     partitions: Sequence[Partition]
     accounts: Sequence[Account]
@@ -33,7 +33,7 @@ def explain_rejection(
     accounts: Sequence[Account] = (),
     asked: Mapping[str, str] | None = None,
 ) -> str:
-    """What to do, in one or two lines; '' when there is nothing to add to sbatch's own words.
+    """The fix, in one or two lines; '' when there is nothing to add to sbatch's own words.
 
     ``asked`` are the job's directives (long names), which say what to compare with what the site has.
     """
@@ -94,7 +94,7 @@ def too_long(found: re.Match[str], site: Site) -> str:
 
 
 def too_large(found: re.Match[str], site: Site) -> str:
-    """What the nodes of each partition have."""
+    """The size of each partition's nodes."""
     rows = [
         f"{part.name}: {part.nodes} nodes of up to {part.cpus_per_node} cpus, {part.memory_mib_per_node} MiB, "
         + (", ".join(part.gres) or "no GPUs")

@@ -1,4 +1,4 @@
-"""How soon a cluster would begin jobs of one kind, asked with one command. Pure.
+"""A cluster's room for jobs of one kind, asked with one command. Pure.
 
 Source: sinfo(1), --Format; sbatch(1), --test-only; recorded from Slurm 22.05.8.
 """
@@ -22,7 +22,7 @@ GPU = re.compile(r"gpu(?::[^:,()]+)?:([0-9]{1,9})")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one job asks for, on each of its nodes; 0: nothing that counts."""
+    """The resources that one job asks for, on each of its nodes; 0: nothing that counts."""
 
     cpus: int
     memory_mib: int
@@ -31,7 +31,7 @@ class Need:
 
 
 def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
-    """What room.sh asks: the nodes of a job's partition, and when such a job would begin."""
+    """The words for room.sh, which asks for the nodes of a job's partition, and when such a job would begin."""
     partition = [f"--partition={options['partition']}"] if options.get("partition") else []
     form = ",".join(f"{name}:|" for name in FIELDS)
     nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
@@ -41,7 +41,7 @@ def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_room(text: str, need: Need) -> Room:
-    """What room.sh printed, for jobs that ask for so much.
+    """The room that room.sh printed, for jobs that ask for so much.
 
     Raises:
         SlurmParseError: it is not understood.
@@ -60,7 +60,7 @@ def parse_room(text: str, need: Need) -> Room:
 
 
 def left_of(nodes: Iterable[list[str]]) -> list[Need]:
-    """What each node has that nobody uses."""
+    """The free resources of each node."""
     return [
         Need(cpus_in(node, 1), memory_in(node, 3) - memory_in(node, 4), gpus_in(node[5]) - gpus_in(node[6]))
         for node in nodes
@@ -69,7 +69,7 @@ def left_of(nodes: Iterable[list[str]]) -> list[Need]:
 
 
 def all_of(nodes: Iterable[list[str]]) -> list[Need]:
-    """What each node has."""
+    """The resources of each node."""
     return [Need(cpus_in(node, 3), memory_in(node, 3), gpus_in(node[5])) for node in nodes]
 
 
@@ -84,11 +84,11 @@ def memory_in(node: list[str], place: int) -> int:
 
 
 def gpus_in(gres: str) -> int:
-    """How many GPUs a list of generic resources counts."""
+    """The number of GPUs in a list of generic resources."""
     return sum(map(int, GPU.findall(re.sub(r"\([^()]*\)", "", gres))))
 
 
 def fits(have: Need, need: Need) -> int:
-    """How many jobs' shares of one node it has room for."""
+    """The number of jobs' shares of one node that it has room for."""
     pairs = ((have.cpus, need.cpus), (have.memory_mib, need.memory_mib), (have.gpus, need.gpus))
     return min((max(0, has) // asks for has, asks in pairs if asks), default=0)

@@ -1,4 +1,4 @@
-"""What a cluster is: its configuration, its partitions, the user's accounts. argv out, text in. Pure.
+"""A cluster's configuration, its partitions, the user's accounts. argv out, text in. Pure.
 
 Source: scontrol(1), sinfo(1), sacctmgr(1); recorded from Slurm 22.05.8.
 """
@@ -60,7 +60,7 @@ class SlurmConfig(NamedTuple):
 
     @property
     def max_job_count(self) -> int | None:
-        """How many jobs the controller keeps at once; each task of an array is one."""
+        """The most jobs that the controller keeps at once; each task of an array is one."""
         return self.number("MaxJobCount")
 
     @property

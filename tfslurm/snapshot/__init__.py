@@ -37,7 +37,7 @@ Chunks = Iterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a folder held when it was looked at. Outside Git the last four are None; so is a fact that Git lacks."""
+    """The content of a folder at one moment. Outside Git the last four are None; so is a fact that Git lacks."""
 
     folder: Path
     entries: tuple[Entry, ...]
@@ -54,7 +54,7 @@ class Snapshot:
 
     @property
     def files(self) -> int:
-        """How many files, symbolic links included."""
+        """The number of files, symbolic links included."""
         return len(self.entries)
 
     @property
@@ -155,5 +155,5 @@ def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, re
     names = ", ".join(f"{name} ({found[name].st_size / 2**20:.1f} MiB)" for name in largest)
     size, most = (f"{number / 2**20:.1f} MiB" for number in (total, LIMIT_BYTES))
     why = f"holds {size} in {len(found)} files, more than {most}; largest: {names}"
-    mend = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
-    return refuse(str(folder), why, mend if repository else f"`git init` here, then {mend}")
+    fix = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
+    return refuse(str(folder), why, fix if repository else f"`git init` here, then {fix}")

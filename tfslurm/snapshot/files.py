@@ -79,11 +79,11 @@ def refuse_beyond(folder: Path, name: str, files: int) -> None:
     Raises:
         InputError: this is no folder of code.
     """
-    mend = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
+    fix = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
     if files > MOST_FILES:
-        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", mend)
+        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", fix)
     if str(folder).count("/") + name.count("/") > MOST_DEEP:
-        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", mend)
+        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", fix)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def balanced(points: Sequence[Point], clusters: Sequence[str], fixed: Sequence[s
 
 
 class _Table:
-    """How often each level stands on each cluster. The first factor has one level, so the totals are even too."""
+    """The count of each level on each cluster. The first factor has one level, so the totals are even too."""
 
     def __init__(self, points: Sequence[Point], clusters: Sequence[str]) -> None:
         names = list(points[0].parameters) if points else []
@@ -60,7 +60,7 @@ class _Table:
                 self.put(row, self.chosen[row])
 
     def had(self, row: int, cluster: int) -> tuple[int, int]:
-        """How often the levels of a point stand on a cluster, and how many points it has."""
+        """The sum of a cluster's counts of a point's levels, and the number of its points."""
         counts = [self.counts[level][cluster] for level in self.rows[row]]
         return sum(counts), counts[0]
 

@@ -1,4 +1,4 @@
-"""Rows of a sweep -> the parameters that cannot be told apart from where the points ran."""
+"""Rows of a sweep -> the parameters whose effects cannot be separated from those of where the points ran."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from tfslurm.tracker.claims import claimed
 from tfslurm.tracker.rows import (
     JOBS,
     REBUILT,
+    JobUpdate,
     Place,
-    Seen,
     SeenDriver,
     TrackedJob,
     TrackedPlan,
@@ -69,7 +69,7 @@ class Tracker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self.told():
+        with self.errors_named():
             make_folder(path.parent)
             make_file(path)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -96,8 +96,8 @@ class Tracker:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """What goes wrong with the file is told as a TrackerError."""
+    def errors_named(self) -> Iterator[None]:
+        """Raise any error of the file as a TrackerError with its fix."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -106,7 +106,7 @@ class Tracker:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """The database for one change, which is made as a whole or not at all."""
-        with self.told():
+        with self.errors_named():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -123,7 +123,7 @@ class Tracker:
 
     @property
     def sweeps(self) -> SweepIndex:
-        """What it knows of sweeps."""
+        """The sweeps in it."""
         return SweepIndex(self)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Tracker:
         if not name or "/" in name or name.startswith("."):
             raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
         path = self.path.with_name("claims") / name
-        with self.told():
+        with self.errors_named():
             make_folder(path.parent)
             mine = claimed(path, wait)
         try:
@@ -196,11 +196,11 @@ class Tracker:
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", (plan.plan_id,))
             put_jobs(db, plan, jobs)
 
-    def see_all(self, seen: Sequence[Seen]) -> None:
-        """What is said of any number of jobs now, all of it or nothing; a job that has ended stays as it ended."""
+    def update_jobs(self, updates: Sequence[JobUpdate]) -> None:
+        """Write the new states of any number of jobs, all or none; a job that has ended stays as it ended."""
         rows = [
             (each.state, int(each.final), json.dumps(dict(each.status)), job.cluster, job.job_id, job.submitted_at)
-            for each in seen
+            for each in updates
             if each.is_news and (job := each.job)
         ]
         if rows:
@@ -299,14 +299,14 @@ class Tracker:
         with self.change() as db:
             db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (f"lock {sha256}", now))
 
-    def see_driver(self, seen: SeenDriver) -> None:
+    def note_driver(self, driver: SeenDriver) -> None:
         """A node's driver, unless a later sight of it is known."""
         with self.change() as db:
             db.execute(
                 "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "
                 "SET version = excluded.version, seen_at = excluded.seen_at, seen_by = excluded.seen_by "
                 "WHERE excluded.seen_at >= drivers.seen_at",
-                (seen.cluster, seen.partition, seen.node, seen.version, seen.seen_at, seen.seen_by),
+                (driver.cluster, driver.partition, driver.node, driver.version, driver.seen_at, driver.seen_by),
             )
 
     def drivers(self, cluster: str) -> list[SeenDriver]:
@@ -367,7 +367,7 @@ class Tracker:
 
     def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         """The rows of a question."""
-        with self.told():
+        with self.errors_named():
             return self._db.execute(query, values).fetchall()
 
 

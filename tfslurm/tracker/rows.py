@@ -1,4 +1,4 @@
-"""What the tracker gives: jobs, plans, drivers, as values."""
+"""The rows of the tracker as values: jobs, plans, drivers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TrackedJob(NamedTuple):
 
     @property
     def key(self) -> str:
-        """How a user names this job on any machine: ``alpha:1234``."""
+        """The name of this job on any machine: ``alpha:1234``."""
         return f"{self.cluster}:{self.job_id}"
 
 
@@ -89,8 +89,8 @@ class TrackedPlan(NamedTuple):
         return self.note == REBUILT
 
 
-class Seen(NamedTuple):
-    """What is said of a job now, by the scheduler or by the job's own end file."""
+class JobUpdate(NamedTuple):
+    """A job's state now, by the scheduler or by the job's own end file."""
 
     job: TrackedJob
     state: str
@@ -105,7 +105,7 @@ class Seen(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a plan's jobs are on its cluster, without the rest of the plan."""
+    """The place of a plan's jobs on its cluster, without the rest of the plan."""
 
     root: str
     name: str
@@ -140,7 +140,7 @@ def named(kind: re.Pattern[str], text: object) -> str:
 
 
 def values_in(text: object, what: str, kind: type = dict) -> Any:
-    """What a text of JSON holds: an object, or a list where that is the ``kind``.
+    """The value of a JSON text: an object, or a list where that is the ``kind``.
 
     Raises:
         TrackerError: it holds no such thing.
