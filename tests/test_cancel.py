@@ -13,7 +13,7 @@ from tfslurm.cli import run
 from tfslurm.errors import HostError
 from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled
 from tfslurm.plan import Points
-from tfslurm.slurm.jobs import ROW
+from tfslurm.slurm.values import ROW
 from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 
 Row = tuple[TrackedJob, str]

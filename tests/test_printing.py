@@ -333,7 +333,7 @@ def test_a_formula_in_a_table_is_a_text() -> None:
     one = [result(metrics)]
     import csv
 
-    (names, row) = list(csv.reader(io.StringIO(as_csv(table_of(one), one), newline="")))
+    (names, row) = list(csv.reader(io.StringIO(as_csv(table_of(one)), newline="")))
     found = dict(zip(names, row, strict=True))
     assert (found["acc"], found["loss"], found["minus number"], found["lr"]) == ("0.5", "-0.25", "-1e-3", "-0.5")
     assert (found["nan"], found["big"], found["low"], found["ok"]) == ("NaN", "1e999", "-Infinity", "a=b")
@@ -343,7 +343,7 @@ def test_a_formula_in_a_table_is_a_text() -> None:
         assert found[name].startswith("'"), name
     assert {"'=name", "'\"=quoted"} <= set(found)
     assert found['hidden "\'"'] == "''=1+1" and found["it said"] == '"a" = b'
-    assert is_harmless(as_text(table_of(one), one), "\n")
+    assert is_harmless(as_text(table_of(one)), "\n")
     json_text(metrics)
 
 

@@ -30,7 +30,8 @@ from tfslurm.plan import JobPlan, Points, from_json, identify, identity, job_fol
 from tfslurm.remote_programs import program
 from tfslurm.run_folder.ending import End
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
+from tfslurm.slurm.jobs import QUEUE_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
 from tfslurm.spec import Checkpoint, Mount
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files, run_files

@@ -20,14 +20,14 @@ from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejecte
 from tfslurm.reap import probe_output as reap_seen
 from tfslurm.slurm import states
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS, parse_exit
+from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS, parse_exit
 from tfslurm.slurm.limits import parse_limits, parse_qos_limits
 from tfslurm.slurm.nodes import parse_nodes
 from tfslurm.slurm.profile import parse_profile
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.slurm.room import Need, parse_room
 from tfslurm.slurm.site import parse_config, parse_preemption, preemption_argv
-from tfslurm.slurm.values import expand_hostlist, expand_tasks, parse_duration, parse_moment
+from tfslurm.slurm.values import FIELD, ROW, expand_hostlist, expand_tasks, parse_duration, parse_moment
 
 RECORDED = sorted(
     path for path in (Path(__file__).parent / "slurm_output").iterdir() if path.is_dir() and path.name[0].isdigit()

@@ -35,7 +35,8 @@ from tfslurm.plan import Points
 from tfslurm.retrieval.records import status_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
-from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, ROW, SACCT_FIELDS
+from tfslurm.slurm.jobs import LONGEST_LINE, SACCT_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
 from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import Known

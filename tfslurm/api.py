@@ -184,7 +184,7 @@ class Job:
         """Bring its outputs here, verified; the folder that they are in (default: ./CLUSTER-ID).
 
         Raises:
-            TfslurmError: not everything is here: call it again, it goes on.
+            TfslurmError: not everything is here: call it again, and it continues.
         """
         ((_, folder),) = fetched(self.key, dest, overwrite)
         return folder
@@ -252,7 +252,7 @@ class Sweep:
         return [Job(point.job.key) for point in session().tracker.sweeps.points(self.id) if point.job]
 
     def wait(self, *, check: bool = False) -> Sweep:
-        """Wait until all points have ended; what waits for room in the queue is sent meanwhile. Itself.
+        """Wait until all points have ended, and send those that wait for room in the queue. Itself.
 
         Raises:
             JobFailed: with ``check``: a point did not end well; the first.
@@ -278,7 +278,7 @@ class Sweep:
         return table_of(gathered)
 
     def frame(self) -> Any:
-        """The same as a pandas DataFrame.
+        """The results as a pandas DataFrame.
 
         Raises:
             ImportError: pandas is not installed.
@@ -290,12 +290,12 @@ class Sweep:
         """Bring the outputs of every point that has begun; their folders, each named by its parameters.
 
         Raises:
-            TfslurmError: not everything is here: call it again, it goes on.
+            TfslurmError: not everything is here: call it again, and it continues.
         """
         return [folder for _, folder in fetched(self.id, dest, overwrite)]
 
     def cancel(self) -> Sweep:
-        """Cancel its jobs, and what was not sent yet; outputs are kept.
+        """Cancel its jobs, and its points that were not sent yet; outputs are kept.
 
         Raises:
             HostError: a cluster does not answer.

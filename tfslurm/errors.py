@@ -117,7 +117,7 @@ class CommandFailed(TfslurmError):
 
 
 def last_words(completed: Completed) -> str:
-    """The end of what a command said on stderr, in one short line; its exit code where it said nothing."""
+    """The end of a command's stderr in one short line; its exit code if that is empty."""
     lines = completed.stderr[-LONGEST_WORDS:].strip().splitlines()
     return lines[-1].strip()[-LONGEST_LINE:] if lines else f"exit {completed.exit_code}"
 
@@ -141,7 +141,6 @@ class SlurmParseError(HostError):
     """Slurm printed something that this version of tfslurm does not understand: as if it had not answered."""
 
     def __init__(self, what: str, raw: str, *, why: str = "") -> None:
-        self.raw = raw
         why = why or f"cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version"
         super().__init__(f"{what}: {why}")
 
@@ -174,7 +173,7 @@ class JobFailed(TfslurmError):
 
 
 def complaint(error: TfslurmError) -> list[str]:
-    """The lines that tell an error; what has several, as a command's own words have, begins no line but the first."""
+    """The lines of an error for stderr; those after the first, such as a command's own words, are indented."""
     said = str(error).split("\n")
     said[-1] += " (trying again can help)" if error.transient else ""
     return [f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:])]

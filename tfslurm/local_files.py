@@ -84,7 +84,7 @@ def make_file(path: Path) -> None:
 def refuse_links(path: Path) -> None:
     """Refuse a path with a symbolic link in it: somebody else may have put it into the current folder.
 
-    Of an absolute path, whose beginning is the machine's own, only the last part is looked at.
+    Of an absolute path, whose beginning is the machine's own, only the last part is checked.
 
     Raises:
         InputError: a part of the path is a symbolic link.

@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        command.short_help = COMMANDS[cmd_name][1]
         return command
 
     def resolve_command(

@@ -12,7 +12,7 @@ import click
 
 from tfslurm.check import CheckOptions, Fact, check_clusters, failed
 from tfslurm.check.fact import Status
-from tfslurm.cli.console import common, emit, say
+from tfslurm.cli.console import common, emit, say, wait_option
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
@@ -37,19 +37,11 @@ IMAGE_STATUS: dict[str, Status] = {
 }
 
 
-@click.command(short_help="Check each cluster: what works, and how to fix what does not.")
+@click.command()
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @click.option("--fresh", is_flag=True, help="Ask again for site settings that tfslurm has kept for less than a day.")
 @click.option("--no-node", is_flag=True, help="Ask the login node only; run nothing on a compute node.")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.IntRange(1, 480),
-    default=20,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for a free node in each partition with GPUs.",
-)
+@wait_option(20, "How long to wait for a free node in each partition with GPUs.")
 @click.option(
     "--image",
     metavar="REF|EXP.yaml",
@@ -158,17 +150,15 @@ def unrepeated(facts: Sequence[Fact]) -> list[Fact]:
             counts[place] += 1
         else:
             kept.append(fact)
-    return [with_count(fact, counts[place_of(fact)], first) if bare(fact).fact == "node" else fact for fact in kept]
+    for at, fact in enumerate(kept):
+        if bare(fact).fact == "node" and (count := counts[place_of(fact)]):
+            kept[at] = replace(fact, value=f"{fact.value}; {count} fact{'s' if count > 1 else ''} as in {first}")
+    return kept
 
 
 def bare(fact: Fact) -> Fact:
     """The fact without the partition that it is of."""
     return replace(fact, fact=fact.fact.removeprefix(f"{place_of(fact)}/"))
-
-
-def with_count(node: Fact, count: int, first: str) -> Fact:
-    """A node's line that says for how many facts not to look below it."""
-    return replace(node, value=f"{node.value}; {count} fact{'s' if count > 1 else ''} as in {first}") if count else node
 
 
 def place_of(fact: Fact) -> str:

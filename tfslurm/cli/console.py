@@ -76,6 +76,12 @@ def plain(function: F) -> F:
     return verbose(as_json(function))
 
 
+def wait_option(default: int, text: str) -> Callable[[F], F]:
+    """The option --wait of a command that needs a node which may be busy."""
+    kind = click.IntRange(1, 480)
+    return click.option("--wait", "wait_s", type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
+
+
 def write(text: str, *, err: bool = False) -> None:
     """Write a text just as it is; what the stream's encoding lacks is written out."""
     stream = sys.stderr if err else sys.stdout

@@ -20,7 +20,7 @@ from tfslurm.workspace.session import Session
 INCOMPLETE = 1
 
 
-@click.command("fetch", short_help="Bring a job's outputs to this machine, and verify them.")
+@click.command("fetch")
 @click.argument("job", metavar="JOB|SWEEP")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option(

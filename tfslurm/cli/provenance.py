@@ -15,7 +15,7 @@ from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
+@click.command()
 @click.argument("job", metavar="JOB|SWEEP")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")

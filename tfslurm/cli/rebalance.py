@@ -14,7 +14,7 @@ from tfslurm.submission.sweep_resume import ask_of_rebuilt, sent_before
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Move points of a sweep that have not begun from one cluster to others.")
+@click.command()
 @click.argument("sweep")
 @click.option("--from", "source", required=True, metavar="NAME", help="The cluster to move points away from.")
 @click.option(

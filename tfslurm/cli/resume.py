@@ -18,7 +18,7 @@ from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, 
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Submit again the points of a sweep that failed, were lost or were never sent.")
+@click.command()
 @click.argument("sweep")
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="[EXP.yaml]", required=False)
 @click.option(

@@ -37,7 +37,7 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
     return tracker.jobs(recent=None if everything else RECENT)
 
 
-@click.command(short_help="Show the states of your jobs on all clusters.")
+@click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @click.option(
     "--all", "everything", is_flag=True, help="Show every job of the tracker, not only the unfinished and the last 20."
@@ -97,7 +97,7 @@ def show_states(
     raise AssertionError("rounds have no end")
 
 
-@click.command(short_help="Show the states until all jobs have ended.")
+@click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @common
 def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
@@ -179,7 +179,7 @@ def elapsed(job: TrackedJob) -> str:
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
 
 
-@click.command(short_help="Wait until jobs have ended; exit with the job's own exit code.")
+@click.command()
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
 def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:

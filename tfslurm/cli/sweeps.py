@@ -61,17 +61,14 @@ def left_min(points: Sequence[PlacedPoint], now: datetime) -> int | None:
 
 def by_cluster(points: Sequence[PlacedPoint], clusters: dict[str, str]) -> list[list[str]]:
     """A table: for each cluster how many points are in each state; ``clusters``: of the plans that wait."""
-    counts = Counter((cluster_of(point, clusters), state_of(point)) for point in points)
+    counts = Counter(
+        (point.job.cluster if point.job else clusters.get(point.plan_id, "-"), state_of(point)) for point in points
+    )
     found = {state for _, state in counts}
     states = [*(state for state in ORDER if state in found), *sorted(found - set(ORDER))]
     names = sorted({name for name, _ in counts})
     rows = [[name, *(str(counts[name, state] or "") for state in states)] for name in names]
     return [["CLUSTER", *states], *rows]
-
-
-def cluster_of(point: PlacedPoint, clusters: dict[str, str]) -> str:
-    """The cluster of a point; ``-``: it has none yet."""
-    return point.job.cluster if point.job else clusters.get(point.plan_id, "-")
 
 
 def failures(sweep: TrackedSweep, points: Sequence[PlacedPoint], why: Callable[[TrackedJob], str]) -> list[str]:

@@ -15,7 +15,7 @@ from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
 
-@click.group(short_help="Show where the index of your jobs is, or rebuild it.")
+@click.group()
 def tracker() -> None:
     """Show where the index of your jobs and records is, or rebuild it.
 

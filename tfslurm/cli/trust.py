@@ -22,7 +22,7 @@ from tfslurm.workspace.trust import Trusted, change_trusted, content_id, read_tr
 INDENT = len(f"  {'':12} ")
 
 
-@click.command(short_help="Trust the cluster files of a folder, as they are now.")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="[DIR]", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--list", "list_them", is_flag=True, help="Show what you trust; change nothing.")

@@ -1,4 +1,4 @@
-"""Jobs are cancelled on their cluster, and what is known of those that will never begin."""
+"""Cancel jobs on their cluster, and write down the end of those that will never begin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_IDS = 1000  # in one command
 
 
 def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJob], dict[str, str]]:
-    """Cancel jobs, and what was not sent yet of sweeps, by the names that a user gives them.
+    """Cancel jobs, and the waiting points of sweeps, by the names that a user gives them.
 
     The jobs as they are known then, and cluster -> one line for those that do not answer.
 
@@ -84,9 +84,9 @@ def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
 def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
     """Cancel those of the jobs that are on a cluster; the keys of tasks that will never begin go into ``gone``.
 
-    Slurm gets the ids of jobs that it knows by the very names of these: an id may be another job's by now, or have
+    Slurm gets the ids of jobs that it knows by the names of these: an id may be another job's by now, or have
     been read from a run folder. It forgets a task of an array that was cancelled before it began, and accounting is
-    behind, or there is none. So it is looked which tasks wait, before and after.
+    behind, or there is none. So tfslurm lists the waiting tasks before and after.
 
     Raises:
         HostError: the cluster or its scheduler does not answer, or refuses.
@@ -100,7 +100,7 @@ def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host)
 
 
 def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
-    """The same for those of the jobs alone that wait. They are held first, so that none begins meanwhile.
+    """The same for those of the jobs alone that wait. They are held first, so that none begins in between.
 
     Raises:
         HostError: as cancel.
@@ -139,7 +139,7 @@ def never_began(jobs: Sequence[TrackedJob], waits: Collection[str], known: Known
 
 
 def keep_cancelled(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
-    """Jobs that never began, and never will, have ended, whatever accounting says of them, and when."""
+    """Write down as cancelled the jobs that will never begin, whatever accounting says of them, and when."""
     tracker.update_jobs([JobUpdate(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for job in jobs])
 
 
@@ -147,7 +147,7 @@ def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequ
     """One command for each piece of the ids, as a command's words are limited; one that fails keeps no other back.
 
     Raises:
-        HostError: one did not end well, and it was not that jobs have ended meanwhile.
+        HostError: one did not end well, and the cause was not that jobs had ended.
     """
     refused: list[Completed] = []
     for start in range(0, len(ids), MOST_IDS):

@@ -158,7 +158,7 @@ def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
 
 
 def lacks_its_ending(status: JobStatus) -> bool:
-    """Whether the job failed and it is not said how: squeue prints no exit codes."""
+    """Whether the job failed and its exit code is not known: squeue prints none."""
     return status.state == "FAILED" and status.exit_code is None and status.signal is None
 
 
@@ -174,7 +174,7 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     found: dict[str, JobStatus] = {}
     for status in slurm.parse_queue(answer.stdout):
         if status.job_id not in found or slurm.is_final(found[status.job_id].state):
-            found[status.job_id] = status  # said to run and to be over: it is not taken for over
+            found[status.job_id] = status  # listed as running and as ended: it counts as running
     return found
 
 
@@ -204,7 +204,7 @@ def own_ends(
     killed: Collection[str],
     lost: Collection[str],
 ) -> dict[str, End | Missing | None]:
-    """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
+    """Job -> the end that it wrote itself, if Slurm has not settled it; secrets are removed where nothing runs.
 
     ``lost`` are those that were not known when Slurm was last asked, and are not now: they will not start again.
     sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
@@ -232,7 +232,7 @@ def request_for(
     """The request for a job's end file and for the removal of its secrets; None if neither is needed.
 
     One that ended by itself removed its secrets; those of another, and of an array, go when no job of its plan will
-    start again. That a job is LOST at two looks is enough for that: it is not in the queue, so nothing starts it.
+    start again. It is enough that a job is LOST at two questions: it is not in the queue, so nothing starts it.
     """
     place = places[job.plan_id]
     if status is None:
@@ -299,7 +299,7 @@ def words_of(end: End) -> dict[str, Any]:
 
 
 def is_cut_short(end: End) -> bool:
-    """Whether it is Slurm's doing that an attempt ended: what became of the job is said by it."""
+    """Whether Slurm ended an attempt: then Slurm's state is the job's."""
     return end.cause in (REQUEUED, STOPPED)
 
 

@@ -19,7 +19,7 @@ from tfslurm.workspace.threads import in_background
 
 
 def refresh(known: Known, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
-    """Bring the tracker up to date for the unfinished jobs of one cluster (or just for ``jobs``).
+    """Bring the tracker up to date for the unfinished jobs of one cluster (or only for ``jobs``).
 
     Why some of them are as last seen, in one line; '' where all are up to date.
 
@@ -98,7 +98,7 @@ def question(known: Known, tracker: Tracker, jobs: Sequence[TrackedJob] | None, 
     cluster = known.cluster.name
     left = tuple(stack.enter_context(claim_open(known, tracker)))
     found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
-    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
+    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended by now
     mine = {text for text in {place.cluster_text for place in places.values()} if speaks_for(known, text)}
     places = {plan_id: place for plan_id, place in places.items() if place.cluster_text in mine}
     unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
@@ -106,7 +106,7 @@ def question(known: Known, tracker: Tracker, jobs: Sequence[TrackedJob] | None, 
 
 
 def write(answer: ClusterAnswer, tracker: Tracker) -> str:
-    """Keep what a cluster said; what it was silent about."""
+    """Write a cluster's answer down; why it is not complete, '' if it is."""
     for left, job_id in answer.settled:
         close(left, job_id, tracker)
     tracker.update_jobs(answer.updates)

@@ -96,7 +96,7 @@ class Reaper:
             self.reaped.verdicts += self.remove(node, partitions[node], here)
 
     def partitions(self, ran_on: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The nodes to look at -> the partitions that have them."""
+        """The nodes to inspect -> the partitions that have them."""
         wanted = list(dict.fromkeys(self.options.nodes)) or ran_on[:MOST_NODES]
         if not wanted:
             return {}

@@ -37,7 +37,7 @@ from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted
-MOST_ERRORS = 50  # that an image's own Python tells of itself
+MOST_ERRORS = 50  # of the probe by an image's own Python
 
 
 def build_record(

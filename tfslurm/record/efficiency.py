@@ -26,7 +26,7 @@ class Efficiency:
 def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Efficiency:
     """The use in a record (as JSON values); a key that an older record lacks is not known.
 
-    ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that docker is told of no limit.
+    ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that, docker gets no limit.
     """
     tasks = record["attempts"][-1]["tasks"] if record["attempts"] else []
     boxes = [task["container"] or {} for task in tasks]
@@ -53,7 +53,7 @@ def memory_share(box: Mapping[str, Any]) -> float:
 
 
 def cpus_used(box: Mapping[str, Any]) -> float | None:
-    """CPUs in use on the average, from the container's start to the last look at it."""
+    """CPUs in use on the average, from the container's start to its end."""
     began, until = box.get("started_at"), box.get("ended_at")
     if box.get("cpu_time_s") is None or not began or not until:
         return None

@@ -110,7 +110,7 @@ def ended_by(folder: Folder, end: End | None, state: str | None) -> str | None:
 
 
 def ended_by_files(folder: Folder) -> str | None:
-    """The same for an attempt that wrote no end, or no cause of it, as its tasks tell it; None where they do not."""
+    """The same for an attempt that wrote no end, or no cause of it, by its tasks' files; None if they have none."""
     pattern = re.compile(re.escape(folder.prefix) + r"(?:facts/task-\d+/)?(lost|refused)\.txt")
     for name in sorted(name for name in folder.files if pattern.fullmatch(name)):
         cause = folder.files.get(f"{name.rpartition('/')[0]}/cause", b"").decode("utf-8", "replace").strip()

@@ -26,7 +26,7 @@ def read_machine(folder: Folder, engine: str, gpus: tuple[Gpu, ...] | None) -> M
 
 
 def read_engine(folder: Folder, name: str) -> Engine:
-    """The engine that the plan named, as it tells of itself and of the container."""
+    """The engine that the plan named, by its own answers."""
     inside = folder.at(f"{folder.path}.engine")
     return Engine(
         name=name,

@@ -185,14 +185,14 @@ class GpuUse:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The container as docker saw it end, what it was allowed, and what its cgroup said that it used."""
+    """The container's end by its engine, its limits, and its use by its cgroup."""
 
     id: str | None
     exit_code: int | None
     oom_killed: bool | None
     started_at: str | None
     ended_at: str | None
-    memory_limit_mib: int | None = None  # None: docker was told of no limit
+    memory_limit_mib: int | None = None  # None: the engine got no limit
     cpu_limit: float | None = None
     peak_memory_mib: int | None = None  # page cache included
     cpu_time_s: float | None = None
@@ -226,7 +226,7 @@ class TaskFacts:
     node: str | None
     rank: int
     driver_version: str | None
-    driver_source: str | None  # the file or command that said it
+    driver_source: str | None  # the file or command that names it
     gpus: tuple[Gpu, ...] | None  # those that the task was given; () for a CPU job
     gpu_source: str | None  # 'slurm-uuid' | 'cgroup' | 'index-unconstrained' | 'whole-machine' | 'none'
     image_digests: tuple[str, ...] | None  # of the image on the node: its repository digests, then its id
@@ -391,5 +391,5 @@ def record_sha256(value: Mapping[str, Any]) -> str:
 
 
 def seal(record: Record) -> Record:
-    """The same record with its hash computed anew."""
+    """The same record with its hash computed again."""
     return replace(record, integrity=replace(record.integrity, record_sha256=record_sha256(record_json(record))))

@@ -49,7 +49,7 @@ def read_node(folder: Folder) -> str | None:
 
 
 def read_driver(folder: Folder) -> tuple[str | None, str | None]:
-    """The version of the NVIDIA driver and who said it; on a node without one, None and the reason."""
+    """The version of the NVIDIA driver and its source; on a node without one, None and the reason."""
     reasons = []
     for name, source, parse in DRIVER_SOURCES:
         raw = folder.raw(name)

@@ -91,7 +91,7 @@ def names_of(raw: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str | None:
-    """By which of the pin's digests the node has the image, in words; None: by none that the node was told to take."""
+    """The pin's digest by which the node has the image, in words; None: it has none that the plan allows."""
     pin = plan.pin
     if pin.pin_kind == "image-id":
         return "this digest as its id" if image_id == pin.digest else None

@@ -73,7 +73,7 @@ def resolve(
 
 def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -> Pin:
     """The pin from one place."""
-    what = _short(reference.digest) if reference.digest else f"tag {reference.tag}"
+    what = f"{reference.digest[:19]}…" if reference.digest else f"tag {reference.tag}"
     try:
         top = _manifest(remote, reference.digest or reference.tag, what)
         manifest, served = top, ""
@@ -171,7 +171,3 @@ def _next_page(answer: Answer) -> str:
     """The query of the next page (RFC 8288); the path is always this repository's own."""
     link = re.match(r'<[^>?]*\?([^>]*)>;\s*rel="?next', answer.headers.get("link", ""))
     return f"tags/list?{link[1]}" if link else ""
-
-
-def _short(digest: str) -> str:
-    return f"{digest[:19]}…"

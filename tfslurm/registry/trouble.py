@@ -77,7 +77,7 @@ def _when(headers: Mapping[str, str]) -> str:
 
 
 def too_slow(name: str, what: str, host: str, seconds: float) -> RegistryError:
-    """The error when an answer was begun and not ended by its deadline, however slowly it goes on."""
+    """The error when an answer was begun and not ended by its deadline, however slowly it continues."""
     why = f"{host} had not answered in full after {seconds:.3g} s, and its connection was closed"
     return RegistryError(f"{name}: {what}: {why}; try again later, or name a mirror", transient=True)
 

@@ -21,7 +21,7 @@ from tfslurm.workspace.threads import at_once
 
 
 def efficiencies(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Efficiency]:
-    """Job -> what it used; jobs that have not ended, and those without a record, are left out and said on stderr."""
+    """Job -> its use; jobs that have not ended are left out, and those without a record are named on stderr."""
     tracker = session.tracker
     ended = [job for job in jobs if job.final]
     records = {job.key: record for job in ended if (record := kept(job, tracker))}
@@ -35,7 +35,7 @@ def efficiencies(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Effi
 
 
 def kept(job: TrackedJob, tracker: Tracker) -> Mapping[str, Any] | None:
-    """The tracker's copy, if it was read after the job's end by a version that looked at use."""
+    """The tracker's copy, if it was read after the job's end by a version that measured use."""
     record = tracker.record(job) or {}
     state = (record.get("job") or {}).get("state")
     boxes = [task["container"] for attempt in record.get("attempts") or () for task in attempt["tasks"]]
@@ -44,7 +44,7 @@ def kept(job: TrackedJob, tracker: Tracker) -> Mapping[str, Any] | None:
 
 
 def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str, Any]]:
-    """The records as the run folders tell them now, all clusters read at once; what cannot be read is a line."""
+    """The records by the run folders as they are now, all clusters read at once; a line for each that is unreadable."""
     tracker = session.tracker
     plans = {job.plan_id: plan_of(job, tracker) for job in jobs}
     clusters = clusters_for(jobs, tracker)

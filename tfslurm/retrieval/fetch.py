@@ -231,7 +231,7 @@ class Fetch:
             return want.ends("failed", "what had arrived of it is not here any more; fetch again")
 
     def advance(self, count: int) -> None:
-        """Tell how far it is."""
+        """Report the progress."""
         self.done += count
         self.progress.step("fetching", self.done, self.total)
 
@@ -251,7 +251,7 @@ def fetch(host: Host, job_folder: PurePosixPath, folder: Path, selection: Select
     """Bring a job's outputs into a folder here and return what became of each file.
 
     Raises:
-        HostError: there are no outputs, or the line was lost again and again; the same call goes on from there.
+        HostError: there are no outputs, or the line was lost again and again; the same call continues from there.
         TfslurmError: this machine refuses to write.
     """
     outputs = patiently(partial(look, host, job_folder), progress)

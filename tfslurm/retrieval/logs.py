@@ -61,7 +61,7 @@ class Reader:
         """The bytes beyond those that were read; attempt 0: of the last one, from its start if that is a new one.
 
         Raises:
-            HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
+            HostError: the login node does not answer, the run folder is gone, or a file became shorter in between.
         """
         folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / batch_log(self.job.job_id)
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]

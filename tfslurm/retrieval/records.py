@@ -25,7 +25,7 @@ NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home",
 
 
 def latest_record(session: Session, job: TrackedJob) -> Record:
-    """The record of a job as its cluster tells it now; as it was last read, which is said, where that does not answer.
+    """The record of a job as it is now, kept in the tracker too; the one last read if its cluster does not answer.
 
     Raises:
         RecordError: the job has not started, or nothing of it is left anywhere.
@@ -36,23 +36,13 @@ def latest_record(session: Session, job: TrackedJob) -> Record:
     try:
         host = session.reach(known)
         refresh(known, tracker, host, [job])
-        return read_record(find_job(tracker, job.key), tracker, host)
+        job = find_job(tracker, job.key)
+        return keep(job, read_folder(job, plan_of(job, tracker), host), tracker)
     except HostError as error:
         if not tracker.record(job):
             raise
         session.say(f"{str(error).splitlines()[0]}; this is the record as last read")
         return kept_record(job, tracker)
-
-
-def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
-    """The record as the run folder and the scheduler tell it now; kept in the tracker too.
-
-    Where the run folder is gone, the record that was kept is given.
-
-    Raises:
-        RecordError: the job has not started, or nothing of it is left anywhere.
-    """
-    return keep(job, read_folder(job, plan_of(job, tracker), host), tracker)
 
 
 def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
@@ -70,7 +60,7 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
 
 
 def read_folder(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
-    """The record as the run folder tells it now; None where there is no such folder.
+    """The record by the run folder as it is now; None if there is no such folder.
 
     Raises:
         HostError: the machine does not answer.

@@ -15,8 +15,10 @@ from tfslurm.errors import Completed, SlurmParseError, SubmitRejected
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.states import is_final, parse_state
 from tfslurm.slurm.values import (
+    FIELD,
     MOST_JOBS,
     MOST_NODES,
+    ROW,
     at_most,
     expand_hostlist,
     expand_tasks,
@@ -28,9 +30,6 @@ from tfslurm.slurm.values import (
     parse_number,
 )
 
-# Names and comments are anybody's text; these two characters are in none that a keyboard makes.
-FIELD = "\x1f"
-ROW = "\x1e"
 QUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%M", "%l", "%N", "%P", "%u", "%j", "%k")
 SACCT_FIELDS = (
     *("JobID", "State", "Reason", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw"),
@@ -60,7 +59,7 @@ class JobStatus(NamedTuple):
     name: str
     state: str  # one of STATES
     reason: str  # Slurm's own word, '' when there is none; explain_reason says it in English
-    exit_code: int | None  # of the batch script; None: it did not end by itself (yet), or squeue said it, which cannot
+    exit_code: int | None  # of the batch script; None: it did not end by itself (yet), or squeue listed it
     signal: int | None  # that ended the batch script; None: no signal
     submitted_at: str | None
     started_at: str | None  # an estimate while PENDING
@@ -208,7 +207,7 @@ def parse_sacct(text: str) -> tuple[JobStatus, ...]:
     for status in few(status for row in sacct_rows(text) for status in sacct_row(row)):
         before = latest.get(status.job_id)
         if before is None or before.name != status.name or before.user != status.user:
-            latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
+            latest[status.job_id] = status  # another name under the same id: Slurm's ids began again
         else:
             latest[status.job_id] = status._replace(
                 restarts=(before.restarts or 0) + 1,
@@ -307,7 +306,7 @@ def begin_argv(job_id: str) -> tuple[str, ...]:
 
 
 def hold_argv(job_ids: Sequence[str], *, release: bool = False) -> tuple[str, ...]:
-    """``scontrol hold``: a job that waits does not begin, one that runs goes on; or the ``release`` of both."""
+    """``scontrol hold``: a job that waits does not begin, one that runs continues; or the ``release`` of both."""
     return (*clean("scontrol"), "scontrol", "release" if release else "hold", ",".join(job_ids))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import is_name, rows_of
+from tfslurm.slurm.values import FIELD, is_name, rows_of
 from tfslurm.spec import Option
 
-FIELD = "\x1f"
-# Of a cluster file's `slurm:`, what says where a job may run and who pays; a look needs nothing else of it.
+# The keys of a cluster file's `slurm:` that say where a job may run and who pays; a probe needs no other.
 KEPT = ("account", "qos", "reservation", "constraint", "wckey")
 QUIET = ("--quiet", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
 BUSY = ("Requested nodes are busy", "Immediate execution impossible", "has been revoked")

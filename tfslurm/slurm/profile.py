@@ -25,10 +25,9 @@ from tfslurm.slurm.site import (
     partitions_argv,
     preemption_argv,
 )
+from tfslurm.slurm.values import FIELD, GROUP
 
 QUESTIONS = 6
-GROUP = "\x1d"
-FIELD = "\x1f"
 T = TypeVar("T")
 NOT_ASKED = "not asked"
 NO_ACCOUNTING = "no accounting to ask"

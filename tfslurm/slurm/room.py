@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import fields_of, parse_number, rows_of
+from tfslurm.slurm.values import GROUP, fields_of, gpus_in, parse_number, rows_of
 from tfslurm.sweep.spread import Room
 
-GROUP = "\x1d"
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
 RUNNING = ("allocated", "completing", "idle", "mixed")  # states of nodes that take jobs, now or when others end
-GPU = re.compile(r"gpu(?::[^:,()]+)?:([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +79,6 @@ def cpus_in(node: list[str], place: int) -> int:
 def memory_in(node: list[str], place: int) -> int:
     """MiB in one field."""
     return parse_number(node[place].strip(), "sinfo")
-
-
-def gpus_in(gres: str) -> int:
-    """The number of GPUs in a list of generic resources."""
-    return sum(map(int, GPU.findall(re.sub(r"\([^()]*\)", "", gres))))
 
 
 def fits(have: Need, need: Need) -> int:

@@ -11,10 +11,17 @@ from typing import NamedTuple
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import fields_of, is_name, parse_duration, parse_number, rows_of, split_outside
+from tfslurm.slurm.values import (
+    FIELD,
+    fields_of,
+    gpus_in,
+    is_name,
+    parse_duration,
+    parse_number,
+    rows_of,
+    split_outside,
+)
 
-FIELD = "\x1f"
-GPUS = re.compile(r"gpu(?::[^:]+)?:([0-9]{1,9})")
 PARTITION_FIELDS = ("%P", "%a", "%l", "%F", "%G", "%c", "%m")
 ACCOUNT_FIELDS = ("Cluster", "Account", "Partition", "QOS", "DefaultAccount")
 
@@ -194,7 +201,7 @@ def partition_row(line: str) -> Partition:
         gres=gres,
         cpus_per_node=parse_number(cpus, "sinfo"),
         memory_mib_per_node=parse_number(memory, "sinfo"),
-        gpus_per_node=sum(int(found[1]) for word in gres if (found := GPUS.fullmatch(word))),
+        gpus_per_node=gpus_in(gres_text),
     )
 
 

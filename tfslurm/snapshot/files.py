@@ -90,7 +90,7 @@ def refuse_beyond(folder: Path, name: str, files: int) -> None:
 def _holder(path: Path) -> Iterator[int]:
     """Yield the folder of a file, opened; each step is into a folder, for a link on the way may lead anywhere.
 
-    The path was one without links when it was looked at, and whoever may write in a folder of it may change that.
+    The path had no links when it was checked, and whoever may write in a folder of it may change that.
     """
     here = os.open("/", PASS)
     try:

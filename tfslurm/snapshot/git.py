@@ -168,7 +168,7 @@ def _nested(folder: Path) -> Listing:
 
 
 def _is_below_real_folders(folder: Path, parent: str, known: dict[str, bool]) -> bool:
-    """Say whether no part of the parent is a symbolic link: Git lists the link and, until told, the files it hides."""
+    """Say whether no part of the parent is a symbolic link: Git lists the link and perhaps the files it hides."""
     if parent not in known:
         above, _, last = parent.rpartition("/")
         known[parent] = _is_below_real_folders(folder, above, known)

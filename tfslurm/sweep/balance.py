@@ -9,12 +9,12 @@ from tfslurm.sweep.binning import levels_of
 from tfslurm.sweep.points import Point
 
 _ROUNDS = 200  # exchanges at most
-_TRIED = 40  # points of each side that are looked at for one of them
+_TRIED = 40  # points of each side that are compared for one of them
 
 
 def balanced(points: Sequence[Point], clusters: Sequence[str], fixed: Sequence[str | None]) -> tuple[str, ...]:
     """The cluster of each point: for every level of every parameter the counts per cluster differ by one at most where
-    such an assignment is found, and hardly ever by more than two. ``fixed`` points count, and stay.
+    such an assignment is found, and else rarely by more than two. ``fixed`` points count, and stay.
 
     Source: minimisation (S. Pocock, R. Simon, Biometrics 31, 1975) without its chance, then exchanges of pairs.
     """

@@ -11,7 +11,7 @@ from tfslurm.sweep.binning import levels_of
 from tfslurm.sweep.values import Scalar
 
 LARGE = 0.5
-_FEWEST = 4  # rows; of fewer nothing is said
+_FEWEST = 4  # rows; fewer are not judged
 _ELSEWHERE = 1.5  # how many of a level's rows would have to be expected elsewhere, for their absence to mean anything
 
 

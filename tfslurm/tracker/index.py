@@ -158,18 +158,18 @@ class Tracker:
                 db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
 
     def tell(self, plan_ids: Sequence[str]) -> None:
-        """Their ids were shown to whoever asked for the jobs."""
+        """Write down that their ids were shown to whoever asked for the jobs."""
         with self.change() as db:
             db.executemany("DELETE FROM untold WHERE plan_id = ?", [(plan_id,) for plan_id in plan_ids])
 
     def refuse(self, plan_id: str, note: str) -> None:
-        """The scheduler said no: nothing was queued."""
+        """The scheduler refused: nothing was queued."""
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
             db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
 
     def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
-        """The scheduler gave an id, of an array that of all its tasks. Saying it twice changes nothing."""
+        """Write down the id that the scheduler gave, of an array that of all its tasks; twice changes nothing."""
         jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
@@ -291,16 +291,16 @@ class Tracker:
             return due
 
     def knows_lock(self, sha256: str) -> bool:
-        """Whether a lock file with this content was found to say what the registry says."""
+        """Whether a lock file with this content was found to agree with the registry."""
         return bool(self.rows("SELECT 1 FROM tags WHERE reference = ?", [f"lock {sha256}"]))
 
     def note_lock(self, sha256: str, now: str) -> None:
-        """Keep that it was."""
+        """Write down that it was."""
         with self.change() as db:
             db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (f"lock {sha256}", now))
 
     def note_driver(self, driver: SeenDriver) -> None:
-        """A node's driver, unless a later sight of it is known."""
+        """Write down a node's driver, unless a later observation is known."""
         with self.change() as db:
             db.execute(
                 "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "

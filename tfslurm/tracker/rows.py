@@ -24,7 +24,7 @@ POINT_ID = re.compile(r"[0-9a-f]{12}")
 
 
 class TrackedJob(NamedTuple):
-    """One job as last seen; ``status`` is what the scheduler said then.
+    """One job as last seen; ``status`` is the scheduler's answer then.
 
     Where one of Slurm's jobs runs several points, each is a job here.
     """
@@ -40,7 +40,7 @@ class TrackedJob(NamedTuple):
 
     @property
     def job_name(self) -> str:
-        """Its name in Slurm's queue: tells it from another job that got the same id later."""
+        """Its name in Slurm's queue, which no other job has that gets the same id later."""
         return f"{self.name}-{self.plan_id}"
 
     @property
@@ -65,7 +65,7 @@ class TrackedJob(NamedTuple):
 
 
 class SeenDriver(NamedTuple):
-    """The NVIDIA driver that a node had when it was last looked at; ``seen_by`` is the job or the command that did."""
+    """The NVIDIA driver that a node had when it was last observed; ``seen_by`` is the job or the command that did."""
 
     cluster: str
     partition: str
@@ -76,7 +76,7 @@ class SeenDriver(NamedTuple):
 
 
 class TrackedPlan(NamedTuple):
-    """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
+    """One intent: 'planned' until the scheduler has given an id ('submitted') or refused ('refused')."""
 
     plan: JobPlan
     stage: str

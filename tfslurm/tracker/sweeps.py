@@ -100,12 +100,12 @@ class SweepIndex:
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
 
     def tell(self, sweep_id: str) -> None:
-        """The ids of a sweep were shown to whoever asked for it: what of it still waits is sent by later commands."""
+        """Write down that a sweep's ids were shown to whoever asked for it: later commands send its waiting plans."""
         with self._tracker.change() as db:
             db.execute("UPDATE sweeps SET told = 1 WHERE sweep_id = ?", (sweep_id,))
 
     def wait_again(self, plan_id: str, note: str, again: JobPlan, cluster_text: str) -> None:
-        """A plan came to nothing, and for certain; its points are those of another plan, which waits."""
+        """Replace a plan of which certainly nothing was queued by another one with its points, which waits."""
         assert again.points is not None  # noqa: S101 - only a sweep's plan waits
         with self._tracker.change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
@@ -119,7 +119,7 @@ class SweepIndex:
             return give_up_waiting(db, sweep_id, "given up before it was sent")
 
     def forget(self, sweep_id: str) -> bool:
-        """A sweep of which nothing was ever queued is gone, as if it had not been asked for; whether it was one."""
+        """Remove a sweep of which nothing was ever queued; False, and no change, for any other."""
         mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
         with self._tracker.change() as db:
             query = f"SELECT 1 FROM plans WHERE {mine} AND stage != 'refused' LIMIT 1"  # noqa: S608 - ours
@@ -130,13 +130,13 @@ class SweepIndex:
             return True
 
     def ask(self, sweep_id: str, asked_sha256: str, template: str, given: Mapping[str, Any]) -> None:
-        """From now on this is asked of the sweep."""
+        """Replace what was asked of a sweep."""
         with self._tracker.change() as db:
             values = (asked_sha256, template, json.dumps(dict(given)), sweep_id)
             db.execute("UPDATE sweeps SET asked_sha256 = ?, template = ?, given = ? WHERE sweep_id = ?", values)
 
     def same(self, asked_sha256: str) -> list[TrackedSweep]:
-        """The sweeps of which the very same was asked, oldest first."""
+        """The sweeps that were asked for in the same words, oldest first."""
         return self._sweeps("WHERE asked_sha256 = ?", (asked_sha256,))
 
     def named(self, text: str) -> list[TrackedSweep]:

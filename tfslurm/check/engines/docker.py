@@ -28,7 +28,14 @@ def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
         refused, why = access_refused(seen)
         rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
         return [refused, *unknown([name for name in rest if name != refused.fact], why)]
-    return docker_facts(seen, version, info, gpus=gpus)
+    return [
+        docker_fact(version, info),
+        access_fact(seen, info),
+        cgroup_fact(str(info.get("CgroupDriver") or ""), str(info.get("CgroupVersion") or "")),
+        *([docker_gpu_fact(seen, version, info)] if gpus else []),
+        init_fact(version),
+        images_fact(seen),
+    ]
 
 
 def access_refused(seen: Seen) -> tuple[Fact, str]:
@@ -42,18 +49,6 @@ def access_refused(seen: Seen) -> tuple[Fact, str]:
         ), "no access"
     fix = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
     return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", fix), "the daemon does not answer"
-
-
-def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any], *, gpus: bool) -> list[Fact]:
-    """A docker daemon that answers."""
-    return [
-        docker_fact(version, info),
-        access_fact(seen, info),
-        cgroup_fact(str(info.get("CgroupDriver") or ""), str(info.get("CgroupVersion") or "")),
-        *([docker_gpu_fact(seen, version, info)] if gpus else []),
-        init_fact(version),
-        images_fact(seen),
-    ]
 
 
 def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:

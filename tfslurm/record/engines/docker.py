@@ -55,7 +55,7 @@ class DockerContainer:
 
     @property
     def limited(self) -> Mapping[str, bool]:
-        """Which of memory and cpus the engine was told to hold it to."""
+        """Memory and cpus -> whether the engine got a limit for it."""
         host = self.answer["HostConfig"]
         cpus = any(host.get(name) for name in ("NanoCpus", "CpusetCpus", "CpuQuota"))
         return {"memory": bool(host.get("Memory")), "cpus": cpus}
