@@ -13,8 +13,8 @@ from tfslurm.cli import run
 from tfslurm.errors import HostError
 from tfslurm.job_plan import Points
 from tfslurm.monitoring.cancel import cancel, cancel_waiting, keep_cancelled
-from tfslurm.slurm.jobs import ROW
-from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.slurm.values import ROW
+from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 
 Row = tuple[TrackedJob, str]
 
@@ -128,6 +128,6 @@ def test_cancelling_what_has_ended_says_that_there_is_nothing_to_cancel(
 ) -> None:
     at_home(queue, monkeypatch)
     for job in queue.submit("7", "8"):
-        queue.tracker.see(job, "COMPLETED", True, job.status)
+        queue.tracker.update_jobs([JobUpdate(job, "COMPLETED", True, job.status)])
     assert run(["cancel", "alpha:7", "alpha:8"]) == 0
     assert capsys.readouterr().err == "nothing to cancel: all of them have ended\n"

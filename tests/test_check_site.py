@@ -14,11 +14,12 @@ from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
 from tfslurm.cli.check import next_step, shared, unrepeated
 from tfslurm.errors import RegistryError, SlurmParseError
 from tfslurm.remote_programs import program
-from tfslurm.slurm import Account, Partition, SlurmConfig, parse_config
+from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.limits import SubmitLimit, limits_argv, parse_limits, parse_qos_limits
-from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.slurm.nodes import is_busy, probe_argv
 from tfslurm.slurm.profile import Said, understood
 from tfslurm.slurm.profile import SiteProfile as Site
+from tfslurm.slurm.site import parse_config
 from tfslurm.spec import Option
 
 
@@ -167,12 +168,13 @@ def test_the_root_warns_of_node_local_file_systems_and_little_room(kind: str, fr
 
 
 def test_the_look_is_one_small_srun_whose_words_are_arguments() -> None:
-    argv = probe_argv("a b", "gpu:1", 20, {"account": "lab", "array": "1-9"}, ("bash", "-s", "--", "$(x)"))
+    options = {"account": "lab", "array": "1-9"}
+    argv = probe_argv(options, ("bash", "-s", "--", "$(x)"), partition="a b", gres="gpu:1", immediate=20)
     assert argv[0] == "srun"
     assert {"--partition=a b", "--gres=gpu:1", "--immediate=20", "--account=lab"} < set(argv)
     assert not [word for word in argv if word.startswith("--array")]
     assert argv[-1] == "$(x)"
-    assert not [word for word in probe_argv("", "", 5, {}, ("true",)) if word.startswith(("--gres", "--partition"))]
+    assert not [word for word in probe_argv({}, ("true",), gres="") if word.startswith("--gres")]
 
 
 def test_srun_is_started_without_the_variables_that_change_it() -> None:

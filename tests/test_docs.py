@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-import tfslurm.record as record_model
+import tfslurm.record.model as record_model
 from tests.made import plan
 from tests.test_layers import PACKAGE, PURE, ROOMS
 from tfslurm import __version__

@@ -39,7 +39,7 @@ def asked(environment: dict[str, str] | None = None, *, gpus: int = 1, **changes
 
 def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
     for driver in drivers:
-        tracker.see_driver(driver)
+        tracker.note_driver(driver)
     return tell(made, tracker)
 
 
@@ -49,7 +49,7 @@ def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
 def test_the_later_sight_of_a_node_counts_whatever_comes_first(tracker: Tracker) -> None:
     late = seen(FULL)._replace(seen_at=LATE, seen_by="job alpha:17")
     for one in (late, seen(OLD), seen(MINOR, node="alpha2"), seen(OLD, cluster="beta")):
-        tracker.see_driver(one)
+        tracker.note_driver(one)
     assert tracker.drivers("alpha") == [late, seen(MINOR, node="alpha2")]
 
 
@@ -70,7 +70,7 @@ def test_a_tracker_from_before_drivers_were_kept_keeps_them(tmp_path: Path) -> N
         db.execute("DROP TABLE drivers")
     db.close()
     later = Tracker(path)
-    later.see_driver(seen(FULL))
+    later.note_driver(seen(FULL))
     assert later.drivers("alpha") == [seen(FULL)]
 
 
@@ -88,7 +88,7 @@ def test_minor_version_compatibility_is_told_with_where_it_was_seen(tracker: Tra
     assert words.endswith("(alpha1; last seen 2026-11-23T07:00:00Z by tfslurm check)")
 
 
-def test_too_old_everywhere_is_an_error_with_its_mends(tracker: Tracker) -> None:
+def test_too_old_everywhere_is_an_error_with_its_fixes(tracker: Tracker) -> None:
     with pytest.raises(TfslurmError) as caught:
         told(tracker, asked(), seen(OLD), seen("418.39", node="alpha2"))
     words = str(caught.value)

@@ -10,7 +10,8 @@ import pytest
 from tests import made
 from tests.test_record import CASES, case
 from tfslurm.export.text import record_text
-from tfslurm.record import Output, Record
+from tfslurm.record import Record
+from tfslurm.record.model import Output
 
 GOLDEN = Path(__file__).parent / "facts" / "tensorflow.txt"
 

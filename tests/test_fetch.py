@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from tfslurm.cli.fetch import as_value, printable, summary
+from tfslurm.cli.fetch import as_value, plain, summary
+from tfslurm.document.tree import printable
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.host.command import Raw
 from tfslurm.host.local import LocalHost
 from tfslurm.retrieval.destination import Destination, part_of
-from tfslurm.retrieval.fetch import Fetch, Told, fetch
-from tfslurm.retrieval.selection import Wish, stays_inside
+from tfslurm.retrieval.fetch import Fetch, Progress, fetch
+from tfslurm.retrieval.selection import Selection, stays_inside
 from tfslurm.tracker import TrackedJob
 
 ODD = (
@@ -40,7 +41,7 @@ BIG = 5 * 2**20 + 3
 
 
 class CountingHost(LocalHost):
-    """This machine, with what each answer held; ``after`` may be told before each command."""
+    """This machine, with what each answer held; ``after`` may be progress before each command."""
 
     def __init__(self, before: Callable[[int], None] | None = None) -> None:
         super().__init__()
@@ -82,10 +83,11 @@ class Job:
         (folder / "outputs.sha256").write_bytes(LocalHost().run_bytes(["sh", "-c", script, str(self.out)]))
 
     def fetch(
-        self, host: Host | None = None, dest: Path | None = None, pauses_s: Sequence[float] = (1.0,), **wish: Any
+        self, host: Host | None = None, dest: Path | None = None, pauses_s: Sequence[float] = (1.0,), **selection: Any
     ) -> Fetch:
-        told = Told(lambda what, done, total: None, self.said.append, pauses_s)
-        return fetch(host or LocalHost(), PurePosixPath(self.folder), dest or self.dest, Wish(**wish), told)
+        wanted = Selection(**selection)
+        progress = Progress(lambda what, done, total: None, self.said.append, pauses_s)
+        return fetch(host or LocalHost(), PurePosixPath(self.folder), dest or self.dest, wanted, progress)
 
 
 @pytest.fixture
@@ -197,9 +199,9 @@ def test_include_and_exclude_choose(job: Job) -> None:
     assert tree_after(job, "c", include=["ckpt"], exclude=["*.txt"]) == {"ckpt/1.h5"}
 
 
-def tree_after(job: Job, name: str, **wish: Any) -> set[str]:
+def tree_after(job: Job, name: str, **selection: Any) -> set[str]:
     folder = job.dest.parent / name
-    assert job.fetch(dest=folder, **wish).good
+    assert job.fetch(dest=folder, **selection).good
     return set(tree(folder))
 
 
@@ -669,7 +671,7 @@ def test_a_machine_without_tar_says_so(job: Job, tmp_path: Path) -> None:
         job.fetch(LocalHost("alpha", {"PATH": str(tmp_path / "bin")}))
 
 
-# --- how it is told
+# --- how it is progress
 
 
 def test_the_document_and_the_line(job: Job) -> None:
@@ -692,7 +694,7 @@ def test_the_document_and_the_line(job: Job) -> None:
 
 
 def test_a_name_does_nothing_to_a_terminal() -> None:
-    assert printable("a\x1b[31m\nb" + os.fsdecode(b"\xff")) == "a\\x1b[31m\\nb\\xff"
+    assert printable(plain("a\x1b[31m\nb" + os.fsdecode(b"\xff"))) == "a\\x1b[31m\\nb\\xff"
 
 
 def test_a_list_of_more_files_than_fit_in_memory_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

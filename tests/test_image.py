@@ -127,7 +127,7 @@ def test_a_reference_prints_in_full() -> None:
 @pytest.mark.parametrize(
     "typed", ["a", "a:latest", "a:latest-gpu", "a:nightly", "a:nightly-gpu", "a:2.17-nightly", "a:Nightly"]
 )
-def test_a_tag_that_is_meant_to_move_is_refused_with_a_mend(typed: str) -> None:
+def test_a_tag_that_is_meant_to_move_is_refused_with_a_fix(typed: str) -> None:
     reason = refuse_moving(parse_reference(typed))
     assert reason is not None
     assert "name a release such as 2.16.1-gpu" in reason

@@ -13,7 +13,7 @@ from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 from tfslurm.spec import Mount
 from tfslurm.submission.own_folders import guarded_now, other_roots, refuse_own_files
-from tfslurm.tracker import Tracker
+from tfslurm.tracker import JobUpdate, Tracker
 from tfslurm.workspace.folders import trust_file
 from tfslurm.workspace.trust import change_trusted
 
@@ -67,7 +67,7 @@ def test_a_plan_names_the_roots_that_jobs_of_the_tracker_still_have(home: Path) 
         if name != "open":
             tracker.submit(made, str(second), "LOST" if name == "lost" else "RUNNING")
     (over,) = tracker.jobs(job_id="2")
-    tracker.see(over, "COMPLETED", True, {})
+    tracker.update_jobs([JobUpdate(over, "COMPLETED", True, {})])
     found = set(other_roots(replace(CLUSTER, login=Login("login.example"))))
     assert found == {str(home / name) for name in ("beta", "open", "runs")}
     assert str(home / "runs") in guarded_now(plan(), CLUSTER).roots

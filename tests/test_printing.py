@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from tfslurm.cli import run
 from tfslurm.cli.console import agreed, deliver, emit, json_text, plain_table, pour, say, show, table
-from tfslurm.cli.failure import tell
+from tfslurm.cli.failure import report_failure
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
@@ -160,9 +160,9 @@ WAYS: dict[str, Callable[[], object]] = {
     "table": lambda: table([ALL, "B"], [[ALL, ALL], ["x", "y\nz"]]),
     "plain table": lambda: show(plain_table([["A"], [ALL]])),
     "deliver": lambda: deliver(ALL, None),
-    "input error": lambda: tell(InputError([PROBLEM])),
-    "host error": lambda: tell(HostError(ALL, transient=True)),
-    "command failed": lambda: tell(SubmitRejected(Completed((ALL,), 1, "", f"{ALL}\n{ALL}", ALL))),
+    "input error": lambda: report_failure(InputError([PROBLEM]), whole=False),
+    "host error": lambda: report_failure(HostError(ALL, transient=True), whole=False),
+    "command failed": lambda: report_failure(SubmitRejected(Completed((ALL,), 1, "", ALL, ALL)), whole=False),
     "emit": lambda: emit({ALL: [ALL, {"x": ALL}]}),
     "an unknown command": lambda: run([ALL]),
     "an unknown option": lambda: run(["status", f"--{ALL}"]),
@@ -211,7 +211,7 @@ FORGED = "it said\nerror: forged\nalpha:1 COMPLETED\n  command: x"
 )
 def test_what_an_error_repeats_begins_no_line(error: TfslurmError, streams: Streams) -> None:
     _, err = streams()
-    tell(error)
+    report_failure(error, whole=False)
     first, *others = err.text().splitlines()
     assert first.startswith("error: ") and len(others) >= 3
     assert all(line.startswith("  ") for line in others)
@@ -333,7 +333,7 @@ def test_a_formula_in_a_table_is_a_text() -> None:
     one = [result(metrics)]
     import csv
 
-    (names, row) = list(csv.reader(io.StringIO(as_csv(table_of(one), one), newline="")))
+    (names, row) = list(csv.reader(io.StringIO(as_csv(table_of(one)), newline="")))
     found = dict(zip(names, row, strict=True))
     assert (found["acc"], found["loss"], found["minus number"], found["lr"]) == ("0.5", "-0.25", "-1e-3", "-0.5")
     assert (found["nan"], found["big"], found["low"], found["ok"]) == ("NaN", "1e999", "-Infinity", "a=b")
@@ -343,7 +343,7 @@ def test_a_formula_in_a_table_is_a_text() -> None:
         assert found[name].startswith("'"), name
     assert {"'=name", "'\"=quoted"} <= set(found)
     assert found['hidden "\'"'] == "''=1+1" and found["it said"] == '"a" = b'
-    assert is_harmless(as_text(table_of(one), one), "\n")
+    assert is_harmless(as_text(table_of(one)), "\n")
     json_text(metrics)
 
 

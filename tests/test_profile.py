@@ -81,8 +81,8 @@ def test_one_command_tells_what_submit_and_sweeps_need() -> None:
     login = Login(said())
     found = site_profile(KNOWN, login)
     assert login.asked == 1
-    assert (found.version, found.max_array_size, found.max_job_count, found.kill_wait_s) == ("22.05.8", 1001, 10000, 30)
-    assert (found.has_accounting, found.max_submit_jobs()) == (True, 5)
+    assert (found.config and found.config.version, found.max_array_size) == ("22.05.8", 1001)
+    assert found.max_submit_jobs() == 5
     assert [part.name for part in found.partitions or ()] == ["gpu"]
     assert dict(found.preemption) == {"gpu": "REQUEUE", "": "REQUEUE"}
     assert (dict(found.why), age(found)) == ({}, "")
@@ -130,14 +130,15 @@ def test_what_was_only_partly_answered_is_given_and_not_kept() -> None:
         assert (found.accounts, found.why["accounts"]) == (None, "exit 1: Connection refused")
         assert (found.max_array_size, login.asked) == (1001, asked)
     down = site_profile(KNOWN, Login(said("1\x1fUnable to contact slurm controller")))
-    assert (down.version, down.max_array_size, down.max_submit_jobs(), down.has_accounting) == ("", None, None, None)
+    assert (down.config, down.max_array_size, down.max_submit_jobs()) == (None, None, None)
     assert down.why["config"] == "exit 1: Unable to contact slurm controller"
 
 
 def test_a_site_without_accounting_is_whole_and_kept() -> None:
     login = Login(said("0\x1f", "0\x1f", "0\x1f", "1\x1fno", "1\x1fno", "1\x1fno", storage="none"))
     site_profile(KNOWN, login)
-    assert site_profile(KNOWN, login).has_accounting is False
+    kept = site_profile(KNOWN, login).config
+    assert kept and kept.has_accounting is False
     assert login.asked == 1
 
 

@@ -13,7 +13,7 @@ from tests.test_record import case
 from tfslurm.reap.probe_output import FIELD, Container, Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
-from tfslurm.slurm.nodes import on_node_argv, parse_nodes
+from tfslurm.slurm.nodes import parse_nodes, probe_argv
 
 SCRIPT = Path(__file__).parent.parent / "job_templates" / "reap.sh"
 ID = "ab" * 32
@@ -97,7 +97,8 @@ def test_nodes_and_the_partitions_that_are_up() -> None:
 
 
 def test_a_look_is_bounded_in_time_and_asks_for_one_small_task_on_that_node() -> None:
-    argv = on_node_argv("n1", "gpu", 10, {"account": "lab", "exclusive": True}, ("bash", "-s"))
+    options: dict[str, str | int | bool] = {"account": "lab", "exclusive": True}
+    argv = probe_argv(options, ("bash", "-s"), nodelist="n1", partition="gpu", immediate=10)
     assert {"--nodelist=n1", "--partition=gpu", "--immediate=10", "--time=2", "--ntasks=1", "--account=lab"} <= set(
         argv
     )

@@ -24,13 +24,14 @@ from tfslurm.handoff.protocol import look_back
 from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import JobPlan, Points, from_json, identify, identity, job_folder, run_folder, to_json
 from tfslurm.monitoring import exit_files as ends
-from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Wish, end_in, read_ends
+from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, end_in, read_ends
 from tfslurm.monitoring.lookup import find_job
-from tfslurm.monitoring.rebuild_tracker import listed, look_into, rebuild
+from tfslurm.monitoring.rebuild_tracker import listed, read_runs, rebuild
 from tfslurm.remote_programs import program
 from tfslurm.run_folder.ending import End
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW
+from tfslurm.slurm.jobs import QUEUE_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
 from tfslurm.spec import Checkpoint, Mount
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files, run_files
@@ -354,7 +355,7 @@ def send(site: Known, made: JobPlan | None = None, **files: str) -> Path:
 
 
 def indexed(site: Known, tracker: Tracker) -> tuple[int, list[str]]:
-    return rebuild(site, tracker, look_into(session(tracker), site))
+    return rebuild(site, tracker, read_runs(session(tracker), site))
 
 
 def test_what_was_sent_is_indexed_and_nothing_of_it_is_open(site: Known, tracker: Tracker) -> None:
@@ -525,7 +526,7 @@ def test_a_run_folder_that_is_a_link_or_another_users_is_left_alone(
     assert LocalHost().run(program("remove-run", str(run.parent), run.name)).exit_code == 1
     with pytest.raises(HostError, match="is no folder of yours"):
         look_back(LocalHost(), made)
-    assert read_ends(LocalHost(), [Wish(made.run_dir, "17", forget=True)]) == [None]
+    assert read_ends(LocalHost(), [ExitRequest(made.run_dir, "17", forget=True)]) == [None]
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -555,7 +556,7 @@ def test_a_run_folder_that_is_gone_is_told_from_one_without_an_end(tmp_path: Pat
     run = tmp_path / "runs" / "a-0123456789ab"
     (run / "17").mkdir(parents=True)
     gone = PurePosixPath(tmp_path / "runs" / "a-ba9876543210")
-    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), "17"), Wish(gone, "17")])
+    found = read_ends(LocalHost(), [ExitRequest(PurePosixPath(run), "17"), ExitRequest(gone, "17")])
     assert found[0] is None
     assert found[1] is GONE
 
@@ -565,7 +566,7 @@ def test_an_end_that_says_gone_is_no_end_and_the_folder_is_there(tmp_path: Path)
     for number, text in enumerate(("gone", "", "=", "={}", "{}")):
         (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
         (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(text)
-    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(5)])
+    found = read_ends(LocalHost(), [ExitRequest(PurePosixPath(run), f"17_{number}") for number in range(5)])
     assert found == [UNWRITTEN] * 5
 
 
@@ -576,7 +577,7 @@ def test_ends_of_any_size_hide_no_others(tmp_path: Path, monkeypatch: pytest.Mon
         (run / f"17_{number}" / "attempt-1").mkdir(parents=True)
         end = '{"exit_code": 0, "signal": null, "reason": ""}'
         (run / f"17_{number}" / "attempt-1" / "exit.json").write_text(end if number == 7 else "x" * 10**5)
-    found = read_ends(LocalHost(), [Wish(PurePosixPath(run), f"17_{number}") for number in range(100)])
+    found = read_ends(LocalHost(), [ExitRequest(PurePosixPath(run), f"17_{number}") for number in range(100)])
     assert [number for number, end in enumerate(found) if isinstance(end, End)] == [7]
 
 

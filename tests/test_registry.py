@@ -22,7 +22,7 @@ import pytest
 
 from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, Reference, parse_reference
-from tfslurm.registry import exists, pin_local_image, resolve
+from tfslurm.registry import pin_local_image, resolve
 
 NOW = "2026-11-23T08:00:00Z"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -512,20 +512,6 @@ def test_a_registry_that_lists_no_tags_still_says_that_the_tag_is_not_there(star
     registry = start()
     registry.paths["/v2/team/tf/tags/list"] = Said(200, body)
     assert refusal(registry).endswith("HTTP 404 MANIFEST_UNKNOWN: manifest unknown; correct the name or the tag")
-
-
-def test_whether_a_digest_exists_is_never_guessed(start: Start) -> None:
-    registry = start()
-    digest = serve_image(registry)
-    name = f"{registry.address}/team/tf"
-    assert exists(name, digest)
-    assert [one.method for one in registry.asked] == ["HEAD"]
-    registry.paths[f"/v2/team/tf/manifests/{digest}"] = Said(200, b"", {"Docker-Content-Digest": "sha256:" + "0" * 64})
-    with pytest.raises(RegistryError, match="announces another digest"):
-        exists(name, digest)
-    registry.guard = lambda _: Said(503)
-    with pytest.raises(RegistryError, match="HTTP 503"):
-        exists(name, digest)
 
 
 def test_a_moving_tag_is_not_asked_for(start: Start) -> None:

@@ -174,11 +174,11 @@ def test_a_metric_or_a_parameter_never_takes_the_column_of_another() -> None:
 
 def test_tables_have_an_empty_cell_where_nothing_was_observed() -> None:
     rows = table_of([result(loss=1), result()])
-    header, _, second = as_csv(rows, []).splitlines()
+    header, _, second = as_csv(rows).splitlines()
     assert dict(zip(header.split(","), second.split(","), strict=True))["loss"] == ""
-    assert as_text([], []) == "no point was sent yet\n"
-    assert json.dumps("\x1b")[1:-1] not in as_text(table_of([result(note="\x1b[2J")]), [])
-    assert "\x1b" not in as_text(table_of([result(note="\x1b[2J")]), [])
+    assert as_text([]) == "no point was sent yet\n"
+    assert json.dumps("\x1b")[1:-1] not in as_text(table_of([result(note="\x1b[2J")]))
+    assert "\x1b" not in as_text(table_of([result(note="\x1b[2J")]))
 
 
 def test_progress_counts_what_has_ended() -> None:

@@ -19,7 +19,8 @@ from tfslurm.errors import HostError, SubmitRejected, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import JobPlan
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
+from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import Tracker

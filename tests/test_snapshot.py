@@ -13,8 +13,9 @@ import pytest
 
 from tests.repository import git, repository, write
 from tfslurm.errors import InputError, TfslurmError
-from tfslurm.snapshot import take, without_credentials
+from tfslurm.snapshot import take
 from tfslurm.snapshot.files import blob_id, entry_of
+from tfslurm.snapshot.git import without_credentials
 
 
 def write_tree(folder: Path, index: Path, prefix: str = "") -> str:
@@ -149,13 +150,15 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, target: str) -
         take(folder)
 
 
-def test_too_much_is_refused_with_the_largest_files_and_the_mend(tmp_path: Path) -> None:
+def test_too_much_is_refused_with_the_largest_files_and_the_fix(tmp_path: Path) -> None:
     folder = repository(tmp_path / "repo")
-    write(folder, {f"data/{number}.npy": bytes(number * 2**18) for number in range(1, 8)})
-    with pytest.raises(InputError, match=r"largest: data/7\.npy \(1\.8 MiB\), data/6\.npy") as caught:
-        take(folder, limit_bytes=2**20)
+    write(folder, {f"data/{number}.npy": b"" for number in range(1, 8)})
+    for number in range(1, 8):
+        os.truncate(folder / "data" / f"{number}.npy", number * 10 * 2**20)
+    with pytest.raises(InputError, match=r"largest: data/7\.npy \(70\.0 MiB\), data/6\.npy") as caught:
+        take(folder)
     said = str(caught.value)
-    assert "7.0 MiB in 8 files, more than 1.0 MiB" in said
+    assert "280.0 MiB in 8 files, more than 256.0 MiB" in said
     assert ".gitignore" in said
     assert "data/2.npy" not in said
 

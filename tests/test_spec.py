@@ -449,7 +449,7 @@ def test_memory_is_read_with_base_1024(text: str, mib: int) -> None:
         ("１G", "such as 16G"),
     ],
 )
-def test_memory_in_another_form_is_refused_with_the_mend(value: object, mend: str) -> None:
+def test_memory_in_another_form_is_refused_with_the_fix(value: object, mend: str) -> None:
     with pytest.raises(Refused) as refused:
         memory_mib(value)
     assert mend in refused.value.fix
@@ -578,7 +578,7 @@ def test_overrides_replace_values_of_the_file() -> None:
     assert (read.clusters, read.image) == (("gamma",), "y:2")
 
 
-def test_an_override_mends_what_is_wrong_in_the_file() -> None:
+def test_an_override_fixes_what_is_wrong_in_the_file() -> None:
     text = LEAST + "resources: {time: 12:30:00, gpus: two}\n"
     read = parse_experiment(text, "exp.yaml", {"resources.time": "01:00:00", "resources.gpus": "0"})
     assert (read.resources.time_s, read.resources.gpus) == (3600, 0)

@@ -28,15 +28,16 @@ from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import Points
 from tfslurm.monitoring.backoff import Pace
-from tfslurm.monitoring.exit_files import UNWRITTEN, Wish, last_end, read_ends
+from tfslurm.monitoring.exit_files import UNWRITTEN, ExitRequest, last_end, read_ends
 from tfslurm.monitoring.poll import IN_TURN, seconds
 from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.retrieval.records import status_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import accounting_argv, has_no_accounting
-from tfslurm.slurm.jobs import FIELD, LONGEST_LINE, ROW, SACCT_FIELDS
-from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.slurm.jobs import LONGEST_LINE, SACCT_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
+from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.threads import at_once
@@ -109,7 +110,7 @@ def test_what_the_queue_settles_is_asked_nobody_else(site: Site) -> None:
     assert site.states() == {"1": "RUNNING", "2": "COMPLETED"}
     assert site.job("2").status["exit_code"] == 0
     assert site.calls() == ["squeue"]
-    site.tracker.see(done, "RUNNING", False, {})
+    site.tracker.update_jobs([JobUpdate(done, "RUNNING", False, {})])
     assert site.job("2").state == "COMPLETED", "what has ended stays as it ended"
 
 
@@ -337,10 +338,12 @@ def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
     (run / "4" / "attempt-1").mkdir(parents=True)
     (run / "5" / "attempt-x").mkdir(parents=True)
     jobs = ("1", "2_3", "4", "5", "6")
-    ends = read_ends(LocalHost(), [Wish(PurePosixPath(run), job) for job in jobs])
+    ends = read_ends(LocalHost(), [ExitRequest(PurePosixPath(run), job) for job in jobs])
     assert ends == [End(2, None, None, None, "program", ""), UNWRITTEN, UNWRITTEN, None, None]
     assert read_ends(LocalHost(), []) == []
-    assert len(read_ends(LocalHost(), [Wish(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
+    assert (
+        len(read_ends(LocalHost(), [ExitRequest(PurePosixPath("/nowhere"), str(job)) for job in range(6000)])) == 6000
+    )
 
 
 NO_END = [
@@ -354,7 +357,7 @@ NO_END = [
 def test_an_end_that_node_sh_does_not_write_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "1" / "attempt-1").mkdir(parents=True)
     (tmp_path / "1" / "attempt-1" / "exit.json").write_text(text)
-    assert read_ends(LocalHost(), [Wish(PurePosixPath(tmp_path), "1")]) == [None]
+    assert read_ends(LocalHost(), [ExitRequest(PurePosixPath(tmp_path), "1")]) == [None]
 
 
 @pytest.mark.parametrize("moment", ["", "x", "9" * 5000, "99999-01-01T00:00:00Z", "2026-11-23T08:00:00", None, 7, []])
@@ -366,7 +369,7 @@ def test_a_moment_that_is_none_gives_no_seconds(moment: object) -> None:
 def test_an_answer_for_fewer_jobs_than_were_asked_about_is_an_error(site: Site) -> None:
     site.program("bash", "printf '{}\\0'")
     with pytest.raises(HostError, match="own ends could not be read"):
-        read_ends(site.host, [Wish(site.root, "1"), Wish(site.root, "2")])
+        read_ends(site.host, [ExitRequest(site.root, "1"), ExitRequest(site.root, "2")])
 
 
 def test_the_last_attempt_is_the_one_with_the_largest_number() -> None:
@@ -628,5 +631,5 @@ def test_an_answer_that_is_not_understood_is_no_answer(tmp_path: Path) -> None:
     one, _ = several(tmp_path, "a", "b")
     (one.folder / "rows").write_text("n\n" * 100_001)
     one.program("sinfo", 'cat "$SITE/rows"')
-    (reaped,) = reap.reap_clusters(session(one.tracker), [one.known], reap.Wish(("n",), dry_run=True))
+    (reaped,) = reap.reap_clusters(session(one.tracker), [one.known], reap.ReapOptions(("n",), dry_run=True))
     assert "there are more than" in reaped.problems[0]

@@ -15,8 +15,8 @@ from tests.fakes.desk import Desk
 from tests.made import CODE, plan
 from tfslurm.errors import CommandFailed, InputError, SubmitRejected
 from tfslurm.host.command import Raw
-from tfslurm.slurm.jobs import FIELD
 from tfslurm.slurm.site import ACCOUNT_FIELDS, PARTITION_FIELDS
+from tfslurm.slurm.values import FIELD
 from tfslurm.snapshot import take
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import read_secrets, submit_job

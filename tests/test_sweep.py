@@ -296,7 +296,7 @@ def test_a_number_of_the_command_line_is_refused_the_same_way(number: int) -> No
         ),
     ],
 )
-def test_every_mistake_has_its_line_and_its_mend(text: str, lines: list[str]) -> None:
+def test_every_mistake_has_its_line_and_its_fix(text: str, lines: list[str]) -> None:
     found = told(f"sweep:\n  {text}\n")
     assert len(found) == len(lines)
     for line, beginning in zip(found, lines, strict=True):

@@ -14,7 +14,7 @@ import pytest
 from tests.made import NOW, plan
 from tfslurm.errors import TrackerError
 from tfslurm.sweeps.points_file import Entry
-from tfslurm.tracker import TrackedSweep, Tracker
+from tfslurm.tracker import JobUpdate, TrackedSweep, Tracker
 from tfslurm.tracker.trouble import trouble
 
 
@@ -47,7 +47,7 @@ def test_what_was_seen_and_the_record_are_kept(tracker: Tracker) -> None:
     tracker.plan(made, "")
     tracker.submit(made, "17")
     (job,) = tracker.jobs()
-    tracker.see(job, "COMPLETED", True, {"exit_code": 0})
+    tracker.update_jobs([JobUpdate(job, "COMPLETED", True, {"exit_code": 0})])
     tracker.keep(job, {"schema": "x", "name": "é\ud800"})
     (after,) = tracker.jobs(cluster="alpha", job_id="17")
     assert (after.state, after.final, after.status) == ("COMPLETED", True, {"exit_code": 0})

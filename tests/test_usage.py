@@ -13,7 +13,7 @@ from tests.node_side import sourced
 from tests.test_record import TASK, case
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
-from tfslurm.record.usage import count_cpus, mean, parse_limits
+from tfslurm.record.usage import count_cpus, mean, parse_allowed
 
 UUID = "GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5"
 HEAD = "seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
@@ -54,7 +54,7 @@ def test_use_that_was_not_seen_is_null_with_the_reason(usage: str | None) -> Non
 
 def test_limits_are_those_that_docker_was_told() -> None:
     def limits(**host: object) -> Any:
-        return parse_limits(json.dumps([{"HostConfig": host}]).encode())
+        return parse_allowed(json.dumps([{"HostConfig": host}]).encode())
 
     assert limits(Memory=268435456, NanoCpus=2500000000) == {"memory_limit_mib": 256, "cpu_limit": 2.5}
     assert limits(Memory=0, NanoCpus=0, CpusetCpus="0-3,8") == {"memory_limit_mib": None, "cpu_limit": 5.0}

@@ -57,7 +57,7 @@ def main() -> None:
         if is_heard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         command_line()
-    except KeyboardInterrupt:  # between the lines above, or a second one while the first was told
+    except KeyboardInterrupt:  # between the lines above, or a second one while the first was reported
         leave()
 
 

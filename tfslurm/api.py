@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tfslurm.job_plan import JobPlan
-    from tfslurm.retrieval.fetch import Told
+    from tfslurm.retrieval.fetch import Progress
     from tfslurm.submission.prepare import Asked
     from tfslurm.workspace.config import Known
 
@@ -184,11 +184,11 @@ class Job:
 
     @property
     def _known(self) -> TrackedJob:
-        """The job as the tracker knows it; nobody is asked."""
+        """The job as last seen, without a question to its cluster."""
         return find_job(session().tracker, self.key)
 
     def _now(self) -> TrackedJob:
-        """The job as its cluster says now; one that has ended is not asked about again."""
+        """The job as its cluster knows it now; one that has ended is not asked about again."""
         found = self._known
         if not found.final:
             known = known_for(found, session().tracker)
@@ -206,7 +206,7 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why it waits, or how it failed, as far as is known; '' where there is nothing to say."""
+        """The reason why it waits, or why it failed, as far as is known; '' if there is none."""
         return reason_of(self._known)
 
     def wait(self, *, check: bool = False) -> Job:
@@ -221,11 +221,11 @@ class Job:
         return self
 
     def stdout(self) -> str:
-        """The output of its program (rank 0 of the last attempt); bytes that are no UTF-8 are U+FFFD."""
+        """The output of its program (rank 0 of the last attempt) until now; bytes that are no UTF-8 are U+FFFD."""
         return self._printed("stdout")
 
     def stderr(self) -> str:
-        """The same of its stderr; what the batch script said where the program did not start."""
+        """The same of its stderr; the batch script's words if the program did not start."""
         return self._printed("stderr")
 
     def _printed(self, stream: str) -> str:
@@ -239,29 +239,22 @@ class Job:
         """Bring its outputs here, verified; the folder that they are in (default: ./CLUSTER-ID).
 
         Raises:
-            TfslurmError: not everything is here: call it again, it goes on.
+            TfslurmError: not everything is here: call it again, and it continues.
         """
         ((_, folder),) = fetched(self.key, dest, overwrite)
         return folder
 
     @property
     def record(self) -> Record:
-        """The record: what ran, where, and what was verified; as last read where its cluster does not answer.
+        """Its record, which says what ran, where, and what was verified; the last one read if its cluster is silent.
 
         Raises:
             RecordError: it has not started.
             HostError: the cluster does not answer, and no record of it was read before.
         """
-        from tfslurm.retrieval.records import kept_record, read_record
+        from tfslurm.retrieval.records import latest_record
 
-        tracker = session().tracker
-        try:
-            found = self._now()
-            return read_record(found, tracker, session().reach(known_for(found, tracker)))
-        except HostError:
-            if not tracker.record(self._known):
-                raise
-            return kept_record(self._known, tracker)
+        return latest_record(session(), self._known)
 
     @property
     def parameters(self) -> dict[str, Value]:
@@ -285,8 +278,8 @@ class Sweep:
         self.id = id
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{count} {state}" for state, count in self._counts().items())
-        return f"Sweep({self.id!r}, {told})"
+        counts = ", ".join(f"{count} {state}" for state, count in self._counts().items())
+        return f"Sweep({self.id!r}, {counts})"
 
     def _repr_html_(self) -> str:
         return table([("sweep", "state", "points"), *((self.id, state, n) for state, n in self._counts().items())])
@@ -314,7 +307,7 @@ class Sweep:
         return [Job(point.job.key) for point in session().tracker.sweeps.points(self.id) if point.job]
 
     def wait(self, *, check: bool = False) -> Sweep:
-        """Wait until all points have ended; what waits for room in the queue is sent meanwhile. Itself.
+        """Wait until all points have ended, and send those that wait for room in the queue. Itself.
 
         Raises:
             JobFailed: with ``check``: a point did not end well; the first.
@@ -340,7 +333,7 @@ class Sweep:
         return table_of(gathered)
 
     def frame(self) -> Any:
-        """The same as a pandas DataFrame.
+        """The results as a pandas DataFrame.
 
         Raises:
             ImportError: pandas is not installed.
@@ -352,12 +345,12 @@ class Sweep:
         """Bring the outputs of every point that has begun; their folders, each named by its parameters.
 
         Raises:
-            TfslurmError: not everything is here: call it again, it goes on.
+            TfslurmError: not everything is here: call it again, and it continues.
         """
         return [folder for _, folder in fetched(self.id, dest, overwrite)]
 
     def cancel(self) -> Sweep:
-        """Cancel its jobs, and what was not sent yet; outputs are kept.
+        """Cancel its jobs, and its points that were not sent yet; outputs are kept.
 
         Raises:
             HostError: a cluster does not answer.
@@ -375,16 +368,16 @@ def stop(name: str) -> None:
 
 def fetched(name: str, dest: str | Path | None, overwrite: bool) -> list[tuple[str, Path]]:
     """Each job that a name stands for, and the folder that its outputs are in now."""
-    from tfslurm.retrieval.fetch import Told
+    from tfslurm.retrieval.fetch import Progress
     from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
-    from tfslurm.retrieval.selection import BAD, Wish
+    from tfslurm.retrieval.selection import BAD, Selection
 
     @contextmanager
-    def quiet() -> Iterator[Told]:
-        yield Told(lambda what, done, total: None, LOG.info)
+    def quiet() -> Iterator[Progress]:
+        yield Progress(lambda what, done, total: None, LOG.info)
 
     wanted = folders_for(session().tracker, name, Path(dest) if dest is not None else None)
-    found = fetch_jobs(session(), wanted, Wish(overwrite=overwrite), quiet)
+    found = fetch_jobs(session(), wanted, Selection(overwrite=overwrite), quiet)
     for one, folder, done in found:
         if not done.good:
             why = [f"{each.path}: {each.why}" for each in done.outcomes if each.status in BAD] or list(done.unread)

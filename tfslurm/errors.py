@@ -10,7 +10,7 @@ TfslurmError                 exit 1: a cluster, a machine or a registry refused
   CommandFailed              a command ran and ended with a non-zero exit code
     SubmitRejected           sbatch refused the job
   TrackerError               the tracker's file cannot be read or written
-    Untracked                a job was queued, and the tracker could not be told
+    Untracked                a job was queued, and the tracker could not write it down
   JobFailed                  a job that was waited for did not end well
   RecordError                a run folder does not hold what a record needs
 
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
 
 
 class TfslurmError(Exception):
-    """An error that is told to the user in one line. ``transient`` says whether trying again can help."""
+    """An error that the user sees as one line. ``transient`` says whether trying again can help."""
 
     exit_code = 1
 
@@ -68,7 +68,7 @@ MOST_PROBLEMS = 100
 
 
 class InputError(TfslurmError):
-    """An error in what the user wrote; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
+    """Mistakes in the user's text; ``problems`` lists the first MOST_PROBLEMS in the order of the text.
 
     Where there are more, a last one says how many.
     """
@@ -76,10 +76,10 @@ class InputError(TfslurmError):
     exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        told = sorted(problems, key=lambda problem: (problem.file, problem.line))
-        more = len(told) - MOST_PROBLEMS
-        rest = [Problem(told[-1].file, 0, "", f"has {more} more problems", "fix these first")] if more > 0 else []
-        self.problems = (*told[:MOST_PROBLEMS], *rest)
+        ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
+        more = len(ordered) - MOST_PROBLEMS
+        rest = [Problem(ordered[-1].file, 0, "", f"has {more} more problems", "fix these first")] if more > 0 else []
+        self.problems = (*ordered[:MOST_PROBLEMS], *rest)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -117,7 +117,7 @@ class CommandFailed(TfslurmError):
 
 
 def last_words(completed: Completed) -> str:
-    """The end of what a command said on stderr, in one short line; its exit code where it said nothing."""
+    """The end of a command's stderr in one short line; its exit code if that is empty."""
     lines = completed.stderr[-LONGEST_WORDS:].strip().splitlines()
     return lines[-1].strip()[-LONGEST_LINE:] if lines else f"exit {completed.exit_code}"
 
@@ -141,7 +141,6 @@ class SlurmParseError(HostError):
     """Slurm printed something that this version of tfslurm does not understand: as if it had not answered."""
 
     def __init__(self, what: str, raw: str, *, why: str = "") -> None:
-        self.raw = raw
         why = why or f"cannot read Slurm's answer {raw[:400]!r}; please report it with your Slurm version"
         super().__init__(f"{what}: {why}")
 
@@ -156,7 +155,7 @@ class Untracked(TrackerError):
     def __init__(self, cluster: str, job_id: str, plan_id: str, why: str) -> None:
         self.job = f"{cluster}:{job_id}"
         self.plan_id = plan_id
-        fix = f"when that is mended, run `tfslurm tracker rebuild {cluster}`"
+        fix = f"when that is fixed, run `tfslurm tracker rebuild {cluster}`"
         super().__init__(f"{self.job} was submitted, and the tracker does not know it: {why}; {fix}")
 
 
@@ -174,7 +173,7 @@ class JobFailed(TfslurmError):
 
 
 def complaint(error: TfslurmError) -> list[str]:
-    """The lines that tell an error; what has several, as a command's own words have, begins no line but the first."""
+    """The lines of an error for stderr; those after the first, such as a command's own words, are indented."""
     said = str(error).split("\n")
     said[-1] += " (trying again can help)" if error.transient else ""
     return [f"error: {said[0]}", *(line if line[:1] == " " else f"  {line}" for line in said[1:])]

@@ -43,14 +43,14 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = Tr
             _write(folder, path.name, data, mode)
 
 
-def open_to_append(path: Path, *, mode: int = 0o600) -> int:
-    """A descriptor that appends to a regular file, made if need be; the file is not reached through a link.
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to a regular file, made the user's alone if need be; no link leads to it.
 
     Raises:
         OSError: it is a link (ELOOP), another thing that is no file (EINVAL), or this machine refuses.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.open(path, flags, mode)
+    file = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
@@ -84,7 +84,7 @@ def make_file(path: Path) -> None:
 def refuse_links(path: Path) -> None:
     """Refuse a path with a symbolic link in it: somebody else may have put it into the current folder.
 
-    Of an absolute path, whose beginning is the machine's own, only the last part is looked at.
+    Of an absolute path, whose beginning is the machine's own, only the last part is checked.
 
     Raises:
         InputError: a part of the path is a symbolic link.
@@ -96,7 +96,7 @@ def refuse_links(path: Path) -> None:
 
 
 def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_result], None] | None = None) -> bytes:
-    """The content of a regular file. A pipe, a device, a socket or a folder is refused, and never waited for.
+    """The bytes of a regular file. A pipe, a device, a socket or a folder is refused, and never waited for.
 
     ``check`` is called with what the opened file is, and may refuse it.
 

@@ -30,10 +30,10 @@ SUM_BYTES = hashlib.sha256().digest_size
 
 
 class Kept(Protocol):
-    """Where compiled templates are kept from one command to the next; what is kept is code, and the user's own."""
+    """A store of compiled templates from one command to the next; they are code, and the user's own."""
 
     def read(self, name: str) -> bytes | None:
-        """The data kept under a name; None where there is none, or none that may be trusted."""
+        """The bytes under a name; None if there are none, or none that may be trusted."""
 
     def write(self, name: str, data: bytes) -> None:
         """Keep it, where that is possible."""
@@ -114,7 +114,7 @@ def environment(templates: Mapping[str, str], kept: Kept | None = None) -> Envir
 
 
 def compiled(kept: Kept) -> BytecodeCache:
-    """The store of compiled templates for jinja2, which compares their source; a checksum finds damage."""
+    """jinja2's cache over the store: jinja2 compares their source, a sum finds damage."""
     import jinja2
 
     class Compiled(jinja2.BytecodeCache):

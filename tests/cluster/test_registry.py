@@ -20,7 +20,7 @@ import pytest
 
 from tfslurm.errors import RegistryError
 from tfslurm.image import Reference, parse_reference, sources
-from tfslurm.registry import exists, pin_local_image, resolve
+from tfslurm.registry import pin_local_image, resolve
 
 NOW = "2026-11-23T08:00:00Z"
 OCI = "application/vnd.oci.image"
@@ -246,14 +246,6 @@ def test_a_repository_that_is_not_there_is_told(open_registry: Served) -> None:
         resolve(reference(open_registry, "nobody/nothing:1"), {}, "linux/amd64", NOW)
 
 
-def test_whether_a_digest_is_served_is_told_without_fetching_it(open_registry: Served) -> None:
-    digests = index(open_registry, "team/tf", "4")
-    name = f"{open_registry.address}/team/tf"
-    assert exists(name, digests["index"])
-    assert exists(name, digests["amd64"])
-    assert not exists(name, "sha256:" + "0" * 64)
-
-
 def test_the_first_mirror_that_has_the_image_answers(open_registry: Served, other_registry: Served) -> None:
     origin = index(open_registry, "hub/tf", "1")
     mirrored = index(other_registry, "copies/tf", "1")
@@ -289,7 +281,6 @@ def test_a_stored_login_opens_a_registry(locked_registry: Served, tmp_path: Path
     config = docker_config(tmp_path, locked_registry.address)
     pin = resolve(reference(locked_registry, "private/tf:1"), {}, "linux/amd64", NOW, config)
     assert pin.digest == digests["index"]
-    assert exists(f"{locked_registry.address}/private/tf", digests["index"], config)
 
 
 def test_docker_config_in_the_environment_is_honoured(

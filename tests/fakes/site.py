@@ -19,7 +19,8 @@ from tfslurm.cluster import Cluster
 from tfslurm.host.local import LocalHost
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.refresh import refresh
-from tfslurm.slurm.jobs import FIELD, QUEUE_FIELDS, ROW, SACCT_FIELDS
+from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS
+from tfslurm.slurm.values import FIELD, ROW
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 

@@ -13,7 +13,7 @@ from tests.cluster.test_node import plan, ran
 from tests.cluster.users import run_as
 from tests.faults.case import Case
 from tests.faults.job import USER, Job
-from tfslurm.record import record_sha256
+from tfslurm.record.model import record_sha256
 
 KILL_WAIT_S = 5
 GONE_WITHIN_S = KILL_WAIT_S + 10

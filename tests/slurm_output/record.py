@@ -17,6 +17,7 @@ from subprocess import CompletedProcess
 
 from tests.cluster.users import run_as
 from tfslurm import slurm
+from tfslurm.slurm.site import config_argv
 
 HERE = Path(__file__).parent
 WORK = Path("/var/tmp/tfslurm-recordings")
@@ -66,7 +67,7 @@ def state(job_id: str) -> str:
 
 def keep(name: str, argv: Sequence[str], cluster: str = "alpha", *, stream: str = "stdout") -> None:
     done = alice(argv, cluster)
-    version = alice(slurm.version_argv()).stdout.split()[-1]
+    version = alice(["sbatch", "--version"]).stdout.split()[-1]
     folder = HERE / version.rpartition(".")[0]
     folder.mkdir(exist_ok=True)
     head = f"$ {shlex.join(argv)}\n# exit {done.returncode}, {stream}, Slurm {version}, cluster {cluster}\n\n"
@@ -92,7 +93,7 @@ def keep_manual() -> None:
         for word in line[:2]
         if word.startswith("--")
     }
-    version = alice(slurm.version_argv()).stdout.split()[-1]
+    version = alice(["sbatch", "--version"]).stdout.split()[-1]
     names = {"slurm": version, "options": sorted(options - {""}), "variables": variables}
     (HERE / version.rpartition(".")[0] / "manual.json").write_text(json.dumps(names, indent=1) + "\n")
 
@@ -132,11 +133,10 @@ def main() -> None:
 
 
 def keep_the_rest() -> None:
-    keep("scontrol-config", slurm.config_argv())
-    keep("scontrol-config-no-accounting", slurm.config_argv(), "gamma")
+    keep("scontrol-config", config_argv())
+    keep("scontrol-config-no-accounting", config_argv(), "gamma")
     keep("sinfo", slurm.partitions_argv())
     keep("sacctmgr", slurm.accounts_argv("alice"))
-    keep("sbatch-version", slurm.version_argv())
     keep("sacct-no-accounting", slurm.sacct_argv(job_ids=["1"]), "gamma", stream="stderr")
     keep("sacctmgr-no-accounting", slurm.accounts_argv("alice"), "gamma", stream="stderr")
     held = (*slurm.sbatch_argv("--hold"), str(WORK / "ok.sh"))

@@ -10,6 +10,6 @@ asking    the only part that asks anybody: login node, compute nodes, registries
 from __future__ import annotations
 
 from tfslurm.check.fact import Fact, failed
-from tfslurm.check.run import Look, check_clusters
+from tfslurm.check.run import CheckOptions, check_clusters
 
-__all__ = ["Fact", "Look", "check_clusters", "failed"]
+__all__ = ["CheckOptions", "Fact", "check_clusters", "failed"]

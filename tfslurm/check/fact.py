@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -38,9 +39,14 @@ def failed(facts: Iterable[Fact]) -> bool:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """What a program said, as one line of a readable length."""
+    """The words of a program as one line of a readable length."""
     words = " ".join(text[: 20 * limit].split())
     return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version: (20, 10) of 20.10.24+dfsg1."""
+    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])
 
 
 def gib(mib: int) -> str:

@@ -1,4 +1,4 @@
-"""What check-node.sh printed on a compute node -> facts. Pure."""
+"""The output of check-node.sh on a compute node -> facts. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfslurm.check.engines import engine_facts
-from tfslurm.check.fact import Fact, one_line, unknown
+from tfslurm.check.fact import Fact, numbers, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
@@ -30,7 +30,7 @@ UUID = re.compile(r"UUID: ((?:GPU|MIG)-[0-9a-zA-Z/-]+)")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the look was asked for: ``token`` as written to the root ('' = the root could not be written)."""
+    """The settings of a probe: ``token`` as written to the root ('' = the root could not be written)."""
 
     engine: str
     root: str
@@ -39,7 +39,7 @@ class Wanted:
 
 
 def node_facts(seen: Seen, wanted: Wanted, waited_s: float) -> list[Fact]:
-    """Everything that was seen on one node.
+    """All facts of one node.
 
     ``waited_s``: from asking for the node to its answer.
     """
@@ -62,11 +62,11 @@ def root_shared_fact(seen: Seen, wanted: Wanted) -> Fact:
         return Fact(name, "unknown", "the root could not be written, so there was nothing to look for")
     if seen.one("token") != wanted.token:
         why = one_line(seen.one("token.error") or "another file is there")
-        mend = "name a folder that the compute nodes share as `root:`"
-        return Fact(name, "FAIL", f"the node does not see what was written to {wanted.root} a moment ago: {why}", mend)
+        fix = "name a folder that the compute nodes share as `root:`"
+        return Fact(name, "FAIL", f"the node does not see what was written to {wanted.root} a moment ago: {why}", fix)
     if seen.one("root-writable") != "yes":
-        mend = "jobs write their records there: ask the site why nodes may not"
-        return Fact(name, "FAIL", f"the node sees {wanted.root} but may not write there", mend)
+        fix = "jobs write their records there: ask the site why nodes may not"
+        return Fact(name, "FAIL", f"the node sees {wanted.root} but may not write there", fix)
     kind = seen.one("root-type") or "file system unknown"
     return Fact(name, "ok", f"the node sees and may write {wanted.root} ({kind})")
 
@@ -74,12 +74,12 @@ def root_shared_fact(seen: Seen, wanted: Wanted) -> Fact:
 def gpu_facts(seen: Seen) -> list[Fact]:
     """Which GPUs a job of one GPU can see, and their driver."""
     if not seen.one("nvidia-smi"):
-        mend = "install the NVIDIA driver's nvidia-smi there: without it no job can tell which GPU is its own"
-        absent = Fact("devices", "FAIL", f"no nvidia-smi in PATH on {seen.one('node')}", mend)
+        fix = "install the NVIDIA driver's nvidia-smi there: without it no job can tell which GPU is its own"
+        absent = Fact("devices", "FAIL", f"no nvidia-smi in PATH on {seen.one('node')}", fix)
         return [absent, driver_fact(seen)]
     if why := seen.one("gpu.error"):
-        mend = "the driver does not answer (often: it was updated and the node not restarted): tell the site"
-        return [Fact("devices", "FAIL", f"nvidia-smi -L: {one_line(why)}", mend), driver_fact(seen)]
+        fix = "the driver does not answer (often: it was updated and the node not restarted): tell the site"
+        return [Fact("devices", "FAIL", f"nvidia-smi -L: {one_line(why)}", fix), driver_fact(seen)]
     return [devices_fact(seen), driver_fact(seen)]
 
 
@@ -91,7 +91,7 @@ def visible(seen: Seen) -> list[str]:
 
 
 def granted_count(seen: Seen) -> int | None:
-    """How many GPUs Slurm says that it gave; None where it says nothing."""
+    """The number of GPUs that Slurm says it gave; None if it says nothing."""
     named = [word for word in seen.one("granted").split(",") if word and word != "NoDevFiles"]
     if named:
         return len(named)
@@ -102,8 +102,8 @@ def devices_fact(seen: Seen) -> Fact:
     """Is a job kept to the GPUs that it was given?"""
     name, count, given = "devices", len(visible(seen)), granted_count(seen)
     if not given:
-        mend = "gres.conf on the node needs File= (or AutoDetect) for its GPUs: tell the site"
-        return Fact(name, "FAIL", f"Slurm granted a GPU but named none; nvidia-smi lists {count}", mend)
+        fix = "gres.conf on the node needs File= (or AutoDetect) for its GPUs: tell the site"
+        return Fact(name, "FAIL", f"Slurm granted a GPU but named none; nvidia-smi lists {count}", fix)
     words = f"nvidia-smi lists {count} where {given} was granted"
     if count < given:
         return Fact(
@@ -149,7 +149,7 @@ def driver_version(seen: Seen) -> str:
 
 
 def kernel_versions(seen: Seen) -> Iterator[str]:
-    """What the kernel module says its version is."""
+    """The versions that the kernel module names, in up to two places."""
     found = re.search(r"Kernel Module(?: for \S+)?\s+(\d[\d.]+)", seen.one("driver-kernel"))
     if found:
         yield found[1]
@@ -178,21 +178,20 @@ def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
         return Fact(
             name, "warn", f"from the node: {state}", "nothing, as long as another one of the list has the image"
         )
-    mend = "name a mirror that nodes reach under `mirrors:`; images that are on the node already run all the same"
-    return Fact(name, "warn", f"from the node: {state}", mend)
+    fix = "name a mirror that nodes reach under `mirrors:`; images that are on the node already run all the same"
+    return Fact(name, "warn", f"from the node: {state}", fix)
 
 
 def tools_fact(seen: Seen) -> Fact:
     """The programs that a job's own script needs on the node."""
     version = seen.one("bash")
-    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])
     missing = [name for name in NEEDED if not seen.one(f"tool-{name}")]
     value = f"bash {version}, {seen.one('flock') or 'no flock'}"
     if missing:
         return Fact(
             "tools", "FAIL", f"{value}; missing: {', '.join(missing)}", "install util-linux, coreutils and findutils"
         )
-    if numbers < OLDEST_BASH:
+    if numbers(version) < OLDEST_BASH:
         return Fact("tools", "FAIL", value, "a job's script needs bash 4.2 or later on the node")
     return Fact("tools", "ok", value)
 

@@ -1,4 +1,4 @@
-"""One look at one compute node of each partition with GPUs: a short srun that pipes check-node.sh into bash there."""
+"""Probe one compute node of each partition with GPUs: a short srun that pipes check-node.sh into bash there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.remote_programs import program
 from tfslurm.slurm import Partition, SlurmConfig
-from tfslurm.slurm.probe import is_busy, probe_argv
+from tfslurm.slurm.nodes import is_busy, probe_argv
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
@@ -26,8 +26,8 @@ LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog b
 
 
 @dataclass(frozen=True, slots=True)
-class Looker:
-    """What every look at one cluster has in common. ``token``: the file in the root, '' where none could be written."""
+class NodeProbe:
+    """The settings of every probe on one cluster. ``token``: the file in the root, '' if none could be written."""
 
     host: Host
     cluster: Cluster
@@ -36,10 +36,10 @@ class Looker:
     token: str
     registries: Sequence[str]
     wait_s: int
-    saw: Callable[[SeenDriver], None]
+    on_driver: Callable[[SeenDriver], None]
 
     def nodes(self) -> list[Fact]:
-        """A look at each partition: ``gpu/driver``, ``debug/driver``."""
+        """The facts of a node of each partition: ``gpu/driver``, ``debug/driver``."""
         facts = [fact.of(part.name) for part in self.partitions() for fact in self.partition(part)]
         return facts or unknown(["node"], "no partition to look at")
 
@@ -51,12 +51,13 @@ class Looker:
         return sorted(chosen, key=lambda part: part != first)
 
     def partition(self, part: Partition) -> list[Fact]:
-        """What one node of a partition shows, or why none could be looked at."""
+        """The facts of one node of a partition, or why none could be probed."""
         if not part.is_up:
             return unseen(Fact("node", "unknown", "the partition is not up"), self.site.config)
         gpus = 1 if part.gpus_per_node else 0
-        look = probe_argv(part.name, "gpu:1" if gpus else "", self.wait_s, self.cluster.slurm, self.command())
-        argv = program("without-slurm", *look)
+        where = {"partition": part.name, "gres": "gpu:1" if gpus else "", "job_name": "tfslurm-check"}
+        probe = probe_argv(self.cluster.slurm, self.command(), immediate=self.wait_s, mem="512M", **where)
+        argv = program("without-slurm", *probe)
         begun = time.monotonic()
         try:
             done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
@@ -66,11 +67,11 @@ class Looker:
         if not seen.whole:
             return unseen(self.refused(part, done), self.site.config)
         if version := driver_version(seen):
-            self.saw(SeenDriver(self.cluster.name, part.name, seen.one("node"), version, now(), "tfslurm check"))
+            self.on_driver(SeenDriver(self.cluster.name, part.name, seen.one("node"), version, now(), "tfslurm check"))
         return node_facts(seen, self.wanted(gpus), time.monotonic() - begun)
 
     def here(self) -> list[Fact]:
-        """The same look at this very machine, where there is no scheduler."""
+        """The same facts of this machine, where there is no scheduler."""
         begun = time.monotonic()
         try:
             done = self.host.run(self.command(), input=self.script.encode(), timeout_s=LONGEST_LOOK_S)
@@ -84,7 +85,7 @@ class Looker:
         return ("bash", "-s", "--", self.cluster.engine, str(self.cluster.root), self.token, *places)
 
     def wanted(self, gpus: int) -> Wanted:
-        """What the answer is compared with."""
+        """The settings that the answer is compared with."""
         return Wanted(self.cluster.engine, str(self.cluster.root), self.token, gpus)
 
     def refused(self, part: Partition, done: Completed) -> Fact:
@@ -104,13 +105,13 @@ class Looker:
 
 
 def words(cluster: Cluster, part: Partition) -> dict[str, str]:
-    """What srun was asked for, to compare with what there is."""
+    """The resources that srun was asked for, to compare with those that there are."""
     asked = {key: str(cluster.slurm[key]) for key in ("account", "qos") if key in cluster.slurm}
     return {**asked, "partition": part.name, "nodes": "1", "cpus-per-task": "1", "mem": "512M", "gres": "gpu:1"}
 
 
 def unseen(node: Fact, config: SlurmConfig | None) -> list[Fact]:
-    """The facts of a node that nobody looked at; of its devices at least the configuration may be known."""
+    """The facts of a node that was not probed; of its devices at least the configuration may be known."""
     names = [name for name in NODE_FACTS if name not in ("node", "devices")]
     confines = config.confines_devices if config else None
     said = "" if confines is None else f"; Slurm's configuration says ConstrainDevices={'yes' if confines else 'no'}"

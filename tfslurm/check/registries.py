@@ -1,4 +1,4 @@
-"""The registries that a cluster's images come from: who they are, and whether they answer this machine."""
+"""The registries that a cluster's images come from, and whether they answer this machine."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def address(registry: str) -> tuple[str, str]:
 def registry_facts(registries: Sequence[str], ping: Callable[[str], str]) -> list[Fact]:
     """Whether each registry answers from here, all asked at once."""
     with ThreadPoolExecutor(max_workers=len(registries)) as pool:
-        answers = list(pool.map(lambda name: heard(name, ping), registries))
+        answers = list(pool.map(lambda name: pinged(name, ping), registries))
     some = any(why == "" for _, why in answers)
     return [registry_fact(name, *answer, some) for name, answer in zip(registries, answers, strict=True)]
 
 
-def heard(registry: str, ping: Callable[[str], str]) -> tuple[str, str]:
-    """What a registry answered, or why it did not."""
+def pinged(registry: str, ping: Callable[[str], str]) -> tuple[str, str]:
+    """The answer of a registry, or why there is none."""
     try:
         return ping(registry), ""
     except RegistryError as error:

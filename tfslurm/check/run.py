@@ -1,4 +1,4 @@
-"""Who is asked: the registries from here, the login node, Slurm, and compute nodes. Each answer becomes facts."""
+"""Ask the registries from here, the login node, Slurm, and compute nodes; each answer becomes facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from tfslurm.check.fact import Fact, one_line, unknown
-from tfslurm.check.node_probe import Looker, unseen
+from tfslurm.check.node_probe import NodeProbe, unseen
 from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster, Login
@@ -32,37 +32,37 @@ from tfslurm.workspace.session import Session
 from tfslurm.workspace.site_cache import site_profile
 from tfslurm.workspace.threads import at_once, in_background
 
-Trace = Callable[[str], None] | None
-
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How far to look: at compute nodes too, at nothing that was kept, and how long a busy partition is waited for.
+class CheckOptions:
+    """The options of a check: probe compute nodes, ignore settings that were kept, seconds to wait if a node is busy.
 
-    ``saw`` is told each driver that is seen; it is called from other threads.
+    ``on_driver`` gets each driver that is found; it is called from other threads.
     """
 
     nodes: bool = True
     fresh: bool = False
     wait_s: int = 20
-    saw: Callable[[SeenDriver], None] = lambda seen: None
+    on_driver: Callable[[SeenDriver], None] = lambda seen: None
 
 
-def check_clusters(session: Session, clusters: Sequence[Known], look: Look) -> Iterator[tuple[str, list[Fact]]]:
+def check_clusters(
+    session: Session, clusters: Sequence[Known], options: CheckOptions
+) -> Iterator[tuple[str, list[Fact]]]:
     """Each cluster's facts, in the order given; all are asked at once, and one that is down keeps no other waiting."""
-    answers = at_once([partial(check_cluster, session, known, look) for known in clusters])
+    answers = at_once([partial(check_cluster, session, known, options) for known in clusters])
     for known, answer in zip(clusters, answers, strict=True):
         yield known.cluster.name, answer()
 
 
-def check_cluster(session: Session, known: Known, look: Look) -> list[Fact]:
+def check_cluster(session: Session, known: Known, options: CheckOptions) -> list[Fact]:
     """Everything about one cluster."""
     cluster = known.cluster
     registries = registry_names(cluster.mirrors)
     reached = in_background(partial(registry_facts, registries, ping))
     begun = time.monotonic()
     try:
-        site, nodes = ask_cluster(session.reach(known), known, look, registries, begun)
+        site, nodes = ask_cluster(session.reach(known), known, options, registries, begun)
     except HostError as error:
         site, nodes = not_reached(cluster, one_line(str(error)))
     return [*site, *reached(), *nodes]
@@ -70,9 +70,9 @@ def check_cluster(session: Session, known: Known, look: Look) -> list[Fact]:
 
 def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:
     """The facts of a cluster whose login node does not answer."""
-    mend = f"see that `{ssh(cluster.login)}` works without a question" if cluster.login else "see what it says"
+    fix = f"see that `{ssh(cluster.login)}` works without a question" if cluster.login else "see what it says"
     names = [*CONFIG_FACTS, "partitions", "root", "root-parents"]
-    down = Fact("reach", "FAIL", why, mend)
+    down = Fact("reach", "FAIL", why, fix)
     return [down, *unknown(names, "not reached")], unseen(Fact("node", "unknown", "not reached"), None)
 
 
@@ -84,9 +84,9 @@ def ssh(login: Login) -> str:
 
 
 def ask_cluster(
-    host: Host, known: Known, look: Look, registries: Sequence[str], begun: float
+    host: Host, known: Known, options: CheckOptions, registries: Sequence[str], begun: float
 ) -> tuple[list[Fact], list[Fact]]:
-    """What the login node and Slurm say, and what the compute nodes show."""
+    """The facts of the login node and of Slurm, and those of the compute nodes."""
     cluster = known.cluster
     who = ask(host, ["id", "--user", "--name"])
     if who.why:
@@ -94,27 +94,26 @@ def ask_cluster(
     user, took_s = who.text.strip(), time.monotonic() - begun
     reach = reach_fact(known, user, ask(host, ["uname", "-n"]).text.strip(), took_s)
     has_slurm = cluster.name != LOCAL
-    site = ask_slurm(host, known, fresh=look.fresh) if has_slurm else Site()
+    site = ask_slurm(host, known, fresh=options.fresh) if has_slurm else Site()
     facts = [reach, *(site_facts(site, cluster.slurm, user) if has_slurm else [])]
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
         root, written = ask_root(host, cluster.root, token)
-        looker = Looker(
-            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s, look.saw
-        )
-        return [*facts, root, ask_parents(host, cluster)], look_at(looker, look, has_slurm)
+        script, token = packaged("check-node.sh"), token if written else ""
+        probe = NodeProbe(host, cluster, site, script, token, registries, options.wait_s, options.on_driver)
+        return [*facts, root, ask_parents(host, cluster)], probe_nodes(probe, options, has_slurm)
     finally:
         with suppress(HostError):
             host.run(["rm", "--force", "--", str(cluster.root / token)])
 
 
-def look_at(looker: Looker, look: Look, has_slurm: bool) -> list[Fact]:
+def probe_nodes(probe: NodeProbe, options: CheckOptions, has_slurm: bool) -> list[Fact]:
     """The compute nodes, or this machine where it is the one that runs the jobs."""
-    if not look.nodes:
-        return unseen(Fact("node", "unknown", "not looked at (--no-node)"), looker.site.config)
-    if has_slurm and not looker.site.partitions:
-        return unseen(Fact("node", "unknown", "no partition is known"), looker.site.config)
-    return looker.nodes() if has_slurm else looker.here()
+    if not options.nodes:
+        return unseen(Fact("node", "unknown", "not looked at (--no-node)"), probe.site.config)
+    if has_slurm and not probe.site.partitions:
+        return unseen(Fact("node", "unknown", "no partition is known"), probe.site.config)
+    return probe.nodes() if has_slurm else probe.here()
 
 
 def reach_fact(known: Known, user: str, node: str, took_s: float) -> Fact:
@@ -123,13 +122,13 @@ def reach_fact(known: Known, user: str, node: str, took_s: float) -> Fact:
     how = f"{login.transport} to {login.host}" if login else "this machine"
     value = f"{how}, {took_s:.2f} s, as {user} on {node}"
     if user != known.user:
-        mend = f"write `login: {{user: {user}}}` in the cluster file"
-        return Fact("reach", "FAIL", f"{value}, but jobs would be looked for as {known.user}'s", mend)
+        fix = f"write `login: {{user: {user}}}` in the cluster file"
+        return Fact("reach", "FAIL", f"{value}, but jobs would be looked for as {known.user}'s", fix)
     return Fact("reach", "ok", value)
 
 
 def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Said:
-    """What a command on the login node says; never raises."""
+    """The answer of a command on the login node; never raises."""
     try:
         done = host.run(argv, input=input)
     except HostError as error:
@@ -164,8 +163,8 @@ def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
     made = ask(host, program("make-root", str(root)))
     written = made if made.why else ask(host, ["tee", "--", str(root / token)], input=token.encode())
     if written.why:
-        mend = "name a folder of yours on the file system that the compute nodes share as `root:`"
-        return Fact("root", "FAIL", f"{root} cannot be written: {written.why}", mend), False
+        fix = "name a folder of yours on the file system that the compute nodes share as `root:`"
+        return Fact("root", "FAIL", f"{root} cannot be written: {written.why}", fix), False
     kind = ask(host, ["stat", "--file-system", "--format=%T", "--", str(root)]).text.strip()
     rows = ask(host, ["df", "--block-size=1M", "--output=avail", "--", str(root)]).text.split()
     free = number_or_none(rows[-1]) if rows else None
@@ -173,7 +172,7 @@ def ask_root(host: Host, root: PurePosixPath, token: str) -> tuple[Fact, bool]:
 
 
 def ask_parents(host: Host, cluster: Cluster) -> Fact:
-    """Who else can replace the root."""
+    """The other users who can replace the root."""
     try:
         shared = shared_above(host, cluster.root)
     except HostError as error:

@@ -1,17 +1,15 @@
-"""What Slurm says of itself -> facts. Pure."""
+"""Slurm's answers about itself -> facts. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from tfslurm.check.fact import Fact, gib, unknown
+from tfslurm.check.fact import Fact, gib, numbers, unknown
 from tfslurm.host.folders import SharedFolder
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.profile import SiteProfile as Site
-from tfslurm.slurm.rejection import duration
-from tfslurm.slurm.values import number_or_none
+from tfslurm.slurm.rejection import duration, nearest
 from tfslurm.spec import Option
 from tfslurm.workspace.site_cache import age
 
@@ -24,13 +22,11 @@ LITTLE_MIB = 1024
 
 def site_facts(site: Site, options: Mapping[str, Option], user: str) -> list[Fact]:
     """Everything that Slurm was asked. ``options`` are the cluster file's `slurm:`."""
-    settings = [aged(fact, site) for fact in config_facts(site, user)]
-    return [*settings, *partition_facts(site), *target_facts(site, options, user)]
-
-
-def aged(fact: Fact, site: Site) -> Fact:
-    """The fact, saying how old it is where it was not asked for now."""
-    return replace(fact, value=f"{fact.value}; asked {age(site)}") if site.age_s else fact
+    settings = config_facts(site, user)
+    if site.age_s:
+        settings = [replace(fact, value=f"{fact.value}; asked {age(site)}") for fact in settings]
+    named = [*named_partition_facts(site, options), *named_account_facts(site, options, user)]
+    return [*settings, *partition_facts(site), *named]
 
 
 def config_facts(site: Site, user: str) -> list[Fact]:
@@ -38,8 +34,8 @@ def config_facts(site: Site, user: str) -> list[Fact]:
     config = site.config
     if config is None:
         why = site.why.get("config", "not asked")
-        mend = "nothing can be submitted: see that `scontrol ping` answers there (`slurm_bin`, `environment`)"
-        return [Fact("slurm", "FAIL", why, mend), *unknown(CONFIG_FACTS[1:], "Slurm's configuration could not be read")]
+        fix = "nothing can be submitted: see that `scontrol ping` answers there (`slurm_bin`, `environment`)"
+        return [Fact("slurm", "FAIL", why, fix), *unknown(CONFIG_FACTS[1:], "Slurm's configuration could not be read")]
     return [
         version_fact(config),
         accounting_fact(site, config),
@@ -53,10 +49,8 @@ def config_facts(site: Site, user: str) -> list[Fact]:
 
 def version_fact(config: SlurmConfig) -> Fact:
     """The controller's version: it answered, so it is up."""
-    parts = map(number_or_none, config.version.split(".")[:2])
-    numbers = tuple(part for part in parts if part is not None)
     value = f"{config.version}, slurmctld of {config.cluster_name or 'this cluster'} answers"
-    if numbers < OLDEST:
+    if numbers(config.version) < OLDEST:
         return Fact("slurm", "warn", value, "older than 20.11, which tfslurm was not tried with")
     return Fact("slurm", "ok", value)
 
@@ -64,17 +58,17 @@ def version_fact(config: SlurmConfig) -> Fact:
 def accounting_fact(site: Site, config: SlurmConfig) -> Fact:
     """Is there an accounting database, does it answer, and does it keep the comment that names a job's plan?"""
     if not config.has_accounting:
-        mend = "jobs are followed by the files that they leave; nothing to do, unless you want `sacct`"
-        return Fact("accounting", "warn", "none (no slurmdbd)", mend)
+        fix = "jobs are followed by the files that they leave; nothing to do, unless you want `sacct`"
+        return Fact("accounting", "warn", "none (no slurmdbd)", fix)
     if site.accounts is None:
-        mend = "ended jobs are followed by the files that they leave until it answers again"
-        return Fact("accounting", "warn", f"slurmdbd does not answer: {site.why.get('accounts', '')}", mend)
+        fix = "ended jobs are followed by the files that they leave until it answers again"
+        return Fact("accounting", "warn", f"slurmdbd does not answer: {site.why.get('accounts', '')}", fix)
     comments = "job comments are kept" if config.keeps_comment else "job comments are not kept: jobs are known by name"
     return Fact("accounting", "ok", f"slurmdbd {'answered' if site.age_s else 'answers'}; {comments}")
 
 
 def array_fact(config: SlurmConfig) -> Fact:
-    """How large one job array may be."""
+    """The largest job array."""
     size = config.max_array_size
     if size is None:
         return Fact("MaxArraySize", "unknown", "this Slurm does not print it")
@@ -85,7 +79,7 @@ def array_fact(config: SlurmConfig) -> Fact:
 
 
 def submit_fact(site: Site, user: str) -> Fact:
-    """How many jobs the user may have at once, array tasks counted one by one."""
+    """The most jobs that the user may have at once, array tasks counted one by one."""
     if site.limits is None:
         return Fact("MaxSubmitJobs", "unknown", site.why.get("limits", "no accounting to ask"))
     words = []
@@ -101,7 +95,7 @@ def submit_fact(site: Site, user: str) -> Fact:
 
 
 def kill_wait_fact(config: SlurmConfig) -> Fact:
-    """How long a program has between TERM and KILL."""
+    """The time that a program has between TERM and KILL."""
     seconds = config.kill_wait_s
     if seconds is None:
         return Fact("KillWait", "unknown", "this Slurm does not print it")
@@ -114,7 +108,7 @@ def kill_wait_fact(config: SlurmConfig) -> Fact:
 
 
 def requeue_fact(config: SlurmConfig) -> Fact:
-    """What becomes of a job whose node dies."""
+    """The site's way with a job whose node dies."""
     if not config.text("JobRequeue"):
         return Fact("JobRequeue", "unknown", "this Slurm does not print it")
     if config.requeues:
@@ -131,8 +125,8 @@ def preempt_fact(config: SlurmConfig) -> Fact:
         return Fact("PreemptMode", "ok", f"{mode}: a running job is not pushed out")
     value = f"{mode} ({config.text('PreemptType')}): a running job may be pushed out by another"
     if "CANCEL" in mode.upper():
-        mend = "such a job is cancelled, not queued again: `checkpoint: {requeue: true}` serves the time limit only"
-        return Fact("PreemptMode", "warn", value, mend)
+        fix = "such a job is cancelled, not queued again: `checkpoint: {requeue: true}` serves the time limit only"
+        return Fact("PreemptMode", "warn", value, fix)
     return Fact("PreemptMode", "warn", value, "write `checkpoint: {signal: USR1, requeue: true}` in exp.yaml")
 
 
@@ -165,11 +159,6 @@ def target(options: Mapping[str, Option], partitions: Sequence[Partition]) -> Pa
     return next((part for part in partitions if (part.name == named if named else part.is_default)), None)
 
 
-def target_facts(site: Site, options: Mapping[str, Option], user: str) -> list[Fact]:
-    """Do the partition and the account of the cluster file exist?"""
-    return [*named_partition_facts(site, options), *named_account_facts(site, options, user)]
-
-
 def named_partition_facts(site: Site, options: Mapping[str, Option]) -> list[Fact]:
     """`slurm: {partition: …}`, each of its names; without one, is there a default?"""
     text = str(options.get("partition", ""))
@@ -177,8 +166,8 @@ def named_partition_facts(site: Site, options: Mapping[str, Option]) -> list[Fac
         return unknown(["slurm.partition"], "the partitions could not be listed") if text else []
     have = [part.name for part in site.partitions]
     if not text and not target(options, site.partitions):
-        mend = f"write `slurm: {{partition: …}}` in the cluster file: {', '.join(have)}"
-        return [Fact("slurm.partition", "FAIL", "none is named, and the cluster has no default partition", mend)]
+        fix = f"write `slurm: {{partition: …}}` in the cluster file: {', '.join(have)}"
+        return [Fact("slurm.partition", "FAIL", "none is named, and the cluster has no default partition", fix)]
     missing = [name for name in text.split(",") if name and name not in have]
     if missing:
         return [Fact("slurm.partition", "FAIL", f"{missing[0]!r} is not on this cluster", instead(missing[0], have))]
@@ -204,21 +193,19 @@ def named_account_facts(site: Site, options: Mapping[str, Option], user: str) ->
             value = f"{text!r} is not open to {user}" + ("" if enforced else " (this cluster does not enforce it)")
             facts.append(Fact(f"slurm.{key}", "FAIL" if enforced else "warn", value, instead(text, have)))
     if "associations" in enforce and site.accounts == () and "account" not in options:
-        mend = "ask the administrators to add you (`sacctmgr add user`)"
-        facts.append(Fact("slurm.account", "FAIL", f"Slurm knows no account of {user} here, and wants one", mend))
+        fix = "ask the administrators to add you (`sacctmgr add user`)"
+        facts.append(Fact("slurm.account", "FAIL", f"Slurm knows no account of {user} here, and wants one", fix))
     return facts
 
 
 def names_of(entry: Account, key: str) -> tuple[str, ...]:
-    """What an association lets be named."""
+    """The accounts or the QOS that an association allows."""
     return (entry.account,) if key == "account" else entry.qos
 
 
 def instead(typed: str, have: Sequence[str]) -> str:
     """The valid names, the nearest first."""
-    near = get_close_matches(typed, have, len(have) or 1, 0.5)
-    names = [*near, *(name for name in have if name not in near)]
-    return f"write one of: {', '.join(names) or 'none'}"
+    return f"write one of: {', '.join(nearest(typed, have)) or 'none'}"
 
 
 def root_fact(root: str, kind: str, free_mib: int | None) -> Fact:
@@ -226,8 +213,8 @@ def root_fact(root: str, kind: str, free_mib: int | None) -> Fact:
     free = "free space unknown" if free_mib is None else f"{gib(free_mib)} free"
     value = f"{root} can be written; {kind or 'file system unknown'}, {free}"
     if kind in NODE_LOCAL:
-        mend = "each node has its own: name a folder that the compute nodes share as `root:`"
-        return Fact("root", "warn", value, mend)
+        fix = "each node has its own: name a folder that the compute nodes share as `root:`"
+        return Fact("root", "warn", value, fix)
     if free_mib is not None and free_mib < LITTLE_MIB:
         return Fact("root", "warn", value, "make room, or name another `root:`")
     return Fact("root", "ok", value)
@@ -241,5 +228,5 @@ def parents_fact(root: str, shared: Sequence[SharedFolder], *, accepted: bool) -
     value = f"others can replace {root}, and so what your jobs run, their outputs and records: {named}"
     if accepted:
         return Fact("root-parents", "warn", f"{value}; accepted by shared_parents", "every record says so")
-    mend = "chmod go-w or +t it, or name another `root:`, or write `shared_parents: accept` in the cluster file"
-    return Fact("root-parents", "FAIL", value, mend)
+    fix = "chmod go-w or +t it, or name another `root:`, or write `shared_parents: accept` in the cluster file"
+    return Fact("root-parents", "FAIL", value, fix)

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Warn the experiment's program early, to test its checkpoint.",
     ),
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
-    "watch": ("tfslurm.cli.watch:watch", "Show the states until all jobs have ended."),
+    "watch": ("tfslurm.cli.status:watch", "Show the states until all jobs have ended."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job's program wrote to stdout and stderr."),
     "wait": ("tfslurm.cli.status:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        command.short_help = COMMANDS[cmd_name][1]
         return command
 
     def resolve_command(
@@ -123,7 +124,7 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (Exception, KeyboardInterrupt) as error:
-        from tfslurm.cli.failure import tell_failure
+        from tfslurm.cli.failure import report_failure
 
-        return tell_failure(error, whole="-vv" in arguments)
+        return report_failure(error, whole="-vv" in arguments)
     return result if isinstance(result, int) else 0

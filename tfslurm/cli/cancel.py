@@ -10,7 +10,7 @@ from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Cancel jobs.")
+@click.command()
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
 @common
 def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from tfslurm.check import Fact, Look, check_clusters, failed
+from tfslurm.check import CheckOptions, Fact, check_clusters, failed
 from tfslurm.check.fact import Status
-from tfslurm.cli.console import common, emit, say
+from tfslurm.cli.console import common, emit, say, wait_option
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
@@ -37,19 +37,11 @@ IMAGE_STATUS: dict[str, Status] = {
 }
 
 
-@click.command(short_help="Check each cluster: what works, and how to fix what does not.")
+@click.command()
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @click.option("--fresh", is_flag=True, help="Ask again for site settings that tfslurm has kept for less than a day.")
 @click.option("--no-node", is_flag=True, help="Ask the login node only; run nothing on a compute node.")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.IntRange(1, 480),
-    default=20,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for a free node in each partition with GPUs.",
-)
+@wait_option(20, "How long to wait for a free node in each partition with GPUs.")
 @click.option(
     "--image",
     metavar="REF|EXP.yaml",
@@ -78,9 +70,9 @@ def check(
     tracker = session.tracker
     seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
-    for name, facts in check_clusters(session, known, Look(not no_node, fresh, wait_s, seen.append)):
+    for name, facts in check_clusters(session, known, CheckOptions(not no_node, fresh, wait_s, seen.append)):
         while seen:
-            tracker.see_driver(seen.pop())
+            tracker.note_driver(seen.pop())
         if pin:
             facts.extend(image_facts(pin, {place_of(fact) for fact in facts} - {""}, tracker.drivers(name)))
         facts.insert(0, file_fact(next(one for one in known if one.cluster.name == name)))
@@ -129,10 +121,10 @@ def image_fact(pin: Pin, seen: Sequence[SeenDriver]) -> Fact:
     if not seen:
         return Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen there yet")
     verdict = suits(pin.environment, seen)
-    mend = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
+    fix = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
     status = IMAGE_STATUS[verdict.status]
     return Fact(
-        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", mend.get(verdict.status, "")
+        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", fix.get(verdict.status, "")
     )
 
 
@@ -141,9 +133,9 @@ def show(cluster: str, facts: Sequence[Fact]) -> None:
     lines = shared(unrepeated(facts))
     width = max(len(fact.fact) for fact in lines)
     for fact in lines:
-        mend = f" — {fact.do}" if fact.do else ""
+        fix = f" — {fact.do}" if fact.do else ""
         status = (f"{fact.status:7}", COLOURS[fact.status])
-        show_line(f"{cluster}  ", status, f"  {printable(f'{fact.fact:{width}}  {fact.value}{mend}')}")
+        show_line(f"{cluster}  ", status, f"  {printable(f'{fact.fact:{width}}  {fact.value}{fix}')}")
 
 
 def unrepeated(facts: Sequence[Fact]) -> list[Fact]:
@@ -158,17 +150,15 @@ def unrepeated(facts: Sequence[Fact]) -> list[Fact]:
             counts[place] += 1
         else:
             kept.append(fact)
-    return [with_count(fact, counts[place_of(fact)], first) if bare(fact).fact == "node" else fact for fact in kept]
+    for at, fact in enumerate(kept):
+        if bare(fact).fact == "node" and (count := counts[place_of(fact)]):
+            kept[at] = replace(fact, value=f"{fact.value}; {count} fact{'s' if count > 1 else ''} as in {first}")
+    return kept
 
 
 def bare(fact: Fact) -> Fact:
     """The fact without the partition that it is of."""
     return replace(fact, fact=fact.fact.removeprefix(f"{place_of(fact)}/"))
-
-
-def with_count(node: Fact, count: int, first: str) -> Fact:
-    """A node's line that says for how many facts not to look below it."""
-    return replace(node, value=f"{node.value}; {count} fact{'s' if count > 1 else ''} as in {first}") if count else node
 
 
 def place_of(fact: Fact) -> str:
@@ -179,14 +169,14 @@ def place_of(fact: Fact) -> str:
 def shared(facts: Sequence[Fact]) -> list[Fact]:
     """The facts with each run of unknowns of one reason as one."""
     lines: list[Fact] = []
-    for (status, value, mend), run in groupby(facts, key=lambda fact: (fact.status, fact.value, fact.do)):
+    for (status, value, fix), run in groupby(facts, key=lambda fact: (fact.status, fact.value, fact.do)):
         same = list(run)
         if status != "unknown" or len(same) == 1:
             lines += same
             continue
         place = place_of(same[0])
         names = ", ".join(fact.fact.removeprefix(f"{place}/") for fact in same)
-        lines.append(Fact(f"{place}/({len(same)} facts)".lstrip("/"), status, f"{names}: {value}", mend))
+        lines.append(Fact(f"{place}/({len(same)} facts)".lstrip("/"), status, f"{names}: {value}", fix))
     return lines
 
 
@@ -194,13 +184,13 @@ def next_step(found: Mapping[str, Sequence[Fact]], has_experiment: bool) -> str:
     """The command that gets the user furthest now."""
     broken = [name for name, facts in found.items() if failed(facts)]
     whole = [name for name in found if name not in broken]
-    mend = f"fix what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
+    fix = f"fix what FAILs, then `tfslurm check {' '.join(broken)}`" if broken else ""
     if not whole:
-        return mend
+        return fix
     if not has_experiment:
         go = "`tfslurm init` writes an experiment to start from"
     elif whole == ["local"]:
         go = f"`tfslurm run {EXPERIMENT}`"
     else:
         go = f"`tfslurm submit {EXPERIMENT} --cluster {next(name for name in whole if name != 'local')} --wait`"
-    return f"{go}; on {', '.join(broken)} {mend}" if broken else go
+    return f"{go}; on {', '.join(broken)} {fix}" if broken else go

@@ -1,4 +1,4 @@
-"""How the commands speak: results on stdout, everything else on stderr. The only place that prints.
+"""The output of the commands: results on stdout, everything else on stderr. The only place that prints.
 
 Much of what is printed was written by somebody else: a job's reason, a file's name, what a cluster or a program said.
 So whatever is meant for a reader goes through ``visible`` here. Data for another program goes through as it is.
@@ -19,7 +19,7 @@ import click
 
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible, visible_json, visible_output
-from tfslurm.errors import TfslurmError, complaint, refuse
+from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,6 +76,12 @@ def plain(function: F) -> F:
     return verbose(as_json(function))
 
 
+def wait_option(default: int, text: str) -> Callable[[F], F]:
+    """The option --wait of a command that needs a node which may be busy."""
+    kind = click.IntRange(1, 480)
+    return click.option("--wait", "wait_s", type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
+
+
 def write(text: str, *, err: bool = False) -> None:
     """Write a text just as it is; what the stream's encoding lacks is written out."""
     stream = sys.stderr if err else sys.stdout
@@ -98,11 +104,6 @@ def show(*parts: str | tuple[str, str]) -> None:
 def say(*lines: str) -> None:
     """A message or progress, on stderr: a line for each, which nothing in it breaks."""
     write("".join(f"{printable(line)}\n" for line in lines), err=True)
-
-
-def complain(error: TfslurmError) -> None:
-    """An error on stderr."""
-    say(*complaint(error))
 
 
 def emit(value: object) -> None:
@@ -168,7 +169,7 @@ def clear() -> None:
 
 
 def tracer() -> Callable[[str], None] | None:
-    """What the hosts call with each command line they run; None when nobody asked to see them."""
+    """A function that prints each command line that a host runs; None without -v."""
     return (lambda line: say(f"+ {line}")) if click.get_current_context().meta.get(VERBOSE) else None
 
 
@@ -206,7 +207,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callabl
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """What is called with a name, how much is done and of how much: a bar on stderr where that is a terminal."""
+    """A function of a name, the bytes done and the bytes in all, which moves a bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None
         return

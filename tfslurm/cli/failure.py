@@ -1,4 +1,4 @@
-"""What a command that failed says, and its exit code: the only catch-all."""
+"""Print the error of a command that failed, and give its exit code: the only catch-all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from traceback import format_exception
 
 import click
 
-from tfslurm.cli.console import complain, say
-from tfslurm.errors import InputError, TfslurmError
+from tfslurm.cli.console import say
+from tfslurm.errors import InputError, TfslurmError, complaint
 
 
-def tell_failure(error: BaseException, *, whole: bool) -> int:
+def report_failure(error: BaseException, *, whole: bool) -> int:
     """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted")
@@ -28,17 +28,10 @@ def tell_failure(error: BaseException, *, whole: bool) -> int:
         return 1
     if whole:
         say(*"".join(format_exception(error)).rstrip("\n").split("\n"))
+    elif isinstance(error, InputError):  # a line for each problem of a text
+        say(*(f"error: {problem}" for problem in error.problems))
     elif isinstance(error, TfslurmError):
-        tell(error)
+        say(*complaint(error))
     else:
         say(f"error: {type(error).__name__}: {error}; this is a defect of tfslurm: run again with -vv")
     return error.exit_code if isinstance(error, TfslurmError) else 1
-
-
-def tell(error: TfslurmError) -> None:
-    """Print an error: one line for each problem of a text, one for anything else."""
-    if isinstance(error, InputError):
-        for problem in error.problems:
-            say(f"error: {problem}")
-        return
-    complain(error)

@@ -10,16 +10,17 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
-from tfslurm.retrieval.fetch import Fetch, Told
+from tfslurm.document.tree import printable
+from tfslurm.retrieval.fetch import Fetch, Progress
 from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
-from tfslurm.retrieval.selection import BAD, Outcome, Wish
+from tfslurm.retrieval.selection import BAD, Outcome, Selection
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
 
 INCOMPLETE = 1
 
 
-@click.command("fetch", short_help="Bring a job's outputs to this machine, and verify them.")
+@click.command("fetch")
 @click.argument("job", metavar="JOB|SWEEP")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -52,7 +53,9 @@ def fetch_command(
     there. The exit code is 1 if something that you asked for is not here at the end.
     """
     tracker = session.tracker
-    found = fetch_jobs(session, folders_for(tracker, job, dest), Wish(include, exclude, overwrite, dry_run), progress)
+    found = fetch_jobs(
+        session, folders_for(tracker, job, dest), Selection(include, exclude, overwrite, dry_run), progress
+    )
     for now, folder, done in found:
         report(now, folder, done, as_json)
     if as_json:
@@ -62,10 +65,10 @@ def fetch_command(
 
 
 @contextmanager
-def progress() -> Iterator[Told]:
+def progress() -> Iterator[Progress]:
     """A bar on stderr where that is a terminal, else nothing but what goes wrong."""
     with progress_bar() as step:
-        yield Told(step, say)
+        yield Progress(step, say)
 
 
 def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
@@ -73,17 +76,17 @@ def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
     if not job.final:
         say(f"{job.key}: {job.state}: this is what is there now; it is not final")
     for why in done.unread:
-        say(f"error: {job.key}: {printable(why)}; what is in it was not fetched")
+        say(f"error: {job.key}: {plain(why)}; what is in it was not fetched")
     for outcome in done.outcomes:
         if outcome.status in BAD:
-            say(f"error: {job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+            say(f"error: {job.key}: {plain(outcome.path)}: {plain(outcome.why)}")
         elif outcome.status == "skipped" and outcome.why != "excluded":
-            say(f"{job.key}: {printable(outcome.path)}: {printable(outcome.why)}")
+            say(f"{job.key}: {plain(outcome.path)}: {plain(outcome.why)}")
     if as_json:
         return
     for outcome in sorted(done.outcomes, key=lambda outcome: outcome.path):
         if outcome.status == "wanted":
-            show(f"{outcome.bytes:>12}  {printable(outcome.path)}")
+            show(f"{outcome.bytes:>12}  {printable(plain(outcome.path))}")
     nothing = "left nothing in its outputs" if job.final else "has nothing in its outputs yet"
     show(f"{job.key}: {summary(folder, done) if done.outcomes or done.unread else nothing}")
 
@@ -94,14 +97,14 @@ def summary(folder: Path, done: Fetch) -> str:
     here = [each for each in done.outcomes if each.status in ("fetched", "present") and each.sha256]
     where = folder if folder.is_absolute() else f"./{folder}"
     missing = ", ".join(f"{statuses.count(status)} {status}" for status in BAD if status in statuses)
-    if done.wish.dry_run:
+    if done.selection.dry_run:
         wanted = [each for each in done.outcomes if each.status == "wanted" and each.sha256]
-        told = f"{amount(wanted)} would be fetched into {where}"
+        text = f"{amount(wanted)} would be fetched into {where}"
     else:
-        told = f"{amount(here)} in {where}, sha256 verified"
+        text = f"{amount(here)} in {where}, sha256 verified"
     present = sum(each.status == "present" for each in here)
     already = f" ({present} {'was' if present == 1 else 'were'} here already)" if present else ""
-    return told + already + (f"; not as wanted: {missing}" if missing else "")
+    return text + already + (f"; not as wanted: {missing}" if missing else "")
 
 
 def amount(outcomes: list[Outcome]) -> str:
@@ -143,8 +146,3 @@ def as_value(job: TrackedJob, folder: Path, done: Fetch) -> dict[str, Any]:
 def plain(text: str) -> str:
     """Text that can be encoded: what was not UTF-8 as `\\xff`, as in the record."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def printable(text: str) -> str:
-    """Text on one line that does nothing to a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in plain(text))

@@ -14,7 +14,7 @@ from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.folders import config_folder
 
 
-@click.command(short_help="Write a commented exp.yaml, and a cluster file if there is none.")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]")
 @click.option("--force", is_flag=True, help="Replace an existing exp.yaml.")
 @plain
@@ -54,7 +54,7 @@ def write(path: Path, text: str, force: bool) -> Path:
     return path
 
 
-@click.command(short_help="Print the JSON Schema of exp.yaml or of a cluster file.")
+@click.command()
 @click.argument("which", type=click.Choice(["experiment", "cluster"]), default="experiment")
 @plain
 def schema(which: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Print what a job's program wrote to stdout and stderr.")
+@click.command()
 @click.argument("job", metavar="JOB")
 @click.option("-f", "--follow", is_flag=True, help="Continue to print until the job ends.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt of a requeued job; default: the last.")
@@ -31,7 +31,7 @@ def logs(session: Session, job: str, follow: bool, attempt: int | None, rank: in
         return
     for stream, text in reader.follow(known) if follow else reader.all():
         pour_stream(stream, text)
-    if not reader.seen:
+    if not reader.has_printed:
         say(f"{found.key}: {'wrote nothing' if found.final else 'has written nothing yet'} ({found.state})")
 
 

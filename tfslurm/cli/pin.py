@@ -16,7 +16,7 @@ from tfslurm.workspace.clock import now
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Resolve the image's tag to a digest and write EXP.lock.yaml.")
+@click.command()
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 @click.option("--update", is_flag=True, help="If the tag has moved, write the new digest.")
 @click.option(

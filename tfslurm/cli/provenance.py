@@ -6,19 +6,16 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, say
-from tfslurm.errors import HostError
+from tfslurm.cli.console import common, deliver, json_text
 from tfslurm.export.text import record_text
 from tfslurm.monitoring.lookup import find_job, find_sweep
-from tfslurm.monitoring.refresh import refresh
 from tfslurm.record import record_json
-from tfslurm.retrieval.records import kept_record, read_record
+from tfslurm.retrieval.records import latest_record
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
-from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Print a job's record: image, node, driver, GPUs, code, outputs.")
+@click.command()
 @click.argument("job", metavar="JOB|SWEEP")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
@@ -32,21 +29,8 @@ def provenance(session: Session, job: str, form: str, output: Path | None, as_js
     tracker = session.tracker
     if tracker.sweeps.named(job):
         whole = sweep_record(find_sweep(tracker, job), tracker)
-        deliver(
-            json_text(whole) if as_json or form == "json" else sweep_text(whole),
-            output,
-        )
+        deliver(json_text(whole) if as_json or form == "json" else sweep_text(whole), output)
         return
-    found = find_job(tracker, job)
-    known = known_for(found, tracker)
-    try:
-        host = session.reach(known)
-        refresh(known, tracker, host, [found])
-        record = read_record(find_job(tracker, found.key), tracker, host)
-    except HostError as error:
-        if not tracker.record(found):
-            raise
-        say(f"{str(error).splitlines()[0]}; this is the record as last read")
-        record = kept_record(found, tracker)
+    record = latest_record(session, find_job(tracker, job))
     text = json_text(record_json(record)) if as_json or form == "json" else record_text(record)
     deliver(text, output)

@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say
+from tfslurm.cli.console import common, emit, say, wait_option
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
-from tfslurm.reap import Reaped, Verdict, Wish, reap_clusters
+from tfslurm.reap import Reaped, ReapOptions, Verdict, reap_clusters
 from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 FAILED = 1
 
 
-@click.command(short_help="Remove containers whose job is gone.")
+@click.command()
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @click.option(
     "--node",
@@ -28,15 +28,7 @@ FAILED = 1
     help="Look at this node, not at those where your tracked jobs ran. Repeatable; needs one CLUSTER.",
 )
 @click.option("--dry-run", is_flag=True, help="Remove nothing; show what reap would remove, and why.")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.IntRange(1, 480),
-    default=10,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for a CPU on a busy node.",
-)
+@wait_option(10, "How long to wait for a CPU on a busy node.")
 @common
 def reap(
     session: Session, clusters: tuple[str, ...], nodes: tuple[str, ...], dry_run: bool, wait_s: int, as_json: bool
@@ -55,7 +47,7 @@ def reap(
     if not clusters and LOCAL not in {one.cluster.name for one in known}:
         known.append(local_cluster())
     found = []
-    for reaped in reap_clusters(session, known, Wish(nodes, dry_run, wait_s)):
+    for reaped in reap_clusters(session, known, ReapOptions(nodes, dry_run, wait_s)):
         found.append(reaped)
         if not as_json:
             show(reaped)
@@ -66,7 +58,7 @@ def reap(
 
 
 def show(reaped: Reaped) -> None:
-    """One line for each container, and on stderr what could not be looked at."""
+    """Print one line for each container, and on stderr the nodes that could not be inspected."""
     for verdict in reaped.verdicts:
         box = verdict.container
         what = f"{box.node}  {box.id[:12]} {box.status}  {verdict.action}: {verdict.why}"

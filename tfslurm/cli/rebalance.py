@@ -10,11 +10,11 @@ from tfslurm.errors import refuse
 from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.monitoring.sweep_states import has_ended
 from tfslurm.submission.sweep_rebalance import move
-from tfslurm.submission.sweep_resume import ask_of_rebuilt, send_again, sent_before
+from tfslurm.submission.sweep_resume import ask_of_rebuilt, sent_before
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Move points of a sweep that have not begun from one cluster to others.")
+@click.command()
 @click.argument("sweep")
 @click.option("--from", "source", required=True, metavar="NAME", help="The cluster to move points away from.")
 @click.option(
@@ -51,4 +51,4 @@ def rebalance(session: Session, sweep: str, source: str, targets: tuple[str, ...
     ask_of_rebuilt(before, left, say, agree)
     if not move(session, found, source, names, bases):
         say(f"{found.sweep_id}: nothing on {source} that has not begun")
-    print_sent(session, found, send_again, None, as_json=as_json)
+    print_sent(session, found, None, as_json=as_json)

@@ -18,7 +18,7 @@ from tfslurm.workspace.config import choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Warn the experiment's program early, to test its checkpoint.")
+@click.command()
 @experiment_file
 @click.option("--cluster", metavar="NAME", help="The cluster to use; default: the file's.")
 @click.option("--local", "here", is_flag=True, help="Use this machine, with docker alone and no scheduler.")

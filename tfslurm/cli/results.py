@@ -33,7 +33,7 @@ NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 FORMATS = ("text", "csv", "json", "parquet")
 
 
-@click.command(short_help="Print a table of what the points of a sweep measured.")
+@click.command()
 @click.argument("sweep")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file; parquet needs one.")
@@ -66,13 +66,14 @@ def results(session: Session, sweep: str, form: str, output: Path | None, as_jso
 
 def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
     """The table in one of its forms, on stdout or into a file."""
-    rows = table_of(gathered) if form != "json" else []
-    if form == "parquet":
+    if form == "json":
+        deliver(json_text([as_value(result) for result in gathered]), output, is_data=True)
+    elif form == "parquet":
         assert output  # noqa: S101 - refused without
-        write_parquet(rows, output)
-        return
-    text = {"json": as_json_text, "csv": as_csv, "text": as_text}[form](rows, gathered)
-    deliver(text, output, is_data=form != "text")
+        write_parquet(table_of(gathered), output)
+    else:
+        rows = table_of(gathered)
+        deliver(as_text(rows) if form == "text" else as_csv(rows), output, is_data=form != "text")
 
 
 def as_value(result: Result) -> dict[str, Any]:
@@ -81,12 +82,7 @@ def as_value(result: Result) -> dict[str, Any]:
     return {"point": result.point, "parameters": result.parameters, "metrics": result.metrics, **place}
 
 
-def as_json_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
-    """The document."""
-    return json_text([as_value(result) for result in gathered])
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Comma-separated values as RFC 4180 has them, but for line ends, which are Unix's.
 
     A text that a spreadsheet would run as a formula has a quote in front, as spreadsheets write it themselves.
@@ -108,7 +104,7 @@ def cell(value: object) -> object:
     return value
 
 
-def as_text(rows: Sequence[Mapping[str, Any]], gathered: Sequence[Result]) -> str:
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for a person; digests are cut short."""
     if not rows:
         return "no point was sent yet\n"

@@ -14,11 +14,11 @@ from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import LOST
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm import STATES
-from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, plan_again, send_again
+from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, plan_again
 from tfslurm.workspace.session import Session
 
 
-@click.command(short_help="Submit again the points of a sweep that failed, were lost or were never sent.")
+@click.command()
 @click.argument("sweep")
 @click.argument("experiment", type=click.Path(path_type=Path), metavar="[EXP.yaml]", required=False)
 @click.option(
@@ -64,6 +64,6 @@ def resume(
         wanted = [each for each in open_points(found, session.tracker) if is_wanted(each, failed_only, states)]
         if not plan_again(session, found, wanted, swept, agree):
             say(f"{found.sweep_id}: nothing to submit again")
-    print_sent(session, found, send_again, swept, as_json=as_json)
+    print_sent(session, found, swept, as_json=as_json)
     session.tracker.sweeps.tell(found.sweep_id)
     return 1 if silent else 0

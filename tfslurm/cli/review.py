@@ -38,12 +38,9 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
         for index, text in enumerate(texts or ["none"]):
             yield f"{label if not index else '':9}{printable(text)}"
     if found["template"]:
-        yield from (f"  {number:4} | {printable(line)}" for number, line in numbered(found["template"]["text"]))
-
-
-def numbered(text: str) -> Iterator[tuple[int, str]]:
-    """Its lines with their numbers."""
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1))
+        yield from (
+            f"  {number:4} | {printable(line)}" for number, line in enumerate(found["template"]["text"].split("\n"), 1)
+        )
 
 
 def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""tfslurm status and wait."""
+"""tfslurm status, watch and wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
     return tracker.jobs(recent=None if everything else RECENT)
 
 
-@click.command(short_help="Show the states of your jobs on all clusters.")
+@click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
 @click.option(
     "--all", "everything", is_flag=True, help="Show every job of the tracker, not only the unfinished and the last 20."
@@ -97,8 +97,19 @@ def show_states(
     raise AssertionError("rounds have no end")
 
 
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
+@common
+def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
+    """Show the states of your jobs until all have ended, as `status --watch` does.
+
+    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs.
+    """
+    return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)
+
+
 def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
-    """What has to change for a watcher to look sooner again."""
+    """The state and reason of each job: while they stay as they are, a watcher asks less and less often."""
     return [(job.key, job.state, job.status.get("reason")) for job in jobs]
 
 
@@ -168,18 +179,18 @@ def elapsed(job: TrackedJob) -> str:
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
 
 
-@click.command(short_help="Wait until jobs have ended; exit with the job's own exit code.")
+@click.command()
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @common
 def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Wait until jobs have ended; exit with the job's own exit code. For several jobs: the first that is not 0."""
-    code = wait_and_tell(session, jobs)
+    code = wait_and_report(session, jobs)
     if as_json:
         emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
     return code
 
 
-def wait_and_tell(session: Session, names: Sequence[str]) -> int:
+def wait_and_report(session: Session, names: Sequence[str]) -> int:
     """Wait until the named jobs have ended; their exit code as `wait` gives it.
 
     Raises:

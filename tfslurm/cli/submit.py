@@ -32,7 +32,7 @@ set_option = click.option(
 )
 
 
-@click.command(short_help="Show the plan and the script that submit would send.")
+@click.command()
 @experiment_file
 @cluster_option
 @set_option
@@ -110,7 +110,7 @@ def summary(job: Prepared, asked: Asked) -> str:
     return "\n".join(f"{name:8} {printable(text)}" for name, text in lines)
 
 
-@click.command(short_help="Submit the experiment; print one line per Slurm job.")
+@click.command()
 @experiment_file
 @cluster_option
 @set_option
@@ -162,12 +162,12 @@ def submit(
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:
     """The exit code of --wait."""
-    from tfslurm.cli.status import wait_and_tell
+    from tfslurm.cli.status import wait_and_report
 
-    return wait_and_tell(session, names)
+    return wait_and_report(session, names)
 
 
-@click.command(short_help="Run the experiment on this machine, with docker alone.")
+@click.command()
 @experiment_file
 @set_option
 @click.option("--quiet", is_flag=True, help="Do not show what the program prints; `tfslurm logs` shows it later.")

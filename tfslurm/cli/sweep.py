@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfslurm.cli.console import emit, show
-from tfslurm.errors import TfslurmError
 from tfslurm.spec import fill, read_sweep
 from tfslurm.submission.prepare import Asked
 from tfslurm.submission.review import reached
-from tfslurm.submission.sweep_arrays import (
-    Swept,
-    placed,
-)
+from tfslurm.submission.sweep_arrays import Swept, placed
+from tfslurm.submission.sweep_resume import send_again
 from tfslurm.submission.sweep_submit import as_value, lines_of, submit_sweep
 from tfslurm.sweeps.points import sweep_of
 from tfslurm.sweeps.summary import summary, to_json
@@ -51,35 +48,25 @@ def send_sweep(
             emit(as_value(sweep, jobs, session.tracker))
         sys.stdout.flush()
 
-    return submit_sweep(session, asked, chosen, force=force, again=again, told=print_job(as_json), shown=shown)
+    return submit_sweep(
+        session, asked, chosen, force=force, again=again, told=(lambda job: None) if as_json else show, shown=shown
+    )
 
 
-def print_job(as_json: bool) -> Callable[[str], None]:
-    """What prints a job that is queued; with --json it is in the document, and nowhere else."""
-    return (lambda job: None) if as_json else show
-
-
-def print_sent(
-    session: Session,
-    sweep: TrackedSweep,
-    send: Callable[[Session, TrackedSweep, Swept | None, Callable[[str], None]], Sequence[TfslurmError]],
-    swept: Swept | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Send what waits of a sweep, and print the jobs.
+def print_sent(session: Session, sweep: TrackedSweep, swept: Swept | None, *, as_json: bool) -> None:
+    """Send the waiting points of a sweep again, and print the jobs: one by one, or as JSON when all are queued.
 
     Raises:
         TfslurmError: the first thing that went wrong, when all clusters were tried.
     """
     jobs: list[str] = []
-    tell = print_job(as_json)
 
-    def told(job: str) -> None:
+    def queued(job: str) -> None:
         jobs.append(job)
-        tell(job)
+        if not as_json:
+            show(job)
 
-    troubles = send(session, sweep, swept, told)
+    troubles = send_again(session, sweep, swept, queued)
     if as_json:
         emit(as_value(sweep, jobs, session.tracker))
     if troubles:

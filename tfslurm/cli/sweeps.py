@@ -1,4 +1,4 @@
-"""What `tfslurm status` shows of sweeps: states by cluster, how far they are, and why points failed."""
+"""The sweeps of `tfslurm status`: states by cluster, progress, and the causes of failures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from tfslurm.cli.console import plain_table, show
 from tfslurm.document.bounded_json import read_json
+from tfslurm.document.moments import datetime_of
 from tfslurm.document.tree import printable
 from tfslurm.monitoring.sweep_states import NOT_SENT, has_ended, has_failed, state_of
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
@@ -51,7 +52,7 @@ def left_min(points: Sequence[PlacedPoint], now: datetime) -> int | None:
     """Minutes until all have ended, if as many end in a minute as did since the first began; None: none has, or all."""
     ended = sum(map(has_ended, points))
     began = [point.job.status.get("started_at") for point in points if point.job and has_ended(point)]
-    known = [datetime.fromisoformat(moment.replace("Z", "+00:00")) for moment in began if moment]
+    known = [datetime_of(moment) for moment in began if moment]
     if not known or ended == len(points):
         return None
     spent_s = max(0.0, (now - min(known)).total_seconds())
@@ -60,17 +61,14 @@ def left_min(points: Sequence[PlacedPoint], now: datetime) -> int | None:
 
 def by_cluster(points: Sequence[PlacedPoint], clusters: dict[str, str]) -> list[list[str]]:
     """A table: for each cluster how many points are in each state; ``clusters``: of the plans that wait."""
-    counts = Counter((cluster_of(point, clusters), state_of(point)) for point in points)
+    counts = Counter(
+        (point.job.cluster if point.job else clusters.get(point.plan_id, "-"), state_of(point)) for point in points
+    )
     found = {state for _, state in counts}
     states = [*(state for state in ORDER if state in found), *sorted(found - set(ORDER))]
     names = sorted({name for name, _ in counts})
     rows = [[name, *(str(counts[name, state] or "") for state in states)] for name in names]
     return [["CLUSTER", *states], *rows]
-
-
-def cluster_of(point: PlacedPoint, clusters: dict[str, str]) -> str:
-    """Where a point runs, or will; ``-``: nowhere yet."""
-    return point.job.cluster if point.job else clusters.get(point.plan_id, "-")
 
 
 def failures(sweep: TrackedSweep, points: Sequence[PlacedPoint], why: Callable[[TrackedJob], str]) -> list[str]:

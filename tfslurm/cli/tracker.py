@@ -15,7 +15,7 @@ from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
 
-@click.group(short_help="Show where the index of your jobs is, or rebuild it.")
+@click.group()
 def tracker() -> None:
     """Show where the index of your jobs and records is, or rebuild it.
 
@@ -43,7 +43,7 @@ def rebuild(session: Session, clusters: tuple[str, ...], as_json: bool) -> int:
     rebuild keeps the jobs that the tracker already has, and changes nothing on a cluster. It names and leaves out a
     folder that belongs to another user, was changed after its submission, or does not belong to this cluster.
     """
-    from tfslurm.monitoring.rebuild_tracker import look_into
+    from tfslurm.monitoring.rebuild_tracker import read_runs
     from tfslurm.monitoring.rebuild_tracker import rebuild as rebuild_cluster
 
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
@@ -52,7 +52,7 @@ def rebuild(session: Session, clusters: tuple[str, ...], as_json: bool) -> int:
         known.append(local_cluster())
     result: dict[str, object] = {}
     failed = False
-    answers = at_once([partial(look_into, session, each) for each in known])
+    answers = at_once([partial(read_runs, session, each) for each in known])
     for each, answer in zip(known, answers, strict=True):
         try:
             count, unreadable = rebuild_cluster(each, session.tracker, answer())

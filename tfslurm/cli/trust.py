@@ -22,7 +22,7 @@ from tfslurm.workspace.trust import Trusted, change_trusted, content_id, read_tr
 INDENT = len(f"  {'':12} ")
 
 
-@click.command(short_help="Trust the cluster files of a folder, as they are now.")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="[DIR]", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--list", "list_them", is_flag=True, help="Show what you trust; change nothing.")
@@ -80,7 +80,7 @@ def news(known: Known, before: Trusted) -> str:
 
 
 def described(known: Known, state: str) -> list[str]:
-    """What a cluster file decides, line by line, for a person to judge."""
+    """The decisions of a cluster file, line by line, for a person to judge."""
     rows = (line for key, text in decisions(known) for line in folded(key, printable(text)))
     return [f"{file_of(known)}: {state}", *rows]
 
@@ -148,8 +148,8 @@ def no_more(folder: Path, as_json: bool) -> None:
     if as_json:
         emit({"folder": str(folder), "files": []})
     else:
-        told = "no longer trusted; tfslurm asks no more about jobs that were submitted with its files"
-        show(f"{printable(str(folder))}: {told}")
+        text = "no longer trusted; tfslurm asks no more about jobs that were submitted with its files"
+        show(f"{printable(str(folder))}: {text}")
 
 
 def show_trusted(trusted: Trusted, as_json: bool) -> None:

@@ -21,3 +21,12 @@ def parse_time(value: object) -> str | None:
         return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     except OverflowError as error:
         raise ValueError(f"no time in {value!r}") from error
+
+
+def datetime_of(text: str) -> datetime:
+    """The moment of an RFC 3339 time in UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -39,7 +39,7 @@ def why(record: Record, path: str, value: object) -> str:
 
 
 def job_lines(record: Record) -> Iterator[str]:
-    """Who ran what, when, and how it ended."""
+    """The job: user, times, state and end."""
     job = record.job
     yield from row("job", f"{job.cluster}:{job.job_id}  {why(record, 'job.state', job.state)}{ending(record)}")
     yield from row("", f"{job.name}, {job.user}" + (f", partition {job.partition}" if job.partition else ""))
@@ -79,7 +79,7 @@ def image_lines(record: Record) -> Iterator[str]:
 
 
 def node_lines(record: Record) -> Iterator[str]:
-    """Where the last attempt ran: one line per task, its GPUs under it."""
+    """The nodes of the last attempt: one line per task, its GPUs under it."""
     if not record.attempts:
         yield from row("node", "unknown (no attempt of the job left a file)")
         return
@@ -126,7 +126,7 @@ def task_lines(record: Record, task: TaskFacts, path: str, *, many: bool) -> Ite
 
 
 def code_lines(record: Record) -> Iterator[str]:
-    """What code ran."""
+    """The code."""
     code = record.code
     if code is None:
         yield from row("code", "none was sent with the job")
@@ -140,7 +140,7 @@ def code_lines(record: Record) -> Iterator[str]:
 
 
 def asked_lines(record: Record) -> Iterator[str]:
-    """What was asked: the command and its parameters."""
+    """The command, its parameters and its mounts."""
     experiment = record.experiment
     if experiment.parameters:
         pairs = (
@@ -155,7 +155,7 @@ def asked_lines(record: Record) -> Iterator[str]:
 
 
 def environment_lines(record: Record) -> Iterator[str]:
-    """What is in the image."""
+    """The software in the image."""
     inside = record.environment
     versions = (
         ("TensorFlow", inside.tensorflow),
@@ -172,7 +172,7 @@ def environment_lines(record: Record) -> Iterator[str]:
 
 
 def output_lines(record: Record) -> Iterator[str]:
-    """What the program left."""
+    """The outputs."""
     outputs = record.experiment.outputs
     if outputs is None:
         yield from row("outputs", why(record, "experiment.outputs", None))
@@ -186,7 +186,7 @@ def output_lines(record: Record) -> Iterator[str]:
 
 
 def link_lines(record: Record) -> Iterator[str]:
-    """How each link of the chain is known."""
+    """The verdict on each link of the chain."""
     links = record.verified
     named = (
         ("image", links.image),

@@ -172,7 +172,7 @@ class JobPlan:
 
     @property
     def driver_environment(self) -> Mapping[str, str]:
-        """The variables that NVIDIA's hook reads: the image's and those of ``env`` that stand in the container's own."""
+        """The variables that NVIDIA's hook reads: the image's, and of ``env`` those in the container's own."""
         return {**self.pin.environment, **{key: value for key, value in self.env.items() if key.startswith("NVIDIA_")}}
 
     @property

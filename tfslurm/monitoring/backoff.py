@@ -1,4 +1,4 @@
-"""How often a command that watches asks: slower while nothing changes, never sooner than a cluster allows."""
+"""The pauses of a command that watches: longer while nothing changes, never shorter than a cluster allows."""
 
 from __future__ import annotations
 

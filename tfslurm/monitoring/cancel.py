@@ -1,4 +1,4 @@
-"""Jobs are cancelled on their cluster, and what is known of those that will never begin."""
+"""Cancel jobs on their cluster, and write down the end of those that will never begin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask, sent_of
 from tfslurm.slurm import JobStatus
 from tfslurm.slurm.values import lines_of
-from tfslurm.tracker import Seen, TrackedJob, Tracker
+from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
@@ -25,7 +25,7 @@ MOST_IDS = 1000  # in one command
 
 
 def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJob], dict[str, str]]:
-    """Cancel jobs, and what was not sent yet of sweeps, by the names that a user gives them.
+    """Cancel jobs, and the waiting points of sweeps, by the names that a user gives them.
 
     The jobs as they are known then, and cluster -> one line for those that do not answer.
 
@@ -84,47 +84,47 @@ def refuse_parts(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
 def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
     """Cancel those of the jobs that are on a cluster; the keys of tasks that will never begin go into ``gone``.
 
-    Slurm is told the ids of jobs that it knows by the very names of these: an id may be another job's by now, or have
+    Slurm gets the ids of jobs that it knows by the names of these: an id may be another job's by now, or have
     been read from a run folder. It forgets a task of an array that was cancelled before it began, and accounting is
-    behind, or there is none. So it is looked which tasks wait, before and after.
+    behind, or there is none. So tfslurm lists the waiting tasks before and after.
 
     Raises:
         HostError: the cluster or its scheduler does not answer, or refuses.
     """
     here = [job for job in jobs if job.cluster == known.cluster.name]
-    told = queued(known.cluster.name, known.user, host)
+    listed = queued(known.cluster.name, known.user, host)
     are_tasks = any(job.place is not None for job in here)
-    waits = waiting(here, told) if are_tasks else ()
-    in_pieces(same(here, told), known, host, slurm.cancel_argv)
+    waits = waiting(here, listed) if are_tasks else ()
+    in_pieces(known_ids(here, listed), known, host, slurm.cancel_argv)
     gone.update(never_began(here, waits, known, host))
 
 
 def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
-    """The same for those of the jobs alone that wait. They are held first, so that none begins meanwhile.
+    """The same for those of the jobs alone that wait. They are held first, so that none begins in between.
 
     Raises:
         HostError: as cancel.
     """
-    ids = same(jobs, queued(known.cluster.name, known.user, host))
+    ids = known_ids(jobs, queued(known.cluster.name, known.user, host))
     in_pieces(ids, known, host, slurm.hold_argv)
-    told = queued(known.cluster.name, known.user, host)
-    waits = [each for each in waiting(jobs, told) if each in ids]
+    listed = queued(known.cluster.name, known.user, host)
+    waits = [each for each in waiting(jobs, listed) if each in ids]
     in_pieces(waits, known, host, slurm.cancel_argv)
-    others = [each for each in ids if each in told and each not in waits and not slurm.is_final(told[each].state)]
+    others = [each for each in ids if each in listed and each not in waits and not slurm.is_final(listed[each].state)]
     in_pieces(others, known, host, partial(slurm.hold_argv, release=True))
     gone.update(never_began(jobs, waits, known, host))
 
 
-def same(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
+def known_ids(jobs: Sequence[TrackedJob], listed: dict[str, JobStatus]) -> list[str]:
     """Slurm's ids of those that it knows by their names, each once."""
     names = {job.slurm_id: job.job_name for job in jobs}
-    return [each for each, name in names.items() if each in told and told[each].name == name]
+    return [each for each, name in names.items() if each in listed and listed[each].name == name]
 
 
-def waiting(jobs: Sequence[TrackedJob], told: dict[str, JobStatus]) -> list[str]:
+def waiting(jobs: Sequence[TrackedJob], listed: dict[str, JobStatus]) -> list[str]:
     """Slurm's ids of those that wait. Ids are given out again, names with their plan's id are not."""
     names = {job.slurm_id: job.job_name for job in jobs}
-    found = ((each, told[each], name) for each, name in names.items() if each in told)
+    found = ((each, listed[each], name) for each, name in names.items() if each in listed)
     return [each for each, status, name in found if (status.state, status.name) == (PENDING, name)]
 
 
@@ -132,21 +132,22 @@ def never_began(jobs: Sequence[TrackedJob], waits: Collection[str], known: Known
     """The keys of the jobs that waited, were cancelled since, and did not have a node in between."""
     if not waits:
         return []
-    told = queued(known.cluster.name, known.user, host)
-    over = {each for each in waits if each not in told or (told[each].state == CANCELLED and not told[each].nodes)}
+    listed = queued(known.cluster.name, known.user, host)
+    states = {each: (listed[each].state, listed[each].nodes) for each in waits if each in listed}
+    over = {each for each in waits if states.get(each, (CANCELLED, ())) == (CANCELLED, ())}
     return [job.key for job in jobs if job.slurm_id in over]
 
 
 def keep_cancelled(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
-    """Jobs that never began, and never will, have ended, whatever accounting says of them, and when."""
-    tracker.see_all([Seen(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for job in jobs])
+    """Write down as cancelled the jobs that will never begin, whatever accounting says of them, and when."""
+    tracker.update_jobs([JobUpdate(job, CANCELLED, True, {**job.status, "state": CANCELLED}) for job in jobs])
 
 
 def in_pieces(ids: Sequence[str], known: Known, host: Host, argv: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
     """One command for each piece of the ids, as a command's words are limited; one that fails keeps no other back.
 
     Raises:
-        HostError: one did not end well, and it was not that jobs have ended meanwhile.
+        HostError: one did not end well, and the cause was not that jobs had ended.
     """
     refused: list[Completed] = []
     for start in range(0, len(ids), MOST_IDS):

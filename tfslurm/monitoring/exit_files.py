@@ -1,4 +1,4 @@
-"""What jobs wrote about their own ends: the files of any number of them, read with one command."""
+"""Read the end files of any number of jobs with one command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Missing(Enum):
 UNWRITTEN, GONE = Missing.UNWRITTEN, Missing.GONE
 
 
-class Wish(NamedTuple):
+class ExitRequest(NamedTuple):
     """The job whose end is wanted: its run folder, its own folder in that, and whether its secrets are to go."""
 
     run_dir: PurePosixPath
@@ -44,27 +44,27 @@ class Wish(NamedTuple):
         return str(self.run_dir.parent), self.run_dir.name, job.name, str(int(self.forget))
 
 
-def read_ends(host: Host, wishes: Sequence[Wish]) -> list[End | Missing | None]:
+def read_ends(host: Host, requests: Sequence[ExitRequest]) -> list[End | Missing | None]:
     """The end that each job's last attempt wrote; None where there is no attempt.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.
     """
-    if not wishes:
+    if not requests:
         return []
-    words = (word for wish in wishes for word in wish.words)
+    words = (word for request in requests for word in request.words)
     asked = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
-    each = min(LARGEST, max(USUAL, MOST_IN_ALL // len(wishes)))
-    most = (each + len("=\0")) * len(wishes)
-    done = host.run(program("exit-files", str(each)), input=asked, timeout_s=60 + len(wishes) / 20, max_bytes=most)
+    each = min(LARGEST, max(USUAL, MOST_IN_ALL // len(requests)))
+    most = (each + len("=\0")) * len(requests)
+    done = host.run(program("exit-files", str(each)), input=asked, timeout_s=60 + len(requests) / 20, max_bytes=most)
     said = done.stdout.split("\0")
-    if done.exit_code or len(said) != len(wishes) + 1:
+    if done.exit_code or len(said) != len(requests) + 1:
         raise HostError(f"{host.name}: the jobs' own ends could not be read: {last_words(done)}", transient=True)
     return [GONE if text == "gone" else end_in(text[1:]) if text[:1] == "=" else None for text in said[:-1]]
 
 
 def end_in(text: str | bytes) -> End | Missing:
-    """What an exit.json holds; UNWRITTEN where it is no end that a job writes, be it that it was cut off."""
+    """The end in an exit.json; UNWRITTEN if it is none that a job writes, for example because it was cut off."""
     try:
         return parse_end(text)
     except ValueError:

@@ -78,8 +78,8 @@ def find_sweep(tracker: Tracker, text: str) -> TrackedSweep:
     return found[0]
 
 
-def jobs_of_sweep(tracker: Tracker, sweep: TrackedSweep, point: str = "") -> list[TrackedJob]:
-    """The last job of each point of a sweep that was sent, or of the one point that is named by how its id begins.
+def jobs_of_sweep(tracker: Tracker, sweep: TrackedSweep, point: str) -> list[TrackedJob]:
+    """The last job of each point of a sweep that was sent, or of the one whose id begins with ``point``.
 
     Raises:
         InputError: no point's id begins so, or several do; or nothing of it was sent.

@@ -1,4 +1,4 @@
-"""What became of jobs, as their cluster tells it: the queue, then accounting, then the jobs' own end files.
+"""Ask a cluster for the states of jobs: its queue, then its accounting, then the jobs' own end files.
 
 One question to each for any number of jobs, and none where the one before settled them. Only a machine is spoken to
 here, no tracker: it may go on in a thread for each cluster.
@@ -7,17 +7,17 @@ here, no tracker: it may go on in a thread for each cluster.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from tfslurm import slurm
+from tfslurm.document.moments import datetime_of
 from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
-from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, Missing, Wish, read_ends
+from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, Missing, read_ends
 from tfslurm.run_folder.ending import REQUEUED, STOPPED, End
 from tfslurm.slurm import JobStatus
-from tfslurm.tracker import Place, Seen, TrackedJob, TrackedPlan
+from tfslurm.tracker import JobUpdate, Place, TrackedJob, TrackedPlan
 from tfslurm.workspace.clock import earlier
 from tfslurm.workspace.config import LOCAL
 
@@ -33,7 +33,7 @@ PATIENCE_S = 120.0  # accounting has years to search
 
 
 class Question(NamedTuple):
-    """What a cluster is asked: about its open plans, which are claimed, and about jobs that have not ended."""
+    """One question to a cluster: about its open plans, which are claimed, and about jobs that have not ended."""
 
     cluster: str
     user: str
@@ -43,19 +43,19 @@ class Question(NamedTuple):
     others: Collection[str] = ()  # Slurm's ids of the cluster's unfinished jobs, none of which an open plan's job has
 
 
-class News(NamedTuple):
-    """What the cluster said. ``settled``: the open plans, each with its job's id or None where nothing was queued.
+class ClusterAnswer(NamedTuple):
+    """The answer. ``settled``: the open plans, each with its job's id, or None where nothing was queued.
 
     ``silence``: why some jobs could not be settled, which stay as last seen; '' where all were.
     """
 
     settled: tuple[tuple[TrackedPlan, str | None], ...]
-    seen: tuple[Seen, ...]
+    updates: tuple[JobUpdate, ...]
     silence: str = ""
 
 
-def ask(question: Question, host: Host) -> News:
-    """What the cluster says now.
+def ask(question: Question, host: Host) -> ClusterAnswer:
+    """The answer of the cluster now.
 
     Raises:
         HostError: it does not answer, or its controller does not.
@@ -63,25 +63,25 @@ def ask(question: Question, host: Host) -> News:
     """
     settled = [(left, settle(left, host, question.others)) for left in question.open]
     found = [(left, job_id) for left, job_id in settled if job_id]
-    jobs = [*question.jobs, *(job for left, job_id in found for job in anew(left, job_id))]
+    jobs = [*question.jobs, *(job for left, job_id in found for job in jobs_of(left, job_id))]
     places = {**question.places, **{left.plan.plan_id: place_of(left) for left, _ in found}}
     known: Mapping[str, JobStatus] = {}
     silence = ""
     if jobs and question.cluster != LOCAL:
-        known, silence = told_by_slurm(question, host, jobs)
+        known, silence = states_from_slurm(question, host, jobs)
     killed = killed_here(jobs, places) if question.cluster == LOCAL else frozenset()
     lost = () if silence else [job.key for job in jobs if job.state == LOST and job.job_id not in known]
-    ends = told_by_themselves(host, jobs, known, places, killed, lost)
-    seen: list[Seen] = []
+    ends = own_ends(host, jobs, known, places, killed, lost)
+    updates: list[JobUpdate] = []
     for job in jobs:
         place = places[job.plan_id]
-        told = judged(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
-        if told is None and job.key in killed:
-            told = ended_here(job, place, host)
-        seen += [told] if told else []
-    untold = len(jobs) - len(seen) if silence else 0
-    why = f"{question.cluster}: {silence}: {untold} of its jobs left the queue and no end" if untold else ""
-    return News(tuple(settled), tuple(seen), why)
+        update = update_of(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
+        if update is None and job.key in killed:
+            update = ended_here(job, place, host)
+        updates += [update] if update else []
+    unsettled = len(jobs) - len(updates) if silence else 0
+    why = f"{question.cluster}: {silence}: {unsettled} of its jobs left the queue and no end" if unsettled else ""
+    return ClusterAnswer(tuple(settled), tuple(updates), why)
 
 
 def killed_here(jobs: Sequence[TrackedJob], places: Mapping[str, Place]) -> frozenset[str]:
@@ -91,15 +91,15 @@ def killed_here(jobs: Sequence[TrackedJob], places: Mapping[str, Place]) -> froz
     return frozenset(job.key for job in jobs if is_killed(places[job.plan_id].run_dir))
 
 
-def ended_here(job: TrackedJob, place: Place, host: Host) -> Seen:
+def ended_here(job: TrackedJob, place: Place, host: Host) -> JobUpdate:
     """A job of this machine that was killed; what it left in its engine is removed."""
     from tfslurm.handoff.local_process import end_killed
 
     end_killed(job, place, host)
-    return Seen(job, "FAILED", True, {**job.status, "reason": KILLED})
+    return JobUpdate(job, "FAILED", True, {**job.status, "reason": KILLED})
 
 
-def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
+def jobs_of(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
     """The job of a plan that has just been settled, or the tasks of its array, as the tracker will have them."""
     plan = left.plan
     return [
@@ -109,7 +109,7 @@ def anew(left: TrackedPlan, job_id: str) -> list[TrackedJob]:
 
 
 def place_of(left: TrackedPlan) -> Place:
-    """Where the jobs of a plan that has just been settled are."""
+    """The place of the jobs of a plan that has just been settled."""
     plan = left.plan
     count, each = (plan.points.count, plan.points.points_per_job) if plan.points else (1, 1)
     return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, count, each)
@@ -118,14 +118,14 @@ def place_of(left: TrackedPlan) -> Place:
 # --- the scheduler
 
 
-def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
-    """What the controller, and for those that left its queue or failed accounting, say of these very jobs, by id.
+def states_from_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
+    """The states of these jobs by id: the controller's, and accounting's for jobs that left the queue or failed.
 
     With it why accounting did not answer; '' where it did, was not asked, or does not exist there.
     """
     listed = queued(question.cluster, question.user, host)
     known = {job.job_id: listed[job.slurm_id] for job in jobs if is_same(job, listed.get(job.slurm_id))}
-    unsure = [job for job in jobs if job.job_id not in known or is_half_told(known[job.job_id])]
+    unsure = [job for job in jobs if job.job_id not in known or lacks_its_ending(known[job.job_id])]
     kept, silence = accounted(question.user, host, unsure) if unsure else ({}, "")
     for job in unsure:
         status = kept.get(job.slurm_id)
@@ -141,9 +141,9 @@ def told_by_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]) ->
     return known, silence
 
 
-def of_array(job: TrackedJob, told: Mapping[str, JobStatus]) -> JobStatus | None:
-    """What is said of a task's array as one: Slurm has no word for tasks that were all cancelled before they began."""
-    status = told.get(job.job_id.partition("_")[0]) if "_" in job.job_id else None
+def of_array(job: TrackedJob, statuses: Mapping[str, JobStatus]) -> JobStatus | None:
+    """The state of a task's whole array: Slurm lists no tasks of one that was cancelled before any of them began."""
+    status = statuses.get(job.job_id.partition("_")[0]) if "_" in job.job_id else None
     return status if status and is_same(job, status) and slurm.is_final(status.state) else None
 
 
@@ -157,8 +157,8 @@ def is_same(job: TrackedJob, status: JobStatus | None) -> bool:
     return status is not None and status.name == job.job_name
 
 
-def is_half_told(status: JobStatus) -> bool:
-    """Whether the job failed and it is not said how: squeue prints no exit codes."""
+def lacks_its_ending(status: JobStatus) -> bool:
+    """Whether the job failed and its exit code is not known: squeue prints none."""
     return status.state == "FAILED" and status.exit_code is None and status.signal is None
 
 
@@ -174,12 +174,12 @@ def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
     found: dict[str, JobStatus] = {}
     for status in slurm.parse_queue(answer.stdout):
         if status.job_id not in found or slurm.is_final(found[status.job_id].state):
-            found[status.job_id] = status  # said to run and to be over: it is not taken for over
+            found[status.job_id] = status  # listed as running and as ended: it counts as running
     return found
 
 
 def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[str, JobStatus], str]:
-    """What accounting says of jobs that left the queue, the last attempt of each; and why it says nothing, or ''."""
+    """Accounting's last attempt of each job that left the queue; and why there is none, '' where it answered."""
     since = min(job.submitted_at for job in jobs)
     argv = slurm.accounting_argv(user, [job.job_id for job in jobs], earlier(since))
     try:
@@ -196,23 +196,23 @@ def accounted(user: str, host: Host, jobs: Sequence[TrackedJob]) -> tuple[dict[s
 # --- the jobs themselves
 
 
-def told_by_themselves(
+def own_ends(
     host: Host,
     jobs: Sequence[TrackedJob],
     known: Mapping[str, JobStatus],
     places: Mapping[str, Place],
-    killed: Collection[str] = (),
-    lost: Collection[str] = (),
+    killed: Collection[str],
+    lost: Collection[str],
 ) -> dict[str, End | Missing | None]:
-    """Job -> the end that it wrote itself, for those that Slurm has not settled; their secrets go where none runs.
+    """Job -> the end that it wrote itself, if Slurm has not settled it; secrets are removed where nothing runs.
 
     ``lost`` are those that were not known when Slurm was last asked, and are not now: they will not start again.
     sacct shows an exit code above 128 as a signal, and none at all for a job that was cancelled.
     """
     over = over_in(jobs, known, lost)
-    wishes = {job.key: wish for job in jobs if (wish := wish_for(job, known.get(job.job_id), places, over))}
-    wishes |= {key: wish._replace(forget=True) for key, wish in wishes.items() if key in killed}
-    return dict(zip(wishes, read_ends(host, list(wishes.values())), strict=True))
+    requests = {job.key: request for job in jobs if (request := request_for(job, known.get(job.job_id), places, over))}
+    requests |= {key: request._replace(forget=True) for key, request in requests.items() if key in killed}
+    return dict(zip(requests, read_ends(host, list(requests.values())), strict=True))
 
 
 def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], lost: Collection[str]) -> dict[str, int]:
@@ -226,25 +226,25 @@ def over_in(jobs: Sequence[TrackedJob], known: Mapping[str, JobStatus], lost: Co
     return counts
 
 
-def wish_for(
+def request_for(
     job: TrackedJob, status: JobStatus | None, places: Mapping[str, Place], over: Mapping[str, int]
-) -> Wish | None:
-    """What is to be read, or removed, of a job; None where nothing is.
+) -> ExitRequest | None:
+    """The request for a job's end file and for the removal of its secrets; None if neither is needed.
 
     One that ended by itself removed its secrets; those of another, and of an array, go when no job of its plan will
-    start again. That a job is LOST at two looks is enough for that: it is not in the queue, so nothing starts it.
+    start again. It is enough that a job is LOST at two questions: it is not in the queue, so nothing starts it.
     """
     place = places[job.plan_id]
     if status is None:
         forget = place.has_secrets and job.state == LOST and over.get(job.plan_id, 0) >= place.unfinished
-        return Wish(place.run_dir, job.job_id, forget)
+        return ExitRequest(place.run_dir, job.job_id, forget)
     is_over, is_well = slurm.is_final(status.state), status.state == "COMPLETED"
     forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
     if is_whole(job, status) or (job.is_packed and status.state != PENDING):
-        return Wish(place.run_dir, job.job_id, forget)
+        return ExitRequest(place.run_dir, job.job_id, forget)
     if not is_over or (is_well and not status.array_job_id):
         return None
-    return Wish(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
+    return ExitRequest(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
 
 
 def has_begun(status: JobStatus) -> bool:
@@ -252,12 +252,12 @@ def has_begun(status: JobStatus) -> bool:
     return bool(status.started_at and status.nodes)
 
 
-def judged(
+def update_of(
     job: TrackedJob, status: JobStatus | None, end: End | Missing | None, place: Place, is_unsure: bool
-) -> Seen | None:
-    """What is said of a job; None where nobody said anything, and accounting might have."""
+) -> JobUpdate | None:
+    """The update of a job; None if nobody knows anything and accounting, which might, did not answer."""
     if end is GONE and status and slurm.is_final(status.state):
-        return Seen(job, status.state, True, {**as_kept(status), "reason": NO_FOLDER})
+        return JobUpdate(job, status.state, True, {**as_kept(status), "reason": NO_FOLDER})
     if status is None or (isinstance(end, End) and is_whole(job, status)):
         return by_its_end(job, end, is_unsure)
     if job.is_packed:
@@ -269,10 +269,10 @@ def judged(
         kept |= words_of(end)
     elif end is UNWRITTEN and status.state == "FAILED" and status.exit_code:
         kept["reason"] = NO_END  # it began, and ended by itself
-    return Seen(job, status.state, slurm.is_final(status.state), kept)
+    return JobUpdate(job, status.state, slurm.is_final(status.state), kept)
 
 
-def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, place: Place) -> Seen:
+def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, place: Place) -> JobUpdate:
     """A point that shares its Slurm job with others: what it wrote itself, unless that is not its own end; else what
     became of the job, and PENDING before its turn.
 
@@ -283,49 +283,48 @@ def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, p
     if isinstance(end, End) and not is_cut_short(end) and (is_over or not place.is_last(job)):
         return ended(job, end, kept)
     if status.state == "COMPLETED":
-        return Seen(job, LOST, False, {})
+        return JobUpdate(job, LOST, False, {})
     if status.state != PENDING:
         kept |= {"started_at": None, "elapsed_s": None}  # those are the job's
         if end in (None, GONE) and not is_over:
-            return Seen(job, PENDING, False, {**kept, "state": PENDING, "reason": IN_TURN})
+            return JobUpdate(job, PENDING, False, {**kept, "state": PENDING, "reason": IN_TURN})
     if isinstance(end, End) and is_over:
         kept |= words_of(end)
-    return Seen(job, status.state, is_over, kept)
+    return JobUpdate(job, status.state, is_over, kept)
 
 
 def words_of(end: End) -> dict[str, Any]:
-    """What a job says of its own end, which stands over Slurm's word."""
+    """A job's own account of its end, which stands over Slurm's."""
     return {"exit_code": end.exit_code, "cause": end.cause, "reason": end.reason}
 
 
 def is_cut_short(end: End) -> bool:
-    """Whether it is Slurm's doing that an attempt ended: what became of the job is said by it."""
+    """Whether Slurm ended an attempt: then Slurm's state is the job's."""
     return end.cause in (REQUEUED, STOPPED)
 
 
-def by_its_end(job: TrackedJob, end: End | Missing | None, is_unsure: bool) -> Seen | None:
+def by_its_end(job: TrackedJob, end: End | Missing | None, is_unsure: bool) -> JobUpdate | None:
     """Decided by the end that the job itself wrote; without one the job is LOST, or still running here."""
     if end is GONE and not is_unsure:
-        return Seen(job, LOST, job.cluster == LOCAL, {"reason": NO_FOLDER})
+        return JobUpdate(job, LOST, job.cluster == LOCAL, {"reason": NO_FOLDER})
     if not isinstance(end, End) or end.cause == REQUEUED:
-        return None if is_unsure or job.cluster == LOCAL else Seen(job, LOST, False, {})
+        return None if is_unsure or job.cluster == LOCAL else JobUpdate(job, LOST, False, {})
     return ended(job, end, job.status)
 
 
-def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> Seen:
+def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> JobUpdate:
     """A job as it ended in its own words, which stand over what was known before."""
     state = slurm.state_from_exit(end.exit_code, end.signal)
     ending = {"state": state, "signal": end.signal, "ended_at": end.ended_at, **words_of(end)}
     if job.is_packed:  # what was known is of the job, not of this point
         ending |= {"started_at": end.began_at, "elapsed_s": seconds(end.began_at, end.ended_at)}
-    return Seen(job, state, slurm.is_final(state), {**before, **ending})
+    return JobUpdate(job, state, slurm.is_final(state), {**before, **ending})
 
 
 def seconds(began_at: object, ended_at: object) -> int | None:
     """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
     try:
-        began, over = (datetime.fromisoformat(str(each).replace("Z", "+00:00")) for each in (began_at, ended_at))
-        return int((over - began).total_seconds())
+        return int((datetime_of(str(ended_at)) - datetime_of(str(began_at))).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -1,4 +1,4 @@
-"""Why a job waits, or how it failed, in plain words. Pure."""
+"""The reason why a job waits, or failed, in plain words. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LONGEST = 160
 
 
 def why(job: TrackedJob) -> str:
-    """Why a job waits, and until when, or how it failed; '' where there is nothing to say."""
+    """The reason why a job waits, and until when, or why it failed; '' if there is none."""
     reason, start = reason_of(job), job.status.get("started_at")
     return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
 
 
 def reason_of(job: TrackedJob) -> str:
-    """Why a job waits, or how it failed."""
+    """The reason why a job waits, or why it failed."""
     code = job.status.get("exit_code")
     if job.state == "PENDING":
         return slurm.explain_reason(str(job.status.get("reason") or ""))

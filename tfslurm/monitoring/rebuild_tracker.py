@@ -1,4 +1,4 @@
-"""The tracker anew, from the run folders on the clusters: they are the truth, it is only their index.
+"""Rebuild the tracker from the run folders on the clusters: they are the truth, it is only their index.
 
 A folder that does not hold what it must, or that is somebody else's, is named and left out: see run_folder. Nothing
 that is read here is ever settled or sent by itself; `resume` asks before it sends the like of it again.
@@ -50,7 +50,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is on a cluster: relative path -> content of what may be believed, and the folders of jobs.
+    """The run folders of a cluster: relative path -> content of each file that may be believed, and the jobs' folders.
 
     ``left_out`` is what may not be, one line each; ``queued`` the scheduler's own word: job name -> id.
     """
@@ -61,8 +61,8 @@ class Found:
     queued: Mapping[str, str] = field(default_factory=dict)
 
 
-def look_into(session: Session, known: Known) -> Found:
-    """What a cluster's run folders, and its scheduler, say of plans and jobs.
+def read_runs(session: Session, known: Known) -> Found:
+    """Read the plans and jobs in a cluster's run folders, and its queue.
 
     Raises:
         HostError: the cluster does not answer.
@@ -122,7 +122,7 @@ def believed(there: Mapping[str, Listed]) -> tuple[list[File], list[str]]:
 
 
 def refusal(name: str, each: Listed) -> str:
-    """Why something in ROOT/runs is no run folder of the caller's; '' where it is one."""
+    """The reason why something in ROOT/runs is no run folder of the caller's; '' if it is one."""
     if each.kind != "d":
         return "is no folder"
     if not FOLDER.fullmatch(name):
@@ -135,10 +135,10 @@ def in_queue(known: Known, host: Host) -> dict[str, str]:
     if known.cluster.name == LOCAL:
         return {}
     try:
-        told = queued(known.cluster.name, known.user, host).values()
+        statuses = queued(known.cluster.name, known.user, host).values()
     except HostError:
         return {}
-    ids = ((status.name, status.array_job_id or status.job_id) for status in told)
+    ids = ((status.name, status.array_job_id or status.job_id) for status in statuses)
     return {name: job_id for name, job_id in ids if slurm.is_job_id(job_id)}
 
 
@@ -179,8 +179,8 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
         sweep = TrackedSweep(plan.points.sweep_id, "", plan.name, plan.planned_at, "", {}, told=True)
     own = {job_id: files for job_id, files in begun.items() if is_job_of(plan, job_id)}
     ids = {job_id.partition("_")[0] for job_id in own}
-    told = (found.queued.get(plan.job_name), answered(found.files.get(f"{folder}/{paths.SBATCH_ANSWER}", b"")))
-    ids |= {job_id for job_id in told if job_id}
+    given = (found.queued.get(plan.job_name), answered(found.files.get(f"{folder}/{paths.SBATCH_ANSWER}", b"")))
+    ids |= {job_id for job_id in given if job_id}
     if not ids:
         raise RecordError("no job of it is known: nothing of it was queued, or it was removed; it is not indexed")
     if len(ids) > MOST_SENT or len(ids) * (plan.points.count if plan.points else 1) > MOST_JOBS:

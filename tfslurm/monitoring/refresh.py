@@ -1,4 +1,4 @@
-"""The tracker is brought up to date: clusters are asked, all at once, and what they say is written here."""
+"""Bring the tracker up to date: ask clusters, all at once, and write their answers here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from tfslurm.errors import TfslurmError
 from tfslurm.handoff.recovery import claim_open, close, taken
 from tfslurm.host import Host
-from tfslurm.monitoring.poll import News, Question, ask
+from tfslurm.monitoring.poll import ClusterAnswer, Question, ask
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import speaks_for
 from tfslurm.workspace.config import Known
@@ -19,7 +19,7 @@ from tfslurm.workspace.threads import in_background
 
 
 def refresh(known: Known, tracker: Tracker, host: Host, jobs: Sequence[TrackedJob] | None = None) -> str:
-    """Bring the tracker up to date for the unfinished jobs of one cluster (or just for ``jobs``).
+    """Bring the tracker up to date for the unfinished jobs of one cluster (or only for ``jobs``).
 
     Why some of them are as last seen, in one line; '' where all are up to date.
 
@@ -70,12 +70,12 @@ def ask_there(
     known: Known,
     asked: Callable[[], Question | None],
     before: Callable[[Known, Host], None],
-) -> News:
-    """What a cluster says when it is reached; nothing where there is no question after all."""
+) -> ClusterAnswer:
+    """The answer of a cluster once it is reached; an empty one if there is no question after all."""
     host = session.reach(known)
     before(known, host)
     question = asked()
-    return ask(question, host) if question else News((), ())
+    return ask(question, host) if question else ClusterAnswer((), ())
 
 
 def named(cluster: str, error: TfslurmError) -> str:
@@ -88,26 +88,26 @@ def named(cluster: str, error: TfslurmError) -> str:
 def questions(
     clusters: Sequence[Known], tracker: Tracker, jobs: Sequence[TrackedJob] | None
 ) -> Iterator[list[Question]]:
-    """What each cluster is asked; until the block ends its open plans are nobody else's."""
+    """The question to each cluster; until the block ends its open plans are nobody else's."""
     with ExitStack() as stack:
         yield [question(known, tracker, jobs, stack) for known in clusters]
 
 
 def question(known: Known, tracker: Tracker, jobs: Sequence[TrackedJob] | None, stack: ExitStack) -> Question:
-    """What one cluster is asked: nothing of jobs that another one of its name has, for it would say they are lost."""
+    """The question to one cluster: not about jobs of another one of its name, which it would say are lost."""
     cluster = known.cluster.name
     left = tuple(stack.enter_context(claim_open(known, tracker)))
     found = tracker.jobs(cluster=cluster, unfinished=True) if jobs is None else jobs
-    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended meanwhile
+    places = tracker.places(cluster) if found else {}  # of a plan that is not in it, every job has ended by now
     mine = {text for text in {place.cluster_text for place in places.values()} if speaks_for(known, text)}
     places = {plan_id: place for plan_id, place in places.items() if place.cluster_text in mine}
     unfinished = tuple(job for job in found if job.cluster == cluster and not job.final and job.plan_id in places)
     return Question(cluster, known.user, left, unfinished, places, taken(cluster, tracker) if left else ())
 
 
-def write(news: News, tracker: Tracker) -> str:
-    """Keep what a cluster said; what it was silent about."""
-    for left, job_id in news.settled:
+def write(answer: ClusterAnswer, tracker: Tracker) -> str:
+    """Write a cluster's answer down; why it is not complete, '' if it is."""
+    for left, job_id in answer.settled:
         close(left, job_id, tracker)
-    tracker.see_all(news.seen)
-    return news.silence
+    tracker.update_jobs(answer.updates)
+    return answer.silence

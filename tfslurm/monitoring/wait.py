@@ -1,9 +1,9 @@
-"""Clusters asked again and again: by `status --watch`, by `wait`, by whatever waits for a job."""
+"""Ask clusters again and again: for `status --watch`, for `wait`, for every call that waits for a job."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tfslurm.errors import InputError, RecordError
 from tfslurm.monitoring.backoff import Pace
@@ -16,21 +16,15 @@ from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
 
 FAILED = 1
-FEW = 10  # jobs that are told one by one
+FEW = 10  # jobs that are named one by one
 
 
 def sent_of(tracker: Tracker, name: str) -> list[TrackedJob]:
-    """The jobs that a name stands for; of a sweep those that were sent by now, be it none."""
+    """The jobs that a name stands for; for a sweep those that were sent by now, which may be none."""
     if tracker.sweeps.named(name):
         points = tracker.sweeps.points(find_sweep(tracker, name).sweep_id)
         return [point.job for point in points if point.job]
     return find_jobs(tracker, name)
-
-
-def without(silent: Mapping[str, str], asked: Iterable[Known]) -> dict[str, str]:
-    """The lines of the clusters that were not asked again."""
-    names = {known.cluster.name for known in asked}
-    return {name: line for name, line in silent.items() if name not in names}
 
 
 def clusters_to_ask(
@@ -62,7 +56,7 @@ def rounds(
     state: Callable[[], object],
     send: Callable[[Session], bool],
 ) -> Iterator[dict[str, str]]:
-    """Ask the clusters that are due, all at once, and send what waits; cluster -> one line, for those not up to date.
+    """Ask the clusters that are due, all at once, and send waiting points; cluster -> a line, if it is not up to date.
 
     The next round is later while ``state`` is what it was. Each cluster is logged in to once for all rounds.
     """
@@ -71,7 +65,8 @@ def rounds(
     while True:
         asked = clusters()
         due = pace.due(asked)
-        silent = {**without(silent, due), **refresh_all(session, due)}
+        names = {known.cluster.name for known in due}
+        silent = {name: line for name, line in silent.items() if name not in names} | refresh_all(session, due)
         send(session)
         yield silent
         now = state()
@@ -81,7 +76,7 @@ def rounds(
 
 
 def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], bool]) -> list[TrackedJob]:
-    """The named jobs, which have ended; each change of state is said. ``send`` sends what waits of sweeps."""
+    """Wait for the named jobs and return them; each change of state is printed. ``send`` sends waiting points."""
     tracker = session.tracker
     lines = [""]
 
@@ -104,12 +99,12 @@ def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], b
 
 
 def is_waiting(tracker: Tracker, name: str) -> bool:
-    """Whether something of a sweep is still to be sent by a later command."""
+    """Whether points of a sweep are still to be sent by a later command."""
     return any(sweep.told and tracker.sweeps.waiting(sweep_id=sweep.sweep_id) for sweep in tracker.sweeps.named(name))
 
 
 def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
-    """Each job with its state, and why it waits or failed; of many how many are in which."""
+    """Each job with its state, and why it waits or failed; for many jobs the number in each state."""
     if len(jobs) <= FEW:
         return [f"{job.key} {job.state}" + (f" ({reason})" if (reason := reason_of(job)) else "") for job in jobs]
     counts = Counter(job.state for job in jobs)

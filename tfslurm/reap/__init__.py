@@ -7,7 +7,7 @@ asking    the only part that asks anybody: nodes, the scheduler, the engine
 
 from __future__ import annotations
 
-from tfslurm.reap.run import Reaped, Wish, reap_clusters
+from tfslurm.reap.run import Reaped, ReapOptions, reap_clusters
 from tfslurm.reap.verdict import Verdict
 
-__all__ = ["Reaped", "Verdict", "Wish", "reap_clusters"]
+__all__ = ["ReapOptions", "Reaped", "Verdict", "reap_clusters"]

@@ -1,8 +1,8 @@
-"""Who is asked: the nodes which containers are there and who holds them, then the scheduler, then the nodes again."""
+"""Ask the nodes for containers and their holders, then the scheduler for their jobs, then the nodes to remove them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,21 +13,19 @@ from tfslurm.monitoring.poll import queued
 from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
-from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
-from tfslurm.slurm.probe import is_busy
+from tfslurm.slurm.nodes import is_busy, nodes_argv, parse_nodes, probe_argv
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import packaged
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
-Trace = Callable[[str], None] | None
 MOST_NODES = 32  # of those where jobs ran, the latest; --node names others
 LONGEST_S = 90  # all that reap.sh may wait for, with a slow prolog before it
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReapOptions:
     """``nodes``: by name, instead of those where jobs ran; ``wait_s``: how long a busy node is waited for."""
 
     nodes: tuple[str, ...] = ()
@@ -37,7 +35,7 @@ class Wish:
 
 @dataclass(slots=True)
 class Reaped:
-    """What was found on one cluster; ``problems`` are the nodes that could not be looked at, and why."""
+    """The verdicts on one cluster; ``problems`` are the nodes that could not be inspected, and why."""
 
     cluster: str
     nodes: list[str] = field(default_factory=list)
@@ -45,19 +43,19 @@ class Reaped:
     problems: list[str] = field(default_factory=list)
 
 
-def reap_clusters(session: Session, clusters: Sequence[Known], wish: Wish) -> Iterator[Reaped]:
+def reap_clusters(session: Session, clusters: Sequence[Known], options: ReapOptions) -> Iterator[Reaped]:
     """Each cluster's containers, in the order given; all clusters are asked at once."""
     jobs = session.tracker.jobs()
-    for answer in at_once([partial(reap_cluster, session, known, wish, jobs) for known in clusters]):
+    for answer in at_once([partial(reap_cluster, session, known, options, jobs) for known in clusters]):
         yield answer()
 
 
-def reap_cluster(session: Session, known: Known, wish: Wish, jobs: Sequence[TrackedJob]) -> Reaped:
-    """One cluster: look at every node, ask the scheduler once, then remove."""
+def reap_cluster(session: Session, known: Known, options: ReapOptions, jobs: Sequence[TrackedJob]) -> Reaped:
+    """One cluster: inspect every node, ask the scheduler once, then remove."""
     name = known.cluster.name
     reaped = Reaped(name)
     try:
-        reaper = Reaper(session.reach(known), known, wish, packaged("reap.sh"), reaped)
+        reaper = Reaper(session.reach(known), known, options, packaged("reap.sh"), reaped)
         reaper.reap([job for job in jobs if job.cluster == name])
     except HostError as error:
         reaped.problems.append(one_line(str(error)))
@@ -75,7 +73,7 @@ class Reaper:
 
     host: Host
     known: Known
-    wish: Wish
+    options: ReapOptions
     script: str
     reaped: Reaped
 
@@ -85,9 +83,9 @@ class Reaper:
         return self.known.cluster.name == LOCAL
 
     def reap(self, jobs: Sequence[TrackedJob]) -> None:
-        """Look first and ask the scheduler afterwards: a job that began in between is held by its script."""
+        """Inspect first and ask the scheduler afterwards: a job that began in between is held by its script."""
         partitions = {LOCAL: ("",)} if self.is_local else self.partitions(nodes_of(jobs))
-        seen = [(node, found) for node in partitions if (found := self.look(node, partitions[node]))]
+        seen = [(node, found) for node in partitions if (found := self.inspect(node, partitions[node]))]
         there = [(node, each) for node, one in seen for each in concerned(one, local=self.is_local)]
         if not there:
             return
@@ -98,11 +96,11 @@ class Reaper:
             self.reaped.verdicts += self.remove(node, partitions[node], here)
 
     def partitions(self, ran_on: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The nodes to look at -> the partitions that have them."""
-        wanted = list(dict.fromkeys(self.wish.nodes)) or ran_on[:MOST_NODES]
+        """The nodes to inspect -> the partitions that have them."""
+        wanted = list(dict.fromkeys(self.options.nodes)) or ran_on[:MOST_NODES]
         if not wanted:
             return {}
-        if not self.wish.nodes and len(ran_on) > MOST_NODES:
+        if not self.options.nodes and len(ran_on) > MOST_NODES:
             left = len(ran_on) - MOST_NODES
             self.reaped.problems.append(
                 f"{left} more nodes where older jobs ran were not looked at; name them with --node"
@@ -117,8 +115,8 @@ class Reaper:
                 self.reaped.problems.append(f"{node}: {why}")
         return {node: known[node] for node in wanted if known.get(node)}
 
-    def look(self, node: str, partitions: Sequence[str]) -> Seen | None:
-        """What is on a node; None, and a problem, where nobody could look."""
+    def inspect(self, node: str, partitions: Sequence[str]) -> Seen | None:
+        """The containers on a node; None, and a problem, if it could not be inspected."""
         done = self.ask(node, partitions, ("look",))
         seen = parse_seen(done.stdout)
         if seen.whole and not seen.error:
@@ -130,7 +128,7 @@ class Reaper:
     def remove(self, node: str, partitions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Verdict]:
         """The verdicts after what is to be removed was; the node looks again at who holds each."""
         ids = [verdict.container.id for verdict in verdicts if verdict.action == "remove"]
-        if self.wish.dry_run or not ids:
+        if self.options.dry_run or not ids:
             return list(verdicts)
         done = self.ask(node, partitions, ("remove", *ids))
         after = parse_seen(done.stdout)
@@ -145,11 +143,13 @@ class Reaper:
         if not self.is_local:
             preferred = str(cluster.slurm.get("partition", ""))
             partition = preferred if preferred in partitions else partitions[0]
-            command = program("without-slurm", *on_node_argv(node, partition, self.wish.wait_s, cluster.slurm, command))
-        return self.host.run(command, input=self.script.encode(), timeout_s=self.wish.wait_s + LONGEST_S)
+            where = {"partition": partition, "nodelist": node, "job_name": "tfslurm-reap"}
+            probe = probe_argv(cluster.slurm, command, immediate=self.options.wait_s, mem="64M", **where)
+            command = program("without-slurm", *probe)
+        return self.host.run(command, input=self.script.encode(), timeout_s=self.options.wait_s + LONGEST_S)
 
     def refusal(self, done: Completed) -> str:
-        """Why there is no answer."""
+        """The reason why there is no answer."""
         if is_busy(done.stderr):
-            return f"nothing was free there within {self.wish.wait_s} s; try again later, or with --wait 300"
+            return f"nothing was free there within {self.options.wait_s} s; try again later, or with --wait 300"
         return one_line(done.stderr.replace("srun: error: ", "")) or f"exit {done.exit_code} and no answer"

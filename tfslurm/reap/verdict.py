@@ -35,7 +35,7 @@ def concerned(seen: Seen, *, local: bool) -> tuple[Container, ...]:
 
 
 def judge(container: Container, jobs: Mapping[str, JobStatus] | None) -> Verdict:
-    """What becomes of a container. ``jobs``: all of the user's that the scheduler knows, by id; None: there is none."""
+    """The verdict on a container. ``jobs``: all of the user's that the scheduler knows, by id; None: there is none."""
     if container.holder:
         return Verdict(container, "keep", f"{container.holder} holds it")
     if jobs is None:
@@ -49,7 +49,7 @@ def judge(container: Container, jobs: Mapping[str, JobStatus] | None) -> Verdict
 
 
 def outcome(verdict: Verdict, after: Seen) -> Verdict:
-    """The verdict once the node was told to remove it."""
+    """The verdict once the node was asked to remove it."""
     if verdict.container.id in after.removed:
         return replace(verdict, action="removed")
     why = after.kept.get(verdict.container.id) or after.error

@@ -1,4 +1,4 @@
-"""What a plan asked, as a rerun needs it, and what decides whether a run can be the same to the bit. Pure."""
+"""All that a plan asked, as a rerun needs it, and the settings that decide about equality to the bit. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
     resources = asdict(plan.resources)
     shm_mib = resources.pop("shm_mib")
     if not plan.spec_text:
-        root.tell("asked.spec", OLDER)
+        root.note("asked.spec", OLDER)
     if plan.template and not plan.template_text:
-        root.tell("asked.template.text", OLDER)
+        root.note("asked.template.text", OLDER)
     if not plan.template_sha256:
-        root.tell("asked.template.sha256", OLDER)
+        root.note("asked.template.sha256", OLDER)
     return Asked(
         resources=resources,
         network=plan.network,
@@ -49,7 +49,7 @@ def read_inputs(plan: JobPlan, root: Folder) -> tuple[Input, ...]:
     """The read-only mounts; nothing looks into one yet."""
     asked = [mount for mount in plan.mounts if mount.read_only]
     for index in range(len(asked)):
-        root.tell(f"inputs[{index}].bytes", "this version does not measure what is mounted")
+        root.note(f"inputs[{index}].bytes", "this version does not measure what is mounted")
     return tuple(
         Input(mount.run, mount.source, None, None, None, "no", "this version does not hash what is mounted")
         for mount in asked
@@ -63,9 +63,9 @@ def read_determinism(
     variables = {**plan.pin.environment, **env}
     counts = {task.cpus_schedulable for attempt in attempts[-1:] for task in attempt.tasks} or {None}
     if counts == {None}:
-        root.tell("determinism.cpus_schedulable", "it is not known of any task of the last attempt")
+        root.note("determinism.cpus_schedulable", "it is not known of any task of the last attempt")
     elif len(counts) > 1:
-        root.tell(
+        root.note(
             "determinism.cpus_schedulable", "the tasks of the last attempt do not have as many, or it is not known"
         )
     return Determinism(

@@ -37,7 +37,7 @@ from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted
-MOST_ERRORS = 50  # that an image's own Python tells of itself
+MOST_ERRORS = 50  # of the probe by an image's own Python
 
 
 def build_record(
@@ -67,7 +67,7 @@ def build_record(
     )
     job = read_job(plan, job_id, root, folders, endings, status)
     experiment = read_experiment(plan, root, folders, observed, point or {})
-    root.tell("energy", "this version does not read the GPUs' counters")
+    root.note("energy", "this version does not read the GPUs' counters")
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
@@ -125,7 +125,7 @@ def read_tasks(plan: JobPlan, folder: Folder, index: int) -> list[Observed]:
     """The tasks of one attempt by rank."""
     ranks = paths.tasks_in(folder.names)
     if not ranks:
-        folder.tell("tasks", folder.text("refused.txt") or "no task of this attempt left an observation")
+        folder.note("tasks", folder.text("refused.txt") or "no task of this attempt left an observation")
     observed = []
     for place, rank in enumerate(ranks):
         below = folder.below(paths.task(rank), f"{folder.path}.tasks[{place}]")
@@ -136,7 +136,7 @@ def read_tasks(plan: JobPlan, folder: Folder, index: int) -> list[Observed]:
 def read_experiment(
     plan: JobPlan, root: Folder, folders: list[Folder], observed: list[Observed], point: Mapping[str, Any]
 ) -> Experiment:
-    """What was asked, and what came of it."""
+    """The experiment as it was asked for, and its outputs."""
     return Experiment(
         name=plan.name,
         spec_sha256=plan.spec_sha256,
@@ -154,9 +154,9 @@ def read_outputs(plan: JobPlan, root: Folder, folders: list[Folder]) -> tuple[Ou
     if not plan.outputs:
         return ()
     if not folders:
-        root.tell("experiment.outputs", "no attempt of the job left a file")
+        root.note("experiment.outputs", "no attempt of the job left a file")
         return None
-    last = Folder(root.files, folders[-1].prefix, "experiment", root.unknown)
+    last = folders[-1].at("experiment")
     hashes = last.fact("outputs", paths.OUTPUT_SUMS, facts.parse_hashes)
     if hashes is None:
         return None
@@ -165,10 +165,10 @@ def read_outputs(plan: JobPlan, root: Folder, folders: list[Folder]) -> tuple[Ou
 
 
 def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[LostFile, ...] | None:
-    """What the tasks of the last attempt wrote outside every mount; None where docker diff could not be asked."""
+    """The files that the last attempt's tasks wrote outside every mount; None if the engine could not list them."""
     found: dict[str, LostFile] = {}
     for one in observed:
-        files = Folder(one.files.files, one.files.prefix, "experiment", root.unknown)
+        files = one.files.at("experiment")
         if one.task.container is None:
             continue  # nothing ran that could have lost anything
         changes = files.fact("lost", "container-diff.txt", facts.parse_diff)
@@ -176,15 +176,14 @@ def read_lost(plan: JobPlan, root: Folder, observed: list[Observed]) -> tuple[Lo
             return None
         found.update((entry.path, entry) for entry in lost_files(changes, mount_targets(plan, files)))
     if not observed:
-        root.tell("experiment.lost", "no task of the job left an observation")
+        root.note("experiment.lost", "no task of the job left an observation")
         return None
     return tuple(found[path] for path in sorted(found))
 
 
 def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
     """The container paths that are kept elsewhere: those of the plan, and those that the engine says were mounted."""
-    scratch = Folder(files.files, files.prefix, "")
-    mounted = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
+    mounted = files.quiet().fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
     asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
     return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
 
@@ -213,7 +212,7 @@ def read_code(plan: JobPlan) -> Code | None:
 
 
 def read_environment(root: Folder, digest: str, image_facts: bytes | None) -> Environment:
-    """What the probe found in the image."""
+    """The versions and packages that the probe found in the image."""
     name = f"images/{digest.removeprefix('sha256:')}.json"
     files = Folder({name: image_facts} if image_facts is not None else {}, "", "", root.unknown)
     found = files.fact("environment", name, facts.parse_object) or {}
@@ -221,7 +220,7 @@ def read_environment(root: Folder, digest: str, image_facts: bytes | None) -> En
     for error in errors[:MOST_ERRORS] if isinstance(errors, list) else ():
         key, _, why = str(error)[:400].partition(": ")
         known = key in Environment.__dataclass_fields__
-        files.tell(f"environment.{key}" if known else "environment", why if known else str(error).strip(" :"))
+        files.note(f"environment.{key}" if known else "environment", why if known else str(error).strip(" :"))
     packages = found.get("packages")
     texts = {key: None if found.get(key) is None else str(found[key]) for key in ENVIRONMENT}
     whole = isinstance(packages, list) and all(isinstance(entry, dict) for entry in packages)

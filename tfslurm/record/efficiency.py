@@ -1,11 +1,12 @@
-"""A record -> what was asked for and what was used, of its last attempt. Pure."""
+"""A record -> the memory, CPUs and GPUs that its last attempt asked for, and those that it used. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from tfslurm.document.moments import datetime_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class Efficiency:
 
 
 def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Efficiency:
-    """What the record (as JSON values) says of use; a key that an older record lacks is not known.
+    """The use in a record (as JSON values); a key that an older record lacks is not known.
 
-    ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that docker is told of no limit.
+    ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that, docker gets no limit.
     """
     tasks = record["attempts"][-1]["tasks"] if record["attempts"] else []
     boxes = [task["container"] or {} for task in tasks]
@@ -47,17 +48,17 @@ def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Effi
 
 
 def memory_share(box: Mapping[str, Any]) -> float:
-    """How full a container's memory was; the order in which they are compared."""
+    """The share of its memory that a container used; the order in which they are compared."""
     return (box.get("peak_memory_mib") or 0) / (box.get("memory_limit_mib") or 1)
 
 
 def cpus_used(box: Mapping[str, Any]) -> float | None:
-    """CPUs in use on the average, from the container's start to the last look at it."""
+    """CPUs in use on the average, from the container's start to its end."""
     began, until = box.get("started_at"), box.get("ended_at")
     if box.get("cpu_time_s") is None or not began or not until:
         return None
-    ran_s = datetime.fromisoformat(until.replace("Z", "+00:00")) - datetime.fromisoformat(began.replace("Z", "+00:00"))
-    return float(box["cpu_time_s"]) / max(ran_s.total_seconds(), 1)
+    ran = datetime_of(until) - datetime_of(began)
+    return float(box["cpu_time_s"]) / max(ran.total_seconds(), 1)
 
 
 def total(values: Sequence[float | None]) -> float | None:

@@ -132,7 +132,7 @@ def parse_cpu(raw: bytes) -> str:
 
 
 def parse_cpu_flags(raw: bytes) -> tuple[str, ...]:
-    """What the first processor can do: ``flags\t\t: fpu vme …``, on ARM ``Features\t: fp asimd …``."""
+    """The abilities of the first processor: ``flags\t\t: fpu vme …``, on ARM ``Features\t: fp asimd …``."""
     found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text(raw), re.MULTILINE)
     if not found:
         raise ValueError("the processor does not tell its flags")

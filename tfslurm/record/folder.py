@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Files below one prefix of the job's folder; what cannot be read is told to ``unknown``, never raised.
+    """Files below one prefix of the job's folder; one that cannot be read is noted in ``unknown``, never raised.
 
     ``unknown`` (path of the fact in the record -> why) is one dict for the whole record, written as facts are read.
     """
@@ -24,6 +24,14 @@ class Folder:
     def below(self, prefix: str, path: str) -> Folder:
         """A folder in this one, whose facts stand under another path."""
         return Folder(self.files, f"{self.prefix}{prefix}/", path, self.unknown)
+
+    def at(self, path: str) -> Folder:
+        """The same files, whose facts stand under another path."""
+        return Folder(self.files, self.prefix, path, self.unknown)
+
+    def quiet(self) -> Folder:
+        """The same files, for values that are no facts: why one of them is missing is not put down."""
+        return Folder(self.files, self.prefix, "")
 
     @property
     def names(self) -> list[str]:
@@ -40,7 +48,7 @@ class Folder:
         return raw.decode("utf-8", "backslashreplace").strip() or None if raw is not None else None
 
     def missing(self, name: str) -> str:
-        """Why the file is not there, in the words of the command that should have written it."""
+        """The reason why the file is not there, in the words of the command that should have written it."""
         said = self.text(f"{name}.error")
         return f"{name}: {' '.join(said.split())[:400]}" if said else f"{name} was not written"
 
@@ -48,19 +56,19 @@ class Folder:
         """The value that the file holds for a fact; None, with the reason in ``unknown``, if it holds none."""
         raw = self.raw(name)
         if raw is None:
-            self.tell(key, self.missing(name))
+            self.note(key, self.missing(name))
             return None
         try:
             return parse(raw)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            self.tell(key, f"{name} cannot be read: {kind}{str(error)[:200]}")
+            self.note(key, f"{name} cannot be read: {kind}{str(error)[:200]}")
             return None
 
     def why(self, key: str) -> str:
         """The reason that was put down for a fact; '' for none."""
         return self.unknown.get(f"{self.path}.{key}" if self.path else key, "")
 
-    def tell(self, key: str, why: str) -> None:
-        """Put down why a fact is null."""
+    def note(self, key: str, why: str) -> None:
+        """Note why a fact is null."""
         self.unknown[f"{self.path}.{key}" if self.path else key] = why

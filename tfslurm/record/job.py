@@ -1,14 +1,13 @@
-"""How a job and its attempts began and ended: Slurm's word where it has one, else the job's own files. Pure."""
+"""The begin and end of a job and of its attempts: by Slurm where it knows them, else by the job's files. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from tfslurm.document.moments import parse_time
+from tfslurm.document.moments import datetime_of, parse_time
 from tfslurm.errors import SlurmParseError
 from tfslurm.job_plan import JobPlan
 from tfslurm.record import facts
@@ -54,15 +53,15 @@ class Ending:
 
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
-    """How one attempt went. The last one has Slurm's state, and only without it its own; those before were requeued."""
-    own = Folder(folder.files, folder.prefix, folder.path)
+    """The end of one attempt. The last one has Slurm's state, and only without it its own; others were requeued."""
+    own = folder.quiet()
     begin = own.fact("begin", paths.BEGIN, facts.parse_object) or {}
     end = own.fact("state", paths.END, parse_end)
     state = "REQUEUED" if not is_last else status.state if status else None
     if state is None and end is not None:
         state = state_from_exit(end.exit_code, end.signal, oom_killed=was_oom_killed(folder))
     if state is None:
-        folder.tell("state", f"{own.why('state')}: the attempt did not get to writing its end")
+        folder.note("state", f"{own.why('state')}: the attempt did not get to writing its end")
     return Ending(
         begin=begin,
         state=state,
@@ -103,24 +102,24 @@ ENDED_BY: Mapping[str, str] = {
 
 
 def ended_by(folder: Folder, end: End | None, state: str | None) -> str | None:
-    """Whose end it was.
+    """The cause of an attempt's end, as the record names it.
 
     ``program``: its own, whatever its exit code. ``memory``: the kernel ended it, its container's memory was used up.
     ``stop``: cancelled, out of time, preempted or requeued. ``chain``: a link did not hold, it was not started.
     ``engine``, ``node``: the container engine, or what attends the job on the node, failed. None: nothing says (yet).
     """
-    told = ENDED_BY.get(end.cause) if end else None
-    if told is None or end is None:
-        told = ended_by_files(folder) or (None if end is None else "program")
-    if told == "program" and was_oom_killed(folder):
+    ended = ENDED_BY.get(end.cause) if end else None
+    if ended is None or end is None:
+        ended = ended_by_files(folder) or (None if end is None else "program")
+    if ended == "program" and was_oom_killed(folder):
         return "memory"
-    if state in BY_SLURM and told in ("program", None):
+    if state in BY_SLURM and ended in ("program", None):
         return "stop"
-    return "node" if told is None and state is not None and is_final(state) else told
+    return "node" if ended is None and state is not None and is_final(state) else ended
 
 
 def ended_by_files(folder: Folder) -> str | None:
-    """The same for an attempt that wrote no end, or no cause of it, as its tasks tell it; None where they do not."""
+    """The same for an attempt that wrote no end, or no cause of it, by its tasks' files; None if they have none."""
     pattern = re.compile(re.escape(folder.prefix) + r"(?:facts/task-\d+/)?(lost|refused)\.txt")
     for name in sorted(name for name in folder.files if pattern.fullmatch(name)):
         cause = folder.files.get(f"{name.rpartition('/')[0]}/cause", b"").decode("utf-8", "replace").strip()
@@ -134,7 +133,7 @@ def ended_by_files(folder: Folder) -> str | None:
 
 def was_oom_killed(folder: Folder) -> bool:
     """Did the kernel end a task's container for its memory?"""
-    own = Folder(folder.files, folder.prefix, "")
+    own = folder.quiet()
     names = (f"{paths.task(rank)}/{paths.END}" for rank in paths.tasks_in(folder.names))
     ends = (own.fact("", name, parse_task_end) for name in names)
     return any(end.oom_killed for end in ends if end)
@@ -179,16 +178,16 @@ def read_job(
         shared_folders=shared_folders(root, folders),
         **values,
     )
-    tell_unknown(job, root, folders, status)
+    note_unknown(job, root, folders, status)
     return job
 
 
 def shared_folders(root: Folder, folders: list[Folder]) -> tuple[SharedFolder, ...] | None:
-    """Where others could have replaced what the last attempt ran; None where no attempt looked."""
+    """The folders in which others could have replaced what the last attempt ran; None if no attempt looked."""
     if not folders:
-        root.tell("job.shared_folders", "no attempt of the job left a file")
+        root.note("job.shared_folders", "no attempt of the job left a file")
         return None
-    last = Folder(root.files, folders[-1].prefix, "job", root.unknown)
+    last = folders[-1].at("job")
     rows = last.fact("shared_folders", "shared-folders", facts.parse_shared)
     return None if rows is None else tuple(SharedFolder(name, mode, uid) for mode, uid, name in rows)
 
@@ -225,8 +224,8 @@ def from_slurm(status: JobStatus | None) -> dict[str, Any]:
     }
 
 
-def tell_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatus | None) -> None:
-    """Why a fact of the job is null, where there is one to know."""
+def note_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatus | None) -> None:
+    """Note why each fact of the job that could be known is null."""
     over = job.state is None or is_final(job.state)
     absent = "Slurm does not know the job any more" if status is None else "Slurm does not say"
     absent = "there was no Slurm to ask" if job.cluster == LOCAL else absent
@@ -244,11 +243,11 @@ def tell_unknown(job: Job, root: Folder, folders: list[Folder], status: JobStatu
     }
     for key, is_expected in expected.items():
         if is_expected and getattr(job, key) is None:
-            root.tell(f"job.{key}", absent if key == "submitted_at" else f"{absent}; {own}")
+            root.note(f"job.{key}", absent if key == "submitted_at" else f"{absent}; {own}")
 
 
 def nodes_of(begin: Mapping[str, Any]) -> tuple[str, ...]:
-    """The nodes that Slurm told the job; () where it was not Slurm that started it."""
+    """The nodes that Slurm named to the job; () if it was not Slurm that started it."""
     try:
         return expand_hostlist(str(begin.get("nodelist") or ""))
     except SlurmParseError:  # a list that is not understood is no reason to lose the record
@@ -258,8 +257,3 @@ def nodes_of(begin: Mapping[str, Any]) -> tuple[str, ...]:
 def text_or_none(value: object) -> str | None:
     """The text; None for nothing or an empty one."""
     return str(value) if value else None
-
-
-def datetime_of(text: str) -> datetime:
-    """The moment of an RFC 3339 time in UTC."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

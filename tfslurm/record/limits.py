@@ -1,4 +1,4 @@
-"""What held a container to the memory and CPUs of its job, as observed. Pure.
+"""The limits that held a container to the memory and CPUs of its job, as observed. Pure.
 
 An engine without root can set no limit on cgroup v1, and on v2 only those whose controllers were delegated to the user.
 Its container is then in the job's own cgroup at best, as a child of the task. Source: podman-create(1), --memory.
@@ -21,10 +21,10 @@ CONTROLLERS = {"memory": ("memory",), "cpus": ("cpuset", "cpu")}
 def read_limits(folder: Folder) -> Limits:
     """Each of memory and cpus: 'container' (by the engine), 'job' (Slurm's cgroup), 'none'; None with the reason."""
     chosen = folder.text("cgroup-parent.txt")
-    told = folder.fact("limits", "container-inspect.json", lambda raw: container_answer(raw).limited)
-    if told is None:
+    limited = folder.fact("limits", "container-inspect.json", lambda raw: container_answer(raw).limited)
+    if limited is None:
         return Limits(None, None, chosen)
-    held = {key: "container" if told[key] else in_job(folder, key) for key in CONTROLLERS}
+    held = {key: "container" if limited[key] else in_job(folder, key) for key in CONTROLLERS}
     return Limits(held["memory"], held["cpus"], chosen)
 
 

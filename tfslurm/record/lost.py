@@ -1,4 +1,4 @@
-"""What the program wrote where nothing keeps it: gone with the container. Pure.
+"""The files that a program wrote where nothing keeps them: gone with the container. Pure.
 
 The engine lists every path that differs from the image. Most of that is its own doing, or that of NVIDIA's
 hook, which puts the driver's libraries into each container; what is left is the program's.

@@ -1,4 +1,4 @@
-"""What of a task's node decides about bits beside its GPU and driver: processor, engine. Pure."""
+"""The processor and the engine of a task's node, which decide about equality to the bit too. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_ASKED = "this version does not ask the node for it"
 def read_machine(folder: Folder, engine: str, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any]:
     """The facts of a task that the first schema did not have; ``gpus`` is () for a CPU job, which has no driver."""
     for key in ("compute_capability", "driver_cuda", "libcuda_in_container") if gpus != () else ():
-        folder.tell(key, NOT_ASKED)
+        folder.note(key, NOT_ASKED)
     return {
         "cpu_flags": folder.fact("cpu_flags", "cpuinfo.txt", facts.parse_cpu_flags),
         "cpus_schedulable": folder.fact("cpus_schedulable", "container-inspect.json", parse_cpuset),
@@ -26,8 +26,8 @@ def read_machine(folder: Folder, engine: str, gpus: tuple[Gpu, ...] | None) -> M
 
 
 def read_engine(folder: Folder, name: str) -> Engine:
-    """The engine that the plan named, as it tells of itself and of the container."""
-    inside = Folder(folder.files, folder.prefix, f"{folder.path}.engine", folder.unknown)
+    """The engine that the plan named, by its own answers."""
+    inside = folder.at(f"{folder.path}.engine")
     return Engine(
         name=name,
         version=inside.fact("version", "engine-version.json", parse_version),
@@ -43,7 +43,7 @@ def parse_version(raw: bytes) -> str:
 
 
 def parse_cpuset(raw: bytes) -> int:
-    """How many CPUs the engine let the container run on: 5 of ``0-3,8``."""
+    """The number of CPUs that the engine let the container run on: 5 of ``0-3,8``."""
     named = container_answer(raw).cpu_numbers
     if not named:
         raise ValueError("the engine was told of no set of CPUs")

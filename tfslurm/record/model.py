@@ -74,7 +74,7 @@ class LostFile:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What was asked for, and what came of it."""
+    """The experiment as it was asked for, and its outputs."""
 
     name: str
     spec_sha256: str | None
@@ -88,7 +88,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What the script was made with; ``name`` and ``text`` are null for tfslurm's own."""
+    """The template that made the script; ``name`` and ``text`` are null for tfslurm's own."""
 
     name: str | None
     sha256: str | None
@@ -97,7 +97,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the plan was told beside what ``experiment``, ``image`` and ``code`` say: all that a rerun needs."""
+    """The rest of the plan, beside ``experiment``, ``image`` and ``code``: all that a rerun needs."""
 
     resources: Mapping[str, Any]
     network: str
@@ -129,7 +129,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Determinism:
-    """What decides whether a run can be the same to the bit, beside image, code and machine."""
+    """The settings, beside image, code and machine, that decide whether a run can be the same to the bit."""
 
     variables: Mapping[str, str]  # of the image and the experiment
     seeds: Mapping[str, Any]  # the parameters that are named so
@@ -174,7 +174,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """What nvidia-smi said of one GPU while the program ran."""
+    """One GPU's use while the program ran, by nvidia-smi."""
 
     uuid: str
     samples: int
@@ -185,14 +185,14 @@ class GpuUse:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The container as docker saw it end, what it was allowed, and what its cgroup said that it used."""
+    """The container's end by its engine, its limits, and its use by its cgroup."""
 
     id: str | None
     exit_code: int | None
     oom_killed: bool | None
     started_at: str | None
     ended_at: str | None
-    memory_limit_mib: int | None = None  # None: docker was told of no limit
+    memory_limit_mib: int | None = None  # None: the engine got no limit
     cpu_limit: float | None = None
     peak_memory_mib: int | None = None  # page cache included
     cpu_time_s: float | None = None
@@ -202,7 +202,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What held the container to what the job asked for: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
+    """The limits that held the container to its job's: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
 
     memory: str | None
     cpus: str | None
@@ -226,7 +226,7 @@ class TaskFacts:
     node: str | None
     rank: int
     driver_version: str | None
-    driver_source: str | None  # the file or command that said it
+    driver_source: str | None  # the file or command that names it
     gpus: tuple[Gpu, ...] | None  # those that the task was given; () for a CPU job
     gpu_source: str | None  # 'slurm-uuid' | 'cgroup' | 'index-unconstrained' | 'whole-machine' | 'none'
     image_digests: tuple[str, ...] | None  # of the image on the node: its repository digests, then its id
@@ -271,7 +271,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What is inside the image, probed in a container of it."""
+    """The software inside the image, probed in a container of it."""
 
     python: str | None
     tensorflow: str | None
@@ -308,7 +308,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """What the job's GPUs used, as nvidia-smi counted it."""
+    """The energy that the job's GPUs used, by nvidia-smi."""
 
     joules: float
     source: str
@@ -316,7 +316,7 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who vouches for ``record_sha256``."""
+    """A signature over ``record_sha256``."""
 
     format: str
     key_fingerprint: str
@@ -326,7 +326,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """What shows that the record is whole and unchanged."""
+    """The hashes that show that the record is whole and unchanged."""
 
     previous: str | None
     record_sha256: str  # see record_sha256()
@@ -390,7 +390,6 @@ def record_sha256(value: Mapping[str, Any]) -> str:
     return sha256(canonical({**value, "integrity": integrity}, "record")).hexdigest()
 
 
-def seal(record: Record, *, previous: str | None = None, signature: Signature | None = None) -> Record:
-    """The same record with its hash computed anew; ``previous`` is the hash of the record that it replaces."""
-    unsealed = replace(record, integrity=Integrity(previous, "", signature))
-    return replace(record, integrity=Integrity(previous, record_sha256(record_json(unsealed)), signature))
+def seal(record: Record) -> Record:
+    """The same record with its hash computed again."""
+    return replace(record, integrity=replace(record.integrity, record_sha256=record_sha256(record_json(record))))

@@ -12,13 +12,13 @@ from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.machine import read_machine
 from tfslurm.record.model import Container, Gpu, TaskFacts
-from tfslurm.record.usage import is_number, read_usage
+from tfslurm.record.usage import is_number, read_allowed, read_gpu_use, read_used
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import parse_task_end
 
 
 def read_task(folder: Folder, rank: int, engine: str) -> TaskFacts:
-    """What was observed of one task on its node; what is missing is None, with the reason in the folder's unknown."""
+    """The facts of one task on its node; a missing one is None, with the reason in the folder's unknown."""
     driver_version, driver_source = read_driver(folder)
     gpus = read_gpus(folder)
     return TaskFacts(
@@ -49,7 +49,7 @@ def read_node(folder: Folder) -> str | None:
 
 
 def read_driver(folder: Folder) -> tuple[str | None, str | None]:
-    """The version of the NVIDIA driver and who said it; on a node without one, None and the reason."""
+    """The version of the NVIDIA driver and its source; on a node without one, None and the reason."""
     reasons = []
     for name, source, parse in DRIVER_SOURCES:
         raw = folder.raw(name)
@@ -60,7 +60,7 @@ def read_driver(folder: Folder) -> tuple[str | None, str | None]:
         except ValueError as error:
             reasons.append(f"{name} cannot be read: {error}")
     for key in ("driver_version", "driver_source"):
-        folder.tell(key, "; ".join(reasons))
+        folder.note(key, "; ".join(reasons))
     return None, None
 
 
@@ -81,11 +81,11 @@ DRIVER_SOURCES = (
 
 
 def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
-    """The GPUs that the task was given, by UUID; () for a CPU job, None where they could not be told."""
+    """The GPUs that the task was given, by UUID; () for a CPU job, None where it is not known which they are."""
     uuids = folder.fact("gpus", "gpus.txt", facts.parse_lines)
     if uuids is None:
         return None
-    scratch = Folder(folder.files, folder.prefix, folder.path)
+    scratch = folder.quiet()
     rows = scratch.fact("gpus", "nvidia-smi-query.csv", facts.parse_query) or ()
     known: dict[str, Mapping[str, str]] = {row["uuid"]: row for row in rows}
     names = dict(scratch.fact("gpus", "nvidia-smi-L.txt", facts.parse_list) or ())
@@ -96,7 +96,7 @@ def read_gpus(folder: Folder) -> tuple[Gpu, ...] | None:
         gpu = Gpu(uuid, row.get("name") or names.get(uuid), int(memory) if is_number(memory) else None)
         for key in ("name", "memory_mib"):
             if getattr(gpu, key) is None:
-                folder.tell(f"gpus[{index}].{key}", f"nvidia-smi-query.csv has no {key} of {uuid}")
+                folder.note(f"gpus[{index}].{key}", f"nvidia-smi-query.csv has no {key} of {uuid}")
         gpus.append(gpu)
     return tuple(gpus)
 
@@ -107,35 +107,36 @@ def image_digests(raw: bytes) -> tuple[str, ...]:
     return (*sorted(image.digests), image.id)
 
 
-def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None = None) -> Container | None:
+def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Container | None:
     """The container as the engine saw it end; where it could not be asked any more, as the task wrote it down."""
     if folder.raw("container-inspect.json") is None and folder.raw("container-id.txt") is None:
-        folder.tell("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
+        folder.note("container", folder.text("refused.txt") or folder.missing("container-id.txt"))
         return None
-    inside = Folder(folder.files, folder.prefix, f"{folder.path}.container", folder.unknown)
-    scratch = Folder(folder.files, folder.prefix, inside.path)
+    inside, scratch = folder.at(f"{folder.path}.container"), folder.quiet()
     state = scratch.fact("", "container-inspect.json", lambda raw: container_answer(raw).end())
     own = scratch.fact("", paths.END, task_end)
     if state is None and own is None:
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
-            inside.tell(key, inside.missing("container-inspect.json"))
+            inside.note(key, inside.missing("container-inspect.json"))
     values: Mapping[str, Any] = state or own or {}
     if state and state["exit_code"] is None:
-        inside.tell("exit_code", "podman's own watcher was killed with the container: nobody saw its end")
+        inside.note("exit_code", "podman's own watcher was killed with the container: nobody saw its end")
     if state and state["oom_killed"] is None:
-        inside.tell("oom_killed", "it was killed, and podman without root does not see whether for want of memory")
+        inside.note("oom_killed", "it was killed, and podman without root does not see whether for want of memory")
     return Container(
         id=(state or {}).get("id") or inside.fact("id", "container-id.txt", facts.text),
         exit_code=values.get("exit_code"),
         oom_killed=values.get("oom_killed"),
         started_at=values.get("started_at"),
         ended_at=values.get("ended_at"),
-        **read_usage(inside, gpus),
+        **read_allowed(inside),
+        **read_used(inside),
+        gpu_utilisation=read_gpu_use(inside, gpus),
     )
 
 
 def task_end(raw: bytes) -> Mapping[str, Any]:
-    """What a task wrote down of its container's end."""
+    """The end of a container as its task wrote it down."""
     end = parse_task_end(raw)
     times = {key: parse_time(time) if (time := getattr(end, key)) else None for key in ("started_at", "ended_at")}
     return {"exit_code": end.exit_code, "oom_killed": end.oom_killed, **times}

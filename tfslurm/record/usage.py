@@ -1,4 +1,4 @@
-"""What a container was allowed (its engine's word), and what it used (its cgroup's word, and nvidia-smi's). Pure.
+"""The limits of a container, by its engine, and its use, by its cgroup and nvidia-smi. Pure.
 
 The cgroup vanishes with the container's last process, so the node looks at it every second while it runs: what came
 after the last look is not in the numbers, and ``usage_until`` says when that was.
@@ -21,19 +21,14 @@ MOST_DIGITS = 12
 USED = ("peak_memory_mib", "cpu_time_s", "usage_until")
 
 
-def read_usage(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Mapping[str, Any]:
-    """The keys of a Container that say what it was allowed and what it used."""
-    return {**read_limits(folder), **read_used(folder), "gpu_utilisation": read_gpu_use(folder, gpus)}
+def read_allowed(folder: Folder) -> Mapping[str, Any]:
+    """memory_limit_mib and cpu_limit, as the engine was asked for; None where it has no limit."""
+    found = folder.quiet().fact("", "container-inspect.json", parse_allowed)
+    return found or {"memory_limit_mib": None, "cpu_limit": None}
 
 
-def read_limits(folder: Folder) -> Mapping[str, Any]:
-    """memory_limit_mib and cpu_limit, as the engine was told; None where it has no limit."""
-    scratch = Folder(folder.files, folder.prefix, "")
-    return scratch.fact("", "container-inspect.json", parse_limits) or {"memory_limit_mib": None, "cpu_limit": None}
-
-
-def parse_limits(raw: bytes) -> Mapping[str, Any]:
-    """What the container was held to: by a share of the CPUs, or by their numbers."""
+def parse_allowed(raw: bytes) -> Mapping[str, Any]:
+    """The container's limits: CPUs by a share of them, or by their numbers."""
     container = container_answer(raw)
     named = container.cpu_numbers
     cpus = float(count_cpus(named)) if named else container.cpu_share
@@ -48,12 +43,12 @@ def count_cpus(text: str) -> int:
 
 def read_used(folder: Folder) -> Mapping[str, Any]:
     """Peak memory, CPU time, and when they were last seen."""
-    scratch = Folder(folder.files, folder.prefix, "")
+    scratch = folder.quiet()
     found = scratch.fact("", "container-usage.txt", parse_usage)
     if found is not None:
         return found
     for key in USED:
-        folder.tell(key, scratch.why(""))
+        folder.note(key, scratch.why(""))
     return dict.fromkeys(USED)
 
 
@@ -71,12 +66,12 @@ def read_gpu_use(folder: Folder, gpus: tuple[Gpu, ...] | None) -> tuple[GpuUse, 
     """One entry for each of the task's GPUs that nvidia-smi spoke of; () for a CPU job."""
     if gpus == ():
         return ()
-    scratch = Folder(folder.files, folder.prefix, "")
+    scratch = folder.quiet()
     found = scratch.fact("", "gpu-usage.csv", parse_gpu_use)
     if not found:
         short = "gpu-usage.csv was not written: the program ended before the first look, 5 s after its start"
         seen = folder.raw("gpu-usage.csv") is not None
-        folder.tell("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
+        folder.note("gpu_utilisation", (scratch.why("") or "nvidia-smi spoke of none of its GPUs") if seen else short)
         return None
     return found
 

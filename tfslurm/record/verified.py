@@ -65,7 +65,7 @@ def overall(observed: Sequence[Observed], check: Callable[[Observed], Verdict]) 
 
 def image_holds(plan: JobPlan, one: Observed) -> Verdict:
     """Is the image on the node the pinned one, and was the container made from it?"""
-    files, pin = Folder(one.files.files, one.files.prefix, ""), plan.pin
+    files, pin = one.files.quiet(), plan.pin
     image = files.fact("image", "image-inspect.json", names_of)
     if image is None:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
@@ -91,7 +91,7 @@ def names_of(raw: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str | None:
-    """By which of the pin's digests the node has the image, in words; None: by none that the node was told to take."""
+    """The pin's digest by which the node has the image, in words; None: it has none that the plan allows."""
     pin = plan.pin
     if pin.pin_kind == "image-id":
         return "this digest as its id" if image_id == pin.digest else None
@@ -111,7 +111,7 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
         return NO_GPU
     if one.task.gpus is None:
         return not_started(one, "gpus") or Verdict("unknown", "the GPUs that the task was given could not be told")
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     given = {gpu.uuid for gpu in one.task.gpus}
     if why := cut_off(one):
         return not_started(one, "gpus") or Verdict("unknown", why)
@@ -127,11 +127,11 @@ def gpus_hold(plan: JobPlan, one: Observed) -> Verdict:
     if inside is None:
         why = check[1] if check and check[1] else files.why("inside")
         return not_started(one, "gpus") or Verdict("unknown", why)
-    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{told_by(one)}")
+    return Verdict("ok", f"the container saw exactly {', '.join(sorted(given))}{weakness_of(one)}")
 
 
 def cut_off(one: Observed) -> str:
-    """Why nothing that the container reported is believed; '' where its report is whole, or the run folder is older.
+    """The reason to believe nothing that the container reported; '' if its report is whole, or the run folder older.
 
     ``report.txt`` is node.sh's own word: ``whole``, or what was missing. Older folders have none.
     """
@@ -139,8 +139,8 @@ def cut_off(one: Observed) -> str:
     return "" if said == "whole" else f"the check in the container did not report to its end: {said}"
 
 
-def told_by(one: Observed) -> str:
-    """What weakens an ``ok`` that the container reported: in older run folders the program could write there itself."""
+def weakness_of(one: Observed) -> str:
+    """The remark that weakens an ``ok`` which the program itself could have written: in older run folders it could."""
     return OLD if one.files.raw("report.txt") is None else ""
 
 
@@ -151,7 +151,7 @@ def driver_holds(plan: JobPlan, one: Observed) -> Verdict:
     version = one.task.driver_version
     if version is None:
         return Verdict("unknown", "no driver was found on the node")
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     loaded = {
         "/proc/driver/nvidia/version": files.fact("proc", "nvidia-driver-proc.txt", facts.parse_driver),
         "/sys/module/nvidia/version": files.fact("module", "nvidia-driver-module.txt", facts.parse_version),
@@ -171,7 +171,7 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     """
     if not plan.resources.gpus and not one.task.gpus:
         return NO_GPU
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     if why := cut_off(one):
         return not_started(one, "tensorflow") or Verdict("unknown", why)
     if files.raw("container/tensorflow-gpu.txt") is None:
@@ -181,7 +181,7 @@ def tensorflow_holds(plan: JobPlan, one: Observed) -> Verdict:
     check = files.fact("check", "container/tensorflow-gpu.txt", facts.parse_check)
     if check is None:
         return Verdict("unknown", files.why("check"))
-    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (told_by(one) if check[0] == "ok" else ""))
+    return Verdict(check[0], (check[1] or "TensorFlow saw them") + (weakness_of(one) if check[0] == "ok" else ""))
 
 
 def code_holds(plan: JobPlan, one: Observed) -> Verdict:
@@ -191,7 +191,7 @@ def code_holds(plan: JobPlan, one: Observed) -> Verdict:
     """
     if plan.code is None:
         return NO_CODE
-    files = Folder(one.files.files, one.files.prefix, "")
+    files = one.files.quiet()
     if files.raw("code-check.txt") is None:
         return not_started(one, "code") or Verdict("unknown", "not verified on the node: an older tfslurm ran the job")
     check = files.fact("check", "code-check.txt", facts.parse_check)

@@ -1,4 +1,4 @@
-"""What a reader of the record should know before trusting it, in one line each. Pure."""
+"""The warnings for a reader of a record before trusting it, one line each. Pure."""
 
 from __future__ import annotations
 

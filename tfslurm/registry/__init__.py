@@ -5,6 +5,6 @@ what it sends, trouble words what went wrong, resolve is the question itself, da
 """
 
 from tfslurm.registry.daemon import pin_local_image
-from tfslurm.registry.resolve import exists, resolve
+from tfslurm.registry.resolve import resolve
 
-__all__ = ["exists", "pin_local_image", "resolve"]
+__all__ = ["pin_local_image", "resolve"]

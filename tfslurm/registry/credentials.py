@@ -1,4 +1,4 @@
-"""What `docker login` stored for a registry: read when a registry asks, never printed."""
+"""The login that `docker login` stored for a registry: read when a registry asks, never printed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stored_credentials(registry: str, docker_config: str | None = None) -> Crede
 
     Read as the docker client reads it: ``auths``, ``credHelpers`` and ``credsStore`` of ``config.json`` in
     ``docker_config`` (a folder), else in ``$DOCKER_CONFIG``, else in ``~/.docker``; Docker Hub stands there as
-    ``https://index.docker.io/v1/``. A configuration or a credential helper that fails is told in ``why_none`` and never
+    ``https://index.docker.io/v1/``. ``why_none`` names a configuration or a credential helper that fails, which never
     stops an image that needs no login. Source: docs.docker.com/reference/cli/docker/login, "Credential stores".
     """
     from docker import auth, errors
@@ -68,7 +68,7 @@ def stored_credentials(registry: str, docker_config: str | None = None) -> Crede
 
 
 def _kind(error: Exception) -> str:
-    """What went wrong without the error's own text, which may hold what a credential helper printed."""
+    """The kind of an error, without its own text, which may hold what a credential helper printed."""
     if isinstance(error, OSError):
         return error.strerror or "cannot be read"
     if isinstance(error, json.JSONDecodeError):

@@ -80,15 +80,15 @@ def _inspect(reference: Reference) -> tuple[Mapping[str, Any], Mapping[str, Any]
             f"{reference}: the docker daemon says: {_line(error.explanation or error)}; try again"
         ) from None
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
-        mend = "start it, or name it in DOCKER_HOST; or push the image to a registry and pin it there"
-        raise RegistryError(f"{reference}: no docker daemon answers ({_line(error)}); {mend}", transient=True) from None
+        fix = "start it, or name it in DOCKER_HOST; or push the image to a registry and pin it there"
+        raise RegistryError(f"{reference}: no docker daemon answers ({_line(error)}); {fix}", transient=True) from None
     finally:
         if client is not None:
             client.close()
 
 
 def _kind_of_id(attributes: Mapping[str, Any], daemon: Mapping[str, Any]) -> tuple[str, str]:
-    """What the image's id is a digest of, and the media type of that document."""
+    """The kind of document that the image's id is a digest of, and its media type."""
     name = str((attributes.get("RepoTags") or [attributes.get("Id")])[0])
     if why := check_digest(str(attributes.get("Id"))):
         raise RegistryError(f"{name}: the docker daemon gave an id that is no digest: {why}; update docker")

@@ -133,7 +133,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[tuple[int, int, int
 
 
 class _Measured(io.BufferedReader):
-    """What a server sends. http.client takes a chunk of -1 bytes, and would read all that comes, into memory."""
+    """A server's bytes. http.client takes a chunk of -1 bytes, and would read all that comes, into memory."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:

@@ -33,7 +33,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image's config says of it."""
+    """The parts of an image's config that a run depends on."""
 
     platform: str
     created: str
@@ -42,7 +42,7 @@ class Facts:
 
 
 class Unreadable(RegistryError):
-    """Why a document cannot be used; whoever asked for it puts the name in front."""
+    """A reason why a document cannot be used; whoever asked for it puts the name in front."""
 
 
 def sha256_of(body: bytes) -> str:
@@ -129,7 +129,7 @@ def size_bytes(manifest: Manifest) -> int:
 
 
 def read_config(body: bytes) -> Facts:
-    """What an image's config says that a run depends on."""
+    """The parts of an image's config that a run depends on; Unreadable if it is none."""
     value = _mapping(body)
     runtime = value.get("config")
     runtime = runtime if isinstance(runtime, Mapping) else {}

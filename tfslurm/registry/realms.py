@@ -45,7 +45,7 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what must be equal before a login is sent. Empty when the text is no plain URL.
 
     Plain: a host name or an address, no user, no white space, no backslash: two readers of a URL that differ about its
-    host would send a login elsewhere than was looked at.
+    host would send a login elsewhere than was checked.
     """
     found = _URL.fullmatch(url)
     if not found or len(url) > _LONGEST:

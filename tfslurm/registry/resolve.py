@@ -66,32 +66,14 @@ def resolve(
             failures.append(failure)
     if len(failures) == 1:
         raise failures[0]
-    told = " | ".join(str(failure) for failure in failures)
-    message = f"{reference}: none of {len(names)} places gave it: {told}"
+    reasons = " | ".join(str(failure) for failure in failures)
+    message = f"{reference}: none of {len(names)} places gave it: {reasons}"
     raise RegistryError(message, transient=any(failure.transient for failure in failures))
-
-
-def exists(name: str, digest: str, docker_config: str | None = None) -> bool:
-    """Whether ``registry/repository`` serves the manifest or index with this digest.
-
-    False only when the registry says 404; anything else that is not 200 raises RegistryError. Asked with HEAD, which
-    Docker Hub does not count as a pull.
-    """
-    with Remote(name, docker_config) as remote:
-        what = _short(digest)
-        answer = remote.ask(f"manifests/{digest}", what, method="HEAD", accept=_ACCEPT)
-        if answer.status == 404:
-            return False
-        if answer.status != 200:
-            raise remote.refused(what, answer)
-        if answer.headers.get("docker-content-digest", digest) != digest:
-            raise RegistryError(f"{name}: {what}: the registry announces another digest; do not use it")
-        return True
 
 
 def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -> Pin:
     """The pin from one place."""
-    what = _short(reference.digest) if reference.digest else f"tag {reference.tag}"
+    what = f"{reference.digest[:19]}…" if reference.digest else f"tag {reference.tag}"
     try:
         top = _manifest(remote, reference.digest or reference.tag, what)
         manifest, served = top, ""
@@ -189,7 +171,3 @@ def _next_page(answer: Answer) -> str:
     """The query of the next page (RFC 8288); the path is always this repository's own."""
     link = re.match(r'<[^>?]*\?([^>]*)>;\s*rel="?next', answer.headers.get("link", ""))
     return f"tags/list?{link[1]}" if link else ""
-
-
-def _short(digest: str) -> str:
-    return f"{digest[:19]}…"

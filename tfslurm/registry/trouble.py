@@ -1,4 +1,4 @@
-"""What a registry's refusal, or its silence, means, in one line: who, what, why, and what to do."""
+"""The errors for a registry's refusal, or its silence, in one line: who, what, why, and the fix."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Answer:
     body: bytes
 
 
-def refusal(name: str, what: str, answer: Answer, login: Credentials | None, mend: str = "") -> RegistryError:
-    """The error for an HTTP answer that is not the one wanted; ``mend`` overrides what its status suggests.
+def refusal(name: str, what: str, answer: Answer, login: Credentials | None, fix: str = "") -> RegistryError:
+    """The error for an HTTP answer that is not the one wanted; ``fix`` overrides what its status suggests.
 
     ``login`` is what was tried, None when the registry asked for none.
 
@@ -38,8 +38,8 @@ def refusal(name: str, what: str, answer: Answer, login: Credentials | None, men
     why = f"HTTP {status}" + (f" {said}" if said else "")
     if login is not None and not login and login.why_none:
         why += f" ({login.why_none})"
-    mend = mend or _mend(name, status, answer.headers, login)
-    return RegistryError(f"{name}: {what}: {why}; {mend}", transient=status in (408, 429) or status >= 500)
+    fix = fix or _fix(name, status, answer.headers, login)
+    return RegistryError(f"{name}: {what}: {why}; {fix}", transient=status in (408, 429) or status >= 500)
 
 
 def own_words(body: bytes) -> str:
@@ -53,7 +53,7 @@ def own_words(body: bytes) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
-def _mend(name: str, status: int, headers: Mapping[str, str], login: Credentials | None) -> str:
+def _fix(name: str, status: int, headers: Mapping[str, str], login: Credentials | None) -> str:
     registry = name.partition("/")[0]
     log_in = f"`docker login{'' if registry == 'docker.io' else f' {registry}'}`"
     if status in (401, 403):
@@ -77,7 +77,7 @@ def _when(headers: Mapping[str, str]) -> str:
 
 
 def too_slow(name: str, what: str, host: str, seconds: float) -> RegistryError:
-    """The error when an answer was begun and not ended by its deadline, however slowly it goes on."""
+    """The error when an answer was begun and not ended by its deadline, however slowly it continues."""
     why = f"{host} had not answered in full after {seconds:.3g} s, and its connection was closed"
     return RegistryError(f"{name}: {what}: {why}; try again later, or name a mirror", transient=True)
 
@@ -86,21 +86,21 @@ def silence(
     name: str, what: str, host: str, error: requests.RequestException | urllib3.exceptions.HTTPError
 ) -> RegistryError:
     """The error when no answer came: the names of the cause, never the library's text, which holds whole URLs."""
-    why, mend, transient = _cause(host, error)
-    return RegistryError(f"{name}: {what}: {why}; {mend}", transient=transient)
+    why, fix, transient = _cause(host, error)
+    return RegistryError(f"{name}: {what}: {why}; {fix}", transient=transient)
 
 
 def _cause(host: str, error: Exception) -> tuple[str, str, bool]:
     causes = tuple(_chain(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            mend = "name your site's certificates in REQUESTS_CA_BUNDLE; they are never left unchecked"
-            return f"TLS: the certificate of {host} does not hold: {cause.verify_message}", mend, False
+            fix = "name your site's certificates in REQUESTS_CA_BUNDLE; they are never left unchecked"
+            return f"TLS: the certificate of {host} does not hold: {cause.verify_message}", fix, False
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy did not lead to {host}", "check HTTPS_PROXY and NO_PROXY", True
     if isinstance(error, requests.exceptions.SSLError):
-        mend = "plain http is spoken only to this machine itself: give the registry a certificate"
-        return f"TLS: {host} does not speak https", mend, False
+        fix = "plain http is spoken only to this machine itself: give the registry a certificate"
+        return f"TLS: {host} does not speak https", fix, False
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return f"{host} did not answer in time", "try again later, or check the network and HTTPS_PROXY", True
     for cause in causes:

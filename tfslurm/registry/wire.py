@@ -56,7 +56,7 @@ class _Header(AuthBase):
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone; requests would read their bodies whole and parse their targets even when told not to."""
+    """Leaves redirects alone; requests reads their bodies whole and parses their targets even if it follows none."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """No target."""
@@ -87,43 +87,41 @@ class Remote:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def ask(
-        self, path: str, what: str, *, method: str = "GET", accept: str = "*/*", limit: int = MANIFEST_LIMIT
-    ) -> Answer:
+    def ask(self, path: str, what: str, *, accept: str = "*/*", limit: int = MANIFEST_LIMIT) -> Answer:
         """The answer to ``path`` below the repository, redirects followed, whatever its status.
 
         ``what`` says in words what is asked for. Raises RegistryError when no whole answer comes.
         """
         url = urljoin(self._base, quote(path, safe="/:?=&%"))
         for _ in range(_HOPS):
-            answer = self._ask_once(url, what, method, accept, limit)
+            answer = self._ask_once(url, what, accept, limit)
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._redirected(url, answer, what)
         raise RegistryError(f"{self.name}: {what}: more than {_HOPS} redirects; the registry is misconfigured")
 
-    def refused(self, what: str, answer: Answer, mend: str = "") -> RegistryError:
+    def refused(self, what: str, answer: Answer, fix: str = "") -> RegistryError:
         """The error for an answer that is not the one wanted."""
         clean = Answer(answer.status, answer.headers, self._clean(answer.body))
         if self._withheld and answer.status in (401, 403, 404):
             name = f"{self.registry}={self._withheld}"
-            mend = (
+            fix = (
                 f"the stored login was not sent to {self._withheld}, which is not known as {self.registry}'s own token "
                 f"server; if its administrators say that it is: export {TOKEN_SERVERS}={name}"
             )
-        return refusal(self.name, what, clean, self._credentials, mend)
+        return refusal(self.name, what, clean, self._credentials, fix)
 
-    def _ask_once(self, url: str, what: str, method: str, accept: str, limit: int) -> Answer:
+    def _ask_once(self, url: str, what: str, accept: str, limit: int) -> Answer:
         ours = origin(url) == origin(self._base)
         known = self._authorization if ours else ""
-        answer = self._send(method, url, what, authorization=known, accept=accept, limit=limit)
+        answer = self._send("GET", url, what, authorization=known, accept=accept, limit=limit)
         if answer.status == 401 and ours and (authorization := self._answer_challenge(answer, what)):
             self._authorization = authorization
-            answer = self._send(method, url, what, authorization=authorization, accept=accept, limit=limit)
+            answer = self._send("GET", url, what, authorization=authorization, accept=accept, limit=limit)
         return answer
 
     def _redirected(self, url: str, answer: Answer, what: str) -> str:
-        """Where a redirect leads: never from https to http."""
+        """The target of a redirect: never from https to http."""
         try:
             target = urljoin(url, answer.headers.get("location", ""))
         except ValueError:
@@ -238,7 +236,7 @@ class Remote:
         return RegistryError(f"{self.name}: {what}: {why}; this is no image that docker could run")
 
     def _clean(self, body: bytes) -> bytes:
-        """What a registry said, without any secret of ours that it may have said back."""
+        """A registry's words without any secret of ours that they may repeat."""
         for secret in (*(self._credentials or Credentials()).secrets, *self._authorization.split()[1:]):
             body = body.replace(secret.encode(), b"***")
         return body

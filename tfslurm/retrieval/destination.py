@@ -30,12 +30,12 @@ NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 class Obstacle(Exception):
-    """Why one file cannot be put here; the others can."""
+    """A reason why one file cannot be put here; the others can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What has a name already: nothing (all None), a regular file's size, a link's target; or an obstacle in words."""
+    """The present holder of a name: nothing (all None), a file by its size, a link by its target, or an obstacle."""
 
     size: int | None = None
     target: bytes | None = None
@@ -123,7 +123,7 @@ class Destination:
     # --- what is here
 
     def here(self, path: bytes) -> Here:
-        """What has this path."""
+        """The present holder of a path."""
         if self._root < 0:
             return Here()
         try:

@@ -1,18 +1,17 @@
-"""What finished jobs used of what they asked for."""
+"""The memory, CPUs and GPUs that finished jobs used, of those that they asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tfslurm.errors import HostError, RecordError
-from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.lookup import plan_of
 from tfslurm.record import Record, record_json
 from tfslurm.record.efficiency import Efficiency, efficiency
-from tfslurm.retrieval.records import keep, look_up
+from tfslurm.retrieval.records import keep, read_folder
 from tfslurm.slurm import is_final
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_for
@@ -22,7 +21,7 @@ from tfslurm.workspace.threads import at_once
 
 
 def efficiencies(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Efficiency]:
-    """Job -> what it used; jobs that have not ended, and those without a record, are left out and said on stderr."""
+    """Job -> its use; jobs that have not ended are left out, and those without a record are named on stderr."""
     tracker = session.tracker
     ended = [job for job in jobs if job.final]
     records = {job.key: record for job in ended if (record := kept(job, tracker))}
@@ -36,7 +35,7 @@ def efficiencies(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Effi
 
 
 def kept(job: TrackedJob, tracker: Tracker) -> Mapping[str, Any] | None:
-    """The tracker's copy, if it was read after the job's end by a version that looked at use."""
+    """The tracker's copy, if it was read after the job's end by a version that measured use."""
     record = tracker.record(job) or {}
     state = (record.get("job") or {}).get("state")
     boxes = [task["container"] for attempt in record.get("attempts") or () for task in attempt["tasks"]]
@@ -45,46 +44,43 @@ def kept(job: TrackedJob, tracker: Tracker) -> Mapping[str, Any] | None:
 
 
 def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str, Any]]:
-    """The records as the run folders tell them now, all clusters read at once; what cannot be read is a line."""
+    """The records by the run folders as they are now, all clusters read at once; a line for each that is unreadable."""
     tracker = session.tracker
     plans = {job.plan_id: plan_of(job, tracker) for job in jobs}
     clusters = clusters_for(jobs, tracker)
     works = [
-        partial(look_there, session, known, [job for job in jobs if job.cluster == known.cluster.name], plans)
+        partial(read_there, session, known, [job for job in jobs if job.cluster == known.cluster.name], plans)
         for known in clusters
     ]
     found: dict[str, Mapping[str, Any]] = {}
     for answer in at_once(works):
         try:
-            looks = answer()
+            records = answer()
         except HostError as error:
             session.say(f"error: {str(error).splitlines()[0]}")
             continue
-        for job, seen in looks:
+        for job, outcome in records:
             try:
-                found[job.key] = record_json(seen(tracker))
+                if isinstance(outcome, Exception):
+                    raise outcome
+                found[job.key] = record_json(keep(job, outcome, tracker))
             except (HostError, RecordError) as error:
                 session.say(f"{job.key}: {str(error).splitlines()[0]}")
     return found
 
 
-def look_there(
+def read_there(
     session: Session, known: Known, jobs: Sequence[TrackedJob], plans: Mapping[str, JobPlan]
-) -> list[tuple[TrackedJob, Callable[[Tracker], Record]]]:
-    """Each job of a cluster with what gives its record when it is kept, or raises what kept it from being read."""
+) -> list[tuple[TrackedJob, Record | Exception | None]]:
+    """Each job of a cluster with its record, None where its folder is gone, or the error that kept it from being read.
+
+    In a thread of its own, without the tracker.
+    """
     host = session.reach(known)
-    return [(job, looked_up(job, plans[job.plan_id], host)) for job in jobs]
-
-
-def looked_up(job: TrackedJob, plan: JobPlan, host: Host) -> Callable[[Tracker], Record]:
-    """The record of one job, to be kept by who has the tracker."""
-    try:
-        found = look_up(job, plan, host)
-    except (HostError, RecordError) as error:
-        return partial(fail, error)
-    return partial(keep, job, found)
-
-
-def fail(error: Exception, tracker: Tracker) -> Record:
-    """Raise the error."""
-    raise error
+    found: list[tuple[TrackedJob, Record | Exception | None]] = []
+    for job in jobs:
+        try:
+            found.append((job, read_folder(job, plans[job.plan_id], host)))
+        except (HostError, RecordError) as error:
+            found.append((job, error))
+    return found

@@ -20,7 +20,7 @@ from tfslurm.host import Host
 from tfslurm.host.fetching import Entry, Outputs, as_bytes, look, pack, piece, sums
 from tfslurm.host.files import fitting
 from tfslurm.retrieval.destination import Destination, Obstacle, is_part, part_of
-from tfslurm.retrieval.selection import BAD, Outcome, Want, Wish, is_below, stays_inside
+from tfslurm.retrieval.selection import BAD, Outcome, Selection, Want, is_below, stays_inside
 from tfslurm.run_folder import paths
 
 SMALL = 2**20
@@ -36,8 +36,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Who hears of it: ``step`` what is done, and bytes so far and in all; ``say`` what went wrong meanwhile.
+class Progress:
+    """Callbacks: ``step`` gets the work at hand, bytes so far and bytes in all; ``say`` gets each failure on the way.
 
     ``pauses_s`` are those before a piece whose line was lost is asked for again.
     """
@@ -54,8 +54,8 @@ class Fetch:
     host: Host
     folder: PurePosixPath
     destination: Destination
-    wish: Wish
-    told: Told
+    selection: Selection
+    progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
     unread: tuple[str, ...] = ()
     budget: int = FIRST
@@ -73,7 +73,7 @@ class Fetch:
         self.unread = outputs.unread
         self.destination.modes = {as_bytes(entry.path): entry.mode for entry in outputs.entries if entry.kind in "dD"}
         wanted = list(self.wanted(self.with_sums(list(self.asked(outputs)))))
-        if self.wish.dry_run:
+        if self.selection.dry_run:
             self.outcomes += [want.ends("wanted") for want in wanted]
             return
         self.done, self.total = sum(want.offset for want in wanted), sum(want.entry.bytes for want in wanted)
@@ -89,7 +89,7 @@ class Fetch:
     # --- what is to be done
 
     def asked(self, outputs: Outputs) -> Iterator[Want]:
-        """The files that are wanted and could be had; links and empty folders are made, the rest is told."""
+        """The files that are wanted and could be had; links and empty folders are made, the rest has an outcome."""
         for entry in sorted(outputs.entries, key=lambda entry: entry.path):
             if entry.kind == "D":
                 continue
@@ -97,7 +97,7 @@ class Fetch:
             want = Want(entry, recorded, bool(recorded))
             if not is_below(entry.path):
                 self.outcomes.append(want.ends("failed", "its name leads out of the outputs"))
-            elif not self.wish.takes(entry.path):
+            elif not self.selection.takes(entry.path):
                 if entry.kind != "d":
                     self.outcomes.append(want.ends("skipped", "excluded"))
             elif is_part(want.path):
@@ -112,7 +112,7 @@ class Fetch:
                 self.outcomes.append(self.attempt(want, partial(self.link, entry)))
             elif entry.kind == "o":
                 self.outcomes.append(want.ends("skipped", "is no file, folder or link"))
-            elif not self.wish.dry_run:
+            elif not self.selection.dry_run:
                 outcome = self.attempt(want, partial(self.empty_folder, want.path))
                 self.outcomes += [outcome] if outcome.status in BAD else []
 
@@ -136,7 +136,7 @@ class Fetch:
             return "present", ""
         if here.target is not None or here.size is not None or here.obstacle:
             return "conflict", "something else has this link's name here; move that away"
-        if self.wish.dry_run:
+        if self.selection.dry_run:
             return "wanted", ""
         self.destination.link(path, target)
         return "fetched", ""
@@ -160,11 +160,11 @@ class Fetch:
         while beginnings:
             some = beginnings[: fitting((count for _, count in beginnings), MOST_HASHED)]
             beginnings = beginnings[len(some) :]
-            self.told.step("hashing there", 0, 0)
-            yield from patiently(partial(sums, self.host, self.folder, some), self.told)
+            self.progress.step("hashing there", 0, 0)
+            yield from patiently(partial(sums, self.host, self.folder, some), self.progress)
 
     def wanted(self, wants: Iterable[Want]) -> Iterator[Want]:
-        """The files that are not here; those that are, and those whose name is taken, are told."""
+        """The files that are not here; those that are, and those whose name is taken, have an outcome."""
         for want in wants:
             here = self.destination.here(want.path)
             if not want.sha256:
@@ -173,7 +173,7 @@ class Fetch:
                 self.outcomes.append(want.ends("conflict", here.obstacle or "a link has its name here; move it away"))
             elif here.size == want.entry.bytes and self.destination.sha256(want.path) == want.sha256:
                 self.outcomes.append(want.ends("present"))
-            elif here.size is not None and not self.wish.overwrite:
+            elif here.size is not None and not self.selection.overwrite:
                 why = "a file of this name with other content is here; `--overwrite` replaces it"
                 self.outcomes.append(want.ends("conflict", why))
             else:
@@ -218,11 +218,11 @@ class Fetch:
             kept = f"what arrived is kept beside it as {part.rpartition(b'/')[2].decode('utf-8', 'surrogateescape')}"
             why = "there it is not what the job recorded at its end" if want.recorded else CHANGED
             return "mismatch", f"{why}; {kept}"
-        self.destination.land(part, want.path, want.entry.mtime_ns, replace=self.wish.overwrite)
+        self.destination.land(part, want.path, want.entry.mtime_ns, replace=self.selection.overwrite)
         return "fetched", ""
 
     def attempt(self, want: Want, bring: Callable[[], tuple[str, str]]) -> Outcome:
-        """What became of one file, whatever stood in its way."""
+        """The outcome for one file, also where it cannot be put here."""
         try:
             return want.ends(*bring())
         except Obstacle as why:
@@ -231,14 +231,14 @@ class Fetch:
             return want.ends("failed", "what had arrived of it is not here any more; fetch again")
 
     def advance(self, count: int) -> None:
-        """Tell how far it is."""
+        """Report the progress."""
         self.done += count
-        self.told.step("fetching", self.done, self.total)
+        self.progress.step("fetching", self.done, self.total)
 
     def measured(self, ask: Callable[[], Value]) -> Value:
         """An answer; the next one may be larger where the line is fast, and is smaller where it is slow."""
         began = time.monotonic()
-        value = patiently(ask, self.told)
+        value = patiently(ask, self.progress)
         took_s = time.monotonic() - began
         if took_s < 1:
             self.budget = min(self.budget * 2, MOST)
@@ -247,29 +247,29 @@ class Fetch:
         return value
 
 
-def fetch(host: Host, job_folder: PurePosixPath, folder: Path, wish: Wish, told: Told) -> Fetch:
+def fetch(host: Host, job_folder: PurePosixPath, folder: Path, selection: Selection, progress: Progress) -> Fetch:
     """Bring a job's outputs into a folder here and return what became of each file.
 
     Raises:
-        HostError: there are no outputs, or the line was lost again and again; the same call goes on from there.
+        HostError: there are no outputs, or the line was lost again and again; the same call continues from there.
         TfslurmError: this machine refuses to write.
     """
-    outputs = patiently(partial(look, host, job_folder), told)
-    with Destination(folder, make=not wish.dry_run) as destination:
-        transfer = Fetch(host, job_folder / paths.OUTPUTS, destination, wish, told)
+    outputs = patiently(partial(look, host, job_folder), progress)
+    with Destination(folder, make=not selection.dry_run) as destination:
+        transfer = Fetch(host, job_folder / paths.OUTPUTS, destination, selection, progress)
         transfer.run(outputs)
     return transfer
 
 
-def patiently(ask: Callable[[], Value], told: Told) -> Value:
+def patiently(ask: Callable[[], Value], progress: Progress) -> Value:
     """An answer, asked for again where the line was lost."""
-    for pause_s in told.pauses_s:
+    for pause_s in progress.pauses_s:
         try:
             return ask()
         except HostError as error:
             if not error.transient:
                 raise
-            told.say(f"{error}; asking again in {pause_s:g} s")
+            progress.say(f"{error}; asking again in {pause_s:g} s")
         time.sleep(pause_s)
     try:
         return ask()

@@ -13,8 +13,8 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, refuse
 from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, plan_of
 from tfslurm.monitoring.refresh import refresh
-from tfslurm.retrieval.fetch import Fetch, Told, fetch
-from tfslurm.retrieval.selection import Wish
+from tfslurm.retrieval.fetch import Fetch, Progress, fetch
+from tfslurm.retrieval.selection import Selection
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_for
@@ -68,8 +68,8 @@ def parameters(entry: Entry) -> Iterable[tuple[str, Any]]:
 def fetch_jobs(
     session: Session,
     wanted: Sequence[tuple[TrackedJob, Path]],
-    wish: Wish,
-    progress: Callable[[], AbstractContextManager[Told]],
+    selection: Selection,
+    progress: Callable[[], AbstractContextManager[Progress]],
 ) -> list[tuple[TrackedJob, Path, Fetch]]:
     """Bring the outputs of jobs here, each into its folder; the jobs as they are now, with what came of each."""
     tracker = session.tracker
@@ -82,7 +82,7 @@ def fetch_jobs(
         except HostError as error:
             session.say(f"{str(error).splitlines()[0]}; going on without its state")
         for each, folder in here:
-            with progress() as told:
-                done = fetch(host, job_dir(plan_of(each, tracker), each.job_id), folder, wish, told)
+            with progress() as shown:
+                done = fetch(host, job_dir(plan_of(each, tracker), each.job_id), folder, selection, shown)
             found.append((find_job(tracker, each.key), folder, done))
     return found

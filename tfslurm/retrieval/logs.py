@@ -1,4 +1,4 @@
-"""What a job wrote to stdout and stderr, read on from where it was left."""
+"""Read a job's stdout and stderr, each time from where the last reading stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAUSE_S = (0.2, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Tails:
-    """What one look at the log files of an attempt gave; ``attempt`` 0: there is none yet."""
+    """The new bytes of an attempt's log files; ``attempt`` 0: there is none yet."""
 
     attempt: int
     parts: tuple[tuple[str, bytes], ...]
@@ -55,13 +55,13 @@ class Reader:
         self.attempt = self.asked
         self.offsets = dict.fromkeys(FILES, 0)
         self.decoders = {name: UTF8("surrogateescape") for name in FILES}
-        self.seen = False
+        self.has_printed = False
 
-    def look(self, attempt: int) -> Tails:
-        """What was written beyond what was read; attempt 0: of the last one, from its start where that is a new one.
+    def read_tails(self, attempt: int) -> Tails:
+        """The bytes beyond those that were read; attempt 0: of the last one, from its start if that is a new one.
 
         Raises:
-            HostError: the login node does not answer, the run folder is gone, or the files became shorter meanwhile.
+            HostError: the login node does not answer, the run folder is gone, or a file became shorter in between.
         """
         folder, script = job_dir(self.plan, self.job.job_id), self.plan.run_dir / batch_log(self.job.job_id)
         words = [folder, script, attempt, self.rank, int(self.batch), CHUNK, self.attempt, *self.offsets.values()]
@@ -79,10 +79,10 @@ class Reader:
     def once(self) -> Iterator[tuple[str, str]]:
         """Everything that was written since the last call; an unfinished character waits for its rest."""
         while True:
-            tails = self.look(self.asked)
+            tails = self.read_tails(self.asked)
             behind = bool(self.attempt) and tails.attempt != self.attempt
             if behind:  # requeued: the rest of the attempt before comes first
-                tails = self.look(self.attempt)
+                tails = self.read_tails(self.attempt)
                 if not any(content for name, content in tails.parts if name != "script"):
                     yield from self.ended()
                     self.attempt, self.offsets = 0, {**self.offsets, "out": 0, "err": 0}
@@ -91,13 +91,13 @@ class Reader:
             for name, content in tails.parts:
                 self.offsets[name] += len(content)
                 if text := self.decoders[name].decode(content):
-                    self.seen = True
+                    self.has_printed = True
                     yield FILES[name], text
             if not tails.full and not behind:
                 return
 
     def ended(self) -> Iterator[tuple[str, str]]:
-        """What is left of a character that was never finished."""
+        """The bytes of a character that was never finished."""
         for name, decoder in self.decoders.items():
             if text := decoder.decode(b"", final=True):
                 yield FILES[name], text
@@ -108,7 +108,7 @@ class Reader:
         yield from self.ended()
 
     def follow(self, known: Known) -> Iterator[tuple[str, str]]:
-        """What is written from now on too, until the job has ended; a line that drops is taken up where it was."""
+        """Everything, also what is still to be written, until the job has ended; a lost connection loses no text."""
         pause, failures = PAUSE_S[0], 0
         pace = Pace(first_s=PAUSE_S[0], factor=1.5, most_s=PAUSE_S[1])
         while True:

@@ -6,30 +6,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import RecordError, last_words
+from tfslurm.errors import HostError, RecordError, last_words
 from tfslurm.host import Host, get, read_from
 from tfslurm.job_plan import JobPlan
-from tfslurm.monitoring.lookup import job_dir, plan_of
+from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.refresh import refresh
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
+from tfslurm.workspace.clusters_of_jobs import known_for
+from tfslurm.workspace.session import Session
 
 # What is the program's own, and no fact.
 NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
 
 
-def read_record(job: TrackedJob, tracker: Tracker, host: Host) -> Record:
-    """The record as the run folder and the scheduler tell it now; kept in the tracker too.
-
-    Where the run folder is gone, the record that was kept is given.
+def latest_record(session: Session, job: TrackedJob) -> Record:
+    """The record of a job as it is now, kept in the tracker too; the one last read if its cluster does not answer.
 
     Raises:
         RecordError: the job has not started, or nothing of it is left anywhere.
+        HostError: the cluster does not answer, and no record was read before.
     """
-    return keep(job, look_up(job, plan_of(job, tracker), host), tracker)
+    tracker = session.tracker
+    known = known_for(job, tracker)
+    try:
+        host = session.reach(known)
+        refresh(known, tracker, host, [job])
+        job = find_job(tracker, job.key)
+        return keep(job, read_folder(job, plan_of(job, tracker), host), tracker)
+    except HostError as error:
+        if not tracker.record(job):
+            raise
+        session.say(f"{str(error).splitlines()[0]}; this is the record as last read")
+        return kept_record(job, tracker)
 
 
 def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
@@ -46,8 +59,8 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
     return found
 
 
-def look_up(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
-    """The record as the run folder tells it now; None where there is no such folder.
+def read_folder(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
+    """The record by the run folder as it is now; None if there is no such folder.
 
     Raises:
         HostError: the machine does not answer.
@@ -110,7 +123,7 @@ def kept_record(job: TrackedJob, tracker: Tracker) -> Record:
 
 
 def status_of(job: TrackedJob) -> JobStatus | None:
-    """What the scheduler last said of a job, or None where it never did; the job's own words beside it are left out."""
+    """The scheduler's last word on a job, without the job's own beside it; None if the scheduler never knew it."""
     if "job_id" not in job.status:
         return None
     slurms = {each: job.status[each] for each in JobStatus._fields if each in job.status}
@@ -119,12 +132,12 @@ def status_of(job: TrackedJob) -> JobStatus | None:
 
 def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
     """Keep which driver each node of a job's record had, last attempt first."""
-    told = record["job"]
-    moment = told.get("ended_at") or told.get("started_at") or job.submitted_at
+    about = record["job"]
+    moment = about.get("ended_at") or about.get("started_at") or job.submitted_at
     for task in (task for attempt in record["attempts"][-1:] for task in attempt["tasks"]):
-        if told.get("partition") and task.get("node") and task.get("driver_version"):
-            tracker.see_driver(
+        if about.get("partition") and task.get("node") and task.get("driver_version"):
+            tracker.note_driver(
                 SeenDriver(
-                    job.cluster, told["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
+                    job.cluster, about["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
                 )
             )

@@ -1,4 +1,4 @@
-"""What the points of a sweep measured, and where: read from any number of run folders with one command a cluster."""
+"""Read the metrics of a sweep's points, and where each ran, with one command for each cluster."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LONGEST_METRIC = 500
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is known of one point; None: not observed (yet). ``why`` its metrics could not be read; '' where not."""
+    """One point's result; None: not observed (yet). ``why``: the reason why metrics could not be read, else ''."""
 
     point: str
     parameters: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Result:
 def read_results(
     points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host: Host, glob: str = METRICS
 ) -> list[Result]:
-    """What points measured whose jobs are on one machine, in their order; ``glob`` names the files in their outputs.
+    """The results of points whose jobs are on one machine, in their order; ``glob`` names the files in their outputs.
 
     Raises:
         HostError: the machine does not answer, or not for all of them.
@@ -95,7 +95,7 @@ def read_some(points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], host:
 
 
 def count_of(text: bytes) -> int:
-    """How many files follow; ValueError where that is no number that the script prints."""
+    """The number of files that follow; ValueError if that is none that the script prints."""
     count = int(text[:9])
     if not 0 <= count <= MOST_FILES + 1:
         raise ValueError(text)
@@ -105,7 +105,7 @@ def count_of(text: bytes) -> int:
 def result_of(
     point: PlacedPoint, plan: JobPlan, files: Mapping[str, bytes], facts: Mapping[str, bytes], glob: str
 ) -> Result:
-    """What one point's files say."""
+    """The result in one point's files."""
     folder = Folder({name: text for name, text in facts.items() if text}, "", "")
     metrics, why = metrics_of(files, glob)
     gpus = read_gpus(folder) or ()
@@ -176,7 +176,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 
 
 def gather(session: Session, sweep: TrackedSweep) -> tuple[list[Result], list[str]]:
-    """What every point that was sent measured, by parameters; and the clusters that did not answer."""
+    """The result of every point that was sent, by parameters; and a line for each cluster that did not answer."""
     tracker = session.tracker
     plans = {each.plan.plan_id: each.plan for each in tracker.sweeps.plans(sweep.sweep_id)}
     points = [point for point in tracker.sweeps.points(sweep.sweep_id) if point.job]
@@ -195,7 +195,7 @@ def gather(session: Session, sweep: TrackedSweep) -> tuple[list[Result], list[st
 
 
 def by_parameters(result: Result) -> list[tuple[str, bool, float, str]]:
-    """What a result is sorted by: one parameter after the other, numbers by size and before texts."""
+    """The key to sort a result by: one parameter after the other, numbers by size and before texts."""
     values = sorted(result.parameters.items())
     return [
         (name, True, 0.0, value) if isinstance(value, str) else (name, False, float(value), "")
@@ -206,5 +206,5 @@ def by_parameters(result: Result) -> list[tuple[str, bool, float, str]]:
 def read_there(
     session: Session, known: Known, points: Sequence[PlacedPoint], plans: Mapping[str, JobPlan], glob: str
 ) -> list[Result]:
-    """What the points on one cluster measured."""
+    """The results of the points on one cluster."""
     return read_results(points, plans, session.reach(known), glob)

@@ -1,4 +1,4 @@
-"""What a sweep measured, as one table."""
+"""The results of a sweep as one table."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def metric_names(gathered: Sequence[Result]) -> list[str]:
 
 
 def most_columns(gathered: Sequence[Result]) -> int:
-    """How many metrics a table of so many points has room for: each program names its own."""
+    """The most metrics that a table of so many points has room for: each program names its own."""
     return max(FEWEST_COLUMNS, MOST_CELLS // max(1, len(gathered)))

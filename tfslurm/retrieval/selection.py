@@ -1,4 +1,4 @@
-"""What is wanted of a job's outputs, and what became of each file. No file is touched here."""
+"""The files of a job's outputs that a user wants, and the outcome for each. No file is touched here."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BAD = ("conflict", "mismatch", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user wants: shell patterns against whole relative names, where `*` crosses `/`."""
+class Selection:
+    """The files that a user wants: shell patterns against whole relative names, where `*` crosses `/`."""
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -35,7 +35,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: fetched, wanted (a dry run), present, conflict, mismatch, failed, or skipped.
+    """The outcome for one file: fetched, wanted (a dry run), present, conflict, mismatch, failed, or skipped.
 
     ``sha256`` is that of the file there, '' where it was not asked for; ``recorded`` whether the job wrote it down.
     """
@@ -63,7 +63,7 @@ class Want:
         return as_bytes(self.entry.path)
 
     def ends(self, status: str, why: str = "") -> Outcome:
-        """What became of it."""
+        """The outcome for it."""
         return Outcome(self.entry.path, self.entry.bytes, status, self.sha256, self.recorded, why)
 
 

@@ -1,4 +1,4 @@
-"""How an attempt ended, and each of its tasks: the one reader of the exit.json that the node scripts write. Pure.
+"""The end of an attempt, and of each of its tasks: the one reader of the node scripts' exit.json. Pure.
 
 ``cause`` is one word for programs, ``reason`` a sentence for people. Nothing but this file reads a cause out of a
 sentence, and only of run folders whose scripts wrote no cause yet.
@@ -100,7 +100,7 @@ def parse_task_end(raw: bytes | str) -> TaskEnd:
 
 
 def cause_of(reason: str) -> str:
-    """The cause that the sentence of an older node script tells; '' where it tells none."""
+    """The cause in the sentence of an older node script; '' if it names none."""
     if reason.startswith("not requeued"):
         return NO_SCHEDULER if reason.endswith("there is no scheduler here") else UNFINISHED
     begins = {"requeued after ": REQUEUED, "stopped by SIG": STOPPED, "the container's memory was used up": MEMORY}

@@ -1,4 +1,4 @@
-"""What lies below ROOT, and what it is called. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
+"""The names of files and folders below ROOT. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
 
 ROOT/code/TREE, ROOT/images/DIGEST.json
 ROOT/runs/NAME-PLANID            run_folder: what was sent, and what came of sending it

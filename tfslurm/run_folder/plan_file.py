@@ -1,4 +1,4 @@
-"""What a run folder says of itself, believed only as far as it can be checked. Pure.
+"""Read a run folder's own plan and points, believed only as far as they can be checked. Pure.
 
 A run folder may have come from anywhere: out of an archive, from a copy, from another user of a shared folder. So each
 value of its plan must be one that a user could have written, and the plan must be the one that its hash and the

@@ -1,4 +1,4 @@
-"""Jobs: submit, look, cancel. argv goes out, what Slurm printed comes in. Pure.
+"""Jobs: submit, list, cancel. argv goes out, what Slurm printed comes in. Pure.
 
 Every argv begins with ``env``: a user's SQUEUE_FORMAT, SACCT_FORMAT or SBATCH_PARTITION would silently change what is
 asked, and times are asked for as seconds since 1970, which no time zone or daylight saving can bend.
@@ -15,11 +15,14 @@ from tfslurm.errors import Completed, SlurmParseError, SubmitRejected
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.states import is_final, parse_state
 from tfslurm.slurm.values import (
+    FIELD,
     MOST_JOBS,
     MOST_NODES,
+    ROW,
     at_most,
     expand_hostlist,
     expand_tasks,
+    fields_of,
     in_seconds,
     lines_of,
     parse_duration,
@@ -27,9 +30,6 @@ from tfslurm.slurm.values import (
     parse_number,
 )
 
-# Names and comments are anybody's text; these two characters are in none that a keyboard makes.
-FIELD = "\x1f"
-ROW = "\x1e"
 QUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%M", "%l", "%N", "%P", "%u", "%j", "%k")
 SACCT_FIELDS = (
     *("JobID", "State", "Reason", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "TimelimitRaw"),
@@ -51,7 +51,7 @@ NO_LIMIT = ("UNLIMITED", "NOT_SET", "Partition_Limit", "INVALID", "")
 
 
 class JobStatus(NamedTuple):
-    """What Slurm says of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
+    """Slurm's state of one job, or of one task of an array. Times are RFC 3339 in UTC; None: not (yet) known."""
 
     job_id: str  # as the user types it: '1234', or '1234_7' for a task of an array
     array_job_id: str | None
@@ -59,7 +59,7 @@ class JobStatus(NamedTuple):
     name: str
     state: str  # one of STATES
     reason: str  # Slurm's own word, '' when there is none; explain_reason says it in English
-    exit_code: int | None  # of the batch script; None: it did not end by itself (yet), or squeue said it, which cannot
+    exit_code: int | None  # of the batch script; None: it did not end by itself (yet), or squeue listed it
     signal: int | None  # that ended the batch script; None: no signal
     submitted_at: str | None
     started_at: str | None  # an estimate while PENDING
@@ -140,9 +140,7 @@ def few(jobs: Iterator[JobStatus]) -> Iterator[JobStatus]:
 
 def queue_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of squeue."""
-    fields = row.split(FIELD)
-    if len(fields) != len(QUEUE_FIELDS):
-        raise SlurmParseError("squeue", row)
+    fields = fields_of(row, len(QUEUE_FIELDS), FIELD, "squeue")
     job_id, state, reason, submitted, started, ended, elapsed, limit, nodes, partition, user, name, comment = fields
     status = JobStatus(
         job_id=job_id,
@@ -169,15 +167,12 @@ def queue_row(row: str) -> Iterator[JobStatus]:
 
 def accounting_argv(user: str, job_ids: Sequence[str], since: str) -> tuple[str, ...]:
     """One sacct for any number of jobs that were submitted since then; with so many the user's other jobs come too."""
-    asked = sacct_argv(job_ids=by_array(job_ids), since=since)
+    # tasks as their array: sacct does not find by its own id one that was cancelled with others
+    arrays = dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids)
+    asked = sacct_argv(job_ids=list(arrays), since=since)
     if sum(map(len, asked)) <= LONGEST_LINE:
         return asked
     return sacct_argv(user=user, since=since)
-
-
-def by_array(job_ids: Sequence[str]) -> list[str]:
-    """The ids, tasks as their array: by its own sacct does not find one that was cancelled with others."""
-    return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
 
 
 def sacct_argv(
@@ -212,7 +207,7 @@ def parse_sacct(text: str) -> tuple[JobStatus, ...]:
     for status in few(status for row in sacct_rows(text) for status in sacct_row(row)):
         before = latest.get(status.job_id)
         if before is None or before.name != status.name or before.user != status.user:
-            latest[status.job_id] = status  # another name under the same id: Slurm's ids began anew
+            latest[status.job_id] = status  # another name under the same id: Slurm's ids began again
         else:
             latest[status.job_id] = status._replace(
                 restarts=(before.restarts or 0) + 1,
@@ -239,9 +234,7 @@ def sacct_rows(text: str) -> Iterator[str]:
 
 def sacct_row(row: str) -> Iterator[JobStatus]:
     """The job, or the pending tasks of an array, in one row of sacct."""
-    fields = row.split(FIELD)
-    if len(fields) != len(SACCT_FIELDS):
-        raise SlurmParseError("sacct", row)
+    fields = fields_of(row, len(SACCT_FIELDS), FIELD, "sacct")
     job_id, stated, reason, ending, submitted, started, ended, elapsed, minutes, nodes, *rest = fields
     partition, name, comment, user = rest
     state = parse_state(stated)
@@ -307,13 +300,13 @@ def absent(text: str) -> str:
     return "" if text in ("None", "(null)", "N/A") else text
 
 
-def begin_argv(job_id: str, after_s: int = 3) -> tuple[str, ...]:
+def begin_argv(job_id: str) -> tuple[str, ...]:
     """``scontrol update`` that lets a waiting job begin; Slurm holds one that was queued again back for two minutes."""
-    return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", f"StartTime=now+{after_s}")
+    return (*clean("scontrol"), "scontrol", "update", f"JobId={job_id}", "StartTime=now+3")
 
 
 def hold_argv(job_ids: Sequence[str], *, release: bool = False) -> tuple[str, ...]:
-    """``scontrol hold``: a job that waits does not begin, one that runs goes on; or the ``release`` of both."""
+    """``scontrol hold``: a job that waits does not begin, one that runs continues; or the ``release`` of both."""
     return (*clean("scontrol"), "scontrol", "release" if release else "hold", ",".join(job_ids))
 
 

@@ -1,4 +1,4 @@
-"""How many jobs a user may have at once, where accounting sets a limit. argv out, text in. Pure.
+"""The most jobs that a user may have at once, where accounting sets a limit. argv out, text in. Pure.
 
 Source: sacctmgr(1), "MaxSubmitJobs" of an association (what it inherits is printed too) and "MaxSubmitJobsPerUser" of
 a QOS; each task of an array counts as a job.
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import parse_number, rows_of
+from tfslurm.slurm.values import fields_of, parse_number, rows_of
 
 ASSOCIATION = ("Cluster", "Account", "Partition", "MaxSubmitJobs", "GrpSubmitJobs")
 QOS = ("Name", "MaxSubmitJobsPerUser")
@@ -39,7 +38,7 @@ def parse_limits(text: str, cluster: str) -> tuple[SubmitLimit, ...]:
     Raises:
         SlurmParseError: a row with other fields than asked for, or a limit that is no number.
     """
-    rows = [split(line, len(ASSOCIATION)) for line in rows_of(text, "sacctmgr")]
+    rows = [fields_of(line, len(ASSOCIATION), "|", "sacctmgr") for line in rows_of(text, "sacctmgr")]
     return tuple(SubmitLimit(row[1], row[2], number(row[3]), number(row[4])) for row in rows if row[0] == cluster)
 
 
@@ -54,16 +53,8 @@ def parse_qos_limits(text: str) -> Mapping[str, int]:
     Raises:
         SlurmParseError: as parse_limits.
     """
-    rows = [split(line, len(QOS)) for line in rows_of(text, "sacctmgr")]
+    rows = [fields_of(line, len(QOS), "|", "sacctmgr") for line in rows_of(text, "sacctmgr")]
     return {name: limit for name, text in rows if (limit := number(text)) is not None}
-
-
-def split(line: str, count: int) -> list[str]:
-    """The fields of a row."""
-    fields = line.split("|")
-    if len(fields) != count:
-        raise SlurmParseError("sacctmgr", line)
-    return fields
 
 
 def number(text: str) -> int | None:

@@ -1,15 +1,17 @@
-"""Nodes by name: which partition has them, and one short srun on one of them. argv out, what was printed in. Pure."""
+"""Which partition has which nodes, and one short srun that looks at a node. argv out, what was printed in. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.probe import KEPT
-from tfslurm.slurm.values import is_name, rows_of
+from tfslurm.slurm.values import FIELD, is_name, rows_of
 from tfslurm.spec import Option
 
-FIELD = "\x1f"
+# The keys of a cluster file's `slurm:` that say where a job may run and who pays; a probe needs no other.
+KEPT = ("account", "qos", "reservation", "constraint", "wckey")
+QUIET = ("--quiet", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
+BUSY = ("Requested nodes are busy", "Immediate execution impossible", "has been revoked")
 
 
 def nodes_argv() -> tuple[str, ...]:
@@ -33,13 +35,17 @@ def parse_nodes(text: str) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(partitions) for name, partitions in found.items()}
 
 
-def on_node_argv(
-    node: str, partition: str, wait_s: int, options: Mapping[str, Option], command: Sequence[str]
-) -> tuple[str, ...]:
-    """Run ``command`` as one task on this node, if it has a CPU free within ``wait_s``; stdin is the command's."""
-    where = {"partition": partition, "nodelist": node, "immediate": wait_s}
-    words = {**{key: options[key] for key in KEPT if key in options}, **where}
-    chosen = [f"--{key}={value}" for key, value in words.items() if value != ""]
-    quiet = ("--quiet", "--job-name=tfslurm-reap", "--chdir=/", "--mpi=none", "--kill-on-bad-exit=0")
-    small = ("--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--mem=64M", "--time=2")
-    return ("srun", *quiet, *small, *chosen, *command)
+def probe_argv(options: Mapping[str, Option], command: Sequence[str], **chosen: str | int) -> tuple[str, ...]:
+    """Run ``command`` as one short task; its stdin is srun's.
+
+    ``options`` are the cluster file's; ``chosen`` stand over them, '' for none: ``partition``, ``nodelist``, ``gres``,
+    ``mem``, ``job_name``, and ``immediate``, the seconds after which srun gives up if no node is free.
+    """
+    words = {**{key: options[key] for key in KEPT if key in options}, **chosen}
+    given = (f"--{key.replace('_', '-')}={value}" for key, value in words.items() if value != "")
+    return ("srun", *QUIET, "--time=2", *given, *command)
+
+
+def is_busy(stderr: str) -> bool:
+    """Whether srun gave up because nothing was free in time."""
+    return any(words in stderr for words in BUSY)

@@ -60,12 +60,10 @@ OURS: Mapping[str, str] = {
 }
 
 
-def check_options(
-    options: Mapping[str, str | int | bool], *, file: str = "slurm", lines: Mapping[str, int] | None = None
-) -> Mapping[str, str]:
+def check_options(options: Mapping[str, str | int | bool], *, file: str = "slurm") -> Mapping[str, str]:
     """The options as sbatch reads them, in the order given: name with dashes -> value, '' for a flag.
 
-    A False option is left out. ``file`` and ``lines`` (option -> line) say where the options stand, for the errors.
+    A False option is left out. ``file`` says where the options stand, for the errors.
 
     Raises:
         InputError: every option that is unknown, tfslurm's own, or has a value that a directive cannot hold.
@@ -84,7 +82,7 @@ def check_options(
             except ValueError as error:
                 refusal = (str(error), "")
         if refusal:
-            problems.append(Problem(file, (lines or {}).get(key, 0), f"slurm.{key}", *refusal))
+            problems.append(Problem(file, 0, f"slurm.{key}", *refusal))
         elif text is not None:
             checked[name.replace("_", "-")] = text
     if problems:
@@ -93,7 +91,7 @@ def check_options(
 
 
 class Vocabulary(Protocol):
-    """What is used of simple_slurm.Slurm: its parser, and the values that went through it."""
+    """The parts of simple_slurm.Slurm that are used: its parser, and the values that went through it."""
 
     parser: argparse.ArgumentParser
     namespace: object
@@ -123,7 +121,7 @@ def refuse_argument(message: str) -> NoReturn:
 
 
 def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str] | None:
-    """Why the option cannot be given, and what to do instead; None if it can."""
+    """The reason why the option cannot be given, and the fix; None if it can."""
     if name in OURS:
         return "tfslurm sets this option itself", OURS[name]
     if f"--{name}" in known and len(name) > 1:
@@ -139,7 +137,7 @@ def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str
 
 
 def refuse_value(name: str, value: object) -> tuple[str, str] | None:
-    """Why a #SBATCH line cannot hold the value; sbatch drops a backslash even in quotes, and a line ends at its end."""
+    """The reason why a #SBATCH line cannot hold the value; sbatch drops a backslash even in quotes."""
     if isinstance(value, str) and any(character in value for character in "\\\n\r\0"):
         return f"{value!r} has a backslash or a line break, which a #SBATCH line cannot hold", "leave it out"
     if value is True and name not in FLAGS:

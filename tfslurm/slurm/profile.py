@@ -6,7 +6,7 @@ Source: scontrol(1), sinfo(1), sacctmgr(1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,10 +25,9 @@ from tfslurm.slurm.site import (
     partitions_argv,
     preemption_argv,
 )
+from tfslurm.slurm.values import FIELD, GROUP
 
 QUESTIONS = 6
-GROUP = "\x1d"
-FIELD = "\x1f"
 T = TypeVar("T")
 NOT_ASKED = "not asked"
 NO_ACCOUNTING = "no accounting to ask"
@@ -36,7 +35,7 @@ NO_ACCOUNTING = "no accounting to ask"
 
 @dataclass(frozen=True, slots=True)
 class SiteProfile:
-    """What a site allows its users; None where it did not say, and then ``why`` says why under the field's name."""
+    """A site's settings for its users; None where it did not say, and then ``why`` says why under the field's name."""
 
     config: SlurmConfig | None = None
     partitions: tuple[Partition, ...] | None = None
@@ -53,28 +52,8 @@ class SiteProfile:
         """One more than the largest index of an array task."""
         return self.config.max_array_size if self.config else None
 
-    @property
-    def max_job_count(self) -> int | None:
-        """How many jobs the controller keeps at once, of all users; each task of an array is one."""
-        return self.config.max_job_count if self.config else None
-
-    @property
-    def kill_wait_s(self) -> int | None:
-        """Seconds between SIGTERM and SIGKILL."""
-        return self.config.kill_wait_s if self.config else None
-
-    @property
-    def version(self) -> str:
-        """Slurm's, such as 22.05.8; '' where it is not known."""
-        return self.config.version if self.config else ""
-
-    @property
-    def has_accounting(self) -> bool | None:
-        """Whether there is a slurmdbd; None where that is not known."""
-        return self.config.has_accounting if self.config else None
-
     def max_submit_jobs(self, account: str = "", partition: str = "", qos: str = "") -> int | None:
-        """How many jobs the user may have at once, each task of an array being one; None: no limit is known.
+        """The most jobs that the user may have at once, each task of an array being one; None: no limit is known.
 
         Without an account the user's default one counts; a limit that others of the account share counts too. Without
         a QOS one counts only where the user has no choice.
@@ -94,7 +73,7 @@ class SiteProfile:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command printed; ``why`` there is nothing, '' where it ended well."""
+    """The output of a command; ``why``: the reason why there is none, '' if it ended well."""
 
     text: str
     why: str = ""
@@ -144,15 +123,12 @@ def answers_in(text: str) -> list[Said]:
     words = text.split(GROUP, 2 * QUESTIONS + 1)
     if len(words) != 2 * QUESTIONS + 1:
         raise SlurmParseError("the site's profile", text)
-    return list(told(words))
-
-
-def told(words: list[str]) -> Iterator[Said]:
-    """One answer for each pair of words."""
+    found = []
     for answer, ending in zip(words[::2], words[1::2], strict=False):
-        code, _, said = ending.partition(FIELD)
-        told = " ".join((said or answer)[:LONGEST_WORDS].split())[:300] or "it said nothing"
-        yield Said(answer, "" if code == "0" else f"exit {code}: {told}")
+        code, _, stderr = ending.partition(FIELD)
+        said = " ".join((stderr or answer)[:LONGEST_WORDS].split())[:300] or "it said nothing"
+        found.append(Said(answer, "" if code == "0" else f"exit {code}: {said}"))
+    return found
 
 
 def understood(name: str, said: Said, parse: Callable[[str], T], why: dict[str, str]) -> T | None:

@@ -1,4 +1,4 @@
-"""Why sbatch refused a job, said with the names and sizes that it would have taken. Pure.
+"""Explain why sbatch refused a job, with the names and sizes that it would have taken. Pure.
 
 sbatch's words are those of slurm_errno.c, which have not changed between 20.11 and 24.11 in the lines looked for here.
 """
@@ -20,11 +20,12 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is known of the cluster and the job when sbatch says no; empty where it could not be asked."""
+    """The cluster and the job as far as they are known when sbatch refuses; empty where it could not be asked."""
 
     partitions: Sequence[Partition]
     accounts: Sequence[Account]
     asked: Mapping[str, str]
+    partition: str = ""  # as sbatch repeated it
 
 
 def explain_rejection(
@@ -33,27 +34,27 @@ def explain_rejection(
     accounts: Sequence[Account] = (),
     asked: Mapping[str, str] | None = None,
 ) -> str:
-    """What to do, in one or two lines; '' when there is nothing to add to sbatch's own words.
+    """The fix, in one or two lines; '' when there is nothing to add to sbatch's own words.
 
     ``asked`` are the job's directives (long names), which say what to compare with what the site has.
     """
-    site = Site(partitions[:MOST_NAMES], accounts[:MOST_NAMES], asked or {})
     for pattern, explain in WORDS:
-        found = re.search(pattern, stderr[-LONGEST_WORDS:], re.IGNORECASE)
-        if found:
-            return explain(found, site)
+        if found := re.search(pattern, stderr[-LONGEST_WORDS:], re.IGNORECASE):
+            typed = found.groupdict().get("partition") or ""
+            site = Site(partitions[:MOST_NAMES], accounts[:MOST_NAMES], asked or {}, typed)
+            return explain if isinstance(explain, str) else explain(site)
     return ""
 
 
-def unknown_partition(found: re.Match[str], site: Site) -> str:
+def unknown_partition(site: Site) -> str:
     """The partitions there are."""
-    typed = found["name"] if found["name"] else site.asked.get("partition", "")
+    typed = site.partition or site.asked.get("partition", "")
     if not site.partitions:
         return "write a partition that `sinfo` lists as `slurm: {partition: …}`"
     return f"partition {typed!r} is not on this cluster; it has: {partition_list(site, typed)}"
 
 
-def no_default(found: re.Match[str], site: Site) -> str:
+def no_default(site: Site) -> str:
     """The partitions there are, none of which Slurm takes by itself."""
     return f"this cluster has no default partition; write one as `slurm: {{partition: …}}`: {partition_list(site, '')}"
 
@@ -64,7 +65,7 @@ def partition_list(site: Site, typed: str) -> str:
     return ", ".join(labels[name] for name in nearest(typed, tuple(labels))) or "none that you may see"
 
 
-def unknown_account(found: re.Match[str], site: Site) -> str:
+def unknown_account(site: Site) -> str:
     """The user's accounts that fit the partition."""
     typed = site.asked.get("account", "")
     partition = site.asked.get("partition", "")
@@ -76,7 +77,7 @@ def unknown_account(found: re.Match[str], site: Site) -> str:
     return f"{what}; write one of these as `slurm: {{account: …}}`: {', '.join(names)}"
 
 
-def unknown_qos(found: re.Match[str], site: Site) -> str:
+def unknown_qos(site: Site) -> str:
     """The QOS that the user's account may name."""
     typed, account = site.asked.get("qos", ""), site.asked.get("account", "")
     usable = [entry for entry in site.accounts if account in ("", entry.account)]
@@ -85,7 +86,7 @@ def unknown_qos(found: re.Match[str], site: Site) -> str:
     return f"{what}; yours are: {', '.join(names)}" if names else f"{what}; `sacctmgr show qos` lists them"
 
 
-def too_long(found: re.Match[str], site: Site) -> str:
+def too_long(site: Site) -> str:
     """The longest time of each partition."""
     limits = {part.name: part.time_limit_s for part in site.partitions}
     words = ", ".join(f"{name} {duration(limit)}" for name, limit in limits.items())
@@ -93,8 +94,8 @@ def too_long(found: re.Match[str], site: Site) -> str:
     return f"the job asks for {asked}; the longest per partition: {words}" if words else "ask for less time"
 
 
-def too_large(found: re.Match[str], site: Site) -> str:
-    """What the nodes of each partition have."""
+def too_large(site: Site) -> str:
+    """The size of each partition's nodes."""
     rows = [
         f"{part.name}: {part.nodes} nodes of up to {part.cpus_per_node} cpus, {part.memory_mib_per_node} MiB, "
         + (", ".join(part.gres) or "no GPUs")
@@ -105,18 +106,8 @@ def too_large(found: re.Match[str], site: Site) -> str:
     return f"{head}: {'; '.join(rows)}" if rows else "ask for less in `resources`"
 
 
-def in_doubt(found: re.Match[str], site: Site) -> str:
-    """sbatch gave up waiting, which says nothing about the job."""
-    return "the controller may have taken the job all the same: look for its name in `squeue` before submitting again"
-
-
-def advice(text: str) -> Callable[[re.Match[str], Site], str]:
-    """An explanation that needs no more than its words."""
-    return lambda found, site: text
-
-
-WORDS: tuple[tuple[str, Callable[[re.Match[str], Site], str]], ...] = (
-    (r"invalid partition (?:name )?specified(?:: (?P<name>\S+))?", unknown_partition),
+WORDS: tuple[tuple[str, str | Callable[[Site], str]], ...] = (
+    (r"invalid partition (?:name )?specified(?:: (?P<partition>\S+))?", unknown_partition),
     (r"no partition specified", no_default),
     (r"invalid account or account/partition", unknown_account),
     (r"invalid qos specification", unknown_qos),
@@ -124,15 +115,18 @@ WORDS: tuple[tuple[str, Callable[[re.Match[str], Site], str]], ...] = (
     (r"node configuration is not available|memory specification can not be satisfied", too_large),
     (r"invalid generic resource|invalid trackable resource", too_large),
     (r"node count specification invalid|more processors requested than permitted", too_large),
-    (r"violates accounting/qos policy", advice("you are at a limit of your account or QOS: `sacctmgr show assoc`")),
-    (r"group not permitted to use this partition", advice("another partition may be open to you: see `sinfo`")),
-    (r"invalid feature specification", advice("`sinfo --format=%f` lists the features that `constraint` may name")),
-    (r"invalid node name", advice("`sinfo --Node` lists the nodes")),
-    (r"reservation is invalid|requested reservation", advice("`scontrol show reservation` lists them")),
-    (r"invalid job array specification", advice("the sweep is larger than MaxArraySize: `tfslurm check` shows it")),
-    (r"required node not available", advice("a node that you name is down or reserved: see `sinfo -R`")),
-    (r"socket timed out|zero bytes were transmitted|unexpected message received", in_doubt),
-    (r"unable to contact slurm controller", advice("slurmctld does not answer; try again in a minute")),
+    (r"violates accounting/qos policy", "you are at a limit of your account or QOS: `sacctmgr show assoc`"),
+    (r"group not permitted to use this partition", "another partition may be open to you: see `sinfo`"),
+    (r"invalid feature specification", "`sinfo --format=%f` lists the features that `constraint` may name"),
+    (r"invalid node name", "`sinfo --Node` lists the nodes"),
+    (r"reservation is invalid|requested reservation", "`scontrol show reservation` lists them"),
+    (r"invalid job array specification", "the sweep is larger than MaxArraySize: `tfslurm check` shows it"),
+    (r"required node not available", "a node that you name is down or reserved: see `sinfo -R`"),
+    (  # sbatch gave up waiting, which says nothing about the job
+        r"socket timed out|zero bytes were transmitted|unexpected message received",
+        "the controller may have taken the job all the same: look for its name in `squeue` before submitting again",
+    ),
+    (r"unable to contact slurm controller", "slurmctld does not answer; try again in a minute"),
 )
 
 

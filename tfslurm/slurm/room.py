@@ -1,4 +1,4 @@
-"""How soon a cluster would begin jobs of one kind, asked with one command. Pure.
+"""A cluster's room for jobs of one kind, asked with one command. Pure.
 
 Source: sinfo(1), --Format; sbatch(1), --test-only; recorded from Slurm 22.05.8.
 """
@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 from tfslurm.errors import LONGEST_WORDS, SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import parse_number, rows_of
+from tfslurm.slurm.values import GROUP, fields_of, gpus_in, parse_number, rows_of
 from tfslurm.sweeps.spread import Room
 
-GROUP = "\x1d"
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
 RUNNING = ("allocated", "completing", "idle", "mixed")  # states of nodes that take jobs, now or when others end
-GPU = re.compile(r"gpu(?::[^:,()]+)?:([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one job asks for, on each of its nodes; 0: nothing that counts."""
+    """The resources that one job asks for, on each of its nodes; 0: nothing that counts."""
 
     cpus: int
     memory_mib: int
@@ -31,7 +29,7 @@ class Need:
 
 
 def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
-    """What room.sh asks: the nodes of a job's partition, and when such a job would begin."""
+    """The words for room.sh, which asks for the nodes of a job's partition, and when such a job would begin."""
     partition = [f"--partition={options['partition']}"] if options.get("partition") else []
     form = ",".join(f"{name}:|" for name in FIELDS)
     nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
@@ -41,7 +39,7 @@ def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_room(text: str, need: Need) -> Room:
-    """What room.sh printed, for jobs that ask for so much.
+    """The room that room.sh printed, for jobs that ask for so much.
 
     Raises:
         SlurmParseError: it is not understood.
@@ -50,7 +48,8 @@ def parse_room(text: str, need: Need) -> Room:
     if len(parts) != 3:
         raise SlurmParseError("sinfo and sbatch --test-only", text)
     now = parse_number(parts[2].strip(), "date")
-    nodes = [row_of(line) for line in rows_of(parts[0], "sinfo")]
+    # each field ends with a bar
+    nodes = [fields_of(line, len(FIELDS) + 1, "|", "sinfo") for line in rows_of(parts[0], "sinfo")]
     live = [node for node in nodes if node[1].rstrip("*~#!%$@^-+") in RUNNING]
     free, most = (sum(fits(each, need) for each in what(live)) // need.nodes for what in (left_of, all_of))
     found = re.search(r" to start at ([0-9]{1,11}) ", parts[1][:LONGEST_WORDS])
@@ -58,16 +57,8 @@ def parse_room(text: str, need: Need) -> Room:
     return Room(free, most, starts_in_s)
 
 
-def row_of(line: str) -> list[str]:
-    """The fields of a node."""
-    node = line.split("|")[:-1]
-    if len(node) != len(FIELDS):
-        raise SlurmParseError("sinfo", line)
-    return node
-
-
 def left_of(nodes: Iterable[list[str]]) -> list[Need]:
-    """What each node has that nobody uses."""
+    """The free resources of each node."""
     return [
         Need(cpus_in(node, 1), memory_in(node, 3) - memory_in(node, 4), gpus_in(node[5]) - gpus_in(node[6]))
         for node in nodes
@@ -76,16 +67,13 @@ def left_of(nodes: Iterable[list[str]]) -> list[Need]:
 
 
 def all_of(nodes: Iterable[list[str]]) -> list[Need]:
-    """What each node has."""
+    """The resources of each node."""
     return [Need(cpus_in(node, 3), memory_in(node, 3), gpus_in(node[5])) for node in nodes]
 
 
 def cpus_in(node: list[str], place: int) -> int:
     """One number of ``allocated/idle/other/total``."""
-    numbers = node[2].split("/")
-    if len(numbers) != 4:
-        raise SlurmParseError("sinfo", "|".join(node))
-    return parse_number(numbers[place], "sinfo")
+    return parse_number(fields_of(node[2], 4, "/", "sinfo")[place], "sinfo")
 
 
 def memory_in(node: list[str], place: int) -> int:
@@ -93,12 +81,7 @@ def memory_in(node: list[str], place: int) -> int:
     return parse_number(node[place].strip(), "sinfo")
 
 
-def gpus_in(gres: str) -> int:
-    """How many GPUs a list of generic resources counts."""
-    return sum(map(int, GPU.findall(re.sub(r"\([^()]*\)", "", gres))))
-
-
 def fits(have: Need, need: Need) -> int:
-    """How many jobs' shares of one node it has room for."""
+    """The number of jobs' shares of one node that it has room for."""
     pairs = ((have.cpus, need.cpus), (have.memory_mib, need.memory_mib), (have.gpus, need.gpus))
     return min((max(0, has) // asks for has, asks in pairs if asks), default=0)

@@ -1,4 +1,4 @@
-"""What a cluster is: its configuration, its partitions, the user's accounts. argv out, text in. Pure.
+"""A cluster's configuration, its partitions, the user's accounts. argv out, text in. Pure.
 
 Source: scontrol(1), sinfo(1), sacctmgr(1); recorded from Slurm 22.05.8.
 """
@@ -11,10 +11,17 @@ from typing import NamedTuple
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import is_name, parse_duration, parse_number, rows_of, split_outside
+from tfslurm.slurm.values import (
+    FIELD,
+    fields_of,
+    gpus_in,
+    is_name,
+    parse_duration,
+    parse_number,
+    rows_of,
+    split_outside,
+)
 
-FIELD = "\x1f"
-GPUS = re.compile(r"gpu(?::[^:]+)?:([0-9]{1,9})")
 PARTITION_FIELDS = ("%P", "%a", "%l", "%F", "%G", "%c", "%m")
 ACCOUNT_FIELDS = ("Cluster", "Account", "Partition", "QOS", "DefaultAccount")
 
@@ -54,23 +61,13 @@ class SlurmConfig(NamedTuple):
         return self.number("KillWait")
 
     @property
-    def message_timeout_s(self) -> int | None:
-        """Seconds after which sbatch gives up on the controller, which may have taken the job all the same."""
-        return self.number("MessageTimeout")
-
-    @property
-    def min_job_age_s(self) -> int | None:
-        """Seconds that squeue still shows a finished job."""
-        return self.number("MinJobAge")
-
-    @property
     def max_array_size(self) -> int | None:
         """One more than the largest index of an array task."""
         return self.number("MaxArraySize")
 
     @property
     def max_job_count(self) -> int | None:
-        """How many jobs the controller keeps at once; each task of an array is one."""
+        """The most jobs that the controller keeps at once; each task of an array is one."""
         return self.number("MaxJobCount")
 
     @property
@@ -87,16 +84,6 @@ class SlurmConfig(NamedTuple):
     def requeues(self) -> bool:
         """Does a job that loses its node start again unless it says --no-requeue?"""
         return self.number("JobRequeue") == 1
-
-    @property
-    def select_type(self) -> str:
-        """Such as select/cons_tres."""
-        return self.text("SelectType")
-
-    @property
-    def gres_types(self) -> tuple[str, ...]:
-        """Such as ('gpu',)."""
-        return self.words("GresTypes")
 
     @property
     def task_plugins(self) -> tuple[str, ...]:
@@ -214,7 +201,7 @@ def partition_row(line: str) -> Partition:
         gres=gres,
         cpus_per_node=parse_number(cpus, "sinfo"),
         memory_mib_per_node=parse_number(memory, "sinfo"),
-        gpus_per_node=sum(int(found[1]) for word in gres if (found := GPUS.fullmatch(word))),
+        gpus_per_node=gpus_in(gres_text),
     )
 
 
@@ -248,25 +235,5 @@ def parse_accounts(text: str, cluster: str = "") -> tuple[Account, ...]:
 
 def account_row(line: str) -> Account:
     """One row, ``alpha|lab||normal,long|lab``."""
-    fields = line.split("|")
-    if len(fields) != len(ACCOUNT_FIELDS):
-        raise SlurmParseError("sacctmgr", line)
-    cluster, account, partition, qos, default = fields
+    cluster, account, partition, qos, default = fields_of(line, len(ACCOUNT_FIELDS), "|", "sacctmgr")
     return Account(cluster, account, partition, tuple(word for word in qos.split(",") if word), account == default)
-
-
-def version_argv() -> tuple[str, ...]:
-    """``sbatch --version``, which asks no controller."""
-    return ("sbatch", "--version")
-
-
-def parse_version(text: str) -> tuple[int, ...]:
-    """(22, 5, 8) of ``slurm-wlm 22.05.8``, the last line whatever a login shell said before.
-
-    Raises:
-        SlurmParseError: anything else.
-    """
-    found = re.fullmatch(r"slurm\S* ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\S*", text.strip().rpartition("\n")[2])
-    if not found:
-        raise SlurmParseError("sbatch --version", text)
-    return tuple(int(part) for part in found.groups())

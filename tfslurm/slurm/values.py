@@ -15,6 +15,11 @@ from tfslurm.errors import SlurmParseError
 
 T = TypeVar("T")
 UNKNOWN = ("Unknown", "None", "N/A", "NONE", "(null)", "")
+# Names and comments are anybody's text; these characters are in none that a keyboard makes.
+FIELD = "\x1f"
+ROW = "\x1e"
+GROUP = "\x1d"
+GPU = re.compile(r"gpu(?::[^:,()]+)?:([0-9]{1,9})")
 MOST_DIGITS = 18
 MOST_NODES = 100_000  # of one job; the largest machines under Slurm have some ten thousand
 MOST_JOBS = 200_000  # in one answer, each task of an array being one
@@ -57,6 +62,18 @@ def rows_of(text: str, what: str) -> Iterator[str]:
     return (line.removesuffix("\r") for line in at_most(MOST_ROWS, lines_of(text), what) if line.strip())
 
 
+def fields_of(row: str, count: int, separator: str, what: str) -> list[str]:
+    """The fields of a row.
+
+    Raises:
+        SlurmParseError: it has more or fewer than ``count``.
+    """
+    fields = row.split(separator)
+    if len(fields) != count:
+        raise SlurmParseError(what, row)
+    return fields
+
+
 def parse_number(text: str, what: str) -> int:
     """A whole number that is not negative.
 
@@ -71,6 +88,12 @@ def parse_number(text: str, what: str) -> int:
 def number_or_none(text: str) -> int | None:
     """The same; None for anything else."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
+def gpus_in(gres: str) -> int:
+    """The number of GPUs in a list of generic resources: 6 of ``gpu:a100:4(S:0-1),gpu:2,nvme:1``."""
+    words = re.sub(r"\([^()]*\)", "", gres).split(",")
+    return sum(int(found[1]) for word in words if (found := GPU.fullmatch(word)))
 
 
 def is_name(text: str) -> bool:

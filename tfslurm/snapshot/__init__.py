@@ -18,9 +18,9 @@ from typing import NamedTuple
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
 from tfslurm.snapshot.files import SYMLINK, Entry, changed, contents, entry_of, refuse_beyond, tar_stream, tree_id
-from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of, without_credentials
+from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of
 
-__all__ = ["Entry", "Snapshot", "take", "tree_id", "without_credentials"]
+__all__ = ["Snapshot", "take"]
 
 LIMIT_BYTES = 256 * 2**20
 
@@ -36,7 +36,7 @@ Chunks = Iterator[bytes]
 
 
 class Snapshot(NamedTuple):
-    """What a folder held when it was looked at. Outside Git the last four are None; so is a fact that Git lacks."""
+    """The content of a folder at one moment. Outside Git the last four are None; so is a fact that Git lacks."""
 
     folder: Path
     entries: tuple[Entry, ...]
@@ -53,7 +53,7 @@ class Snapshot(NamedTuple):
 
     @property
     def files(self) -> int:
-        """How many files, symbolic links included."""
+        """The number of files, symbolic links included."""
         return len(self.entries)
 
     @property
@@ -72,7 +72,7 @@ class Snapshot(NamedTuple):
         return tar_stream(self.folder, self.entries)
 
 
-def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
+def take(folder: Path) -> Snapshot:
     """Return what the folder holds now.
 
     Raises:
@@ -89,8 +89,8 @@ def take(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot:
         why = "has no file that git would keep: everything is ignored" if top else "holds no file"
         raise refuse(str(folder), why, "look into .gitignore there and above, and .git/info/exclude" if top else "")
     total = sum(status.st_size for status in found.values())
-    if total > limit_bytes:
-        raise _too_large(folder, found, total, limit_bytes, top is not None)
+    if total > LIMIT_BYTES:
+        raise _too_large(folder, found, total, top is not None)
     entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
     for entry in entries:
         _refuse_leaving(folder, entry)
@@ -148,11 +148,10 @@ def _refuse_leaving(folder: Path, entry: Entry) -> None:
         )
 
 
-def _too_large(
-    folder: Path, found: Mapping[str, os.stat_result], total: int, limit: int, repository: bool
-) -> InputError:
+def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, repository: bool) -> InputError:
     largest = sorted(found, key=lambda name: -found[name].st_size)[:5]
     names = ", ".join(f"{name} ({found[name].st_size / 2**20:.1f} MiB)" for name in largest)
-    why = f"holds {total / 2**20:.1f} MiB in {len(found)} files, more than {limit / 2**20:.1f} MiB; largest: {names}"
-    mend = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
-    return refuse(str(folder), why, mend if repository else f"`git init` here, then {mend}")
+    size, most = (f"{number / 2**20:.1f} MiB" for number in (total, LIMIT_BYTES))
+    why = f"holds {size} in {len(found)} files, more than {most}; largest: {names}"
+    fix = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
+    return refuse(str(folder), why, fix if repository else f"`git init` here, then {fix}")

@@ -1,4 +1,4 @@
-"""Whether the files of a folder are those of its commit. Git's own word is not taken: it can be told not to look."""
+"""Whether the files of a folder are those of its commit. Git itself is not asked: a setting can blind it."""
 
 from __future__ import annotations
 

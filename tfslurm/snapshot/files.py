@@ -78,18 +78,18 @@ def refuse_beyond(folder: Path, name: str, files: int) -> None:
     Raises:
         InputError: this is no folder of code.
     """
-    mend = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
+    fix = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
     if files > MOST_FILES:
-        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", mend)
+        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", fix)
     if str(folder).count("/") + name.count("/") > MOST_DEEP:
-        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", mend)
+        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", fix)
 
 
 @contextmanager
 def _holder(path: Path) -> Iterator[int]:
     """Yield the folder of a file, opened; each step is into a folder, for a link on the way may lead anywhere.
 
-    The path was one without links when it was looked at, and whoever may write in a folder of it may change that.
+    The path had no links when it was checked, and whoever may write in a folder of it may change that.
     """
     here = os.open("/", PASS)
     try:

@@ -1,4 +1,4 @@
-"""What Git says about a folder: which files belong to it, its commit and remote. The only user of git itself.
+"""Ask Git about a folder: the files that belong to it, its commit and remote. The only user of git itself.
 
 The folder may be a stranger's, with settings of its own, and git runs programs that settings name. It is therefore
 asked only for what needs no program: it lists names and prints objects. It never compares, converts or fetches a file.
@@ -167,7 +167,7 @@ def _nested(folder: Path) -> Listing:
 
 
 def _is_below_real_folders(folder: Path, parent: str, known: dict[str, bool]) -> bool:
-    """Say whether no part of the parent is a symbolic link: Git lists the link and, until told, the files it hides."""
+    """Say whether no part of the parent is a symbolic link: Git lists the link and perhaps the files it hides."""
     if parent not in known:
         above, _, last = parent.rpartition("/")
         known[parent] = _is_below_real_folders(folder, above, known)
@@ -340,7 +340,7 @@ def _environment() -> Iterator[tuple[str, str]]:
 
 
 def _text(raw: bytes) -> str:
-    """What a record can hold: a name in Git is any bytes, and what is no UTF-8 is written out."""
+    """A text that a record can hold: a name in Git is any bytes, and those that are no UTF-8 are written out."""
     return raw.decode("utf-8", "backslashreplace")
 
 

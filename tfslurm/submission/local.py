@@ -76,7 +76,7 @@ def follow_process(
         signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
     try:
         while process.poll() is None:
-            pass_on(reader, shown if shown and reader.look(0).attempt > 0 else None)
+            pass_on(reader, shown if shown and reader.read_tails(0).attempt > 0 else None)
             time.sleep(PAUSE_S[0])
     finally:
         stop(process)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tfslurm import slurm
+from tfslurm.document.moments import datetime_of
 from tfslurm.errors import HostError, last_words
 from tfslurm.handoff import local_process
 from tfslurm.handoff.recovery import settle_all
@@ -20,7 +21,7 @@ from tfslurm.job_plan.options import WARNING
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir
 from tfslurm.monitoring.refresh import refresh
-from tfslurm.record.job import datetime_of, moment
+from tfslurm.record.job import moment
 from tfslurm.retrieval import records
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import NO_SCHEDULER, REQUEUED, parse_end, parse_task_end

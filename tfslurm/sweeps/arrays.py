@@ -1,4 +1,4 @@
-"""Points of one cluster -> the job arrays that run them, and how each point's job is called."""
+"""Points of one cluster -> the job arrays that run them, and the id of each point's job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Array(NamedTuple):
 
     @property
     def tasks(self) -> int:
-        """How many tasks it has."""
+        """The number of its tasks."""
         return -(-self.points // self.points_per_job)
 
     def option(self, max_parallel: int | None = None) -> str:
@@ -28,14 +28,9 @@ class Array(NamedTuple):
         last = f"-{self.tasks - 1}" if self.tasks > 1 else ""
         return f"0{last}" + (f"%{max_parallel}" if max_parallel else "")
 
-    def of_task(self, task: int) -> range:
-        """The points that a task runs, in order, by their place among the cluster's."""
-        first = self.offset + task * self.points_per_job
-        return range(first, min(first + self.points_per_job, self.offset + self.points))
-
 
 def job_ids(array: str, points: int, points_per_job: int = 1) -> tuple[str, ...]:
-    """How the points of a job array are called, in order: ``1234_7``, the task that runs a point.
+    """The ids of a job array's points, in order: ``1234_7``, the task that runs a point.
 
     Of several in one task each has its place among the array's points too: ``1234_7.59``.
     """
@@ -45,7 +40,7 @@ def job_ids(array: str, points: int, points_per_job: int = 1) -> tuple[str, ...]
 
 
 def slurm_id(job_id: str) -> str:
-    """The job as Slurm knows it: ``1234_7`` of ``1234_7.59``, and every other id itself."""
+    """Slurm's own id of a job: ``1234_7`` of ``1234_7.59``, and every other id itself."""
     return job_id.partition(".")[0]
 
 

@@ -9,12 +9,12 @@ from tfslurm.sweeps.binning import levels_of
 from tfslurm.sweeps.points import Point
 
 _ROUNDS = 200  # exchanges at most
-_TRIED = 40  # points of each side that are looked at for one of them
+_TRIED = 40  # points of each side that are compared for one of them
 
 
 def balanced(points: Sequence[Point], clusters: Sequence[str], fixed: Sequence[str | None]) -> tuple[str, ...]:
     """The cluster of each point: for every level of every parameter the counts per cluster differ by one at most where
-    such an assignment is found, and hardly ever by more than two. ``fixed`` points count, and stay.
+    such an assignment is found, and else rarely by more than two. ``fixed`` points count, and stay.
 
     Source: minimisation (S. Pocock, R. Simon, Biometrics 31, 1975) without its chance, then exchanges of pairs.
     """
@@ -28,7 +28,7 @@ def balanced(points: Sequence[Point], clusters: Sequence[str], fixed: Sequence[s
 
 
 class _Table:
-    """How often each level stands on each cluster. The first factor has one level, so the totals are even too."""
+    """The count of each level on each cluster. The first factor has one level, so the totals are even too."""
 
     def __init__(self, points: Sequence[Point], clusters: Sequence[str]) -> None:
         names = list(points[0].parameters) if points else []
@@ -60,7 +60,7 @@ class _Table:
                 self.put(row, self.chosen[row])
 
     def had(self, row: int, cluster: int) -> tuple[int, int]:
-        """How often the levels of a point stand on a cluster, and how many points it has."""
+        """The sum of a cluster's counts of a point's levels, and the number of its points."""
         counts = [self.counts[level][cluster] for level in self.rows[row]]
         return sum(counts), counts[0]
 

@@ -11,8 +11,8 @@ _GROUPS = 4
 
 
 def levels_of(values: Sequence[Scalar]) -> list[str] | None:
-    """The level of each value. Numbers with many values, or hardly any twice, are cut into up to four groups of equal
-    size by rank; texts like that have no levels: None, for nothing could be told from one point each."""
+    """The level of each value. Numbers with many values, or few of them twice, are cut into up to four groups of equal
+    size by rank; texts like that have no levels: None, for one point each says nothing."""
     distinct = list(dict.fromkeys((type(value) is bool, value) for value in values))
     if len(distinct) <= MOST_LEVELS and len(distinct) * 2 <= len(values):
         return [str(value) for value in values]

@@ -22,7 +22,7 @@ _OWN = ("grid", "zip", "random", "exclude", "include")
 
 
 class Source(Protocol):
-    """A document or an experiment: it knows where a key was written."""
+    """A document or an experiment, which knows where each key was written."""
 
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem at a key."""
@@ -38,7 +38,7 @@ class Axis:
 
     @property
     def count(self) -> int:
-        """How many steps it has."""
+        """The number of its steps."""
         return self.values[0].count
 
 
@@ -59,7 +59,7 @@ class Block:
 
     @property
     def count(self) -> int:
-        """How many points it has before any is left out or met twice; nothing is enumerated for it."""
+        """The number of its points before any is left out or met twice; nothing is enumerated for it."""
         return (prod(axis.count for axis in self.axes) if self.axes else 0) + len(self.include)
 
 
@@ -160,7 +160,7 @@ def _named(block: Block, source: Source, broken: bool) -> Iterator[Problem]:
 
 
 def _points_named(block: Block, source: Source) -> Iterator[Problem]:
-    """The problems of ``exclude`` and ``include``: parameters that the block does not have, or that they leave out."""
+    """A problem for each parameter of ``exclude`` or ``include`` that the block does not have, or that they lack."""
     names = block.names
     for index, given in enumerate(block.exclude):
         here: Path = (*block.path, "exclude", index)

@@ -1,4 +1,4 @@
-"""Rows of a sweep -> the parameters that cannot be told apart from where the points ran."""
+"""Rows of a sweep -> the parameters whose effects cannot be separated from those of where the points ran."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfslurm.sweeps.binning import levels_of
 from tfslurm.sweeps.values import Scalar
 
 LARGE = 0.5
-_FEWEST = 4  # rows; of fewer nothing is said
+_FEWEST = 4  # rows; fewer are not judged
 _ELSEWHERE = 1.5  # how many of a level's rows would have to be expected elsewhere, for their absence to mean anything
 
 

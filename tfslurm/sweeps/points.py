@@ -92,7 +92,7 @@ def sweep_of(experiment: Experiment) -> Sweep:
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
-    """The problems of ``sweep`` beyond its shape, found without making its points; nothing where the shape is wrong."""
+    """The problems of ``sweep`` beyond its shape, short of making its points; none where the shape is wrong."""
     from tfslurm.spec.axes import shape_of
 
     given, clusters = shape_of(document.at(("sweep",))), document.at(("clusters",))

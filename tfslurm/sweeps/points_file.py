@@ -19,7 +19,7 @@ LINE = 27
 
 
 class Entry(NamedTuple):
-    """The settings of one point's task: ``env`` holds the variables that differ between points, ``argv`` all words."""
+    """One point as its task needs it: ``env`` holds the variables that differ between points, ``argv`` all words."""
 
     id: str
     text: str

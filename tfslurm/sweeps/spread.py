@@ -15,7 +15,7 @@ from tfslurm.sweeps.values import Scalar
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How soon a cluster would run points.
+    """A cluster's room for points.
 
     free         how many could begin now
     most         how many may run at once

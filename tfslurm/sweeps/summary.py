@@ -12,7 +12,7 @@ SAMPLE = 5
 
 
 def summary(name: str, sweep: Sweep, placed: Sequence[str] | None, clusters: Sequence[str]) -> list[tuple[str, str]]:
-    """The sweep's name and its axes, line by line; ``placed`` None: the clusters are chosen at submission."""
+    """Name and points of a sweep, line by line; ``placed`` None: the clusters are chosen at submission."""
     count = len(sweep.points)
     gone = [f"{sweep.excluded} left out"] if sweep.excluded else []
     gone += [f"{sweep.repeated} met twice"] if sweep.repeated else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tfslurm.tracker.index import Tracker
-from tfslurm.tracker.rows import Place, Seen, SeenDriver, TrackedJob, TrackedPlan
+from tfslurm.tracker.rows import JobUpdate, Place, SeenDriver, TrackedJob, TrackedPlan
 from tfslurm.tracker.sweeps import PlacedPoint, TrackedSweep, WaitingPlan
 
 __all__ = [
+    "JobUpdate",
     "Place",
     "PlacedPoint",
-    "Seen",
     "SeenDriver",
     "TrackedJob",
     "TrackedPlan",

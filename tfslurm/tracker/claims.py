@@ -1,4 +1,4 @@
-"""A plan is one process's affair: a lock on a file, which the kernel takes away when the process ends."""
+"""Claim a plan for one process: a lock on a file, which the kernel releases when the process ends."""
 
 from __future__ import annotations
 

@@ -19,7 +19,18 @@ from tfslurm.job_plan import UNTRUE, JobPlan, to_json
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.claims import claimed
-from tfslurm.tracker.rows import REBUILT, Place, Seen, SeenDriver, TrackedJob, TrackedPlan, plan_in, tracked, values_in
+from tfslurm.tracker.rows import (
+    JOBS,
+    REBUILT,
+    JobUpdate,
+    Place,
+    SeenDriver,
+    TrackedJob,
+    TrackedPlan,
+    planned,
+    tracked,
+    values_in,
+)
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
 from tfslurm.tracker.trouble import trouble
 
@@ -38,17 +49,15 @@ CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL);
 CREATE INDEX jobs_by_plan ON jobs (plan_id);
 CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
 """
-# Not part of SCHEMA: a tracker may be older than this table, and one that does not know it may go on using the file.
-DRIVERS = """
-CREATE TABLE IF NOT EXISTS drivers (
-  cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL,
-  version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))
-"""
-# Likewise. A plan stands here from its intent until its id was shown to whoever asked for it.
-UNTOLD = "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)"
-BY_ID = "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)"
-
-PLAN_KEYS = ("stage", "note", "cluster_text")
+# Not part of SCHEMA: a tracker may be older than these, and one that does not know them may go on using the file. A
+# plan stands in `untold` from its intent until its id was shown to whoever asked for it.
+LATER = (
+    "CREATE TABLE IF NOT EXISTS drivers (cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL, "
+    "version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))",
+    "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
+    *SWEEPS,
+)
 
 
 class Tracker:
@@ -60,7 +69,7 @@ class Tracker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self.told():
+        with self.errors_named():
             make_folder(path.parent)
             make_file(path)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -68,10 +77,7 @@ class Tracker:
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere may hold views and triggers
             self._prepare()
-            self._db.execute(DRIVERS)
-            self._db.execute(UNTOLD)
-            self._db.execute(BY_ID)
-            for statement in SWEEPS:
+            for statement in LATER:
                 self._db.execute(statement)
 
     def _prepare(self) -> None:
@@ -90,8 +96,8 @@ class Tracker:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """What goes wrong with the file is told as a TrackerError."""
+    def errors_named(self) -> Iterator[None]:
+        """Raise any error of the file as a TrackerError with its fix."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -100,7 +106,7 @@ class Tracker:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """The database for one change, which is made as a whole or not at all."""
-        with self.told():
+        with self.errors_named():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -117,7 +123,7 @@ class Tracker:
 
     @property
     def sweeps(self) -> SweepIndex:
-        """What it knows of sweeps."""
+        """The sweeps in it."""
         return SweepIndex(self)
 
     def close(self) -> None:
@@ -133,7 +139,7 @@ class Tracker:
         if not name or "/" in name or name.startswith("."):
             raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
         path = self.path.with_name("claims") / name
-        with self.told():
+        with self.errors_named():
             make_folder(path.parent)
             mine = claimed(path, wait)
         try:
@@ -146,36 +152,28 @@ class Tracker:
 
     def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
         """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
-        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at)
         with self.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'planned', '', ?, ?)",
-                (*values, json.dumps(to_json(plan)), cluster_text),
-            )
-            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+            put_plan(db, plan, cluster_text, "planned", "")
             if untold:
                 db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
 
     def tell(self, plan_ids: Sequence[str]) -> None:
-        """Their ids were shown to whoever asked for the jobs."""
+        """Write down that their ids were shown to whoever asked for the jobs."""
         with self.change() as db:
             db.executemany("DELETE FROM untold WHERE plan_id = ?", [(plan_id,) for plan_id in plan_ids])
 
     def refuse(self, plan_id: str, note: str) -> None:
-        """The scheduler said no: nothing was queued."""
+        """The scheduler refused: nothing was queued."""
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
             db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
 
     def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
-        """The scheduler gave an id, of an array that of all its tasks. Saying it twice changes nothing."""
+        """Write down the id that the scheduler gave, of an array that of all its tasks; twice changes nothing."""
         jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
-            db.executemany(
-                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                [(plan.cluster, each, plan.planned_at, plan.plan_id, state) for each in jobs],
-            )
+            put_jobs(db, plan, dict.fromkeys(jobs, state))
 
     def restore(
         self,
@@ -189,33 +187,20 @@ class Tracker:
 
         It is never one that is still to be settled or sent.
         """
-        values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, REBUILT)
         with self.change() as db:
             if sweep:
                 put_sweep(db, sweep)
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
-            text = json.dumps(to_json(plan))
-            db.execute(
-                "INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, 'submitted', ?, ?, ?)",
-                (*values, text, cluster_text),
-            )
-            db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+            put_plan(db, plan, cluster_text, "submitted", REBUILT)
             # one that this tracker planned itself, and whose id it never got to know
-            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", values[:1])
-            db.executemany(
-                "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-                [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
-            )
+            db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", (plan.plan_id,))
+            put_jobs(db, plan, jobs)
 
-    def see(self, job: TrackedJob, state: str, final: bool, status: Mapping[str, Any]) -> None:
-        """What the scheduler, or the job's own end file, says of a job now."""
-        self.see_all([Seen(job, state, final, status)])
-
-    def see_all(self, seen: Sequence[Seen]) -> None:
-        """What is said of any number of jobs now, all of it or nothing; a job that has ended stays as it ended."""
+    def update_jobs(self, updates: Sequence[JobUpdate]) -> None:
+        """Write the new states of any number of jobs, all or none; a job that has ended stays as it ended."""
         rows = [
             (each.state, int(each.final), json.dumps(dict(each.status)), job.cluster, job.job_id, job.submitted_at)
-            for each in seen
+            for each in updates
             if each.is_news and (job := each.job)
         ]
         if rows:
@@ -242,10 +227,7 @@ class Tracker:
             ).fetchone()
             job_id = str((row[0] or 0) + 1)
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ?", (plan.plan_id,))
-            db.execute(
-                "INSERT INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, 'RUNNING')",
-                (plan.cluster, job_id, plan.planned_at, plan.plan_id),
-            )
+            put_jobs(db, plan, {job_id: "RUNNING"})
             return job_id
 
     def record(self, job: TrackedJob) -> dict[str, Any] | None:
@@ -309,22 +291,22 @@ class Tracker:
             return due
 
     def knows_lock(self, sha256: str) -> bool:
-        """Whether a lock file with this content was found to say what the registry says."""
+        """Whether a lock file with this content was found to agree with the registry."""
         return bool(self.rows("SELECT 1 FROM tags WHERE reference = ?", [f"lock {sha256}"]))
 
     def note_lock(self, sha256: str, now: str) -> None:
-        """Keep that it was."""
+        """Write down that it was."""
         with self.change() as db:
             db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (f"lock {sha256}", now))
 
-    def see_driver(self, seen: SeenDriver) -> None:
-        """A node's driver, unless a later sight of it is known."""
+    def note_driver(self, driver: SeenDriver) -> None:
+        """Write down a node's driver, unless a later observation is known."""
         with self.change() as db:
             db.execute(
                 "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "
                 "SET version = excluded.version, seen_at = excluded.seen_at, seen_by = excluded.seen_by "
                 "WHERE excluded.seen_at >= drivers.seen_at",
-                (seen.cluster, seen.partition, seen.node, seen.version, seen.seen_at, seen.seen_by),
+                (driver.cluster, driver.partition, driver.node, driver.version, driver.seen_at, driver.seen_by),
             )
 
     def drivers(self, cluster: str) -> list[SeenDriver]:
@@ -366,9 +348,7 @@ class Tracker:
             where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         order = "ORDER BY submitted_at, jobs.rowid"
-        columns = "jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name"
-        query = f"SELECT {columns} FROM jobs JOIN plans USING (plan_id) {condition} {order}"  # noqa: S608
-        return [tracked(row) for row in self.rows(query, values)]
+        return [tracked(row) for row in self.rows(f"{JOBS} {condition} {order}", values)]
 
     def has_sent(self, plan: JobPlan) -> bool:
         """Whether the code of this plan went to its cluster before; it may have been removed there since."""
@@ -383,10 +363,25 @@ class Tracker:
         query = (
             "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
         )
-        rows = self.rows(query, (stage, plan_id))
-        return [TrackedPlan(plan_in(row["plan"], row["plan_id"]), *(row[key] for key in PLAN_KEYS)) for row in rows]
+        return [planned(row) for row in self.rows(query, (stage, plan_id))]
 
     def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         """The rows of a question."""
-        with self.told():
+        with self.errors_named():
             return self._db.execute(query, values).fetchall()
+
+
+def put_plan(db: sqlite3.Connection, plan: JobPlan, cluster_text: str, stage: str, note: str) -> None:
+    """One plan, unless it is there; it waits no longer."""
+    values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, stage, note)
+    text = json.dumps(to_json(plan))
+    db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, text, cluster_text))
+    db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
+
+
+def put_jobs(db: sqlite3.Connection, plan: JobPlan, jobs: Mapping[str, str]) -> None:
+    """The jobs of a plan (id -> state); those that are there stay as they are."""
+    db.executemany(
+        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
+        [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
+    )

@@ -1,4 +1,4 @@
-"""What the tracker gives: jobs, plans, drivers, as values."""
+"""The rows of the tracker as values: jobs, plans, drivers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from tfslurm.errors import TrackerError
 from tfslurm.job_plan import FOLDER, JOB_ID, UNTRUE, JobPlan, from_json, run_folder
 from tfslurm.sweeps.arrays import place_in_array, slurm_id
 
+JOBS = (
+    "SELECT jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name FROM jobs "
+    "JOIN plans USING (plan_id)"
+)
 REBUILT = "read from its run folder"
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -20,7 +24,7 @@ POINT_ID = re.compile(r"[0-9a-f]{12}")
 
 
 class TrackedJob(NamedTuple):
-    """One job as last seen; ``status`` is what the scheduler said then.
+    """One job as last seen; ``status`` is the scheduler's answer then.
 
     Where one of Slurm's jobs runs several points, each is a job here.
     """
@@ -36,7 +40,7 @@ class TrackedJob(NamedTuple):
 
     @property
     def job_name(self) -> str:
-        """Its name in Slurm's queue: tells it from another job that got the same id later."""
+        """Its name in Slurm's queue, which no other job has that gets the same id later."""
         return f"{self.name}-{self.plan_id}"
 
     @property
@@ -56,12 +60,12 @@ class TrackedJob(NamedTuple):
 
     @property
     def key(self) -> str:
-        """How a user names this job on any machine: ``alpha:1234``."""
+        """The name of this job on any machine: ``alpha:1234``."""
         return f"{self.cluster}:{self.job_id}"
 
 
 class SeenDriver(NamedTuple):
-    """The NVIDIA driver that a node had when it was last looked at; ``seen_by`` is the job or the command that did."""
+    """The NVIDIA driver that a node had when it was last observed; ``seen_by`` is the job or the command that did."""
 
     cluster: str
     partition: str
@@ -72,7 +76,7 @@ class SeenDriver(NamedTuple):
 
 
 class TrackedPlan(NamedTuple):
-    """One intent: 'planned' until the scheduler has given an id ('submitted') or said no ('refused')."""
+    """One intent: 'planned' until the scheduler has given an id ('submitted') or refused ('refused')."""
 
     plan: JobPlan
     stage: str
@@ -85,8 +89,8 @@ class TrackedPlan(NamedTuple):
         return self.note == REBUILT
 
 
-class Seen(NamedTuple):
-    """What is said of a job now, by the scheduler or by the job's own end file."""
+class JobUpdate(NamedTuple):
+    """A job's state now, by the scheduler or by the job's own end file."""
 
     job: TrackedJob
     state: str
@@ -101,7 +105,7 @@ class Seen(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a plan's jobs are on its cluster, without the rest of the plan."""
+    """The place of a plan's jobs on its cluster, without the rest of the plan."""
 
     root: str
     name: str
@@ -136,7 +140,7 @@ def named(kind: re.Pattern[str], text: object) -> str:
 
 
 def values_in(text: object, what: str, kind: type = dict) -> Any:
-    """What a text of JSON holds: an object, or a list where that is the ``kind``.
+    """The value of a JSON text: an object, or a list where that is the ``kind``.
 
     Raises:
         TrackerError: it holds no such thing.
@@ -165,8 +169,17 @@ def plan_in(text: object, plan_id: object) -> JobPlan:
     return plan
 
 
+def planned(row: sqlite3.Row) -> TrackedPlan:
+    """One row of the table of plans.
+
+    Raises:
+        TrackerError: it holds no plan.
+    """
+    return TrackedPlan(plan_in(row["plan"], row["plan_id"]), row["stage"], row["note"], row["cluster_text"])
+
+
 def tracked(row: sqlite3.Row) -> TrackedJob:
-    """One row of the table of jobs, joined with its plan's name.
+    """One row of the query JOBS.
 
     Raises:
         TrackerError: its names are none.

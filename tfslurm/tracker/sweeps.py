@@ -9,21 +9,25 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.rows import (
+    JOBS,
     POINT_ID,
     SWEEP_ID,
     TrackedJob,
     TrackedPlan,
     named,
     plan_in,
+    planned,
     tracked,
     values_in,
 )
+
+if TYPE_CHECKING:
+    from tfslurm.tracker.index import Tracker
 
 # Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
 SWEEPS = (
@@ -70,21 +74,11 @@ class PlacedPoint(NamedTuple):
     job: TrackedJob | None
 
 
-class Index(Protocol):
-    """What the tables are reached by."""
-
-    def change(self) -> AbstractContextManager[sqlite3.Connection]:
-        """One change."""
-
-    def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
-        """The answer to a question."""
-
-
 class SweepIndex:
     """The sweeps of a tracker."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
 
     def add(
         self,
@@ -97,7 +91,7 @@ class SweepIndex:
 
         ``instead_of``: plans that wait, and will not be sent, because their points are among those.
         """
-        with self._index.change() as db:
+        with self._tracker.change() as db:
             for plan_id in instead_of:
                 give_up_waiting(db, plan_id, "its points were moved before it was sent")
             put_sweep(db, sweep)
@@ -106,14 +100,14 @@ class SweepIndex:
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
 
     def tell(self, sweep_id: str) -> None:
-        """The ids of a sweep were shown to whoever asked for it: what of it still waits is sent by later commands."""
-        with self._index.change() as db:
+        """Write down that a sweep's ids were shown to whoever asked for it: later commands send its waiting plans."""
+        with self._tracker.change() as db:
             db.execute("UPDATE sweeps SET told = 1 WHERE sweep_id = ?", (sweep_id,))
 
     def wait_again(self, plan_id: str, note: str, again: JobPlan, cluster_text: str) -> None:
-        """A plan came to nothing, and for certain; its points are those of another plan, which waits."""
+        """Replace a plan of which certainly nothing was queued by another one with its points, which waits."""
         assert again.points is not None  # noqa: S101 - only a sweep's plan waits
-        with self._index.change() as db:
+        with self._tracker.change() as db:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
             db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
             db.execute("UPDATE points SET plan_id = ? WHERE plan_id = ?", (again.plan_id, plan_id))
@@ -121,13 +115,13 @@ class SweepIndex:
 
     def drop(self, sweep_id: str) -> int:
         """Drop the plans of a sweep that wait; return how many these were."""
-        with self._index.change() as db:
+        with self._tracker.change() as db:
             return give_up_waiting(db, sweep_id, "given up before it was sent")
 
     def forget(self, sweep_id: str) -> bool:
-        """A sweep of which nothing was ever queued is gone, as if it had not been asked for; whether it was one."""
+        """Remove a sweep of which nothing was ever queued; False, and no change, for any other."""
         mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
-        with self._index.change() as db:
+        with self._tracker.change() as db:
             query = f"SELECT 1 FROM plans WHERE {mine} AND stage != 'refused' LIMIT 1"  # noqa: S608 - ours
             if db.execute(query, (sweep_id,)).fetchone():
                 return False
@@ -136,13 +130,13 @@ class SweepIndex:
             return True
 
     def ask(self, sweep_id: str, asked_sha256: str, template: str, given: Mapping[str, Any]) -> None:
-        """From now on this is asked of the sweep."""
-        with self._index.change() as db:
+        """Replace what was asked of a sweep."""
+        with self._tracker.change() as db:
             values = (asked_sha256, template, json.dumps(dict(given)), sweep_id)
             db.execute("UPDATE sweeps SET asked_sha256 = ?, template = ?, given = ? WHERE sweep_id = ?", values)
 
     def same(self, asked_sha256: str) -> list[TrackedSweep]:
-        """The sweeps of which the very same was asked, oldest first."""
+        """The sweeps that were asked for in the same words, oldest first."""
         return self._sweeps("WHERE asked_sha256 = ?", (asked_sha256,))
 
     def named(self, text: str) -> list[TrackedSweep]:
@@ -158,21 +152,21 @@ class SweepIndex:
         query = (
             "SELECT * FROM waiting WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR sweep_id = ?2) ORDER BY rowid"
         )
-        rows = self._index.rows(query, (cluster, sweep_id))
+        rows = self._tracker.rows(query, (cluster, sweep_id))
         return [WaitingPlan(row["sweep_id"], plan_in(row["plan"], row["plan_id"]), row["cluster_text"]) for row in rows]
 
     def is_any_waiting(self) -> bool:
         """Whether there is a plan that later commands are to send."""
         query = "SELECT 1 FROM waiting JOIN sweeps USING (sweep_id) WHERE told = 1 LIMIT 1"
-        return bool(self._index.rows(query, ()))
+        return bool(self._tracker.rows(query, ()))
 
     def is_waiting(self, plan_id: str) -> bool:
         """Whether a plan still waits."""
-        return bool(self._index.rows("SELECT 1 FROM waiting WHERE plan_id = ?", (plan_id,)))
+        return bool(self._tracker.rows("SELECT 1 FROM waiting WHERE plan_id = ?", (plan_id,)))
 
     def entries(self, plan_id: str) -> tuple[Entry, ...]:
         """The points of a plan in their order."""
-        rows = self._index.rows("SELECT * FROM points WHERE plan_id = ? ORDER BY place", (plan_id,))
+        rows = self._tracker.rows("SELECT * FROM points WHERE plan_id = ? ORDER BY place", (plan_id,))
         return tuple(map(entry_of, rows))
 
     def points(self, sweep_id: str) -> list[PlacedPoint]:
@@ -180,40 +174,31 @@ class SweepIndex:
         jobs = self.jobs(sweep_id)
         by_place = {(job.plan_id, job.place): job for job in jobs}
         found: dict[str, PlacedPoint] = {}
-        for row in self._index.rows("SELECT * FROM points WHERE sweep_id = ? ORDER BY rowid", (sweep_id,)):
+        for row in self._tracker.rows("SELECT * FROM points WHERE sweep_id = ? ORDER BY rowid", (sweep_id,)):
             job = by_place.get((row["plan_id"], row["place"]))
             found[row["point_id"]] = PlacedPoint(entry_of(row), row["plan_id"], row["place"], job)
         return list(found.values())
 
     def jobs(self, sweep_id: str) -> list[TrackedJob]:
         """Every job that ran points of a sweep, oldest submission first."""
-        query = (
-            "SELECT jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name "
-            "FROM jobs JOIN plans USING (plan_id) WHERE plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?) "
-            "ORDER BY submitted_at, jobs.rowid"
-        )
-        return [tracked(row) for row in self._index.rows(query, (sweep_id,))]
+        mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
+        query = f"{JOBS} WHERE {mine} ORDER BY submitted_at, jobs.rowid"
+        return [tracked(row) for row in self._tracker.rows(query, (sweep_id,))]
 
     def plans(self, sweep_id: str) -> list[TrackedPlan]:
         """The plans of a sweep that do not wait, oldest first."""
-        query = (
-            "SELECT plan_id, plan, stage, note, cluster_text FROM plans WHERE plan_id IN "
-            "(SELECT plan_id FROM points WHERE sweep_id = ?) ORDER BY planned_at, rowid"
-        )
-        rows = self._index.rows(query, (sweep_id,))
-        return [
-            TrackedPlan(plan_in(row["plan"], row["plan_id"]), row["stage"], row["note"], row["cluster_text"])
-            for row in rows
-        ]
+        mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
+        query = f"SELECT * FROM plans WHERE {mine} ORDER BY planned_at, rowid"  # noqa: S608 - ours
+        return [planned(row) for row in self._tracker.rows(query, (sweep_id,))]
 
     def owners(self, plan_ids: Iterable[str]) -> dict[str, str]:
         """Plan -> its sweep's id, for those that are a sweep's."""
         wanted = json.dumps(list(plan_ids))
         query = "SELECT DISTINCT plan_id, sweep_id FROM points WHERE plan_id IN (SELECT value FROM json_each(?))"
-        return {row["plan_id"]: row["sweep_id"] for row in self._index.rows(query, (wanted,))}
+        return {row["plan_id"]: row["sweep_id"] for row in self._tracker.rows(query, (wanted,))}
 
     def _sweeps(self, condition: str, values: Sequence[str]) -> list[TrackedSweep]:
-        rows = self._index.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
+        rows = self._tracker.rows(f"SELECT * FROM sweeps {condition} ORDER BY rowid", values)  # noqa: S608 - ours
         return [
             TrackedSweep(
                 **{

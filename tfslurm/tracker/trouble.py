@@ -1,4 +1,4 @@
-"""What keeps the tracker's file from being used, in words, each with its own fix."""
+"""The errors that keep the tracker's file from being used, in words, each with its own fix."""
 
 from __future__ import annotations
 

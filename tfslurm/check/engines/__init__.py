@@ -1,4 +1,4 @@
-"""What the container engine on a node says of itself -> facts, by that engine's own adapter. Pure."""
+"""A container engine's answers on a node -> facts, each engine's by its own adapter. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def engine_facts(seen: Seen, engine: str, *, gpus: bool) -> list[Fact]:
     if seen.one("engine"):
         return SAYS[engine](seen, gpus=gpus)
     others = " or ".join(f"`engine: {name}`" for name in SAYS if name != engine)
-    mend = f"install it there, or write {others} in the cluster file if the nodes have that"
-    absent = Fact("engine", "FAIL", f"no {engine} in PATH on {seen.one('node')}", mend)
+    fix = f"install it there, or write {others} in the cluster file if the nodes have that"
+    absent = Fact("engine", "FAIL", f"no {engine} in PATH on {seen.one('node')}", fix)
     rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
     return [absent, *unknown(rest, f"there is no {engine}")]

@@ -1,4 +1,4 @@
-"""What docker on a node says of itself -> facts. Pure.
+"""docker's answers on a node -> facts. Pure.
 
 Source: Docker Engine API, GET /info and /version. Which hook a daemon found when it started is in neither, so for some
 nodes GPU support stays unknown until a job has run there.
@@ -6,11 +6,10 @@ nodes GPU support stays unknown until a job has run there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.check.fact import Fact, gib, one_line, unknown
+from tfslurm.check.fact import Fact, gib, numbers, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
 
@@ -29,24 +28,6 @@ def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
         refused, why = access_refused(seen)
         rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
         return [refused, *unknown([name for name in rest if name != refused.fact], why)]
-    return docker_facts(seen, version, info, gpus=gpus)
-
-
-def access_refused(seen: Seen) -> tuple[Fact, str]:
-    """Why the daemon did not answer, and the same in three words."""
-    why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
-    if "permission denied" in why.lower():
-        socket = seen.one("docker-socket") or "its socket"
-        mend = f"ask the site to put you into the group that owns it ({socket}); that group is root's equal"
-        return Fact(
-            "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", mend
-        ), "no access"
-    mend = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
-    return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", mend), "the daemon does not answer"
-
-
-def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any], *, gpus: bool) -> list[Fact]:
-    """A docker daemon that answers."""
     return [
         docker_fact(version, info),
         access_fact(seen, info),
@@ -55,6 +36,19 @@ def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]
         init_fact(version),
         images_fact(seen),
     ]
+
+
+def access_refused(seen: Seen) -> tuple[Fact, str]:
+    """The fact that says why the daemon did not answer, and the same in three words."""
+    why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
+    if "permission denied" in why.lower():
+        socket = seen.one("docker-socket") or "its socket"
+        fix = f"ask the site to put you into the group that owns it ({socket}); that group is root's equal"
+        return Fact(
+            "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", fix
+        ), "no access"
+    fix = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
+    return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", fix), "the daemon does not answer"
 
 
 def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
@@ -84,13 +78,13 @@ def access_fact(seen: Seen, info: Mapping[str, Any]) -> Fact:
             "engine-access", "warn", f"{value}; the daemon remaps users", "files that jobs write get other owners"
         )
     if "name=rootless" in options:
-        mend = "GPUs need CDI, or no-cgroups=true in nvidia-container-runtime's config.toml"
-        return Fact("engine-access", "warn", f"{value}; the daemon is rootless", mend)
+        fix = "GPUs need CDI, or no-cgroups=true in nvidia-container-runtime's config.toml"
+        return Fact("engine-access", "warn", f"{value}; the daemon is rootless", fix)
     return Fact("engine-access", "ok", value)
 
 
 def cgroup_fact(driver: str, version: str) -> Fact:
-    """How the engine puts containers into cgroups."""
+    """The engine's way to put containers into cgroups."""
     if not driver:
         return Fact("cgroup", "unknown", "the engine did not say")
     value = f"{driver}, v{version or '1'}; limits are given to each container, for it is outside the job's own cgroup"
@@ -109,8 +103,8 @@ def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, A
     hint = f"{hook} is installed" if hook else "no nvidia hook is in the user's own PATH"
     shown = f"{cdi}, but before 28.3 `--gpus` needs a hook" if cdi else "no nvidia runtime or CDI device in docker info"
     value = f"{shown}; whether the daemon found a hook cannot be seen ({hint})"
-    mend = "a job with `gpus: 1` shows it; if it stops with exit 75: install nvidia-container-toolkit"
-    return Fact("gpu-support", "unknown", value, mend)
+    fix = "a job with `gpus: 1` shows it; if it stops with exit 75: install nvidia-container-toolkit"
+    return Fact("gpu-support", "unknown", value, fix)
 
 
 def cdi_words(seen: Seen, info: Mapping[str, Any]) -> str:
@@ -135,8 +129,8 @@ def init_fact(version: Mapping[str, Any]) -> Fact:
             and part.get("Version") not in (None, "", "N/A")
         ):
             return Fact("init", "ok", f"docker-init {part['Version']}")
-    mend = "install docker-init (tini) beside the daemon: without it as PID 1, scancel leaves a container running"
-    return Fact("init", "FAIL", "the daemon has no docker-init", mend)
+    fix = "install docker-init (tini) beside the daemon: without it as PID 1, scancel leaves a container running"
+    return Fact("init", "FAIL", "the daemon has no docker-init", fix)
 
 
 def images_fact(seen: Seen) -> Fact:
@@ -156,8 +150,3 @@ def images_fact(seen: Seen) -> Fact:
             "images-free", "warn", value, "a TensorFlow GPU image takes 4 to 8 GiB, twice that while it is unpacked"
         )
     return Fact("images-free", "ok", value)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """(20, 10) of 20.10.24+dfsg1."""
-    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:2])

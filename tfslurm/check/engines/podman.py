@@ -1,4 +1,4 @@
-"""What podman on a node says of itself -> facts. Pure. Source: podman-info(1)."""
+"""podman's answers on a node -> facts. Pure. Source: podman-info(1)."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def podman_says(seen: Seen, *, gpus: bool) -> list[Fact]:
         return facts
     if seen.all("cdi"):
         return [*facts, Fact("gpu-support", "ok", f"CDI descriptions of nvidia.com/gpu: {', '.join(seen.all('cdi'))}")]
-    mend = "the site runs `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on each node"
+    fix = "the site runs `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on each node"
     return [
         *facts,
-        Fact("gpu-support", "FAIL", "no CDI description of nvidia.com/gpu in /etc/cdi or /var/run/cdi", mend),
+        Fact("gpu-support", "FAIL", "no CDI description of nvidia.com/gpu in /etc/cdi or /var/run/cdi", fix),
     ]
 
 
 def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
-    """What podman can hold a container to. Source: podman-create(1), --memory: no limits without root on cgroup v1."""
+    """The limits that podman can set. Source: podman-create(1), --memory: none without root on cgroup v1."""
     driver, version = str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")
     if not driver or not (host.get("security") or {}).get("rootless"):
         return cgroup_fact(driver, version)
@@ -49,7 +49,7 @@ def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
     if not missing:
         return Fact("cgroup", "ok", f"{driver}, v{version}; limits are given to each container, without root")
     value = f"{driver}, v{version}; without root podman cannot limit {' and '.join(missing)}"
-    mend = (
+    fix = (
         "Slurm's own cgroup must confine the job (ConstrainRAMSpace in cgroup.conf); records say what held it: `limits`"
     )
-    return Fact("cgroup", "warn", value, mend)
+    return Fact("cgroup", "warn", value, fix)

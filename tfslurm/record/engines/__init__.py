@@ -1,4 +1,4 @@
-"""What a container engine says of an image and a container, read by that engine's own adapter. Pure.
+"""A container engine's answers about an image and a container, each engine's read by its own adapter. Pure.
 
 docker     what docker writes; podman imitates it
 podman     where podman's answers differ

@@ -1,4 +1,4 @@
-"""What docker says of an image and a container. Pure. Source: Docker Engine API, ImageInspect and ContainerInspect.
+"""docker's answers about an image and a container. Pure. Source: Docker Engine API, ImageInspect, ContainerInspect.
 
 A value that is not there, or not what it should be, raises KeyError, TypeError or ValueError where it is asked for.
 """
@@ -55,14 +55,14 @@ class DockerContainer:
 
     @property
     def limited(self) -> Mapping[str, bool]:
-        """Which of memory and cpus the engine was told to hold it to."""
+        """Memory and cpus -> whether the engine got a limit for it."""
         host = self.answer["HostConfig"]
         cpus = any(host.get(name) for name in ("NanoCpus", "CpusetCpus", "CpuQuota"))
         return {"memory": bool(host.get("Memory")), "cpus": cpus}
 
     @property
     def memory_bytes(self) -> int:
-        """What it may use; 0: no limit."""
+        """The memory that it may use; 0: no limit."""
         return int(self.answer["HostConfig"].get("Memory") or 0)
 
     @property
@@ -91,7 +91,7 @@ class DockerContainer:
         return bool(self.answer["State"]["OOMKilled"])
 
     def end(self) -> Mapping[str, Any]:
-        """How it ended."""
+        """Its end: id, exit code, times, and whether memory was the cause."""
         state = self.answer["State"]
         if state["Status"] not in ("exited", "dead", "stopped"):
             raise ValueError(f"the container was {state['Status']!r} when it was looked at")
