@@ -1,42 +1,28 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 
 from tests.made import PIN
+from tests.typed import Type, typed_in
 from tfslurm.cli import COMMANDS, group
 from tfslurm.image import lock_text
 
 HEAVY = ("docker", "paramiko", "jinja2", "simple_slurm", "pydantic", "requests", "rich", "yaml", "sqlite3")
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """`tfslurm …` in an empty folder, with a home of its own and no cluster configured."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "XDG_CONFIG_HOME": str(tmp_path.with_name(f"{tmp_path.name}-config")),
-        "XDG_DATA_HOME": str(tmp_path.with_name(f"{tmp_path.name}-data")),
-        "LANG": "C.UTF-8",
-    }
-
-    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tfslurm", *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, timeout=120
-        )
-
-    return call
+    beside = {"XDG_CONFIG_HOME": "config", "XDG_DATA_HOME": "data"}
+    environment = {name: tmp_path.with_name(f"{tmp_path.name}-{value}") for name, value in beside.items()}
+    return typed_in(tmp_path, {"HOME": tmp_path, **environment}, monkeypatch, capsys)
 
 
 def test_help_loads_click_and_nothing_heavy() -> None:
@@ -59,7 +45,7 @@ def test_every_command_helps(name: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, f"{name} {parameter.name} has no help"
 
 
-def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
+def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
     done = run("sumbit", "exp.yaml")
     assert done.returncode == 2
     assert "Did you mean 'submit'?" in done.stderr
@@ -80,7 +66,7 @@ def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
         (["logs"], 2, r"Missing argument 'JOB'"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(run: Run, arguments: list[str], code: int, says: str) -> None:
+def test_a_users_mistake_is_one_line_and_exit_code_2(run: Type, arguments: list[str], code: int, says: str) -> None:
     done = run(*arguments)
     assert done.returncode == code
     assert re.search(says, done.stderr), done.stderr
@@ -101,7 +87,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(run: Run, arguments: list[s
         ("resources.cpus=2", ""),
     ],
 )
-def test_a_set_that_reaches_nothing_is_noted(run: Run, tmp_path: Path, setting: str, note: str) -> None:
+def test_a_set_that_reaches_nothing_is_noted(run: Type, tmp_path: Path, setting: str, note: str) -> None:
     assert run("init").returncode == 0
     file = tmp_path / "exp.yaml"
     file.write_text(file.read_text().replace("--out /out  ", "--out /out {{ lr }}  "))
@@ -111,7 +97,7 @@ def test_a_set_that_reaches_nothing_is_noted(run: Run, tmp_path: Path, setting: 
     assert [line for line in done.stderr.splitlines() if "--set" in line] == ([note] if note else [])
 
 
-def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Run, tmp_path: Path) -> None:
+def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Type, tmp_path: Path) -> None:
     file = tmp_path / "two.yaml"
     file.write_text("name: two\nimage: x:1\ncommand: a\nresources:\n  nodes: 2\n  tasks_per_node: 3\n")
     done = run("run", str(file))
@@ -120,7 +106,7 @@ def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Run, tmp
     assert f"{file}:6: resources.tasks_per_node: is 3; without a scheduler one task runs" in done.stderr
 
 
-def test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand(run: Run, tmp_path: Path) -> None:
+def test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand(run: Type, tmp_path: Path) -> None:
     assert run("init").returncode == 0
     (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))
     planned = run("plan", "exp.yaml", "--script")
@@ -131,9 +117,7 @@ def test_init_writes_an_experiment_and_a_cluster_that_plan_as_they_stand(run: Ru
     assert "is there already; nothing was changed" in again.stderr
 
 
-def test_json_is_one_document_and_nothing_else(run: Run) -> None:
-    import json
-
+def test_json_is_one_document_and_nothing_else(run: Type) -> None:
     for arguments in (
         ["schema", "--json"],
         ["schema", "cluster", "--json"],
@@ -146,15 +130,13 @@ def test_json_is_one_document_and_nothing_else(run: Run) -> None:
 
 
 @pytest.mark.parametrize("which", ["experiment", "cluster"])
-def test_the_printed_schema_is_a_schema(run: Run, which: str) -> None:
-    import json
-
+def test_the_printed_schema_is_a_schema(run: Type, which: str) -> None:
     from jsonschema import Draft202012Validator
 
     Draft202012Validator.check_schema(json.loads(run("schema", which).stdout))
 
 
-def test_a_closed_pipe_ends_quietly(run: Run) -> None:
+def test_a_closed_pipe_ends_quietly(run: Type) -> None:
     done = subprocess.run(
         f"{sys.executable} -m tfslurm schema | head -1", shell=True, capture_output=True, text=True, timeout=60
     )
@@ -183,7 +165,7 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "exp.yaml"
 
 
-def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Run, sweep: Path) -> None:
+def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Type, sweep: Path) -> None:
     done = run("plan", "exp.yaml")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -199,7 +181,7 @@ def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Run, swee
     assert not sweep.with_name("exp.lock.yaml").exists()
 
 
-def test_values_on_the_command_line_take_the_place_of_an_axis(run: Run, sweep: Path) -> None:
+def test_values_on_the_command_line_take_the_place_of_an_axis(run: Type, sweep: Path) -> None:
     done = run("plan", "exp.yaml", "--cluster", "beta", "--set", "lr=[1, 0.5]", "--set", "depth=a,b", "--json")
     planned = json.loads(done.stdout)
     assert [(point["cluster"], point["parameters"]) for point in planned["points"]] == [
@@ -212,13 +194,13 @@ def test_values_on_the_command_line_take_the_place_of_an_axis(run: Run, sweep: P
 
 
 @pytest.mark.parametrize("command", [("plan", "--script"), ("run",), ("rehearse",)], ids=" ".join)
-def test_what_cannot_take_a_sweep_says_so(run: Run, sweep: Path, command: tuple[str, ...]) -> None:
+def test_what_cannot_take_a_sweep_says_so(run: Type, sweep: Path, command: tuple[str, ...]) -> None:
     done = run(command[0], "exp.yaml", *command[1:])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: exp.yaml:5: sweep: this command takes one job, and a sweep is many; ")
 
 
-def test_several_values_on_the_command_line_are_a_sweep(run: Run, sweep: Path) -> None:
+def test_several_values_on_the_command_line_are_a_sweep(run: Type, sweep: Path) -> None:
     sweep.write_text(SWEEP.partition("sweep:")[0])
     planned = json.loads(run("plan", "exp.yaml", "--json", "--set", "lr=0.1,0.01", "--set", "depth=2").stdout)
     assert [point["parameters"] for point in planned["points"]] == [
@@ -227,14 +209,14 @@ def test_several_values_on_the_command_line_are_a_sweep(run: Run, sweep: Path) -
     ]
 
 
-def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Run, sweep: Path) -> None:
+def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Type, sweep: Path) -> None:
     sweep.write_text(SWEEP.replace("[2, 4]", '["\\e[2J\\u009b2J\\u202e"]'))
     done = run("plan", "exp.yaml")
     assert (done.returncode, done.stderr) == (0, "")
     assert r'"depth":"\u001b[2J\x9b2J\u202e"' in done.stdout
 
 
-def test_a_placeholder_that_no_point_fills_is_told(run: Run, sweep: Path) -> None:
+def test_a_placeholder_that_no_point_fills_is_told(run: Type, sweep: Path) -> None:
     sweep.write_text(SWEEP.replace("{{ lr }}", "{{ rate }}"))
     done = run("plan", "exp.yaml")
     assert done.returncode == 2

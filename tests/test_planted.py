@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
-import sys
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +13,7 @@ import pytest
 
 from tests.made import CLUSTER, PIN, plan
 from tests.test_local_files import OTHERS
+from tests.typed import Type, typed_in
 from tfslurm.cli.console import deliver
 from tfslurm.cli.results import write_parquet
 from tfslurm.errors import InputError, TrackerError
@@ -32,7 +30,6 @@ command: python train.py
 network: none
 resources: {gpus: 0, cpus: 1, memory: 100M, time: "00:02:00"}
 """
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -50,21 +47,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path) -> Run:
+def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """`tfslurm …` there."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "LANG": "C.UTF-8",
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "XDG_DATA_HOME": str(tmp_path / "data"),
-    }
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tfslurm", *arguments]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-
-    return call
+    environment = {"HOME": tmp_path, "XDG_CONFIG_HOME": tmp_path / "config", "XDG_DATA_HOME": tmp_path / "data"}
+    return typed_in(folder, environment, monkeypatch, capsys)
 
 
 # --- writing
@@ -137,7 +123,7 @@ def test_a_parquet_file_goes_into_no_link(folder: Path, name: str, monkeypatch: 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 @pytest.mark.parametrize("where", [".", "sub"])
-def test_init_writes_into_no_link(folder: Path, run: Run, where: str, force: list[str]) -> None:
+def test_init_writes_into_no_link(folder: Path, run: Type, where: str, force: list[str]) -> None:
     (folder / "exp.yaml").unlink()
     (folder / "exp.yaml").symlink_to("../precious")
     (folder / "sub").symlink_to("..")
@@ -201,7 +187,7 @@ def test_a_tracker_that_is_somebody_elses_is_not_used(tmp_path: Path, what: str)
 
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a socket", "a device", "too large"])
 @pytest.mark.parametrize("name", ["exp.yaml", "exp.lock.yaml", "clusters/alpha.yaml", "own.sbatch.j2"])
-def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, name: str, kind: str) -> None:
+def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Type, name: str, kind: str) -> None:
     if name == "own.sbatch.j2":
         (folder / "exp.yaml").write_text(f"{EXPERIMENT}template: own.sbatch.j2\n")
     path = (folder.parent / "config" / "tfslurm" if name.startswith("clusters/") else folder) / name
@@ -222,7 +208,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Run, n
     assert (done.returncode, f"{name}: {said}" in done.stderr) == (2, True), done.stderr
 
 
-def test_a_folders_name_forges_no_row_of_a_plan(folder: Path, run: Run) -> None:
+def test_a_folders_name_forges_no_row_of_a_plan(folder: Path, run: Type) -> None:
     named = folder / "x\nnetwork  host\nerror: forged"
     (named / "code").mkdir(parents=True)
     (named / "code" / "train.py").write_text("")

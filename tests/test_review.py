@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.made import PIN
+from tests.typed import Type, typed_in
 from tfslurm.image import lock_text
 from tfslurm.spec import KEYS
 from tfslurm.spec.model import Experiment
@@ -36,11 +35,10 @@ slurm: {mail-user: eve@example.org, nodelist: n1}
 checkpoint: {signal: USR1, before_end: 60}
 clusters: [alpha]
 """
-Plan = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """`tfslurm plan exp.yaml …` of a stranger's folder: what it holds is written here."""
     config, folder = tmp_path / "config", tmp_path / "gift"
     for path in (config / "tfslurm" / "clusters", folder):
@@ -51,14 +49,8 @@ def plan(tmp_path: Path) -> Plan:
     for name, text in {"t.sbatch.j2": TEMPLATE, "exp.yaml": EXPERIMENT, "t.py": "1", ".env": "x"}.items():
         (folder / name).write_text(text)
     (folder / "exp.lock.yaml").write_text(lock_text(replace(PIN, entrypoint=("/entry.sh", "go"))))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
-    environment |= {"XDG_CONFIG_HOME": str(config), "XDG_DATA_HOME": str(tmp_path / "data")}
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tfslurm", "plan", "exp.yaml", *words]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-    return call
+    environment = {"HOME": tmp_path, "XDG_CONFIG_HOME": config, "XDG_DATA_HOME": tmp_path / "data"}
+    return partial(typed_in(folder, environment, monkeypatch, capsys), "plan", "exp.yaml")
 
 
 def has_all(text: str, parts: Sequence[str]) -> bool:
@@ -72,7 +64,7 @@ ONE = ("--set", "a=1")
 
 
 @pytest.mark.parametrize("sets", [ONE, SWEEP], ids=["one job", "a sweep"])
-def test_plan_hides_nothing_that_matters(plan: Plan, tmp_path: Path, sets: Sequence[str]) -> None:
+def test_plan_hides_nothing_that_matters(plan: Type, tmp_path: Path, sets: Sequence[str]) -> None:
     done = plan(*sets)
     assert done.returncode == 0, done.stderr
     told = ["secrets  AWS_SECRET_ACCESS_KEY WANDB_API_KEY", "network  host", "LD_PRELOAD='/workspace/x.so'"]
@@ -83,7 +75,7 @@ def test_plan_hides_nothing_that_matters(plan: Plan, tmp_path: Path, sets: Seque
 
 
 @pytest.mark.parametrize("sets", [ONE, SWEEP], ids=["one job", "a sweep"])
-def test_review_shows_all_that_the_file_could_touch(plan: Plan, tmp_path: Path, sets: Sequence[str]) -> None:
+def test_review_shows_all_that_the_file_could_touch(plan: Type, tmp_path: Path, sets: Sequence[str]) -> None:
     done = plan("--review", *sets)
     assert done.returncode == 0, done.stderr
     warned = ["template: t.sbatch.j2 is code that runs on the node as you, OUTSIDE the container; read all of it"]
@@ -110,7 +102,7 @@ def test_review_shows_all_that_the_file_could_touch(plan: Plan, tmp_path: Path, 
     assert "\x1b" not in done.stdout
 
 
-def test_the_same_as_json(plan: Plan) -> None:
+def test_the_same_as_json(plan: Type) -> None:
     found: list[dict[str, Any]] = json.loads(plan("--review", "--json", *ONE).stdout)
     assert found[0]["template"] == {"name": "t.sbatch.j2", "text": TEMPLATE}
     assert found[0]["secrets"] == ["AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY"]
@@ -120,7 +112,7 @@ def test_the_same_as_json(plan: Plan) -> None:
     assert found[0]["image"]["entrypoint"] == ["/entry.sh", "go"]
 
 
-def test_a_folder_that_did_not_come_with_the_file_is_named(plan: Plan, tmp_path: Path) -> None:
+def test_a_folder_that_did_not_come_with_the_file_is_named(plan: Type, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.py").write_text("1")
     for words in (ONE, SWEEP, (*ONE, "--review"), (*SWEEP, "--review")):
@@ -151,7 +143,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("option", OUTSIDE)
 def test_options_that_run_read_or_write_outside_of_the_container_are_refused(
-    plan: Plan, tmp_path: Path, option: str
+    plan: Type, tmp_path: Path, option: str
 ) -> None:
     text = EXPERIMENT.replace("slurm: {mail-user: eve@example.org, nodelist: n1}", f"slurm: {{{option}}}")
     (tmp_path / "gift" / "exp.yaml").write_text(text)
@@ -162,11 +154,11 @@ def test_options_that_run_read_or_write_outside_of_the_container_are_refused(
     assert ("would read or run files outside of the container" in done.stderr) == reads
 
 
-def test_one_look_at_a_time(plan: Plan) -> None:
+def test_one_look_at_a_time(plan: Type) -> None:
     assert "--script and --review exclude each other" in plan("--review", "--script").stderr
 
 
-def test_an_image_that_is_pinned_by_its_id_is_told_of(plan: Plan, tmp_path: Path) -> None:
+def test_an_image_that_is_pinned_by_its_id_is_told_of(plan: Type, tmp_path: Path) -> None:
     pin = replace(PIN, pin_kind="image-id", digest_kind="config", config_digest=PIN.digest)
     (tmp_path / "gift" / "exp.lock.yaml").write_text(lock_text(pin))
     done = plan("--review", *ONE)
@@ -178,7 +170,7 @@ FORGED = "x\nsecrets  none\ntemplate built in"
 
 
 @pytest.mark.parametrize("words", [ONE, SWEEP, (*ONE, "--review"), (*SWEEP, "--review")], ids=" ".join)
-def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Plan, tmp_path: Path, words: Sequence[str]) -> None:
+def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Type, tmp_path: Path, words: Sequence[str]) -> None:
     gift = tmp_path / "gift"
     (gift / FORGED).mkdir()
     (gift / FORGED / "a.py").write_text("1")
@@ -197,7 +189,7 @@ def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Plan, tmp_pat
     assert "--extra='a --account=b'" in done.stdout
 
 
-def test_every_key_of_the_file_is_in_the_review(plan: Plan, tmp_path: Path) -> None:
+def test_every_key_of_the_file_is_in_the_review(plan: Type, tmp_path: Path) -> None:
     more = 'gpu_check: "off"\nprepull: true\nresources: {gpus: 2, cpus: 3, memory: 5G, time: "07:00:00", shm: 9G}\n'
     (tmp_path / "gift" / "exp.yaml").write_text(EXPERIMENT + more)
     found = plan("--review", "--json", *ONE)
@@ -207,7 +199,7 @@ def test_every_key_of_the_file_is_in_the_review(plan: Plan, tmp_path: Path) -> N
     assert has_all(shown, [*told, "time_s 25200", "shm_mib 9216"])
 
 
-def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Plan) -> None:
+def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Type) -> None:
     shown = plan(*SWEEP).stdout
     told = ["command  bash -c 'python t.py \"$1\"; env' bash '{{ a }}'", "mounts   /data/alice -> /data (rw)"]
     assert has_all(shown, [*told, "sbatch   --mail-user=eve@example.org --nodelist=n1"])

@@ -124,6 +124,10 @@ class Desk:
         }
         return self.write(f"config/tfslurm/clusters/{file or cluster}.yaml", as_yaml({**keys, **more}))
 
+    def set_up_podman(self) -> None:
+        """Give the desk, which has a configuration folder of its own, the user's settings of podman."""
+        (self.folder / "config" / "containers").symlink_to(HOME / USER / ".config" / "containers")
+
     def experiment(self, name: str, command: str | list[str], **keys: object) -> Path:
         """Write NAME.yaml: the small image, no GPU, outputs in /out; ``keys`` stand over these."""
         small = {"gpus": 0, "cpus": 1, "memory": "400M", "time": "00:05:00"}

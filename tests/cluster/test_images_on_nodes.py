@@ -18,8 +18,8 @@ from tfslurm.spec import Resources
 
 from . import images, registry
 from .bed import CLUSTERS, LOG, MIRROR, REGISTRY, SYSTEM_PATH, wait_until
-from .desk import Desk
-from .test_node import PATIENCE_S, USER, Job, fresh_image, plan, ran, refused, sh, submit
+from .desk import USER, Desk
+from .jobs import PATIENCE_S, Job, fresh_image, plan, ran, refused, sh, submit
 from .users import run_as
 
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"

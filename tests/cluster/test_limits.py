@@ -15,18 +15,17 @@ from typing import Any
 
 import pytest
 
-from tfslurm.job_plan import JobPlan, identify
+from tfslurm.job_plan import identify
 from tfslurm.spec import Mount, Resources
 
 from .bed import SCRATCH, wait_until
-from .desk import Desk
+from .desk import USER, Desk
 from .docker import docker
-from .test_node import USER, Job, data, owned, plan, put, ran, sh, slurm, submit
+from .jobs import MIB, WAITING, Job, data, owned, plan, ran, sh, slurm, submit, submit_with_umask
 from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
 CLUSTERS = ("alpha", "beta")
-MIB = 2**20
 
 
 def host_config(job: Job) -> dict[str, Any]:
@@ -73,13 +72,6 @@ def test_tasks_of_one_node_share_its_memory(cluster: str) -> None:
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_the_program_cannot_have_more_memory_than_was_granted(cluster: str) -> None:
-    job = ran(plan(cluster, options={"mem": "64M"}, command=("tail", "/dev/zero")))
-    assert job.end()["exit_code"] == 137
-    assert job.task_end()["oom_killed"] is True
-
-
-@pytest.mark.parametrize("cluster", CLUSTERS)
 def test_shared_memory_processes_and_stack_are_limited_as_asked(cluster: str) -> None:
     script = (
         "df -k /dev/shm | tail -n 1; ulimit -s; ulimit -l; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max"
@@ -100,20 +92,11 @@ def test_shared_memory_processes_and_stack_are_limited_as_asked(cluster: str) ->
 @pytest.mark.parametrize("umask", ["0002", "0027", "0077"])
 def test_the_umask_is_the_users(cluster: str, umask: str) -> None:
     asked = plan(cluster, outputs="/out", command=sh("umask; : >/out/file; mkdir /out/folder"))
-    job = submitted_with(asked, umask)
+    job = submit_with_umask(asked, umask)
     assert job.end()["exit_code"] == 0, job.said()
     assert job.output().strip() == umask
     assert (job.folder / "out" / "file").stat().st_mode & 0o777 == 0o666 & ~int(umask, 8)
     assert (job.folder / "out" / "folder").stat().st_mode & 0o777 == 0o777 & ~int(umask, 8)
-
-
-def submitted_with(asked: JobPlan, umask: str) -> Job:
-    """The job, submitted from a shell with that umask."""
-    folder = put(asked)
-    words = f"umask {umask}; exec sbatch --parsable {folder}/job.sbatch"
-    done = run_as(USER, ["bash", "-c", words], asked.cluster, cwd=Path("/tmp"))
-    assert done.returncode == 0, done.stderr
-    return Job(asked, done.stdout.strip(), folder / done.stdout.strip())
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
@@ -144,7 +127,7 @@ def test_a_mount_below_the_outputs_leaves_nothing_of_roots() -> None:
 
 
 def test_what_does_not_belong_to_the_user_is_found_and_told() -> None:
-    job = submit(plan(outputs="/out", command=sh("touch /out/here; until [ -e /out/go ]; do sleep 0.05; done")))
+    job = submit(plan(outputs="/out", command=sh(WAITING)))
     job.runs()
     left = job.folder / "out" / "root's"
     left.write_text("x")
@@ -159,36 +142,29 @@ def test_what_does_not_belong_to_the_user_is_found_and_told() -> None:
 # ---------------------------------------------------------------------------------------------------------------- usage
 
 
-def usage(job: Job) -> dict[str, str]:
-    return dict(line.split(" ", 1) for line in job.fact("container-usage.txt").splitlines())
-
-
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_memory_and_cpu_time_of_the_container_are_kept(cluster: str) -> None:
     # 40 MB in a shell variable, kept for longer than it takes to the next look
     job = ran(plan(cluster, command=sh("v=$(head -c 40000000 /dev/zero | tr '\\0' x); sleep 2")))
     assert job.end()["exit_code"] == 0, job.said()
-    found = usage(job)
+    found = job.usage()
     assert 40 * 10**6 < int(found["memory_peak_bytes"]) <= 256 * MIB
     assert 10_000 < int(found["cpu_usage_usec"]) < 60_000_000
     assert int(found["samples"]) >= 2
 
 
 def test_use_is_kept_when_the_node_script_is_killed() -> None:
-    job = submit(plan(outputs="/out", command=sh("touch /out/here; until [ -e /out/go ]; do sleep 0.05; done")))
+    job = submit(plan(outputs="/out", command=sh(WAITING)))
     job.runs()
     first = job.facts() / "container-usage.txt"  # a look before the program is there counts no memory
-    assert wait_until(lambda: first.exists() and int(usage(job)["memory_peak_bytes"]) > 0, 30), job.said()
-    client = job.process("docker start", job.fact("container-id.txt").strip())
-    parent = int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
+    assert wait_until(lambda: first.exists() and int(job.usage()["memory_peak_bytes"]) > 0, 30), job.said()
+    os.kill(job.script(), signal.SIGKILL)
     assert job.end()["exit_code"] == 75, job.said()
-    assert int(usage(job)["memory_peak_bytes"]) > 0
+    assert int(job.usage()["memory_peak_bytes"]) > 0
 
 
 def test_gpus_are_looked_at_while_the_program_runs() -> None:
-    script = "touch /out/here; until [ -e /out/go ]; do sleep 0.05; done"
-    job = submit(plan(outputs="/out", resources=Resources(gpus=2), command=sh(script)))
+    job = submit(plan(outputs="/out", resources=Resources(gpus=2), command=sh(WAITING)))
     job.runs()
     assert wait_until((job.facts() / "gpu-usage.csv").exists, 30), job.said()
     job.go()

@@ -19,8 +19,8 @@ import pytest
 from .bed import CLUSTERS, DOCKER_HOST, wait_until
 from .desk import SMALL, USER, Desk, gate, until
 from .docker import docker
+from .processes import processes
 from .slurm import write_epilog
-from .test_node import processes
 from .users import run_as
 
 GONE = "999999"  # a job id that no cluster of the bed has given

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from tfslurm.spec import Resources
 from .bed import CLUSTERS, LOGIN_PATH
 from .desk import Desk, ids
 from .install import CHECKOUT
+from .jobs import Job, plan, ran, sh, slurm, stand_in, submit
 from .test_chain import hooked
-from .test_node import Job, plan, ran, root, sh, slurm, submit
 
 SLOW_S = 600  # several TensorFlows on a machine that has other things to do
 TWO_NODES = Resources(gpus=0, nodes=2)
@@ -131,13 +130,9 @@ def test_a_node_whose_name_means_nothing_and_that_slurm_cannot_tell_ends_with_78
     assert not list((job.attempt() / "facts").iterdir()), "no task began"
 
 
-def with_stand_in(program: str, body: str) -> str:
+def with_stand_in(program: str, script: str) -> str:
     """The value of --export under which ``program`` is a shell script of ours on the nodes."""
-    folder = root("alpha") / f"bin-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
-    (folder / program).write_text(f"#!/bin/sh\n{body}\n")
-    (folder / program).chmod(0o755)
-    return f"ALL,PATH={folder}:{LOGIN_PATH}"
+    return f"ALL,PATH={stand_in(program, script)}:{LOGIN_PATH}"
 
 
 ONE_FAILS = """

@@ -18,11 +18,6 @@ class Engine:
     ask: Callable[..., subprocess.CompletedProcess[str]]  # what its program gave, by its words
     sees_oom: bool  # whether it knows why a program was killed
 
-    @property
-    def client(self) -> tuple[str, ...]:
-        """Words in the command line of the process that attends a running container."""
-        return (self.name, "start", "--attach")
-
     def runs(self, container: str) -> bool:
         """Whether it says that a container runs; podman says so a little after the container does."""
         return self.ask("container", "inspect", "--format", "{{.State.Running}}", container).stdout == "true\n"

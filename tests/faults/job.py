@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import HOME, wait_until
+from tests.cluster.bed import wait_until
 from tests.cluster.desk import Desk
+from tests.cluster.processes import clients, parent, processes
 from tests.cluster.users import run_as
 from tests.faults.engine import Engine
 
@@ -82,14 +83,7 @@ class Job:
 
     def clients(self) -> list[int]:
         """The process that attends its container, and what that started of itself (podman); they are awaited."""
-        words, found = (*self.engine.client, self.container()), list[int]()
-
-        def look() -> bool:
-            found[:] = sorted(pid for pid, line in processes() if all(word in line for word in words))
-            return bool(found)
-
-        assert wait_until(look, 10), f"{self.key}: no process with {words}"
-        return found
+        return clients(self.engine.name, self.container())
 
     def node_script(self) -> int:
         """The bash that holds the lifeline of its container."""
@@ -123,26 +117,12 @@ class Job:
         return "\n".join(f"--- {file}\n{file.read_text(errors='replace')}" for file in files)
 
 
-def processes() -> Iterator[tuple[int, str]]:
-    """Every process, and its command line."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-
-
 def environment(pid: int) -> set[bytes]:
     """The variables of a process; none where it is gone, or is the kernel's."""
     try:
         return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
     except OSError:
         return set()
-
-
-def parent(pid: int) -> int:
-    """The parent of a process."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def kill(pid: int) -> None:
@@ -161,9 +141,7 @@ def submit(
 ) -> Job:
     """A job on that node, whose program waits for its gate; it runs."""
     desk.describe(cluster, engine=engine.name)
-    settings = desk.folder / "config" / "containers"
-    if not settings.is_symlink():
-        settings.symlink_to(HOME / USER / ".config" / "containers")
+    desk.set_up_podman()
     told = {"nodelist": node, **slurm}
     file = desk.experiment("fault", ["sh", "-c", script], slurm=told, **dict(keys))
     job = Job(desk, engine, cluster, node, desk.submit(file, cluster=cluster))

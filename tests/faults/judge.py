@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.cluster.bed import CLUSTERS, wait_until
+from tests.cluster.jobs import plan, ran
 from tests.cluster.slurm import node_states, well
-from tests.cluster.test_node import plan, ran
 from tests.cluster.users import run_as
 from tests.faults.case import Case
 from tests.faults.job import USER, Job

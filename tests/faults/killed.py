@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tests.cluster.bed import BED
 from tests.cluster.daemons import holders
+from tests.cluster.processes import parent
 from tests.faults.case import DEAF, Case, Expected
-from tests.faults.job import Job, kill, parent
+from tests.faults.job import Job, kill
 
 
 def client(job: Job) -> None:
