@@ -15,7 +15,7 @@ from tfslurm.check.probe_output import Seen, parse_seen
 from tfslurm.check.run import ssh
 from tfslurm.cluster import Login
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "check-node.sh"
+SCRIPT = Path(__file__).parent.parent / "job_templates" / "probes" / "check.sh"
 UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")
 MIG = "MIG-3f2b9c1a-7d5e-5b1c-9a53-2f0d8c7e6b4a"
 VERSION: dict[str, Any] = {

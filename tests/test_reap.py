@@ -15,7 +15,7 @@ from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
 from tfslurm.slurm.nodes import on_node_argv, parse_nodes
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "reap.sh"
+SCRIPT = Path(__file__).parent.parent / "job_templates" / "probes" / "reap.sh"
 ID = "ab" * 32
 BOX = Container(
     ID, "/tfslurm-alpha-7-0-0-1", "exited", "2001:2001", "2026-11-23T09:00:00Z", "2001", "alpha", "alpha", "7",

@@ -1,4 +1,4 @@
-"""What check-node.sh printed on a compute node -> facts. Pure."""
+"""What check.sh printed on a compute node -> facts. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One look at one compute node of each partition with GPUs: a short srun that pipes check-node.sh into bash there."""
+"""One look at one compute node of each partition with GPUs: a short srun that pipes check.sh into bash there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.clock import now
 
-LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog before it
+LONGEST_LOOK_S = 90  # all that check.sh may wait for, with a slow prolog before it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The lines of check-node.sh as they came. Pure."""
+"""The lines of check.sh as they came. Pure."""
 
 from __future__ import annotations
 

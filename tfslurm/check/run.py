@@ -99,9 +99,8 @@ def ask_cluster(
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
         root, written = ask_root(host, cluster.root, token)
-        looker = Looker(
-            host, cluster, site, packaged("check-node.sh"), token if written else "", registries, look.wait_s, look.saw
-        )
+        script = packaged("probes/check.sh")
+        looker = Looker(host, cluster, site, script, token if written else "", registries, look.wait_s, look.saw)
         return [*facts, root, ask_parents(host, cluster)], look_at(looker, look, has_slurm)
     finally:
         with suppress(HostError):

@@ -57,7 +57,7 @@ def reap_cluster(session: Session, known: Known, wish: Wish, jobs: Sequence[Trac
     name = known.cluster.name
     reaped = Reaped(name)
     try:
-        reaper = Reaper(session.reach(known), known, wish, packaged("reap.sh"), reaped)
+        reaper = Reaper(session.reach(known), known, wish, packaged("probes/reap.sh"), reaped)
         reaper.reap([job for job in jobs if job.cluster == name])
     except HostError as error:
         reaped.problems.append(one_line(str(error)))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What `tfslurm check` looks at on a compute node: it observes, changes nothing, and judges nothing.
 #
-#   bash check-node.sh ENGINE ROOT TOKEN [HOST PORT]...
+#   bash check.sh ENGINE ROOT TOKEN [HOST PORT]...
 #
 # Prints `key<TAB>value` lines between `check<TAB>begin` and `check<TAB>end`; a key may come more than once. What could not
 # be observed is `key.error<TAB>why`. Lines that a site's prolog prints around them do no harm.

@@ -6,7 +6,7 @@
 #
 # A container is the caller's when its label says so and it runs as him. It is held when the client that is attached to it,
 # or the script of its task, lives on this node. Which jobs are over is the scheduler's to say, and not asked here.
-# Prints `reap.key<TAB>value` lines between `reap.begin` and `reap.end`, as check-node.sh does; the fields of a container are
+# Prints `reap.key<TAB>value` lines between `reap.begin` and `reap.end`, as check.sh does; the fields of a container are
 # separated by 0x1f. Nothing that is held, or another user's, is ever removed.
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
