@@ -14,8 +14,9 @@ from tfslurm.check.node import Wanted, node_facts
 from tfslurm.check.probe_output import Seen, parse_seen
 from tfslurm.check.run import ssh
 from tfslurm.cluster import Login
+from tfslurm.workspace.packaged_files import probe
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "probes" / "check.sh"
+SCRIPT = probe("check", "docker")
 UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")
 MIG = "MIG-3f2b9c1a-7d5e-5b1c-9a53-2f0d8c7e6b4a"
 VERSION: dict[str, Any] = {
@@ -59,8 +60,8 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "engine": ("/usr/bin/docker",),
     "engine-version": (json.dumps(VERSION),),
     "engine-info": ("WARNING: No swap limit support", json.dumps(INFO)),
-    "docker-host": ("unix:///var/run/docker.sock",),
-    "docker-socket": ("srw-rw---- root docker",),
+    "engine-address": ("unix:///var/run/docker.sock",),
+    "engine-socket": ("srw-rw---- root docker",),
     "images-free": ("Avail Mounted on", "78000 /var/lib"),
     "registry": ("127.0.0.1:5000 open",),
     "end": ("1",),
@@ -283,7 +284,7 @@ def test_a_look_without_gpus_says_nothing_of_gpus() -> None:
 def run_script(*arguments: str, env: dict[str, str] | None = None) -> str:
     argv = ["bash", "-s", "--", *arguments]
     path = {"PATH": "/usr/bin:/bin", **(env or {})}
-    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=path, timeout=60)
+    done = subprocess.run(argv, input=SCRIPT, capture_output=True, text=True, env=path, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

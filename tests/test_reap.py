@@ -14,8 +14,9 @@ from tfslurm.reap.probe_output import FIELD, Container, Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
 from tfslurm.slurm.nodes import on_node_argv, parse_nodes
+from tfslurm.workspace.packaged_files import probe
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "probes" / "reap.sh"
+SCRIPT = probe("reap", "docker")
 ID = "ab" * 32
 BOX = Container(
     ID, "/tfslurm-alpha-7-0-0-1", "exited", "2001:2001", "2026-11-23T09:00:00Z", "2001", "alpha", "alpha", "7",
@@ -113,7 +114,7 @@ def run_script(tmp_path: Path, engine: str, *words: str) -> Seen:
     (tmp_path / "engine").chmod(0o755)
     argv = ["bash", "-s", "--", "engine", *words]
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTER_NAME": "alpha", "SLURMD_NODENAME": "alpha1"}
-    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(argv, input=SCRIPT, capture_output=True, text=True, env=env, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     seen = parse_seen(done.stdout)
     assert seen.whole
@@ -135,11 +136,11 @@ def inspecting(printed: str, after: str = "exit 0") -> str:
 
 def test_an_engine_that_does_not_answer_is_an_error_and_not_an_empty_node(tmp_path: Path) -> None:
     seen = run_script(tmp_path, "echo 'Cannot connect to the daemon' >&2; exit 1", "look")
-    assert seen.error == "engine ps: Cannot connect to the daemon"
+    assert seen.error == "engine: Cannot connect to the daemon"
     seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; echo broken >&2; exit 1', "look")
-    assert seen.error == "engine container inspect: broken"
+    assert seen.error == "engine: broken"
     seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; exit 124', "look")
-    assert seen.error == "engine container inspect: no answer in 20 s"
+    assert seen.error == "engine: no answer in 20 s"
 
 
 def test_a_container_that_went_away_meanwhile_hides_no_other(tmp_path: Path) -> None:

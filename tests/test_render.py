@@ -22,7 +22,7 @@ from tfslurm.plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import ENGINE_PARTS, INSIDE, SHELL_SIDE, node_side
+from tfslurm.workspace.packaged_files import ENGINE_PARTS, INSIDE, SHELL_SIDE, node_side, probe
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
@@ -351,6 +351,10 @@ def test_shellcheck_has_no_complaint_about_the_node_side(engine: str) -> None:
     names = [packed(engine, points=True) / name for name in (*SHELL_SIDE, "entry.sh")]
     done = subprocess.run(["shellcheck", "-x", *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+    for name in ("check", "reap"):
+        argv = ["shellcheck", "--shell=bash", "-"]
+        done = subprocess.run(argv, input=probe(name, engine), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_node_side_writes_json_for_any_bytes() -> None:

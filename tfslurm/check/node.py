@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfslurm.check.engines import engine_facts
+from tfslurm.check.engines import engine_facts, has_proxy
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.probe_output import Seen
 from tfslurm.slurm.values import number_or_none
@@ -160,8 +160,7 @@ def kernel_versions(seen: Seen) -> Iterator[str]:
 def registry_facts(seen: Seen) -> list[Fact]:
     """Which registries the node can open a TCP connection to; the engine may have a proxy that was not tried."""
     lines = [line.partition(" ") for line in seen.all("registry")]
-    info = seen.json("engine-info")
-    proxied = bool(info.get("HttpsProxy") or info.get("HttpProxy"))
+    proxied = has_proxy(seen)
     some = any(state == "open" for _, _, state in lines)
     facts = [registry_fact(address, state, proxied, some) for address, _, state in lines]
     return facts or unknown(["registry"], "none was tried")

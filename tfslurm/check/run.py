@@ -27,7 +27,7 @@ from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.values import number_or_none
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import LOCAL, Known
-from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.packaged_files import probe
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.site_cache import site_profile
 from tfslurm.workspace.threads import at_once, in_background
@@ -99,7 +99,7 @@ def ask_cluster(
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
         root, written = ask_root(host, cluster.root, token)
-        script = packaged("probes/check.sh")
+        script = probe("check", cluster.engine)
         looker = Looker(host, cluster, site, script, token if written else "", registries, look.wait_s, look.saw)
         return [*facts, root, ask_parents(host, cluster)], look_at(looker, look, has_slurm)
     finally:

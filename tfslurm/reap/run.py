@@ -17,7 +17,7 @@ from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
 from tfslurm.slurm.probe import is_busy
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
-from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.packaged_files import probe
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
@@ -57,7 +57,7 @@ def reap_cluster(session: Session, known: Known, wish: Wish, jobs: Sequence[Trac
     name = known.cluster.name
     reaped = Reaped(name)
     try:
-        reaper = Reaper(session.reach(known), known, wish, packaged("probes/reap.sh"), reaped)
+        reaper = Reaper(session.reach(known), known, wish, probe("reap", known.cluster.engine), reaped)
         reaper.reap([job for job in jobs if job.cluster == name])
     except HostError as error:
         reaped.problems.append(one_line(str(error)))

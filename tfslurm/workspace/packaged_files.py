@@ -25,7 +25,7 @@ TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
     "observe/usage", "observe/probe",
 )  # fmt: skip
-ENGINE_PARTS = {  # of task.sh too, one engine's
+ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),
     "podman": ("engines/docker_cli", "engines/podman"),
 }
@@ -49,6 +49,12 @@ def node_side(engine: str, *, points: bool) -> dict[str, str]:
     parts = (*NODE_PARTS, *(POINT_PARTS if points else ())), (*TASK_PARTS, *ENGINE_PARTS[engine])
     packed = {name: pack(each) for name, each in zip(SHELL_SIDE, parts, strict=True)}
     return {**packed, **{name: packaged(f"inside/{name}") for name in INSIDE}}
+
+
+@cache
+def probe(name: str, engine: str) -> str:
+    """The text of a program that looks at a compute node (``check``, ``reap``), for bash to read on standard input."""
+    return f"{pack(ENGINE_PARTS[engine])}\n# probes/{name}.sh\n{packaged(f'probes/{name}.sh')}"
 
 
 def pack(parts: tuple[str, ...]) -> str:

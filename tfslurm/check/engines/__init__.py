@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tfslurm.check.engines.docker import docker_says
+from tfslurm.check.engines.docker import docker_says, has_proxy
 from tfslurm.check.engines.podman import podman_says
 from tfslurm.check.fact import Fact, unknown
 from tfslurm.check.probe_output import Seen
 
-__all__ = ["engine_facts"]
+__all__ = ["engine_facts", "has_proxy"]
 
 SAYS = {"docker": docker_says, "podman": podman_says}
 

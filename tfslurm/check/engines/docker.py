@@ -36,7 +36,7 @@ def access_refused(seen: Seen) -> tuple[Fact, str]:
     """Why the daemon did not answer, and the same in three words."""
     why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
     if "permission denied" in why.lower():
-        socket = seen.one("docker-socket") or "its socket"
+        socket = seen.one("engine-socket") or "its socket"
         mend = f"ask the site to put you into the group that owns it ({socket}); that group is root's equal"
         return Fact(
             "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", mend
@@ -55,6 +55,12 @@ def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]
         init_fact(version),
         images_fact(seen),
     ]
+
+
+def has_proxy(seen: Seen) -> bool:
+    """Whether the daemon reaches registries by a proxy of its own; podman has none, and says nothing of one."""
+    info = seen.json("engine-info")
+    return bool(info.get("HttpsProxy") or info.get("HttpProxy"))
 
 
 def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
@@ -76,7 +82,7 @@ def access_fact(seen: Seen, info: Mapping[str, Any]) -> Fact:
     """The user may talk to the daemon; as whom do containers run?"""
     options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
     groups = seen.one("groups").split()
-    value = f"{seen.one('user')} may talk to {seen.one('docker-host')}" + (
+    value = f"{seen.one('user')} may talk to {seen.one('engine-address')}" + (
         " (group docker)" if "docker" in groups else ""
     )
     if "name=userns" in options:

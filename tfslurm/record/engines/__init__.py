@@ -15,9 +15,7 @@ from tfslurm.record.engines.docker import OWN_FILES, DockerContainer, DockerImag
 from tfslurm.record.engines.podman import PodmanContainer, PodmanImage
 from tfslurm.record.facts import parse_json
 
-__all__ = ["ENGINES", "OWN_FILES", "container_answer", "image_answer"]
-
-ENGINES = ("docker", "podman")
+__all__ = ["OWN_FILES", "container_answer", "image_answer"]
 
 
 def image_answer(raw: bytes) -> DockerImage:
