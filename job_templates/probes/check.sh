@@ -6,7 +6,7 @@
 #   bash -s -- ENGINE ROOT TOKEN [HOST PORT]...
 #
 # The parts of that engine come before it on standard input.
-# Prints `key<TAB>value` lines between `check<TAB>begin` and `check<TAB>end`; a key may come more than once. What could not
+# Prints `probe.key<TAB>value` lines between `probe.begin` and `probe.end`; a key may come more than once. What could not
 # be observed is `key.error<TAB>why`. Lines that a site's prolog prints around them do no harm.
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
@@ -16,7 +16,7 @@ readonly engine_patience_s=$patience_s
 
 # One line of the answer; what would break the line becomes a blank.
 fact::say() {
-    printf 'check.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+    printf 'probe.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
 }
 
 # The lines that a program prints, each under the key; its last words where it fails or hangs.

@@ -8,7 +8,7 @@
 # The parts of that engine come before it on standard input.
 # A container is the caller's when its label says so and it runs as him. It is held when the client that is attached to it,
 # or the script of its task, lives on this node. Which jobs are over is the scheduler's to say, and not asked here.
-# Prints `reap.key<TAB>value` lines between `reap.begin` and `reap.end`, as check.sh does; the fields of a container are
+# Prints `probe.key<TAB>value` lines between `probe.begin` and `probe.end`, as check.sh does; the fields of a container are
 # separated by 0x1f. Nothing that is held, or another user's, is ever removed.
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
@@ -17,7 +17,7 @@ readonly engine_patience_s=20
 readonly separator=$'\x1f'
 
 reap::say() {
-    printf 'reap.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+    printf 'probe.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
 }
 
 # Every command line of the caller's on this node, a word after each separator.

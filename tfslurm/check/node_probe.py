@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
-from tfslurm.check.probe_output import parse_seen
+from tfslurm.check.probe_output import parse_probe_output
 from tfslurm.check.registries import address
 from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
@@ -62,7 +62,7 @@ class Looker:
             done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), self.site.config)
-        seen = parse_seen(done.stdout)
+        seen = parse_probe_output(done.stdout)
         if not seen.whole:
             return unseen(self.refused(part, done), self.site.config)
         if version := driver_version(seen):
@@ -76,7 +76,7 @@ class Looker:
             done = self.host.run(self.command(), input=self.script.encode(), timeout_s=LONGEST_LOOK_S)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), None)
-        return node_facts(parse_seen(done.stdout), self.wanted(0), time.monotonic() - begun)
+        return node_facts(parse_probe_output(done.stdout), self.wanted(0), time.monotonic() - begun)
 
     def command(self) -> tuple[str, ...]:
         """bash reads the script on stdin."""

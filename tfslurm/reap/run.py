@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tfslurm.check.fact import one_line
+from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
-from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import nodes_argv, on_node_argv, parse_nodes
@@ -117,14 +117,15 @@ class Reaper:
                 self.reaped.problems.append(f"{node}: {why}")
         return {node: known[node] for node in wanted if known.get(node)}
 
-    def look(self, node: str, partitions: Sequence[str]) -> Seen | None:
+    def look(self, node: str, partitions: Sequence[str]) -> ProbeOutput | None:
         """What is on a node; None, and a problem, where nobody could look."""
         done = self.ask(node, partitions, ("look",))
-        seen = parse_seen(done.stdout)
-        if seen.whole and not seen.error:
+        seen = parse_probe_output(done.stdout)
+        error = seen.one("error")
+        if seen.whole and not error:
             self.reaped.nodes.append(node)
             return seen
-        self.reaped.problems.append(f"{node}: {seen.error or self.refusal(done)}")
+        self.reaped.problems.append(f"{node}: {error or self.refusal(done)}")
         return None
 
     def remove(self, node: str, partitions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -133,7 +134,7 @@ class Reaper:
         if self.wish.dry_run or not ids:
             return list(verdicts)
         done = self.ask(node, partitions, ("remove", *ids))
-        after = parse_seen(done.stdout)
+        after = parse_probe_output(done.stdout)
         if not after.whole:
             self.reaped.problems.append(f"{node}: {self.refusal(done)}")
         return [outcome(each, after) if each.action == "remove" else each for each in verdicts]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.check.fact import Fact, gib, one_line, unknown
-from tfslurm.check.probe_output import Seen
+from tfslurm.check.probe_output import ProbeOutput
 from tfslurm.slurm.values import number_or_none
 
 OLDEST_DOCKER = (19, 3)
@@ -22,7 +22,7 @@ DAEMON_RELOAD = (
 )
 
 
-def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
+def docker_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
     """Engine, access, cgroups, GPU support, init, and room for images."""
     version, info = seen.json("engine-version"), seen.json("engine-info")
     if not version.get("Server") or not info:
@@ -32,7 +32,7 @@ def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
     return docker_facts(seen, version, info, gpus=gpus)
 
 
-def access_refused(seen: Seen) -> tuple[Fact, str]:
+def access_refused(seen: ProbeOutput) -> tuple[Fact, str]:
     """Why the daemon did not answer, and the same in three words."""
     why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
     if "permission denied" in why.lower():
@@ -45,7 +45,7 @@ def access_refused(seen: Seen) -> tuple[Fact, str]:
     return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", mend), "the daemon does not answer"
 
 
-def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any], *, gpus: bool) -> list[Fact]:
+def docker_facts(seen: ProbeOutput, version: Mapping[str, Any], info: Mapping[str, Any], *, gpus: bool) -> list[Fact]:
     """A docker daemon that answers."""
     return [
         docker_fact(version, info),
@@ -57,7 +57,7 @@ def docker_facts(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]
     ]
 
 
-def has_proxy(seen: Seen) -> bool:
+def has_proxy(seen: ProbeOutput) -> bool:
     """Whether the daemon reaches registries by a proxy of its own; podman has none, and says nothing of one."""
     info = seen.json("engine-info")
     return bool(info.get("HttpsProxy") or info.get("HttpProxy"))
@@ -78,7 +78,7 @@ def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
     return Fact("engine", "ok", value)
 
 
-def access_fact(seen: Seen, info: Mapping[str, Any]) -> Fact:
+def access_fact(seen: ProbeOutput, info: Mapping[str, Any]) -> Fact:
     """The user may talk to the daemon; as whom do containers run?"""
     options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
     groups = seen.one("groups").split()
@@ -103,7 +103,7 @@ def cgroup_fact(driver: str, version: str) -> Fact:
     return Fact("cgroup", "ok", value, DAEMON_RELOAD if driver == "systemd" else "")
 
 
-def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
+def docker_gpu_fact(seen: ProbeOutput, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
     """Will `--gpus` work? Only an nvidia runtime or CDI devices can be seen from outside."""
     if "nvidia" in (info.get("Runtimes") or {}):
         default = ", the default one" if info.get("DefaultRuntime") == "nvidia" else ""
@@ -119,7 +119,7 @@ def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, A
     return Fact("gpu-support", "unknown", value, mend)
 
 
-def cdi_words(seen: Seen, info: Mapping[str, Any]) -> str:
+def cdi_words(seen: ProbeOutput, info: Mapping[str, Any]) -> str:
     """The CDI devices that docker lists, or the descriptions in the folders that it reads; '' where there are none."""
     devices = [str(item.get("ID")) for item in info.get("DiscoveredDevices") or () if isinstance(item, dict)]
     if any(device.startswith("nvidia.com/gpu") for device in devices):
@@ -145,7 +145,7 @@ def init_fact(version: Mapping[str, Any]) -> Fact:
     return Fact("init", "FAIL", "the daemon has no docker-init", mend)
 
 
-def images_fact(seen: Seen) -> Fact:
+def images_fact(seen: ProbeOutput) -> Fact:
     """Room where the daemon keeps images: `df` prints a heading, then MiB and the mount point."""
     rows = [line.split(None, 1) for line in seen.all("images-free")]
     found = next(
