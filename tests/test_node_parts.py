@@ -72,7 +72,7 @@ CALLED = re.compile(
 )
 NAMED = re.compile(
     r"""[!=]= *["'](docker|podman)\b|\bin \(["'](docker|podman)\b|[(\[] *[a-z_.]*\bengine, *["'](ps|rm|info|start)\b"""
-    r"""|["']label=tfslurm|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled|HttpsProxy"""
+    r"""|["']label=tfslurm|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled|HttpsProxy|ServerVersion"""
 )
 APART = {
     "epilog.sh": "root runs it: an administrator copies it as it stands and reads it whole, so it is one short file",
