@@ -3,7 +3,11 @@
 docker     what docker writes; podman imitates it
 podman     where podman's answers differ
 
-A new engine is one more adapter here, and one file of the node side (job_templates/parts/engines).
+The node keeps these answers as they came. Facts of our own would need templates there, in the words of each engine's
+version, and the end of every job would hang on whether they hold.
+
+A new engine is one more adapter here, one in check.engines, one file of the node side (job_templates/parts/engines),
+and its name in the cluster's schema.
 """
 
 from __future__ import annotations
