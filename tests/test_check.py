@@ -11,11 +11,12 @@ import pytest
 from tfslurm.check import Fact, failed
 from tfslurm.check.engines import engine_facts
 from tfslurm.check.node import Wanted, node_facts
-from tfslurm.check.probe_output import Seen, parse_seen
+from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
 from tfslurm.check.run import ssh
 from tfslurm.cluster import Login
+from tfslurm.workspace.packaged_files import probe
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "check-node.sh"
+SCRIPT = probe("check", "docker")
 UUIDS = ("GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5", "GPU-5268e3db-fd19-5116-96c3-4905bbba7e58")
 MIG = "MIG-3f2b9c1a-7d5e-5b1c-9a53-2f0d8c7e6b4a"
 VERSION: dict[str, Any] = {
@@ -59,8 +60,8 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "engine": ("/usr/bin/docker",),
     "engine-version": (json.dumps(VERSION),),
     "engine-info": ("WARNING: No swap limit support", json.dumps(INFO)),
-    "docker-host": ("unix:///var/run/docker.sock",),
-    "docker-socket": ("srw-rw---- root docker",),
+    "engine-address": ("unix:///var/run/docker.sock",),
+    "engine-socket": ("srw-rw---- root docker",),
     "images-free": ("Avail Mounted on", "78000 /var/lib"),
     "registry": ("127.0.0.1:5000 open",),
     "end": ("1",),
@@ -78,7 +79,7 @@ def look(gpus: int = 1, **changes: str | tuple[str, ...] | None) -> dict[str, Fa
             lines.pop(key, None)
         else:
             lines[key] = (value,) if isinstance(value, str) else value
-    seen = Seen(lines, whole=True)
+    seen = ProbeOutput(lines, whole=True)
     return {fact.fact: fact for fact in node_facts(seen, Wanted("docker", "/scratch/alice", "t0k3n", gpus), 0.4)}
 
 
@@ -101,7 +102,7 @@ def test_a_node_without_fault_has_one_unknown_the_hook_that_no_user_can_see() ->
 
 
 def test_nothing_that_was_not_printed_is_ok() -> None:
-    facts = node_facts(Seen({"node": ("n",)}, whole=True), Wanted("docker", "/r", "t", 1), 1.0)
+    facts = node_facts(ProbeOutput({"node": ("n",)}, whole=True), Wanted("docker", "/r", "t", 1), 1.0)
     assert [fact.fact for fact in facts if fact.status == "ok"] == ["node"]
 
 
@@ -241,7 +242,7 @@ PODMAN: dict[str, dict[str, object]] = {
 
 def test_podman_is_seen_as_a_job_sees_it() -> None:
     printed = tuple(line.strip() for line in json.dumps(PODMAN, indent=2).splitlines())  # as podman does
-    seen = Seen(
+    seen = ProbeOutput(
         {**LINES, "engine-info": ("a warning", *printed, "a warning"), "cdi": ("/etc/cdi/nvidia.yaml",)}, whole=True
     )
     found = {fact.fact: fact for fact in engine_facts(seen, "podman", gpus=True)}
@@ -249,9 +250,9 @@ def test_podman_is_seen_as_a_job_sees_it() -> None:
     assert found["cgroup"].value.startswith("cgroupfs, v2")
     assert found["gpu-support"].status == "ok"
     assert not failed(found.values())
-    without = Seen({**LINES, "engine-info": (json.dumps(PODMAN),)}, whole=True)
+    without = ProbeOutput({**LINES, "engine-info": (json.dumps(PODMAN),)}, whole=True)
     assert engine_facts(without, "podman", gpus=True)[-1].status == "FAIL"
-    broken = Seen({"engine": ("/usr/bin/podman",), "engine-info.error": ("exit 125: newuidmap",)}, whole=True)
+    broken = ProbeOutput({"engine": ("/usr/bin/podman",), "engine-info.error": ("exit 125: newuidmap",)}, whole=True)
     assert "newuidmap" in engine_facts(broken, "podman", gpus=True)[0].value
 
 
@@ -268,7 +269,7 @@ def test_without_root_podman_limits_only_what_was_delegated(
 ) -> None:
     host = {"cgroupManager": "cgroupfs", "cgroupVersion": version, "cgroupControllers": controllers}
     info = {**PODMAN, "host": {**PODMAN["host"], **host, "security": {"rootless": True}}}
-    seen = Seen({**LINES, "engine-info": (json.dumps(info),)}, whole=True)
+    seen = ProbeOutput({**LINES, "engine-info": (json.dumps(info),)}, whole=True)
     found = {fact.fact: fact for fact in engine_facts(seen, "podman", gpus=False)}["cgroup"]
     assert (found.status, words in found.value) == (status, True)
 
@@ -283,7 +284,7 @@ def test_a_look_without_gpus_says_nothing_of_gpus() -> None:
 def run_script(*arguments: str, env: dict[str, str] | None = None) -> str:
     argv = ["bash", "-s", "--", *arguments]
     path = {"PATH": "/usr/bin:/bin", **(env or {})}
-    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=path, timeout=60)
+    done = subprocess.run(argv, input=SCRIPT, capture_output=True, text=True, env=path, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -292,7 +293,7 @@ def test_the_script_prints_what_the_parser_reads(tmp_path: Path) -> None:
     (tmp_path / "a 'b' $(touch x)").mkdir()
     root = tmp_path / "a 'b' $(touch x)"
     (root / ".token").write_text("t0k3n")
-    seen = parse_seen("prolog says hello" + run_script("nosuchengine", str(root), ".token", "127.0.0.1", "1"))
+    seen = parse_probe_output("prolog says hello" + run_script("nosuchengine", str(root), ".token", "127.0.0.1", "1"))
     assert seen.whole
     assert seen.one("token") == "t0k3n"
     assert seen.one("root-writable") == "yes"
@@ -307,16 +308,16 @@ def test_the_script_says_of_a_failure_what_the_command_said(tmp_path: Path) -> N
     broken.write_text('#!/bin/sh\necho \'{"Client":1}\'\necho "one\ttwo" >&2; exit 3\n')
     broken.chmod(0o755)
     text = run_script("docker", str(tmp_path), "nosuchtoken", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
-    seen = parse_seen(text)
+    seen = parse_probe_output(text)
     assert seen.one("engine-version.error") == "exit 3: one two"
     assert "No such file" in seen.one("token.error")
     assert not seen.all("engine-version")
 
 
 def test_a_cut_answer_is_not_whole() -> None:
-    assert not parse_seen("check.begin\t1\ncheck.node\tn1\n").whole
-    assert not parse_seen("").whole
-    assert parse_seen("check.begin\t1\r\nnoise\ncheck.end\t1\n").whole
+    assert not parse_probe_output("probe.begin\t1\nprobe.node\tn1\n").whole
+    assert not parse_probe_output("").whole
+    assert parse_probe_output("probe.begin\t1\r\nnoise\nprobe.end\t1\n").whole
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""job_templates/gpu_check.py beside a stand-in for TensorFlow, which has no GPU to list here.
+"""job_templates/inside/gpu_check.py beside a stand-in for TensorFlow, which has no GPU to list here.
 
 The stand-in is a module of the real one's shape; the real TensorFlow, which lists none, is asked on the test bed.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-CHECK = Path(__file__).parent.parent / "job_templates" / "gpu_check.py"
+CHECK = Path(__file__).parent.parent / "job_templates" / "inside" / "gpu_check.py"
 SHAPE = "__version__ = '2.18.0'\nclass config:\n    @staticmethod\n    def list_physical_devices(kind):\n"
 
 OLDER = SHAPE.replace("2.18.0", "2.0.0").replace("config:\n", "config:\n  class experimental:\n")

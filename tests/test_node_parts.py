@@ -11,12 +11,12 @@ import pytest
 
 from tests.node_side import packed
 from tfslurm.check import engines as checked
-from tfslurm.cluster import model
-from tfslurm.record import engines as recorded
-from tfslurm.run_folder import plan_file
-from tfslurm.workspace.packaged_files import ENGINE_PARTS, NODE_PARTS, POINT_PARTS, SHELL_SIDE, TASK_PARTS
+from tfslurm.cluster import Engine
+from tfslurm.workspace.packaged_files import ENGINE_PARTS, NODE_PARTS, POINT_PARTS, SHELL_SIDE, TASK_PARTS, probe
 
-PARTS = Path(__file__).parent.parent / "job_templates" / "parts"
+TEMPLATES = Path(__file__).parent.parent / "job_templates"
+PARTS = TEMPLATES / "parts"
+PACKAGE = TEMPLATES.parent / "tfslurm"
 
 
 def test_every_part_is_sent_to_some_job() -> None:
@@ -42,16 +42,60 @@ def test_a_task_calls_nothing_that_it_does_not_read(engine: str) -> None:
     assert {*re.findall(r"[a-z_]+::[a-z_]+", code)} == {*defined, "sent::check"}, "job.sbatch has that one"
 
 
-def test_every_engine_has_the_same_functions_and_nothing_else_calls_one_or_asks_which_it_is() -> None:
+@pytest.mark.parametrize("engine", ENGINE_PARTS)
+@pytest.mark.parametrize("name", ["check", "reap"])
+def test_a_probe_of_a_node_calls_nothing_that_it_does_not_read(name: str, engine: str) -> None:
+    """It is sent an engine's parts, of which it calls some; what those call must be there too."""
+    code = re.sub(r"(^|\s)#.*", "", probe(name, engine), flags=re.M)
+    body = {
+        each[1]: each[0]
+        for each in re.finditer(r"^([a-z_]+::[a-z_]+)\(\) .*?(?=^[a-z_]+::[a-z_]+\(\)|^main\(\))", code, re.M | re.S)
+    }
+    left, called = [code[code.index("\nmain() {") :]], set[str]()
+    while left:
+        new = {*re.findall(r"[a-z_]+::[a-z_]+", left.pop())} - called
+        called |= new
+        left += [body[each] for each in new]
+    assert "engine::_ask" in called
+
+
+def test_every_engine_has_the_same_functions() -> None:
     assert len({frozenset(functions(engine)) for engine in ENGINE_PARTS}) == 1
-    for part in sorted(PARTS.rglob("*.sh")):
-        if part.parent.name == "engines":
-            continue
-        code = re.sub(r"(^|\s)#.*", "", part.read_text(), flags=re.M)
-        assert not re.search(r'"\$\{?engine\}?" +[a-z-]|[!=]= *"?(docker|podman)\b|\bcase "?\$engine\b', code), part
-        assert not re.search(r"(^|[(;&|!]|\b(if|then|until|while|exec|do)) *(docker|podman|\$engine) ", code, re.M), (
-            part
-        )
+
+
+# How an engine is called, asked for by name, or told what to make; and what only an engine's own JSON has.
+CALLED = re.compile(
+    r'"\$\{?engine\}?" +[a-z-]|[!=]= *"?(docker|podman)\b|\bcase "?\$\{?engine\b|\$\{engine[:#%/]'
+    r"|(^|[(;&|!]|\b(if|then|until|while|exec|do)) *(docker|podman|\$engine) |\bcreate\+?=\((?!\))"
+    r"|--(init|label|env|mount|cap-drop|gpus|memory|cpus|pids-limit|ulimit|entrypoint|workdir|add-host|no-trunc) ",
+    re.MULTILINE,
+)
+NAMED = re.compile(
+    r"""[!=]= *["'](docker|podman)\b|\bin \(["'](docker|podman)\b|[(\[] *[a-z_.]*\bengine, *["'](ps|rm|info|start)\b"""
+    r"""|["']label=tfslurm|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled|HttpsProxy|ServerVersion"""
+)
+APART = {
+    "epilog.sh": "root runs it: an administrator copies it as it stands and reads it whole, so it is one short file",
+    "registry": "the docker library is asked for the id of an image that no registry has",
+}
+
+
+def test_nothing_on_the_node_but_an_engines_part_calls_one_or_asks_which_it_is() -> None:
+    found = {}
+    for path in sorted(TEMPLATES.rglob("*")):
+        if path.suffix in (".sh", ".j2") and path.parent.name != "engines":
+            code = re.sub(r"(^|\s)#.*", "", path.read_text(), flags=re.M)
+            found[path.name] = [match[0] for match in CALLED.finditer(code)]
+    assert found.pop("epilog.sh"), "take it out of APART"
+    assert not {name: words for name, words in found.items() if words}
+
+
+def test_nothing_in_the_package_but_an_engines_adapter_calls_one_or_asks_which_it_is() -> None:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if not {path.parent.name} & {"engines", *APART}:
+            found[str(path)] = [match[0] for match in NAMED.finditer(path.read_text("utf-8"))]
+    assert not {name: words for name, words in found.items() if words}
 
 
 def functions(engine: str) -> list[str]:
@@ -61,15 +105,7 @@ def functions(engine: str) -> list[str]:
 
 
 def test_an_engine_of_the_cluster_file_is_known_wherever_one_is_asked() -> None:
-    named = get_args(model.Cluster.model_fields["engine"].annotation)
-    assert named == tuple(ENGINE_PARTS) == recorded.ENGINES == plan_file.ENGINES == tuple(checked.SAYS)
-
-
-def test_what_an_engine_answers_is_read_by_its_adapter_alone() -> None:
-    raw = re.compile(r"""[!=]= "(docker|podman)"|HostConfig|RepoDigests|OCIRuntime|CgroupDriver|ociRuntime|OOMKilled""")
-    for room in ("record", "check", "reap", "export"):
-        for path in (PARTS.parent.parent / "tfslurm" / room).rglob("*.py"):
-            assert path.parent.name == "engines" or not raw.search(path.read_text("utf-8")), path
+    assert get_args(Engine) == tuple(ENGINE_PARTS) == tuple(checked.SAYS)
 
 
 # --------------------------------------------------------------------------------------------------- variables

@@ -10,19 +10,27 @@ from pathlib import Path
 import pytest
 
 from tests.test_record import case
-from tfslurm.reap.probe_output import FIELD, Container, Seen, parse_seen
+from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
+from tfslurm.reap.containers import FIELD, Container, containers, kept
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.slurm import STATES, JobStatus
 from tfslurm.slurm.nodes import parse_nodes, probe_argv
+from tfslurm.workspace.packaged_files import probe
 
-SCRIPT = Path(__file__).parent.parent / "job_templates" / "reap.sh"
+SCRIPT = probe("reap", "docker")
 ID = "ab" * 32
 BOX = Container(
     ID, "/tfslurm-alpha-7-0-0-1", "exited", "2001:2001", "2026-11-23T09:00:00Z", "2001", "alpha", "alpha", "7",
     "0123456789ab", "1", "alpha1", "",
 )  # fmt: skip
-LINE = f"reap.container\t{FIELD.join(getattr(BOX, name) for name in Container.__dataclass_fields__)}"
-TEXT = f"prolog says\nreap.begin\t1\nreap.node\talpha1\nreap.slurm-cluster\talpha\n{LINE}\nreap.end\t1\n"
+
+
+def line_of(box: Container) -> str:
+    return FIELD.join(getattr(box, name) for name in Container.__dataclass_fields__)
+
+
+BEGIN = "prolog says\nprobe.begin\t1\nprobe.node\talpha1\nprobe.slurm-cluster\talpha\n"
+TEXT = f"{BEGIN}probe.container\t{line_of(BOX)}\nprobe.end\t1\n"
 OVER = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -42,19 +50,27 @@ def status(state: str) -> JobStatus:
 
 
 def test_what_the_script_prints_is_read_and_noise_is_not() -> None:
-    seen = parse_seen(TEXT)
-    assert (seen.containers, seen.node, seen.slurm_cluster, seen.whole) == ((BOX,), "alpha1", "alpha", True)
-    assert not parse_seen(TEXT.replace("reap.end", "end")).whole
-    assert parse_seen(TEXT.replace(f"7{FIELD}0123", "7 0123")).containers == (), "a row that is cut is no container"
+    seen = parse_probe_output(TEXT)
+    assert (containers(seen), seen.one("node"), seen.one("slurm-cluster"), seen.whole) == (
+        (BOX,),
+        "alpha1",
+        "alpha",
+        True,
+    )
+    assert not parse_probe_output(TEXT.replace("probe.end", "end")).whole
+    assert containers(parse_probe_output(TEXT.replace(f"7{FIELD}0123", "7 0123"))) == (), (
+        "a row that is cut is no container"
+    )
 
 
 def test_only_containers_of_this_node_and_this_scheduler_are_concerned() -> None:
     local = replace(BOX, slurm_cluster="")
     others = (replace(BOX, node="alpha2"), replace(BOX, slurm_cluster="beta"), local)
-    seen = Seen("alpha1", "alpha", (BOX, *others), (), {}, "", whole=True)
+    lines = {"container": tuple(line_of(each) for each in (BOX, *others)), "node": ("alpha1",)}
+    seen = ProbeOutput({**lines, "slurm-cluster": ("alpha",)}, whole=True)
     assert concerned(seen, local=False) == (BOX,)
     assert concerned(seen, local=True) == (local,)
-    assert concerned(replace(seen, slurm_cluster=""), local=False) == (), "a node that does not say its cluster"
+    assert concerned(ProbeOutput(lines, whole=True), local=False) == (), "a node that does not say its cluster"
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
@@ -82,12 +98,11 @@ def test_a_container_of_a_job_that_nobody_knows_goes() -> None:
 
 def test_what_was_not_removed_says_why() -> None:
     asked = judge(BOX, {})
-    after = Seen("alpha1", "alpha", (), (ID,), {}, "", whole=True)
-    assert outcome(asked, after).action == "removed"
-    kept = replace(after, removed=(), kept={ID: "the docker client, process 9 holds it"})
-    assert outcome(asked, kept) == Verdict(BOX, "keep", "not removed: the docker client, process 9 holds it")
-    assert outcome(asked, replace(after, removed=(), whole=False)).why == "not removed: the node gave no answer"
-    assert outcome(asked, replace(after, removed=())).why == "it was gone before it could be removed"
+    assert outcome(asked, ProbeOutput({"removed": (ID,)}, whole=True)).action == "removed"
+    held = ProbeOutput({"kept": (f"{ID}{FIELD}the docker client, process 9 holds it",)}, whole=True)
+    assert outcome(asked, held) == Verdict(BOX, "keep", "not removed: the docker client, process 9 holds it")
+    assert outcome(asked, ProbeOutput({}, whole=False)).why == "not removed: the node gave no answer"
+    assert outcome(asked, ProbeOutput({}, whole=True)).why == "it was gone before it could be removed"
 
 
 def test_nodes_and_the_partitions_that_are_up() -> None:
@@ -109,14 +124,14 @@ def test_a_look_is_bounded_in_time_and_asks_for_one_small_task_on_that_node() ->
 # --- what the script says of an engine that fails: the engine is a stand-in here, for a real one cannot be made to
 
 
-def run_script(tmp_path: Path, engine: str, *words: str) -> Seen:
+def run_script(tmp_path: Path, engine: str, *words: str) -> ProbeOutput:
     (tmp_path / "engine").write_text(f"#!/bin/bash\n{engine}\n")
     (tmp_path / "engine").chmod(0o755)
     argv = ["bash", "-s", "--", "engine", *words]
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTER_NAME": "alpha", "SLURMD_NODENAME": "alpha1"}
-    done = subprocess.run(argv, input=SCRIPT.read_text(), capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(argv, input=SCRIPT, capture_output=True, text=True, env=env, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    seen = parse_seen(done.stdout)
+    seen = parse_probe_output(done.stdout)
     assert seen.whole
     return seen
 
@@ -136,19 +151,19 @@ def inspecting(printed: str, after: str = "exit 0") -> str:
 
 def test_an_engine_that_does_not_answer_is_an_error_and_not_an_empty_node(tmp_path: Path) -> None:
     seen = run_script(tmp_path, "echo 'Cannot connect to the daemon' >&2; exit 1", "look")
-    assert seen.error == "engine ps: Cannot connect to the daemon"
+    assert seen.one("error") == "engine: Cannot connect to the daemon"
     seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; echo broken >&2; exit 1', "look")
-    assert seen.error == "engine container inspect: broken"
+    assert seen.one("error") == "engine: broken"
     seen = run_script(tmp_path, f'[ "$1" = ps ] && echo {ID} && exit 0; exit 124', "look")
-    assert seen.error == "engine container inspect: no answer in 20 s"
+    assert seen.one("error") == "engine: no answer in 20 s"
 
 
 def test_a_container_that_went_away_meanwhile_hides_no_other(tmp_path: Path) -> None:
     printed = row(os.geteuid())
     after = "echo 'Error: No such container: xyz' >&2; exit 1"
     seen = run_script(tmp_path, inspecting(printed, after).replace("{folder}", str(tmp_path)), "look")
-    assert [each.id for each in seen.containers] == [ID]
-    assert seen.error == ""
+    assert [each.id for each in containers(seen)] == [ID]
+    assert seen.one("error") == ""
 
 
 @pytest.mark.parametrize(
@@ -164,14 +179,14 @@ def test_a_container_that_went_away_meanwhile_hides_no_other(tmp_path: Path) -> 
 def test_only_what_is_labelled_as_the_callers_and_runs_as_him_is_removed(tmp_path: Path, printed: str) -> None:
     seen = run_script(tmp_path, inspecting(printed).replace("{folder}", str(tmp_path)), "remove", ID)
     is_mine = printed == row(os.geteuid())
-    assert seen.removed == ((ID,) if is_mine else ())
+    assert seen.all("removed") == ((ID,) if is_mine else ())
     did = (tmp_path / "did").read_text() if (tmp_path / "did").exists() else ""
     assert did == (f"rm --force --volumes {ID}\n" if is_mine else "")
 
 
 def test_nothing_is_removed_that_was_not_named(tmp_path: Path) -> None:
     seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove")
-    assert (seen.removed, seen.containers) == ((), ())
+    assert (seen.all("removed"), containers(seen)) == ((), ())
     assert not (tmp_path / "did").exists()
 
 
@@ -182,8 +197,20 @@ def test_what_a_live_script_holds_is_kept_though_it_was_to_be_removed(tmp_path: 
     with subprocess.Popen(["bash", str(script), "task"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as task:
         assert task.stdout and task.stdout.readline() == b"here\n"
         seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove", ID)
-        assert seen.removed == ()
-        assert seen.kept == {ID: f"the job's script, process {task.pid} holds it"}
+        assert seen.all("removed") == ()
+        assert kept(seen) == {ID: f"the job's script, process {task.pid} holds it"}
         task.communicate(b"\n")
     seen = run_script(tmp_path, inspecting(row(os.geteuid())).replace("{folder}", str(tmp_path)), "remove", ID)
-    assert seen.removed == (ID,)
+    assert seen.all("removed") == (ID,)
+
+
+def test_what_a_killed_run_left_is_removed_by_its_labels(tmp_path: Path) -> None:
+    engine = f'[ "$1" = ps ] && echo {ID}; echo "$@" >>{tmp_path}/did'
+    assert run_script(tmp_path, engine, "end", "0123456789ab", "7").all("removed") == (ID,)
+    labels = (f"tfslurm.uid={os.geteuid()}", "tfslurm.plan_id=0123456789ab", "tfslurm.job_id=7")
+    filters = " ".join(f"--filter label={label}" for label in labels)
+    did = (tmp_path / "did").read_text()
+    assert did == f"ps --all --quiet --no-trunc {filters}\nrm --force --volumes {ID}\n"
+    assert run_script(tmp_path, "exit 0", "end", "0123456789ab", "7").lines.keys() == {
+        "begin", "node", "slurm-cluster", "end",
+    }  # fmt: skip

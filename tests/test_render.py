@@ -22,13 +22,13 @@ from tfslurm.job_plan import CodeState, JobPlan, Points, identify
 from tfslurm.render import directive, remark, render, sh
 from tfslurm.spec import Checkpoint, Mount, Resources
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import BESIDE, ENGINE_PARTS, SHELL_SIDE, node_side
+from tfslurm.workspace.packaged_files import ENGINE_PARTS, INSIDE, SHELL_SIDE, node_side, probe
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 GOLDEN = Path(__file__).parent / "golden"
 BUILT_IN = {"job.sbatch.j2": (TEMPLATES / "job.sbatch.j2").read_text("utf-8")}
 DIGEST = "sha256:" + "ab" * 32
-SENT = (" + ".join(SHELL_SIDE), *BESIDE)
+SENT = (" + ".join(SHELL_SIDE), *INSIDE)
 FILES = {name: sha256(name.encode()).hexdigest() for name in SENT}
 
 
@@ -119,7 +119,7 @@ def read_back(asked: JobPlan, root: Path, *names: str) -> dict[str, list[bytes]]
     shows = "\n".join(f'show {name} "${{{name}[@]}}"' for name in names)
     show = """show() { local name=$1; shift; printf '%s\\0' "$name" "$#" "$@"; }\n"""
     node_sh = f"{show}node::begin() {{ :; }}\nnode::batch() {{\n{shows}\njob_exit_code=0\n}}\n"
-    files = {**dict.fromkeys((*SHELL_SIDE, *BESIDE), "\n"), "node.sh": node_sh}
+    files = {**dict.fromkeys((*SHELL_SIDE, *INSIDE), "\n"), "node.sh": node_sh}
     for name, text in files.items():
         (folder / name).write_text(text)
     one = " + ".join(SHELL_SIDE)
@@ -351,6 +351,10 @@ def test_shellcheck_has_no_complaint_about_the_node_side(engine: str) -> None:
     names = [packed(engine, points=True) / name for name in (*SHELL_SIDE, "entry.sh")]
     done = subprocess.run(["shellcheck", "-x", *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+    for name in ("check", "reap"):
+        argv = ["shellcheck", "--shell=bash", "-"]
+        done = subprocess.run(argv, input=probe(name, engine), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_node_side_writes_json_for_any_bytes() -> None:

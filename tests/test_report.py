@@ -16,7 +16,7 @@ import pytest
 
 from tests.node_side import sourced
 
-TEMPLATES = Path(__file__).parent.parent / "job_templates"
+INSIDE = Path(__file__).parent.parent / "job_templates" / "inside"
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 SEES = f"#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: {UUID})'\n"
 # Root would see and end other processes than these, and read what nobody may: as in a container, it has neither here.
@@ -88,8 +88,8 @@ def entered(
             (tmp_path / "image" / name).write_text(text)
             (tmp_path / "image" / name).chmod(0o755)
     if ask:
-        shutil.copy(TEMPLATES / "gpu_check.py", tmp_path / "gpu-check.py")
-    text = (TEMPLATES / "entry.sh").read_text()
+        shutil.copy(INSIDE / "gpu_check.py", tmp_path / "gpu-check.py")
+    text = (INSIDE / "entry.sh").read_text()
     # The lifeline's watcher ends every process that it may: in a container those of the job, here everybody's.
     for signal in ("TERM", "KILL"):
         assert text.count(f"    kill -{signal} -1\n") == 1
@@ -155,7 +155,7 @@ def test_a_secret_that_cannot_be_read_and_a_variable_that_the_shell_keeps_are_re
 @pytest.mark.parametrize("sleep", [":", "exit 2"])
 def test_the_watcher_ends_everything_also_where_no_process_can_be_started(shell: str, sleep: str) -> None:
     """As a program has it that uses up all pids and ignores SIGTERM: the shell cannot start sleep, and ends."""
-    text = (TEMPLATES / "entry.sh").read_text()
+    text = (INSIDE / "entry.sh").read_text()
     watch = "tfslurm_watch() {" + text.partition("tfslurm_watch() {")[2].partition("\n(tfslurm_watch ")[0]
     for signal in ("TERM", "KILL"):
         assert watch.count(f"    kill -{signal} -1\n") == 1

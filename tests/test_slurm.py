@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tfslurm import slurm
-from tfslurm.check import probe_output as check_seen
+from tfslurm.check.probe_output import parse_probe_output
 from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
-from tfslurm.reap import probe_output as reap_seen
+from tfslurm.reap.containers import containers
 from tfslurm.slurm import states
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS, parse_exit
@@ -237,8 +237,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "profile": lambda text: parse_profile(text, ""),
     "room": lambda text: parse_room(text, Need(1, 1, 1)),
     "sbatch": lambda text: slurm.parse_sbatch(Completed(("sbatch",), 0, text, "")),
-    "check's node": lambda text: check_seen.parse_seen(text).lines,
-    "reap's node": lambda text: reap_seen.parse_seen(text).containers,
+    "check's node": lambda text: parse_probe_output(text).lines,
+    "reap's node": lambda text: containers(parse_probe_output(text)),
     "a refusal": lambda text: explain_rejection(text, (), (), {}),
 }
 

@@ -6,7 +6,8 @@
 container::create() {
     local said
     if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
-    create=(--name "$container_name" --init --interactive --log-driver none --stop-timeout "$grace_s")
+    engine::begin "$container_name"
+    engine::add_input "$grace_s"
     container::labels
     engine::add_gpus
     container::_user
@@ -14,11 +15,11 @@ container::create() {
     container::_mounts
     mount::image_places
     container::_environment
-    engine::add_network
-    create+=(--entrypoint /bin/sh "$image_source" "${entry[@]}"
-        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}"
-        ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} --
-        ${command[@]+"${command[@]}"})
+    engine::add_network "$network"
+    engine::add_shell "$image_source" "${entry[@]}" \
+        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}" \
+        ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} -- \
+        ${command[@]+"${command[@]}"}
     engine::create_argv "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
     if ! container_id=$(engine::create "${create[@]}" 2>"$facts/create.stderr"); then
@@ -31,12 +32,11 @@ container::create() {
 }
 
 container::labels() {
-    create+=(--label "tfslurm.cluster=$cluster" --label "tfslurm.job_id=$job" --label "tfslurm.user=$user"
-        --label "tfslurm.uid=$EUID" --label "tfslurm.plan_id=$plan_id"
-        --label "tfslurm.attempt=$attempt" --label "tfslurm.rank=$rank" --label "tfslurm.node=$where")
+    engine::add_labels "tfslurm.cluster=$cluster" "tfslurm.job_id=$job" "tfslurm.user=$user" "tfslurm.uid=$EUID" \
+        "tfslurm.plan_id=$plan_id" "tfslurm.attempt=$attempt" "tfslurm.rank=$rank" "tfslurm.node=$where"
     # By these an Epilog knows what is left of a job, and `tfslurm reap` which scheduler to ask.
     if [[ -z $is_local ]]; then
-        create+=(--label "tfslurm.slurm_job_id=$raw_job_id" --label "tfslurm.slurm_cluster=${SLURM_CLUSTER_NAME-}")
+        engine::add_labels "tfslurm.slurm_job_id=$raw_job_id" "tfslurm.slurm_cluster=${SLURM_CLUSTER_NAME-}"
     fi
 }
 
@@ -56,17 +56,17 @@ container::_user() {
     IFS= read -r mask <"$facts/umask.txt"
 }
 
-# A container of docker's is dockerd's child, so none of the job's own limits holds for it; these are the same, said to it.
+# None of the job's own limits holds for a daemon's child; these are the same, said to it.
 container::_limits() {
     limits::cpus
     limits::memory
-    if engine::can_limit pids; then create+=(--pids-limit "$pids"); fi
-    if ((layer_mib > 0)); then create+=(--storage-opt "size=${layer_mib}m"); fi # the engine refuses it where it cannot
-    if ! engine::inherits || (ulimit -S -s 65536) 2>/dev/null; then create+=(--ulimit stack=67108864); fi
-    if [[ -n $cgroup_path ]]; then create+=(--cgroup-parent "$cgroup_path"); fi
+    engine::add_limit pids "$pids"
+    if ((layer_mib > 0)); then engine::add_limit layer "$layer_mib"; fi # the engine refuses it where it cannot
+    if ! engine::inherits || (ulimit -S -s 65536) 2>/dev/null; then engine::add_limit stack 67108864; fi
+    if [[ -n $cgroup_path ]]; then engine::add_cgroup "$cgroup_path"; fi
     # RDMA and pinned buffers need it; a daemon that may not raise the limit (rootless) would refuse the whole container.
-    if [[ $(ulimit -H -l) == unlimited ]]; then create+=(--ulimit memlock=-1); fi
-    if ((shm_mib > 0)); then create+=(--shm-size "${shm_mib}m"); fi
+    if [[ $(ulimit -H -l) == unlimited ]]; then engine::add_limit memlock -1; fi
+    if ((shm_mib > 0)); then engine::add_limit shm "$shm_mib"; fi
     limits::core
 }
 
@@ -97,7 +97,7 @@ container::_mounts() {
     fi
     if [[ -n $code_dir ]]; then
         container::_code
-        create+=(--workdir /workspace)
+        engine::add_workdir /workspace
     fi
     if [[ -n $outputs ]]; then
         mount::_point "$job_dir/out" "$outputs"
@@ -152,7 +152,7 @@ container::_environment() {
             if ! engine::can_pass "$pair"; then
                 task::refuse env "$key holds CR LF, of which $engine makes LF" 'write LF alone'
             fi
-            create+=(--env "$pair")
+            engine::add_env "$pair"
             continue ;;
         esac
         for prefix in "${loader_variables[@]}"; do
@@ -164,19 +164,28 @@ container::_environment() {
         other_words+=("$pair")
     done
     for pair in "HOME=/home/$user" "USER=$user" "LOGNAME=$user" CUDA_DEVICE_ORDER=PCI_BUS_ID; do
-        if [[ -z ${own[${pair%%=*}]-} ]]; then create+=(--env "$pair"); fi
+        if [[ -z ${own[${pair%%=*}]-} ]]; then engine::add_env "$pair"; fi
     done
     for key in SLURM_{JOB_ID,JOB_NAME,JOB_PARTITION,JOB_NUM_NODES,JOB_NODELIST,CLUSTER_NAME,NODEID,PROCID,LOCALID,NTASKS,NNODES} \
         SLURM_{STEP_ID,STEP_NODELIST,STEP_NUM_NODES,STEP_NUM_TASKS,STEP_TASKS_PER_NODE,TASKS_PER_NODE,NTASKS_PER_NODE} \
         SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,RESTART_COUNT,LAUNCH_NODE_IPADDR} \
         SLURM_ARRAY_{JOB_ID,TASK_ID,TASK_COUNT,TASK_MIN,TASK_MAX,TASK_STEP} SLURMD_NODENAME; do
-        if [[ -n ${!key-} && -z ${own[$key]-} ]]; then create+=(--env "$key=${!key}"); fi
+        if [[ -n ${!key-} && -z ${own[$key]-} ]]; then engine::add_env "$key=${!key}"; fi
     done
-    peers::tell
-    create+=(--env "TFSLURM_JOB_ID=$job" --env "TFSLURM_CLUSTER=$cluster" --env "TFSLURM_ATTEMPT=$attempt")
-    if [[ -n $outputs ]]; then create+=(--env "TFSLURM_OUTPUTS=$outputs"); fi
-    if ((${points:-0} > 0)); then create+=(--env "TFSLURM_PARAMS=$point_parameters"); fi
-    if [[ -n $checkpoint_signal ]]; then create+=(--env TFSLURM_FINISHED=/run/tfslurm/finished); fi
+    container::_peers
+    engine::add_env "TFSLURM_JOB_ID=$job" "TFSLURM_CLUSTER=$cluster" "TFSLURM_ATTEMPT=$attempt"
+    if [[ -n $outputs ]]; then engine::add_env "TFSLURM_OUTPUTS=$outputs"; fi
+    if ((${points:-0} > 0)); then engine::add_env "TFSLURM_PARAMS=$point_parameters"; fi
+    if [[ -n $checkpoint_signal ]]; then engine::add_env TFSLURM_FINISHED=/run/tfslurm/finished; fi
     # Not `none`: some releases of NVIDIA's toolkit gave every GPU for it.
-    if ((${#gpu_ids[@]} == 0)); then create+=(--env NVIDIA_VISIBLE_DEVICES=void); fi
+    if ((${#gpu_ids[@]} == 0)); then engine::add_env NVIDIA_VISIBLE_DEVICES=void; fi
+}
+
+# The others, for this task's container: names for SlurmClusterResolver, TF_CONFIG for TFConfigClusterResolver.
+container::_peers() {
+    local pair workers
+    for pair in ${TFSLURM_HOSTS-}; do engine::add_host "$pair"; done
+    if [[ -z ${TFSLURM_WORKERS-} || -n ${own[TF_CONFIG]-} ]]; then return; fi
+    workers=\"${TFSLURM_WORKERS//,/\", \"}\"
+    engine::add_env "TF_CONFIG={\"cluster\": {\"worker\": [$workers]}, \"task\": {\"type\": \"worker\", \"index\": $rank}}"
 }

@@ -13,9 +13,9 @@ limits::cpus() {
     local there=$counted
     limits::_count "$bound"
     if ((counted > 0 && counted < there)); then
-        if engine::can_limit cpuset; then create+=(--cpuset-cpus "$bound"); fi # else it inherits what the task is bound to
-    elif ((count < there || there == 0)) && engine::can_limit cpu; then
-        create+=(--cpus "$count")
+        engine::add_limit cpuset "$bound" # else it inherits what the task is bound to
+    elif ((count < there || there == 0)); then
+        engine::add_limit cpu "$count"
     fi
 }
 
@@ -24,7 +24,7 @@ limits::core() {
     local kib
     if engine::inherits; then return; fi
     kib=$(ulimit -S -c)
-    if [[ $kib != unlimited ]]; then create+=(--ulimit "core=$((kib * 1024))"); fi
+    if [[ $kib != unlimited ]]; then engine::add_limit core "$((kib * 1024))"; fi
 }
 
 # 0-3,8 -> 5
@@ -48,12 +48,8 @@ limits::log() {
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.
 limits::memory() {
     local -i limit=0 each
-    if ! engine::can_limit memory; then return; fi
     for each in "$memory_mib" "${SLURM_MEM_PER_NODE:-0}" "$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-0}))"; do
         if ((each > 0 && (limit == 0 || each < limit))); then limit=each; fi
     done
-    if ((limit > 0)); then
-        limit=limit/tasks_per_node
-        create+=(--memory "${limit}m" --memory-swap "${limit}m")
-    fi
+    if ((limit > 0)); then engine::add_limit memory "$((limit / tasks_per_node))"; fi
 }

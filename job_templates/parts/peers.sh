@@ -64,12 +64,3 @@ peers::port() {
         "$where" "$first" "$((first + count - 1))" "${SLURM_PROCID:-0}" "$where" >&2
     exit "$EX_TEMPFAIL"
 }
-
-# The others, for this task's container: names for SlurmClusterResolver, TF_CONFIG for TFConfigClusterResolver.
-peers::tell() {
-    local pair workers
-    for pair in ${TFSLURM_HOSTS-}; do create+=(--add-host "$pair"); done
-    if [[ -z ${TFSLURM_WORKERS-} || -n ${own[TF_CONFIG]-} ]]; then return; fi
-    workers=\"${TFSLURM_WORKERS//,/\", \"}\"
-    create+=(--env "TF_CONFIG={\"cluster\": {\"worker\": [$workers]}, \"task\": {\"type\": \"worker\", \"index\": $rank}}")
-}

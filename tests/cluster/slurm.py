@@ -115,7 +115,7 @@ def write_conf(cluster: Cluster) -> tuple[str, ...]:
 def write_epilog(cluster: Cluster) -> Path:
     """The project's Epilog as an administrator installs it, told where the bed's docker is; read anew for each job."""
     path = CONF / cluster.name / "epilog.sh"
-    shebang, rest = (SOURCE.parent.parent / "job_templates" / "epilog.sh").read_text().split("\n", 1)
+    shebang, rest = (SOURCE.parent.parent / "job_templates" / "probes" / "epilog.sh").read_text().split("\n", 1)
     write_if_changed(path, f"{shebang}\nexport DOCKER_HOST={DOCKER_HOST}\n{rest}", 0o755)
     return path
 

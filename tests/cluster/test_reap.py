@@ -275,7 +275,7 @@ def test_the_epilog_never_fails_a_node(bed: None, tmp_path: Path, env: dict[str,
     asked = (
         {"SLURM_JOB_ID": "1", "SLURM_CLUSTER_NAME": "c", "SLURM_JOB_UID": "2001", "SLURMD_NODENAME": "n"} if env else {}
     )
-    script = Path(__file__).parent.parent.parent / "job_templates" / "epilog.sh"
+    script = Path(__file__).parent.parent.parent / "job_templates" / "probes" / "epilog.sh"
     # no `logger` in its PATH: what it says is on stderr
     text = script.read_text().replace("logger --tag", "no-such-logger --tag")
     done = subprocess.run(

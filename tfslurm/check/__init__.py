@@ -2,7 +2,7 @@
 
 fact      a fact, its status and its fix
 site      what Slurm says of itself -> facts
-node      what check-node.sh printed on a compute node -> facts
+node      what check.sh printed on a compute node -> facts
 engines   what the container engine there says of itself -> facts
 asking    the only part that asks anybody: login node, compute nodes, registries
 """

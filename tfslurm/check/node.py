@@ -1,4 +1,4 @@
-"""The output of check-node.sh on a compute node -> facts. Pure."""
+"""The output of check.sh on a compute node -> facts. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfslurm.check.engines import engine_facts
+from tfslurm.check.engines import engine_facts, has_proxy
 from tfslurm.check.fact import Fact, numbers, one_line, unknown
-from tfslurm.check.probe_output import Seen
+from tfslurm.check.probe_output import ProbeOutput
 from tfslurm.slurm.values import number_or_none
 
 NODE_FACTS = (
@@ -38,7 +38,7 @@ class Wanted:
     gpus: int  # asked of Slurm; 0: none
 
 
-def node_facts(seen: Seen, wanted: Wanted, waited_s: float) -> list[Fact]:
+def node_facts(seen: ProbeOutput, wanted: Wanted, waited_s: float) -> list[Fact]:
     """All facts of one node.
 
     ``waited_s``: from asking for the node to its answer.
@@ -55,7 +55,7 @@ def node_facts(seen: Seen, wanted: Wanted, waited_s: float) -> list[Fact]:
     ]
 
 
-def root_shared_fact(seen: Seen, wanted: Wanted) -> Fact:
+def root_shared_fact(seen: ProbeOutput, wanted: Wanted) -> Fact:
     """Did the node read what the login node wrote a moment before?"""
     name = "root-shared"
     if not wanted.token:
@@ -71,7 +71,7 @@ def root_shared_fact(seen: Seen, wanted: Wanted) -> Fact:
     return Fact(name, "ok", f"the node sees and may write {wanted.root} ({kind})")
 
 
-def gpu_facts(seen: Seen) -> list[Fact]:
+def gpu_facts(seen: ProbeOutput) -> list[Fact]:
     """Which GPUs a job of one GPU can see, and their driver."""
     if not seen.one("nvidia-smi"):
         fix = "install the NVIDIA driver's nvidia-smi there: without it no job can tell which GPU is its own"
@@ -83,14 +83,14 @@ def gpu_facts(seen: Seen) -> list[Fact]:
     return [devices_fact(seen), driver_fact(seen)]
 
 
-def visible(seen: Seen) -> list[str]:
+def visible(seen: ProbeOutput) -> list[str]:
     """The UUIDs that nvidia-smi -L lists: those of the MIG slices where a GPU is cut into some."""
     found = [match[1] for line in seen.all("gpu") if (match := UUID.search(line))]
     sliced = [uuid for uuid in found if uuid.startswith("MIG-")]
     return sliced or found
 
 
-def granted_count(seen: Seen) -> int | None:
+def granted_count(seen: ProbeOutput) -> int | None:
     """The number of GPUs that Slurm says it gave; None if it says nothing."""
     named = [word for word in seen.one("granted").split(",") if word and word != "NoDevFiles"]
     if named:
@@ -98,7 +98,7 @@ def granted_count(seen: Seen) -> int | None:
     return number_or_none(seen.one("granted-count"))
 
 
-def devices_fact(seen: Seen) -> Fact:
+def devices_fact(seen: ProbeOutput) -> Fact:
     """Is a job kept to the GPUs that it was given?"""
     name, count, given = "devices", len(visible(seen)), granted_count(seen)
     if not given:
@@ -120,7 +120,7 @@ def devices_fact(seen: Seen) -> Fact:
     return Fact(name, "ok", f"confined: {words}; the node has {devices} device files")
 
 
-def driver_fact(seen: Seen) -> Fact:
+def driver_fact(seen: ProbeOutput) -> Fact:
     """The driver's version by every witness, and the GPUs' names."""
     rows = [line.split(", ") for line in seen.all("gpu-row")]
     rows = [row for row in rows if len(row) == 3]
@@ -142,13 +142,13 @@ def driver_fact(seen: Seen) -> Fact:
     return Fact("driver", "ok", value)
 
 
-def driver_version(seen: Seen) -> str:
+def driver_version(seen: ProbeOutput) -> str:
     """The one version that nvidia-smi and the kernel module say; '' where they say none, or two."""
     said = {line.partition(",")[0] for line in seen.all("gpu-row")} | set(kernel_versions(seen))
     return said.pop() if len(said) == 1 else ""
 
 
-def kernel_versions(seen: Seen) -> Iterator[str]:
+def kernel_versions(seen: ProbeOutput) -> Iterator[str]:
     """The versions that the kernel module names, in up to two places."""
     found = re.search(r"Kernel Module(?: for \S+)?\s+(\d[\d.]+)", seen.one("driver-kernel"))
     if found:
@@ -157,11 +157,10 @@ def kernel_versions(seen: Seen) -> Iterator[str]:
         yield seen.one("driver-module")
 
 
-def registry_facts(seen: Seen) -> list[Fact]:
+def registry_facts(seen: ProbeOutput) -> list[Fact]:
     """Which registries the node can open a TCP connection to; the engine may have a proxy that was not tried."""
     lines = [line.partition(" ") for line in seen.all("registry")]
-    info = seen.json("engine-info")
-    proxied = bool(info.get("HttpsProxy") or info.get("HttpProxy"))
+    proxied = has_proxy(seen)
     some = any(state == "open" for _, _, state in lines)
     facts = [registry_fact(address, state, proxied, some) for address, _, state in lines]
     return facts or unknown(["registry"], "none was tried")
@@ -182,7 +181,7 @@ def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
     return Fact(name, "warn", f"from the node: {state}", fix)
 
 
-def tools_fact(seen: Seen) -> Fact:
+def tools_fact(seen: ProbeOutput) -> Fact:
     """The programs that a job's own script needs on the node."""
     version = seen.one("bash")
     missing = [name for name in NEEDED if not seen.one(f"tool-{name}")]
@@ -196,7 +195,7 @@ def tools_fact(seen: Seen) -> Fact:
     return Fact("tools", "ok", value)
 
 
-def requeue_fact(seen: Seen) -> Fact:
+def requeue_fact(seen: ProbeOutput) -> Fact:
     """A job that saves a checkpoint asks for its own requeue with scontrol."""
     path = seen.one("tool-scontrol")
     if path:

@@ -1,4 +1,4 @@
-"""Probe one compute node of each partition with GPUs: a short srun that pipes check-node.sh into bash there."""
+"""Probe one compute node of each partition with GPUs: a short srun that pipes check.sh into bash there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
-from tfslurm.check.probe_output import parse_seen
+from tfslurm.check.probe_output import parse_probe_output
 from tfslurm.check.registries import address
 from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
@@ -22,7 +22,7 @@ from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.clock import now
 
-LONGEST_LOOK_S = 90  # all that check-node.sh may wait for, with a slow prolog before it
+LONGEST_LOOK_S = 90  # all that check.sh may wait for, with a slow prolog before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class NodeProbe:
             done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), self.site.config)
-        seen = parse_seen(done.stdout)
+        seen = parse_probe_output(done.stdout)
         if not seen.whole:
             return unseen(self.refused(part, done), self.site.config)
         if version := driver_version(seen):
@@ -77,7 +77,7 @@ class NodeProbe:
             done = self.host.run(self.command(), input=self.script.encode(), timeout_s=LONGEST_LOOK_S)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), None)
-        return node_facts(parse_seen(done.stdout), self.wanted(0), time.monotonic() - begun)
+        return node_facts(parse_probe_output(done.stdout), self.wanted(0), time.monotonic() - begun)
 
     def command(self) -> tuple[str, ...]:
         """bash reads the script on stdin."""

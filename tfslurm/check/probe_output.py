@@ -1,4 +1,4 @@
-"""The lines of check-node.sh as they came. Pure."""
+"""The lines of a program that looks at a node (check.sh, reap.sh) as they came. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from tfslurm.slurm.values import MOST_ROWS, at_most, lines_of
 
-MARK = "check."
+MARK = "probe."
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProbeOutput:
     """What was printed, key -> its lines. ``whole``: the script came to its end."""
 
     lines: Mapping[str, tuple[str, ...]]
@@ -41,7 +41,7 @@ class Seen:
         return value if isinstance(value, dict) else {}
 
 
-def parse_seen(text: str) -> Seen:
+def parse_probe_output(text: str) -> ProbeOutput:
     """The script's lines; what a site's prolog or a login shell printed between them is left out.
 
     Raises:
@@ -51,6 +51,6 @@ def parse_seen(text: str) -> Seen:
     for line in at_most(MOST_ROWS, lines_of(text), "what a node printed"):
         if line.startswith(MARK) and "\t" in line:
             key, _, value = line.removeprefix(MARK).partition("\t")
-            found.setdefault(key, []).append(value.strip())
+            found.setdefault(key, []).append(value.strip(" \r"))
     lines = {key: tuple(values) for key, values in found.items()}
-    return Seen(lines, "begin" in found and "end" in found)
+    return ProbeOutput(lines, "begin" in found and "end" in found)

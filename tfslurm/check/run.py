@@ -27,7 +27,7 @@ from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.values import number_or_none
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import LOCAL, Known
-from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.packaged_files import probe as packed_probe
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.site_cache import site_profile
 from tfslurm.workspace.threads import at_once, in_background
@@ -99,7 +99,7 @@ def ask_cluster(
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
         root, written = ask_root(host, cluster.root, token)
-        script, token = packaged("check-node.sh"), token if written else ""
+        script, token = packed_probe("check", cluster.engine), token if written else ""
         probe = NodeProbe(host, cluster, site, script, token, registries, options.wait_s, options.on_driver)
         return [*facts, root, ask_parents(host, cluster)], probe_nodes(probe, options, has_slurm)
     finally:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfslurm.document import Path, locate, scan
 from tfslurm.errors import Problem
 from tfslurm.spec import Option
+
+Engine = Literal["docker", "podman"]  # what runs containers on nodes; each has a part and an adapter of its own
 
 
 class Login(NamedTuple):
@@ -51,7 +53,7 @@ class Cluster:
     name: str
     root: PurePosixPath
     login: Login | None = None
-    engine: str = "docker"
+    engine: Engine = "docker"
     cgroup_parent: str = "auto"
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)

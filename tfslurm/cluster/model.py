@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from tfslurm.cluster import Engine
 from tfslurm.document import Document, NotText, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import names, places
@@ -202,9 +203,7 @@ class Cluster(Keys):
         description="The folder for run folders, on the file system that the nodes share.",
         examples=["/scratch/alice/tfslurm"],
     )
-    engine: Literal["docker", "podman"] = Field(
-        "docker", description="What runs containers on the nodes.", examples=["docker"]
-    )
+    engine: Engine = Field("docker", description="What runs containers on the nodes.", examples=["docker"])
     cgroup_parent: Literal["auto", "off", "require"] = Field(
         "auto",
         description='Whether docker puts the container below the job\'s own cgroup. auto: if it can; "off"; require.',

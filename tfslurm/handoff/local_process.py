@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from tfslurm.host import Host
 from tfslurm.local_files import open_to_append
 from tfslurm.run_folder import paths
 from tfslurm.tracker import Place, TrackedJob
+from tfslurm.workspace.packaged_files import probe
 
 LOCK = "run.lock"
 
@@ -77,13 +77,9 @@ def is_killed(run_dir: PurePosixPath) -> bool:
 
 def end_killed(job: TrackedJob, place: Place, host: Host) -> None:
     """Remove what a killed run left in its engine; what is not answered is left to `tfslurm reap`."""
-    labels = (f"label=tfslurm.plan_id={place.plan_id}", f"label=tfslurm.job_id={job.job_id}")
-    chosen = [word for label in labels for word in ("--filter", label)]
+    words = ("bash", "-s", "--", place.engine, "end", place.plan_id, job.job_id)
     with suppress(HostError):
-        found = host.run([place.engine, "ps", "--all", "--quiet", "--no-trunc", *chosen])
-        ids = [word for word in found.stdout.split() if re.fullmatch(r"[0-9a-f]{64}", word)]
-        if found.exit_code == 0 and ids:
-            host.run([place.engine, "rm", "--force", "--volumes", *ids])
+        host.run(words, input=probe("reap", place.engine).encode())
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float = 30) -> None:

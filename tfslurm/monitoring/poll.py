@@ -112,7 +112,7 @@ def place_of(left: TrackedPlan) -> Place:
     """The place of the jobs of a plan that has just been settled."""
     plan = left.plan
     count, each = (plan.points.count, plan.points.points_per_job) if plan.points else (1, 1)
-    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, count, each)
+    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, plan.engine, count, each)
 
 
 # --- the scheduler

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tfslurm.check.fact import one_line
+from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
 from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
-from tfslurm.reap.probe_output import Seen, parse_seen
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import is_busy, nodes_argv, parse_nodes, probe_argv
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
-from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.packaged_files import probe
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
@@ -55,7 +55,7 @@ def reap_cluster(session: Session, known: Known, options: ReapOptions, jobs: Seq
     name = known.cluster.name
     reaped = Reaped(name)
     try:
-        reaper = Reaper(session.reach(known), known, options, packaged("reap.sh"), reaped)
+        reaper = Reaper(session.reach(known), known, options, probe("reap", known.cluster.engine), reaped)
         reaper.reap([job for job in jobs if job.cluster == name])
     except HostError as error:
         reaped.problems.append(one_line(str(error)))
@@ -115,14 +115,15 @@ class Reaper:
                 self.reaped.problems.append(f"{node}: {why}")
         return {node: known[node] for node in wanted if known.get(node)}
 
-    def inspect(self, node: str, partitions: Sequence[str]) -> Seen | None:
+    def inspect(self, node: str, partitions: Sequence[str]) -> ProbeOutput | None:
         """The containers on a node; None, and a problem, if it could not be inspected."""
         done = self.ask(node, partitions, ("look",))
-        seen = parse_seen(done.stdout)
-        if seen.whole and not seen.error:
+        seen = parse_probe_output(done.stdout)
+        error = seen.one("error")
+        if seen.whole and not error:
             self.reaped.nodes.append(node)
             return seen
-        self.reaped.problems.append(f"{node}: {seen.error or self.refusal(done)}")
+        self.reaped.problems.append(f"{node}: {error or self.refusal(done)}")
         return None
 
     def remove(self, node: str, partitions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -131,7 +132,7 @@ class Reaper:
         if self.options.dry_run or not ids:
             return list(verdicts)
         done = self.ask(node, partitions, ("remove", *ids))
-        after = parse_seen(done.stdout)
+        after = parse_probe_output(done.stdout)
         if not after.whole:
             self.reaped.problems.append(f"{node}: {self.refusal(done)}")
         return [outcome(each, after) if each.action == "remove" else each for each in verdicts]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tfslurm.reap.probe_output import Container, Seen
+from tfslurm.check.probe_output import ProbeOutput
+from tfslurm.reap.containers import Container, containers, kept
 from tfslurm.slurm import JobStatus, is_final
 from tfslurm.sweeps.arrays import slurm_id
 
@@ -26,12 +27,13 @@ class Verdict:
     why: str
 
 
-def concerned(seen: Seen, *, local: bool) -> tuple[Container, ...]:
+def concerned(seen: ProbeOutput, *, local: bool) -> tuple[Container, ...]:
     """The containers that were started on this node under this scheduler (``local``: under none)."""
-    here = (each for each in seen.containers if each.node == seen.node)
+    cluster = seen.one("slurm-cluster")
+    here = (each for each in containers(seen) if each.node == seen.one("node"))
     if local:
         return tuple(each for each in here if not each.slurm_cluster)
-    return tuple(each for each in here if each.slurm_cluster and each.slurm_cluster == seen.slurm_cluster)
+    return tuple(each for each in here if each.slurm_cluster and each.slurm_cluster == cluster)
 
 
 def judge(container: Container, jobs: Mapping[str, JobStatus] | None) -> Verdict:
@@ -48,11 +50,11 @@ def judge(container: Container, jobs: Mapping[str, JobStatus] | None) -> Verdict
     return Verdict(container, "keep", f"its job is {status.state}")
 
 
-def outcome(verdict: Verdict, after: Seen) -> Verdict:
+def outcome(verdict: Verdict, after: ProbeOutput) -> Verdict:
     """The verdict once the node was asked to remove it."""
-    if verdict.container.id in after.removed:
+    if verdict.container.id in after.all("removed"):
         return replace(verdict, action="removed")
-    why = after.kept.get(verdict.container.id) or after.error
+    why = kept(after).get(verdict.container.id) or after.one("error")
     if not why and after.whole:
         return replace(verdict, action="removed", why="it was gone before it could be removed")
     return replace(verdict, action="keep", why=f"not removed: {why or 'the node gave no answer'}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from tfslurm.cluster import Engine
 from tfslurm.document.moments import datetime_of, parse_time
 from tfslurm.errors import SlurmParseError
 from tfslurm.job_plan import JobPlan
 from tfslurm.record import facts
-from tfslurm.record.engines import ENGINES
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Job, SharedFolder
 from tfslurm.run_folder import paths
@@ -126,7 +126,7 @@ def ended_by_files(folder: Folder) -> str | None:
         if cause in ENDED_BY:
             return ENDED_BY[cause]
         words = folder.files[name].decode("utf-8", "backslashreplace").split(": ")
-        at_engine = len(words) > 2 and words[2] in ENGINES
+        at_engine = len(words) > 2 and words[2] in get_args(Engine)
         return "engine" if at_engine else "node" if name.endswith("lost.txt") else "chain"
     return "memory" if was_oom_killed(folder) else None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.record import facts
-from tfslurm.record.engines import container_answer
+from tfslurm.record.engines import container_answer, engine_version
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Engine, Gpu
 from tfslurm.record.usage import count_cpus
@@ -30,16 +30,10 @@ def read_engine(folder: Folder, name: str) -> Engine:
     inside = folder.at(f"{folder.path}.engine")
     return Engine(
         name=name,
-        version=inside.fact("version", "engine-version.json", parse_version),
+        version=inside.fact("version", "engine-info.json", lambda raw: word(engine_version(raw))),
         runtime=inside.fact("runtime", "container-inspect.json", lambda raw: word(container_answer(raw).runtime)),
         storage=inside.fact("storage", "container-inspect.json", lambda raw: word(container_answer(raw).storage)),
     )
-
-
-def parse_version(raw: bytes) -> str:
-    """``{"Client": {"Version": …}, "Server": {"Version": "20.10.24+dfsg1"}}``; without a daemon there is no Server."""
-    said = facts.parse_object(raw)
-    return word((said.get("Server") or said["Client"])["Version"])
 
 
 def parse_cpuset(raw: bytes) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import get_args
 
-from tfslurm.cluster import Cluster
+from tfslurm.cluster import Cluster, Engine
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
@@ -29,9 +30,8 @@ from tfslurm.sweeps.points_file import Entry, encode
 MOST_POINTS = 1_000_000
 LONGEST_POINT = 2**23  # bytes; Linux gives a program 6 MiB of words, and the tracker reads 64 MiB of one point
 MOST_LISTED = 10_000  # entries of one list of a plan
-ENGINES = ("docker", "podman")
 WORDS: Mapping[str, tuple[str, ...]] = {
-    "engine": ENGINES,
+    "engine": get_args(Engine),
     "cgroup_parent": ("auto", "off", "require"),
     "network": ("bridge", "host", "none"),
     "gpu_check": ("off", "cached", "always"),

@@ -273,9 +273,9 @@ class Tracker:
                 row["plan_id"],
                 bool(row["secrets"]),
                 row["unfinished"],
+                row["engine"],
                 row["points"] or 1,
                 row["points_per_job"] or 1,
-                "podman" if row["engine"] == "podman" else "docker",
                 row["cluster_text"],
             )
             for row in self.rows(query, [cluster])

@@ -112,9 +112,9 @@ class Place(NamedTuple):
     plan_id: str
     has_secrets: bool
     unfinished: int  # how many jobs of the plan are
+    engine: str
     points: int = 1
     points_per_job: int = 1
-    engine: str = "docker"
     cluster_text: str = ""
 
     def is_last(self, job: TrackedJob) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
-BESIDE = ("entry.sh", "probe.py", "gpu_check.py")
+INSIDE = ("entry.sh", "probe.py", "gpu_check.py")  # what runs in the container
 HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
 
 NODE_PARTS = (  # of node.sh, which every role reads
@@ -25,7 +25,7 @@ TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
     "observe/usage", "observe/probe",
 )  # fmt: skip
-ENGINE_PARTS = {  # of task.sh too, one engine's
+ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),
     "podman": ("engines/docker_cli", "engines/podman"),
 }
@@ -48,7 +48,13 @@ def node_side(engine: str, *, points: bool) -> dict[str, str]:
     """Name -> text of what a job with this engine is sent beside its script; ``points``: it is an array."""
     parts = (*NODE_PARTS, *(POINT_PARTS if points else ())), (*TASK_PARTS, *ENGINE_PARTS[engine])
     packed = {name: pack(each) for name, each in zip(SHELL_SIDE, parts, strict=True)}
-    return {**packed, **{name: packaged(name) for name in BESIDE}}
+    return {**packed, **{name: packaged(f"inside/{name}") for name in INSIDE}}
+
+
+@cache
+def probe(name: str, engine: str) -> str:
+    """The text of a program that looks at a compute node (``check``, ``reap``), for bash to read on standard input."""
+    return f"{pack(ENGINE_PARTS[engine])}\n# probes/{name}.sh\n{packaged(f'probes/{name}.sh')}"
 
 
 def pack(parts: tuple[str, ...]) -> str:

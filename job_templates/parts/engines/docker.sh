@@ -13,6 +13,12 @@ engine::ask_ahead() {
     fi
 }
 
+# Prints where its daemon listens.
+engine::address() { printf '%s\n' "${DOCKER_HOST:-unix:///var/run/docker.sock}"; }
+
+# Prints the folder where it keeps images.
+engine::images_folder() { engine::_ask info --format '{{.DockerRootDir}}'; }
+
 # In grace_s: of $1 seconds those that are left for the program; its own commands take no time that counts.
 engine::grace() { grace_s=$1; }
 
@@ -48,7 +54,7 @@ engine::add_identity() { engine::_add_user; }
 
 engine::add_groups() { engine::_add_each_group; }
 
-engine::add_network() { create+=(--network "$network"); }
+engine::add_network() { create+=(--network "$1"); }
 
 # By CDI where a description on this node names every GPU. The quotes inside are docker's: without them `device=a,b` is read
 # as device a and a second option b.

@@ -5,16 +5,28 @@
 #
 #   before   available ask_ahead ask_info info grace inherits cgroup can_limit can_pass
 #   image    has_image is_named is_absence is_gone refuse_image pull
-#   making   add_identity add_groups add_gpus add_network create_argv create not_created
+#   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
+#            add_env add_host add_network add_shell create_argv create not_created
 #   running  run run_alone attach signal stop process cgroup_folders answers
-#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove list_mine
+#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove list list_mine
+#   probes   version describe address images_folder describe_containers is_no_container is_client
 #
-# run, run_alone, attach, create, has_image and pull become the engine's program: they are called in processes of their own.
+# begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image and pull become the
+# engine's program: they are called in processes of their own. A probe of a node sets engine_patience_s, the seconds after which
+# version, describe, images_folder, list, describe_containers and remove give up.
 
 cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI JSON Specification"
 
-# What the engine says of itself, as a fact.
-engine::info() { facts::keep engine-info.json "$engine" info --format '{{json .}}'; }
+engine::_ask() { ${engine_patience_s:+timeout --kill-after=1 "$engine_patience_s"} "$engine" "$@"; }
+
+# Prints what the engine says of itself, as JSON of its own.
+engine::describe() { engine::_ask info --format '{{json .}}'; }
+
+# Prints its version likewise.
+engine::version() { engine::_ask version --format '{{json .}}'; }
+
+# What it says of itself, as a fact.
+engine::info() { facts::keep engine-info.json engine::describe; }
 
 # The same in engine_info, asked for only once.
 engine::ask_info() {
@@ -48,6 +60,65 @@ engine::is_gone() {
 }
 
 engine::pull() { exec "$engine" pull --quiet "$1"; }
+
+# A container of this name, whose first process is an init, and whose output its client alone gets.
+engine::begin() { create=(--name "$1" --init --log-driver none); }
+
+# It reads what its client is sent, and is given these seconds between SIGTERM and SIGKILL.
+engine::add_input() { create+=(--interactive --stop-timeout "$1"); }
+
+# It is removed as it ends.
+engine::add_removal() { create+=(--rm); }
+
+engine::add_labels() {
+    local label
+    for label; do create+=(--label "$label"); done
+}
+
+# Holds it to this much, where the engine can hold a container to it: of cpuset 0-3,8; of cpu their number; of memory, layer
+# (what is written outside every mount) and shm MiB; of pids their number; of stack, memlock and core bytes, -1 for no end.
+engine::add_limit() {
+    case $1 in
+    cpuset | cpu | memory | pids) if ! engine::can_limit "$1"; then return; fi ;;
+    esac
+    case $1 in
+    cpuset) create+=(--cpuset-cpus "$2") ;;
+    cpu) create+=(--cpus "$2") ;;
+    memory) create+=(--memory "${2}m" --memory-swap "${2}m") ;;
+    pids) create+=(--pids-limit "$2") ;;
+    layer) create+=(--storage-opt "size=${2}m") ;;
+    shm) create+=(--shm-size "${2}m") ;;
+    *) create+=(--ulimit "$1=$2") ;;
+    esac
+}
+
+engine::add_cgroup() { create+=(--cgroup-parent "$1"); }
+
+# Adds a mount: source, target, and rw where it can be written. Its fields are CSV: one with a comma, a quote or a newline stands
+# in quotes, inner quotes doubled.
+engine::add_mount() {
+    local field line=type=bind
+    for field in "source=$1" "target=$2"; do
+        if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
+        line+=,$field
+    done
+    if [[ $3 != rw ]]; then line+=,readonly; fi
+    create+=(--mount "$line")
+}
+
+engine::add_workdir() { create+=(--workdir "$1"); }
+
+# NAME=VALUE …, which stand in the container's own environment.
+engine::add_env() {
+    local pair
+    for pair; do create+=(--env "$pair"); done
+}
+
+# A name that it resolves: NAME:ADDRESS.
+engine::add_host() { create+=(--add-host "$1"); }
+
+# The last that is added: the image, and the words with which its /bin/sh runs.
+engine::add_shell() { create+=(--entrypoint /bin/sh "$@"); }
 
 # The user himself, with no way to more, and no word of the image's in when something runs or how it is stopped.
 engine::_add_user() {
@@ -111,12 +182,35 @@ engine::end_state() {
 # Prints each path that differs from the image: `A /tmp/x`.
 engine::unsaved_files() { "$engine" container diff "$1"; }
 
-# Whether it runs or not, and with the image's volumes.
-engine::remove() { "$engine" rm --force --volumes "$1"; }
+# Removes containers, whether they run or not, with the image's volumes.
+engine::remove() { engine::_ask rm --force --volumes "$@"; }
+
+# Prints the id of each container on this node that has all of these labels.
+engine::list() {
+    local label
+    local -a filters=()
+    for label; do filters+=(--filter "label=$label"); done
+    engine::_ask ps --all --quiet --no-trunc "${filters[@]}"
+}
 
 # Prints `ID NAME RANK` of each container that this attempt has on this node.
 engine::list_mine() {
-    "$engine" ps --all --quiet --no-trunc --filter "label=tfslurm.uid=$EUID" --filter "label=tfslurm.cluster=$cluster" \
-        --filter "label=tfslurm.job_id=$job" --filter "label=tfslurm.attempt=$attempt" |
+    engine::list "tfslurm.uid=$EUID" "tfslurm.cluster=$cluster" "tfslurm.job_id=$job" "tfslurm.attempt=$attempt" |
         xargs --no-run-if-empty "$engine" container inspect --format '{{.Id}} {{.Name}} {{index .Config.Labels "tfslurm.rank"}}'
 }
+
+# Prints for each of these containers its id, name, state, user, when it was made, and then tfslurm's labels that $1 names
+# between blanks: 0x1f after each, a line each.
+engine::describe_containers() {
+    local name names=$1 format=''
+    shift
+    for name in .Id .Name .State.Status .Config.User .Created; do format+="{{$name}}{{\"\\x1f\"}}"; done
+    for name in $names; do format+="{{with index .Config.Labels \"tfslurm.$name\"}}{{.}}{{end}}{{\"\\x1f\"}}"; done
+    engine::_ask container inspect --format "$format" "$@"
+}
+
+# Does this line of describe_containers complain of nothing but a container that is not there?
+engine::is_no_container() { [[ ${1,,} == *'no such'* ]]; }
+
+# Is a process a client that is attached to this container? $2 is its program, $3 all of its words, 0x1f before and after each.
+engine::is_client() { [[ ${2##*/} == "$engine" && $3 == *$'\x1f'"$1"$'\x1f'* ]]; }

@@ -23,6 +23,12 @@ engine::available() {
 # It was asked.
 engine::ask_ahead() { return 0; }
 
+# There is no daemon.
+engine::address() { return 0; }
+
+# Each user has a folder of his own, of which nothing is asked.
+engine::images_folder() { return 0; }
+
 # In grace_s: of $1 seconds those that are left for the program; its own commands take longer than docker's.
 engine::grace() { grace_s=$(($1 > 2 ? $1 - 1 : $1)); }
 
@@ -74,7 +80,7 @@ engine::add_groups() {
 
 # Without root it has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
 engine::add_network() {
-    if [[ $network != bridge ]] || ! engine::_is_rootless; then create+=(--network "$network"); fi
+    if [[ $1 != bridge ]] || ! engine::_is_rootless; then create+=(--network "$1"); fi
 }
 
 # It knows no other way than CDI.

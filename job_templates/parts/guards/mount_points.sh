@@ -116,15 +116,9 @@ mount::_over() {
     done
 }
 
-# Adds one --mount. Its fields are CSV: one with a comma, a quote or a newline stands in quotes, inner quotes doubled.
+# The engine wants names; mount::_await_own sees to it that they still mean the same.
 mount::add() {
-    local source=$1 target=$2 mode=$3 field line=type=bind
-    # The engine wants names; mount::_await_own sees to it that they still mean the same.
+    local source=$1
     if [[ $source == "$own_dir"/* ]]; then source=$run_dir${source#"$own_dir"}; fi
-    for field in "source=$source" "target=$target"; do
-        if [[ $field == *[$',"\n\r']* ]]; then field="\"${field//\"/\"\"}\""; fi
-        line+=,$field
-    done
-    if [[ $mode != rw ]]; then line+=,readonly; fi
-    create+=(--mount "$line")
+    engine::add_mount "$source" "$2" "$3"
 }

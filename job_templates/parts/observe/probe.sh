@@ -20,7 +20,9 @@ probe::start() {
 
 probe::_run() {
     local temporary=$probe_file.$job.$rank.tmp code=0
-    create=(--rm --init --network none --name "$container_name-probe" --log-driver none)
+    engine::begin "$container_name-probe"
+    engine::add_removal
+    engine::add_network none
     container::labels
     engine::add_identity
     limits::memory
@@ -30,15 +32,17 @@ probe::_run() {
     else
         mount::add "$run_dir/probe.py" /run/tfslurm-probe.py ro
     fi
+    engine::add_env NVIDIA_VISIBLE_DEVICES=void CUDA_VISIBLE_DEVICES= HOME=/tmp
     rm --force -- "$temporary"
     event probing "$image_source"
     probe_id='' probe_client=''
     trap probe::_stop TERM
     # Two steps, for a client that is told to stop while it creates and starts would leave a container that nobody knows.
     # shellcheck disable=SC2016  # the container's shell reads it
-    probe_id=$(engine::create "${create[@]}" --env NVIDIA_VISIBLE_DEVICES=void --env CUDA_VISIBLE_DEVICES= --env HOME=/tmp --entrypoint /bin/sh "$image_source" \
+    engine::add_shell "$image_source" \
         -c 'for python in python3 python; do command -v "$python" >/dev/null && exec "$python" -I "$@"; done; exit 127' \
-        sh "${program[@]}" 2>"$facts/probe.stderr") || code=$?
+        sh "${program[@]}"
+    probe_id=$(engine::create "${create[@]}" 2>"$facts/probe.stderr") || code=$?
     if ((code == 0)); then
         probe::_ask &
         probe_client=$!

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from tfslurm.check.engines.docker import docker_says
+from tfslurm.check.engines.docker import docker_says, has_proxy
 from tfslurm.check.engines.podman import podman_says
 from tfslurm.check.fact import Fact, unknown
-from tfslurm.check.probe_output import Seen
+from tfslurm.check.probe_output import ProbeOutput
 
-__all__ = ["engine_facts"]
+__all__ = ["engine_facts", "has_proxy"]
 
 SAYS = {"docker": docker_says, "podman": podman_says}
 
 
-def engine_facts(seen: Seen, engine: str, *, gpus: bool) -> list[Fact]:
+def engine_facts(seen: ProbeOutput, engine: str, *, gpus: bool) -> list[Fact]:
     """Engine, access, cgroups and GPU support; of docker also init, and room for images."""
     if seen.one("engine"):
         return SAYS[engine](seen, gpus=gpus)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.check.fact import Fact, gib, numbers, one_line, unknown
-from tfslurm.check.probe_output import Seen
+from tfslurm.check.probe_output import ProbeOutput
 from tfslurm.slurm.values import number_or_none
 
 OLDEST_DOCKER = (19, 3)
@@ -21,7 +21,7 @@ DAEMON_RELOAD = (
 )
 
 
-def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
+def docker_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
     """Engine, access, cgroups, GPU support, init, and room for images."""
     version, info = seen.json("engine-version"), seen.json("engine-info")
     if not version.get("Server") or not info:
@@ -38,17 +38,23 @@ def docker_says(seen: Seen, *, gpus: bool) -> list[Fact]:
     ]
 
 
-def access_refused(seen: Seen) -> tuple[Fact, str]:
+def access_refused(seen: ProbeOutput) -> tuple[Fact, str]:
     """The fact that says why the daemon did not answer, and the same in three words."""
     why = one_line(seen.one("engine-version.error") or seen.one("engine-info.error") or "it said nothing")
     if "permission denied" in why.lower():
-        socket = seen.one("docker-socket") or "its socket"
+        socket = seen.one("engine-socket") or "its socket"
         fix = f"ask the site to put you into the group that owns it ({socket}); that group is root's equal"
         return Fact(
             "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", fix
         ), "no access"
     fix = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
     return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", fix), "the daemon does not answer"
+
+
+def has_proxy(seen: ProbeOutput) -> bool:
+    """Whether the daemon reaches registries by a proxy of its own; podman has none, and says nothing of one."""
+    info = seen.json("engine-info")
+    return bool(info.get("HttpsProxy") or info.get("HttpProxy"))
 
 
 def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
@@ -66,11 +72,11 @@ def docker_fact(version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
     return Fact("engine", "ok", value)
 
 
-def access_fact(seen: Seen, info: Mapping[str, Any]) -> Fact:
+def access_fact(seen: ProbeOutput, info: Mapping[str, Any]) -> Fact:
     """The user may talk to the daemon; as whom do containers run?"""
     options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
     groups = seen.one("groups").split()
-    value = f"{seen.one('user')} may talk to {seen.one('docker-host')}" + (
+    value = f"{seen.one('user')} may talk to {seen.one('engine-address')}" + (
         " (group docker)" if "docker" in groups else ""
     )
     if "name=userns" in options:
@@ -91,7 +97,7 @@ def cgroup_fact(driver: str, version: str) -> Fact:
     return Fact("cgroup", "ok", value, DAEMON_RELOAD if driver == "systemd" else "")
 
 
-def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
+def docker_gpu_fact(seen: ProbeOutput, version: Mapping[str, Any], info: Mapping[str, Any]) -> Fact:
     """Will `--gpus` work? Only an nvidia runtime or CDI devices can be seen from outside."""
     if "nvidia" in (info.get("Runtimes") or {}):
         default = ", the default one" if info.get("DefaultRuntime") == "nvidia" else ""
@@ -107,7 +113,7 @@ def docker_gpu_fact(seen: Seen, version: Mapping[str, Any], info: Mapping[str, A
     return Fact("gpu-support", "unknown", value, fix)
 
 
-def cdi_words(seen: Seen, info: Mapping[str, Any]) -> str:
+def cdi_words(seen: ProbeOutput, info: Mapping[str, Any]) -> str:
     """The CDI devices that docker lists, or the descriptions in the folders that it reads; '' where there are none."""
     devices = [str(item.get("ID")) for item in info.get("DiscoveredDevices") or () if isinstance(item, dict)]
     if any(device.startswith("nvidia.com/gpu") for device in devices):
@@ -133,7 +139,7 @@ def init_fact(version: Mapping[str, Any]) -> Fact:
     return Fact("init", "FAIL", "the daemon has no docker-init", fix)
 
 
-def images_fact(seen: Seen) -> Fact:
+def images_fact(seen: ProbeOutput) -> Fact:
     """Room where the daemon keeps images: `df` prints a heading, then MiB and the mount point."""
     rows = [line.split(None, 1) for line in seen.all("images-free")]
     found = next(

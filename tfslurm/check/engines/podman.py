@@ -7,10 +7,10 @@ from typing import Any
 
 from tfslurm.check.engines.docker import cgroup_fact
 from tfslurm.check.fact import Fact, one_line, unknown
-from tfslurm.check.probe_output import Seen
+from tfslurm.check.probe_output import ProbeOutput
 
 
-def podman_says(seen: Seen, *, gpus: bool) -> list[Fact]:
+def podman_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
     """podman: no daemon, so what is seen is what a job gets."""
     info = seen.json("engine-info")
     rest = ["cgroup", *(["gpu-support"] if gpus else [])]

@@ -3,7 +3,11 @@
 docker     what docker writes; podman imitates it
 podman     where podman's answers differ
 
-A new engine is one more adapter here, and one file of the node side (job_templates/parts/engines).
+The node keeps these answers as they came. Facts of our own would need templates there, in the words of each engine's
+version, and the end of every job would hang on whether they hold.
+
+A new engine is one more adapter here, one in check.engines, one file of the node side (job_templates/parts/engines),
+and its name in the cluster's schema.
 """
 
 from __future__ import annotations
@@ -11,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.record.engines.docker import OWN_FILES, DockerContainer, DockerImage
-from tfslurm.record.engines.podman import PodmanContainer, PodmanImage
-from tfslurm.record.facts import parse_json
+from tfslurm.record.engines.docker import OWN_FILES, DockerContainer, DockerImage, docker_version
+from tfslurm.record.engines.podman import PodmanContainer, PodmanImage, podman_version
+from tfslurm.record.facts import parse_json, parse_object
 
-__all__ = ["ENGINES", "OWN_FILES", "container_answer", "image_answer"]
-
-ENGINES = ("docker", "podman")
+__all__ = ["OWN_FILES", "container_answer", "engine_version", "image_answer"]
 
 
 def image_answer(raw: bytes) -> DockerImage:
@@ -40,6 +42,16 @@ def container_answer(raw: bytes) -> DockerContainer:
     """
     answer = parse_inspect(raw)
     return PodmanContainer(answer) if "OCIRuntime" in answer else DockerContainer(answer)
+
+
+def engine_version(raw: bytes) -> object:
+    """Its version in what the engine says of itself (``info``); only podman nests it.
+
+    Raises:
+        ValueError: it is no answer of an engine's.
+    """
+    answer = parse_object(raw)
+    return podman_version(answer) if "version" in answer else docker_version(answer)
 
 
 def parse_inspect(raw: bytes) -> Mapping[str, Any]:

@@ -19,6 +19,11 @@ OWN_FILES = re.compile(
 )
 
 
+def docker_version(info: Mapping[str, Any]) -> object:
+    """The daemon's version in ``docker info``."""
+    return info["ServerVersion"]
+
+
 @dataclass(frozen=True)
 class DockerImage:
     """``docker image inspect`` of one image."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tfslurm.record.engines.docker import DockerContainer, DockerImage
+
+
+def podman_version(info: Mapping[str, Any]) -> object:
+    """Its version in ``podman info``."""
+    return info["version"]["Version"]
 
 
 class PodmanImage(DockerImage):

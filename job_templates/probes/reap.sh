@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # What `tfslurm reap` runs on a compute node: lists the caller's containers and who holds each, and removes those it is told.
 #
-#   bash reap.sh ENGINE look
-#   bash reap.sh ENGINE remove ID...
+#   bash -s -- ENGINE look
+#   bash -s -- ENGINE remove ID...
+#   bash -s -- ENGINE end PLAN-ID JOB-ID     where nothing of that job runs any more: removes what it left
 #
+# The parts of that engine come before it on standard input.
 # A container is the caller's when its label says so and it runs as him. It is held when the client that is attached to it,
 # or the script of its task, lives on this node. Which jobs are over is the scheduler's to say, and not asked here.
-# Prints `reap.key<TAB>value` lines between `reap.begin` and `reap.end`, as check-node.sh does; the fields of a container are
+# Prints `probe.key<TAB>value` lines between `probe.begin` and `probe.end`, as check.sh does; the fields of a container are
 # separated by 0x1f. Nothing that is held, or another user's, is ever removed.
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
 
-readonly patience_s=20
+readonly engine_patience_s=20
 readonly separator=$'\x1f'
 
 reap::say() {
-    printf 'reap.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+    printf 'probe.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
 }
 
 # Every command line of the caller's on this node, a word after each separator.
@@ -35,50 +37,46 @@ reap::holder() {
     local id=$1 plan_id=$2 job=$3 attempt=$4 line program words
     holder=''
     for line in ${command_lines[@]+"${command_lines[@]}"}; do
-        words=${line#*"$separator"}
-        program=${words%%"$separator"*}
-        case ${program##*/} in
-        "$engine")
-            if [[ $words == *"$separator$id$separator"* ]]; then holder="the $engine client, process ${line%%"$separator"*}"; fi ;;
-        bash | srun)
-            if [[ -n $plan_id && ($words == *"-$plan_id/$job/attempt-$attempt/job.sbatch$separator"* ||
-                $words == *"-$plan_id/job.sbatch$separator"*) ]]; then
-                holder="the job's script, process ${line%%"$separator"*}"
-            fi ;;
-        esac
+        words=$separator${line#*"$separator"}
+        program=${words#"$separator"} program=${program%%"$separator"*}
+        if engine::is_client "$id" "$program" "$words"; then
+            holder="the $engine client, process ${line%%"$separator"*}"
+        elif [[ ${program##*/} == @(bash|srun) && -n $plan_id &&
+            ($words == *"-$plan_id/$job/attempt-$attempt/job.sbatch$separator"* || $words == *"-$plan_id/job.sbatch$separator"*) ]]; then
+            holder="the job's script, process ${line%%"$separator"*}"
+        fi
         if [[ -n $holder ]]; then return; fi
     done
 }
 
+# Sets ids to the containers with all of these labels.
+reap::list() {
+    local listed id
+    ids=()
+    if ! listed=$(engine::list "$@" 2>&1 </dev/null); then
+        reap::say error "$engine: ${listed:-no answer in $engine_patience_s s}"
+        return 1
+    fi
+    while IFS= read -r id; do if [[ $id =~ ^[0-9a-f]{64}$ ]]; then ids+=("$id"); fi; done <<<"$listed"
+}
+
 # Sets found to the lines of these containers (default: all that are labelled as the caller's), one field after the other.
 reap::find() {
-    local -a ids=("$@")
-    local field format='' listed said code=0
-    if ((${#ids[@]} == 0)); then
-        if ! listed=$(timeout --kill-after=1 "$patience_s" "$engine" ps --all --quiet --no-trunc \
-            --filter "label=tfslurm.uid=$EUID" 2>&1 </dev/null); then
-            reap::say error "$engine ps: ${listed:-no answer in $patience_s s}"
-            return 1
-        fi
-        while IFS= read -r said; do if [[ $said =~ ^[0-9a-f]{64}$ ]]; then ids+=("$said"); fi; done <<<"$listed"
-    fi
+    local said code=0
+    ids=("$@")
+    if ((${#ids[@]} == 0)) && ! reap::list "tfslurm.uid=$EUID"; then return 1; fi
     found=''
     if ((${#ids[@]} == 0)); then return; fi
-    for field in .Id .Name .State.Status .Config.User .Created; do format+="{{$field}}{{\"\\x1f\"}}"; done
-    for field in uid cluster slurm_cluster job_id plan_id attempt node; do
-        format+="{{index .Config.Labels \"tfslurm.$field\"}}{{\"\\x1f\"}}"
-    done
-    found=$(timeout --kill-after=1 "$patience_s" "$engine" container inspect --format "$format" "${ids[@]}" 2>&1 </dev/null) || code=$?
-    found=${found//<no value>/} # what a label that is not there is printed as
+    found=$(engine::describe_containers 'uid cluster slurm_cluster job_id plan_id attempt node' "${ids[@]}" 2>&1 </dev/null) || code=$?
     if ((code == 0)); then return; fi
     # A container that has gone meanwhile is complained of, and the others are printed. Anything else is no answer.
     while IFS= read -r said; do
-        if [[ $said == *"$separator"* || ${said,,} == *'no such'* || -z $said ]]; then continue; fi
-        reap::say error "$engine container inspect: $said"
+        if [[ $said == *"$separator"* || -z $said ]] || engine::is_no_container "$said"; then continue; fi
+        reap::say error "$engine: $said"
         return 1
     done <<<"$found"
     if ((code >= 124)); then
-        reap::say error "$engine container inspect: no answer in $patience_s s"
+        reap::say error "$engine: no answer in $engine_patience_s s"
         return 1
     fi
 }
@@ -87,7 +85,7 @@ reap::find() {
 reap::each() {
     local line id user uid job plan_id attempt _
     while IFS= read -r line; do
-        IFS=$separator read -r id _ _ user _ uid _ _ job plan_id attempt _ <<<"$line" # in the order of reap::find
+        IFS=$separator read -r id _ _ user _ uid _ _ job plan_id attempt _ <<<"$line" # in the order of engine::describe_containers
         if [[ $uid != "$EUID" || $user != "$EUID":* || -z $job || ! $id =~ ^[0-9a-f]{64}$ ]]; then continue; fi
         reap::holder "$id" "$plan_id" "$job" "$attempt"
         "$1" "$line" "$id"
@@ -100,11 +98,18 @@ reap::remove() {
     local said
     if [[ -n $holder ]]; then
         reap::say kept "$2$separator$holder holds it"
-    elif said=$(timeout --kill-after=1 "$patience_s" "$engine" rm --force --volumes "$2" 2>&1 </dev/null); then
+    elif said=$(engine::remove "$2" 2>&1 </dev/null); then
         reap::say removed "$2"
     else
-        reap::say kept "$2$separator$engine rm: ${said:-no answer in $patience_s s}"
+        reap::say kept "$2$separator$engine: ${said:-no answer in $engine_patience_s s}"
     fi
+}
+
+reap::end() {
+    local id
+    if ! reap::list "tfslurm.uid=$EUID" "tfslurm.plan_id=$1" "tfslurm.job_id=$2"; then return; fi
+    holder=''
+    for id in ${ids[@]+"${ids[@]}"}; do reap::remove '' "$id"; done
 }
 
 main() {
@@ -115,7 +120,9 @@ main() {
     reap::say begin 1
     reap::say node "${SLURMD_NODENAME:-${HOSTNAME:-$(uname -n)}}"
     reap::say slurm-cluster "${SLURM_CLUSTER_NAME-}"
-    if [[ $wish == look || $# -gt 0 ]] && reap::find "$@"; then
+    if [[ $wish == end ]]; then
+        reap::end "$@"
+    elif [[ $wish == look || $# -gt 0 ]] && reap::find "$@"; then
         reap::processes
         if [[ $wish == look ]]; then reap::each reap::show; else reap::each reap::remove; fi
     fi

@@ -1,25 +1,36 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2034,SC2154
+#
 # What `tfslurm check` looks at on a compute node: it observes, changes nothing, and judges nothing.
 #
-#   bash check-node.sh ENGINE ROOT TOKEN [HOST PORT]...
+#   bash -s -- ENGINE ROOT TOKEN [HOST PORT]...
 #
-# Prints `key<TAB>value` lines between `check<TAB>begin` and `check<TAB>end`; a key may come more than once. What could not
+# The parts of that engine come before it on standard input.
+# Prints `probe.key<TAB>value` lines between `probe.begin` and `probe.end`; a key may come more than once. What could not
 # be observed is `key.error<TAB>why`. Lines that a site's prolog prints around them do no harm.
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
 
 readonly patience_s=10
+readonly engine_patience_s=$patience_s
 
 # One line of the answer; what would break the line becomes a blank.
 fact::say() {
-    printf 'check.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
+    printf 'probe.%s\t%s\n' "$1" "${2//[$'\t\r\n']/ }"
 }
 
-# The lines that a command prints, each under the key; its last words where it fails or hangs.
+# The lines that a program prints, each under the key; its last words where it fails or hangs.
 fact::ask() {
+    local key=$1
+    shift
+    fact::keep "$key" timeout --kill-after=1 "$patience_s" "$@"
+}
+
+# The same of a command that bounds its time itself.
+fact::keep() {
     local key=$1 out err=0 line
     shift
-    out=$(timeout --kill-after=1 "$patience_s" "$@" 2>&1 </dev/null) || err=$?
+    out=$("$@" 2>&1 </dev/null) || err=$?
     if ((err)); then
         ((err == 124)) && out="no answer in $patience_s s"
         fact::say "$key.error" "exit $err: $(grep --invert-match '^{' <<<"$out" | tail --lines=3)"
@@ -82,32 +93,27 @@ gpu::look() {
     return 0
 }
 
-engine::look() {
-    local engine=$1
+node::look_at_engine() {
+    local address folder
     fact::which engine "$engine"
     [[ -n $(type -P "$engine") ]] || return 0
-    fact::ask engine-version "$engine" version --format '{{json .}}'
-    fact::ask engine-info "$engine" info --format '{{json .}}'
-    [[ $engine == docker ]] && docker::look
-    return 0
-}
-
-docker::look() {
-    local socket=${DOCKER_HOST:-unix:///var/run/docker.sock} root
-    fact::say docker-host "$socket"
-    [[ $socket == unix://* ]] && fact::ask docker-socket stat --dereference --format='%A %U %G' -- "${socket#unix://}"
-    root=$(timeout "$patience_s" docker info --format '{{.DockerRootDir}}' 2>/dev/null </dev/null) || root=''
-    [[ -n $root ]] && fact::ask images-free df --block-size=1M --output=avail,target -- "$root"
+    fact::keep engine-version engine::version
+    fact::keep engine-info engine::describe
+    address=$(engine::address)
+    [[ -n $address ]] && fact::say engine-address "$address"
+    [[ $address == unix://* ]] && fact::ask engine-socket stat --dereference --format='%A %U %G' -- "${address#unix://}"
+    folder=$(engine::images_folder 2>/dev/null </dev/null) || folder=''
+    [[ -n $folder ]] && fact::ask images-free df --block-size=1M --output=avail,target -- "$folder"
     return 0
 }
 
 # What a user can see of the two ways by which an engine hands out GPUs.
-engine::look_for_gpus() {
+gpu::look_for_hooks() {
     local file name
     for name in nvidia-container-runtime-hook nvidia-cdi-hook nvidia-ctk; do
         fact::which "tool-$name" "$name"
     done
-    for file in /etc/cdi/* /var/run/cdi/*; do
+    for file in "${cdi_folders[0]}"/* "${cdi_folders[1]}"/*; do
         [[ -r $file ]] && grep --quiet 'nvidia.com/gpu' -- "$file" 2>/dev/null && fact::say cdi "$file"
     done
     return 0
@@ -129,7 +135,8 @@ registry::knock() {
 }
 
 main() {
-    local engine=$1 root=$2 token=$3
+    engine=$1
+    local root=$2 token=$3
     shift 3
     echo # whatever was printed before may not have ended its line
     fact::say begin 1
@@ -137,8 +144,8 @@ main() {
     node::look_at_tools
     [[ -n $token ]] && root::look "$root" "$token"
     gpu::look
-    engine::look "$engine"
-    engine::look_for_gpus
+    node::look_at_engine
+    gpu::look_for_hooks
     while (($# >= 2)); do
         registry::knock "$1" "$2"
         shift 2

@@ -6,7 +6,8 @@
 # slurmd runs it as root on each node at the end of each job. A container is removed when its labels name this very job: Slurm's
 # own id of it, this cluster, this user. Ordinary ends leave none; what is left is of jobs whose script was killed with SIGKILL.
 # It always ends with 0, for another code would drain the node, and within 45 s. It logs to syslog, or to stderr without `logger`.
-# DOCKER_HOST, or ENGINE=podman for rootful podman, may be set here.
+# DOCKER_HOST, or ENGINE=podman for rootful podman, may be set here. It alone asks the engine itself instead of by the parts in
+# parts/engines: it is copied as it stands, and root's administrator reads all of it.
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # slurmd gives an Epilog none
 engine=${ENGINE:-docker}
