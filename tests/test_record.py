@@ -26,8 +26,8 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.record import Record, build_record, facts, record_from_json, record_json
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency
-from tfslurm.record.lost import lost_files
 from tfslurm.record.model import Engine, record_sha256, seal
+from tfslurm.record.unsaved_files import lost_files
 from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
 from tfslurm.spec import Checkpoint, Mount, Word

@@ -19,7 +19,7 @@ from tfslurm.remote_programs import PART, SHELLS, lines_of, one_line, program, t
 CHECKOUT = Path(__file__).parent.parent
 FILES = sorted(path.stem for path in (CHECKOUT / "job_templates" / "remote").iterdir())
 PROGRAMS = [name for name in FILES if text_of(name).startswith("#!")]
-ON_ONE_LINE = ("marked", "start")
+ON_ONE_LINE = ("marked", "eval-program")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -19,13 +19,13 @@ from tfslurm.check.probe_output import parse_probe_output
 from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
 from tfslurm.reap.containers import containers
 from tfslurm.slurm import states
+from tfslurm.slurm.capacity import Need, parse_room
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS, parse_exit
 from tfslurm.slurm.limits import parse_limits, parse_qos_limits
 from tfslurm.slurm.nodes import parse_nodes
 from tfslurm.slurm.profile import parse_profile
 from tfslurm.slurm.rejection import explain_rejection
-from tfslurm.slurm.room import Need, parse_room
 from tfslurm.slurm.site import parse_config, parse_preemption, preemption_argv
 from tfslurm.slurm.values import FIELD, ROW, expand_hostlist, expand_tasks, parse_duration, parse_moment
 

@@ -16,7 +16,7 @@ import paramiko
 import pytest
 
 from tfslurm.cluster import Login
-from tfslurm.host.login import _with_answers, route
+from tfslurm.host.paramiko_login import _with_answers, route
 
 ASKS = """\
 from threading import Thread; from tfslurm.host.terminal import ask; import time
@@ -65,9 +65,9 @@ def test_a_machines_question_stands_behind_its_name(prompt: str, monkeypatch: py
         asked.append(prompt)
         return "answer"
 
-    monkeypatch.setattr("tfslurm.host.login.has_terminal", lambda: True)
-    monkeypatch.setattr("tfslurm.host.login.tell", lambda text: None)
-    monkeypatch.setattr("tfslurm.host.login.ask", ask)
+    monkeypatch.setattr("tfslurm.host.paramiko_login.has_terminal", lambda: True)
+    monkeypatch.setattr("tfslurm.host.paramiko_login.tell", lambda text: None)
+    monkeypatch.setattr("tfslurm.host.paramiko_login.ask", ask)
 
     class Line:
         """A connection to a machine that asks."""

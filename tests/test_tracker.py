@@ -15,7 +15,7 @@ from tests.made import NOW, plan
 from tfslurm.errors import TrackerError
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import JobUpdate, TrackedSweep, Tracker
-from tfslurm.tracker.trouble import trouble
+from tfslurm.tracker.errors import trouble
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ PART = re.compile(r"\. \./([a-z-]+)\.sh")
 def program(name: str, *words: str) -> tuple[str, ...]:
     """Return the argv that runs job_templates/remote/NAME.sh with these words as $1, $2 …"""
     shell, text = packed(name)
-    return (*shell, "-c", one_line("start"), f"{name}.sh", text, *words)
+    return (*shell, "-c", one_line("eval-program"), f"{name}.sh", text, *words)
 
 
 @cache

@@ -5,7 +5,7 @@
 # The answer is kept in the folder before it is told, because the line may be gone by then. Of an answer without end the first
 # 64 KiB are read: sbatch dies of SIGPIPE then, with an exit code above 128. A group that may read writes in none of these files,
 # nor in the job's, which has this umask.
-. ./guard.sh
+. ./folder-permissions.sh
 . ./own-tree.sh
 . ./receive.sh
 if [ -n "$5" ]; then

@@ -3,7 +3,7 @@
 # there already, and nothing where it wrote them. Times become now, because scratch file systems remove what looks old. Whoever
 # loses a race finds the other's folder, which is the same. A folder without w cannot change its parent, so it loses its w last.
 # A tree that others could read is closed.
-. ./guard.sh
+. ./folder-permissions.sh
 . ./own-tree.sh
 guard "$1" "$3" "$4"
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A new run folder out of the stream on stdin. $1 to $4 as receive has them, $5 and $6 are guard's GROUP and ACCEPT.
-. ./guard.sh
+. ./folder-permissions.sh
 . ./receive.sh
 guard "$1" "$5" "$6"
 set -eu

@@ -1,4 +1,4 @@
 #!/bin/sh
 # $1 ROOT. Prints what `above` does.
-. ./guard.sh
+. ./folder-permissions.sh
 above "$1"

@@ -18,7 +18,7 @@ from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.host.folders import shared_above
+from tfslurm.host.folder_permissions import shared_above
 from tfslurm.registry.ping import ping
 from tfslurm.remote_programs import program
 from tfslurm.slurm import parse_partitions, partitions_argv

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tfslurm.check.fact import Fact, gib, numbers, unknown
-from tfslurm.host.folders import SharedFolder
+from tfslurm.host.folder_permissions import SharedFolder
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import duration, nearest

@@ -15,7 +15,7 @@ from tfslurm import slurm
 from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError, last_words
 from tfslurm.host import File, Host
 from tfslurm.host.files import as_tar, patience_s
-from tfslurm.host.folders import Sharing
+from tfslurm.host.folder_permissions import Sharing
 from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths

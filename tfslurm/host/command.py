@@ -124,8 +124,8 @@ def shown(argv: Sequence[str]) -> str:
     words = list(argv)
     while len(words) > 1 and (words[0] in ("env", "-u") or "=" in words[0]):
         del words[: 2 if words[0] == "-u" else 1]
-    if one_line("start") in words:  # one of ours goes by its name
-        place = words.index(one_line("start"))
+    if one_line("eval-program") in words:  # one of ours goes by its name
+        place = words.index(one_line("eval-program"))
         words = [words[place + 1], *words[place + 3 :]]
     line = "".join(letter if letter.isprintable() else "?" for letter in shlex.join(words))
     return line if len(line) <= LONGEST_COMMAND else line[: LONGEST_COMMAND - 1] + "…"

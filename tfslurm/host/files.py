@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError
-from tfslurm.host.folders import ALONE, Sharing
+from tfslurm.host.folder_permissions import ALONE, Sharing
 from tfslurm.host.protocol import Host
 from tfslurm.remote_programs import program
 

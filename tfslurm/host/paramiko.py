@@ -21,7 +21,7 @@ from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
 from tfslurm.host.known_hosts import verify
-from tfslurm.host.login import Hop, authenticate, route
+from tfslurm.host.paramiko_login import Hop, authenticate, route
 from tfslurm.host.ssh_config import config_text
 
 CONNECT_S = 20

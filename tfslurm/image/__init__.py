@@ -5,9 +5,9 @@ equal: ``index`` (one document for all platforms), ``manifest`` (one platform) a
 graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
 """
 
-from tfslurm.image.claims import false_claims, missing_variables, quoted, quoted_list, without_claims
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
+from tfslurm.image.lock_check import false_claims, missing_variables, quoted, quoted_list, without_claims
 from tfslurm.image.pin import PLATFORM, Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
 

@@ -13,7 +13,6 @@ from tfslurm.record.asked import read_asked, read_determinism, read_inputs
 from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
-from tfslurm.record.lost import lost_files
 from tfslurm.record.model import (
     SCHEMA,
     Attempt,
@@ -31,6 +30,7 @@ from tfslurm.record.model import (
 )
 from tfslurm.record.numbers import without_unfit
 from tfslurm.record.task import read_task
+from tfslurm.record.unsaved_files import lost_files
 from tfslurm.record.verified import Observed, verify
 from tfslurm.record.warnings import warnings_of
 from tfslurm.run_folder import paths

@@ -26,7 +26,7 @@ from tfslurm.registry.documents import (
     sha256_of,
     size_bytes,
 )
-from tfslurm.registry.trouble import Answer
+from tfslurm.registry.errors import Answer
 from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Patience, Remote
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))

@@ -21,8 +21,8 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials, stored_credentials
 from tfslurm.registry.deadline import Deadline, WatchedAdapter
+from tfslurm.registry.errors import Answer, refusal, silence, too_slow
 from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_have_login, origin, without_scope
-from tfslurm.registry.trouble import Answer, refusal, silence, too_slow
 
 MANIFEST_LIMIT = 4 * 2**20
 CONFIG_LIMIT = 8 * 2**20

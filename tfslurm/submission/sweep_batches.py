@@ -10,7 +10,7 @@ from tfslurm.errors import SlurmParseError, SubmitRejected, TfslurmError, Untrac
 from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
-from tfslurm.slurm.room import Need, parse_room, room_words
+from tfslurm.slurm.capacity import Need, parse_room, room_words
 from tfslurm.snapshot import Snapshot
 from tfslurm.submission.submit import read_secrets, submit_claimed
 from tfslurm.submission.sweep_arrays import prepared
@@ -102,7 +102,7 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
     """
     asked = plan.resources
     need = Need(asked.cpus, asked.memory_mib or 0, asked.gpus, asked.nodes)
-    done = host.run(program("room", *room_words(plan.options)))
+    done = host.run(program("capacity", *room_words(plan.options)))
     try:
         return parse_room(done.stdout, need)
     except SlurmParseError:

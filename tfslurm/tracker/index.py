@@ -18,7 +18,8 @@ from tfslurm.errors import TrackerError
 from tfslurm.job_plan import UNTRUE, JobPlan, to_json
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
-from tfslurm.tracker.claims import claimed
+from tfslurm.tracker.errors import trouble
+from tfslurm.tracker.plan_lock import claimed
 from tfslurm.tracker.rows import (
     JOBS,
     REBUILT,
@@ -32,7 +33,6 @@ from tfslurm.tracker.rows import (
     values_in,
 )
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
-from tfslurm.tracker.trouble import trouble
 
 VERSION = 1
 SCHEMA = """

@@ -22,7 +22,7 @@ from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.local_files import make_folder, read_file, write_file
-from tfslurm.tracker.claims import claimed
+from tfslurm.tracker.plan_lock import claimed
 
 LARGEST, LONGEST_LIST = 2**16, 2**20
 "A cluster file has some hundred bytes, and is shown before it is trusted."

@@ -10,7 +10,7 @@ import pytest
 
 from tfslurm.errors import SlurmParseError
 from tfslurm.remote_programs import program
-from tfslurm.slurm.room import Need, parse_room, room_words
+from tfslurm.slurm.capacity import Need, parse_room, room_words
 from tfslurm.sweeps.spread import Room
 
 NODES = "vm|mixed|6/10/0/16|8000|3000|gpu:4|gpu:1(IDX:0)|\nvm|idle|0/16/0/16|8000|0|gpu:4|gpu:0|\n"
@@ -62,5 +62,5 @@ def test_the_answer_is_what_both_commands_said_and_the_time(tmp_path: Path) -> N
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(program("room", *room_words({})), env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(program("capacity", *room_words({})), env=env, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"nodes\n\x1dstarts\n\x1d[0-9]+\n", done.stdout)

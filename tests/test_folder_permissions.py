@@ -15,7 +15,7 @@ from tests.test_node_folders import shared
 from tfslurm.errors import CommandFailed
 from tfslurm.host import File, put, put_tree
 from tfslurm.host.files import as_tar
-from tfslurm.host.folders import Sharing, shared_above
+from tfslurm.host.folder_permissions import Sharing, shared_above
 from tfslurm.host.local import LocalHost
 from tfslurm.remote_programs import program
 from tfslurm.snapshot import take

@@ -29,7 +29,7 @@ class Need:
 
 
 def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
-    """The words for room.sh, which asks for the nodes of a job's partition, and when such a job would begin."""
+    """The words for capacity.sh, which asks for the nodes of a job's partition, and when such a job would begin."""
     partition = [f"--partition={options['partition']}"] if options.get("partition") else []
     form = ",".join(f"{name}:|" for name in FIELDS)
     nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
@@ -39,7 +39,7 @@ def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_room(text: str, need: Need) -> Room:
-    """The room that room.sh printed, for jobs that ask for so much.
+    """The room that capacity.sh printed, for jobs that ask for so much.
 
     Raises:
         SlurmParseError: it is not understood.
