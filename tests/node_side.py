@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tfslurm.workspace.packaged_files import node_side
 
-PACKED = TemporaryDirectory(prefix="tfslurm-node-side-")  # removed at the end
+PACKED = TemporaryDirectory(prefix="tfslurm-node-side-")
+atexit.register(PACKED.cleanup)
 
 
 def put_node_side(folder: Path, engine: str = "docker", *, points: bool = False) -> None:
