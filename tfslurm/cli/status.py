@@ -174,7 +174,7 @@ def as_value(job: TrackedJob) -> dict[str, Any]:
 
 
 def elapsed(job: TrackedJob) -> str:
-    """How long the job has run, as H:MM:SS; empty when it has not, or nobody said."""
+    """The time that the job has run, as H:MM:SS; empty if it has not, or if that is not known."""
     seconds = job.status.get("elapsed_s")
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
 

@@ -39,7 +39,7 @@ class ExitRequest(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """It for exit-files.sh."""
+        """The request as words of exit-files.sh."""
         job = job_folder(self.run_dir, self.job_id)
         return str(self.run_dir.parent), self.run_dir.name, job.name, str(int(self.forget))
 

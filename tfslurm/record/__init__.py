@@ -3,15 +3,15 @@
 model      the record's keys, in the order of the wire contract
 facts      one raw observation (a file's bytes) -> values
 folder     the raw observations of one place, and why some are missing
-engines    what an engine says of an image and a container, by its own adapter
+engines    an engine's answers about an image and a container, by its own adapter
 task       one task's observations -> TaskFacts
 build      the files of one job -> Record
-asked      what its plan asked, and what decides about bits
+asked      all that its plan asked, and the settings that decide about equality to the bit
 machine    the node's processor and engine
-verified   does each link of the chain hold
+verified   the verdict on each link of the chain
 reading    the record back from its JSON
-lost       what the program wrote where nothing keeps it
-numbers    those that no record can hold
+lost       the files that a program wrote where nothing keeps them
+numbers    numbers that no record can hold
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 jobs       sbatch, squeue, sacct, scancel: JobStatus
 states     the states and reasons of a job
-site       scontrol show config, sinfo, sacctmgr: what a cluster is
+site       scontrol show config, sinfo, sacctmgr: a cluster's configuration, partitions and accounts
+profile    all of these and the user's limits, asked with one command
+room       the free resources of a partition's nodes
+nodes      the partition of each node, and the srun that probes one
 options    sbatch's long options: checked and formatted
 rejection  why sbatch refused a job, with the names that it would have taken
 """

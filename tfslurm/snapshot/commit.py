@@ -1,4 +1,4 @@
-"""Whether the files of a folder are those of its commit. Git itself is not asked: a setting can blind it."""
+"""Whether the files of a folder are those of its commit. Not by `git status`: settings change it."""
 
 from __future__ import annotations
 
