@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.made import CLUSTER
 from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
@@ -26,8 +27,10 @@ from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import as_tar
 from tfslurm.host.local import LocalHost
 from tfslurm.host.openssh import runtime_folder
+from tfslurm.host.user import user_name
 from tfslurm.remote_programs import program
 from tfslurm.snapshot import Snapshot, take
+from tfslurm.workspace.config import Known
 
 
 class ShellHost(Transport):
@@ -686,3 +689,12 @@ def test_who_takes_the_name_in_tmp_keeps_nobody_from_a_login(
             runtime_folder("alpha")
     finally:
         shared.rmdir() if shared.is_dir() and not shared.is_symlink() else shared.unlink()
+
+
+@pytest.mark.parametrize("variable", ["LOGNAME", "USER", "LNAME", "USERNAME"])
+def test_the_user_is_who_runs_the_command_whatever_variables_say(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "somebody-else")
+    asked = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    assert user_name() == Known(CLUSTER, "", None).user == asked

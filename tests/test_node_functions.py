@@ -94,6 +94,59 @@ def test_fewer_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
     assert "gpus: nvidia-smi lists 1 GPUs to this task, Slurm granted 2" in resolved(tmp_path, one, "0,1", count=2)
 
 
+LOST = "Unable to determine the device handle for gpu 0000:0B:00.0: GPU is lost"
+
+
+def with_a_gap(*, words: str = LOST, numbers: tuple[int, ...] = (0, 2, 3)) -> str:
+    """The list of an unconfined node of four GPUs, one of which is lost."""
+    lines = {number: f"GPU {number}: A100 (UUID: {FOUR[number]})" for number in numbers}
+    gone = {1: words} if words else {}
+    return "".join(f"{line}\n" for _, line in sorted({**lines, **gone}.items()))
+
+
+FOUR = [f"GPU-{digit * 8}-0000-0000-0000-000000000000" for digit in "abcd"]
+
+
+@pytest.mark.parametrize("words", [LOST, "", "WARNING: infoROM is corrupted at gpu 0000:3B:00.0", "[Unknown Error]"])
+def test_the_number_that_a_line_carries_names_the_gpu_not_its_place(words: str, tmp_path: Path) -> None:
+    gap = with_a_gap(words=words)
+    assert resolved(tmp_path, gap, "2") == f"index-unconstrained {FOUR[2]}"
+    assert resolved(tmp_path, gap, "3,0", count=2) == f"index-unconstrained {FOUR[3]} {FOUR[0]}"
+    assert resolved(tmp_path, gap, "0,2,3", count=3) == f"cgroup {FOUR[0]} {FOUR[2]} {FOUR[3]}"
+
+
+@pytest.mark.parametrize("words", [LOST, "", "GPU 1: A100"])
+@pytest.mark.parametrize(("granted", "count"), [("1", 1), ("0,1,2", 3), ("1,2,3", 3), ("7", 1)])
+def test_a_granted_gpu_that_is_lost_is_not_another_one(words: str, granted: str, count: int, tmp_path: Path) -> None:
+    said = resolved(tmp_path, with_a_gap(words=words), granted, count=count)
+    number = 7 if granted == "7" else 1
+    assert f"gpus: Slurm granted GPU {number}, and nvidia-smi lists no GPU of that number" in said
+    assert words in said
+    assert "GPU-" not in said
+
+
+def test_where_slurm_confines_a_task_its_gpus_count_from_0(tmp_path: Path) -> None:
+    two = f"GPU 0: A100 (UUID: {FOUR[2]})\nGPU 1: A100 (UUID: {FOUR[3]})\n"
+    for granted in ("0,1", "2,3"):
+        assert resolved(tmp_path, two, granted, count=2) == f"cgroup {FOUR[2]} {FOUR[3]}"
+
+
+@pytest.mark.parametrize("code", [14, 15, 255])
+def test_a_list_counts_although_nvidia_smi_ends_with_a_code(code: int, tmp_path: Path) -> None:
+    """14 and 15: the infoROM of a GPU is corrupted, a GPU is lost. Source: nvidia-smi(1)."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\necho 'GPU 0: A100 (UUID: {FOUR[0]})'\necho 'WARNING: infoROM' >&2\nexit {code}\n")
+    smi.chmod(0o755)
+    script = 'gpus=1; gpu::look; gpu::resolve; echo "$gpu_source ${gpu_ids[*]-}"; cat "$facts/nvidia-smi-L.txt"'
+    said = bash(tmp_path, script, CUDA_VISIBLE_DEVICES="0", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert f"cgroup {FOUR[0]}" in said
+    assert f"nvidia-smi ended with {code}" in said
+    smi.write_text(f"#!/bin/sh\necho 'NVIDIA-SMI has failed because it could not talk to the driver'\nexit {code}\n")
+    said = bash(tmp_path, script, CUDA_VISIBLE_DEVICES="0", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert "nvidia-smi lists 0 GPUs to this task, Slurm granted 1: NVIDIA-SMI has failed" in said
+    assert "nvidia-smi-L.txt.error" in said
+
+
 # ----------------------------------------------------------------------------------------------------------- the driver
 
 
@@ -103,7 +156,7 @@ def test_a_task_that_was_not_given_its_share_alone_is_refused(tmp_path: Path) ->
     script = 'gpus=2 tasks_per_node=2 gpus_per_task=1 gpu_look="" user=alice; gpu::resolve; echo "${gpu_ids[*]}"'
     said = bash(tmp_path, script, two, CUDA_VISIBLE_DEVICES="0,1")
     assert "gpus: 2 granted to this task, whose share is 1 of the node's 2;" in said
-    assert bash(tmp_path, script, two.splitlines()[1] + "\n", CUDA_VISIBLE_DEVICES="0").strip() == WHOLE[1]
+    assert bash(tmp_path, script, f"GPU 0: X (UUID: {WHOLE[1]})\n", CUDA_VISIBLE_DEVICES="0").strip() == WHOLE[1]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tfslurm.record import Record, build_record, facts, record_from_json, record
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.model import Engine, record_sha256, seal
+from tfslurm.record.task import queried_driver
 from tfslurm.record.unsaved_files import lost_files
 from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
@@ -923,3 +924,40 @@ def test_an_end_that_nobody_saw_is_null_with_the_reason() -> None:
     assert container.exit_code is None
     assert container.oom_killed is None
     assert "nobody saw its end" in record.unknown["attempts[0].tasks[0].container.exit_code"]
+
+
+# --- nvidia-smi that complains
+
+QUERY = "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id"
+ROW = "0, GPU-aaaaaaaa-0000-0000-0000-000000000001, Tesla V100-SXM2-16GB, 16384, 535.54.03, 00000000:07:00.0"
+WARNING = "WARNING: infoROM is corrupted at gpu 0000:07:00.0"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (QUERY, ROW, WARNING),
+        ("NOTICE: persistence mode is off", QUERY, ROW),
+        (WARNING, "", QUERY, ROW, "nvidia-smi ended with 14"),
+        (QUERY, ROW, ROW.replace("1, T", "2, T").replace("535.54.03", "[Unknown Error]")),
+        (QUERY, ROW.replace("535.54.03", "[GPU is lost]").replace("1, T", "2, T"), ROW),
+        (QUERY, "Unable to determine the device handle for GPU0: 0000:0A:00.0: Unknown Error, a, b, c, d, e", ROW),
+    ],
+)
+def test_a_line_too_many_hides_no_row(lines: tuple[str, ...]) -> None:
+    raw = "".join(f"{line}\n" for line in lines).encode()
+    assert queried_driver(raw) == "535.54.03"
+    rows = {row["uuid"][-1]: row for row in facts.parse_query(raw)}
+    assert rows["1"]["memory.total"] == "16384"
+
+
+def test_a_record_repeats_what_nvidia_smi_complained_of() -> None:
+    made = case("gpu")
+    listed = made.files[TASK + "nvidia-smi-L.txt"]
+    files = {**made.files, TASK + "nvidia-smi-L.txt": listed + f"{WARNING}\nnvidia-smi ended with 14\n".encode()}
+    record = made.build(files=files)
+    assert [line for line in record.warnings if line.startswith("nvidia-smi: ")] == [
+        *(f"nvidia-smi: {WARNING}", "nvidia-smi: nvidia-smi ended with 14")
+    ]
+    assert not [line for line in made.build().warnings if line.startswith("nvidia-smi: ")]
+    assert record.attempts[0].tasks[0].gpus == made.build().attempts[0].tasks[0].gpus

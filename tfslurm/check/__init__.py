@@ -2,9 +2,9 @@
 
 fact      a fact, its status and its fix
 site      what Slurm says of itself -> facts
-node      what check.sh printed on a compute node -> facts
+node      the output of check.sh on a compute node -> facts
 engines   what the container engine there says of itself -> facts
-asking    the only part that asks anybody: login node, compute nodes, registries
+run       the only part that asks anybody: login node, compute nodes (node_probe), registries
 """
 
 from __future__ import annotations

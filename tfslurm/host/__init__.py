@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from tfslurm.host.files import File, get, put, put_tree, read_from
 from tfslurm.host.protocol import Host
+from tfslurm.host.user import user_name
 
 if TYPE_CHECKING:
     from tfslurm.cluster import Cluster
 
-__all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from"]
+__all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from", "user_name"]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from tfslurm.errors import HostError
 from tfslurm.host.known_hosts import KnownKey, known_keys, revoked_keys
 from tfslurm.host.match_exec import settle_match_exec
 from tfslurm.host.terminal import ALONE, ask, has_terminal, tell
+from tfslurm.host.user import user_name
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 MOST_HOPS = 10
@@ -124,7 +124,7 @@ def _hop(name: str, login: Login, config: str, home: Path) -> Hop:
     return Hop(
         host=found["hostname"],
         port=port,
-        user=found.get("user") or getpass.getuser(),
+        user=found.get("user") or user_name(),
         key_name=found.get("hostkeyalias") or found["hostname"],
         identities=tuple(named or [home / ".ssh" / file for file in DEFAULT_KEYS]),
         identities_only=found.get("identitiesonly", "no").lower() == "yes",

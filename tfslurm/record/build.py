@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
@@ -36,7 +37,8 @@ from tfslurm.record.warnings import warnings_of
 from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 
-FEW = 5  # foreign files named before the rest is counted
+FEW = 5  # foreign files named before the rest is counted, and complaints of nvidia-smi
+LONGEST_COMPLAINT = 200
 MOST_ERRORS = 50  # of the probe by an image's own Python
 
 
@@ -84,7 +86,11 @@ def build_record(
         attempts=attempts,
         environment=read_environment(root, plan.pin.digest, image_facts),
         verified=verify(plan, observed),
-        warnings=(*foreign_files(plan, folders), *(ending.reason for ending in endings[-1:] if ending.reason)),
+        warnings=(
+            *foreign_files(plan, folders),
+            *complaints(folders),
+            *(ending.reason for ending in endings[-1:] if ending.reason),
+        ),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
@@ -93,6 +99,15 @@ def build_record(
         return seal(record)
     except RecordError:
         return seal(without_unfit(record, root.unknown))
+
+
+def complaints(folders: list[Folder]) -> Iterator[str]:
+    """Warnings of nvidia-smi itself, on any node, each once."""
+    listed = re.compile(r"attempt-\d+/facts/task-\d+/nvidia-smi-L\.txt")
+    files = folders[-1].files if folders else {}
+    texts = [files[name] for name in sorted(files) if listed.fullmatch(name)]
+    found = dict.fromkeys(line for raw in texts for line in facts.parse_complaints(raw))
+    yield from (f"nvidia-smi: {line[:LONGEST_COMPLAINT]}" for line in [*found][:FEW])
 
 
 def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:

@@ -14,6 +14,8 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 
+UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]+")  # of a device
+
 
 def text(raw: bytes) -> str:
     """The bytes as text, stripped; those that are no UTF-8 as ``\\xff``."""
@@ -65,18 +67,25 @@ def parse_list(raw: bytes) -> tuple[tuple[str, str], ...]:
 def parse_query(raw: bytes) -> tuple[Mapping[str, str], ...]:
     """The rows of ``nvidia-smi --query-gpu=… --format=csv,nounits``, by the names that were asked for.
 
-    ``index, uuid, name, memory.total [MiB], driver_version, pci.bus_id`` is the first line.
+    ``index, uuid, name, memory.total [MiB], driver_version, pci.bus_id`` is the line before them. Lines that are no
+    rows, such as a warning, are left out.
     """
     try:
         rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(str(error)) from error
-    if not rows or "uuid" not in [word.strip() for word in rows[0]]:
+    while rows and "uuid" not in [word.strip() for word in rows[0]]:
+        del rows[0]
+    if not rows:
         raise ValueError(f"no header in {raw[:120]!r}")
     names = [word.partition(" [")[0].strip() for word in rows[0]]
-    if any(len(row) != len(names) for row in rows[1:]):
-        raise ValueError("a row has other columns than the header")
-    return tuple({name: word.strip() for name, word in zip(names, row, strict=True)} for row in rows[1:])
+    found = ({name: word.strip() for name, word in zip(names, row, strict=False)} for row in rows[1:])
+    return tuple(row for row in found if len(row) == len(names) and UUID.fullmatch(row["uuid"]))
+
+
+def parse_complaints(raw: bytes) -> tuple[str, ...]:
+    """The lines of ``nvidia-smi -L`` that name no device: ``WARNING: infoROM is corrupted at gpu 0000:3B:00.0``."""
+    return tuple(line for line in parse_lines(raw) if "(UUID: " not in line and not line.startswith("No devices"))
 
 
 def parse_driver(raw: bytes) -> str:

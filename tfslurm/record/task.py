@@ -65,8 +65,9 @@ def read_driver(folder: Folder) -> tuple[str | None, str | None]:
 
 
 def queried_driver(raw: bytes) -> str:
-    """The version that every row names."""
-    versions = {row["driver_version"] for row in facts.parse_query(raw) if "driver_version" in row}
+    """The version that every row names; a GPU that is lost has ``[Unknown Error]`` there, or ``[GPU is lost]``."""
+    versions = {row.get("driver_version", "") for row in facts.parse_query(raw)}
+    versions = {version for version in versions if version[:1].isdigit()}
     if len(versions) != 1:
         raise ValueError(f"it names {len(versions)} driver versions")
     return facts.parse_version(versions.pop().encode())

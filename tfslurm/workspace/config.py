@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.host import user_name
 from tfslurm.local_files import as_text
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import (
@@ -48,7 +48,7 @@ class Known(NamedTuple):
     def user(self) -> str:
         """Whose jobs: the login's user, else who runs this command."""
         login = self.cluster.login
-        return login.user if login and login.user else getpass.getuser()
+        return login.user if login and login.user else user_name()
 
 
 def open_tracker() -> Tracker:

@@ -10,8 +10,18 @@ gpu::look() {
         printf 'exit 127\nnvidia-smi is not in PATH\n' >"$facts/nvidia-smi-L.txt.error"
         return
     fi
-    facts::keep nvidia-smi-L.txt nvidia-smi -L &
+    facts::keep nvidia-smi-L.txt gpu::ask -L &
     gpu_look=$!
+}
+
+# nvidia-smi with these options. It names every GPU that works and ends with 14 or 15 where another is broken: the answer counts
+# if it names one, and what nvidia-smi complained of is in it. Source: nvidia-smi(1), "Return Value".
+gpu::ask() {
+    local code=0 said
+    said=$(nvidia-smi "$@" 2>&1) || code=$?
+    if [[ -n $said ]]; then printf '%s\n' "$said"; fi
+    if ((code)) && [[ $said != *@(GPU|MIG)-* ]]; then return "$code"; fi
+    if ((code)); then printf 'nvidia-smi ended with %d\n' "$code"; fi
 }
 
 # The UUIDs that the container gets, in gpu_ids, and how they were found, in gpu_source. No variable of Slurm's names a
@@ -31,14 +41,21 @@ gpu::resolve() {
     event gpus "$gpu_source ${gpu_ids[*]-}"
 }
 
-# `nvidia-smi -L` as UUIDs in its order; a GPU that is cut into MIG devices counts as those.
+# `nvidia-smi -L` as UUIDs in its order; a GPU that is cut into MIG devices counts as those. numbered has each GPU under the
+# number that its line carries: one that is lost has no line, and the others keep theirs. complaint is the last other line.
 gpu::_listed() {
     local line uuid parent=''
-    listed=() has_mig=''
-    if [[ ! -r $facts/nvidia-smi-L.txt ]]; then return; fi
+    listed=() numbered=() has_mig='' complaint=''
+    gpu_file=$facts/nvidia-smi-L.txt
+    if [[ ! -r $gpu_file ]]; then gpu_file+=.error; fi
+    if [[ ! -r $gpu_file ]]; then return; fi
     while IFS= read -r line; do
-        if [[ ! $line =~ \(UUID:\ ([^\)]+)\) ]]; then continue; fi
+        if [[ ! $line =~ \(UUID:\ ([^\)]+)\) ]]; then
+            complaint=${line:-$complaint}
+            continue
+        fi
         uuid=${BASH_REMATCH[1]}
+        if [[ $line =~ ^GPU\ ([0-9]{1,4}): ]]; then numbered[10#${BASH_REMATCH[1]}]=$uuid; fi
         if [[ $uuid == MIG-* && -n $parent ]]; then
             unset "listed[$parent]"
             listed=(${listed[@]+"${listed[@]}"})
@@ -47,7 +64,7 @@ gpu::_listed() {
             parent=${#listed[@]}
         fi
         listed+=("$uuid")
-    done <"$facts/nvidia-smi-L.txt"
+    done <"$gpu_file"
 }
 
 # What the scheduler (or, without one, the user) gave this task: entries of CUDA_VISIBLE_DEVICES, else a bare count.
@@ -80,34 +97,53 @@ gpu::_choose() {
         if [[ -n $is_local ]]; then gpu_source=index-unconstrained; fi
         return
     fi
-    if ((${#listed[@]} == want)); then
+    if ((${#listed[@]} == want)) && gpu::_are_its_own; then
         gpu_ids=("${listed[@]}") gpu_source=cgroup
         if [[ -n $is_local ]]; then gpu_source=whole-machine; fi
-    elif ((${#listed[@]} > want)); then
+    elif ((${#listed[@]} >= want)); then
         for word in ${granted[@]+"${granted[@]}"}; do
-            if [[ $has_mig || ! $word =~ ^[0-9]+$ || -z ${listed[word]-} ]]; then
+            if [[ $has_mig || ! $word =~ ^[0-9]{1,4}$ ]]; then
                 task::refuse gpus "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES cannot be told apart among ${#listed[@]} visible devices" \
                     "ask the site to set ConstrainDevices=yes in cgroup.conf"
             fi
-            gpu_ids+=("${listed[word]}")
+            if [[ -z ${numbered[10#$word]-} ]]; then
+                task::refuse gpus "Slurm granted GPU $word, and nvidia-smi lists no GPU of that number${complaint:+: $complaint}" \
+                    "see $gpu_file; exclude the node: --exclude=$where"
+            fi
+            gpu_ids+=("${numbered[10#$word]}")
         done
         gpu_source=index-unconstrained
     fi
 }
 
+# Whether as many GPUs as were granted are the granted ones. Where Slurm confines the task, both count from 0. Without that a
+# lost GPU leaves a gap, and another job's stands in its place.
+gpu::_are_its_own() {
+    local word
+    local -i number
+    if [[ $has_mig ]]; then return; fi
+    for word in ${granted[@]+"${granted[@]}"}; do
+        if [[ ! $word =~ ^[0-9]{1,4}$ || -n ${numbered[10#$word]-} ]]; then continue; fi
+        if [[ $complaint ]]; then return 1; fi
+        for ((number = 0; number < ${#listed[@]}; number++)); do
+            if [[ -z ${numbered[number]-} ]]; then return 1; fi
+        done
+    done
+}
+
 gpu::_check() {
     local id seen=' '
     if ((${#listed[@]} < want)) || ((${#gpu_ids[@]} != want)); then
-        task::refuse gpus "nvidia-smi lists ${#listed[@]} GPUs to this task, Slurm granted $want" \
-            "see $facts/nvidia-smi-L.txt; exclude the node: --exclude=$where"
+        task::refuse gpus "nvidia-smi lists ${#listed[@]} GPUs to this task, Slurm granted $want${complaint:+: $complaint}" \
+            "see $gpu_file; exclude the node: --exclude=$where"
     fi
     for id in "${gpu_ids[@]}"; do
         # An empty or odd id would be read by docker as no GPU at all, and the program would train on the CPU.
         if [[ ! $id =~ ^(GPU|MIG)-[0-9A-Za-z/-]+$ || $seen == *" $id "* ]]; then
-            task::refuse gpus "${id:-an empty word} is not the UUID of one more GPU" "see $facts/nvidia-smi-L.txt"
+            task::refuse gpus "${id:-an empty word} is not the UUID of one more GPU" "see $gpu_file"
         fi
         if [[ " ${listed[*]-} " != *" $id "* ]]; then
-            task::refuse gpus "$id was granted and nvidia-smi does not list it to this task" "see $facts/nvidia-smi-L.txt"
+            task::refuse gpus "$id was granted and nvidia-smi does not list it to this task" "see $gpu_file"
         fi
         seen+="$id "
     done

@@ -36,7 +36,7 @@ facts::slow() {
         if [[ ! -e $facts/engine-info.json ]]; then engine::info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
-            if ((gpus == 0)); then facts::keep nvidia-smi-L.txt nvidia-smi -L & fi
+            if ((gpus == 0)); then facts::keep nvidia-smi-L.txt gpu::ask -L & fi
         fi
         facts::keep uname.txt uname -srmn
         printf '%s\n' "${HOSTNAME-}" >"$facts/hostname"
