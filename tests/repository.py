@@ -35,7 +35,7 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
 
 def repository(folder: Path, files: Mapping[str, str | bytes] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    git(folder, "init", "-q", "-b", "main")
+    git(folder, "init", "-q", "-b", "main", "--template=")
     write(folder, files if files is not None else {"train.py": "print(1)\n"})
     git(folder, "add", "--all")
     git(folder, "commit", "-q", "--allow-empty", "-m", "first")

@@ -98,7 +98,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(VALUES)
 def test_any_value_that_both_allow_has_the_same_bytes(value: object) -> None:
     assert canonical(value, "it") == first_form(value).encode()

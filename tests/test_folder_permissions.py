@@ -91,7 +91,7 @@ def test_a_folder_above_in_which_others_may_write_is_refused_with_the_way_out(
             assert list((root / "runs").iterdir()) == []
             (found,) = shared_above(HOST, PurePosixPath(root))[:1]
             assert (found.mode, found.uid) == (f"{mode:o}", str(os.geteuid()))
-            send(root, Sharing(accept=True))
+            send(root, Sharing(accept="accept"))
         else:
             send(root)
             assert shared_above(HOST, PurePosixPath(root)) == ()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -27,7 +30,18 @@ KEYS = (
     *("remote.origin.uploadpack", "remote.origin.vcs", "pager.ls-files", "pager.rev-parse", "pager.config"),
     *("alias.ls-files", "alias.rev-parse", "alias.cat-file", "alias.config", "alias.symbolic-ref", "alias.ls-tree"),
 )
+COMMITTED = TemporaryDirectory(prefix="tfslurm-committed-")  # removed at the end
 HOOKS = ("post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman")
+
+
+@cache
+def committed() -> Path:
+    """The repository of two commits that each test begins with a copy of."""
+    folder = Path(COMMITTED.name)
+    repository(folder, {"a.py": "a", "sub/b.py": "b", ".gitattributes": "* filter=evil\n"})
+    write(folder, {".gitattributes": "* filter=evil diff=evil merge=evil\n"})
+    git(folder, "commit", "-q", "--all", "-m", "second")
+    return folder
 
 
 class Stranger:
@@ -37,9 +51,7 @@ class Stranger:
         self.mark, self.program = folder / "mark", folder / "program"
         self.program.write_text(f"#!/bin/sh\ntouch '{self.mark}'\ncat\n")
         self.program.chmod(0o755)
-        self.folder = repository(folder / "repo", {"a.py": "a", "sub/b.py": "b", ".gitattributes": "* filter=evil\n"})
-        write(self.folder, {".gitattributes": "* filter=evil diff=evil merge=evil\n"})
-        git(self.folder, "commit", "-q", "--all", "-m", "second")
+        self.folder = shutil.copytree(committed(), folder / "repo")
 
     def config(self, key: str, value: str = "", *, where: str = "--local") -> None:
         value = value or (f"!{self.program}" if key.startswith(("alias.", "credential.")) else str(self.program))
@@ -207,6 +219,7 @@ def test_a_file_with_holes_takes_no_memory(stranger: Stranger, path: str, monkey
     """A few bytes of an archive that git reads as gigabytes."""
     monkeypatch.setattr("tfslurm.snapshot.git.MOST_MEMORY", 2**25)
     file = stranger.folder / path
+    file.parent.mkdir(exist_ok=True)
     file.touch()
     os.truncate(file, 2**28)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -606,7 +606,7 @@ def test_a_watcher_slows_down_while_nothing_changes_and_never_asks_sooner_than_a
 
 
 @pytest.mark.parametrize("field", [2, 8, 9, 10, 12])
-@pytest.mark.parametrize("text", ["\x01" * 12_000_000, "é" * 12_000_000, "n[1-3]" * 7])
+@pytest.mark.parametrize("text", ["\x01" * 12_000_000, "é" * 12_000_000, "n[1-3]" * 7], ids=["controls", "é", "nodes"])
 def test_what_a_cluster_says_of_a_job_can_be_read_from_the_tracker_again(site: Site, field: int, text: str) -> None:
     (job,) = site.submit("5")
     words = queue_row(job, "RUNNING").split(FIELD)

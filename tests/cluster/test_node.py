@@ -61,7 +61,11 @@ GRANTED = {
     ),
     "one UUID is granted twice": (f"{FIRST},{FIRST}", (FIRST, SECOND), "is not the UUID of one more GPU"),
     "MIG devices cannot be counted": ("0,1", (FIRST, "MIG-a", "MIG-b", "MIG-c"), "cannot be told apart among 3"),
-    "an index points nowhere": ("0,7", (FIRST, SECOND, THIRD), "cannot be told apart among 3"),
+    "an index points nowhere": (
+        "0,7",
+        (FIRST, SECOND, THIRD),
+        "Slurm granted GPU 7, and nvidia-smi lists no GPU of that number",
+    ),
 }
 
 

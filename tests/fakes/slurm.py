@@ -12,7 +12,10 @@ from typing import Any
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel")
 SILENT = ("sinfo", "sacctmgr")  # a site may keep these from its users
-SOURCE = Path(__file__).with_name("slurm_programs.py")
+# As a module, which Python need not compile at each call as it does a script.
+START = (
+    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from slurm_programs import main; main(*sys.argv[1:])"
+)
 HEAD = "#!/bin/sh\n# A stand-in for Slurm's %s: see tests/fakes/slurm_programs.py.\n"
 
 
@@ -32,7 +35,7 @@ class FakeSlurm:
         if accounting:
             (slurm.state / "accounting").touch()
         for name in PROGRAMS:
-            words = (sys.executable, "-I", "-S", str(SOURCE), name, str(slurm.state))
+            words = (sys.executable, "-I", "-S", "-c", START, name, str(slurm.state))
             slurm.program(name, f'exec {shlex.join(words)} "$@"')
         for name in SILENT:
             slurm.program(name, f"echo '{name}: error: Access/permission denied' >&2; exit 1")

@@ -1,4 +1,4 @@
-"""A stand-in for Slurm's sbatch, squeue, sacct, scontrol and scancel: `slurm_programs.py PROGRAM STATE WORD…`.
+"""A stand-in for Slurm's sbatch, squeue, sacct, scontrol and scancel: `main(PROGRAM, STATE, WORD…)`.
 
 STATE is a folder with one JSON file for each job; tests/fakes/slurm.py makes jobs run and end there. What a real
 program would refuse (an option, a field, a directive, an id) is refused here too, in the words of Slurm 22.05. It knows
@@ -27,8 +27,9 @@ FULL = "Job violates accounting/QOS policy (job submit limit, user's size and/or
 Job = dict[str, Any]
 
 
-def main(program: str, state: Path, words: list[str]) -> None:
+def main(program: str, folder: str, *words: str) -> None:
     """Run one program, while no other one changes the jobs."""
+    state = Path(folder)
     with (state / "calls").open("a") as calls:
         calls.write(f"{program}\n")
     if (state / "silent").exists():
@@ -36,7 +37,7 @@ def main(program: str, state: Path, words: list[str]) -> None:
     with (state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         programs = {"sbatch": sbatch, "squeue": squeue, "sacct": sacct, "scontrol": scontrol, "scancel": scancel}
-        programs[program](state, words)
+        programs[program](state, list(words))
 
 
 def fail(program: str, why: str, code: int = 1) -> NoReturn:
@@ -306,7 +307,3 @@ def scancel(state: Path, words: list[str]) -> None:
             else:
                 task |= {"state": "CANCELLED", "ended": int(time.time()), "exit": "0:0"}
         keep(state, job)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -44,7 +44,7 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
     code = (str(plan.code_dir), str(plan.code.files)) if plan.code else ("", "0")
     folder = (str(plan.run_dir.parent), plan.run_dir.name, "700", str(len(files)))
     submit = sbatch(plan)
-    argv = program("hand-over", *folder, *code, *sharing(plan).words, *submit)
+    argv = program("hand-over", *folder, *code, *sharing(plan), *submit)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     told, mark, code_text = done.stdout.rpartition(HANDED)
     if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
@@ -59,7 +59,7 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
 
 def sharing(plan: JobPlan) -> Sharing:
     """The cluster file's rules about other people, as they were when the plan was made."""
-    return Sharing(plan.read_group, plan.shared_parents == "accept")
+    return Sharing(plan.read_group, "accept" if plan.shared_parents == "accept" else "")
 
 
 def sbatch(plan: JobPlan) -> tuple[str, ...]:

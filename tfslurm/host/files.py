@@ -43,7 +43,7 @@ def put(
         HostError: the machine could not be reached; nothing was written.
     """
     content = as_tar(files, mode)
-    words = (str(folder.parent), folder.name, f"{mode:o}", str(len(files)), *sharing.words)
+    words = (str(folder.parent), folder.name, f"{mode:o}", str(len(files)), *sharing)
     done = host.run(program("put", *words), input=content, timeout_s=patience_s(len(content)))
     _check(done, "write", folder)
 
@@ -72,7 +72,7 @@ def put_tree(
     if look:
         there = _check(host.run(program("count-tree", str(folder)), timeout_s=120), "look into", folder).strip()
     if not there:
-        argv = program("put-tree", str(folder.parent), folder.name, *sharing.words)
+        argv = program("put-tree", str(folder.parent), folder.name, *sharing)
         done = host.run(argv, input=stream, timeout_s=patience_s(bytes + 1024 * files))
         there = _check(done, "write", folder).strip()
     if there not in ("", str(files)):

@@ -11,16 +11,11 @@ from tfslurm.remote_programs import program
 
 
 class Sharing(NamedTuple):
-    """The cluster file on other people: the group that may read what runs leave, and whether folders in which
-    others can replace it are accepted."""
+    """The cluster file on other people, as the programs take it: the group that may read what runs leave, and `accept`
+    where folders are accepted in which others can replace it; '' for neither."""
 
     group: str = ""
-    accept: bool = False
-
-    @property
-    def words(self) -> tuple[str, str]:
-        """They as the scripts take them."""
-        return self.group, "accept" if self.accept else ""
+    accept: str = ""
 
 
 ALONE = Sharing()

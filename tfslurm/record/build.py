@@ -67,6 +67,7 @@ def build_record(
         read_attempt(index, ending, tuple(one.task for one in observed if one.attempt == index))
         for index, ending in zip(indexes, endings, strict=True)
     )
+    reasons = [ending.reason for ending in endings]
     job = read_job(plan, job_id, root, folders, endings, status)
     experiment = read_experiment(plan, root, folders, observed, point or {})
     root.note("energy", "this version does not read the GPUs' counters")
@@ -86,11 +87,7 @@ def build_record(
         attempts=attempts,
         environment=read_environment(root, plan.pin.digest, image_facts),
         verified=verify(plan, observed),
-        warnings=(
-            *foreign_files(plan, folders),
-            *complaints(folders),
-            *(ending.reason for ending in endings[-1:] if ending.reason),
-        ),
+        warnings=(*foreign_files(plan, folders), *complaints(folders), *filter(None, reasons[-1:])),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
