@@ -19,7 +19,8 @@ from tfslurm.slurm.site import ACCOUNT_FIELDS, PARTITION_FIELDS
 from tfslurm.slurm.values import FIELD
 from tfslurm.snapshot import take
 from tfslurm.submission.prepare import Prepared
-from tfslurm.submission.submit import read_secrets, submit_job
+from tfslurm.submission.secrets import read_secrets
+from tfslurm.submission.submit import submit_job
 
 
 @pytest.fixture

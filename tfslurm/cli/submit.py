@@ -15,7 +15,7 @@ from tfslurm.job_plan import to_json
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.prepare import Asked, Prepared, read_experiment
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached
-from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.secrets import read_secrets
 from tfslurm.workspace.config import choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 

@@ -13,7 +13,8 @@ from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
 from tfslurm.submission.review import private_of, some
-from tfslurm.submission.submit import read_secrets, submit_job
+from tfslurm.submission.secrets import read_secrets
+from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known

@@ -28,7 +28,8 @@ from tfslurm.run_folder.ending import NO_SCHEDULER, REQUEUED, parse_end, parse_t
 from tfslurm.slurm import state_from_exit
 from tfslurm.submission import local
 from tfslurm.submission.prepare import Asked, Prepared
-from tfslurm.submission.submit import read_secrets, submit_job
+from tfslurm.submission.secrets import read_secrets
+from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known, local_cluster
 from tfslurm.workspace.session import Session

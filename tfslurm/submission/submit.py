@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,6 @@ from tfslurm.errors import (
     SubmitRejected,
     TrackerError,
     Untracked,
-    refuse,
 )
 from tfslurm.handoff.protocol import KILLED, hand_over, sharing
 from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
@@ -101,21 +99,6 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
         what = ("write", str(prepared.plan.code_dir))
         raise CommandFailed(Completed(what, 1, "", "the code was removed as soon as it had arrived", host.name))
     return completed
-
-
-def read_secrets(names: tuple[str, ...]) -> dict[str, str]:
-    """The values of the named secrets from the environment of this command.
-
-    Raises:
-        InputError: one is not set, or is empty.
-    """
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        named = ", ".join(missing)
-        raise refuse(
-            f"secrets: {named}", "not set in this shell", f"export {missing[0]}=… first, or drop it from `secrets`"
-        )
-    return {name: os.environ[name] for name in names}
 
 
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:

@@ -12,7 +12,8 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.slurm.capacity import Need, parse_room, room_words
 from tfslurm.snapshot import Snapshot
-from tfslurm.submission.submit import read_secrets, submit_claimed
+from tfslurm.submission.secrets import read_secrets
+from tfslurm.submission.submit import submit_claimed
 from tfslurm.submission.sweep_arrays import prepared
 from tfslurm.sweeps.spread import Room
 from tfslurm.tracker import TrackedSweep, Tracker, WaitingPlan

@@ -15,7 +15,7 @@ from tfslurm.spec import Mount
 from tfslurm.submission.own_folders import guarded_now
 from tfslurm.submission.prepare import Prepared, read_experiment
 from tfslurm.submission.review import quoted
-from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.sweep_arrays import Swept, array_size, parts_of, placed
 from tfslurm.submission.sweep_batches import send_wave
 from tfslurm.submission.sweep_submit import swept_for

@@ -18,7 +18,7 @@ from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_private
 from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
-from tfslurm.submission.submit import read_secrets
+from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.sweep_arrays import (
     Swept,
     array_size,
