@@ -120,9 +120,10 @@ def asked_for(
 ) -> tuple[Asked, list[Known]]:
     """The experiment with the given values, and the clusters it may go to."""
     from tfslurm.submission.prepare import read_experiment
+    from tfslurm.sweeps.overrides import as_text
     from tfslurm.workspace.config import choose_clusters
 
-    sets = [f"{name}={as_text(value)}" for name, value in given.items()]
+    sets = [f"{name}={as_text(name, value)}" for name, value in given.items()]
     asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
     names = [cluster] if isinstance(cluster, str) else list(cluster)
     return asked, choose_clusters(names, asked.experiment.clusters, session().say)
@@ -137,13 +138,6 @@ def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:
     if len(chosen) > 1:
         raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
     return chosen[0]
-
-
-def as_text(value: Value | Sequence[Value]) -> str:
-    """A value as `--set` takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else ",".join(map(as_text, value))
 
 
 def job(name: str) -> Job:
