@@ -12,7 +12,7 @@ import pytest
 
 import tfslurm
 from tests.fakes.laptop import Laptop
-from tfslurm.api import session, table
+from tfslurm.api import session, session_of, table
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.sweeps.overrides import as_text, values_given
 
@@ -94,4 +94,24 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
             tfslurm.sweep("no-such-000000")
     finally:
         session().__exit__(None, None, None)
-        session.cache_clear()
+        session_of.cache_clear()
+
+
+FORKS = """
+import os, sys
+from tfslurm.api import session
+
+mine = session()
+mine._open.callback(lambda: print("left by", os.getpid() - parent, flush=True))
+parent = os.getpid()
+if not os.fork():
+    print(session() is mine, flush=True)
+    sys.exit()
+os.wait()
+print(session() is mine, flush=True)
+"""
+
+
+def test_a_process_that_is_forked_has_a_session_of_its_own_and_leaves_its_parents_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["False", "True", "left by 0", ""]

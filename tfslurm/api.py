@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -45,11 +46,21 @@ LAST_WORDS = 2000
 Value = str | int | float | bool
 
 
-@cache
 def session() -> Session:
-    """The one session of this program."""
+    """The one session of this process: one that was forked neither speaks on its parent's lines nor ends them."""
+    return session_of(os.getpid())
+
+
+@cache
+def session_of(process: int) -> Session:
+    """The session of a process."""
     made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
-    atexit.register(made.__exit__, None, None, None)
+
+    def leave() -> None:
+        if os.getpid() == process:
+            made.__exit__(None, None, None)
+
+    atexit.register(leave)
     return made
 
 
