@@ -97,6 +97,23 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
         session_of.cache_clear()
 
 
+def test_jobs_and_states_warn_of_a_cluster_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    try:
+        sent = tfslurm.submit(laptop.experiment(command=["true", "{{ x }}"]), x=[1, 2])
+        assert isinstance(sent, tfslurm.Sweep)
+        assert sent.states == {"PENDING": 2}
+        assert not caplog.messages
+        (laptop.slurm.bin / "squeue").write_text("#!/bin/sh\necho it is down >&2\nexit 1\n")
+        assert sent.states == {"PENDING": 2}
+        assert len(tfslurm.jobs()) == 2
+        assert [line.startswith("alpha: ") and "it is down" in line for line in caplog.messages] == [True, True]
+    finally:
+        session_of.cache_clear()
+
+
 FORKS = """
 import os, sys
 from tfslurm.api import session

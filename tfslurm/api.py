@@ -55,12 +55,7 @@ def session() -> Session:
 def session_of(process: int) -> Session:
     """The session of a process."""
     made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
-
-    def leave() -> None:
-        if os.getpid() == process:
-            made.__exit__(None, None, None)
-
-    atexit.register(leave)
+    atexit.register(made.__exit__, None, None, None)
     return made
 
 
@@ -171,8 +166,15 @@ def sweep(name: str) -> Sweep:
 
 def jobs(*, recent: int | None = RECENT) -> list[Job]:
     """The jobs that have not ended, and the last ``recent`` that have (None: all), the oldest first."""
-    refresh_all(session(), clusters_to_ask(session().tracker, None, {}))
+    refused: dict[str, str] = {}
+    ask(clusters_to_ask(session().tracker, None, refused), refused)
     return [Job(each.key) for each in session().tracker.jobs(recent=recent)]
+
+
+def ask(clusters: Sequence[Known], refused: Mapping[str, str]) -> None:
+    """Bring their jobs up to date; a warning says which stay as last seen."""
+    for line in {**refused, **refresh_all(session(), clusters)}.values():
+        LOG.warning("%s", line)
 
 
 class Job:
@@ -303,7 +305,7 @@ class Sweep:
     def states(self) -> dict[str, int]:
         """State -> how many points have it now; NOT SENT: no job of theirs was queued yet."""
         tracker = session().tracker
-        refresh_all(session(), clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)))
+        ask(clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)), {})
         return self._counts()
 
     @property
