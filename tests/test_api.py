@@ -6,13 +6,15 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tfslurm
 from tests.fakes.laptop import Laptop
-from tfslurm.api import as_text, session, table
-from tfslurm.errors import TfslurmError
+from tfslurm.api import session, session_of, table
+from tfslurm.errors import InputError, TfslurmError
+from tfslurm.sweeps.overrides import as_text, values_given
 
 
 def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
@@ -45,10 +47,22 @@ def test_every_public_error_is_a_tfslurm_error() -> None:
     assert all(issubclass(each, TfslurmError) for each in errors)
 
 
-def test_values_are_written_as_set_takes_them() -> None:
-    assert [as_text(value) for value in (True, 0.1, 3, "a b", [0.1, 0.01], ["x", "y"])] == [
-        *("true", "0.1", "3", "a b", "0.1,0.01", "x,y")
-    ]
+@pytest.mark.parametrize(
+    "value", ["a,b", "[a]", "a\\", "a b", 0.1, True, ["a,b", "c"], ["a\\", "b"], ["[a", "b]"], [1, ""]]
+)
+def test_a_text_is_one_value_and_a_list_has_those_of_an_axis(value: Any) -> None:
+    values = value if isinstance(value, list) else [value]
+    assert values_given(as_text("x", value)) == tuple("true" if each is True else str(each) for each in values)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"a": 1}, b"a", [[1]], [None]])
+def test_what_is_no_value_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(InputError, match="is no value"):
+        as_text("x", value)
+
+
+def test_a_key_of_the_file_takes_its_text_as_it_is() -> None:
+    assert [as_text("env.X", "a,b"), as_text("command", ["a", "b"])] == ["a,b", '["a", "b"]']
 
 
 def test_a_table_in_html_shows_no_markup_of_others() -> None:
@@ -80,4 +94,41 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
             tfslurm.sweep("no-such-000000")
     finally:
         session().__exit__(None, None, None)
-        session.cache_clear()
+        session_of.cache_clear()
+
+
+def test_jobs_and_states_warn_of_a_cluster_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    try:
+        sent = tfslurm.submit(laptop.experiment(command=["true", "{{ x }}"]), x=[1, 2])
+        assert isinstance(sent, tfslurm.Sweep)
+        assert sent.states == {"PENDING": 2}
+        assert not caplog.messages
+        (laptop.slurm.bin / "squeue").write_text("#!/bin/sh\necho it is down >&2\nexit 1\n")
+        assert sent.states == {"PENDING": 2}
+        assert len(tfslurm.jobs()) == 2
+        assert [line.startswith("alpha: ") and "it is down" in line for line in caplog.messages] == [True, True]
+    finally:
+        session_of.cache_clear()
+
+
+FORKS = """
+import os, sys
+from tfslurm.api import session
+
+mine = session()
+mine._open.callback(lambda: print("left by", os.getpid() - parent, flush=True))
+parent = os.getpid()
+if not os.fork():
+    print(session() is mine, flush=True)
+    sys.exit()
+os.wait()
+print(session() is mine, flush=True)
+"""
+
+
+def test_a_process_that_is_forked_has_a_session_of_its_own_and_leaves_its_parents_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["False", "True", "left by 0", ""]

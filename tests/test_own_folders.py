@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -48,6 +49,15 @@ def test_a_plan_names_the_root_of_a_cluster_file_that_has_mistakes(home: Path) -
     (home / "config/tfslurm/clusters/omega.yaml").write_text(f"name: other\nroot: {home}/omega\nengien: docker\n")
     (home / "config/tfslurm/clusters/sigma.yaml").write_text("name: sigma\nroot: 7\n")
     assert set(other_roots(replace(CLUSTER, login=Login("login.example")))) == {str(home / "beta"), str(home / "omega")}
+
+
+@pytest.mark.parametrize(
+    ("root", "named"), [("//srv//x/", "/srv/x"), ("/srv/../x", ""), ("/a\nb", ""), ("/" + 5000 * "x", "")]
+)
+def test_a_plan_names_no_root_that_would_keep_it_from_being_read_again(home: Path, root: str, named: str) -> None:
+    (home / "config/tfslurm/clusters/omega.yaml").write_text(json.dumps({"name": "omega", "root": root}))
+    others = set(other_roots(replace(CLUSTER, login=Login("login.example"))))
+    assert others == {str(home / "beta")} | ({named} if named else set())
 
 
 def test_a_plan_names_the_roots_of_clusters_that_are_trusted_in_other_folders(home: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,35 @@ def test_each_trouble_has_its_words_and_none_says_to_move_a_whole_file_away(erro
     assert words in told
     assert "move the file away" not in told
     assert "XDG_DATA_HOME" in told or "wait for that" in told
+
+
+def test_another_thread_is_told_to_use_its_own_and_not_to_move_the_file_away(tracker: Tracker) -> None:
+    with ThreadPoolExecutor() as pool, pytest.raises(TrackerError, match="another thread of this program") as caught:
+        pool.submit(tracker.jobs).result()
+    assert "move the file away" not in str(caught.value)
+
+
+def test_an_interrupt_while_a_change_waits_for_its_turn_leaves_the_file_to_others(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python raises Ctrl-C when SQLite has come back, and by then the change has begun."""
+    db = tracker._db
+
+    class Interrupted:
+        def execute(self, statement: str, *values: Any) -> Any:
+            done = db.execute(statement, *values)
+            if statement.startswith("BEGIN"):
+                raise KeyboardInterrupt
+            return done
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracker, "_db", Interrupted())
+        tracker.refuse("0123456789ab", "")
+    assert not db.in_transaction
+
+
+def test_a_name_that_is_no_utf_8_is_that_of_no_sweep(tracker: Tracker) -> None:
+    assert tracker.sweeps.named("\udced\udca0\udc80") == []
 
 
 def test_a_full_disk_is_told_as_such_and_what_was_kept_stays(tracker: Tracker) -> None:

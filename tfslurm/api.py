@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -45,9 +46,14 @@ LAST_WORDS = 2000
 Value = str | int | float | bool
 
 
-@cache
 def session() -> Session:
-    """The one session of this program."""
+    """The one session of this process: one that was forked neither speaks on its parent's lines nor ends them."""
+    return session_of(os.getpid())
+
+
+@cache
+def session_of(process: int) -> Session:
+    """The session of a process."""
     made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
     atexit.register(made.__exit__, None, None, None)
     return made
@@ -120,9 +126,10 @@ def asked_for(
 ) -> tuple[Asked, list[Known]]:
     """The experiment with the given values, and the clusters it may go to."""
     from tfslurm.submission.prepare import read_experiment
+    from tfslurm.sweeps.overrides import as_text
     from tfslurm.workspace.config import choose_clusters
 
-    sets = [f"{name}={as_text(value)}" for name, value in given.items()]
+    sets = [f"{name}={as_text(name, value)}" for name, value in given.items()]
     asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
     names = [cluster] if isinstance(cluster, str) else list(cluster)
     return asked, choose_clusters(names, asked.experiment.clusters, session().say)
@@ -137,13 +144,6 @@ def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:
     if len(chosen) > 1:
         raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
     return chosen[0]
-
-
-def as_text(value: Value | Sequence[Value]) -> str:
-    """A value as `--set` takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else ",".join(map(as_text, value))
 
 
 def job(name: str) -> Job:
@@ -166,8 +166,15 @@ def sweep(name: str) -> Sweep:
 
 def jobs(*, recent: int | None = RECENT) -> list[Job]:
     """The jobs that have not ended, and the last ``recent`` that have (None: all), the oldest first."""
-    refresh_all(session(), clusters_to_ask(session().tracker, None, {}))
+    refused: dict[str, str] = {}
+    ask(clusters_to_ask(session().tracker, None, refused), refused)
     return [Job(each.key) for each in session().tracker.jobs(recent=recent)]
+
+
+def ask(clusters: Sequence[Known], refused: Mapping[str, str]) -> None:
+    """Bring their jobs up to date; a warning says which stay as last seen."""
+    for line in {**refused, **refresh_all(session(), clusters)}.values():
+        LOG.warning("%s", line)
 
 
 class Job:
@@ -298,7 +305,7 @@ class Sweep:
     def states(self) -> dict[str, int]:
         """State -> how many points have it now; NOT SENT: no job of theirs was queued yet."""
         tracker = session().tracker
-        refresh_all(session(), clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)))
+        ask(clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)), {})
         return self._counts()
 
     @property

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from tfslurm.document import Path, locate, scan
+from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
 from tfslurm.spec import Option
 
@@ -91,12 +91,6 @@ def parse_cluster(text: str, file: str) -> Cluster:
     from tfslurm.cluster.parsing import parse
 
     return parse(text, file)
-
-
-def written_root(text: str, file: str) -> PurePosixPath | None:
-    """The `root` that a text names, whatever else is wrong with it; None where it names none."""
-    root = scan(text, file).at(("root",))
-    return PurePosixPath(root) if isinstance(root, str) and root.startswith("/") else None
 
 
 def cluster_schema() -> dict[str, Any]:

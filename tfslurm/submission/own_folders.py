@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tfslurm.cluster import Cluster, written_root
+from tfslurm.cluster import Cluster
 from tfslurm.cluster.mounts import wrong_source
+from tfslurm.document import Refused, scan
 from tfslurm.errors import InputError, Problem, TfslurmError
 from tfslurm.job_plan import JobPlan, run_folder
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
-from tfslurm.spec.places import run_outputs
+from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
 from tfslurm.workspace.config import has_tracker, open_tracker, text_of
@@ -24,7 +25,7 @@ def other_roots(cluster: Cluster) -> tuple[str, ...]:
     """The roots of this user's other clusters, which may be on the same file system, and those that jobs of this
     tracker still have, whatever files say now; for jobs that run on this machine or share its home also the folders of
     the tracker and of the cluster files. A file that is broken names none."""
-    found = {str(root) for root in _roots()} | (set(open_tracker().roots()) if has_tracker() else set())
+    found = set(_roots()) | (set(open_tracker().roots()) if has_tracker() else set())
     if cluster.login is None:
         found |= {str(folder) for folder in (data_folder(), config_folder())}
     return tuple(sorted(found - {str(cluster.root)}))
@@ -53,14 +54,15 @@ def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
     )
 
 
-def _roots() -> Iterable[PurePosixPath]:
+def _roots() -> Iterable[str]:
+    """The `root` of each cluster file, whatever else is wrong with it."""
     for file in (*cluster_files().used.values(), *trusted_elsewhere()):
         try:
-            root = written_root(text_of(file), str(file.path))
-        except InputError:
+            root = scan(text_of(file), str(file.path)).at(("root",))
+            if isinstance(root, str) and root.startswith("/"):
+                yield absolute("/" + str(PurePosixPath(root)).lstrip("/"))
+        except (InputError, Refused):  # no plan could name it
             continue
-        if root:
-            yield root
 
 
 def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, others: Iterable[str]) -> None:

@@ -107,8 +107,8 @@ class Tracker:
     def change(self) -> Iterator[sqlite3.Connection]:
         """The database for one change, which is made as a whole or not at all."""
         with self.errors_named():
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")  # Ctrl-C during its wait for others is raised once it has begun
                 yield self._db
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself where the disk is full

@@ -140,7 +140,8 @@ class SweepIndex:
         return self._sweeps("WHERE asked_sha256 = ?", (asked_sha256,))
 
     def named(self, text: str) -> list[TrackedSweep]:
-        """The sweep with this id, else those with this name, oldest first."""
+        """The sweep with this id, else those with this name, oldest first; what is no UTF-8 names none."""
+        text = text.encode("utf-8", "replace").decode()
         return self._sweeps("WHERE sweep_id = ?", (text,)) or self._sweeps("WHERE name = ?", (text,))
 
     def all(self) -> list[TrackedSweep]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -32,7 +33,7 @@ class Session:
         self, say: Say, trace: Callable[[str], None] | None = None, agree: Callable[[str], bool] = refuse_all
     ) -> None:
         self.say, self.trace, self.agree = say, trace, agree
-        self._open = ExitStack()
+        self._open, self._process = ExitStack(), os.getpid()
         self._hosts: dict[tuple[str, str], Host] = {}
         self._locks: dict[tuple[str, str], Lock] = {}
 
@@ -42,7 +43,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        if os.getpid() == self._process:  # a process that was forked within it ends nothing of its parent's
+            self._open.close()
 
     @cached_property
     def tracker(self) -> Tracker:
