@@ -11,7 +11,8 @@ import pytest
 
 import tfslurm
 from tests.fakes.laptop import Laptop
-from tfslurm.api import as_text, session, table
+from tfslurm.api import session, table
+from tfslurm.api.arguments import as_text
 from tfslurm.errors import TfslurmError
 
 
@@ -46,9 +47,13 @@ def test_every_public_error_is_a_tfslurm_error() -> None:
 
 
 def test_values_are_written_as_set_takes_them() -> None:
-    assert [as_text(value) for value in (True, 0.1, 3, "a b", [0.1, 0.01], ["x", "y"])] == [
-        *("true", "0.1", "3", "a b", "0.1,0.01", "x,y")
-    ]
+    plain = (True, 0.1, 3, "a b", [0.1, True], ("x", "y,z"), "a,b", "[1]")
+    written = ("true", "0.1", "3", "a b", "[0.1, true]", '["x", "y,z"]', '["a,b"]', '["[1]"]')
+    assert tuple(as_text("lr", value) for value in plain) == written
+    assert as_text("slurm.nodelist", "a1,a2") == "a1,a2"
+    for wrong, kind in ((None, "NoneType"), ({"time": 3}, "dict"), ([[1]], "list")):
+        with pytest.raises(tfslurm.InputError, match=f"is of type {kind}; write a text"):
+            as_text("resources", wrong)  # type: ignore[arg-type]
 
 
 def test_a_table_in_html_shows_no_markup_of_others() -> None:
@@ -73,7 +78,12 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
         assert planned.plan.command[-1] == "0.1"
         assert planned.plan.options["time"] == "0-00:05:00"
         assert planned.script.startswith("#!/bin/bash")
+        assert repr(planned) == f"Planned({planned.plan.job_name!r} on alpha)"
         assert not laptop.slurm.ids()
+        with pytest.raises(tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml"):
+            tfslurm.plan(file, lr=0.1, settings={"time": "00:05:00"})
+        with pytest.raises(tfslurm.InputError, match=r"argument image: is a key of exp\.yaml; write settings="):
+            tfslurm.plan(file, lr=0.1, image="ubuntu:22.04")
         with pytest.raises(tfslurm.InputError, match="sweep"):
             tfslurm.plan(laptop.experiment(command=["true", "{{ n }}"], sweep={"grid": {"n": [1, 2]}}))
         with pytest.raises(tfslurm.InputError, match="no-such-000000"):
@@ -81,3 +91,9 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
     finally:
         session().__exit__(None, None, None)
         session.cache_clear()
+
+
+def test_without_pandas_a_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="`pip install pandas`"):
+        tfslurm.Sweep("digits-3fa85f").frame()

@@ -1,0 +1,73 @@
+"""The arguments of `plan` and `submit` in Python, as `--set` and `--cluster` take them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tfslurm.document import nearest
+from tfslurm.errors import refuse
+from tfslurm.spec import KEYS
+from tfslurm.submission.prepare import Asked, read_experiment
+from tfslurm.workspace.config import Known, choose_clusters
+from tfslurm.workspace.session import Session
+
+Value = str | int | float | bool
+
+
+def asked_for(
+    session: Session,
+    experiment: str | Path,
+    cluster: str | Sequence[str],
+    settings: Mapping[str, Value | Sequence[Value]],
+    parameters: Mapping[str, Value | Sequence[Value]],
+    *,
+    sweeps: bool,
+) -> tuple[Asked, list[Known]]:
+    """The experiment with the given values, and the clusters it may go to.
+
+    Raises:
+        InputError: a setting is no key of exp.yaml, a parameter is one, or a file or a value is wrong.
+    """
+    for name in settings:
+        if name.partition(".")[0] not in KEYS:
+            fix = f"{nearest(name, KEYS)}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
+            raise refuse(f"settings {name!r}", "is not a key of exp.yaml", fix)
+    for name in parameters:
+        if name.partition(".")[0] in KEYS:
+            raise refuse(f"argument {name}", "is a key of exp.yaml", f"write settings={{{name!r}: VALUE}}")
+    sets = [f"{name}={as_text(name, value)}" for name, value in {**settings, **parameters}.items()]
+    asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    return asked, choose_clusters(names, asked.experiment.clusters, session.say)
+
+
+def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:
+    """The one cluster that a job goes to.
+
+    Raises:
+        InputError: there are several.
+    """
+    if len(chosen) > 1:
+        raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
+    return chosen[0]
+
+
+def as_text(name: str, value: Value | Sequence[Value]) -> str:
+    """A value as `--set` takes it; the values of a sequence keep their types, as those of a sweep in exp.yaml do.
+
+    Raises:
+        InputError: it is neither a text, a number, true or false, nor a sequence of them.
+    """
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    values = list(value) if several else [value]  # type: ignore[arg-type]
+    for each in values:
+        if not isinstance(each, str | int | float):
+            fix = "write a text, a number, True or False, or a list of them"
+            raise refuse(f"{name}={each!r}", f"is of type {type(each).__name__}", fix)
+    if several or (
+        isinstance(value, str) and name.partition(".")[0] not in KEYS and ("," in value or value[:1] == "[")
+    ):
+        return json.dumps(values, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else str(value)
