@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 import tfslurm
 from tests.fakes.laptop import Laptop
 from tfslurm.api import session, session_of, table
+from tfslurm.api.arguments import as_text
 from tfslurm.errors import InputError, TfslurmError
-from tfslurm.sweeps.overrides import as_text, values_given
+from tfslurm.sweeps.overrides import values_given
 
 
 def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
@@ -47,17 +49,22 @@ def test_every_public_error_is_a_tfslurm_error() -> None:
     assert all(issubclass(each, TfslurmError) for each in errors)
 
 
+@pytest.mark.parametrize("value", ["a,b", "[a]", "a\\", "a b", 0.1, 3, True])
+def test_a_text_is_one_value(value: Any) -> None:
+    assert values_given(as_text("x", value)) == ("true" if value is True else str(value),)
+
+
 @pytest.mark.parametrize(
-    "value", ["a,b", "[a]", "a\\", "a b", 0.1, True, ["a,b", "c"], ["a\\", "b"], ["[a", "b]"], [1, ""]]
+    "values",
+    [["a,b", "c"], ["a\\", "b"], ["[a", "b]"], [1, ""], [0.1, True], ("x", "y,z"), range(3), [Decimal(2)]],
 )
-def test_a_text_is_one_value_and_a_list_has_those_of_an_axis(value: Any) -> None:
-    values = value if isinstance(value, list) else [value]
-    assert values_given(as_text("x", value)) == tuple("true" if each is True else str(each) for each in values)
+def test_a_list_has_the_values_of_an_axis_with_their_types(values: Any) -> None:
+    assert values_given(as_text("x", values)) == tuple(2.0 if isinstance(each, Decimal) else each for each in values)
 
 
-@pytest.mark.parametrize("value", [None, [], {}, {"a": 1}, b"a", [[1]], [None]])
+@pytest.mark.parametrize("value", [None, [], {}, {"a": 1}, b"a", [[1]], [None], float("nan")])
 def test_what_is_no_value_is_refused_by_name(value: Any) -> None:
-    with pytest.raises(InputError, match="is no value"):
+    with pytest.raises(InputError, match=r"x=.*is no value"):
         as_text("x", value)
 
 
@@ -87,7 +94,12 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
         assert planned.plan.command[-1] == "0.1"
         assert planned.plan.options["time"] == "0-00:05:00"
         assert planned.script.startswith("#!/bin/bash")
+        assert repr(planned) == f"Planned({planned.plan.job_name!r} on alpha)"
         assert not laptop.slurm.ids()
+        with pytest.raises(tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml"):
+            tfslurm.plan(file, lr=0.1, settings={"time": "00:05:00"})
+        with pytest.raises(tfslurm.InputError, match=r"argument image: is a key of exp\.yaml; write settings="):
+            tfslurm.plan(file, lr=0.1, image="ubuntu:22.04")
         with pytest.raises(tfslurm.InputError, match="sweep"):
             tfslurm.plan(laptop.experiment(command=["true", "{{ n }}"], sweep={"grid": {"n": [1, 2]}}))
         with pytest.raises(tfslurm.InputError, match="no-such-000000"):
@@ -132,3 +144,9 @@ print(session() is mine, flush=True)
 def test_a_process_that_is_forked_has_a_session_of_its_own_and_leaves_its_parents_alone() -> None:
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["False", "True", "left by 0", ""]
+
+
+def test_without_pandas_a_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="`pip install pandas`"):
+        tfslurm.Sweep("digits-3fa85f").frame()

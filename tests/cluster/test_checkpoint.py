@@ -76,7 +76,7 @@ def test_a_rehearsal_needs_no_scheduler(desk: Desk) -> None:
     assert desk.tfslurm("pin", file).returncode == 0
     done = desk.tfslurm("rehearse", file, "--local", "--after", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "verdict    ok: it saves in time and goes on"
+    assert done.stdout.splitlines()[-1] == "verdict    ok: it saves in time and continues"
     assert "local:1: the second attempt has started; it is watched for 1 s" in done.stderr
     assert len(desk.out("local:1", "history").splitlines()) == 2
 

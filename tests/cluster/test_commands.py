@@ -205,7 +205,8 @@ def test_a_pending_job_can_be_cancelled_too(desk: Desk) -> None:
 def test_provenance_of_a_job_that_waits_says_so_in_one_line(shared: Desk, jobs: Jobs) -> None:
     done = shared.tfslurm("provenance", jobs.waits)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {jobs.waits}: has not started yet (PENDING); its record begins when it does\n"
+    why = "the program has not started yet (PENDING); its record begins when it does"
+    assert done.stderr == f"error: {jobs.waits}: {why}\n"
 
 
 def test_provenance_writes_to_a_file(shared: Desk, jobs: Jobs) -> None:

@@ -65,7 +65,7 @@ def check(
     """
     known = known_clusters(clusters, say) or [local_cluster()]
     if not no_node:
-        say(f"asking {', '.join(one.cluster.name for one in known)}; a compute node is waited for up to {wait_s} s")
+        say(f"asking {', '.join(one.cluster.name for one in known)}; waiting up to {wait_s} s for a compute node")
     pin = pin_of(image, known) if image else None
     tracker = session.tracker
     seen: list[SeenDriver] = []

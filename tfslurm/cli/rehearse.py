@@ -20,7 +20,7 @@ from tfslurm.workspace.session import Session
 
 @click.command()
 @experiment_file
-@click.option("--cluster", metavar="NAME", help="The cluster to use; default: the file's.")
+@click.option("--cluster", metavar="NAME", help="The cluster to use; default: the file's, or the only one configured.")
 @click.option("--local", "here", is_flag=True, help="Use this machine, with docker alone and no scheduler.")
 @click.option(
     "--after",
@@ -69,7 +69,7 @@ def rehearse(
     else:
         rows = {"signal": verdict.signal, "exit": verdict.exit, "outputs": verdict.outputs}
         rows |= {"attempt 2": verdict.second, "final": verdict.final}
-        rows["verdict"] = f"FAILED: {verdict.wrong}" if verdict.wrong else "ok: it saves in time and goes on"
+        rows["verdict"] = f"FAILED: {verdict.wrong}" if verdict.wrong else "ok: it saves in time and continues"
         for label, text in rows.items():
             show(f"{label:10} {text}")
     return 1 if verdict.wrong else 0

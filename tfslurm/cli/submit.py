@@ -21,14 +21,18 @@ from tfslurm.workspace.session import Session
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
-    "--cluster", "clusters", multiple=True, metavar="NAME", help="The cluster to use; default: the file's."
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME",
+    help="A cluster to use; default: the file's `clusters`, or the only one configured. Repeatable.",
 )
 set_option = click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set a key of exp.yaml (resources.time=01:00:00), or a parameter that {{ }} names (lr=0.1).",
+    help="Set a key of exp.yaml (resources.time=01:00:00), or a parameter that {{ }} names (lr=0.1). Repeatable.",
 )
 
 
@@ -137,7 +141,7 @@ def submit(
     --again submits it once more.
 
     For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
-    on stderr.
+    on stderr. Several values of a parameter (--set lr=0.1,0.01) make a sweep.
     """
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)

@@ -71,7 +71,8 @@ def find_sweep(tracker: Tracker, text: str) -> TrackedSweep:
     found = tracker.sweeps.named(text)
     if not found:
         known = ", ".join(sweep.sweep_id for sweep in tracker.sweeps.all()[-5:]) or "none"
-        raise refuse(f"sweep {text!r}", f"is not in the tracker; the last are: {known}")
+        fix = "`tfslurm status --all` lists those that are; `tfslurm tracker rebuild` reads the run folders again"
+        raise refuse(f"sweep {text!r}", f"is not in the tracker (the last are: {known})", fix)
     if len(found) > 1:
         last = ", ".join(sweep.sweep_id for sweep in found[-5:])
         raise refuse(f"sweep {text!r}", f"is the name of {len(found)}: {last}", "name one of them")

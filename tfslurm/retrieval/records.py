@@ -107,7 +107,7 @@ def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
     if job.final:
         where = job_dir(plan, job.job_id)
         raise RecordError(f"{job.key}: {job.state}: it left nothing in {where}; `tfslurm logs {job.key}` may say why")
-    raise RecordError(f"{job.key}: has not started yet ({job.state}); its record begins when it does")
+    raise RecordError(f"{job.key}: the program has not started yet ({job.state}); its record begins when it does")
 
 
 def kept_record(job: TrackedJob, tracker: Tracker) -> Record:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfslurm.document import Refused, show
 from tfslurm.document.bounded_json import read_json
 from tfslurm.document.scalars import refused_number
-from tfslurm.errors import refuse
-from tfslurm.spec import KEYS
 from tfslurm.sweeps.values import Scalar
 
 _COMMA = re.compile(r"(?<!\\),")
@@ -52,21 +49,6 @@ def _listed(text: str) -> tuple[Scalar, ...]:
 def _carried(value: object) -> bool:
     """Whether it is a text that an argument can carry: no NUL, no half of a character."""
     return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
-
-
-def as_text(name: str, value: object) -> str:
-    """A value as `--set` takes it: a text is one value whatever it holds, a sequence has those of a sweep's axis.
-
-    Raises:
-        InputError: it is neither a text, a number, true or false, nor a sequence of these; or an empty one.
-    """
-    is_axis = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-    values = list(cast("Iterable[object]", value)) if is_axis else [value]
-    if not values or not all(isinstance(each, str | Real) for each in values):  # NumPy's numbers are Real
-        raise refuse(f"{name}={repr(value)[:80]}", "is no value", "give a text, a number, true or false, or a list")
-    texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
-    would_split = name.partition(".")[0] not in KEYS and ("," in texts[0] or texts[0].startswith("["))
-    return json.dumps(texts) if is_axis or would_split else texts[0]
 
 
 def with_given(sweep: Mapping[str, Any], given: Mapping[str, Sequence[Scalar]]) -> dict[str, Any]:

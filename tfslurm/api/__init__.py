@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfslurm.errors import HostError, JobFailed, TfslurmError, refuse
+from tfslurm.errors import HostError, JobFailed, TfslurmError
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, find_sweep, plan_of
 from tfslurm.monitoring.reasons import reason_of
@@ -33,17 +33,15 @@ from tfslurm.workspace.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tfslurm.api.arguments import Value
     from tfslurm.job_plan import JobPlan
     from tfslurm.retrieval.fetch import Progress
-    from tfslurm.submission.prepare import Asked
     from tfslurm.workspace.config import Known
 
 LOG = logging.getLogger("tfslurm")
 RECENT = 20
 LAST_WORDS = 2000
 "Characters of a failed job's stderr that its error repeats."
-
-Value = str | int | float | bool
 
 
 def session() -> Session:
@@ -60,28 +58,37 @@ def session_of(process: int) -> Session:
 
 
 class Planned(NamedTuple):
-    """A job as it would be submitted: all that is asked, and the batch script. The plan's id depends on the moment."""
+    """A job that was planned and not submitted: ``plan`` has all that it asks for, ``script`` is its batch script.
+
+    The plan's id depends on the moment.
+    """
 
     plan: JobPlan
     script: str
+
+    def __repr__(self) -> str:
+        return f"Planned({self.plan.job_name!r} on {self.plan.cluster})"
 
 
 def plan(
     experiment: str | Path,
     *,
     cluster: str | Sequence[str] = (),
-    settings: dict[str, Value] | None = None,
+    settings: Mapping[str, Value | Sequence[Value]] | None = None,
     **parameters: Value,
 ) -> Planned:
-    """The job that `submit` would queue with these arguments; no cluster is asked.
+    """Return the job that ``submit`` would queue with these arguments, without asking a cluster.
+
+    An image that was never pinned is pinned first, as by ``tfslurm pin``.
 
     Raises:
-        InputError: what is wrong in the files, or in the values given here; or the experiment is a sweep.
+        InputError: a file or a value given here is wrong, or the experiment is a sweep.
         TfslurmError: the image was never pinned, and its registry does not answer.
     """
+    from tfslurm.api.arguments import asked_for, only
     from tfslurm.submission.once import prepared_for
 
-    asked, chosen = asked_for(experiment, cluster, {**(settings or {}), **parameters}, sweeps=False)
+    asked, chosen = asked_for(session(), experiment, cluster, settings or {}, parameters, sweeps=False)
     (job,) = prepared_for(session(), asked, [only(experiment, chosen)])
     return Planned(job.plan, job.script)
 
@@ -92,23 +99,28 @@ def submit(
     cluster: str | Sequence[str] = (),
     force: bool = False,
     again: bool = False,
-    settings: dict[str, Value] | None = None,
+    settings: Mapping[str, Value | Sequence[Value]] | None = None,
     **parameters: Value | Sequence[Value],
 ) -> Job | Sweep:
-    """Submit an experiment; a Job, or a Sweep where it has several points.
+    """Submit an experiment, and return a Job, or a Sweep if the experiment has several points.
 
-    ``parameters`` are the values of ``{{ }}``: ``lr=0.1``, or ``lr=[0.1, 0.01]`` for a sweep. ``settings`` are keys of
-    exp.yaml: ``{"resources.time": "01:00:00"}``. ``cluster`` names where to, one cluster for a job; without it the file
-    does. ``force`` and ``again`` are those of ``tfslurm submit``.
+    Args:
+        experiment: the file exp.yaml.
+        cluster: the name of a cluster, or several for a sweep; by default the file's, or the only one that is known.
+        force: submit although every driver seen there is too old for the image's CUDA.
+        again: submit although the same job is queued or running already.
+        settings: keys of exp.yaml, such as ``{"resources.time": "01:00:00"}``.
+        parameters: the values of ``{{ }}``: ``lr=0.1``, or ``lr=[0.1, 0.01]`` for a sweep.
 
     Raises:
-        InputError: what is wrong in the files, or in the values given here.
+        InputError: a file or a value given here is wrong.
         SubmitRejected: sbatch refused the job.
-        TfslurmError: anything else that keeps it from being queued.
+        TfslurmError: the job could not be queued, or the same job is queued or running already.
     """
+    from tfslurm.api.arguments import asked_for, only
     from tfslurm.submission.once import submit_jobs
 
-    asked, chosen = asked_for(experiment, cluster, {**(settings or {}), **parameters}, sweeps=True)
+    asked, chosen = asked_for(session(), experiment, cluster, settings or {}, parameters, sweeps=True)
     if asked.experiment.sweep is not None:
         from tfslurm.submission.sweep_submit import submit_sweep
 
@@ -121,51 +133,26 @@ def submit(
     return Job(key)
 
 
-def asked_for(
-    experiment: str | Path, cluster: str | Sequence[str], given: Mapping[str, Value | Sequence[Value]], *, sweeps: bool
-) -> tuple[Asked, list[Known]]:
-    """The experiment with the given values, and the clusters it may go to."""
-    from tfslurm.submission.prepare import read_experiment
-    from tfslurm.sweeps.overrides import as_text
-    from tfslurm.workspace.config import choose_clusters
-
-    sets = [f"{name}={as_text(name, value)}" for name, value in given.items()]
-    asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
-    names = [cluster] if isinstance(cluster, str) else list(cluster)
-    return asked, choose_clusters(names, asked.experiment.clusters, session().say)
-
-
-def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:
-    """The one cluster that a job goes to.
+def job(name: str | int) -> Job:
+    """Return the job of this name: ``alpha:1234``, ``1234``, ``1234_7`` or ``SWEEP:POINT``.
 
     Raises:
-        InputError: there are several.
+        InputError: none of your jobs has this name, or several have it.
     """
-    if len(chosen) > 1:
-        raise refuse(str(experiment), "is one job, and several clusters could run it", "name one with cluster=")
-    return chosen[0]
-
-
-def job(name: str) -> Job:
-    """The job ``alpha:1234``, ``1234``, ``1234_7`` or ``SWEEP:POINT``.
-
-    Raises:
-        InputError: it is not one of this user's jobs, or several.
-    """
-    return Job(find_job(session().tracker, name).key)
+    return Job(find_job(session().tracker, str(name)).key)
 
 
 def sweep(name: str) -> Sweep:
-    """The sweep of that id, such as ``digits-cnn-3fa85f``.
+    """Return the sweep of this id, such as ``digits-cnn-3fa85f``, or the only sweep of an experiment of this name.
 
     Raises:
-        InputError: it is not one of this user's sweeps.
+        InputError: none of your sweeps has this name, or several have it.
     """
     return Sweep(find_sweep(session().tracker, name).sweep_id)
 
 
 def jobs(*, recent: int | None = RECENT) -> list[Job]:
-    """The jobs that have not ended, and the last ``recent`` that have (None: all), the oldest first."""
+    """Return your jobs that have not ended, and the last ``recent`` that have (None: all), the oldest first."""
     refused: dict[str, str] = {}
     ask(clusters_to_ask(session().tracker, None, refused), refused)
     return [Job(each.key) for each in session().tracker.jobs(recent=recent)]
@@ -178,7 +165,7 @@ def ask(clusters: Sequence[Known], refused: Mapping[str, str]) -> None:
 
 
 class Job:
-    """A job of a cluster; ``key`` is its name, such as ``alpha:1234``."""
+    """A job on a cluster; ``key`` is its name, such as ``alpha:1234``."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -204,7 +191,7 @@ class Job:
 
     @property
     def state(self) -> str:
-        """Slurm's word for it now, such as PENDING, RUNNING or COMPLETED; LOST: nobody knows it.
+        """The job's state now, as Slurm calls it: PENDING, RUNNING, COMPLETED, …; LOST if the scheduler has lost it.
 
         Raises:
             HostError: the cluster does not answer.
@@ -213,14 +200,14 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """The reason why it waits, or why it failed, as far as is known; '' if there is none."""
+        """Why the job waits or failed, as last seen (``state`` asks again); '' if no reason is known."""
         return reason_of(self._known)
 
     def wait(self, *, check: bool = False) -> Job:
-        """Wait until it has ended; itself.
+        """Wait until the job has ended, and return the job.
 
         Raises:
-            JobFailed: with ``check``: it did not end well.
+            JobFailed: ``check`` is true, and the job did not end with exit code 0.
         """
         (ended,) = wait_for(session(), [self.key], send_waves)
         if check and (code := exit_code(ended)):
@@ -228,11 +215,14 @@ class Job:
         return self
 
     def stdout(self) -> str:
-        """The output of its program (rank 0 of the last attempt) until now; bytes that are no UTF-8 are U+FFFD."""
+        """Return what the program has printed on stdout until now (rank 0 of the last attempt).
+
+        A byte that is not UTF-8 becomes U+FFFD.
+        """
         return self._printed("stdout")
 
     def stderr(self) -> str:
-        """The same of its stderr; the batch script's words if the program did not start."""
+        """Return what the program has printed on stderr until now; if it did not start, what the batch script did."""
         return self._printed("stderr")
 
     def _printed(self, stream: str) -> str:
@@ -243,21 +233,23 @@ class Job:
         return str(Reader(found, session().tracker, host, None, 0, False).everything()[stream])
 
     def fetch(self, dest: str | Path | None = None, *, overwrite: bool = False) -> Path:
-        """Bring its outputs here, verified; the folder that they are in (default: ./CLUSTER-ID).
+        """Bring the job's outputs here, verified, and return the folder that they are in (default: ./CLUSTER-ID).
+
+        ``overwrite`` replaces local files that have the same name but different content.
 
         Raises:
-            TfslurmError: not everything is here: call it again, and it continues.
+            TfslurmError: not everything is here; the same call continues.
         """
         ((_, folder),) = fetched(self.key, dest, overwrite)
         return folder
 
     @property
     def record(self) -> Record:
-        """Its record, which says what ran, where, and what was verified; the last one read if its cluster is silent.
+        """The job's record: what ran, where, and what was verified. If the cluster does not answer, the last one read.
 
         Raises:
-            RecordError: it has not started.
-            HostError: the cluster does not answer, and no record of it was read before.
+            RecordError: the job has not started.
+            HostError: the cluster does not answer, and no record of the job was read before.
         """
         from tfslurm.retrieval.records import latest_record
 
@@ -265,21 +257,21 @@ class Job:
 
     @property
     def parameters(self) -> dict[str, Value]:
-        """The values that ``{{ }}`` had; of a sweep's point see Sweep.results."""
+        """The values of ``{{ }}``; empty for a point of a sweep, whose values ``Sweep.results`` has."""
         return dict(plan_of(self._known, session().tracker).parameters)
 
     def cancel(self) -> Job:
-        """Cancel it; outputs are kept.
+        """Cancel the job, and return it; its outputs are kept. A job that has ended stays as it is.
 
         Raises:
-            HostError: its cluster does not answer.
+            HostError: the cluster does not answer.
         """
         stop(self.key)
         return self
 
 
 class Sweep:
-    """Points of one experiment; ``id`` is its name, such as ``digits-cnn-3fa85f``."""
+    """A sweep: many points of one experiment; ``id`` is its name, such as ``digits-cnn-3fa85f``."""
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -303,21 +295,21 @@ class Sweep:
 
     @property
     def states(self) -> dict[str, int]:
-        """State -> how many points have it now; NOT SENT: no job of theirs was queued yet."""
+        """How many points are in each state now; NOT SENT counts points that no job was queued for yet."""
         tracker = session().tracker
         ask(clusters_to_ask(tracker, tracker.sweeps.jobs(self.id)), {})
         return self._counts()
 
     @property
     def jobs(self) -> list[Job]:
-        """The last job of each point that was sent."""
+        """The last job of each point for which a job was queued."""
         return [Job(point.job.key) for point in session().tracker.sweeps.points(self.id) if point.job]
 
     def wait(self, *, check: bool = False) -> Sweep:
-        """Wait until all points have ended, and send those that wait for room in the queue. Itself.
+        """Wait until all points have ended, send those that wait for room in the queue, and return the sweep.
 
         Raises:
-            JobFailed: with ``check``: a point did not end well; the first.
+            JobFailed: ``check`` is true, and a point did not end with exit code 0; the error is about the first one.
         """
         for ended in wait_for(session(), [self.id], send_waves):
             if check and (code := exit_code(ended)):
@@ -326,7 +318,9 @@ class Sweep:
         return self
 
     def results(self) -> list[dict[str, Any]]:
-        """A dict for each point that was sent: its parameters, its metrics, where it ran (see `tfslurm results`).
+        """Return a dict for each point: its parameters, its metrics and where it ran, as ``tfslurm results`` does.
+
+        Points for which no job was queued yet are left out. Metrics come from metrics.json in the outputs.
 
         Raises:
             HostError: a cluster does not answer.
@@ -340,24 +334,28 @@ class Sweep:
         return table_of(gathered)
 
     def frame(self) -> Any:
-        """The results as a pandas DataFrame.
+        """Return the results as a pandas DataFrame.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        pandas: Any = import_module("pandas")
+        try:
+            pandas: Any = import_module("pandas")
+        except ModuleNotFoundError as error:
+            why = "Sweep.frame needs pandas, which is not installed; `pip install pandas`, or use Sweep.results"
+            raise ImportError(why) from error
         return pandas.DataFrame(self.results())
 
     def fetch(self, dest: str | Path | None = None, *, overwrite: bool = False) -> list[Path]:
-        """Bring the outputs of every point that has begun; their folders, each named by its parameters.
+        """Bring the outputs of every point that has begun, and return their folders, each named by its parameters.
 
         Raises:
-            TfslurmError: not everything is here: call it again, and it continues.
+            TfslurmError: not everything is here; the same call continues.
         """
         return [folder for _, folder in fetched(self.id, dest, overwrite)]
 
     def cancel(self) -> Sweep:
-        """Cancel its jobs, and its points that were not sent yet; outputs are kept.
+        """Cancel the sweep's jobs, do not send the points that wait, and return the sweep; outputs are kept.
 
         Raises:
             HostError: a cluster does not answer.
