@@ -51,6 +51,8 @@ def test_values_are_written_as_set_takes_them() -> None:
     written = ("true", "0.1", "3", "a b", "[0.1, true]", '["x", "y,z"]', '["a,b"]', '["[1]"]')
     assert tuple(as_text("lr", value) for value in plain) == written
     assert as_text("slurm.nodelist", "a1,a2") == "a1,a2"
+    with pytest.raises(tfslurm.InputError, match="is an empty list"):
+        as_text("lr", [])
     for wrong, kind in ((None, "NoneType"), ({"time": 3}, "dict"), ([[1]], "list")):
         with pytest.raises(tfslurm.InputError, match=f"is of type {kind}; write a text"):
             as_text("resources", wrong)  # type: ignore[arg-type]
@@ -80,7 +82,9 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
         assert planned.script.startswith("#!/bin/bash")
         assert repr(planned) == f"Planned({planned.plan.job_name!r} on alpha)"
         assert not laptop.slurm.ids()
-        with pytest.raises(tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml"):
+        with pytest.raises(
+            tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml; did you mean `resources\.time`\?"
+        ):
             tfslurm.plan(file, lr=0.1, settings={"time": "00:05:00"})
         with pytest.raises(tfslurm.InputError, match=r"argument image: is a key of exp\.yaml; write settings="):
             tfslurm.plan(file, lr=0.1, image="ubuntu:22.04")

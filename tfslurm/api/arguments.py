@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tfslurm.document import nearest
 from tfslurm.errors import refuse
-from tfslurm.spec import KEYS
+from tfslurm.spec import KEYS, experiment_schema
+from tfslurm.spec.overrides import keys
 from tfslurm.submission.prepare import Asked, read_experiment
 from tfslurm.workspace.config import Known, choose_clusters
 from tfslurm.workspace.session import Session
@@ -32,7 +33,9 @@ def asked_for(
     """
     for name in settings:
         if name.partition(".")[0] not in KEYS:
-            fix = f"{nearest(name, KEYS)}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
+            inner = [key for key in keys(experiment_schema()) if key.endswith(f".{name}")]
+            hint = f"did you mean `{inner[0]}`? " if inner else nearest(name, KEYS)
+            fix = f"{hint}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
             raise refuse(f"settings {name!r}", "is not a key of exp.yaml", fix)
     for name in parameters:
         if name.partition(".")[0] in KEYS:
@@ -58,10 +61,12 @@ def as_text(name: str, value: Value | Sequence[Value]) -> str:
     """A value as `--set` takes it; the values of a sequence keep their types, as those of a sweep in exp.yaml do.
 
     Raises:
-        InputError: it is neither a text, a number, true or false, nor a sequence of them.
+        InputError: it is neither a text, a number, true or false, nor a sequence of them, or that sequence is empty.
     """
     several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     values = list(value) if several else [value]  # type: ignore[arg-type]
+    if not values:
+        raise refuse(f"{name}=[]", "is an empty list", "write one value or more")
     for each in values:
         if not isinstance(each, str | int | float):
             fix = "write a text, a number, True or False, or a list of them"
