@@ -49,7 +49,6 @@ def test_every_public_error_is_a_tfslurm_error() -> None:
     assert all(issubclass(each, TfslurmError) for each in errors)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("value", ["a,b", "[a]", "a\\", "a b", 0.1, 3, True])
 def test_a_text_is_one_value(value: Any) -> None:
     assert values_given(as_text("x", value)) == ("true" if value is True else str(value),)
@@ -71,18 +70,6 @@ def test_what_is_no_value_is_refused_by_name(value: Any) -> None:
 
 def test_a_key_of_the_file_takes_its_text_as_it_is() -> None:
     assert [as_text("env.X", "a,b"), as_text("command", ["a", "b"])] == ["a,b", '["a", "b"]']
-=======
-def test_values_are_written_as_set_takes_them() -> None:
-    plain = (True, 0.1, 3, "a b", [0.1, True], ("x", "y,z"), "a,b", "[1]")
-    written = ("true", "0.1", "3", "a b", "[0.1, true]", '["x", "y,z"]', '["a,b"]', '["[1]"]')
-    assert tuple(as_text("lr", value) for value in plain) == written
-    assert as_text("slurm.nodelist", "a1,a2") == "a1,a2"
-    with pytest.raises(tfslurm.InputError, match="is an empty list"):
-        as_text("lr", [])
-    for wrong, kind in ((None, "NoneType"), ({"time": 3}, "dict"), ([[1]], "list")):
-        with pytest.raises(tfslurm.InputError, match=f"is of type {kind}; write a text"):
-            as_text("resources", wrong)  # type: ignore[arg-type]
->>>>>>> g2
 
 
 def test_a_table_in_html_shows_no_markup_of_others() -> None:
@@ -109,9 +96,7 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
         assert planned.script.startswith("#!/bin/bash")
         assert repr(planned) == f"Planned({planned.plan.job_name!r} on alpha)"
         assert not laptop.slurm.ids()
-        with pytest.raises(
-            tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml; did you mean `resources\.time`\?"
-        ):
+        with pytest.raises(tfslurm.InputError, match=r"settings 'time': is not a key of exp\.yaml"):
             tfslurm.plan(file, lr=0.1, settings={"time": "00:05:00"})
         with pytest.raises(tfslurm.InputError, match=r"argument image: is a key of exp\.yaml; write settings="):
             tfslurm.plan(file, lr=0.1, image="ubuntu:22.04")

@@ -12,8 +12,7 @@ from typing import cast
 
 from tfslurm.document import nearest
 from tfslurm.errors import refuse
-from tfslurm.spec import KEYS, experiment_schema
-from tfslurm.spec.overrides import keys
+from tfslurm.spec import KEYS
 from tfslurm.submission.prepare import Asked, read_experiment
 from tfslurm.workspace.config import Known, choose_clusters
 from tfslurm.workspace.session import Session
@@ -37,9 +36,7 @@ def asked_for(
     """
     for name in settings:
         if name.partition(".")[0] not in KEYS:
-            inner = [key for key in keys(experiment_schema()) if key.endswith(f".{name}")]
-            hint = f"did you mean `{inner[0]}`? " if inner else nearest(name, KEYS)
-            fix = f"{hint}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
+            fix = f"{nearest(name, KEYS)}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
             raise refuse(f"settings {name!r}", "is not a key of exp.yaml", fix)
     for name in parameters:
         if name.partition(".")[0] in KEYS:
@@ -65,7 +62,6 @@ def as_text(name: str, value: object) -> str:
     """A value as `--set` takes it: a text is one value whatever it holds; values of a sequence keep their types.
 
     Raises:
-<<<<<<< HEAD
         InputError: it is neither a text, a number, true or false, nor a sequence of these; or an empty one.
     """
     is_axis = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
@@ -75,21 +71,6 @@ def as_text(name: str, value: object) -> str:
     first = values[0]
     would_split = name.partition(".")[0] not in KEYS and isinstance(first, str) and ("," in first or first[:1] == "[")
     if is_axis or would_split:
-=======
-        InputError: it is neither a text, a number, true or false, nor a sequence of them, or that sequence is empty.
-    """
-    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    values = list(value) if several else [value]  # type: ignore[arg-type]
-    if not values:
-        raise refuse(f"{name}=[]", "is an empty list", "write one value or more")
-    for each in values:
-        if not isinstance(each, str | int | float):
-            fix = "write a text, a number, True or False, or a list of them"
-            raise refuse(f"{name}={each!r}", f"is of type {type(each).__name__}", fix)
-    if several or (
-        isinstance(value, str) and name.partition(".")[0] not in KEYS and ("," in value or value[:1] == "[")
-    ):
->>>>>>> g2
         return json.dumps(values, ensure_ascii=False)
     return str(first).lower() if isinstance(first, bool) else str(first)
 
