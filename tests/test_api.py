@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import subprocess
 import sys
 from decimal import Decimal
@@ -13,10 +14,12 @@ import pytest
 
 import tfslurm
 from tests.fakes.laptop import Laptop
+from tests.fakes.site import Site, at_home
 from tfslurm.api import session, session_of, table
 from tfslurm.api.arguments import as_text
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.sweeps.overrides import values_given
+from tfslurm.tracker import Tracker
 
 
 def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
@@ -124,6 +127,34 @@ def test_jobs_and_states_warn_of_a_cluster_that_does_not_answer(
         assert [line.startswith("alpha: ") and "it is down" in line for line in caplog.messages] == [True, True]
     finally:
         session_of.cache_clear()
+
+
+@pytest.mark.parametrize("words", ["too\x1b[2J bad\nat last", None], ids=["its words", "none to be had"])
+def test_a_failed_job_is_told_whatever_its_cluster_says_and_moves_no_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, words: str | None
+) -> None:
+    def stderr(job: tfslurm.Job) -> str:
+        if words is None:
+            raise tfslurm.HostError("it is down")
+        return words
+
+    (tmp_path / "tfslurm").mkdir()
+    site = Site(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"))
+    at_home(site, monkeypatch)
+    (job,) = site.submit("101")
+    site.queue([])
+    site.accounts([])
+    site.ended(job, exit_code=2, signal=None, cause="program", reason="it \x1b]0;x\x07")
+    monkeypatch.setattr(tfslurm.Job, "stderr", stderr)
+    try:
+        with caplog.at_level(logging.INFO, "tfslurm"), pytest.raises(tfslurm.JobFailed) as caught:
+            tfslurm.job("alpha:101").wait(check=True)
+    finally:
+        session_of.cache_clear()
+    said = "".join([str(caught.value), *caplog.messages])
+    assert "\x1b" not in said
+    assert "\\x1b]0;x" in said
+    assert ("bad\nat last" in said) is (words is not None)
 
 
 FORKS = """

@@ -10,13 +10,15 @@ import atexit
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext, suppress
 from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tfslurm.document.tree import printable
+from tfslurm.document.visible import visible
 from tfslurm.errors import HostError, JobFailed, TfslurmError
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, find_sweep, plan_of
@@ -31,11 +33,8 @@ from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tfslurm.api.arguments import Value
     from tfslurm.job_plan import JobPlan
-    from tfslurm.retrieval.fetch import Progress
     from tfslurm.workspace.config import Known
 
 LOG = logging.getLogger("tfslurm")
@@ -52,7 +51,7 @@ def session() -> Session:
 @cache
 def session_of(process: int) -> Session:
     """The session of a process."""
-    made = Session(lambda *lines: LOG.info("%s", "\n".join(lines)), LOG.debug)
+    made = Session(lambda *lines: LOG.info("%s", "\n".join(map(printable, lines))), LOG.debug)
     atexit.register(made.__exit__, None, None, None)
     return made
 
@@ -211,7 +210,10 @@ class Job:
         """
         (ended,) = wait_for(session(), [self.key], send_waves)
         if check and (code := exit_code(ended)):
-            raise JobFailed(self.key, ended.state, code, reason_of(ended), self.stderr()[-LAST_WORDS:])
+            stderr = ""
+            with suppress(TfslurmError):  # how it ended is known, whatever its cluster says now
+                stderr = visible(self.stderr()[-LAST_WORDS:], keep="\n\t")
+            raise JobFailed(self.key, ended.state, code, printable(reason_of(ended)), stderr)
         return self
 
     def stdout(self) -> str:
@@ -312,9 +314,8 @@ class Sweep:
             JobFailed: ``check`` is true, and a point did not end with exit code 0; the error is about the first one.
         """
         for ended in wait_for(session(), [self.id], send_waves):
-            if check and (code := exit_code(ended)):
-                stderr = Job(ended.key).stderr()[-LAST_WORDS:]
-                raise JobFailed(ended.key, ended.state, code, reason_of(ended), stderr)
+            if check and exit_code(ended):
+                Job(ended.key).wait(check=True)
         return self
 
     def results(self) -> list[dict[str, Any]]:
@@ -377,12 +378,9 @@ def fetched(name: str, dest: str | Path | None, overwrite: bool) -> list[tuple[s
     from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
     from tfslurm.retrieval.selection import BAD, Selection
 
-    @contextmanager
-    def quiet() -> Iterator[Progress]:
-        yield Progress(lambda what, done, total: None, LOG.info)
-
+    quiet = Progress(lambda what, done, total: None, LOG.info)
     wanted = folders_for(session().tracker, name, Path(dest) if dest is not None else None)
-    found = fetch_jobs(session(), wanted, Selection(overwrite=overwrite), quiet)
+    found = fetch_jobs(session(), wanted, Selection(overwrite=overwrite), lambda: nullcontext(quiet))
     for one, folder, done in found:
         if not done.good:
             why = [f"{each.path}: {each.why}" for each in done.outcomes if each.status in BAD] or list(done.unread)
