@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -87,6 +88,15 @@ def test_an_exit_code_is_told_and_never_raised(host: Host) -> None:
     done = host.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
     assert (done.exit_code, done.stdout, done.stderr, done.host) == (7, "out\n", "err\n", host.name)
     assert done.argv == ("sh", "-c", "echo out; echo err >&2; exit 7")
+
+
+def test_a_program_that_hears_of_no_exit_code_runs_nothing() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(HostError, match="ignores SIGCHLD"):
+            LocalHost().run(["false"])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_death_by_signal_is_128_plus_its_number(host: Host) -> None:

@@ -63,3 +63,14 @@ def test_a_variable_that_names_a_relative_place_is_as_if_it_were_not_set(
             changed.setenv(name, value)
             settle(os.environ)
             assert os.environ[name] == value
+
+
+def test_exit_codes_are_heard_where_whoever_started_tfslurm_ignored_them() -> None:
+    program = (
+        "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); sys.argv = ['tfslurm', '--version']\n"
+        "from tfslurm.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"

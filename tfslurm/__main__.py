@@ -51,6 +51,7 @@ def main() -> None:
         is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
         if is_heard:
             signal.signal(signal.SIGINT, leave)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts tfslurm may ignore it: no exit code would come
         settle(os.environ)
         from tfslurm.cli import main as command_line
 

@@ -187,6 +187,9 @@ def run_process(
 ) -> Raw:
     """Run a program of this machine to its end; see Host for what is raised."""
     name = received.name
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # every exit code would be 0
+        fix = "call signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+        raise HostError(f"{name}: this program ignores SIGCHLD, so that it hears of no command's end; {fix}")
     try:
         process = subprocess.Popen(
             argv,
