@@ -81,7 +81,7 @@ def test_a_gpu_of_which_nvidia_smi_tells_nothing_has_no_numbers() -> None:
         (None, "ended before the first look"),
         (HEAD, "spoke of none of its GPUs"),
         ("Unable to determine the device handle", "gpu-usage.csv cannot be read"),
-        (HEAD + f"100, {UUID}, 7\n", "gpu-usage.csv cannot be read"),
+        (HEAD + f"100, {UUID}, 7\n", "spoke of none of its GPUs"),
     ],
 )
 def test_gpu_use_that_was_not_seen_is_null_with_the_reason(text: str | None, why: str) -> None:

@@ -64,9 +64,11 @@ def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_
     assert job.end()["exit_code"] == 75, job.said()
     assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
     assert job.inspected()["Id"] == container
-    assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
+    assert job.inspected()["State"]["Running"] is False
     job.leaves_no_container()
-    if engine == "podman":
+    if engine == "docker":
+        assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
+    else:  # it may not learn the code: the user's namespace, and what waits for the container in it, go with the job
         assert ran(plan(cluster, engine=engine)).end()["exit_code"] == 0, "and the next job starts cleanly"
 
 
