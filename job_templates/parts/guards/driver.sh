@@ -15,21 +15,28 @@ driver::look() {
 }
 
 driver::_query() {
-    facts::keep nvidia-smi-query.csv gpu::ask --format=csv,nounits \
+    gpu::keep nvidia-smi-query.csv --format=csv,nounits \
         --query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id
+}
+
+# The version in the first row that has one.
+driver::_read() {
+    local version
+    while IFS=, read -r _ _ _ _ version _; do
+        if [[ ${version// /} =~ ^[0-9]+(\.[0-9]+)+$ ]]; then
+            driver_version=${version// /}
+            return
+        fi
+    done
 }
 
 # The plan names the oldest driver that can run the image's CUDA (minimum_driver; empty: it says none). The hook would
 # refuse an older one too, in its own words and as if the engine had failed.
 driver::check() {
-    local row='' version=''
     if [[ -n $driver_look ]]; then
         node::_wait "$driver_look" node::_is_stopped
         driver_look='' driver_version=''
-        while [[ -z $driver_version ]] && IFS= read -r row; do # the first row that has one
-            IFS=, read -r _ _ _ _ version _ <<<"$row"
-            if [[ ${version// /} =~ ^[0-9]+(\.[0-9]+)+$ ]]; then driver_version=${version// /}; fi
-        done < <(cat -- "$facts/nvidia-smi-query.csv" 2>/dev/null)
+        if [[ -r $facts/nvidia-smi-query.csv ]]; then driver::_read <"$facts/nvidia-smi-query.csv"; fi
     fi
     if [[ ! $driver_version =~ ^[0-9]+(\.[0-9]+)+$ ]]; then driver_version=''; fi
     if [[ -n $minimum_driver && -n $driver_version ]] && driver::_is_older "$driver_version" "$minimum_driver"; then

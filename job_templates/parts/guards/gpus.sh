@@ -10,18 +10,20 @@ gpu::look() {
         printf 'exit 127\nnvidia-smi is not in PATH\n' >"$facts/nvidia-smi-L.txt.error"
         return
     fi
-    facts::keep nvidia-smi-L.txt gpu::ask -L &
+    gpu::keep nvidia-smi-L.txt -L &
     gpu_look=$!
 }
 
-# nvidia-smi with these options. It names every GPU that works and ends with 14 or 15 where another is broken: the answer counts
-# if it names one, and what nvidia-smi complained of is in it. Source: nvidia-smi(1), "Return Value".
-gpu::ask() {
-    local code=0 said
-    said=$(nvidia-smi "$@" 2>&1) || code=$?
-    if [[ -n $said ]]; then printf '%s\n' "$said"; fi
-    if ((code)) && [[ $said != *@(GPU|MIG)-* ]]; then return "$code"; fi
-    if ((code)); then printf 'nvidia-smi ended with %d\n' "$code"; fi
+# An answer of nvidia-smi to these options, under its name. It names every GPU that works and ends with 14 or 15 where another is
+# broken: the answer counts if it names one, and what nvidia-smi complained of is in it. Source: nvidia-smi(1), "Return Value".
+gpu::keep() {
+    local file=$facts/$1 code=0
+    nvidia-smi "${@:2}" >"$file" 2>"$file.error" </dev/null || code=$?
+    if ((code)) && [[ $(<"$file") == *@(GPU|MIG)-* ]]; then
+        printf '%s\nnvidia-smi ended with %d\n' "$(<"$file.error")" "$code" >>"$file"
+        code=0
+    fi
+    facts::settle "$1" "$code"
 }
 
 # The UUIDs that the container gets, in gpu_ids, and how they were found, in gpu_source. No variable of Slurm's names a

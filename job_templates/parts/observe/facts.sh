@@ -4,9 +4,14 @@
 
 # One observation: its output under its name; where the command failed, what it said in NAME.error, which is empty otherwise.
 facts::keep() {
-    local name=$1 code=0 said
-    shift
-    "$@" >"$facts/$name" 2>"$facts/$name.error" </dev/null || code=$?
+    local code=0
+    "${@:2}" >"$facts/$1" 2>"$facts/$1.error" </dev/null || code=$?
+    facts::settle "$1" "$code"
+}
+
+# What came of the command that wrote NAME and NAME.error: its exit code says which of them counts.
+facts::settle() {
+    local name=$1 code=$2 said
     if ((code == 0)); then
         : >"$facts/$name.error"
         return
@@ -36,7 +41,7 @@ facts::slow() {
         if [[ ! -e $facts/engine-info.json ]]; then engine::info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
-            if ((gpus == 0)); then facts::keep nvidia-smi-L.txt gpu::ask -L & fi
+            if ((gpus == 0)); then gpu::keep nvidia-smi-L.txt -L & fi
         fi
         facts::keep uname.txt uname -srmn
         printf '%s\n' "${HOSTNAME-}" >"$facts/hostname"
