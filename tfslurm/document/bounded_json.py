@@ -12,6 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 MAX_DEPTH = 100
@@ -36,20 +37,20 @@ def read_json(text: str | bytes, *, most: int = MAX_BYTES, numbers_as_text: bool
         text = text.decode("utf-8")
     if len(text) > MAX_PARTS and sum(map(text.count, ",[{")) > MAX_PARTS:
         raise ValueError(f"has more than {MAX_PARTS} parts")
-    whole, real, other = _numbers(numbers_as_text)
     try:
-        value = json.loads(
-            text.removeprefix("\ufeff"),
-            parse_int=whole,
-            parse_float=real,
-            parse_constant=other,
-            object_pairs_hook=_object,
-        )
+        value = _decoder(numbers_as_text).decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:  # fewer cannot be nested deeper
         _refuse_deep(value)
     return value
+
+
+@cache
+def _decoder(numbers_as_text: bool) -> json.JSONDecoder:
+    """Python's reader with our bounds; to make one takes longer than to read a short text."""
+    whole, real, other = _numbers(numbers_as_text)
+    return json.JSONDecoder(parse_int=whole, parse_float=real, parse_constant=other, object_pairs_hook=_object)
 
 
 def _numbers(as_text: bool) -> tuple[Callable[[str], Any], Callable[[str], Any], Callable[[str], Any]]:
