@@ -74,12 +74,11 @@ def parse_query(raw: bytes) -> tuple[Mapping[str, str], ...]:
         rows = list(csv.reader(raw.decode("utf-8", "backslashreplace").splitlines(), skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(str(error)) from error
-    while rows and "uuid" not in [word.strip() for word in rows[0]]:
-        del rows[0]
-    if not rows:
+    start = next((at for at, row in enumerate(rows) if "uuid" in [word.strip() for word in row]), None)
+    if start is None:
         raise ValueError(f"no header in {raw[:120]!r}")
-    names = [word.partition(" [")[0].strip() for word in rows[0]]
-    found = ({name: word.strip() for name, word in zip(names, row, strict=False)} for row in rows[1:])
+    names = [word.partition(" [")[0].strip() for word in rows[start]]
+    found = ({name: word.strip() for name, word in zip(names, row, strict=False)} for row in rows[start + 1 :])
     return tuple(row for row in found if len(row) == len(names) and UUID.fullmatch(row["uuid"]))
 
 

@@ -24,7 +24,7 @@ from tfslurm.workspace.folders import config_folder, data_folder
 def other_roots(cluster: Cluster) -> tuple[str, ...]:
     """The roots of this user's other clusters, which may be on the same file system, and those that jobs of this
     tracker still have, whatever files say now; for jobs that run on this machine or share its home also the folders of
-    the tracker and of the cluster files. A file that is broken names none."""
+    the tracker and of the cluster files. A file with mistakes names its root all the same."""
     found = set(_roots()) | (set(open_tracker().roots()) if has_tracker() else set())
     if cluster.login is None:
         found |= {str(folder) for folder in (data_folder(), config_folder())}
