@@ -329,6 +329,18 @@ def test_a_check_that_is_off_is_told_and_not_made(tmp_path: Path) -> None:
     assert told(tmp_path) == "unknown: not checked: gpu_check is off\n"
 
 
+def test_a_variable_that_only_changes_when_words_are_seen_does_not_lead_the_check_of_gpus_into_the_code(
+    tmp_path: Path,
+) -> None:
+    script = """
+environment=(PYTHONUNBUFFERED= PYTHONPATH=/x SEED=7 PYTHONUNBUFFERED=2) loader_variables=(PYTHON TF_)
+attempt=1 outputs="" checkpoint_signal="" gpu_ids=() user=alice create=()
+container::_environment
+echo "${loader_words[*]} | ${other_words[*]}"
+"""
+    assert bash(tmp_path, script) == "PYTHONPATH=/x | PYTHONUNBUFFERED= SEED=7 PYTHONUNBUFFERED=2\n"
+
+
 # ------------------------------------------------------------------------------------------------------------- engines
 
 

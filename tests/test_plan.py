@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, CODE, EXPERIMENT, experiment, plan
+from tests.made import CLUSTER, CODE, EXPERIMENT, entries, experiment, plan
 from tfslurm.errors import InputError
 from tfslurm.job_plan import from_json, to_json
 from tfslurm.job_plan.options import slurm_options, slurm_time
-from tfslurm.spec import Checkpoint, Mount, Resources, Word
+from tfslurm.spec import Checkpoint, Mount, Placeholder, Resources, Word
+from tfslurm.submission.sweep_arrays import points_of
 
 
 def test_a_plan_comes_back_from_its_json() -> None:
@@ -136,13 +137,25 @@ def test_what_can_change_which_gpus_tensorflow_finds_asks_it_again(change: dict[
 
 
 @pytest.mark.parametrize(
-    ("name", "same"), [("SEED", True), ("PYTHONPATH", False), ("LD_PRELOAD", False), ("PATH", False)]
+    ("name", "same"),
+    [("SEED", True), ("PYTHONUNBUFFERED", True), ("PYTHONPATH", False), ("LD_PRELOAD", False), ("PATH", False)],
 )
 def test_the_code_takes_part_in_that_only_where_a_variable_may_lead_into_it(name: str, same: bool) -> None:
     own = experiment(env={name: Word((".",))})
     other = plan(own, code=replace(CODE, tree="0" * 40))
     assert (plan(own).gpu_check_key == other.gpu_check_key) is same
     assert plan(own, code=None).gpu_check_key != other.gpu_check_key, "it may cover what the image has there"
+
+
+@pytest.mark.parametrize("value", ["", "0", "1", "2"])
+def test_python_prints_at_once_unless_the_experiment_sets_that_itself(value: str) -> None:
+    assert plan().env == {"PYTHONUNBUFFERED": "1", "SEED": "7"}
+    assert plan(experiment(env={"PYTHONUNBUFFERED": Word((value,))})).env == {"PYTHONUNBUFFERED": value}
+    assert plan(experiment(env={}, secrets=("PYTHONUNBUFFERED",))).env == {}
+    swept = experiment(env={"PYTHONUNBUFFERED": Word((Placeholder("lr"),))}, sweep={"grid": {"lr": [0, 1]}})
+    of_all = plan(swept, parameters={}, points=points_of(entries(), swept))
+    assert "PYTHONUNBUFFERED" not in of_all.env, "each point has its own"
+    assert of_all.gpu_check == "cached"
 
 
 def test_the_check_of_tensorflow_is_part_of_what_is_asked_and_an_older_plan_had_the_default() -> None:

@@ -65,6 +65,14 @@ def test_only_what_has_changed_is_said() -> None:
     assert line.startswith("the image was sha256:a1a1")
 
 
+def test_a_sweep_from_before_tfslurm_had_variables_of_its_own_has_not_changed_by_them() -> None:
+    older = replace(base(), env={"SEED": "7"})
+    swept = Swept(sweep_of(ASKED), (), (Prepared(base(), "", None, CLUSTER, ""),), {}, "")
+    assert changes([Prepared(older, "", None, CLUSTER, "")], swept) == []
+    buffered = replace(base(), env={"SEED": "7", "PYTHONUNBUFFERED": ""})
+    assert changes([Prepared(buffered, "", None, CLUSTER, "")], swept) == ["the command or its variables have changed"]
+
+
 def test_a_change_is_asked_about_and_nothing_is_not() -> None:
     told: list[str] = []
     confirm([], told.append, refuse_all)

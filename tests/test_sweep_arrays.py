@@ -13,7 +13,8 @@ from tests.made import CLUSTER, PIN, SWEEP, SWEPT, array, entries, experiment, p
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.handoff.recovery import close
-from tfslurm.job_plan import JobPlan, Points, from_json, gpu_check, identify, planned_again, to_json
+from tfslurm.job_plan import JobPlan, Points, from_json, identify, planned_again, to_json
+from tfslurm.job_plan.variables import gpu_check
 from tfslurm.monitoring.lookup import find_job, find_jobs, find_sweep
 from tfslurm.monitoring.rebuild_tracker import Found, rebuild
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
@@ -50,7 +51,7 @@ def test_a_plan_of_points_has_their_array_and_survives_json() -> None:
     assert made.directives["output"].endswith("/slurm-%A_%a.out")
     assert made.jobs("17") == ("17_0", "17_1", "17_2")
     assert made.command == ("python", "train.py", "--lr={{ lr }}", "--out", "/out")
-    assert made.env == {"SEED": "7"}
+    assert made.env == {"PYTHONUNBUFFERED": "1", "SEED": "7"}
     assert from_json(json.loads(json.dumps(to_json(made)))) == made
 
 

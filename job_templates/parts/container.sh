@@ -154,6 +154,9 @@ container::_environment() {
             fi
             engine::add_env "$pair"
             continue ;;
+        PYTHONUNBUFFERED) # it changes when words are seen, and nothing that is loaded
+            other_words+=("$pair")
+            continue ;;
         esac
         for prefix in "${loader_variables[@]}"; do
             if [[ $key == "$prefix"* ]]; then

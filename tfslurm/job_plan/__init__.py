@@ -20,6 +20,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
+from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
 from tfslurm.sweeps.arrays import Array, job_ids
 
@@ -30,7 +31,6 @@ TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
 BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text")
-LOADER_VARIABLES = ("CUDA_", "LD_", "NVIDIA_", "PATH", "PYTHON", "TF_", "XLA_")  # the beginnings of their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,8 @@ class JobPlan:
 
         Only where one of the variables is set can the code take part: its check runs outside of it else.
         """
-        env = {key: value for key, value in self.env.items() if key.startswith(LOADER_VARIABLES)}
+        decisive = [key for key in self.env if key.startswith(LOADER_VARIABLES) and key not in OWN_VARIABLES]
+        env = {key: self.env[key] for key in decisive}
         code = (self.code.tree if env else "any") if self.code else None
         mounts = [mount_json(mount) for mount in self.mounts]
         found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
@@ -289,7 +290,7 @@ def make_plan(
         pin=pin,
         image_sources=sources(pin, cluster.mirrors),
         command=(*pin.entrypoint, *command),
-        env=env,
+        env={**own_variables(experiment), **env},
         mounts=experiment.mounts,
         mounts_allow=tuple(str(path) for path in cluster.mounts_allow),
         outputs=experiment.outputs,
@@ -324,11 +325,10 @@ def as_written(experiment: Experiment) -> tuple[tuple[str, ...], dict[str, str]]
     return tuple(str(word) for word in experiment.command), env
 
 
-def gpu_check(experiment: Experiment) -> str:
-    """How the tasks of an array see whether TensorFlow finds their GPUs: each by itself, where their variables differ
-    in what can change it."""
-    differ = [name for name, word in experiment.env.items() if word.names and name.startswith(LOADER_VARIABLES)]
-    return "always" if differ and experiment.gpu_check == "cached" else experiment.gpu_check
+def own_variables(experiment: Experiment) -> dict[str, str]:
+    """The variables that tfslurm gives a program which does not set them itself; '' is a value too."""
+    own = (*experiment.env, *experiment.secrets)
+    return {name: value for name, value in OWN_VARIABLES.items() if name not in own}
 
 
 def identify(plan: JobPlan) -> JobPlan:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tfslurm.job_plan import own_variables
 from tfslurm.spec import Experiment, Mount, Option
 from tfslurm.spec.program_text import program_texts
 from tfslurm.spec.programs import is_code_variable
@@ -44,7 +45,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
     """
     plan, experiment = job.plan, asked.experiment
     command = [*plan.pin.entrypoint, *map(str, experiment.command)] if plan.points else list(plan.command)
-    env = {name: str(word) for name, word in experiment.env.items()} if plan.points else dict(plan.env)
+    env = written_env(experiment) if plan.points else dict(plan.env)
     found = {
         "file": str(asked.file),
         "job": {"name": plan.name, "cluster": plan.cluster, "user": plan.user, "root": plan.root},
@@ -68,6 +69,11 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "checkpoint": asdict(plan.checkpoint) if plan.checkpoint else None,
     }
     return {**found, "warnings": list(warnings_of(found))}
+
+
+def written_env(experiment: Experiment) -> dict[str, str]:
+    """The variables of the program as they are written, and tfslurm's own."""
+    return {**own_variables(experiment), **{name: str(word) for name, word in experiment.env.items()}}
 
 
 def image_of(job: Prepared) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def reached(asked: Asked, env: Mapping[str, str] | None = None) -> Iterator[tupl
         yield "sbatch", " ".join(option_texts(experiment.slurm)) or "none but the cluster's and those of `resources`"
     if experiment.code:
         yield "folder", str(code_folder(experiment, asked.file))
-    given = env if env is not None else {name: str(word) for name, word in experiment.env.items()}
+    given = env if env is not None else written_env(experiment)
     yield "env", " ".join(f"{name}={value!r}" for name, value in given.items()) or "none"
     yield "secrets", " ".join(experiment.secrets) or "none"
     yield "network", experiment.network

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.monitoring.sweep_states import LOST, has_failed, state_of
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Mount
@@ -135,7 +136,8 @@ def changes(before: Iterable[Prepared], swept: Swept) -> list[str]:
             told[f"the image was {then.pin.digest}, and is {plan.pin.digest}"] = None
         if (then.code and then.code.tree) != (plan.code and plan.code.tree):
             told["the code has changed"] = None
-        if (then.command, then.env) != (plan.command, plan.env):
+        # A sweep of an older tfslurm had none of its own variables, which change no result.
+        if (then.command, {**OWN_VARIABLES, **then.env}) != (plan.command, {**OWN_VARIABLES, **plan.env}):
             told["the command or its variables have changed"] = None
     return list(told)
 
