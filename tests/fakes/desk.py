@@ -45,9 +45,14 @@ class Desk:
         return plan(cluster=self.known.cluster, planned_at=moment, code=None, **changes)
 
     def submit(self, made: JobPlan, host: Host, script: str = "") -> str:
-        """Send a plan; its script has no more than a name, where none is given."""
-        shortest = f"#!/bin/sh\n#SBATCH --job-name={made.job_name}\n#SBATCH --comment={made.comment}\n"
-        return submit_job(Prepared(made, script or shortest, None, self.known.cluster, ""), self.tracker, host, {})
+        """Send a plan, with a script of its own or its shortest."""
+        made_so = Prepared(made, script or self.script(made), None, self.known.cluster, "")
+        return submit_job(made_so, self.tracker, host, {})
+
+    @staticmethod
+    def script(made: JobPlan) -> str:
+        """The shortest script of a plan: it has no more than a name."""
+        return f"#!/bin/sh\n#SBATCH --job-name={made.job_name}\n#SBATCH --comment={made.comment}\n"
 
     def settle(self, host: Host | None = None) -> list[tuple[str, str]]:
         """What the tracker knows once every open plan is settled: ids and names."""

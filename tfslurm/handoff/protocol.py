@@ -8,7 +8,8 @@ that lock and removing the folder, or putting an empty one in its place before i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from tfslurm import slurm
@@ -40,11 +41,11 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
         CommandFailed: the machine refused the run folder; sbatch was not called.
         HostError: the line was lost, or the far side was killed: sbatch may have been called or not.
     """
-    content = as_tar(files, 0o700)
+    run_dir, shared = plan.run_dir, sharing(plan)
     code = (str(plan.code_dir), str(plan.code.files)) if plan.code else ("", "0")
-    folder = (str(plan.run_dir.parent), plan.run_dir.name, "700", str(len(files)))
-    submit = sbatch(plan)
-    argv = program("hand-over", *folder, *code, *sharing(plan), *submit)
+    submit = sbatch(plan.secrets, run_dir)
+    argv = program("hand-over", str(run_dir.parent), run_dir.name, "700", str(len(files)), *code, *shared, *submit)
+    content = as_tar(files, 0o700)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
     told, mark, code_text = done.stdout.rpartition(HANDED)
     if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
@@ -62,10 +63,10 @@ def sharing(plan: JobPlan) -> Sharing:
     return Sharing(plan.read_group, "accept" if plan.shared_parents == "accept" else "")
 
 
-def sbatch(plan: JobPlan) -> tuple[str, ...]:
+def sbatch(secrets: Sequence[str], run_dir: PurePosixPath) -> tuple[str, ...]:
     """sbatch without the secrets: it gives its environment to the job, and a site may keep it (sacct --env-vars)."""
-    hidden = [word for name in plan.secrets for word in ("-u", name)]
-    return (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(plan.run_dir / paths.JOB_SCRIPT)))
+    hidden = [word for name in secrets for word in ("-u", name)]
+    return (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(run_dir / paths.JOB_SCRIPT)))
 
 
 def look_back(host: Host, plan: JobPlan) -> Left:

@@ -6,7 +6,6 @@ Pure: text and values in, values out. ``now`` and everything that was observed a
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +14,6 @@ from typing import Any
 
 from tfslurm.cluster import Cluster, Limits
 from tfslurm.cluster.mounts import refuse_mounts
-from tfslurm.document.bounded_json import read_json
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
@@ -381,9 +379,11 @@ def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[
 
 
 def to_json(plan: JobPlan) -> dict[str, Any]:
-    """The plan as plain values, in the order of its fields; ``from_json`` reads it back."""
-    values: dict[str, Any] = read_json(json.dumps(asdict(plan)))
-    return {**values, "mounts": [mount_json(mount) for mount in plan.mounts]}
+    """The plan as values that JSON has, in the order of its fields; ``from_json`` reads them back.
+
+    A list is a tuple here, and is written as a list.
+    """
+    return {**asdict(plan), "mounts": [mount_json(mount) for mount in plan.mounts]}
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:

@@ -6,6 +6,7 @@ Source: the ENVIRONMENT VARIABLES of each manual page, 20.11 to 24.11. SLURM_CON
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 VARIABLES: Mapping[str, str] = {
     "sbatch": """ACCOUNT ACCTG_FREQ ARRAY_INX BATCH CLUSTERS CONSTRAINT CONTAINER CONTAINER_ID CORE_SPEC CPUS_PER_GPU
@@ -27,6 +28,7 @@ FOR_ALL = ("SLURM_CLUSTERS", "SLURM_DEBUG_FLAGS", "SLURM_EXIT_ERROR")
 ASKED = ("TZ=UTC0", "SLURM_TIME_FORMAT=%s", "SLURM_BITSTR_LEN=0")
 
 
+@cache
 def clean(command: str) -> tuple[str, ...]:
     """The ``env`` to put before an argv of this command."""
     names = (*(f"{command.upper()}_{name}" for name in VARIABLES[command].split()), *FOR_ALL)

@@ -71,6 +71,7 @@ class Tracker:
         self.path = path
         with self.errors_named():
             make_folder(path.parent)
+            make_folder(path.with_name("claims"))
             make_file(path)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.row_factory = sqlite3.Row
@@ -140,7 +141,6 @@ class Tracker:
             raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
         path = self.path.with_name("claims") / name
         with self.errors_named():
-            make_folder(path.parent)
             mine = claimed(path, wait)
         try:
             yield mine is not None
