@@ -189,7 +189,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 # ------------------------------------------------------------------------------------------------------------- switches
 
-# These may only fall; the goal of a submission is 100. What remains of it are the built-in template, which asks the plan
+# These may only fall; the goal of a submission is 100. What remains of it is the built-in template, which asks the plan
 # for each fact (22), and what a stranger's file is held against: whose each file and folder is, the code's own folder,
 # the other clusters' roots.
 MOST_IN_A_HAND_OVER = 30
