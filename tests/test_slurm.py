@@ -18,7 +18,7 @@ from tfslurm import slurm
 from tfslurm.check.probe_output import parse_probe_output
 from tfslurm.errors import Completed, InputError, SlurmParseError, SubmitRejected
 from tfslurm.reap.containers import containers
-from tfslurm.slurm import states
+from tfslurm.slurm import reasons, states
 from tfslurm.slurm.capacity import Need, parse_room
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS, parse_exit
@@ -448,26 +448,14 @@ def test_without_accounting_the_jobs_own_end_says_its_state(
     assert slurm.state_from_exit(exit_code, signal, oom_killed=oom_killed) == state
 
 
-def test_reasons_are_told_in_plain_words() -> None:
-    assert slurm.explain_reason("None") == slurm.explain_reason("") == ""
-    assert "for ever" in slurm.explain_reason("PartitionConfig")
-    assert "down, drained" in slurm.explain_reason("ReqNodeNotAvail,_UnavailableNodes:n1")
-    assert (
-        slurm.explain_reason("QOSGrpGRESMinutes")
-        == "a limit of its QOS on GRES (all its jobs together): QOSGrpGRESMinutes"
-    )
-    assert "your account on Cpu" in slurm.explain_reason("AssocMaxCpuPerJobLimit")
-    assert slurm.explain_reason("SomethingNew") == "SomethingNew"
-
-
 def test_every_recorded_reason_is_explained(recorded: Path) -> None:
     for job in (*slurm.parse_queue(said(recorded, "squeue")), *slurm.parse_sacct(said(recorded, "sacct-ended"))):
         assert slurm.explain_reason(job.reason) != job.reason or not job.reason
 
 
 def test_no_reason_is_explained_with_itself() -> None:
-    assert all(words and words != word for word, words in states.REASONS.items())
-    assert list(states.REASONS) == sorted(states.REASONS)
+    assert all(words and words != word for word, words in reasons.REASONS.items())
+    assert list(reasons.REASONS) == sorted(reasons.REASONS)
 
 
 # --- Slurm's ways to write

@@ -497,12 +497,12 @@ def test_works_begin_together_and_answer_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("code", "reason", "told"),
     [
-        (78, "image: none here", "exit 78: a link of the chain did not hold: image: none here"),
-        (78, "none", "exit 78: a link of the chain did not hold; `tfslurm logs alpha:7` says which"),
+        (78, "image: none here", "exit 78: not started: image: none here"),
+        (78, "none", "exit 78: not started; `tfslurm logs alpha:7` says why"),
         (
             78,
             f"tfslurm: n1: image: {'x' * 200}",
-            f"exit 78: a link of the chain did not hold: n1: image: {'x' * 149}…; `tfslurm logs alpha:7` says all",
+            f"exit 78: not started: n1: image: {'x' * 149}…; `tfslurm logs alpha:7` says all",
         ),
         (75, "docker: no answer", "exit 75: what runs the program failed, not the program: docker: no answer"),
         (75, "none", "exit 75: what runs the program failed, not the program; `tfslurm logs alpha:7` says what"),
@@ -540,7 +540,7 @@ def test_wait_prints_why_the_job_waits_and_at_ctrl_c_that_it_goes_on(
     monkeypatch.setattr(Pace, "wait", ctrl_c)
     assert run(["wait", "alpha:7"]) == 130
     assert capsys.readouterr().err.splitlines() == [
-        "alpha:7 PENDING (it asks for more time than its partition allows)",
+        "alpha:7 PENDING (it asks for more time than its partition allows, so it will never start)",
         "",
         "stopped waiting; the jobs go on: `tfslurm cancel alpha:7` ends them",
         "interrupted",

@@ -24,7 +24,7 @@ CASES = (
     Case(
         "out of memory",
         goes,
-        Expected("FAILED", 137, 137, "memory", "the container's memory was used up", oom=True),
+        Expected("FAILED", 137, 137, "memory", ") used up; ask for more `memory`", oom=True),
         f"{WAITS}; exec tail /dev/zero",
         quick=True,
         others={("podman", "alpha"): Expected("FAILED", 137, 137, "program", "exit 137")},  # it cannot see why

@@ -8,7 +8,7 @@ from tests.cluster.users import run_as
 from tests.faults.case import DEAF, WAITS, Case, Expected
 from tests.faults.job import USER, Job
 
-STOPPED = "stopped by SIGTERM"
+DEAF_TOO = "ignored TERM, killed"
 REQUEUES = {"checkpoint": {"signal": "USR1", "before_end": 60, "requeue": True}}
 SAVES = f"trap 'echo saved >/out/saved; exit 42' TERM USR1; {WAITS}"  # where Slurm signals all, SIGTERM may be first
 AGAIN = 'if [ "$TFSLURM_ATTEMPT" = 2 ]; then exit 0; fi; '
@@ -59,11 +59,23 @@ def preempt(job: Job) -> None:
 
 
 CASES = (
-    Case("scancel", cancel, Expected("CANCELLED", 42, 42, "stop", STOPPED), POLITE),
-    Case("scancel, TERM ignored", cancel, Expected("CANCELLED", 137, 137, "stop", STOPPED), DEAF, quick=True),
-    Case("scancel --signal=KILL", cancel_with_kill, Expected("CANCELLED", 143, 143, "stop", STOPPED)),
-    Case("scancel --full --signal=KILL", cancel_all_with_kill, Expected("CANCELLED", 143, 143, "stop", STOPPED)),
-    Case("time limit", reach_the_limit, Expected("TIMEOUT", 137, 137, "stop", STOPPED), DEAF, quick=True),
+    Case("scancel", cancel, Expected("CANCELLED", 42, 42, "stop", "cancelled; its program ended with 42"), POLITE),
+    Case(
+        "scancel, TERM ignored",
+        cancel,
+        Expected("CANCELLED", 137, 137, "stop", f"cancelled; {DEAF_TOO}"),
+        DEAF,
+        quick=True,
+    ),
+    Case("scancel --signal=KILL", cancel_with_kill, Expected("CANCELLED", 143, 143, "stop", "cancelled")),
+    Case("scancel --full --signal=KILL", cancel_all_with_kill, Expected("CANCELLED", 143, 143, "stop", "cancelled")),
+    Case(
+        "time limit",
+        reach_the_limit,
+        Expected("TIMEOUT", 137, 137, "stop", f"reached; {DEAF_TOO}; more `time`, or"),
+        DEAF,
+        quick=True,
+    ),
     Case(
         "scontrol requeue",
         requeue,

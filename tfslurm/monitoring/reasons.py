@@ -1,13 +1,28 @@
-"""The reason why a job waits, or failed, in plain words. Pure."""
+"""The reason why a job waits, or failed, in plain words, and what to do about it. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from signal import Signals
+
 from tfslurm import slurm
 from tfslurm.run_folder import ending
+from tfslurm.slurm import Outlook
 from tfslurm.tracker import TrackedJob
 
 LONGEST = 160
 "Characters of a reason in a line of `status`."
+KILLED = 128 + Signals.SIGKILL
+CODES: Mapping[int, str] = {
+    126: "its program cannot be executed: it has no execute permission, or was made for another system",
+    127: "its program, or one that it starts, is not in the image",
+    128 + Signals.SIGABRT: "it aborted",
+    128 + Signals.SIGBUS: "often /dev/shm is full: more `shm`",
+    128 + Signals.SIGILL: "the node's CPU lacks an instruction that it uses",
+    KILLED: "it was killed from outside tfslurm; if its memory grew, more `memory`",
+    128 + Signals.SIGSEGV: "it crashed",
+}
+"Exit codes that a shell, or a signal, gives a program -> what that means."
 
 
 def why(job: TrackedJob) -> str:
@@ -16,36 +31,97 @@ def why(job: TrackedJob) -> str:
     return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
 
 
-def reason_of(job: TrackedJob) -> str:
-    """The reason why a job waits, or why it failed."""
-    code = job.status.get("exit_code")
-    if job.state == "PENDING":
-        return slurm.explain_reason(str(job.status.get("reason") or ""))
+def reason_of(job: TrackedJob, longest: int = LONGEST) -> str:
+    """The reason why a job waits, or why it failed; a reason of the node's with ``longest`` characters of it."""
     own = str(job.status.get("reason") or "")
+    if job.state == "PENDING":
+        return waiting(own)
     if job.state == "LOST":
         return own or "the scheduler does not know it and it left no end file"
     cause = str(job.status.get("cause") or ending.cause_of(own))
     if cause in (ending.UNFINISHED, ending.NO_SCHEDULER):
         return own
-    if job.state == "PREEMPTED":
-        return "pushed out by another job, and not queued again there; outputs are kept"
-    return how_it_failed(job.key, int(code), cause, own) if code else own if " " in own else ""
+    code = int(job.status.get("exit_code") or 0)
+    if cause in ("", ending.PROGRAM, ending.STOPPED, ending.MEMORY) and (said := by_state(job, code)):
+        return said
+    if cause == ending.MEMORY:
+        return f"{own}; ask for more `memory`"
+    return how_it_failed(job.key, code, cause, own, longest) if code else own if " " in own else ""
 
 
-def how_it_failed(job: str, code: int, cause: str, reason: str) -> str:
+def waiting(reason: str) -> str:
+    """Slurm's reason, and whether the job can start at all."""
+    words, outlook = slurm.explain_reason(reason), slurm.outlook(reason)
+    if outlook is Outlook.NEVER:
+        return f"{words}, so it will never start"
+    if outlook is Outlook.LIMITED:
+        return f"{words}; it never starts if it alone asks for more"
+    return words
+
+
+def to_start(job: TrackedJob) -> str:
+    """What to do about a job that waits and cannot start by itself; '' for any other."""
+    outlook = slurm.outlook(str(job.status.get("reason") or "")) if job.state == "PENDING" else Outlook.OPEN
+    if outlook is Outlook.NEVER:
+        fix = f"ask for what `tfslurm check {job.cluster}` lists"
+        return f"`tfslurm cancel {job.key}`, then {fix}"
+    if outlook is Outlook.HELD:
+        who = "ask the administrators, or `" if "Admin" in str(job.status["reason"]) else "`"
+        return f"it waits until it is released: {who}scontrol release {job.slurm_id}` on {job.cluster}"
+    if outlook is Outlook.BLOCKED:
+        return f"it waits until that changes: ask the administrators of {job.cluster}, or `tfslurm cancel {job.key}`"
+    return ""
+
+
+def by_state(job: TrackedJob, code: int) -> str:
+    """The reason that Slurm's state of a job gives; '' for a state that gives none, such as FAILED."""
+    killed = (
+        "; ignored TERM, killed" if code == KILLED else f"; its program ended with {code}" if 0 < code < 128 else ""
+    )
+    if job.state == "TIMEOUT":
+        limit = job.status.get("time_limit_s")
+        of = f" of {clock(int(limit))}" if limit else ""
+        return f"time limit{of} reached{killed}; more `time`, or `checkpoint`"
+    if job.state == "CANCELLED":
+        return f"cancelled{killed}" if job.status.get("nodes") else "cancelled before it started"
+    if job.state == "OUT_OF_MEMORY":
+        own = str(job.status.get("reason") or "")
+        is_told = str(job.status.get("cause") or ending.cause_of(own)) == ending.MEMORY
+        return f"{own if is_told else 'memory used up'}; ask for more `memory`"
+    return {
+        "BOOT_FAIL": "a node did not start; submit again",
+        "DEADLINE": f"its deadline was reached{killed}",
+        "NODE_FAIL": "a node of it failed; submit again",
+        "PREEMPTED": "pushed out by another job, and not queued again there; outputs are kept",
+    }.get(job.state, "")
+
+
+def how_it_failed(job: str, code: int, cause: str, reason: str, longest: int) -> str:
     """The exit code, and whose it is: the program's own, or that of what stands around it."""
     if code in (75, 78) and cause == ending.PROGRAM:
         return f"exit {code}, the program's own"
     if code == 78:
-        return f"exit 78: a link of the chain did not hold{said(job, reason, 'which')}"
+        return f"exit 78: not started{said(job, reason, 'why', longest)}"
     if code == 75:
-        return f"exit 75: what runs the program failed, not the program{said(job, reason, 'what')}"
-    return f"exit {code}: {reason}" if " " in reason else f"exit {code}"
+        return f"exit 75: what runs the program failed, not the program{said(job, reason, 'what', longest)}"
+    if " " in reason:
+        return f"exit {code}: {reason}"
+    return f"exit {code}: {CODES[code]}" if code in CODES else f"exit {code}{signal_in(code)}"
 
 
-def said(job: str, reason: str, what: str) -> str:
+def signal_in(code: int) -> str:
+    """`` (SIGTERM)`` for 143; '' where the code is not that of a signal."""
+    return f" ({Signals(code - 128).name})" if code - 128 in set(Signals) else ""
+
+
+def said(job: str, reason: str, what: str, longest: int) -> str:
     """The reason, or the beginning of a long one, and the command that shows the rest."""
     text = reason.removeprefix("tfslurm: ")
     if " " not in text:
         return f"; `tfslurm logs {job}` says {what}"
-    return f": {text}" if len(text) <= LONGEST else f": {text[:LONGEST].rstrip()}…; `tfslurm logs {job}` says all"
+    return f": {text}" if len(text) <= longest else f": {text[:longest].rstrip()}…; `tfslurm logs {job}` says all"
+
+
+def clock(seconds: int) -> str:
+    """H:MM:SS."""
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"

@@ -1,7 +1,8 @@
 """The dialect of Slurm: the argv of its programs, and parsers of their output. Pure; nothing runs here.
 
 jobs       sbatch, squeue, sacct, scancel: JobStatus
-states     the states and reasons of a job
+states     the states of a job
+reasons    why a job waits, and whether it can start at all
 site       scontrol show config, sinfo, sacctmgr: a cluster's configuration, partitions and accounts
 profile    all of these and the user's limits, asked with one command
 room       the free resources of a partition's nodes
@@ -30,6 +31,7 @@ from tfslurm.slurm.jobs import (
     sbatch_argv,
 )
 from tfslurm.slurm.options import check_options
+from tfslurm.slurm.reasons import Outlook, explain_reason, outlook
 from tfslurm.slurm.site import (
     Account,
     Partition,
@@ -39,13 +41,14 @@ from tfslurm.slurm.site import (
     parse_partitions,
     partitions_argv,
 )
-from tfslurm.slurm.states import STATES, explain_reason, is_final, state_from_exit
+from tfslurm.slurm.states import STATES, is_final, state_from_exit
 
 __all__ = [
     "MOST_BYTES",
     "STATES",
     "Account",
     "JobStatus",
+    "Outlook",
     "Partition",
     "SlurmConfig",
     "accounting_argv",
@@ -59,6 +62,7 @@ __all__ = [
     "ids_in",
     "is_final",
     "is_job_id",
+    "outlook",
     "parse_accounts",
     "parse_partitions",
     "parse_queue",

@@ -99,10 +99,13 @@ lifetime::lost() {
 
 # Batch role: docker's word that the memory was used up, which Slurm does not see, in end_cause, and in end_reason if it has none.
 lifetime::memory() {
-    local folder
+    local folder of
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"oom_killed": true'* ]]; then
-            end_cause=memory end_reason=${end_reason:-"the container's memory was used up"}
+            of=" ($memory_mib MiB)"
+            if ((memory_mib % 1024 == 0)); then of=" ($((memory_mib / 1024)) GiB)"; fi
+            if ((memory_mib == 0)); then of=''; fi
+            end_cause=memory end_reason=${end_reason:-"memory$of used up"}
         fi
     done
 }
