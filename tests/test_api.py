@@ -103,6 +103,12 @@ def test_a_plan_is_what_submit_would_queue(tmp_path: Path, monkeypatch: pytest.M
             tfslurm.plan(file, lr=0.1, settings={"time": "00:05:00"})
         with pytest.raises(tfslurm.InputError, match=r"argument image: is a key of exp\.yaml; write settings="):
             tfslurm.plan(file, lr=0.1, image="ubuntu:22.04")
+        for name in ("resources.time=3", "slurm.partition=gpu", "env.A=B", "lr=0", " resources.time"):
+            with pytest.raises(tfslurm.InputError, match=f"{name}"):
+                tfslurm.plan(file, lr=0.1, settings={name: 1})
+        for name in ("lr=0", "gpu", "resource.time"):
+            with pytest.raises(tfslurm.InputError, match=f"--set {name}: nothing uses it"):
+                tfslurm.plan(file, **{"lr": 0.1, name: 1})  # type: ignore[arg-type]
         with pytest.raises(tfslurm.InputError, match="sweep"):
             tfslurm.plan(laptop.experiment(command=["true", "{{ n }}"], sweep={"grid": {"n": [1, 2]}}))
         with pytest.raises(tfslurm.InputError, match="no-such-000000"):
@@ -117,13 +123,17 @@ def test_jobs_and_states_warn_of_a_cluster_that_does_not_answer(
 ) -> None:
     laptop = Laptop.made(tmp_path, monkeypatch)
     try:
-        sent = tfslurm.submit(laptop.experiment(command=["true", "{{ x }}"]), x=[1, 2])
+        sent = tfslurm.submit(laptop.experiment(command=["true", "{{ x }}"], parameters={"seed": 7}), x=[1, 2])
         assert isinstance(sent, tfslurm.Sweep)
         assert sent.states == {"PENDING": 2}
+        assert [job.parameters for job in sent.jobs] == [{"x": 1, "seed": 7}, {"x": 2, "seed": 7}]
+        one = tfslurm.submit("exp.yaml", x="a", seed=8)
+        assert isinstance(one, tfslurm.Job) and one.parameters == {"x": "a", "seed": 8}
+        one.cancel()
         assert not caplog.messages
         (laptop.slurm.bin / "squeue").write_text("#!/bin/sh\necho it is down >&2\nexit 1\n")
         assert sent.states == {"PENDING": 2}
-        assert len(tfslurm.jobs()) == 2
+        assert len(tfslurm.jobs()) == 3
         assert [line.startswith("alpha: ") and "it is down" in line for line in caplog.messages] == [True, True]
     finally:
         session_of.cache_clear()

@@ -74,27 +74,92 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(run: Type, arguments: list[
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    ("setting", "note"),
-    [
-        (
-            "resource.gpus=2",
-            "note: --set resource.gpus: no {{ resource.gpus }} in `command` or `env`, so it changes "
-            "nothing; did you mean `resources.gpus`?",
-        ),
-        ("depth=3", "note: --set depth: no {{ depth }} in `command` or `env`, so it changes nothing"),
-        ("lr=0.1", ""),
-        ("resources.cpus=2", ""),
-    ],
-)
-def test_a_set_that_reaches_nothing_is_noted(run: Type, tmp_path: Path, setting: str, note: str) -> None:
+@pytest.fixture
+def with_lr(run: Type, tmp_path: Path) -> Path:
+    """An experiment that reads {{ lr }} and {{ seed }}; its `parameters` are seed, and depth that it does not read."""
     assert run("init").returncode == 0
     file = tmp_path / "exp.yaml"
-    file.write_text(file.read_text().replace("--out /out  ", "--out /out {{ lr }}  "))
+    text = file.read_text().replace("--out /out  ", "--out /out {{ lr }} {{ seed }}  ")
+    file.write_text(re.sub("(?m)^(# )?parameters:.*", "parameters: {seed: 0, depth: 2}", text))
     (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))
-    done = run("plan", "exp.yaml", "--set", "lr=0.5", "--set", setting)
-    assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.splitlines() if "--set" in line] == ([note] if note else [])
+    return file
+
+
+@pytest.mark.parametrize(
+    ("setting", "near"),
+    [
+        ("gpu=3", "`resources.gpus`"),
+        ("resource.time=3", "`resources.time`"),
+        ("mem=16G", "`resources.memory`"),
+        ("resource.gpus=2", "`resources.gpus`"),
+        ("partition=gpu", "`slurm.partition`"),
+        ("mail-user=me", "`slurm.mail-user`"),
+        ("gres=gpu:1", "`resources: {gpus: …}`"),
+        ("Lr=1", "`lr`"),
+        ("parameters.sed=1", "`seed`"),
+        ("dept=1,2", "`depth`"),
+        ("momentum=0.9", ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "submit"])
+def test_a_set_that_nothing_uses_is_refused(run: Type, with_lr: Path, command: str, setting: str, near: str) -> None:
+    done = run(command, "exp.yaml", "--set", "lr=0.5", "--set", setting, "--set", "nobody=1")
+    assert done.returncode == 2
+    name = setting.partition("=")[0].removeprefix("parameters.")
+    told = next(line for line in done.stderr.splitlines() if f"--set {name}: nothing uses it: " in line)
+    assert ("did you mean" in told) == bool(near) and near in told and "the parameters are: depth, lr, seed; " in told
+    assert "--set nobody: nothing uses it" in done.stderr
+
+
+def test_parameters_are_defaults_that_set_and_sweeps_replace(run: Type, with_lr: Path) -> None:
+    (plain,) = json.loads(run("plan", "exp.yaml", "--set", "lr=0.5", "--json").stdout)
+    assert plain["command"][-2:] == ["0.5", "0"] and plain["parameters"] == {"lr": "0.5", "seed": 0, "depth": 2}
+    assert json.loads(plain["env"]["TFSLURM_PARAMS"]) == plain["parameters"]
+    for setting in ("seed=7", "parameters.seed=7"):
+        (other,) = json.loads(run("plan", "exp.yaml", "--set", "lr=0.5", "--set", setting, "--json").stdout)
+        assert other["parameters"] == {"lr": "0.5", "seed": 7, "depth": 2} and other["command"][-1] == "7"
+    swept = json.loads(run("plan", "exp.yaml", "--set", "lr=[1, 2]", "--set", "depth=3,4", "--json").stdout)
+    assert [each["parameters"] for each in swept["points"]] == [
+        {"depth": depth, "lr": lr, "seed": 0} for depth in (3, 4) for lr in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("sweep: {grid: {lr: [1], sed: [1, 2]}}", "sweep.grid.sed: nothing uses it: no {{ sed }} is in `command`"),
+        ("sweep: {zip: [{lr: [1], gpu: [2]}]}", "sweep.zip[0].gpu: nothing uses it"),
+        ("sweep: {random: {lr: {int: [1, 2]}, drop: {int: [1, 2]}, samples: 2}}", "sweep.random.drop: nothing uses it"),
+        ("sweep: {include: [{lr: 1, deep: 3}]}", "sweep.include[0].deep: nothing uses it"),
+        ("sweep: {blocks: [{grid: {lr: [1], widt: [1]}}]}", "sweep.blocks[0].grid.widt: nothing uses it"),
+    ],
+)
+def test_an_axis_that_nothing_uses_is_refused_with_its_line(run: Type, with_lr: Path, more: str, told: str) -> None:
+    lines = len(with_lr.read_text().splitlines())
+    with_lr.write_text(f"{with_lr.read_text()}{more}\n")
+    done = run("plan", "exp.yaml")
+    assert done.returncode == 2 and f"exp.yaml:{lines + 1}: {told}" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ["image", "resources.gpus", "parameters"])
+def test_a_parameter_is_no_key(run: Type, with_lr: Path, name: str) -> None:
+    with_lr.write_text(re.sub("(?m)^(# )?parameters:.*", f"parameters: {{{name}: 1}}", with_lr.read_text()))
+    done = run("plan", "exp.yaml", "--set", "lr=1")
+    assert done.returncode == 2 and f"parameters.{name}: `{name}` is a key of this file" in done.stderr
+    done = run("plan", "exp.yaml", "--set", "parameters={seed: 1}")
+    assert done.returncode == 2 and "--set parameters: sets all parameters at once" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "submit", "rehearse"])
+@pytest.mark.parametrize(("asked", "near"), [("beta", ""), ("alpah", "did you mean `alpha`? "), ("local", "")])
+def test_a_cluster_outside_the_files_is_refused(run: Type, with_lr: Path, command: str, asked: str, near: str) -> None:
+    more = "clusters: [alpha, gamma]\ncheckpoint: {signal: USR1, before_end: 60, requeue: true}\n"
+    with_lr.write_text(f"{with_lr.read_text()}{more}")
+    done = run(command, "exp.yaml", "--cluster", asked, "--set", "lr=1")
+    assert done.returncode == 2
+    assert f"--cluster {asked}: the experiment runs on alpha, gamma alone; {near}" in done.stderr
+    done = run(command, "exp.yaml", "--cluster", "beta", "--set", "lr=1", "--set", "clusters=[beta]")
+    assert "alone" not in done.stderr
 
 
 def test_run_refuses_an_experiment_for_several_tasks_with_its_line(run: Type, tmp_path: Path) -> None:
@@ -220,4 +285,6 @@ def test_a_placeholder_that_no_point_fills_is_told(run: Type, sweep: Path) -> No
     sweep.write_text(SWEEP.replace("{{ lr }}", "{{ rate }}"))
     done = run("plan", "exp.yaml")
     assert done.returncode == 2
-    assert "exp.yaml:3: command: {{ rate }} has no value; the parameters are: depth, lr" in done.stderr
+    assert (
+        "exp.yaml:6: sweep.grid.lr: nothing uses it: " in done.stderr and "parameters are: depth, rate" in done.stderr
+    )

@@ -117,7 +117,7 @@ def test_a_sweep_is_followed_as_a_whole_and_point_by_point(desk: Desk) -> None:
 
 
 def test_a_sweep_that_is_cancelled_leaves_no_job(desk: Desk) -> None:
-    file = desk.experiment("gone", "true", sweep={"grid": {"n": [1, 2, 3]}}, slurm={"begin": "now+1hour"})
+    file = desk.experiment("gone", "true {{ n }}", sweep={"grid": {"n": [1, 2, 3]}}, slurm={"begin": "now+1hour"})
     (array,) = swept(desk, file, "--cluster", "beta")
     again = desk.tfslurm("submit", file, "--cluster", "beta")
     assert (again.returncode, again.stdout) == (1, "")
@@ -255,7 +255,7 @@ def test_from_a_partition_that_is_down_all_points_go_to_the_other_cluster(desk: 
 
 
 def test_a_sweep_that_sbatch_refuses_is_as_if_it_had_not_been_asked_for(desk: Desk) -> None:
-    file = desk.experiment("refused", "true", sweep={"grid": {"n": [1, 2]}}, slurm={"partition": "nowhere"})
+    file = desk.experiment("refused", "true {{ n }}", sweep={"grid": {"n": [1, 2]}}, slurm={"partition": "nowhere"})
     done = desk.tfslurm("submit", file, "--cluster", "alpha")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nowhere" in done.stderr

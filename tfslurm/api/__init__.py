@@ -21,7 +21,7 @@ from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible
 from tfslurm.errors import HostError, JobFailed, TfslurmError
 from tfslurm.monitoring.cancel import cancel_named
-from tfslurm.monitoring.lookup import find_job, find_sweep, plan_of
+from tfslurm.monitoring.lookup import find_job, find_sweep, parameters_of
 from tfslurm.monitoring.reasons import reason_of
 from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.sweep_states import state_of
@@ -259,8 +259,8 @@ class Job:
 
     @property
     def parameters(self) -> dict[str, Value]:
-        """The values of ``{{ }}``; empty for a point of a sweep, whose values ``Sweep.results`` has."""
-        return dict(plan_of(self._known, session().tracker).parameters)
+        """The values of ``{{ }}``; for a point of a sweep those of the point."""
+        return parameters_of(self._known, session().tracker)
 
     def cancel(self) -> Job:
         """Cancel the job, and return it; its outputs are kept. A job that has ended stays as it is.

@@ -13,7 +13,7 @@ from typing import cast
 from tfslurm.document import nearest
 from tfslurm.errors import refuse
 from tfslurm.spec import KEYS
-from tfslurm.submission.prepare import Asked, read_experiment
+from tfslurm.submission.prepare import Asked, read_with
 from tfslurm.workspace.config import Known, choose_clusters
 from tfslurm.workspace.session import Session
 
@@ -41,8 +41,8 @@ def asked_for(
     for name in parameters:
         if name.partition(".")[0] in KEYS:
             raise refuse(f"argument {name}", "is a key of exp.yaml", f"write settings={{{name!r}: VALUE}}")
-    sets = [f"{name}={as_text(name, value)}" for name, value in {**settings, **parameters}.items()]
-    asked = read_experiment(Path(experiment), sets, sweeps=sweeps)
+    texts = {name: as_text(name, value) for name, value in {**settings, **parameters}.items()}
+    asked = read_with(Path(experiment), texts, sweeps=sweeps)
     names = [cluster] if isinstance(cluster, str) else list(cluster)
     return asked, choose_clusters(names, asked.experiment.clusters, session.say)
 

@@ -53,6 +53,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "asked", list(image["asked"])
     yield "before", [repr(word) for word in image["entrypoint"]]
     yield "command", [repr(word) for word in found["command"]]
+    yield "values", [f"{name}={value!r}" for name, value in found["parameters"].items()]
     yield "sweep", [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in (found["sweep"] or {}).items()]
     yield "text", [f"run as a program: {text!r}" for text in found["program_texts"]]
     yield "env", [f"{name}={value!r}" for name, value in found["env"].items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from tfslurm.document.tree import Document, NotText, Path, Refused, key_text, locate, nearest, show
+from tfslurm.document.tree import Document, NotText, Path, Refused, closest, key_text, locate, meant, nearest, show
 from tfslurm.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ __all__ = [
     "NotText",
     "Path",
     "Refused",
+    "closest",
     "dump",
     "key_text",
     "locate",
+    "meant",
     "nearest",
     "read",
     "scan",

@@ -134,6 +134,16 @@ def kind(value: object) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """``did you mean `x` or `y`? `` for the names that look like this one; empty where none does."""
+    return meant(closest(name, names))
+
+
+def closest(name: str, names: Iterable[str]) -> list[str]:
+    """At most two of the names, which look like this one; the most alike comes first."""
     by_fold = {known.lower().replace("_", "-"): known for known in islice(names, _COMPARED)}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), by_fold, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(f'`{by_fold[found]}`' for found in close)}? " if close else ""
+    return [by_fold[found] for found in close]
+
+
+def meant(names: Sequence[str]) -> str:
+    """``did you mean `x` or `y`? ``; empty where there is no name."""
+    return f"did you mean {' or '.join(f'`{each}`' for each in names)}? " if names else ""

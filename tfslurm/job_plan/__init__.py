@@ -19,7 +19,7 @@ from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
-from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill
+from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill_one
 from tfslurm.sweeps.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
@@ -276,7 +276,7 @@ def make_plan(
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
     refuse_unfit(experiment, cluster, pin.entrypoint)
-    command, env = as_written(experiment) if points else fill(experiment, parameters)
+    command, env = as_written(experiment) if points else fill_one(experiment, parameters)
     plan = JobPlan(
         name=experiment.name,
         user=user,

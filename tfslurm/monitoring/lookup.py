@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import Any
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, refuse
 from tfslurm.job_plan import JobPlan, job_folder
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
@@ -98,6 +100,19 @@ def jobs_of_sweep(tracker: Tracker, sweep: TrackedSweep, point: str) -> list[Tra
 def job_dir(plan: JobPlan, job_id: str) -> PurePosixPath:
     """The folder of one job of a plan, on the cluster."""
     return job_folder(plan.run_dir, job_id)
+
+
+def parameters_of(job: TrackedJob, tracker: Tracker) -> dict[str, Any]:
+    """The values of a job's parameters: those of its point, if it is one of a sweep.
+
+    Raises:
+        RecordError: the tracker lost its plan.
+    """
+    entries = tracker.sweeps.entries(job.plan_id) if job.place is not None else ()
+    if job.place is not None and job.place < len(entries):
+        values: dict[str, Any] = read_json(entries[job.place].text)
+        return values
+    return dict(plan_of(job, tracker).parameters)
 
 
 def plan_of(job: TrackedJob, tracker: Tracker) -> JobPlan:

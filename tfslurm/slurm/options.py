@@ -69,7 +69,7 @@ def check_options(options: Mapping[str, str | int | bool], *, file: str = "slurm
         InputError: every option that is unknown, tfslurm's own, or has a value that a directive cannot hold.
     """
     slurm = new_vocabulary()
-    known = {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)} - {"--help"}
+    known = known_to(slurm)
     checked: dict[str, str] = {}
     problems: list[Problem] = []
     for key, value in options.items():
@@ -88,6 +88,17 @@ def check_options(options: Mapping[str, str | int | bool], *, file: str = "slurm
     if problems:
         raise InputError(problems)
     return checked
+
+
+def is_option(name: str) -> bool:
+    """Whether sbatch has a long option of this name that tfslurm does not set itself."""
+    slurm = new_vocabulary()
+    return refuse_name(name.replace("-", "_"), known_to(slurm), slurm) is None
+
+
+def known_to(slurm: Vocabulary) -> set[str]:
+    """Every option with its dashes."""
+    return {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)} - {"--help"}
 
 
 class Vocabulary(Protocol):

@@ -6,6 +6,7 @@ Pure: text in, values out. pydantic and yaml are loaded when a text is read, not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from tfslurm.document import Document
@@ -22,7 +23,7 @@ from tfslurm.spec.experiment import (
     Resources,
     Word,
 )
-from tfslurm.spec.words import fill
+from tfslurm.spec.words import fill, fill_one
 
 if TYPE_CHECKING:
     from tfslurm.spec.axes import Sweep
@@ -42,6 +43,8 @@ __all__ = [
     "Word",
     "experiment_schema",
     "fill",
+    "fill_one",
+    "nearest_setting",
     "parse_experiment",
     "read_sweep",
 ]
@@ -72,7 +75,15 @@ def experiment_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of an experiment file, for editors and other tools."""
     from tfslurm.spec.parsing import schema
 
-    return schema()
+    return deepcopy(schema())
+
+
+def nearest_setting(name: str, parameters: Iterable[str]) -> str:
+    """``did you mean `resources.gpus`? ``: the key of an experiment file, or the parameter, that looks like a name."""
+    from tfslurm.spec.overrides import nearest_setting
+    from tfslurm.spec.parsing import schema
+
+    return nearest_setting(name, parameters, schema())
 
 
 def read_sweep(value: Mapping[str, object] | None) -> Sweep:

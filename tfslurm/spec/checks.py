@@ -9,6 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
+from tfslurm.spec.experiment import KEYS
 from tfslurm.spec.places import RUN, inside
 from tfslurm.spec.programs import is_code_variable
 
@@ -128,7 +129,17 @@ def kept_between_attempts(document: Document) -> Iterator[Problem]:
         yield document.problem(path, why, "add `outputs: /out` and save there")
 
 
+def parameters_that_are_keys(document: Document) -> Iterator[Problem]:
+    """Parameters with the name of a key of the file, which is what `--set` would change."""
+    given = document.at(("parameters",))
+    for name in given if isinstance(given, dict) else ():
+        if isinstance(name, str) and name.partition(".")[0] in KEYS:
+            why = f"`{name}` is a key of this file, so `--set {name}=…` would set that"
+            yield document.problem(("parameters", name), why, "give the parameter another name")
+
+
 ALL = (
+    parameters_that_are_keys,
     repeated_names,
     repeated_options,
     covered_targets,

@@ -91,8 +91,9 @@ class Checkpoint:
 class Experiment:
     """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
-    ``slurm`` is keyed by sbatch's long option names with dashes. ``lines`` says where a key stands: ``("image",)``,
-    ``("mounts", 0, "source")``; a key that was not written is absent.
+    ``parameters`` are the values of those that nothing else gives one to. ``slurm`` is keyed by sbatch's long option
+    names with dashes. ``lines`` says where a key stands: ``("image",)``, ``("mounts", 0, "source")``; a key that was
+    not written is absent.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Experiment:
     slurm: Mapping[str, Option] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     clusters: tuple[str, ...] = ()
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     sweep: Mapping[str, object] | None = None
     file: str = "exp.yaml"
     lines: Mapping[Path, int] = field(default_factory=dict)
@@ -120,6 +122,11 @@ class Experiment:
     def reads(self) -> frozenset[str]:
         """The parameters that ``command`` and ``env`` have a placeholder for."""
         return frozenset(name for word in (*self.command, *self.env.values()) for name in word.names)
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The parameters that a value may be given to: those that it reads, and those that it declares."""
+        return self.reads | set(self.parameters)
 
     def problem(self, path: Path, why: str, fix: str = "") -> Problem:
         """A problem that stands where the key was written: its line, or the ``--set`` that replaced it."""

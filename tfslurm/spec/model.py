@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
-from tfslurm.spec.axes import Sweep
+from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.program_text import refuse_program_text
 
 MAX_WORDS = 10_000  # of a command
@@ -232,6 +232,12 @@ class Experiment(Keys):
     )
     clusters: list[Name] = Field(
         [], description="Where it may run; absent: the only cluster configured.", examples=[["alpha", "beta"]]
+    )
+    parameters: dict[Axis, Scalar] = Field(
+        {},
+        description="The values of {{ name }} that neither --set nor a sweep gives; a program may read them, "
+        "as JSON, in TFSLURM_PARAMS too.",
+        examples=[{"lr": 0.01, "seed": 0}],
     )
     sweep: Sweep | None = Field(
         None, description="Many jobs from this one experiment.", examples=[{"grid": {"lr": [0.1, 0.01]}}]

@@ -134,6 +134,12 @@ def option(text: str) -> str:
     raise Refused(f"{show(text)} is not the long name of an sbatch option", nearest(bare, _OWN_OPTIONS) + fix)
 
 
+def key_of_option(text: str) -> str:
+    """The key of an experiment file that says what this sbatch option does; '' where none does."""
+    instead = _OWN_OPTIONS.get(text.replace("_", "-"), "")
+    return instead if instead.startswith("`") else ""
+
+
 def option_value(value: object) -> str | int | bool:
     """The value, if an ``#SBATCH`` line can carry it; true is a flag, false leaves the option out.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tfslurm.document import Document, Path, Refused, key_text, nearest, scan
+from tfslurm.document import Document, Path, Refused, closest, key_text, meant, nearest, scan
 from tfslurm.errors import Problem
 
 _JSON = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
@@ -62,6 +62,15 @@ def keys(schema: dict[str, Any]) -> Iterator[str]:
         yield from (f"{name}.{key}" for key in inner.get("properties", {}))
         if isinstance(inner.get("additionalProperties"), dict):
             yield f"{name}.NAME"
+
+
+def nearest_setting(name: str, parameters: Iterable[str], schema: dict[str, Any]) -> str:
+    """``did you mean `resources.gpus`? `` for a name that neither a key nor a parameter has: `gpu`, `resource.gpus`."""
+    every = [*parameters, *(key for key in keys(schema) if not key.endswith(".NAME"))]
+    last = name.rpartition(".")[2]
+    ends = {key.rpartition(".")[2]: key for key in reversed(every)}
+    found = closest(name, every) or [ends[end] for end in closest(last, ends) if end[:1] == last[:1].lower()]
+    return meant(found)
 
 
 def _unknown(key: str, schema: dict[str, Any]) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from tfslurm.document import Document, Path, scan, validate
@@ -17,8 +18,9 @@ Check = Callable[[Document], Iterable[Problem]]
 SCHEMA_ID = "urn:tfslurm:experiment:1"
 
 
+@cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of an experiment file."""
+    """The JSON Schema (draft 2020-12) of an experiment file: one object, which its readers leave as it is."""
     return published(model.Experiment, SCHEMA_ID, "tfslurm experiment (exp.yaml)")
 
 
@@ -59,6 +61,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         checkpoint=_checkpoint(read.checkpoint),
         clusters=tuple(read.clusters),
+        parameters=read.parameters,
         sweep=document.at(("sweep",)),
         file=document.file,
         lines=document.lines,

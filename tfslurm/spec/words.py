@@ -162,6 +162,22 @@ def fill(experiment: Experiment, parameters: Mapping[str, Parameter]) -> tuple[t
     return argv, {name: _filled(word, texts) for name, word in experiment.env.items()}
 
 
+def fill_one(experiment: Experiment, parameters: Mapping[str, Parameter]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The same for a job that is no point of a sweep: its parameters are in its environment as a point's are.
+
+    Raises:
+        InputError: as ``fill``.
+    """
+    argv, env = fill(experiment, parameters)
+    return argv, {**env, **({"TFSLURM_PARAMS": as_json(parameters)} if parameters else {})}
+
+
+def as_json(parameters: Mapping[str, Parameter]) -> str:
+    """Parameters as a program finds them in TFSLURM_PARAMS: in the order of their names."""
+    ordered = {name: parameters[name] for name in sorted(parameters)}
+    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
+
+
 def _undefined(experiment: Experiment, texts: Mapping[str, str]) -> Iterator[Problem]:
     placed: list[tuple[Path, Word]] = [(("env", name), word) for name, word in experiment.env.items()]
     for index, word in enumerate(experiment.command):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from tfslurm.document.tree import nearest, printable
+from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
-from tfslurm.spec import KEYS
 from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
@@ -69,18 +68,7 @@ def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> l
     pin = pin_on_first_use(session, asked, clusters)
     jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
     tell_of_private(session, jobs)
-    tell_of_unread(session, asked)
     return jobs
-
-
-def tell_of_unread(session: Session, asked: Asked) -> None:
-    """Say which parameters of --set reach nothing: perhaps a key of exp.yaml was meant."""
-    for name in asked.parameters:
-        if name not in asked.experiment.reads:
-            key, dot, rest = name.partition(".")
-            hint = nearest(key, KEYS).replace("`?", f"{dot}{rest}`?").rstrip()
-            why = f"no {{{{ {name} }}}} in `command` or `env`, so it changes nothing"
-            session.say(f"note: --set {name}: {why}{hint and '; '}{hint}")
 
 
 def tell_of_driver(session: Session, job: Prepared, *, force: bool) -> None:

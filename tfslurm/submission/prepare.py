@@ -19,8 +19,10 @@ from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
 from tfslurm.render import render
 from tfslurm.slurm import check_options
+from tfslurm.slurm.options import is_option
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.spec.names import key_of_option
 from tfslurm.submission.code_folder import code_folder, refuse_hidden
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
@@ -61,34 +63,52 @@ class Prepared(NamedTuple):
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
-    """The experiment in ``file``; ``sets`` are the command line's ``key=value``.
-
-    A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``.
-    Several values of one (``lr=0.1,0.01``) make a sweep, and those of an experiment with a sweep are its axes' values:
-    then nothing is left in ``parameters``. ``sweeps`` says that the caller can do something with a sweep; else it is
-    refused.
+    """The experiment in ``file``; ``sets`` are the command line's ``key=value``, as ``read_with`` takes them.
 
     Raises:
         InputError: every problem of the file and of ``sets``.
     """
-    overrides: dict[str, str] = {}
-    given: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for setting in sets:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise refuse(f"--set {setting}", "is not key=value", "for example --set lr=0.1")
-        if not setting.isascii() and setting.encode("utf-8", "replace").decode("utf-8") != setting:
-            raise refuse(f"--set {key.strip()}", "its value is not UTF-8 text", "save such a value in a file")
-        into = overrides if key.split(".")[0] in KEYS else given
-        into[key.strip()] = value
-    text = read_text(file)
+        settings[key.strip()] = value
+    return read_with(file, settings, sweeps=sweeps)
+
+
+def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) -> Asked:
+    """The experiment in ``file`` with other values.
+
+    A key of exp.yaml (``resources.time``) replaces what the file says; any other name is a parameter for ``{{ }}``, as
+    is the name in ``parameters.lr``. Several values of one (``lr=0.1,0.01``) make a sweep, and those of an experiment
+    with a sweep are its axes' values: then nothing is left in ``parameters``. ``sweeps`` says that the caller can do
+    something with a sweep; else it is refused.
+
+    Raises:
+        InputError: every problem of the file and of ``settings``; a name that nothing uses.
+    """
+    overrides: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for name, value in settings.items():
+        text = name + value
+        if not text.isascii() and text.encode("utf-8", "replace").decode("utf-8") != text:
+            raise refuse(f"--set {name}", "its value is not UTF-8 text", "save such a value in a file")
+        key, dot, parameter = name.partition(".")
+        if key == "parameters":
+            if not dot:
+                raise refuse(f"--set {name}", "sets all parameters at once", "set each by its name: --set lr=0.1")
+            given[parameter] = value
+        else:
+            (overrides if key in KEYS else given)[name] = value
+    spec_text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
+    experiment = parse_experiment(spec_text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
     experiment, parameters = with_values(experiment, given)
     if experiment.sweep is not None and not sweeps:
         fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
         raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
-    return Asked(file, text, experiment, parse_reference(experiment.image), parameters)
+    return Asked(file, spec_text, experiment, parse_reference(experiment.image), parameters)
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
@@ -102,22 +122,52 @@ def wrong_sweep(document: Document) -> Iterator[Problem]:
 def with_values(
     experiment: Experiment, parameters: Mapping[str, str]
 ) -> tuple[Experiment, dict[str, str | int | float | bool]]:
-    """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value."""
+    """The experiment with the command line's values as axes, if it is a sweep; else each parameter's one value.
+
+    Raises:
+        InputError: values that cannot be read, and every parameter that nothing uses.
+    """
+    if not parameters and experiment.sweep is None:
+        return experiment, dict(experiment.parameters)
+    refuse_unused(experiment, parameters)
     if not parameters:
         return experiment, {}
-    from tfslurm.sweeps.overrides import values_given, with_given
+    from tfslurm.sweeps.overrides import like, values_given, with_given
 
     values: dict[str, tuple[str | int | float | bool, ...]] = {}
     for name, text in parameters.items():
         try:
-            values[name] = values_given(text)
+            values[name] = tuple(like(value, experiment.parameters.get(name)) for value in values_given(text))
             if experiment.sweep is not None:
                 with_given(experiment.sweep, {name: values[name]})
         except Refused as refused:
             raise refuse(f"--set {name}", refused.why, refused.fix) from refused
     if experiment.sweep is None and all(len(each) == 1 for each in values.values()):
-        return experiment, {name: each[0] for name, each in values.items()}
+        return experiment, {**experiment.parameters, **{name: each[0] for name, each in values.items()}}
     return replace(experiment, sweep=with_given(experiment.sweep or {}, values)), {}
+
+
+def refuse_unused(experiment: Experiment, parameters: Mapping[str, str]) -> None:
+    """Refuse values and axes of names that nothing uses: perhaps a key of exp.yaml was meant.
+
+    Raises:
+        InputError: all of them.
+    """
+    from tfslurm.sweeps.points import unused, unused_axes
+
+    problems = list(unused_axes(experiment)) if experiment.sweep is not None else []
+    for name in parameters:
+        if name not in experiment.takes:
+            why, fix = unused(name, experiment)
+            problems.append(Problem(f"--set {name}", 0, "", why, of_sbatch(name) + fix))
+    if problems:
+        raise InputError(problems)
+
+
+def of_sbatch(name: str) -> str:
+    """``did you mean `slurm.partition`? `` for the name of an sbatch option."""
+    key = key_of_option(name) or (f"`slurm.{name}`" if is_option(name) else "")
+    return f"did you mean {key}? " if key else ""
 
 
 def wrong_image(document: Document) -> Iterator[Problem]:

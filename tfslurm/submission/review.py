@@ -53,6 +53,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "points": plan.points.count if plan.points else None,
         "image": image_of(job),
         "command": command,
+        "parameters": dict(asked.parameters or experiment.parameters),
         "sweep": experiment.sweep,
         "program_texts": program_texts(command),
         "env": env,

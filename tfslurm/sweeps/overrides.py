@@ -12,6 +12,7 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.document.scalars import refused_number
 from tfslurm.sweeps.values import Scalar
 
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,299})(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,4})?")  # source: RFC 8259, 6
 _COMMA = re.compile(r"(?<!\\),")
 
 
@@ -49,6 +50,17 @@ def _listed(text: str) -> tuple[Scalar, ...]:
 def _carried(value: object) -> bool:
     """Whether it is a text that an argument can carry: no NUL, no half of a character."""
     return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
+
+
+def like(value: Scalar, default: Scalar | None) -> Scalar:
+    """The value of one setting, as the kind of a parameter's default: `3` where that is a number, else the text."""
+    if not isinstance(value, str) or not isinstance(default, bool | int | float):
+        return value
+    is_one = value in ("true", "false") if isinstance(default, bool) else _NUMBER.fullmatch(value)
+    if not is_one:
+        return value
+    read: Scalar = json.loads(value)
+    return value if refused_number(read, value) else read
 
 
 def with_given(sweep: Mapping[str, Any], given: Mapping[str, Sequence[Scalar]]) -> dict[str, Any]:

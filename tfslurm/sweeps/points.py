@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
-from tfslurm.spec import Experiment, read_sweep
+from tfslurm.spec import Experiment, nearest_setting, read_sweep
+from tfslurm.spec.words import as_json
 from tfslurm.sweeps.blocks import MOST, Block, Given, Source, read, unknown
 from tfslurm.sweeps.values import Scalar
 
@@ -60,8 +60,7 @@ def too_large(experiment: Experiment) -> InputError:
 
 def point_of(parameters: Mapping[str, Scalar]) -> Point:
     """The point with these values."""
-    ordered = {name: parameters[name] for name in sorted(parameters)}
-    return Point(ordered, json.dumps(ordered, ensure_ascii=False, separators=(",", ":")))
+    return Point({name: parameters[name] for name in sorted(parameters)}, as_json(parameters))
 
 
 def sweep_of(experiment: Experiment) -> Sweep:
@@ -79,7 +78,7 @@ def sweep_of(experiment: Experiment) -> Sweep:
     met: dict[str, Point] = {}
     hits: dict[tuple[int, int], int] = {}
     size = 0
-    for point in _made(blocks, hits):
+    for point in _made(blocks, hits, experiment.parameters):
         size += len(point.text)
         if size > MAX_TEXT:
             raise too_large(experiment)
@@ -88,7 +87,7 @@ def sweep_of(experiment: Experiment) -> Sweep:
     total, excluded = sum(block.count for block in blocks), sum(hits.values())
     repeated = total - excluded - len(met)
     notes = tuple(_notes(experiment, blocks, hits, repeated))
-    return Sweep(blocks[0].names, tuple(met.values()), blocks, excluded, repeated, notes)
+    return Sweep(tuple(next(iter(met.values())).parameters), tuple(met.values()), blocks, excluded, repeated, notes)
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
@@ -98,6 +97,27 @@ def wrong_sweep(document: Document) -> Iterator[Problem]:
     given, clusters = shape_of(document.at(("sweep",))), document.at(("clusters",))
     if given is not None:
         yield from _checked(given, clusters if isinstance(clusters, list) else (), document)[1]
+
+
+def unused_axes(experiment: Experiment) -> Iterator[Problem]:
+    """A problem for each axis that the program gets nothing of: its points would be one job, many times."""
+    blocks, _ = read(read_sweep(experiment.sweep), experiment)
+    for block in blocks:
+        paths = {name: (*block.path, "include", at, name) for at, each in enumerate(block.include) for name in each}
+        paths |= {name: (*axis.path, name) for axis in block.axes for name in axis.names}
+        for name, path in paths.items():
+            if name not in experiment.takes:
+                why, fix = unused(name, experiment)
+                yield experiment.problem(path, why, fix)
+
+
+def unused(name: str, experiment: Experiment) -> tuple[str, str]:
+    """Why a value of this name would change nothing, and what to write."""
+    why = f"nothing uses it: no {{{{ {name} }}}} is in `command` or `env`, and `parameters` does not name it"
+    takes = sorted(experiment.takes)
+    known = f"the parameters are: {', '.join(takes)}; " if takes else ""
+    fix = f"if the program reads TFSLURM_PARAMS, write `parameters: {{{name}: VALUE}}`"
+    return why, f"{nearest_setting(name, takes)}{known}{fix}"
 
 
 class First:
@@ -127,17 +147,20 @@ def _kind_and(value: Scalar) -> tuple[str, Scalar]:
     return "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number", value
 
 
-def _made(blocks: Sequence[Block], hits: dict[tuple[int, int], int]) -> Iterator[Point]:
-    """Every point, those that are met again too; ``hits`` counts what each `exclude` leaves out."""
+def _made(blocks: Sequence[Block], hits: dict[tuple[int, int], int], defaults: Mapping[str, Scalar]) -> Iterator[Point]:
+    """Every point, those that are met again too; ``hits`` counts what each `exclude` leaves out.
+
+    ``defaults`` are the values of the parameters that are no axis.
+    """
     for number, block in enumerate(blocks):
         exclude = First(block.exclude)
         for parameters in _crossed(block):
             left_out = exclude.of(parameters)
             if left_out is None:
-                yield point_of(parameters)
+                yield point_of({**defaults, **parameters})
             else:
                 hits[number, left_out] = hits.get((number, left_out), 0) + 1
-        yield from map(point_of, block.include)
+        yield from (point_of({**defaults, **each}) for each in block.include)
 
 
 def _crossed(block: Block) -> Iterator[dict[str, Scalar]]:
@@ -200,9 +223,3 @@ def _notes(
                 yield str(experiment.problem(here, "leaves out nothing that is not left out already"))
     if repeated:
         yield f"{repeated} points had the values of an earlier one and run once"
-    for name in blocks[0].names:
-        if name not in experiment.reads:
-            yield (
-                f"no {{{{ {name} }}}} in `command` or `env`: "
-                f"points that differ in {name} alone are the same, unless the program reads TFSLURM_PARAMS"
-            )

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfslurm.cluster import Cluster, parse_cluster
+from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.host import user_name
 from tfslurm.local_files import as_text
@@ -201,8 +202,13 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str], tell: Tell 
     """Where one experiment goes: --cluster, else its own `clusters`, else the only one that is configured.
 
     Raises:
-        InputError: none is configured, or there are several and none was named.
+        InputError: none is configured, there are several and none was named, or one is named where the experiment may
+            not run.
     """
+    for name in asked if experiment else ():
+        if name not in experiment:
+            fix = f"{nearest(name, experiment)}name one of these, or add it to `clusters` in the file"
+            raise refuse(f"--cluster {name}", f"the experiment runs on {', '.join(experiment)} alone", fix)
     names, files = list(asked or experiment), None
     if not names:
         files = cluster_files()
