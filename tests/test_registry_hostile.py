@@ -108,7 +108,7 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def pin(address: str, *, request_s: float = 0.6, place_s: float = 20.0, pin_s: float = 60.0) -> Pin:
     reference = parse_reference(f"{address}/team/tf:1")
-    return resolve(reference, {}, "linux/amd64", NOW, None, Patience(request_s, place_s, pin_s))
+    return resolve(reference, {}, "linux/amd64", NOW, patience=Patience(request_s, place_s, pin_s))
 
 
 def log_in(folder: Path, address: str, **entry: str) -> None:
@@ -225,7 +225,7 @@ def test_everything_together_has_a_deadline_of_its_own(start: Start) -> None:
     with pytest.raises(RegistryError, match="none of 3 places gave it"):
         reference = parse_reference(f"{server.address}/team/tf:1")
         mirrors = {server.address: (f"{server.address}/a", f"{server.address}/b")}
-        resolve(reference, mirrors, "linux/amd64", NOW, None, Patience(5, 5, 1.0))
+        resolve(reference, mirrors, "linux/amd64", NOW, patience=Patience(5, 5, 1.0))
     assert time.monotonic() - began < 8
 
 
@@ -290,7 +290,9 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
         with pytest.raises(
             RegistryError, match=r"slow\.example\.org (did not answer in time|had not answered in full)"
         ):
-            resolve(parse_reference("slow.example.org/tf:1"), {}, "linux/amd64", NOW, None, Patience(0.6, 20.0, 60.0))
+            resolve(
+                parse_reference("slow.example.org/tf:1"), {}, "linux/amd64", NOW, patience=Patience(0.6, 20.0, 60.0)
+            )
     finally:
         answered.set()
     assert time.monotonic() - began < 5
@@ -550,6 +552,14 @@ def test_several_challenges_are_told_apart() -> None:
     assert challenges("Negotiate, Bearer realm=x")["bearer"] == {"realm": "x"}
     assert challenges('Negotiate abc==, bearer realm="x"')["bearer"] == {"realm": "x"}
     assert challenges('Digest realm="a, b", nonce=1, BEARER Realm="q"')["bearer"] == {"realm": "q"}
+    assert challenges('Bearer, bEaReR realm="https://a/b"')["bearer"] == {"realm": "https://a/b"}
+    assert challenges('Bearer realm="a", Bearer realm="b"')["bearer"] == {"realm": "a"}
+    assert challenges('Hawk ts="1"; x, AWS4 a/b;c,bearer realm=q , service="s"')["bearer"] == {
+        "realm": "q",
+        "service": "s",
+    }
+    assert challenges('Digest realm="\\", Bearer realm=evil", Basic realm=y')["basic"] == {"realm": "y"}
+    assert "bearer" not in challenges('Digest realm="\\", Bearer realm=evil", Basic realm=y')
     assert (challenges(""), challenges("\x00"), challenges('="x"')) == ({}, {}, {})
     for text in ("a" * 60000, "a " * 30000, "a=" * 30000, 'a="' * 20000, "\\" * 60000, "a," * 30000):
         began = time.monotonic()

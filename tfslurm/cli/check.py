@@ -103,8 +103,8 @@ def pin_of(image: str, clusters: Sequence[Known]) -> Pin:
     """The image of an experiment as its lock pins it, or any other as its registry says now; nothing is written."""
     if image.endswith((".yaml", ".yml")):
         asked = read_experiment(Path(image))
-        return pinned(asked) or pin_now(asked, [one.cluster for one in clusters], now())
-    return resolve_now(parse_reference(image), [one.cluster for one in clusters], now())
+        return pinned(asked) or pin_now(asked, [one.cluster for one in clusters], now(), say)
+    return resolve_now(parse_reference(image), [one.cluster for one in clusters], now(), say)
 
 
 def image_facts(pin: Pin, places: Collection[str], seen: Sequence[SeenDriver]) -> list[Fact]:

@@ -1,7 +1,8 @@
 """Resolve a tag to a digest over HTTP, without a docker daemon.
 
-The only user of requests, and of what `docker login` stored. wire speaks HTTP with one repository, documents reads
-what it sends, trouble words what went wrong, resolve is the question itself, daemon is for an image in no registry.
+The only user of requests, and of what `docker login` and `podman login` stored. wire speaks HTTP with one repository,
+by the proxies and certificates that the shell names; credentials and realms say which login goes where; documents reads
+what comes, errors words what went wrong, resolve is the question itself, daemon is for an image in no registry.
 """
 
 from tfslurm.registry.daemon import pin_local_image

@@ -7,6 +7,7 @@ request uses, and whoever reads one of them sees its end.
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import socket
@@ -19,6 +20,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from requests.adapters import HTTPAdapter
+from requests.utils import get_auth_from_url
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -147,20 +149,24 @@ class _Answer(HTTPResponse):
         self.fp = _Measured(self.fp.detach())
 
 
-class _Plain(HTTPConnection):
+class _Watched(HTTPConnection):
+    """A connection that belongs to the deadline of each request that uses it."""
+
     response_class = _Answer
 
-    def _new_conn(self) -> socket.socket:
-        return _connected(self)
-
     def putrequest(self, *words: Any, **more: Any) -> None:
-        _watch_again(self)
+        current = _CURRENT.get()
+        if current and self.sock:
+            current.watch(self.sock)
         super().putrequest(*words, **more)
 
 
-class _Tls(HTTPSConnection):
-    response_class = _Answer
+class _Plain(_Watched):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
 
+
+class _Tls(_Watched, HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
@@ -168,17 +174,6 @@ class _Tls(HTTPSConnection):
         super()._tunnel()
         if (current := _CURRENT.get()) and current.passed:
             raise TimeoutError("the proxy's answer ended with the connection")
-
-    def putrequest(self, *words: Any, **more: Any) -> None:
-        _watch_again(self)
-        super().putrequest(*words, **more)
-
-
-def _watch_again(connection: HTTPConnection) -> None:
-    """A connection that is used again belongs to this request's deadline now."""
-    current = _CURRENT.get()
-    if current and connection.sock:
-        current.watch(connection.sock)
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -192,17 +187,48 @@ class _TlsPool(HTTPSConnectionPool):
 _POOLS: Mapping[str, type[HTTPConnectionPool]] = {"http": _PlainPool, "https": _TlsPool}
 
 
+def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """A pool whose connections find their own way, through SOCKS, and are watched from their first request on."""
+    connection = type("_BySocks", (_Watched, pool.ConnectionCls), {})
+    return type("_BySocksPool", (pool,), {"ConnectionCls": connection})
+
+
 class WatchedAdapter(HTTPAdapter):
-    """The connections of a session, through a proxy or not, each with the deadline of the request that it serves."""
+    """The connections of a session, through a proxy or not, each with the deadline of the request that it serves.
+
+    ``certificates`` are those that servers are checked with, in PEM form; empty: those that certifi brings.
+    """
+
+    certificates = ""
 
     def init_poolmanager(self, *words: Any, **more: Any) -> None:
         """As requests', with pools of our connections."""
         super().init_poolmanager(*words, **more)
         self.poolmanager.pool_classes_by_scheme = dict(_POOLS)
 
-    def proxy_manager_for(self, *words: Any, **more: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         """The same for a proxy."""
-        manager = super().proxy_manager_for(*words, **more)
-        if set(manager.pool_classes_by_scheme) == set(_POOLS):
-            manager.pool_classes_by_scheme = dict(_POOLS)
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **more)
+        if not known:
+            its, by_socks = manager.pool_classes_by_scheme, proxy.startswith("socks")
+            pools = {scheme: _watched(pool) for scheme, pool in its.items()} if by_socks else dict(_POOLS)
+            manager.pool_classes_by_scheme = pools
         return manager
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """The login for a proxy, in UTF-8 (RFC 7617); requests fails where it is not Latin-1."""
+        user, password = get_auth_from_url(proxy)
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {pair}"} if user else {}
+
+    def build_connection_pool_key_attributes(self, *words: Any, **more: Any) -> Any:
+        """As requests', with our certificates."""
+        host, pool = super().build_connection_pool_key_attributes(*words, **more)
+        return host, {**pool, "ca_cert_data": self.certificates} if self.certificates else pool
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """As requests'; certifi's file only where there are no others."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        if self.certificates:
+            conn.ca_certs = None

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import requests
 import urllib3
@@ -27,7 +28,25 @@ class Answer:
     body: bytes
 
 
-def refusal(name: str, what: str, answer: Answer, login: Credentials | None, fix: str = "") -> RegistryError:
+class WrongSetting(RegistryError):
+    """A variable of this shell that cannot be used, and the fix; whoever asked puts the registry in front."""
+
+
+class Route(NamedTuple):
+    """What of this shell led to a registry: the variables that named the proxy and the certificates; empty: none."""
+
+    proxy: str = ""
+    certificates: str = ""
+
+
+def log_in(registry: str, engine: str) -> str:
+    """The command that stores a login for a registry."""
+    return f"`{engine} login{'' if registry == 'docker.io' else f' {registry}'}`"
+
+
+def refusal(
+    name: str, what: str, answer: Answer, login: Credentials | None, engine: str, fix: str = ""
+) -> RegistryError:
     """The error for an HTTP answer that is not the one wanted; ``fix`` overrides what its status suggests.
 
     ``login`` is what was tried, None when the registry asked for none.
@@ -38,7 +57,7 @@ def refusal(name: str, what: str, answer: Answer, login: Credentials | None, fix
     why = f"HTTP {status}" + (f" {said}" if said else "")
     if login is not None and not login and login.why_none:
         why += f" ({login.why_none})"
-    fix = fix or _fix(name, status, answer.headers, login)
+    fix = fix or _fix(name, status, answer.headers, login, engine)
     return RegistryError(f"{name}: {what}: {why}; {fix}", transient=status in (408, 429) or status >= 500)
 
 
@@ -53,15 +72,14 @@ def own_words(body: bytes) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
-def _fix(name: str, status: int, headers: Mapping[str, str], login: Credentials | None) -> str:
-    registry = name.partition("/")[0]
-    log_in = f"`docker login{'' if registry == 'docker.io' else f' {registry}'}`"
+def _fix(name: str, status: int, headers: Mapping[str, str], login: Credentials | None, engine: str) -> str:
+    command = log_in(name.partition("/")[0], engine)
     if status in (401, 403):
         if login:
-            return f"the stored login {login.user} may not read it: {log_in} with one that may"
-        return f"it is private, or there is no such repository: {log_in}, or correct the name"
+            return f"the stored login {login.user} may not read it: {command} with one that may"
+        return f"it is private, or there is no such repository: {command}, or correct the name"
     if status == 429:
-        return f"its rate limit is reached: try again {_when(headers)}, {log_in}, or name a mirror"
+        return f"its rate limit is reached: try again {_when(headers)}, {command}, or name a mirror"
     if status == 404:
         return "correct the name"
     return "try again later, or name a mirror" if status >= 500 else "ask who runs the registry"
@@ -83,21 +101,27 @@ def too_slow(name: str, what: str, host: str, seconds: float) -> RegistryError:
 
 
 def silence(
-    name: str, what: str, host: str, error: requests.RequestException | urllib3.exceptions.HTTPError
+    name: str, what: str, host: str, error: requests.RequestException | urllib3.exceptions.HTTPError, route: Route
 ) -> RegistryError:
     """The error when no answer came: the names of the cause, never the library's text, which holds whole URLs."""
-    why, fix, transient = _cause(host, error)
+    why, fix, transient = _cause(host, error, route)
     return RegistryError(f"{name}: {what}: {why}; {fix}", transient=transient)
 
 
-def _cause(host: str, error: Exception) -> tuple[str, str, bool]:
+def _cause(host: str, error: Exception, route: Route) -> tuple[str, str, bool]:
     causes = tuple(_chain(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            fix = "name your site's certificates in REQUESTS_CA_BUNDLE; they are never left unchecked"
-            return f"TLS: the certificate of {host} does not hold: {cause.verify_message}", fix, False
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy did not lead to {host}", "check HTTPS_PROXY and NO_PROXY", True
+            fix = "name your site's certificates in REQUESTS_CA_BUNDLE"
+            if route.certificates:
+                fix = f"only the certificates that {route.certificates} names count: add your site's there, or unset it"
+            return (
+                f"TLS: the certificate of {host} does not hold: {cause.verify_message}",
+                f"{fix}; they are never left unchecked",
+                False,
+            )
+    if route.proxy and (found := _of_proxy(host, causes, route.proxy)):
+        return found
     if isinstance(error, requests.exceptions.SSLError):
         fix = "plain http is spoken only to this machine itself: give the registry a certificate"
         return f"TLS: {host} does not speak https", fix, False
@@ -111,6 +135,24 @@ def _cause(host: str, error: Exception) -> tuple[str, str, bool]:
         if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):
             return f"{host}: {cause.strerror}", "check the network and HTTPS_PROXY", True
     return f"{host} broke off ({type(error).__name__})", "try again later", True
+
+
+def _of_proxy(host: str, causes: tuple[BaseException, ...], variable: str) -> tuple[str, str, bool] | None:
+    """The cause where it is the proxy that a variable names."""
+    wrong = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL)
+    if isinstance(causes[0], wrong) or any(isinstance(cause, ValueError) for cause in causes[:1]):
+        return f"the proxy that {variable} names cannot be used", f"correct {variable}: http://HOST:PORT", False
+    if any("407" in str(cause) for cause in causes if type(cause) is OSError):
+        fix = f"put user and password into {variable}, percent-encoded: http://USER:PASSWORD@HOST:PORT"
+        return f"the proxy that {variable} names wants a login, or another one (407)", fix, False
+    if isinstance(causes[0], requests.exceptions.ProxyError) or _by_socks(causes):
+        return f"the proxy that {variable} names did not lead to {host}", f"check {variable} and NO_PROXY", True
+    return None
+
+
+def _by_socks(causes: tuple[BaseException, ...]) -> bool:
+    """Whether a SOCKS proxy failed, of which the HTTP library makes no error of its own."""
+    return any(type(cause).__module__ == "socks" for cause in causes)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -59,9 +59,10 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def challenges(header: str) -> dict[str, dict[str, str]]:
-    """Scheme -> its parameters, for each challenge of a WWW-Authenticate header; the first of a scheme counts.
+    """Scheme -> its parameters, for each challenge of a WWW-Authenticate header.
 
-    Source: RFC 9110, 11.6.1. Names are lower case; what cannot be read ends the reading.
+    The first of a scheme counts, unless it names no realm and a later one does. Names are lower case. What cannot be
+    read is left out up to the next comma. Source: RFC 9110, 11.6.1; several headers are one, with commas (5.3).
     """
     found: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
@@ -74,9 +75,12 @@ def challenges(header: str) -> dict[str, dict[str, str]]:
             current.setdefault(name.lower(), word if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
             place = parameter.end()
         elif scheme := _SCHEME.match(text, place):
-            current = {}
-            found.setdefault(scheme[1].lower(), current)
+            current, name = {}, scheme[1].lower()
+            if "realm" not in found.get(name, {}):
+                found[name] = current
             place = scheme.end()
+        elif (comma := text.find(",", place)) >= 0:
+            place = comma
         else:
             return found
 

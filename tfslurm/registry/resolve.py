@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tfslurm.document.bounded_json import read_json
@@ -39,15 +39,18 @@ def resolve(
     mirrors: Mapping[str, Sequence[str]],
     platform: str,
     now: str,
-    docker_config: str | None = None,
+    *,
+    engine: str = "docker",
     patience: Patience | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Pin:
     """The pin of an image, from the first of its mirrors that has it, else from its own registry.
 
     The digest is the sha256 of the bytes received, and must be what the registry announces; a digest in ``reference``
     must be met by whoever answers, so a mirror with other bytes is passed over. ``platform`` is os/architecture, with
-    a variant where the image has several. ``now`` is RFC 3339 in UTC. ``docker_config`` is the folder of docker's
-    ``config.json`` (default: as docker finds it). ``patience`` is what the places have. No docker daemon takes part.
+    a variant where the image has several. ``now`` is RFC 3339 in UTC. ``engine`` is the one whose
+    logins come first. ``patience`` is what the places have. ``warn`` gets what kept a stored login from being read,
+    where an image came without. No docker daemon takes part.
     Raises RegistryError, one line that says for every place asked why it did not do; InputError for a tag that is
     meant to move.
     Source: OCI distribution specification, "Pulling manifests".
@@ -60,8 +63,11 @@ def resolve(
     for name in names:
         left = replace(patience, place_s=min(patience.place_s, ends - time.monotonic()))
         try:
-            with Remote(name, docker_config, left) as remote:
-                return _resolve_at(remote, reference, platform, now)
+            with Remote(name, engine, left) as remote:
+                pin = _resolve_at(remote, reference, platform, now)
+                if why := remote.login_failure:
+                    warn(f"warning: {remote.name} was asked without a login: {why}")
+                return pin
         except RegistryError as failure:
             failures.append(failure)
     if len(failures) == 1:
@@ -148,7 +154,7 @@ def _known_tags(remote: Remote, wanted: str) -> str:
     tags = _tags(remote)
     near = difflib.get_close_matches(wanted, tags, n=5, cutoff=0.5) or tags[-5:]
     if not near:
-        return "correct the name or the tag"
+        return f"correct the name or the tag{remote.how_to_see_more}"
     return f"the nearest of its {len(tags)} tags: {', '.join(near)}"
 
 

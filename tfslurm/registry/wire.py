@@ -19,9 +19,11 @@ from requests.auth import AuthBase
 from tfslurm import __version__
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
+from tfslurm.registry.certificates import trusted
 from tfslurm.registry.credentials import Credentials, stored_credentials
 from tfslurm.registry.deadline import Deadline, WatchedAdapter
-from tfslurm.registry.errors import Answer, refusal, silence, too_slow
+from tfslurm.registry.errors import Answer, Route, WrongSetting, log_in, refusal, silence, too_slow
+from tfslurm.registry.proxies import proxy_of
 from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_have_login, origin, without_scope
 
 MANIFEST_LIMIT = 4 * 2**20
@@ -29,7 +31,6 @@ CONFIG_LIMIT = 8 * 2**20
 _CONNECT_S, _READ_S = 5.0, 30.0
 _HOPS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_NO_PROXY = {"http": "", "https": "", "all": ""}
 _LONGEST_SERVICE = 300
 _LONGEST_TOKEN = 64 * 2**10
 
@@ -65,20 +66,24 @@ class _Session(requests.Session):
 class Remote:
     """A repository where it is asked for: ``registry/repository``, its connections and its token."""
 
-    def __init__(self, name: str, docker_config: str | None = None, patience: Patience | None = None) -> None:
+    def __init__(self, name: str, engine: str = "docker", patience: Patience | None = None) -> None:
         self.name = name
+        self._engine = engine  # whose logins come first
         self._patience = patience or Patience()
         self._ends = time.monotonic() + self._patience.place_s
         self.registry, _, self.repository = name.partition("/")
         host = "registry-1.docker.io" if self.registry == "docker.io" else self.registry
         self._base = f"{'http' if is_loopback(host) else 'https'}://{host}/v2/{self.repository}/"
-        self._docker_config = docker_config
         self._credentials: Credentials | None = None
         self._authorization = ""
+        self._schemes: tuple[str, ...] = ()  # of the last challenge
+        self._knocked = False  # at /v2/, for a challenge
         self._withheld = ""  # the token server that did not get the stored login
         self._session = _Session()
+        self._session.trust_env = False  # proxies and certificates are chosen here, and checked
+        self._adapter = WatchedAdapter()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter())
+            self._session.mount(scheme, self._adapter)
         self._session.headers.update({"User-Agent": f"tfslurm/{__version__}", "Accept-Encoding": "identity"})
 
     def __enter__(self) -> Remote:
@@ -109,16 +114,49 @@ class Remote:
                 f"the stored login was not sent to {self._withheld}, which is not known as {self.registry}'s own token "
                 f"server; if its administrators say that it is: export {TOKEN_SERVERS}={name}"
             )
-        return refusal(self.name, what, clean, self._credentials, fix)
+        elif answer.status == 401 and self._schemes and not {"bearer", "basic"} & set(self._schemes):
+            fix = f"it wants {', '.join(self._schemes)}, and only Bearer and Basic are known here: name a mirror"
+        return refusal(self.name, what, clean, self._credentials, self._engine, fix)
+
+    @property
+    def how_to_see_more(self) -> str:
+        """What to try where a registry that knows logins says that something is not there; empty if it knows none."""
+        if self._credentials is None:
+            return ""
+        who = "with an account that may see it" if self._credentials else "if it is private"
+        return f", or {log_in(self.registry, self._engine)} {who}"
+
+    @property
+    def login_failure(self) -> str:
+        """What kept a stored login from being read, if one was wanted and none was found."""
+        return "" if self._credentials is None or self._credentials else self._credentials.why_none
 
     def _ask_once(self, url: str, what: str, accept: str, limit: int) -> Answer:
         ours = origin(url) == origin(self._base)
         known = self._authorization if ours else ""
         answer = self._send("GET", url, what, authorization=known, accept=accept, limit=limit)
-        if answer.status == 401 and ours and (authorization := self._answer_challenge(answer, what)):
+        if ours and (authorization := self._wanted(answer, what)):
             self._authorization = authorization
             answer = self._send("GET", url, what, authorization=authorization, accept=accept, limit=limit)
         return answer
+
+    def _wanted(self, answer: Answer, what: str) -> str:
+        """The Authorization that the registry wants; empty if it wants none, or there is none to give.
+
+        Some registries hide what is private behind 403 or 404, and say only at /v2/ how to log in (end-1 of the OCI
+        distribution specification, which docker asks first).
+        """
+        if answer.status == 401:
+            return self._answer_challenge(answer, what)
+        if answer.status not in (403, 404) or self._authorization or self._knocked:
+            return ""
+        self._knocked = True
+        try:
+            if not challenges(answer.headers.get("www-authenticate", "")):
+                answer = self._send("GET", urljoin(self._base, "/v2/"), what, limit=64 * 2**10)
+            return self._answer_challenge(answer, what) if answer.status in (401, 403, 404) else ""
+        except RegistryError:
+            return ""  # then the first answer counts
 
     def _redirected(self, url: str, answer: Answer, what: str) -> str:
         """The target of a redirect: never from https to http."""
@@ -135,11 +173,15 @@ class Remote:
     def _answer_challenge(self, answer: Answer, what: str) -> str:
         """The Authorization that a 401 asks for; empty when there is no login to give it."""
         asked = challenges(answer.headers.get("www-authenticate", ""))
-        if self._credentials is None:
-            self._credentials = stored_credentials(self.registry, self._docker_config)
+        self._schemes = tuple(scheme for scheme in asked if scheme.isprintable())[:5]
+        if self._credentials is None and asked:
+            self._credentials = stored_credentials(self.registry, self.repository, self._engine)
+        login = self._credentials or Credentials()
+        if login.registry_token and f"Bearer {login.registry_token}" != self._authorization:
+            return f"Bearer {header_value(login.registry_token)}"
         if "bearer" in asked:
             return f"Bearer {self._token(asked['bearer'], what)}"
-        return self._credentials.basic if "basic" in asked else ""
+        return login.basic if "basic" in asked else ""
 
     def _token(self, said: Mapping[str, str], what: str) -> str:
         """A token from the server that the challenge names; anonymous when there is no login that it may have.
@@ -166,7 +208,7 @@ class Remote:
             answer = self._send("POST", realm, what, form=form)
         else:
             answer = self._send("GET", realm, what, authorization=login.basic, query=fields)
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             raise self.refused(f"{what}: a token from {host}", answer)
         try:
             given = read_json(answer.body)
@@ -186,22 +228,35 @@ class Remote:
             raise RegistryError(f"{self.name}: {what}: {url[:200]!r} is no address of a registry; correct the name")
         if seconds <= 0:
             raise too_slow(self.name, what, place, max(0.0, self._patience.place_s))
+        route, proxy = self._route(url, what)
         with Deadline(seconds) as deadline:
             try:
                 with self._session.request(
                     method, url, headers={"Accept": accept}, params=query, data=form, auth=_Header(authorization),
                     timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
-                    proxies=_NO_PROXY if is_loopback(host) else None,
+                    proxies={"http": proxy, "https": proxy} if proxy else {},
                 ) as response:  # fmt: skip
                     lower = {key.lower(): value for key, value in response.headers.items()}
                     answer = Answer(response.status_code, lower, self._read(response, what, limit))
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 if deadline.passed:
                     raise too_slow(self.name, what, place, seconds) from None
-                raise silence(self.name, what, place, error) from None
+                raise silence(self.name, what, place, error, route) from None
             if deadline.passed:  # an answer without a length looks whole when its connection ends
                 raise too_slow(self.name, what, place, seconds)
             return answer
+
+    def _route(self, url: str, what: str) -> tuple[Route, str]:
+        """What of this shell's settings counts for a URL, and the URL of its proxy; none to this machine itself."""
+        scheme, host, port = origin(url)
+        if is_loopback(host):
+            return Route(), ""
+        try:
+            variable, proxy = proxy_of(scheme, host, port)
+            named, self._adapter.certificates = trusted() if scheme == "https" else ("", "")
+        except WrongSetting as wrong:
+            raise RegistryError(f"{self.name}: {what}: {wrong}") from None
+        return Route(variable, named), proxy
 
     def _read(self, response: requests.Response, what: str, limit: int) -> bytes:
         """The body, as it was before anybody compressed it; never more than the limit of either.

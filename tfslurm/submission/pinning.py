@@ -36,7 +36,7 @@ def resolve(session: Session, asked: Asked, local: bool, have: Pin | None) -> Pi
         from tfslurm.registry import pin_local_image
 
         return pin_local_image(asked.reference, now())
-    return pin_now(asked, [known.cluster for known in clusters_of(session, asked)], now())
+    return pin_now(asked, [known.cluster for known in clusters_of(session, asked)], now(), session.say)
 
 
 def clusters_of(session: Session, asked: Asked) -> list[Known]:
@@ -49,7 +49,7 @@ def pin_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) 
     have = pinned(asked)
     if have:
         return confirmed(session, asked, have, clusters)
-    found = pin_now(asked, [known.cluster for known in clusters], now())
+    found = pin_now(asked, [known.cluster for known in clusters], now(), session.say)
     write_lock(asked, found)
     session.tracker.note_lock(lock_sha256(found), now())
     session.say(
@@ -71,7 +71,7 @@ def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known
         return pin
     try:
         named = replace(asked.reference, tag="", digest=pin.digest)
-        found = resolve_now(named, [known.cluster for known in clusters], now())
+        found = resolve_now(named, [known.cluster for known in clusters], now(), session.say)
     except RegistryError as error:
         session.say(f"note: {str(error).splitlines()[0]}; the node compares {asked.lock_file} with the image")
         return without_claims(pin)
@@ -105,7 +105,7 @@ def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Kno
     ):
         return
     try:
-        found = pin_now(asked, [known.cluster for known in clusters], stamp(moment))
+        found = pin_now(asked, [known.cluster for known in clusters], stamp(moment), session.say)
     except RegistryError as error:
         session.say(
             f"note: {str(error).splitlines()[0]}; whether {pin.reference} has moved is not known; {pin.digest} is used"

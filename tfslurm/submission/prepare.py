@@ -29,6 +29,7 @@ from tfslurm.submission.render_apart import render_apart
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
+from tfslurm.workspace.session import Say
 
 MAX_TEMPLATE_BYTES = 2**18
 
@@ -205,12 +206,12 @@ def pinned(asked: Asked) -> Pin | None:
     return parse_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
 
 
-def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str) -> Pin:
+def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str, say: Say) -> Pin:
     """The image's digest as the registry says now: from the clusters' mirrors first, then from its own registry."""
-    return resolve_now(asked.reference, clusters, now)
+    return resolve_now(asked.reference, clusters, now, say)
 
 
-def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str) -> Pin:
+def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str, say: Say) -> Pin:
     """The same for an image of no experiment."""
     from tfslurm.registry import resolve
 
@@ -218,7 +219,9 @@ def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str) -> 
     for cluster in clusters:
         for prefix, names in cluster.mirrors.items():
             mirrors[prefix] = tuple(dict.fromkeys((*mirrors.get(prefix, ()), *names)))
-    return resolve(reference, mirrors, "linux/amd64", now)
+    engines = {cluster.engine for cluster in clusters}
+    engine = engines.pop() if len(engines) == 1 else "docker"
+    return resolve(reference, mirrors, "linux/amd64", now, engine=engine, warn=say)
 
 
 def write_lock(asked: Asked, pin: Pin) -> None:
