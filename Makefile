@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Python keeps what it compiled, whatever the shell says: else each command that a test starts compiles the package anew.
 export PYTHONDONTWRITEBYTECODE :=
-SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) .ci/run
+SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) $(wildcard tests/gpu/*.sh) .ci/run
 
-.PHONY: help demo test test-unit shellcheck check format bench faults wheel lock cluster cluster-down cluster-status clean
+.PHONY: help demo test test-unit gpu-check shellcheck check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -23,6 +23,9 @@ test: $(BIN)/.ready shellcheck cluster  ## every test, those on real Slurm, Dock
 test-unit: $(BIN)/.ready  ## what needs no root, Slurm, docker or cluster, with the coverage of branches; for any laptop
 	$(BIN)/python -m pytest --numprocesses auto --ignore tests/cluster --ignore tests/faults --ignore tests/bench \
 	  --ignore tests/test_layers.py -m 'not slow' --cov --cov-report=term:skip-covered
+
+gpu-check:  ## on any machine with an NVIDIA driver: what there differs from the test bed's stand-ins (docs/gpu-check.md)
+	@$(PYTHON) -m tests.gpu $(OPTIONS)
 
 check: $(BIN)/.ready shellcheck  ## ruff, mypy strict, shellcheck, layering
 	$(BIN)/ruff check .
