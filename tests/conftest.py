@@ -90,12 +90,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session")
 def real_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of programs that do nothing but note, in `started` there, that they were started."""
+    """A folder of programs that do nothing but note, in `started` there, that they were started.
+
+    `ssh -G`, which reads files and reaches nobody, is answered as by an ssh that is too old for it.
+    """
     folder = tmp_path_factory.mktemp("real")
     (folder / "started").touch()
+    old = "case \" $* \" in *' -G '*) echo 'unknown option -- G' >&2; exit 255 ;; esac"
     for name in PROGRAMS:
         note = f"printf '%s\\n' \"{name} $*\" >>'{folder}/started'"
-        (folder / name).write_text(f"#!/bin/sh\n{note}\necho '{name}: not in a unit test' >&2\nexit 127\n")
+        before = f"{old}\n" if name == "ssh" else ""
+        (folder / name).write_text(f"#!/bin/sh\n{before}{note}\necho '{name}: not in a unit test' >&2\nexit 127\n")
         (folder / name).chmod(0o755)
     return folder
 

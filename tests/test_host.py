@@ -642,19 +642,6 @@ def test_an_ordinary_user_can_move_and_clean_what_is_read_only(tmp_path: Path) -
         shutil.rmtree(root)
 
 
-def test_match_exec_is_run_by_the_users_shell_without_invoke(tmp_path: Path) -> None:
-    script = (
-        "import sys; from tfslurm.host.match_exec import import_paramiko, settle_match_exec; import_paramiko(); "
-        "settle_match_exec(); import paramiko; "
-        "config = paramiko.SSHConfig.from_text("
-        f"'Match host far exec \"touch {tmp_path}/ran\"\\n Port 7\\nMatch exec false\\n Port 8\\n'); "
-        "assert config.lookup('far')['port'] == '7'; assert 'port' not in config.lookup('near'); "
-        "assert 'invoke' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-    assert (tmp_path / "ran").exists()
-
-
 def test_several_threads_may_want_paramiko_at_once() -> None:
     script = (
         "from concurrent.futures import ThreadPoolExecutor; from tfslurm.host.match_exec import import_paramiko\n"

@@ -16,7 +16,8 @@ import paramiko
 import pytest
 
 from tfslurm.cluster import Login
-from tfslurm.host.paramiko_login import _with_answers, route
+from tfslurm.host.hops import route
+from tfslurm.host.paramiko_login import _with_answers
 
 ASKS = """\
 from threading import Thread; from tfslurm.host.terminal import ask; import time
@@ -75,7 +76,8 @@ def test_a_machines_question_stands_behind_its_name(prompt: str, monkeypatch: py
         def auth_interactive(self, user: str, handler: Callable[[str, str, list[tuple[str, bool]]], list[str]]) -> None:
             assert handler("title", "", [(prompt, False)]) == ["answer"]
 
-    (hop,) = route("alpha", Login(host="login.evil", user="alice"), "", Path("/nowhere"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    (hop,) = route("alpha", Login(host="login.evil", user="alice"), Path("/nowhere"))
     _with_answers("alpha", hop, cast(paramiko.Transport, Line()), (), [])
     (shown,) = asked
     assert shown.startswith("(alice@login.evil) ")

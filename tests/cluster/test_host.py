@@ -27,7 +27,7 @@ import pytest
 from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import CommandFailed, HostError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.known_hosts import fingerprint, known_keys, verify
+from tfslurm.host.known_hosts import Place, fingerprint, known_keys, verify
 from tfslurm.host.openssh import OpenSshHost, runtime_folder
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.snapshot import take
@@ -361,11 +361,11 @@ def test_a_key_that_the_port_is_known_by_stands_before_one_of_another_port() -> 
     lines = [f"[h]:2222 ssh-ed25519 {keys['A']}", f"h ssh-ed25519 {keys['B']}", f"h ssh-rsa {keys['C']}"]
     for text in ("\n".join(lines), "\n".join(reversed(lines))):
         known = known_keys(f"{text}\n@revoked h ssh-ed25519 {keys['D']}\n", "f", "h", 2222)
-        verify("alpha", "h", 2222, "ssh-ed25519", b"A", known)
-        verify("alpha", "h", 2222, "ssh-rsa", b"C", known)
+        verify(Place("alpha", "h", 2222), "ssh-ed25519", b"A", known)
+        verify(Place("alpha", "h", 2222), "ssh-rsa", b"C", known)
         for blob, why in ((b"B", "CHANGED"), (b"D", "REVOKED")):
             with pytest.raises(HostError, match=why):
-                verify("alpha", "h", 2222, "ssh-ed25519", blob, known)
+                verify(Place("alpha", "h", 2222), "ssh-ed25519", blob, known)
 
 
 def test_a_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:

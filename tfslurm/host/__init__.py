@@ -19,9 +19,22 @@ from tfslurm.host.protocol import Host
 from tfslurm.host.user import user_name
 
 if TYPE_CHECKING:
-    from tfslurm.cluster import Cluster
+    from tfslurm.cluster import Cluster, Login
 
-__all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from", "user_name"]
+__all__ = ["File", "Host", "get", "open_host", "put", "put_tree", "read_from", "remote_user", "user_name"]
+
+
+def remote_user(name: str, login: Login) -> str:
+    """The name by which the user logs in to a cluster: its file's, else the one that ssh's settings say.
+
+    Raises:
+        HostError: the settings cannot be understood.
+    """
+    if login.user:
+        return login.user
+    from tfslurm.host.ssh_config import user_of
+
+    return user_of(name, login)
 
 
 @contextmanager

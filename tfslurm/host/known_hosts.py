@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from tfslurm.errors import HostError
 
@@ -77,7 +78,23 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Sequence[KnownKey]) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The machine that a message is about: the cluster, the address, and where its key is kept under which name."""
+
+    cluster: str
+    host: str
+    port: int = 22
+    alias: str = ""
+    file: str = "~/.ssh/known_hosts"
+
+    @property
+    def name(self) -> str:
+        """The name in known_hosts."""
+        return self.alias or (self.host if self.port == 22 else f"[{self.host}]:{self.port}")
+
+
+def verify(place: Place, kind: str, blob: bytes, known: Sequence[KnownKey]) -> None:
     """Accept a machine's key only where it is known.
 
     A key that is known for the port stands before one of the machine's other ports, as in OpenSSH.
@@ -88,43 +105,53 @@ def verify(name: str, host: str, port: int, kind: str, blob: bytes, known: Seque
     if exact := [key for key in known if key.of_port and not key.marker and key.kind == kind]:
         known = [*exact, *(key for key in known if key.marker)]
     same = [key for key in known if key.blob == blob]
-    where = host if port == 22 else f"[{host}]:{port}"
     shown = f"{kind} {fingerprint(blob)}"
     if revoked := next((key for key in same if key.marker == "@revoked"), None):
-        raise HostError(revoked_key(name, host, port, f" ({shown})", f" in {revoked.file}:{revoked.line}"))
+        raise HostError(revoked_key(place, f" ({shown})", f" in {revoked.file}:{revoked.line}"))
     if any(not key.marker for key in same):
         return
     if other := next((key for key in known if not key.marker and key.kind == kind), None):
-        raise HostError(changed_key(name, host, port, f"({shown}) is not the one in {other.file}:{other.line}"))
+        raise HostError(changed_key(place, f"({shown}) is not the one in {other.file}:{other.line}", other.file))
     if any(key.marker == "@cert-authority" for key in known):
         why = "is known by its certificate authority only, which paramiko cannot check"
-        raise HostError(f"{name}: {where}: {why}; set `login: {{transport: openssh}}` in the cluster file")
-    raise HostError(unknown_key(name, host, port, f" ({shown})"))
+        raise HostError(
+            f"{place.cluster}: {place.name}: {why}; set `login: {{transport: openssh}}` in the cluster file"
+        )
+    raise HostError(unknown_key(place, f" ({shown})"))
 
 
-def revoked_key(name: str, host: str, port: int, shown: str = "", place: str = "") -> str:
+def revoked_key(place: Place, shown: str = "", where: str = "") -> str:
     """The message about a machine that shows a revoked key."""
-    where = host if port == 22 else f"[{host}]:{port}"
     return (
-        f"{name}: {where}: its host key{shown} is REVOKED{place}: somebody who stole that key may be answering; do not "
-        f"log in; ask the cluster's administrators which key is right, and leave the revoked one as it is"
+        f"{place.cluster}: {place.name}: its host key{shown} is REVOKED{where}: somebody who stole that key may be "
+        f"answering; do not log in; ask the cluster's administrators which key is right, and leave the revoked one as "
+        f"it is"
     )
 
 
-def unknown_key(name: str, host: str, port: int, shown: str = "") -> str:
+def unknown_key(place: Place, shown: str = "") -> str:
     """The message about a machine whose key is not known."""
-    scan = shlex.join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), host])
+    scan = shlex.join(["ssh-keyscan", *([] if place.port == 22 else ["-p", str(place.port)]), place.host])
+    if place.alias:
+        scan += f" | sed 's/^[^ ]*/{place.alias}/'"
     return (
-        f"{name}: {host}: its host key{shown} is unknown and is never added unasked; compare it with the one that the "
-        f"cluster's administrators publish, then: {scan} >> ~/.ssh/known_hosts"
+        f"{place.cluster}: {place.host}: its host key{shown} is unknown and is never added unasked; compare it with "
+        f"the one that the cluster's administrators publish, then: {scan} >> {shown_file(place.file)}"
     )
 
 
-def changed_key(name: str, host: str, port: int, shown: str = "") -> str:
+def changed_key(place: Place, shown: str = "", file: str = "") -> str:
     """The message about a machine that shows another key than before."""
-    where = host if port == 22 else f"[{host}]:{port}"
-    fix = shlex.join(["ssh-keygen", "-R", where])
+    usual = not file or Path(file) == Path.home() / ".ssh" / "known_hosts"
+    fix = shlex.join(["ssh-keygen", "-R", place.name, *([] if usual else ["-f", file])])
     return (
-        f"{name}: {where}: its host key CHANGED {shown}: somebody may be listening; ask the cluster's administrators "
-        f"whether it was replaced, and only then: {fix}"
+        f"{place.cluster}: {place.name}: its host key CHANGED {shown}: somebody may be listening; ask the cluster's "
+        f"administrators whether it was replaced, and only then: {fix}"
     )
+
+
+def shown_file(file: str) -> str:
+    """A file name for a shell, short where it is in the home."""
+    home = f"{Path.home()}/"
+    short = f"~/{file.removeprefix(home)}" if file.startswith(home) else file
+    return short if " " not in file else shlex.quote(file)

@@ -1,7 +1,8 @@
-"""`Match exec` of ~/.ssh/config as OpenSSH runs it, in place of the module by which paramiko would.
+"""`Match exec` of ~/.ssh/config as OpenSSH runs it; and paramiko without the module by which it would run them.
 
-invoke, which paramiko imports for this alone, is a third of its time to start, and reads the user's stdin.
-Source: ssh_config(5), Match: the command is run by the user's shell, and matches when it ends with zero.
+invoke, which paramiko imports for this alone, is a third of its time to start, and reads the user's stdin. Only files
+of the user's own and the system's are read for such lines: a cluster file has no part in them beyond the name of its
+login node. Source: ssh_config(5), Match: the command is run by the user's shell, and matches when it ends with zero.
 """
 
 from __future__ import annotations
@@ -11,27 +12,25 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from typing import Any
+
+from tfslurm.host.ssh_files import Line
 
 ALONE = threading.Lock()
+PATIENCE_S = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The result of a command, as paramiko reads it."""
+def succeeds(command: str, line: Line) -> bool:
+    """Run a command of the user's own settings, in silence, and say whether it ended with zero.
 
-    ok: bool
-
-
-class UsersShell:
-    """The one function of invoke that paramiko calls."""
-
-    @staticmethod
-    def run(command: str, **_: Any) -> Ended:
-        """Run a command of the user's own settings, in silence."""
-        argv = (os.environ.get("SHELL") or "/bin/sh", "-c", command)
-        return Ended(subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0)
+    Raises:
+        HostError: it does not end; names the line.
+    """
+    argv = (os.environ.get("SHELL") or "/bin/sh", "-c", command)
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        raise line.wrong(f"did not end within {PATIENCE_S} s", "correct the command") from None
+    return done.returncode == 0
 
 
 def import_paramiko() -> None:
@@ -44,8 +43,3 @@ def import_paramiko() -> None:
             importlib.import_module("paramiko")
         finally:
             del sys.modules["invoke"]
-
-
-def settle_match_exec() -> None:
-    """From now on paramiko has the user's shell run them."""
-    importlib.import_module("paramiko.config").invoke = UsersShell  # type: ignore[attr-defined]

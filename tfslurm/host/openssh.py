@@ -13,8 +13,9 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from tfslurm.cluster import Login
@@ -31,8 +32,10 @@ from tfslurm.host.command import (
     run_process,
     too_much,
 )
-from tfslurm.host.known_hosts import changed_key, revoked_key, unknown_key
+from tfslurm.host.known_hosts import Place, changed_key, revoked_key, unknown_key
 from tfslurm.host.protocol import MOST_STDERR
+from tfslurm.host.ssh_config import Settings, misread, options_for, parse_settings
+from tfslurm.host.ssh_files import SYSTEM, lines_of
 from tfslurm.host.terminal import ALONE, has_terminal
 from tfslurm.local_files import write_file
 
@@ -45,7 +48,6 @@ LONGEST_SOCKET = 104 - len("/01234567-") - 40 - len(".0123456789abcdef") - 1
 HOST_KEYS = {"StrictHostKeyChecking": "yes", "UpdateHostKeys": "no", "NoHostAuthenticationForLocalhost": "no"}
 SETTINGS = {
     **HOST_KEYS,
-    "ConnectTimeout": str(CONNECT_S),
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "4",
     "ClearAllForwardings": "yes",
@@ -76,9 +78,7 @@ class OpenSshHost(Transport):
         self._programs = programs
         self._ssh = ["ssh", "-F", str(settings_file(name, config))]
         self._ssh += [word for item in SETTINGS.items() for word in ("-o", "=".join(item))]
-        self._ssh += ["-l", login.user] if login.user else []
-        self._ssh += ["-p", str(login.port)] if login.port else []
-        self._ssh += ["-J", login.proxy_jump] if login.proxy_jump else []
+        self._ssh += [*options_for(login), *(["-J", login.proxy_jump] if login.proxy_jump else [])]
         self._is_closed = self._is_ours = False
         if not self._answers():  # the user's own shared connection is as good
             self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/{socket_name(login.host)}"]
@@ -108,6 +108,16 @@ class OpenSshHost(Transport):
             raise self._refused(raw.stderr)
         return remote_result(self.name, argv, raw)
 
+    @cached_property
+    def _settings(self) -> Settings:
+        """What ssh makes of its files for this machine; nothing where it does not understand them."""
+        argv = [*self._ssh, "-G", "--", self._login.host]
+        raw = run_process(Received(self.name, argv), argv, b"", CONNECT_S, os.environ)
+        return parse_settings(raw.stdout.decode("utf-8", "replace"), Path.home()) if raw.exit_code == 0 else {}
+
+    def _setting(self, key: str, default: str = "") -> str:
+        return next(iter(self._settings.get(key, ())), default)
+
     def _answers(self) -> bool:
         return self._ask_connection("check") == 0
 
@@ -131,12 +141,14 @@ class OpenSshHost(Transport):
             except FileNotFoundError:
                 raise no_program(self.name, "ssh", remote=False) from None
             self._is_closed = False
-            code = self._logged_in(ssh, said.fileno(), 300 if asks else 2 * CONNECT_S)
+            timeout = self._setting("connecttimeout")
+            patience_s = 2 * (int(timeout) if timeout.isdigit() else CONNECT_S)
+            code = self._logged_in(ssh, said.fileno(), max(300, patience_s) if asks else patience_s)
             said.seek(0)
             if code == 255:
                 raise self._refused(said.read(MOST_STDERR))
 
-    def _logged_in(self, ssh: subprocess.Popen[bytes], said: int, patience_s: float) -> int:
+    def _logged_in(self, ssh: subprocess.Popen[bytes], said: int, patience_s: int) -> int:
         """How a login ended; one that takes too long, or whose start-up files fill the disk, is killed."""
         ends = time.monotonic() + patience_s
         try:
@@ -146,29 +158,50 @@ class OpenSshHost(Transport):
                 if os.fstat(said).st_size > MOST_STDERR:
                     raise too_much(self.name, ["ssh", self._login.host, "true"], "stderr", MOST_STDERR)
                 if time.monotonic() > ends:
-                    why = f"{self.name}: {self._login.host}: ssh did not get in in time; try again"
-                    raise HostError(why, transient=True)
+                    why = f"cannot be reached: no login within {patience_s} s; see that `ssh {self._login.host}` works"
+                    raise HostError(f"{self.name}: {self._login.host}: {why}", transient=True)
         finally:
             if ssh.returncode is None:
                 ssh.kill()
                 ssh.wait()
 
     def _refused(self, stderr: bytes) -> HostError:
-        login = self._login
-        said = " ".join(stderr.decode("utf-8", "replace").split())
+        text = stderr.decode("utf-8", "replace")
+        said = " ".join(text.split())
+        if "bad configuration option" in said or "Bad owner or permissions" in said:
+            return HostError(f"{self.name}: {misread(text)}")
+        port = self._setting("port", "22")
+        file = self._settings.get("userknownhostsfile", ("~/.ssh/known_hosts",))[0]
+        host, alias = self._setting("hostname", self._login.host), self._setting("hostkeyalias")
+        place = Place(self.name, host, int(port), "" if alias == "none" else alias, file)
         if "REVOKED HOST KEY" in said or "revoked by file" in said:
-            return HostError(revoked_key(self.name, login.host, login.port or 22))
+            return HostError(revoked_key(place))
         if "IDENTIFICATION HAS CHANGED" in said:
-            return HostError(changed_key(self.name, login.host, login.port or 22))
+            return HostError(changed_key(place))
         if "Host key verification failed" in said:
-            return HostError(unknown_key(self.name, login.host, login.port or 22))
-        if "Permission denied" in said or "authentication failures" in said:
+            return HostError(unknown_key(place))
+        where = f"{self.name}: {self._login.host}"
+        if "authentication failures" in said:
+            fix = "ssh offered too many keys; name one: `IdentityFile` and `IdentitiesOnly yes` in ~/.ssh/config"
+            return HostError(f"{where}: not let in: {said[-400:]}; {fix}")
+        if "Permission denied" in said:
             fix = "load a key (ssh-add), or run this on a terminal so that you can be asked"
-            return HostError(f"{self.name}: {login.host}: not let in: {said[-400:]}; {fix}")
-        why = f"cannot be reached: {said[-400:] or 'ssh said nothing'}"
-        if "kex_exchange_identification" in said:  # ssh keeps the words of a jump's to itself
-            why += "; if a jump leads there, log in to that one with `ssh`: its host key may be unknown"
-        return HostError(f"{self.name}: {login.host}: {why}", transient=True)
+            return HostError(f"{where}: not let in: {said[-400:]}; {fix}")
+        fix = self._fix(said)
+        return HostError(f"{where}: cannot be reached: {said[-400:] or 'ssh said nothing'}; {fix}", transient=True)
+
+    def _fix(self, said: str) -> str:
+        """What to do about a machine that was not reached."""
+        if (command := self._setting("proxycommand", "none")) != "none":
+            return f"see that its ProxyCommand `{command}` works by itself"
+        if self._setting("proxyjump", "none") != "none":  # ssh keeps the words of a jump's to itself
+            return "if a jump leads there, log in to that one with `ssh`: its host key may be unknown"
+        fixes = {
+            "Could not resolve": "correct `host` or `proxy_jump` of `login` in the cluster file",
+            "Connection refused": "correct `port` of `login` in the cluster file, or try again",
+            "Unable to negotiate": "the machine and your ssh have no algorithm in common: see ssh_config(5)",
+        }
+        return next((fix for words, fix in fixes.items() if words in said), "see that the machine is up, or try again")
 
 
 def settings_file(name: str, config: str) -> Path:
@@ -186,13 +219,23 @@ def settings_file(name: str, config: str) -> Path:
     except KeyError:
         raise HostError(f"{name}: uid {os.getuid()} is not in the password file, and ssh wants it there") from None
     lines = [*(f"{key} {value}" for key, value in HOST_KEYS.items()), f'Include "{config}"', "Match all"]
-    text = "\n".join([*lines, "Include /etc/ssh/ssh_config", ""])
+    text = "\n".join([*lines, *system_lines(), "Match all", f"ConnectTimeout {CONNECT_S}", ""])
     path = runtime_folder(name) / f"config-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     try:
         write_file(path, text.encode())
     except InputError as error:
         raise HostError(f"{name}: {error}") from error
     return path
+
+
+def system_lines() -> Iterator[str]:
+    """Yield the lines of the system's file as they mean the same in another one: names in it begin at its folder."""
+    for line in lines_of(SYSTEM, Path.home()):
+        if line.key == "include":
+            places = (word if word.startswith("~") else SYSTEM.parent / word for word in line.words)
+            yield "Include " + " ".join(f'"{place}"' for place in places)
+        else:
+            yield line.text
 
 
 def socket_name(host: str) -> str:

@@ -1,13 +1,11 @@
 """A login node over paramiko: no ssh program is needed. One connection carries all commands of one tfslurm.
 
-What paramiko's SSHClient leaves to its caller is done here and in login.py: ~/.ssh/config, jumps, host keys that are
-looked up and never added, keys before questions, both output streams drained at once.
+What paramiko's SSHClient leaves to its caller is done here and in paramiko_line.py and paramiko_login.py: jumps, host
+keys that are looked up and never added, keys before questions, both output streams drained at once.
 """
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,14 +18,10 @@ import paramiko
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
-from tfslurm.host.known_hosts import verify
-from tfslurm.host.paramiko_login import Hop, authenticate, route
-from tfslurm.host.ssh_config import config_text
+from tfslurm.host.hops import route
+from tfslurm.host.paramiko_line import CONNECT_S, Line, hang_up, trouble
+from tfslurm.host.paramiko_login import authenticate
 
-CONNECT_S = 20
-ANSWER_S = 180
-"How long the far side may think about a login: somebody may have to confirm it on a phone."
-KEEPALIVE_S = 30
 MOST_SESSIONS = 8
 "sshd's MaxSessions is 10 by default; others may share the connection's limit."
 
@@ -51,6 +45,7 @@ class ParamikoHost(Transport):
         self._home = home or Path.home()
         self._open = ExitStack()
         self._line: paramiko.Transport | None = None
+        self._variables: Mapping[str, str] = {}
         self._sessions = threading.BoundedSemaphore(MOST_SESSIONS)
         self._reaching = threading.Lock()
 
@@ -71,9 +66,11 @@ class ParamikoHost(Transport):
         with self._sessions, self._told("the line was lost"):
             channel = self._session()
             try:
+                for key, value in self._variables.items():
+                    channel.set_environment_variable(key, value)
                 raw = _talk(channel, line, input, deadline, received)
             finally:
-                _hang_up(channel)
+                hang_up(channel)
         if received.full:
             self._close()  # a server that heeds no limit would go on sending
             raise received.too_much()
@@ -99,76 +96,29 @@ class ParamikoHost(Transport):
 
     def _connect(self) -> paramiko.Transport:
         self._close()
-        lines: list[paramiko.Transport] = []
+        before: paramiko.Transport | None = None
         with ExitStack() as opened:
-            for hop in route(self.name, self._login, config_text(self._home / ".ssh" / "config"), self._home):
-                with self._told(f"{hop}: cannot be reached"):
-                    lines.append(_start(self.name, hop, _socket(hop, lines[-1] if lines else None, opened), opened))
-                    authenticate(self.name, hop, lines[-1])
-            self._line, self._open = lines[-1], opened.pop_all()
-        return lines[-1]
+            for hop in route(self.name, self._login, self._home):
+                line = Line(self.name, hop, opened)
+                with self._told(f"{hop}: cannot be reached", line):
+                    before = line.start(before)
+                    authenticate(self.name, hop, before)
+                self._variables = hop.environment()
+            assert before is not None  # noqa: S101  (a route has a last machine)
+            self._line, self._open = before, opened.pop_all()
+        return before
 
     def _close(self) -> None:
         self._line = None
         self._open.close()
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _told(self, what: str, line: Line | None = None) -> Iterator[None]:
         try:
             yield
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostError(f"{self.name}: {what}: {_trouble(error)}", transient=True) from error
-
-
-def _trouble(error: Exception) -> str:
-    """Why a line could not be opened, or broke, and what to do."""
-    if isinstance(error, socket.gaierror):
-        return "no address is known for that name; correct `host` or `proxy_jump` of `login` in the cluster file"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused; correct `port` of `login` in the cluster file, or try again"
-    return f"{str(error) or type(error).__name__}; try again"
-
-
-def _start(name: str, hop: Hop, line: paramiko.Channel | socket.socket, opened: ExitStack) -> paramiko.Transport:
-    """Encrypt a line to one machine, whose key must be known."""
-    transport = paramiko.Transport(line)
-    opened.callback(_hang_up, transport)
-    transport.banner_timeout, transport.auth_timeout = CONNECT_S, ANSWER_S
-    known = hop.known()
-    options = transport.get_security_options()
-    kinds = {kind for key in known if not key.marker for kind in _algorithms(key.kind)}
-    options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
-    transport.start_client(timeout=CONNECT_S)
-    key = transport.get_remote_server_key()
-    verify(name, hop.key_name, hop.port, key.get_name(), key.asbytes(), known)
-    transport.set_keepalive(KEEPALIVE_S)
-    return transport
-
-
-def _hang_up(line: paramiko.Transport | paramiko.Channel) -> None:
-    """Close a line, which tells the far side: where that has gone already there is nobody to tell."""
-    with suppress(paramiko.SSHException, EOFError, OSError):
-        line.close()
-
-
-def _algorithms(kind: str) -> tuple[str, ...]:
-    """The signatures that a key of this kind can make: RSA's have other names than its keys."""
-    return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
-
-
-def _socket(hop: Hop, before: paramiko.Transport | None, opened: ExitStack) -> paramiko.Channel | socket.socket:
-    if before:
-        return before.open_channel("direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=CONNECT_S)
-    if not hop.proxy_command:
-        return opened.enter_context(socket.create_connection((hop.host, hop.port), timeout=CONNECT_S))
-    # A socket, because paramiko.ProxyCommand spins for ever when its command ends.
-    ours, its = socket.socketpair()
-    with its:
-        command = ["sh", "-c", f"exec {hop.proxy_command}"]
-        process = subprocess.Popen(command, stdin=its.fileno(), stdout=its.fileno(), start_new_session=True)
-    opened.callback(process.wait)
-    opened.callback(process.kill)
-    return opened.enter_context(ours)
+            why = (line.end_of_command() if line else "") or trouble(error)
+            raise HostError(f"{self.name}: {what}: {why}", transient=True) from error
 
 
 # --- one command
@@ -179,7 +129,7 @@ def _talk(
 ) -> Raw | None:
     """Run a line and return what came of it; None where it was too late, or too much. Both streams are read at once."""
     # paramiko waits for the answer without end: a line that froze is given up by closing the channel
-    giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [channel])
+    giving_up = threading.Timer(max(0.0, deadline - time.monotonic()), hang_up, [channel])
     giving_up.daemon = True
     giving_up.start()
     try:
@@ -213,5 +163,5 @@ class _Reader(threading.Thread):
         with suppress(OSError, EOFError):
             while chunk := self._read(2**16):
                 if not self._received.add(self._stream, chunk):
-                    _hang_up(self._channel)
+                    hang_up(self._channel)
                     return

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
-from tfslurm.host import user_name
+from tfslurm.host import remote_user, user_name
 from tfslurm.local_files import as_text
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import (
@@ -47,9 +47,13 @@ class Known(NamedTuple):
 
     @property
     def user(self) -> str:
-        """Whose jobs: the login's user, else who runs this command."""
+        """Whose jobs: the user who logs in there, as the cluster file or else ssh has it; here who runs this command.
+
+        Raises:
+            HostError: ssh's settings cannot be understood.
+        """
         login = self.cluster.login
-        return login.user if login and login.user else user_name()
+        return remote_user(self.cluster.name, login) if login else user_name()
 
 
 def open_tracker() -> Tracker:
