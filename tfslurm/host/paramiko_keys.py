@@ -112,7 +112,9 @@ def _keys(hop: Hop, agent: Sequence[paramiko.PKey], tried: list[str]) -> Iterato
     for blob in [*named, *([] if hop.identities_only else [blob for blob in held if blob not in named])]:
         yield from _with_certificates("a key of the agent", held[blob], certificates)
     for path, public_blob in public.items():
-        if public_blob not in held and path.is_file() and (key := _load(path, tried)):
+        if not path.exists() and not path.name.startswith("id_"):  # ssh looks for those whether or not they are named
+            tried.append(f"{path} (No such file or directory)")
+        elif public_blob not in held and path.is_file() and (key := _load(path, tried)):
             yield from _with_certificates(str(path), key, certificates)
 
 
