@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from tfslurm.document.tree import Document, NotText, Path, Refused, key_text, kind, nearest
+from tfslurm.document.tree import Document, NotText, Path, Refused, closest, key_text, kind, meant, nearest
 from tfslurm.document.writing import dump
 from tfslurm.errors import InputError, Problem
 
@@ -55,8 +55,10 @@ def validate(document: Document, model: type[Model], *checks: Callable[[Document
     try:
         checked = model.model_validate(document.value)
     except ValidationError as error:
-        for found in error.errors(include_url=False)[:_MOST]:
-            problems += _told(document, model, found, empty | hold)
+        mistakes = error.errors(include_url=False)[:_MOST]
+        misspelt = set(_meant(model, mistakes))
+        for found in mistakes:
+            problems += _told(document, model, found, empty | hold | misspelt)
     refused = {(problem.line, problem.key) for problem in problems}  # what the model says of a key is enough
     for check in checks:
         more = (problem for problem in check(document) if (problem.line, problem.key) not in refused)
@@ -107,16 +109,33 @@ def _told(document: Document, model: type[BaseModel], found: ErrorDetails, told:
         yield document.problem(path, *_not_accepted(document, model, path, kind_of_error, context))
 
 
+def _meant(model: type[BaseModel], mistakes: Iterable[ErrorDetails]) -> Iterator[Path]:
+    """The keys that are missing because they are misspelt: what is said of the misspelt ones is enough."""
+    missing = {tuple(found["loc"]) for found in mistakes if found["type"] == "missing"}
+    for found in mistakes:
+        *place, name = found["loc"]
+        holder = _model_at(model, tuple(place)) if found["type"] == "extra_forbidden" else None
+        if holder and (near := closest(str(name), _keys(holder))):
+            yield from {(*place, near[0])} & missing
+
+
 def _missing(document: Document, model: type[BaseModel], path: Path) -> Problem:
     example = _example(model, path)
     return document.problem(path, "is missing", f"add {example}" if example else "add it")
 
 
 def _unknown(document: Document, holder: type[BaseModel], path: Path) -> Problem:
-    accepted = _keys(holder)
-    where = f"`{key_text(path[:-1])}`" if path[:-1] else "the file"
-    fix = f"{nearest(str(path[-1]), accepted)}{where} may hold: {', '.join(accepted)}"
-    return document.problem(path, "is not a known key", fix)
+    """The problem of a key that its mapping does not have; all that it may hold only where nothing else helps.
+
+    A model may say with a method ``elsewhere`` where such a key belongs.
+    """
+    accepted, name = _keys(holder), str(path[-1])
+    way_out: Callable[[str, str], str] = getattr(holder, "elsewhere", lambda *_: "")
+    value = document.at(path)
+    found = way_out(name, _flow(value) if isinstance(value, str | int | float) else "…")
+    near, where = meant(closest(name, accepted)).strip(), f"`{key_text(path[:-1])}`" if path[:-1] else "the file"
+    fix = (near or found) if path[:-1] else (found or near)
+    return document.problem(path, "is not a known key", fix or f"{where} may hold: {', '.join(accepted)}")
 
 
 def _not_accepted(

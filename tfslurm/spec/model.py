@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Axis, Scalar, Sweep
+from tfslurm.spec.elsewhere import elsewhere
 from tfslurm.spec.program_text import refuse_program_text
 
 MAX_WORDS = 10_000  # of a command
@@ -125,7 +126,16 @@ class Mount(Keys):
     read_only: bool = Field(True, description="false lets the program write there.", examples=[True])
 
 
-class Resources(Keys):
+class _Answering(Keys):
+    """Keys in whose place users write sbatch's options and other tools' names."""
+
+    @staticmethod
+    def elsewhere(key: str, shown: str) -> str:
+        """What to write in place of a key that is not known; '' where its name tells nothing."""
+        return elsewhere(key, shown)
+
+
+class Resources(_Answering):
     """The resources that one job asks Slurm for."""
 
     gpus: Gpus | None = Field(
@@ -160,7 +170,7 @@ class Checkpoint(Keys):
     max_requeues: int = Field(20, ge=1, le=10000, description="How often the job may be requeued.", examples=[20])
 
 
-class Experiment(Keys):
+class Experiment(_Answering):
     """One experiment: a pinned image, a command, and what it needs."""
 
     name: Name = Field(description="Names the job: a-z, 0-9 and -.", examples=["digits-cnn"])
