@@ -89,6 +89,42 @@ def test_a_cpu_job_asks_for_no_gpu_and_is_not_requeued() -> None:
     assert "mem" not in options
 
 
+def test_all_memory_of_a_node_is_asked_for_as_sbatch_has_it() -> None:
+    made = plan(experiment(resources=Resources(memory_mib=0)))
+    assert slurm_options(experiment(resources=Resources(memory_mib=0)), CLUSTER)["mem"] == "0"
+    assert from_json(to_json(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("afterok:1234", "afterok:1234"),
+        ("afterok:alpha:1234", "afterok:1234"),
+        ("afterok:alpha:1234_7:alpha:99:5", "afterok:1234_7:99:5"),
+        ("afternotok:alpha:1,afterany:alpha:2_*", "afternotok:1,afterany:2_*"),
+        ("afterok:1?afterok:alpha:2", "afterok:1?afterok:2"),
+        ("after:alpha:1234+5", "after:1234+5"),
+        ("singleton", "singleton"),
+        ("1234:1235", "1234:1235"),
+    ],
+)
+def test_a_dependency_takes_the_ids_that_tfslurm_prints(written: str, given: str) -> None:
+    assert slurm_options(experiment(slurm={"dependency": written}), CLUSTER)["dependency"] == given
+
+
+def test_a_dependency_on_a_job_of_another_cluster_is_refused() -> None:
+    with pytest.raises(InputError, match="beta:1234 is a job of beta, and this one would run on alpha"):
+        slurm_options(experiment(slurm={"dependency": "afterok:7:beta:1234"}), CLUSTER)
+
+
+def test_options_of_plugins_follow_the_others_and_are_part_of_what_is_asked() -> None:
+    made = plan(plugin_options={"quotatype": "spot", "ib": ""})
+    assert list(made.directives.items())[-2:] == [("quotatype", "spot"), ("ib", "")]
+    assert made.plan_sha256 != plan().plan_sha256
+    assert from_json(to_json(made)) == made
+    assert "plugin_options" not in to_json(plan()), "the plans of an older version have the same hash"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(60, "0-00:01:00"), (86_399, "0-23:59:59"), (172_800, "2-00:00:00")])
 def test_times_are_written_in_full(seconds: int, text: str) -> None:
     assert slurm_time(seconds) == text
@@ -149,9 +185,10 @@ def test_the_code_takes_part_in_that_only_where_a_variable_may_lead_into_it(name
 
 @pytest.mark.parametrize("value", ["", "0", "1", "2"])
 def test_python_prints_at_once_unless_the_experiment_sets_that_itself(value: str) -> None:
-    assert plan().env == {"PYTHONUNBUFFERED": "1", "SEED": "7"}
-    assert plan(experiment(env={"PYTHONUNBUFFERED": Word((value,))})).env == {"PYTHONUNBUFFERED": value}
-    assert plan(experiment(env={}, secrets=("PYTHONUNBUFFERED",))).env == {}
+    own = {"TFSLURM_PARAMS": '{"lr":"0.1"}'}
+    assert plan().env == {"PYTHONUNBUFFERED": "1", "SEED": "7", **own}
+    assert plan(experiment(env={"PYTHONUNBUFFERED": Word((value,))})).env == {"PYTHONUNBUFFERED": value, **own}
+    assert plan(experiment(env={}, secrets=("PYTHONUNBUFFERED",))).env == own
     swept = experiment(env={"PYTHONUNBUFFERED": Word((Placeholder("lr"),))}, sweep={"grid": {"lr": [0, 1]}})
     of_all = plan(swept, parameters={}, points=points_of(entries(), swept))
     assert "PYTHONUNBUFFERED" not in of_all.env, "each point has its own"

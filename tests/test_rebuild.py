@@ -147,6 +147,8 @@ HOSTILE = {
     "an option of ours": put("options", "output", value="/home/alice/.bashrc"),
     "an option of ours, cut short": put("options", "outp", value="/home/alice/.bashrc"),
     "an option of ours, in capitals": put("options", "OUTPUT", value="/home/alice/.bashrc"),
+    "an option of a plugin that is one of ours": put("plugin_options", value={"outp": "/home/alice/.bashrc"}),
+    "an option of a plugin with a line break": put("plugin_options", value={"x1": "a\n#SBATCH --uid=0"}),
     "an option that is none": put("options", "sudo", value="1"),
     "an option that is the job's name": put("options", "job-name", value="thesis"),
     "an environment for the job": put("options", "export", value="ALL,LD_PRELOAD=/tmp/x"),

@@ -24,6 +24,7 @@ from tfslurm.slurm.environment import clean
 from tfslurm.slurm.jobs import QUEUE_FIELDS, SACCT_FIELDS, parse_exit
 from tfslurm.slurm.limits import parse_limits, parse_qos_limits
 from tfslurm.slurm.nodes import parse_nodes
+from tfslurm.slurm.options import check_plugin_options
 from tfslurm.slurm.profile import parse_profile
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.slurm.site import parse_config, parse_preemption, preemption_argv
@@ -646,6 +647,41 @@ def test_options_are_named_as_sbatch_names_them() -> None:
     }  # fmt: skip
 
 
+def test_options_of_plugins_are_formatted_and_not_looked_up() -> None:
+    options: dict[str, str | int | bool] = {
+        "quotatype": "spot",
+        "container-image": "x y",
+        "vm_size": 3,
+        "ib": True,
+        "off": False,
+    }
+    assert dict(check_plugin_options(options)) == {
+        "quotatype": "spot",
+        "container-image": "x y",
+        "vm_size": "3",
+        "ib": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("partition", "gpu", "is an option of sbatch itself; write it under `slurm`"),
+        ("cpus_per_task", 1, "is an option of sbatch itself"),
+        ("outp", "/x", "would be read as the beginning of `output`"),
+        ("arr", "0-3", "would be read as the beginning of `array`"),
+        ("quotatype", "a\nb", "line break"),
+        ("quotatype", "--uid=0", "begins with a dash"),
+    ],
+)
+def test_an_option_of_a_plugin_that_sbatch_would_take_for_its_own_is_refused(
+    name: str, value: str | int, words: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        check_plugin_options({name: value})
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -655,7 +691,8 @@ def test_options_are_named_as_sbatch_names_them() -> None:
         ("job-name", "x", "write `name:`"),
         ("array", "0-3", "write `sweep:`"),
         ("comment", "x", "token"),
-        ("xyzzy", "1", "see `man sbatch`"),
+        ("xyzzy", "1", "goes under `plugin_options: {xyzzy: …}`"),
+        ("container-image", "x.sqsh", "goes under `plugin_options: {container-image: …}`"),
         ("constraint", "a\\b", "backslash"),
         ("constraint", "a\nb", "line break"),
         ("constraint", "-x", "begins with a dash"),

@@ -431,6 +431,13 @@ def test_memory_is_read_with_base_1024(text: str, mib: int) -> None:
     assert memory_mib(text) == mib
 
 
+def test_a_job_may_ask_for_all_memory_and_dev_shm_may_not() -> None:
+    assert parse_experiment(LEAST + "resources: {memory: all}\n", "exp.yaml").resources.memory_mib == 0
+    for resources in ("{shm: all}", "{memory: 0}", "{memory: All}"):
+        with pytest.raises(InputError, match=r"write `memory: all`|not an amount of memory"):
+            parse_experiment(LEAST + f"resources: {resources}\n", "exp.yaml")
+
+
 @pytest.mark.parametrize(
     ("value", "mend"),
     [

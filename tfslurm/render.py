@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SCRIPT_BYTES = 4 * 2**20  # slurmctld's max_script_size, unless the site raised it
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-OPTION = re.compile(r"[a-z][a-z0-9-]*")
+OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 SUM_BYTES = hashlib.sha256().digest_size
 
 

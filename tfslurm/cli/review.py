@@ -65,7 +65,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "network", [found["network"]]
     asked = {**found["resources"], "gpu_check": found["gpu_check"], "prepull": found["prepull"]}
     yield "asks for", [", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)]
-    yield "sbatch", option_texts(found["slurm"])
+    yield "sbatch", option_texts({**found["slurm"], **found["plugin_options"]})
     yield "ends", [f"{key}: {value}" for key, value in (found["checkpoint"] or {}).items()]
     yield "template", [f"{template['name']}, all of it:"] if template else ["built in"]
 

@@ -108,7 +108,7 @@ def summary(job: Prepared, asked: Asked) -> str:
             else "none: nothing the program writes is kept",
         ),
         ("gpus", f"{resources.gpus} per node, {resources.nodes} node(s), {resources.tasks_per_node} task(s) per node"),
-        ("sbatch", " ".join(option_texts(made.options))),
+        ("sbatch", " ".join(option_texts(made.asked_options))),
         ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),
     ]
     return "\n".join(f"{name:8} {printable(text)}" for name, text in lines)

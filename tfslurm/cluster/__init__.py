@@ -42,12 +42,12 @@ class Limits:
 class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
-    ``slurm`` are defaults under every experiment's, keyed by long option names with dashes. ``environment`` is set
-    for Slurm's commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs; ``slurm_bin``
-    is put before PATH for them. ``shared_parents`` says what becomes of a root below a folder in which others may
-    write: ``refuse``, ``accept``. ``read_group`` is the group that may read what runs leave; '' for none.
-    ``min_interval_s`` is what commands that watch leave at least between two questions to the scheduler. ``lines`` says
-    where a key stands; a key that was not written is absent.
+    ``slurm`` and ``plugin_options`` are defaults under every experiment's; the keys of the first are long option names
+    with dashes. ``environment`` is set for Slurm's commands on the login node (SLURM_CONF where one node serves two
+    clusters), not in jobs; ``slurm_bin`` is put before PATH for them. ``shared_parents`` says what becomes of a root
+    below a folder in which others may write: ``refuse``, ``accept``. ``read_group`` is the group that may read what
+    runs leave; '' for none. ``min_interval_s`` is what commands that watch leave at least between two questions to the
+    scheduler. ``lines`` says where a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Cluster:
     cgroup_parent: str = "auto"
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)
+    plugin_options: Mapping[str, Option] = field(default_factory=dict)
     mounts_allow: tuple[PurePosixPath, ...] = ()
     shared_parents: str = "refuse"
     read_group: str = ""

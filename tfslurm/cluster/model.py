@@ -128,6 +128,10 @@ Options = dict[
     Annotated[str, AfterValidator(names.option)],
     Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
 ]
+PluginOptions = dict[
+    Annotated[str, AfterValidator(names.plugin_option)],
+    Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
+]
 
 
 class Keys(BaseModel):
@@ -218,6 +222,11 @@ class Cluster(Keys):
         {},
         description="Long sbatch options for every job, such as partition.",
         examples=[{"partition": "gpu"}],
+    )
+    plugin_options: PluginOptions = Field(
+        {},
+        description="Options of the site's own sbatch plugins for every job.",
+        examples=[{"quotatype": "reserved"}],
     )
     mounts: Mounts = Field(
         default_factory=Mounts, description="What experiments may mount.", examples=[{"allow": ["/data"]}]

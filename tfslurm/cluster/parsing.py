@@ -30,6 +30,7 @@ def parse(text: str, file: str) -> Cluster:
         cgroup_parent=read.cgroup_parent,
         mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
+        plugin_options=dict(read.plugin_options),
         mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
         shared_parents=read.shared_parents,
         read_group=read.read_group or "",

@@ -112,6 +112,7 @@ class JobPlan:
     prepull: bool = False
     limits: Limits = field(default_factory=Limits)
     points: Points | None = None
+    plugin_options: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
     shared_parents: str = ""
     read_group: str = ""
@@ -221,7 +222,12 @@ class JobPlan:
             "open-mode": "append",
             **({"array": self.points.option} if self.points else {}),
         }
-        return {**own, **self.options}
+        return {**own, **self.asked_options}
+
+    @property
+    def asked_options(self) -> Mapping[str, str]:
+        """The options that experiment, cluster and resources ask for, those of the site's plugins last."""
+        return {**self.options, **self.plugin_options}
 
 
 def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
@@ -267,10 +273,11 @@ def make_plan(
     template_sha256: str = "",
     template_text: str = "",
     points: Points | None = None,
+    plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
 ) -> JobPlan:
     """The plan of one job, or of an array. ``options`` are slurm_options as Slurm's vocabulary checked and formatted
-    them.
+    them, ``plugin_options`` those that it does not know.
 
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
@@ -299,6 +306,7 @@ def make_plan(
         prepull=experiment.prepull,
         code=code,
         options=options,
+        plugin_options=plugin_options or {},
         template=experiment.template or "",
         template_sha256=template_sha256,
         checkpoint=experiment.checkpoint,
@@ -381,9 +389,10 @@ def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[
 def to_json(plan: JobPlan) -> dict[str, Any]:
     """The plan as values that JSON has, in the order of its fields; ``from_json`` reads them back.
 
-    A list is a tuple here, and is written as a list.
+    A list is a tuple here, and is written as a list. What an older version did not know and is empty is left out.
     """
-    return {**asdict(plan), "mounts": [mount_json(mount) for mount in plan.mounts]}
+    values = {**asdict(plan), "mounts": [mount_json(mount) for mount in plan.mounts]}
+    return values if plan.plugin_options else {key: each for key, each in values.items() if key != "plugin_options"}
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:

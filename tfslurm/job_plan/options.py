@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from tfslurm.cluster import Cluster
+from tfslurm.document import Refused
+from tfslurm.errors import InputError
 from tfslurm.spec import Checkpoint, Experiment, Resources
+from tfslurm.spec.dependency import dependency
 
 WARNING = "URG"  # what Slurm sends before the end; node.sh turns it into the experiment's own signal, and says why
 
 
 def slurm_options(experiment: Experiment, cluster: Cluster) -> dict[str, str | int | bool]:
-    """The options of sbatch: the cluster's defaults, the experiment's options, then its resources and checkpoint."""
+    """The options of sbatch: the cluster's defaults, the experiment's options, then its resources and checkpoint.
+
+    Raises:
+        InputError: the job would depend on one of another cluster.
+    """
     asked = {**cluster.slurm, **experiment.slurm}
     options: dict[str, str | int | bool] = {key.replace("_", "-"): value for key, value in asked.items()}
+    if isinstance(wanted := experiment.slurm.get("dependency"), str):
+        try:
+            options["dependency"] = dependency(wanted, cluster.name)
+        except Refused as refused:
+            raise InputError([experiment.problem(("slurm", "dependency"), refused.why, refused.fix)]) from None
     return {**options, **own_options(experiment.resources, experiment.checkpoint)}
 
 
@@ -24,8 +36,8 @@ def own_options(resources: Resources, checkpoint: Checkpoint | None) -> dict[str
     if resources.gpus:
         kind = f"{resources.gpu_type}:" if resources.gpu_type else ""
         options["gres"] = f"gpu:{kind}{resources.gpus}"
-    if resources.memory_mib:
-        options["mem"] = f"{resources.memory_mib}M"
+    if resources.memory_mib is not None:
+        options["mem"] = f"{resources.memory_mib}M" if resources.memory_mib else "0"  # 0: all, as sbatch has it
     if resources.time_s:
         options["time"] = slurm_time(resources.time_s)
     if checkpoint:

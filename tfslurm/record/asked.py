@@ -31,7 +31,7 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
     return Asked(
         resources=resources,
         network=plan.network,
-        options=plan.options,
+        options=plan.asked_options,
         checkpoint=plan.checkpoint,
         template=Template(plan.template or None, plan.template_sha256 or None, plan.template_text or None),
         entrypoint=plan.pin.entrypoint,

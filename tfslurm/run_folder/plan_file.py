@@ -22,6 +22,7 @@ from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.job_plan import JOB_ID, TREE, JobPlan, from_json, identity
 from tfslurm.job_plan.options import own_options
 from tfslurm.slurm import check_options, is_job_id
+from tfslurm.slurm.options import check_plugin_options
 from tfslurm.spec import names, places
 from tfslurm.sweeps.arrays import place_in_array
 from tfslurm.sweeps.points import point_of
@@ -45,12 +46,14 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "read_group": re.compile(r"(?:[a-z_][a-z0-9_.-]{0,63})?", re.IGNORECASE),
 }
 SHA256 = FORMS["spec_sha256"]
+OWN_WORDS = ("TFSLURM_PARAMS",)
+"The variables of a plan that tfslurm itself adds."
 GPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 SIGNALS = ("USR1", "USR2", "TERM", "INT", "HUP")
 RANGES: Mapping[str, tuple[int, int]] = {
     "gpus": (0, 1024),
     "cpus": (1, 65536),
-    "memory_mib": (1, 2**40),
+    "memory_mib": (0, 2**40),
     "time_s": (1, 2**31),
     "nodes": (1, 100_000),
     "tasks_per_node": (1, 4096),
@@ -244,7 +247,8 @@ def refuse_words(plan: JobPlan) -> None:
     if any(len(each) > MOST_LISTED for each in lists):
         raise ValueError(f"one of its lists has more than {MOST_LISTED} entries")
     for name in (*plan.env, *plan.secrets):
-        names.variable(name)
+        if name not in OWN_WORDS:
+            names.variable(name)
     for word in (*plan.command, *plan.env.values(), plan.spec_file):
         if "\0" in word:
             raise ValueError("a word holds NUL, which no argument can")
@@ -270,3 +274,7 @@ def refuse_options(plan: JobPlan) -> None:
         others[key] = names.option_value(value) if value else True
     if dict(check_options(others)) != {key: plan.options[key] for key in others}:
         raise ValueError("its options are not in the form that sbatch is given them in")
+    for key, value in plan.plugin_options.items():
+        names.plugin_option(key)
+        names.option_value(value or True)
+    check_plugin_options(plan.plugin_options)

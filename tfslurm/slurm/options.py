@@ -101,6 +101,30 @@ def known_to(slurm: Vocabulary) -> set[str]:
     return {*slurm.parser._option_string_actions, *(f"--{name}" for name in NEWER)} - {"--help"}
 
 
+def check_plugin_options(options: Mapping[str, str | int | bool], file: str = "slurm") -> Mapping[str, str]:
+    """The options of a site's own plugins as sbatch reads them: the name as written -> value, '' for a flag.
+
+    A False option is left out. sbatch takes the beginning of an option's name for the whole (getopt_long(3)).
+
+    Raises:
+        InputError: every one that sbatch itself has, or would take for one of its own, or that has a bad value.
+    """
+    known = known_to(new_vocabulary()) if options else set()
+    problems: list[Problem] = []
+    for name, value in options.items():
+        begun = [option[2:].replace("_", "-") for option in known if option.startswith(f"--{name.replace('-', '_')}")]
+        refusal = refuse_value("", value) if value is not True else None
+        if name.replace("_", "-") in begun:
+            refusal = ("is an option of sbatch itself", f"write it under `slurm`: `slurm: {{{name}: …}}`")
+        elif begun:
+            refusal = (f"would be read as the beginning of `{min(begun)}`", "write the option's whole name")
+        if refusal:
+            problems.append(Problem(file, 0, f"plugin_options.{name}", *refusal))
+    if problems:
+        raise InputError(problems)
+    return {name: "" if value is True else str(value) for name, value in options.items() if value is not False}
+
+
 class Vocabulary(Protocol):
     """The parts of simple_slurm.Slurm that are used: its parser, and the values that went through it."""
 
@@ -144,7 +168,8 @@ def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str
     begun = [option for option in free if option.startswith(name)][:2]
     near = dict.fromkeys([*begun, *difflib.get_close_matches(name, free, n=3)])
     names = " or ".join(f"`{option.replace('_', '-')}`" for option in near)
-    return "is not an option of sbatch", f"did you mean {names}?" if near else "see `man sbatch` for its long options"
+    plugin = f"an option of a plugin of your site goes under `plugin_options: {{{name.replace('_', '-')}: …}}`"
+    return "is not an option of sbatch", f"did you mean {names}? {plugin}" if near else plugin
 
 
 def refuse_value(name: str, value: object) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
+from tfslurm.spec.dependency import dependency
 from tfslurm.spec.experiment import KEYS
 from tfslurm.spec.places import RUN, inside
 from tfslurm.spec.programs import is_code_variable
@@ -138,7 +139,19 @@ def parameters_that_are_keys(document: Document) -> Iterator[Problem]:
             yield document.problem(("parameters", name), why, "give the parameter another name")
 
 
+def dependencies(document: Document) -> Iterator[Problem]:
+    """A dependency in another form than sbatch's."""
+    path: Path = ("slurm", "dependency")
+    value = document.at(path)
+    try:
+        if isinstance(value, str):
+            dependency(value)
+    except Refused as refused:
+        yield document.problem(path, refused.why, refused.fix)
+
+
 ALL = (
+    dependencies,
     parameters_that_are_keys,
     repeated_names,
     repeated_options,

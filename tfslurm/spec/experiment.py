@@ -62,7 +62,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The resources of one job. ``gpus``, ``cpus`` and ``memory_mib`` are per node; None is the site's default."""
+    """The resources of one job. ``gpus``, ``cpus`` and ``memory_mib`` are per node; None is the site's default.
+
+    ``memory_mib`` 0 is all that a node has.
+    """
 
     gpus: int = 1
     gpu_type: str | None = None
@@ -92,8 +95,8 @@ class Experiment:
     """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
     ``parameters`` are the values of those that nothing else gives one to. ``slurm`` is keyed by sbatch's long option
-    names with dashes. ``lines`` says where a key stands: ``("image",)``, ``("mounts", 0, "source")``; a key that was
-    not written is absent.
+    names with dashes, ``plugin_options`` by names as written. ``lines`` says where a key stands: ``("image",)``,
+    ``("mounts", 0, "source")``; a key that was not written is absent.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Experiment:
     prepull: bool = False
     template: str | None = None
     slurm: Mapping[str, Option] = field(default_factory=dict)
+    plugin_options: Mapping[str, Option] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     clusters: tuple[str, ...] = ()
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)

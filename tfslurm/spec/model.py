@@ -64,6 +64,7 @@ def _text(pattern: str = "") -> WithJsonSchema:
 
 
 Memory = Annotated[int, PlainValidator(quantities.memory_mib), _text("^[0-9]+[KMGTkmgt]$")]
+JobMemory = Annotated[int, PlainValidator(quantities.job_memory_mib), _text("^([0-9]+[KMGTkmgt]|all)$")]
 Time = Annotated[
     int,
     PlainValidator(quantities.time_s),
@@ -91,6 +92,10 @@ Command = Annotated[
 Template = Annotated[words.Parts, PlainValidator(argument), _text()]
 Options = dict[
     Annotated[str, AfterValidator(names.option)],
+    Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
+]
+PluginOptions = dict[
+    Annotated[str, AfterValidator(names.plugin_option)],
     Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
 ]
 Name = Annotated[str, AfterValidator(names.name), _text("^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -142,8 +147,10 @@ class Resources(_Answering):
         None, description="GPUs per node, or type:count; 0 is a CPU job; absent: 1.", examples=[1, "a100:2"]
     )
     cpus: int | None = Field(None, ge=1, le=65536, description="CPUs per node, shared by its tasks.", examples=[4])
-    memory: Memory | None = Field(
-        None, description="Memory per node with its unit (K, M, G, T); absent: the site's default.", examples=["16G"]
+    memory: JobMemory | None = Field(
+        None,
+        description="Memory per node with its unit (K, M, G, T), or all of a node's; absent: the site's default.",
+        examples=["16G", "all"],
     )
     time: Time | None = Field(
         None,
@@ -234,6 +241,11 @@ class Experiment(_Answering):
         {},
         description="Any other long sbatch option, such as partition and account.",
         examples=[{"partition": "gpu", "account": "lab"}],
+    )
+    plugin_options: PluginOptions = Field(
+        {},
+        description="Options that a plugin of the site adds to sbatch; sbatch itself has none of these names.",
+        examples=[{"quotatype": "spot"}],
     )
     checkpoint: Checkpoint | None = Field(
         None,

@@ -134,6 +134,21 @@ def option(text: str) -> str:
     raise Refused(f"{show(text)} is not the long name of an sbatch option", nearest(bare, _OWN_OPTIONS) + fix)
 
 
+def plugin_option(text: str) -> str:
+    """The text, if it can be the long name of an option that a plugin adds to sbatch.
+
+    Raises:
+        Refused: another form, or an option that another key of the file says.
+    """
+    if text.replace("_", "-") in _OWN_OPTIONS:
+        return option(text)
+    if _OPTION.fullmatch(text):
+        return text
+    bare = text.lstrip("-").split("=")[0]
+    fix = f"write `{bare}: …`" if _OPTION.fullmatch(bare) else "write its name without dashes in front"
+    raise Refused(f"{show(text)} is not the long name of an option", fix)
+
+
 def key_of_option(text: str) -> str:
     """The key of an experiment file that says what this sbatch option does; '' where none does."""
     instead = _OWN_OPTIONS.get(text.replace("_", "-"), "")

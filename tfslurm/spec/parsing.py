@@ -59,6 +59,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         prepull=read.prepull,
         template=read.template,
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
+        plugin_options=dict(read.plugin_options),
         checkpoint=_checkpoint(read.checkpoint),
         clusters=tuple(read.clusters),
         parameters=read.parameters,

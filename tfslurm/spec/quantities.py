@@ -46,6 +46,19 @@ def memory_mib(value: object) -> int:
     raise Refused(f"{show(value)} is not an amount of memory", "write a whole number and K, M, G or T, such as 16G")
 
 
+ALL_MEMORY = 0
+"What ``memory: all`` is in MiB: sbatch's --mem=0, all that a node has."
+
+
+def job_memory_mib(value: object) -> int:
+    """The same for a job, whose memory may be ``all`` of a node's: ALL_MEMORY."""
+    if value == "all":
+        return ALL_MEMORY
+    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        raise Refused("0 has no unit", "write `memory: all` for all that a node has, or an amount such as 16G")
+    return memory_mib(value)
+
+
 def time_s(value: object) -> int:
     """Seconds from a time limit as Slurm reads it.
 

@@ -19,7 +19,7 @@ from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
 from tfslurm.render import render
 from tfslurm.slurm import check_options
-from tfslurm.slurm.options import is_option
+from tfslurm.slurm.options import check_plugin_options, is_option
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.spec.names import key_of_option
@@ -186,17 +186,17 @@ def wrong_image(document: Document) -> Iterator[Problem]:
 
 
 def wrong_options(document: Document) -> Iterator[Problem]:
-    """Names under `slurm` that sbatch does not know, and values that it would misread."""
-    asked = document.at(("slurm",))
-    given = asked.items() if isinstance(asked, dict) else ()
-    options = {key: value for key, value in given if isinstance(value, str | int)}
-    if not options:
-        return
-    try:
-        check_options(options)
-    except InputError as error:
-        for each in error.problems:
-            yield document.problem(("slurm", each.key.removeprefix("slurm.")), each.why, each.fix)
+    """Names under `slurm` that sbatch does not know, and of plugins that it does; values that it would misread."""
+    for key, check in (("slurm", check_options), ("plugin_options", check_plugin_options)):
+        asked = document.at((key,))
+        given = asked.items() if isinstance(asked, dict) else ()
+        options = {name: value for name, value in given if isinstance(name, str) and isinstance(value, str | int)}
+        try:
+            if options:
+                check(options)
+        except InputError as error:
+            for each in error.problems:
+                yield document.problem((key, each.key.partition(".")[2]), each.why, each.fix)
 
 
 def pinned(asked: Asked) -> Pin | None:
@@ -249,6 +249,7 @@ def prepare(
         cluster,
         pin,
         options=options,
+        plugin_options=check_plugin_options({**cluster.plugin_options, **experiment.plugin_options}, str(asked.file)),
         code=code_state(code, experiment) if code else None,
         template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
         template_text="" if name == BUILT_IN_TEMPLATE else templates[name],

@@ -67,6 +67,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "prepull": plan.prepull,
         "template": template_of(asked),
         "slurm": dict(plan.options),
+        "plugin_options": dict(plan.plugin_options),
         "checkpoint": asdict(plan.checkpoint) if plan.checkpoint else None,
     }
     return {**found, "warnings": list(warnings_of(found))}
@@ -152,6 +153,8 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
     for name in found["slurm"]:
         if name in REACHING:
             yield f"slurm: {name}: {REACHING[name]}"
+    for name in found["plugin_options"]:
+        yield f"plugin_options: {name}: a plugin of the site acts on this, and tfslurm does not know how"
 
 
 def quoted(text: str) -> str:

@@ -103,7 +103,7 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
     """
     asked = plan.resources
     need = Need(asked.cpus, asked.memory_mib or 0, asked.gpus, asked.nodes)
-    done = host.run(program("capacity", *room_words(plan.options)))
+    done = host.run(program("capacity", *room_words(plan.asked_options)))
     try:
         return parse_room(done.stdout, need)
     except SlurmParseError:

@@ -172,7 +172,9 @@ def ask_of_rebuilt(
         told[f"mounts   {', '.join(map(mounted, plan.mounts)) or 'none'}"] = None
         told[f"env      {' '.join(repr(f'{name}={value}') for name, value in plan.env.items()) or 'none'}"] = None
         told[f"code     {plan.code.tree if plan.code else 'none'}; network {plan.network}"] = None
-        told[f"options  {' '.join(f'{name}={quoted(value)}' for name, value in plan.options.items()) or 'none'}"] = None
+        told[
+            f"options  {' '.join(f'{name}={quoted(value)}' for name, value in plan.asked_options.items()) or 'none'}"
+        ] = None
         told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
     for entry in entries[:SHOWN]:
         told[f"point    {' '.join(map(repr, (*map('='.join, entry.env.items()), *entry.argv)))}"] = None
