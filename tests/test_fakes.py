@@ -56,7 +56,7 @@ def test_a_job_is_in_the_queue_then_in_accounting_until_it_is_cancelled(slurm: F
     file = script(slurm, "--job-name=a-0123", "--array=0-2%2", "--comment='x y'")
     assert called(slurm, "sbatch", "--parsable", file).stdout == "101\n"
     slurm.start("101_1")
-    queued = parse_queue(called(slurm, *queue_argv("alice")).stdout)
+    queued = parse_queue(called(slurm, *queue_argv()).stdout)
     assert [(job.job_id, job.state, job.comment) for job in queued] == [
         ("101_0", "PENDING", "x y"),
         ("101_2", "PENDING", "x y"),
@@ -66,7 +66,7 @@ def test_a_job_is_in_the_queue_then_in_accounting_until_it_is_cancelled(slurm: F
     assert called(slurm, *cancel_argv(["101_0", "101_2"])).exit_code == 0
     slurm.end("101_1", "FAILED", "3:0")
     slurm.forget("101")
-    assert called(slurm, *queue_argv("alice")).stdout == called(slurm, *queue_argv("bob")).stdout == ""
+    assert called(slurm, *queue_argv()).stdout == ""
     kept = parse_sacct(called(slurm, *sacct_argv(names=["a-0123"])).stdout)
     assert {job.job_id: (job.state, job.exit_code) for job in kept} == {
         "101_0": ("CANCELLED", None),

@@ -107,7 +107,8 @@ def test_no_variable_of_the_user_changes_what_is_asked() -> None:
     unset = {argv[index + 1] for index, word in enumerate(argv) if word == "-u"}
     assert {"SBATCH_PARTITION", "SBATCH_EXPORT", "SBATCH_TIMELIMIT", "SLURM_CLUSTERS"} <= unset
     assert not any("=" in word for word in argv), "sbatch hands its environment on to the job"
-    assert {"SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES"} <= set(slurm.queue_argv("alice"))
+    assert {"SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES"} <= set(slurm.queue_argv())
+    assert "--me" in slurm.queue_argv()
     assert "SACCT_FORMAT" in slurm.sacct_argv(job_ids=["1"])
 
 

@@ -51,7 +51,7 @@ from tfslurm.monitoring.poll import earlier
 cluster, ids = (Path(name).read_text() for name in sys.argv[1:3])
 with open_host(parse_cluster(cluster, sys.argv[1])) as host:
     user, since = sys.argv[3], earlier(sys.argv[4])
-    for argv in (slurm.queue_argv(user), slurm.accounting_argv(user, json.loads(ids), since)):
+    for argv in (slurm.queue_argv(), slurm.accounting_argv(user, json.loads(ids), since)):
         done = host.run(argv, timeout_s=120)
         assert done.exit_code == 0, done.stderr
 """

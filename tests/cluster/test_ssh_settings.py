@@ -12,20 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tfslurm.cluster import Login
+from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.hops import Hop, hop_to
 from tfslurm.host.openssh import OpenSshHost
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.host.ssh_config import settings_for
+from tfslurm.host.user import user_name
+from tfslurm.monitoring.poll import queued
+from tfslurm.workspace.config import Known
 
 from .bed import wait_until
-from .test_host import USER, Server, keygen, running_sshd
+from .test_host import BED_HOME, USER, Server, keygen, running_sshd
 
 TRANSPORTS = ["paramiko", "openssh"]
 
@@ -292,7 +295,7 @@ def test_a_proxy_command_that_dies_is_one_line_with_its_last_words(
     sshd.configure(f"Host hpc\n HostName 127.0.0.1\n Port {sshd.port}\n User {USER}\n ProxyCommand {command}\n")
     script = f"""
 from pathlib import Path
-from tfslurm.cluster import Login
+from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import HostError
 from tfslurm.host.paramiko import ParamikoHost
 from tfslurm.host.openssh import OpenSshHost
@@ -399,3 +402,30 @@ def test_an_agent_with_too_many_keys_is_told_to_name_one(tmp_path: Path, transpo
             config.write_text(f"IdentityAgent {path}\nIdentityFile /none\n{known}")
             with pytest.raises(HostError, match=r"^alpha: .*127\.0\.0\.1.*IdentitiesOnly yes` in ~/\.ssh/config"):
                 reach(transport, server, server.login())
+
+
+# --- who one is there
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_jobs_are_looked_for_as_whom_ssh_logs_in_and_not_by_the_name_here(
+    bed: None, home: Path, transport: str
+) -> None:
+    ssh = BED_HOME / ".ssh"
+    key = home / "key"
+    key.write_bytes((ssh / "id_ed25519").read_bytes())
+    key.chmod(0o600)
+    text = f"Host there # alice's\n HostName 127.0.0.1\n Port 2201\n User alice\n IdentityFile {key}\n"
+    (home / ".ssh" / "config").write_text(f"{text} UserKnownHostsFile {ssh}/known_hosts\n")
+    login = Login("there")
+    known = Known(Cluster("alpha", PurePosixPath("/x"), login=login), "", None)
+    assert (known.user, user_name()) == ("alice", "root")
+    with opened(transport, Server(2201, home, ""), login) as host:
+        asked = ["sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"]
+        job = host.run(asked).stdout.strip()
+        try:
+            listed = queued("alpha", host)
+            assert (listed[job].state, listed[job].user) == ("PENDING", "alice")
+            assert {status.user for status in listed.values()} == {"alice"}
+        finally:
+            host.run(["scancel", job])

@@ -186,12 +186,12 @@ def refused(state: Path, asked: dict[str, str]) -> None:
 
 def squeue(state: Path, words: list[str]) -> None:
     """List what the controller has not forgotten."""
-    found, rest = options("squeue", words, "noheader all states= user= format=")
-    if rest or set(found) != {"noheader", "all", "states", "user", "format"} or found["states"] != "all":
-        fail("squeue", f"error: a stand-in lists all jobs of one user, without a header: {words}")
+    found, rest = options("squeue", words, "noheader all states= me format=")
+    if rest or set(found) != {"noheader", "all", "states", "me", "format"} or found["states"] != "all":
+        fail("squeue", f"error: a stand-in lists all jobs of its own user, without a header: {words}")
     in_seconds("squeue")
     for job in jobs(state):
-        if job["user"] == found["user"] and not job["forgotten"]:
+        if not job["forgotten"]:
             for shown, stated, task in rows(job):
                 began = str(task.get("began", "N/A"))
                 values = {

@@ -65,8 +65,10 @@ def state(job_id: str) -> str:
     return alice(["squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T"]).stdout.split()[0]
 
 
-def keep(name: str, argv: Sequence[str], cluster: str = "alpha", *, stream: str = "stdout") -> None:
-    done = alice(argv, cluster)
+def keep(
+    name: str, argv: Sequence[str], cluster: str = "alpha", *, stream: str = "stdout", user: str = "alice"
+) -> None:
+    done = run_as(user, argv, cluster)
     version = alice(["sbatch", "--version"]).stdout.split()[-1]
     folder = HERE / version.rpartition(".")[0]
     folder.mkdir(exist_ok=True)
@@ -120,8 +122,8 @@ def main() -> None:
     jobs["pending"] = submit("ok", "--begin=now+1hour")
     jobs["limited"] = submit("sleep", "--array=0-20:5%1")
     wait("the time limit", lambda: state(jobs["timeout"]) == "TIMEOUT")
-    keep("squeue", slurm.queue_argv("alice"))
-    keep("squeue-nobody", slurm.queue_argv("bob"))
+    keep("squeue", slurm.queue_argv())
+    keep("squeue-nobody", slurm.queue_argv(), user="bob")
     wait("the requeued job again", lambda: state(jobs["requeued"]) == "RUNNING")
     ids = list(jobs.values())
     keep("sacct", slurm.sacct_argv(job_ids=ids))

@@ -96,7 +96,7 @@ def find_by_token(plan: JobPlan, host: Host) -> str | None:
     Raises:
         HostError: the scheduler does not answer, or knows several.
     """
-    answer = host.run(slurm.queue_argv(plan.user), max_bytes=slurm.MOST_BYTES)
+    answer = host.run(slurm.queue_argv(), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         raise unreachable(plan, answer)
     listed = slurm.parse_queue(answer.stdout)

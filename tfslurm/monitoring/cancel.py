@@ -92,7 +92,7 @@ def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host)
         HostError: the cluster or its scheduler does not answer, or refuses.
     """
     here = [job for job in jobs if job.cluster == known.cluster.name]
-    listed = queued(known.cluster.name, known.user, host)
+    listed = queued(known.cluster.name, host)
     are_tasks = any(job.place is not None for job in here)
     waits = waiting(here, listed) if are_tasks else ()
     in_pieces(known_ids(here, listed), known, host, slurm.cancel_argv)
@@ -105,9 +105,9 @@ def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, hos
     Raises:
         HostError: as cancel.
     """
-    ids = known_ids(jobs, queued(known.cluster.name, known.user, host))
+    ids = known_ids(jobs, queued(known.cluster.name, host))
     in_pieces(ids, known, host, slurm.hold_argv)
-    listed = queued(known.cluster.name, known.user, host)
+    listed = queued(known.cluster.name, host)
     waits = [each for each in waiting(jobs, listed) if each in ids]
     in_pieces(waits, known, host, slurm.cancel_argv)
     others = [each for each in ids if each in listed and each not in waits and not slurm.is_final(listed[each].state)]
@@ -132,7 +132,7 @@ def never_began(jobs: Sequence[TrackedJob], waits: Collection[str], known: Known
     """The keys of the jobs that waited, were cancelled since, and did not have a node in between."""
     if not waits:
         return []
-    listed = queued(known.cluster.name, known.user, host)
+    listed = queued(known.cluster.name, host)
     states = {each: (listed[each].state, listed[each].nodes) for each in waits if each in listed}
     over = {each for each in waits if states.get(each, (CANCELLED, ())) == (CANCELLED, ())}
     return [job.key for job in jobs if job.slurm_id in over]

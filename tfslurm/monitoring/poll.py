@@ -123,7 +123,7 @@ def states_from_slurm(question: Question, host: Host, jobs: Sequence[TrackedJob]
 
     With it why accounting did not answer; '' where it did, was not asked, or does not exist there.
     """
-    listed = queued(question.cluster, question.user, host)
+    listed = queued(question.cluster, host)
     known = {job.job_id: listed[job.slurm_id] for job in jobs if is_same(job, listed.get(job.slurm_id))}
     unsure = [job for job in jobs if job.job_id not in known or lacks_its_ending(known[job.job_id])]
     kept, silence = accounted(question.user, host, unsure) if unsure else ({}, "")
@@ -162,13 +162,13 @@ def lacks_its_ending(status: JobStatus) -> bool:
     return status.state == "FAILED" and status.exit_code is None and status.signal is None
 
 
-def queued(cluster: str, user: str, host: Host) -> dict[str, JobStatus]:
+def queued(cluster: str, host: Host) -> dict[str, JobStatus]:
     """Every job of the user that the controller still knows, by id.
 
     Raises:
         HostError: it does not answer.
     """
-    answer = host.run(slurm.queue_argv(user), max_bytes=slurm.MOST_BYTES)
+    answer = host.run(slurm.queue_argv(), max_bytes=slurm.MOST_BYTES)
     if answer.exit_code != 0:
         raise HostError(f"{cluster}: squeue: {last_words(answer)}", transient=True)
     found: dict[str, JobStatus] = {}

@@ -135,7 +135,7 @@ def in_queue(known: Known, host: Host) -> dict[str, str]:
     if known.cluster.name == LOCAL:
         return {}
     try:
-        statuses = queued(known.cluster.name, known.user, host).values()
+        statuses = queued(known.cluster.name, host).values()
     except HostError:
         return {}
     ids = ((status.name, status.array_job_id or status.job_id) for status in statuses)

@@ -89,7 +89,7 @@ class Reaper:
         there = [(node, each) for node, one in seen for each in concerned(one, local=self.is_local)]
         if not there:
             return
-        known = None if self.is_local else queued(self.reaped.cluster, self.known.user, self.host)
+        known = None if self.is_local else queued(self.reaped.cluster, self.host)
         verdicts = [(node, judge(each, known)) for node, each in there]
         for node in partitions:
             here = [verdict for place, verdict in verdicts if place == node]

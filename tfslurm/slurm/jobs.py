@@ -106,10 +106,13 @@ def is_job_id(text: str) -> bool:
     return bool(ID.fullmatch(text)) and int(text) <= LAST_ID
 
 
-def queue_argv(user: str) -> tuple[str, ...]:
-    """One squeue for all jobs of a user, those that ended less than MinJobAge ago included."""
+def queue_argv() -> tuple[str, ...]:
+    """One squeue for all jobs of the user whom it runs as, those that ended less than MinJobAge ago included.
+
+    The uid says who that is: a name may be another one there, and squeue answers a wrong one with no jobs.
+    """
     wanted = FIELD.join(QUEUE_FIELDS) + ROW
-    options = ("--noheader", "--all", "--states=all", f"--user={user}", f"--format={wanted}")
+    options = ("--noheader", "--all", "--states=all", "--me", f"--format={wanted}")
     return (*clean("squeue"), "squeue", *options)
 
 
