@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tfslurm.cli.provenance:provenance",
         "Print a job's record: image, node, driver, GPUs, code, outputs.",
     ),
+    "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),
 }
 

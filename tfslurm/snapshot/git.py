@@ -294,6 +294,15 @@ def without_credentials(url: str) -> str:
     return scheme + keep + place
 
 
+def user_name(folder: Path) -> str:
+    """The user's name by the settings of the user and the machine, never by those of the folder; '': none."""
+    try:
+        done = _git(folder, "config", "--global", "--get", "user.name", most=2000)
+    except (NoProgram, TooMuchOutput, TfslurmError):
+        return ""
+    return "" if done.exit_code else done.stdout.decode("utf-8", "replace").strip()
+
+
 def _git_output(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> bytes:
     return _succeeded(folder, *arguments, input=input, most=most).stdout
 

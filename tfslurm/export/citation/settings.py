@@ -1,0 +1,177 @@
+"""What records observed, as groups of runs with the same image, software, GPUs and driver; the largest group first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tfslurm.errors import InputError, RecordError
+from tfslurm.image import Pin, parse_lock
+from tfslurm.record import Record, TaskFacts
+from tfslurm.record.model import Code, Environment, Image
+
+TENSORFLOW = "TensorFlow Developers"
+TENSORFLOW_DOI = "10.5281/zenodo.4724125"
+"Of TensorFlow in all its versions; source: tensorflow.org/about/bib."
+PUBLISHERS = {
+    "docker.io/tensorflow/": TENSORFLOW,
+    "docker.io/library/": "Docker Official Images",
+    "docker.io/nvidia/": "NVIDIA Corporation",
+    "nvcr.io/nvidia/": "NVIDIA Corporation",
+}
+"Who makes the images whose names begin so. These names say nothing of who used them."
+
+
+class GpuKind(NamedTuple):
+    """GPUs of one kind, and how many of them each run had."""
+
+    name: str
+    memory_mib: int | None
+    each: int
+
+
+class Machine(NamedTuple):
+    """The hardware and driver of a run, from its last attempt; () where nothing of that kind was observed."""
+
+    gpus: tuple[GpuKind, ...] | None  # () for a run without GPUs; None: not observed
+    drivers: tuple[str, ...]
+    processors: tuple[str, ...]
+    nodes: int
+
+
+class Setting(NamedTuple):
+    """Runs whose observed environment is the same."""
+
+    image: Image
+    pin: Pin | None  # None: a record of the first schema, which does not have it
+    inside: Environment
+    machine: Machine
+    runs: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """The repository as `docker pull` takes it: Docker Hub's without its registry."""
+        image = self.image
+        repository = image.repository.removeprefix("library/") if image.registry == "docker.io" else image.repository
+        return repository if image.registry == "docker.io" else f"{image.registry}/{repository}"
+
+    @property
+    def publisher(self) -> str:
+        """Who makes the image; '' where that is not known."""
+        whole = f"{self.image.registry}/{self.image.repository}"
+        return next((who for prefix, who in PUBLISHERS.items() if whole.startswith(prefix)), "")
+
+    @property
+    def is_in_registry(self) -> bool:
+        """Whether the image can be pulled by its digest; else it is known by the id that one engine gave it."""
+        return self.image.digest_kind != "config" and (self.pin is None or self.pin.pin_kind == "registry")
+
+    @property
+    def year(self) -> str:
+        """The year in which the image says that it was made; '' where it does not."""
+        year = self.pin.created[:4] if self.pin else ""
+        return year if year.isdigit() and year > "2000" else ""  # 1970 and 0001 stand for: no time
+
+
+class Settings(NamedTuple):
+    """The groups, the versions of the code with their runs, and the runs of which nothing can be stated."""
+
+    groups: tuple[Setting, ...]
+    codes: tuple[tuple[Code | None, int], ...]
+    left_out: tuple[tuple[str, str], ...]  # job, why
+
+    @property
+    def runs(self) -> int:
+        """How many runs the groups have."""
+        return sum(len(group.runs) for group in self.groups)
+
+    @property
+    def name(self) -> str:
+        """The experiments' name; of several, all."""
+        return ", ".join(dict.fromkeys(run.experiment.name for group in self.groups for run in group.runs))
+
+
+class Authorship(NamedTuple):
+    """Who made the code: ``authors`` are 'Family, Given', or a name alone for an organisation."""
+
+    authors: tuple[str, ...] = ()
+    title: str = ""
+    licence: str = ""
+    orcids: tuple[tuple[str, str], ...] = ()  # author, https://orcid.org/…
+
+
+def settings_of(records: Sequence[Record]) -> Settings:
+    """The records in groups.
+
+    Raises:
+        RecordError: there is none of which an environment was observed and verified.
+    """
+    groups: dict[object, list[Record]] = {}
+    codes: Counter[Code | None] = Counter()
+    left_out: list[tuple[str, str]] = []
+    for record in records:
+        job = f"{record.job.cluster}:{record.job.job_id}"
+        if why := why_not(record):
+            left_out.append((job, why))
+            continue
+        codes[record.code] += 1
+        groups.setdefault(key_of(record), []).append(record)
+    if not groups:
+        first = "; ".join(f"{job}: {why}" for job, why in left_out[:3]) or "there is no record"
+        raise RecordError(f"cite: there is nothing that can be stated: {first}")
+    found = [
+        Setting(runs[0].image, pin_of(runs[0]), runs[0].environment, machine_of(runs[0]), tuple(runs))
+        for runs in sorted(groups.values(), key=len, reverse=True)
+    ]
+    return Settings(tuple(found), tuple(codes.most_common()), tuple(left_out))
+
+
+def why_not(record: Record) -> str:
+    """Why nothing is stated of a run; '': its program began in the pinned image, and the node had verified that."""
+    if not record.attempts or not record.attempts[-1].tasks:
+        return "its program has not begun"
+    if record.verified.image.status != "ok":
+        return f"its image is not verified: {record.verified.image.reason}"
+    return ""
+
+
+def key_of(record: Record) -> object:
+    """What two runs of one group have in common."""
+    image, inside = record.image, record.environment
+    software = (inside.tensorflow, inside.python, inside.cuda, inside.cudnn, inside.os)
+    return (image.reference, image.digest, image.platform, software, machine_of(record))
+
+
+def pin_of(record: Record) -> Pin | None:
+    """The pin by the lock file's text in the record."""
+    try:
+        return parse_lock(record.asked.lock, "lock") if record.asked else None
+    except InputError:
+        return None
+
+
+def machine_of(record: Record) -> Machine:
+    """The hardware of all tasks of the last attempt."""
+    tasks = record.attempts[-1].tasks
+    return Machine(
+        gpus_of(tasks),
+        tuple(sorted({task.driver_version for task in tasks if task.driver_version and task.gpus})),
+        tuple(sorted({task.cpu_model for task in tasks if task.cpu_model})),
+        len({task.node for task in tasks}),
+    )
+
+
+def gpus_of(tasks: Sequence[TaskFacts]) -> tuple[GpuKind, ...] | None:
+    """The GPUs of all tasks, by kind; a GPU that tasks of a node share counts once. None: one was not observed."""
+    seen: dict[str, tuple[str, int | None]] = {}
+    for task in tasks:
+        if task.gpus is None or any(gpu.name is None for gpu in task.gpus):
+            return None
+        seen.update({gpu.uuid: (gpu.name or "", gpu.memory_mib) for gpu in task.gpus})
+    return tuple(GpuKind(*kind, count) for kind, count in sorted(Counter(seen.values()).items(), key=str))
+
+
+def image_key(digest: str) -> str:
+    """The key of an image's entry in a bibliography, by the first digits of its digest."""
+    return f"image:{digest.removeprefix('sha256:')[:8]}"
