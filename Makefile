@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) $(wildcard tests/gpu/*.sh) .ci/run
 
-.PHONY: help demo test test-unit gpu-check shellcheck check format bench faults wheel lock cluster cluster-down cluster-status clean
+.PHONY: help demo test test-unit gpu-check shellcheck tex check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -15,7 +15,7 @@ help:  ## this list
 demo: cluster  ## set up the test bed and run the main job: examples/digits, submitted, waited for, its record printed
 	@$(PYTHON) -m tests.cluster demo
 
-test: $(BIN)/.ready shellcheck cluster  ## every test, those on real Slurm, Docker and registry among them
+test: $(BIN)/.ready shellcheck tex cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
@@ -49,6 +49,10 @@ faults: $(BIN)/.ready cluster  ## every way in which a job ends, on the test bed
 
 shellcheck:
 	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
+
+tex:
+	@command -v biber >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	  texlive-latex-base texlive-latex-recommended texlive-bibtex-extra biber)
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

@@ -6,11 +6,12 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.test_record import case
 from tfslurm.document import read
@@ -267,13 +268,41 @@ def test_the_statement_and_its_entries_are_typeset_within_their_columns(
         if form == "bibtex":
             head, end = "", "\\nocite{*}\\bibliographystyle{plain}\\bibliography{refs}"
         else:
-            head = "\\usepackage[backend=biber,style=numeric]{biblatex}\\addbibresource{refs.bib}\\AtBeginBibliography{\\sloppy}"
+            head = "\\usepackage[backend=biber,style=numeric]{biblatex}\\addbibresource{refs.bib}"
+            head += "\\AtBeginBibliography{\\sloppy}"
             end = "\\nocite{*}\\printbibliography"
         paper = ARTICLE % (columns, "21cm", head, citation(records, "latex"), end)
         (tmp_path / "paper.tex").write_text(paper)
         log = typeset(tmp_path, "pdflatex", "bibtex" if form == "bibtex" else "biber", "pdflatex", "pdflatex")
         over = re.findall(r"Overfull \\hbox \(([0-9.]+)pt", log)
         assert not over, f"{columns}, {form}: {over}\n{log[log.index('Overfull') :][:400]}"
+
+
+def poisoned(value: Any, name: str = "") -> Any:
+    """The same with every text that is no word of ours replaced."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: poisoned(getattr(value, each.name), each.name) for each in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(poisoned(each, name) for each in value)
+    return (
+        "}\\input{x}%\n\x1b\u202e`|<b>" if isinstance(value, str) and name not in ("status", "digest_kind") else value
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("form", FORMS)
+def test_no_text_of_a_strangers_record_acts_on_a_reader(form: str, language: str) -> None:
+    hostile = replace(poisoned(run()), asked=run().asked)
+    text = citation([hostile, run()], form, language=language, by=BY)
+    assert "\x1b" not in text and "\u202e" not in text
+    if form in ("latex", "bibtex", "biblatex"):
+        assert "\\input" not in text and not re.search(r"(?<!\\)(?:\\\\)*%[^ ]", text)
+        assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+    if form == "markdown":
+        page = MarkdownIt("commonmark").enable("table").render(text)
+        assert "&lt;b&gt;" in page and "<b>" not in page
+    if form == "cff":
+        read(text, "CITATION.cff")
 
 
 def test_no_character_of_a_name_acts_on_tex() -> None:

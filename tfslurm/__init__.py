@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
+    from tfslurm.api.citing import cite
     from tfslurm.errors import (
         CommandFailed,
         HostError,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 _FROM = {
     **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
+    "cite": "tfslurm.api.citing",
     "Record": "tfslurm.record",
     **dict.fromkeys(
         (
@@ -55,6 +57,7 @@ __all__ = [
     "TfslurmError",
     "TrackerError",
     "__version__",
+    "cite",
     "job",
     "jobs",
     "plan",

@@ -352,3 +352,16 @@ def test_a_person_reads_the_same_in_one_screen_of_text(shared: Desk, long: Long,
     ]  # fmt: skip
     assert [fact for fact in facts if fact not in done.stdout] == []
     assert len(done.stdout.splitlines()) <= 50
+
+
+def test_a_paper_states_what_the_record_has(shared: Desk, long: Long, trained: dict[str, Any]) -> None:
+    done = shared.tfslurm("cite", long.digits)
+    assert done.returncode == 0, done.stderr
+    (task,) = trained["attempts"][0]["tasks"]
+    facts = [trained["image"]["digest"], task["driver_version"], task["gpus"][0]["name"], "TensorFlow 2.16.1 (built"]
+    assert [fact for fact in (*facts, f"swh:1:dir:{trained['code']['tree']}") if fact not in done.stdout] == []
+    (shared.folder / "kept.json").write_text(json.dumps(trained))
+    assert shared.tfslurm("cite", "./kept.json").stdout == done.stdout, "a record in a file is cited as its job"
+    (shared.folder / "kept.json").write_text(json.dumps({**trained, "warnings": ["another"]}))
+    changed = shared.tfslurm("cite", "./kept.json")
+    assert (changed.returncode, changed.stdout) == (1, "") and "it was changed" in changed.stderr

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tfslurm.document.tree import printable
-from tfslurm.export.citation.settings import TENSORFLOW, TENSORFLOW_DOI, Authorship, Setting, Settings, image_key
+from tfslurm.export.citation.settings import TENSORFLOW, TENSORFLOW_DOI, Authorship, Setting, Settings, key, url
 from tfslurm.export.citation.tex import breakable, special
 from tfslurm.record.model import Code
 
@@ -77,17 +76,17 @@ def _pull(group: Setting, *, anonymous: bool) -> str:
 def _image_bibtex(group: Setting, *, anonymous: bool) -> str:
     name, registry, page = _origin(group, anonymous=anonymous)
     tag = f":{group.image.tag}" if group.image.tag and registry else ""
-    accessed = (group.image.pinned_at or "")[:10]
+    accessed = special((group.image.pinned_at or "")[:10])
     fields = {
         "author": f"{{{special(group.publisher)}}}" if group.publisher else "",
         "key": special(name) if not group.publisher else "",
         "title": f"{{{special(name + tag)}}}",
         "howpublished": special(", ".join(filter(None, ("Container image", group.image.platform, registry)))),
         "year": group.year,
-        "url": printable(page),
+        "url": url(page),
         "note": _pull(group, anonymous=anonymous) + (f"; accessed {accessed}" if accessed else ""),
     }
-    return entry("misc", image_key(group.image.digest), fields)
+    return entry("misc", key("image", group.image.digest), fields)
 
 
 def _image_biblatex(group: Setting, *, anonymous: bool) -> str:
@@ -99,11 +98,11 @@ def _image_biblatex(group: Setting, *, anonymous: bool) -> str:
         "version": special(group.image.tag or "") if registry else "",
         "date": group.year,
         "publisher": special(registry),
-        "url": printable(page),
-        "urldate": (group.image.pinned_at or "")[:10] if page else "",
+        "url": url(page),
+        "urldate": special((group.image.pinned_at or "")[:10]) if page else "",
         "note": _pull(group, anonymous=anonymous),
     }
-    return entry("software", image_key(group.image.digest), fields)
+    return entry("software", key("image", group.image.digest), fields)
 
 
 def _tensorflow(version: str, kind: str) -> str:
@@ -126,10 +125,10 @@ def _code(code: Code, settings: Settings, by: Authorship, kind: str, *, anonymou
         "author": " and ".join(_author(name) for name in authors),
         "key": special(title) if not authors else "",
         "title": f"{{{special(title)}}}",
-        "url": "" if anonymous else printable(code.remote or ""),
+        "url": "" if anonymous else url(code.remote),
         "note": rf"\texttt{{{breakable(commit + swhid)}}}",
     }
-    return entry(kind, f"code:{code.tree[:8]}", fields)
+    return entry(kind, key("code", code.tree), fields)
 
 
 def _author(name: str) -> str:

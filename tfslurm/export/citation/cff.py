@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfslurm.document import dump
+from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.export.citation.bibliography import distinct, web_page
-from tfslurm.export.citation.settings import TENSORFLOW, TENSORFLOW_DOI, Authorship, Setting, Settings
+from tfslurm.export.citation.settings import TENSORFLOW, TENSORFLOW_DOI, Authorship, Setting, Settings, url
 from tfslurm.record.model import Code
 
 MESSAGE = "If you use these results, please cite the software and the container image below."
@@ -38,7 +39,16 @@ def citation_file(settings: Settings, by: Authorship, *, anonymous: bool) -> str
         **({"license": by.licence} if by.licence else {}),
         "references": [*references(settings, anonymous=anonymous)],
     }
-    return dump(values)
+    return dump(shown(values))
+
+
+def shown(value: Any) -> Any:
+    """The same value, its texts without characters that act on a terminal."""
+    if isinstance(value, dict):
+        return {name: shown(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [shown(each) for each in value]
+    return printable(value)
 
 
 def _author(name: str, orcids: dict[str, str]) -> dict[str, str]:
@@ -52,8 +62,8 @@ def _code(code: Code, *, anonymous: bool) -> dict[str, Any]:
     if not anonymous and code.commit:
         origin["version"] = code.commit[:12] + ("-dirty" if code.dirty else "")
         origin["commit"] = code.commit
-    if not anonymous and code.remote and code.remote.startswith("https://"):
-        origin["repository-code"] = code.remote
+    if not anonymous and url(code.remote):
+        origin["repository-code"] = url(code.remote)
     description = "Git tree of the code that ran"
     return {
         **origin,
@@ -82,7 +92,7 @@ def _image(group: Setting, *, hidden: bool) -> dict[str, Any]:
         image.digest if hidden or not group.is_in_registry else f"{image.registry}/{image.repository}@{image.digest}"
     )
     kind = f"digest of the image {image.digest_kind}" + (f", {image.platform}" if image.platform else "")
-    page = web_page(group)
+    page = url(web_page(group))
     return {
         "type": "software-container",
         "title": "container image of the experiments" if hidden else group.name,

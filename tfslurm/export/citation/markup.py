@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from tfslurm.document.tree import printable
-from tfslurm.export.citation.settings import image_key
+from tfslurm.export.citation.settings import key
 from tfslurm.export.citation.statement import Mark, Paragraph, Table
 from tfslurm.export.citation.tex import breakable, special
 
@@ -80,7 +80,7 @@ def _set(part: Paragraph) -> Iterator[str]:
             yield rf"\texttt{{doi:{breakable(piece.text)}}}~\cite{{tensorflow}}"
         else:
             digest = next((each.text for each in part[place:] if isinstance(each, Mark) and "sha256:" in each.text), "")
-            cited = rf"~\cite{{{image_key(digest)}}}" if piece.kind == "image" and digest else ""
+            cited = rf"~\cite{{{key('image', digest)}}}" if piece.kind == "image" and digest else ""
             yield rf"\texttt{{{breakable(piece.text)}}}{cited}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -172,6 +173,11 @@ def gpus_of(tasks: Sequence[TaskFacts]) -> tuple[GpuKind, ...] | None:
     return tuple(GpuKind(*kind, count) for kind, count in sorted(Counter(seen.values()).items(), key=str))
 
 
-def image_key(digest: str) -> str:
-    """The key of an image's entry in a bibliography, by the first digits of its digest."""
-    return f"image:{digest.removeprefix('sha256:')[:8]}"
+def key(kind: str, digest: str) -> str:
+    """The key of an entry in a bibliography, by the first digits of a digest; a stranger's record may have none."""
+    return f"{kind}:{re.sub('[^0-9a-f]', '', digest.removeprefix('sha256:'))[:8]}"
+
+
+def url(text: str | None) -> str:
+    """An address that no reader of the citation acts on otherwise; '' where it has other characters."""
+    return text if text and re.fullmatch(r"https?://[A-Za-z0-9._~:/@+-]{1,500}", text) else ""
