@@ -11,10 +11,12 @@ import pytest
 
 from tests.made import CLUSTER, plan
 from tfslurm.cli.results import as_csv, as_text, with_real_numbers
-from tfslurm.cli.sweeps import by_cluster, failures, progress
+from tfslurm.cli.sweeps import by_cluster, failures
 from tfslurm.host import open_host
 from tfslurm.job_plan import Points
+from tfslurm.monitoring.sweep_states import progress
 from tfslurm.retrieval import results as measured
+from tfslurm.retrieval.endings import Ending
 from tfslurm.retrieval.fetch_jobs import folder_name
 from tfslurm.retrieval.results import Result, metrics_of, read_results
 from tfslurm.retrieval.results_table import table_of
@@ -27,7 +29,7 @@ SWEEP = TrackedSweep("digits-0a1b2c", "asked", "digits", "2026-11-23T07:50:01.00
 
 def placed(number: int, state: str, *, final: bool = True, cluster: str = "alpha") -> PlacedPoint:
     made = point_of({"lr": number})
-    status = {"started_at": "2026-11-23T08:00:00Z", "elapsed_s": 7}
+    status = {"started_at": "2026-11-23T08:00:00Z", "elapsed_s": 7, "exit_code": 9 if state == "FAILED" else None}
     job = TrackedJob(cluster, f"17_{number}", SWEEP.planned_at, "plan", "digits", state, final, status)
     return PlacedPoint(Entry(made.id, made.text, {}, ()), "plan", number, job)
 
@@ -206,10 +208,13 @@ def test_states_are_counted_for_each_cluster_and_failures_for_each_cause() -> No
         ["alpha", "1", "", "1", "1"],
         ["beta", "", "1", "1", ""],
     ]
-    lines = failures(SWEEP, points, lambda job: "exit 9" if job.state == "FAILED" else "")
+    steps = {"alpha:17_1": "loss is nan at step 12", "beta:17_2": "loss is nan at step 7"}
+    lines = failures(SWEEP, points, {job: Ending("stderr", (line,)) for job, line in steps.items()})
+    late = "time limit reached; more `time`, or `checkpoint`"
     assert lines == [
-        f'2 x FAILED: exit 9; for example alpha:17_1 {{"lr":1}}: tfslurm logs digits-0a1b2c:{points[1].entry.id}',
-        f'1 x TIMEOUT; for example alpha:17_3 {{"lr":3}}: tfslurm logs digits-0a1b2c:{points[3].entry.id}',
+        "2 x FAILED: exit 9: loss is nan at step 12; for example alpha:17_1 "
+        f'{{"lr":1}}: tfslurm logs digits-0a1b2c:{points[1].entry.id}',
+        f'1 x TIMEOUT: {late}; for example alpha:17_3 {{"lr":3}}: tfslurm logs digits-0a1b2c:{points[3].entry.id}',
     ]
 
 

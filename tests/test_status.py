@@ -502,7 +502,7 @@ def test_works_begin_together_and_answer_in_their_order() -> None:
         (
             78,
             f"tfslurm: n1: image: {'x' * 200}",
-            f"exit 78: not started: n1: image: {'x' * 149}…; `tfslurm logs alpha:7` says all",
+            f"exit 78: not started: n1: image: {'x' * 200}",
         ),
         (75, "docker: no answer", "exit 75: what runs the program failed, not the program: docker: no answer"),
         (75, "none", "exit 75: what runs the program failed, not the program; `tfslurm logs alpha:7` says what"),
@@ -523,8 +523,8 @@ def test_wait_prints_how_the_job_failed_and_what_to_type(
     site.accounts([(job, "FAILED", f"{code}:0")])
     site.ended(job, exit_code=code, reason=reason)
     assert run(["wait", "alpha:7"]) == code
-    more = [] if "`tfslurm logs" in told else ["`tfslurm logs alpha:7` shows what it printed"]
-    assert capsys.readouterr().err.splitlines() == [f"alpha:7 FAILED ({told})", *more]
+    more = "" if "`tfslurm logs" in told else "; `tfslurm logs alpha:7` shows what it printed"
+    assert capsys.readouterr().err.splitlines() == ["alpha:7 FAILED", f"alpha:7: {told}{more}"]
 
 
 def test_wait_prints_why_the_job_waits_and_at_ctrl_c_that_it_goes_on(
@@ -541,8 +541,9 @@ def test_wait_prints_why_the_job_waits_and_at_ctrl_c_that_it_goes_on(
     assert run(["wait", "alpha:7"]) == 130
     assert capsys.readouterr().err.splitlines() == [
         "alpha:7 PENDING (it asks for more time than its partition allows, so it will never start)",
+        "alpha:7: `tfslurm cancel alpha:7`, then ask for what `tfslurm check alpha` lists",
         "",
-        "stopped waiting; the jobs go on: `tfslurm cancel alpha:7` ends them",
+        "alpha:7 goes on; `tfslurm wait alpha:7`, `tfslurm cancel alpha:7`",
         "interrupted",
     ]
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
     "watch": ("tfslurm.cli.status:watch", "Show the states until all jobs have ended."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job's program wrote to stdout and stderr."),
-    "wait": ("tfslurm.cli.status:wait", "Wait until jobs have ended; exit with the job's own exit code."),
+    "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
         "tfslurm.cli.resume:resume",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,6 +105,12 @@ def show(*parts: str | tuple[str, str]) -> None:
 def say(*lines: str) -> None:
     """A message or progress, on stderr: a line for each, which nothing in it breaks."""
     write("".join(f"{printable(line)}\n" for line in lines), err=True)
+
+
+def redraw(line: str) -> None:
+    """Replace the line on stderr, a terminal, that was drawn last; cut to the terminal's width."""
+    shown = printable(line)[: max(1, shutil.get_terminal_size().columns - 1)]
+    write(f"\r\x1b[K{shown}", err=True)
 
 
 def emit(value: object) -> None:

@@ -1,22 +1,25 @@
-"""tfslurm status, watch and wait."""
+"""tfslurm status and watch."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table
+from tfslurm.cli.ctrl_c import goes_on
 from tfslurm.monitoring.backoff import Pace
-from tfslurm.monitoring.lookup import find_jobs, find_sweep
-from tfslurm.monitoring.reasons import reason_of, why
-from tfslurm.monitoring.wait import FAILED, FEW, clusters_to_ask, exit_code, rounds, sent_of, wait_for
+from tfslurm.monitoring.lookup import find_sweep
+from tfslurm.monitoring.reasons import why
+from tfslurm.monitoring.sweep_states import has_failed
+from tfslurm.monitoring.wait import FAILED, advise, clusters_to_ask, rounds, sent_of
+from tfslurm.retrieval.endings import Ending, read_endings, report
 from tfslurm.submission.waiting import send_waves
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import Known
+from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
 
 RECENT = 20
@@ -70,6 +73,8 @@ def show_states(
     tracker = session.tracker
     refused: dict[str, str] = {}
     waits = False
+    going = {job.key for job in wanted(tracker, jobs, everything) if not job.final}
+    advised: set[tuple[str, str]] = set()
 
     def clusters() -> list[Known]:
         refused.clear()
@@ -85,16 +90,29 @@ def show_states(
         shown = wanted(tracker, jobs, everything)
         is_last = not watch or (all(job.final for job in shown) and not waits)
         is_shown = is_last or not as_json  # --json is one document
+        told = told_by_sweeps(session, jobs) if is_last and not (as_json or wants_use) else {}
         if is_shown and wants_use:
             show_use(session, shown, as_json)
         elif is_shown:
-            show(shown, jobs, tracker, everything, as_json, clear=watch and sys.stdout.isatty())
+            show(shown, jobs, tracker, everything, as_json, told, clear=watch and sys.stdout.isatty())
         lines = [*{**silent, **refused}.values()]
         for line in lines:
             say(f"error: {line}; shown is what was last seen there")
+        for job in shown if watch else ():
+            advise(session, job, advised, with_reason=False)
+        if is_last and watch:
+            report(session, [job for job in shown if job.key in going and job.key not in told])
         if is_last:
             return FAILED if lines else 0
     raise AssertionError("rounds have no end")
+
+
+def told_by_sweeps(session: Session, names: Sequence[str]) -> dict[str, Ending]:
+    """What the failed jobs of the named sweeps left, by job."""
+    sweeps = session.tracker.sweeps
+    found = [find_sweep(session.tracker, name).sweep_id for name in names if sweeps.named(name)]
+    points = [point for sweep_id in found for point in sweeps.points(sweep_id)]
+    return read_endings(session, [point.job for point in points if point.job and has_failed(point)])
 
 
 @click.command()
@@ -103,9 +121,18 @@ def show_states(
 def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     """Show the states of your jobs until all have ended, as `status --watch` does.
 
-    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs.
+    watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs. At
+    the end, watch says why jobs failed.
     """
-    return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)
+    with goes_on(session.tracker, jobs or running(session.tracker), "watch"):
+        return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)
+
+
+def running(tracker: Tracker) -> list[str]:
+    """The names of the jobs that have not ended; a sweep's instead of its jobs'."""
+    jobs = [job for job in tracker.jobs(unfinished=True) if job.cluster != LOCAL]
+    owners = tracker.sweeps.owners({job.plan_id for job in jobs if "_" in job.job_id})
+    return list(dict.fromkeys(owners.get(job.plan_id) or job.key for job in jobs))
 
 
 def states(jobs: Iterable[TrackedJob]) -> list[tuple[str, str, object]]:
@@ -126,9 +153,16 @@ def show_use(session: Session, jobs: Sequence[TrackedJob], as_json: bool) -> Non
 
 
 def show(
-    jobs: Sequence[TrackedJob], names: Sequence[str], tracker: Tracker, everything: bool, as_json: bool, *, clear: bool
+    jobs: Sequence[TrackedJob],
+    names: Sequence[str],
+    tracker: Tracker,
+    everything: bool,
+    as_json: bool,
+    told: Mapping[str, Ending],
+    *,
+    clear: bool,
 ) -> None:
-    """Print the jobs, or the sweeps that are named, as tables or as JSON."""
+    """Print the jobs, or the sweeps that are named, as tables or as JSON; ``told``: what failed jobs left, by job."""
     from tfslurm.cli import sweeps
 
     named = [find_sweep(tracker, name) for name in names if tracker.sweeps.named(name)]
@@ -141,7 +175,7 @@ def show(
     if clear:
         clear_screen()
     for sweep in named:
-        sweeps.show_one(sweep, tracker, why, each=everything)
+        sweeps.show_one(sweep, tracker, told, each=everything)
     if jobs or not named:
         show_jobs(jobs if names else sweeps.folded(jobs, tracker))
 
@@ -177,33 +211,3 @@ def elapsed(job: TrackedJob) -> str:
     """The time that the job has run, as H:MM:SS; empty if it has not, or if that is not known."""
     seconds = job.status.get("elapsed_s")
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}" if seconds else ""
-
-
-@click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
-@common
-def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
-    """Wait until jobs have ended; exit with the job's own exit code. For several jobs: the first that is not 0."""
-    code = wait_and_report(session, jobs)
-    if as_json:
-        emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
-    return code
-
-
-def wait_and_report(session: Session, names: Sequence[str]) -> int:
-    """Wait until the named jobs have ended; their exit code as `wait` gives it.
-
-    Raises:
-        Abort: Ctrl-C; the jobs go on, which is printed.
-    """
-    try:
-        now = wait_for(session, names, send_waves)
-    except KeyboardInterrupt:
-        say("", f"stopped waiting; the jobs go on: `tfslurm cancel {' '.join(names)}` ends them")
-        raise click.Abort from None
-    failed = next((job for job in now if exit_code(job)), None)
-    if not failed:
-        return 0
-    if failed.state != "CANCELLED" and (len(now) > FEW or "`tfslurm logs" not in reason_of(failed)):
-        say(f"`tfslurm logs {failed.key}` shows what it printed")
-    return exit_code(failed)

@@ -166,7 +166,7 @@ def submit(
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:
     """The exit code of --wait."""
-    from tfslurm.cli.status import wait_and_report
+    from tfslurm.cli.wait import wait_and_report
 
     return wait_and_report(session, names)
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfslurm.cli.console import plain_table, show
 from tfslurm.document.bounded_json import read_json
-from tfslurm.document.moments import datetime_of
 from tfslurm.document.tree import printable
-from tfslurm.monitoring.sweep_states import NOT_SENT, has_ended, has_failed, state_of
+from tfslurm.monitoring.sweep_states import NOT_SENT, counts, has_ended, has_failed, progress, state_of
+from tfslurm.retrieval.endings import Ending, by_cause
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
 
-BAR = 30
 CAUSES = 10  # different causes of failures that are shown
 ORDER = ("COMPLETED", "RUNNING", "PENDING", NOT_SENT)
 
 
-def show_one(sweep: TrackedSweep, tracker: Tracker, why: Callable[[TrackedJob], str], *, each: bool) -> None:
-    """Print how far a sweep is, its states by cluster, and its failures by cause; ``each``: every point too."""
+def show_one(sweep: TrackedSweep, tracker: Tracker, endings: Mapping[str, Ending], *, each: bool) -> None:
+    """Print how far a sweep is, its states by cluster, and its failures by cause; ``each``: every point too.
+
+    ``endings``: what jobs of it that failed left, by job.
+    """
     points = tracker.sweeps.points(sweep.sweep_id)
     clusters = {waiting.plan.plan_id: waiting.plan.cluster for waiting in tracker.sweeps.waiting()}
     show(f"{sweep.sweep_id}: {progress(points)}")
     show(plain_table(by_cluster(points, clusters)))
-    for line in failures(sweep, points, why):
+    for line in failures(sweep, points, endings):
         show(printable(line))
     if not sweep.told and any(point.job is None for point in points):
         show("submit was interrupted before all was sent: the same `tfslurm submit` continues it")
@@ -39,51 +40,29 @@ def where(point: PlacedPoint) -> str:
     return point.job.key if point.job else ""
 
 
-def progress(points: Sequence[PlacedPoint]) -> str:
-    """``[####------] 40 of 100 points ended, about 12 min left``."""
-    ended = sum(map(has_ended, points))
-    full = BAR * ended // len(points) if points else BAR
-    left = left_min(points, datetime.now(timezone.utc))
-    rest = f", about {left} min left at this pace" if left is not None else ""
-    return f"[{'#' * full}{'-' * (BAR - full)}] {ended} of {len(points)} points ended{rest}"
-
-
-def left_min(points: Sequence[PlacedPoint], now: datetime) -> int | None:
-    """Minutes until all have ended, if as many end in a minute as did since the first began; None: none has, or all."""
-    ended = sum(map(has_ended, points))
-    began = [point.job.status.get("started_at") for point in points if point.job and has_ended(point)]
-    known = [datetime_of(moment) for moment in began if moment]
-    if not known or ended == len(points):
-        return None
-    spent_s = max(0.0, (now - min(known)).total_seconds())
-    return round(spent_s / ended * (len(points) - ended) / 60 + 0.5)
-
-
 def by_cluster(points: Sequence[PlacedPoint], clusters: dict[str, str]) -> list[list[str]]:
     """A table: for each cluster how many points are in each state; ``clusters``: of the plans that wait."""
-    counts = Counter(
+    many = Counter(
         (point.job.cluster if point.job else clusters.get(point.plan_id, "-"), state_of(point)) for point in points
     )
-    found = {state for _, state in counts}
+    found = {state for _, state in many}
     states = [*(state for state in ORDER if state in found), *sorted(found - set(ORDER))]
-    names = sorted({name for name, _ in counts})
-    rows = [[name, *(str(counts[name, state] or "") for state in states)] for name in names]
+    names = sorted({name for name, _ in many})
+    rows = [[name, *(str(many[name, state] or "") for state in states)] for name in names]
     return [["CLUSTER", *states], *rows]
 
 
-def failures(sweep: TrackedSweep, points: Sequence[PlacedPoint], why: Callable[[TrackedJob], str]) -> list[str]:
-    """One line for each cause: how many points, and the first of them."""
-    causes: dict[str, list[PlacedPoint]] = {}
-    for point in filter(has_failed, points):
-        assert point.job is not None  # noqa: S101 - it has failed
-        causes.setdefault(": ".join(filter(None, (point.job.state, why(point.job)))), []).append(point)
-    listed = sorted(causes.items(), key=lambda item: -len(item[1]))
-    lines = [
-        f"{len(failed)} x {cause}; for example {where(failed[0])} {printable(failed[0].entry.text)}: "
-        f"tfslurm logs {sweep.sweep_id}:{failed[0].entry.id}"
-        for cause, failed in listed[:CAUSES]
-    ]
-    return [*lines, *([f"and {len(listed) - CAUSES} more causes"] if len(listed) > CAUSES else [])]
+def failures(sweep: TrackedSweep, points: Sequence[PlacedPoint], endings: Mapping[str, Ending]) -> list[str]:
+    """One line for each cause: how many points, and the first of them; ``endings``: what the jobs left, by job."""
+    failed = {point.job.key: point for point in points if point.job and has_failed(point)}
+    causes = by_cause([point.job for point in failed.values() if point.job], endings)
+    lines: list[str] = []
+    for cause, jobs in causes[:CAUSES]:
+        point = failed[jobs[0].key]
+        example = f"{jobs[0].key} {printable(point.entry.text)}"
+        logs = f"tfslurm logs {sweep.sweep_id}:{point.entry.id}"
+        lines.append(f"{len(jobs)} x {jobs[0].state}: {cause}; for example {example}: {logs}")
+    return [*lines, *([f"and {len(causes) - CAUSES} more causes"] if len(causes) > CAUSES else [])]
 
 
 def folded(jobs: Sequence[TrackedJob], tracker: Tracker) -> list[TrackedJob | list[str]]:
@@ -98,9 +77,7 @@ def folded(jobs: Sequence[TrackedJob], tracker: Tracker) -> list[TrackedJob | li
         elif sweep_id not in seen:
             seen.add(sweep_id)
             points = tracker.sweeps.points(sweep_id)
-            counts = Counter(map(state_of, points))
-            states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-            shown.append([sweep_id, job.name, states, "", "", progress(points)])
+            shown.append([sweep_id, job.name, counts(points), "", "", progress(points)])
     return shown
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from tfslurm.errors import InputError, RecordError
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep
-from tfslurm.monitoring.reasons import reason_of
+from tfslurm.monitoring.reasons import reason_of, to_start, why
 from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.sweep_states import counts, progress
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of, known_from
 from tfslurm.workspace.config import LOCAL, Known
@@ -75,10 +76,21 @@ def rounds(
         pace.wait(asked)
 
 
-def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], bool]) -> list[TrackedJob]:
-    """Wait for the named jobs and return them; each change of state is printed. ``send`` sends waiting points."""
+def wait_for(
+    session: Session,
+    names: Sequence[str],
+    send: Callable[[Session], bool],
+    draw: Callable[[str], None] | None = None,
+) -> list[TrackedJob]:
+    """Wait for the named jobs and return them; each change of state is printed, and why a job waits.
+
+    How the last of them ended is for the caller to say: see retrieval.endings.report.
+
+    ``send`` sends waiting points. ``draw`` replaces the line that it drew last: how far a sweep is, on a terminal.
+    """
     tracker = session.tracker
-    lines = [""]
+    told = [""]
+    advised: set[tuple[str, str]] = set()
 
     def jobs() -> list[TrackedJob]:
         return [job for name in names for job in find_jobs(tracker, name)]
@@ -86,16 +98,31 @@ def wait_for(session: Session, names: Sequence[str], send: Callable[[Session], b
     def clusters() -> list[Known]:
         return clusters_of([job for job in jobs() if not job.final], tracker)
 
-    for silent in rounds(session, Pace(first_s=0.5, factor=1.2, most_s=30.0), clusters, lambda: lines[-1], send):
+    drawn = draw if any(tracker.sweeps.named(name) for name in names) else None
+    for silent in rounds(session, Pace(first_s=0.5, factor=1.2, most_s=30.0), clusters, lambda: told[-1], send):
         now = jobs()
-        line = ", ".join([*states_in_words(now), *silent.values()])
-        if line != lines[-1]:
-            session.say(line)
-            lines.append(line)
         is_over = all(job.final or job.state == "LOST" for job in now)
-        if is_over and not any(is_waiting(tracker, name) for name in names):
+        is_over = is_over and not any(is_waiting(tracker, name) for name in names)
+        said = in_words(tracker, names, now, with_reasons=not is_over)
+        key, line = (", ".join([*words, *silent.values()]) for words in said)
+        if drawn:
+            drawn("" if is_over else line)
+        if is_over if drawn else key != told[-1]:
+            session.say(line)
+        told.append(key)
+        for job in now:
+            advise(session, job, advised, with_reason=job.key not in line)
+        if is_over:
             return now
     raise AssertionError("rounds have no end")
+
+
+def advise(session: Session, job: TrackedJob, advised: set[tuple[str, str]], *, with_reason: bool) -> None:
+    """Say once what to do about a job that cannot start by itself, and the others of its plan for the same reason."""
+    fix, mark = to_start(job), (job.plan_id, str(job.status.get("reason")))
+    if fix and mark not in advised:
+        advised.add(mark)
+        session.say(f"{job.key}: {reason_of(job)}: {fix}" if with_reason else f"{job.key}: {fix}")
 
 
 def is_waiting(tracker: Tracker, name: str) -> bool:
@@ -103,12 +130,32 @@ def is_waiting(tracker: Tracker, name: str) -> bool:
     return any(sweep.told and tracker.sweeps.waiting(sweep_id=sweep.sweep_id) for sweep in tracker.sweeps.named(name))
 
 
-def states_in_words(jobs: Sequence[TrackedJob]) -> list[str]:
-    """Each job with its state, and why it waits or failed; for many jobs the number in each state."""
+def in_words(
+    tracker: Tracker, names: Sequence[str], jobs: Sequence[TrackedJob], *, with_reasons: bool
+) -> tuple[list[str], list[str]]:
+    """The states, twice: without what changes from moment to moment, and as they are shown.
+
+    A sweep has its bar; each job its state, and why it waits or failed; many jobs the number in each state.
+    """
+    sweeps = [find_sweep(tracker, name).sweep_id for name in names if tracker.sweeps.named(name)]
+    if sweeps:
+        found = [(sweep_id, tracker.sweeps.points(sweep_id)) for sweep_id in dict.fromkeys(sweeps)]
+        in_them = {point.job.key for _, points in found for point in points if point.job}
+        plain, shown = in_words(tracker, (), [job for job in jobs if job.key not in in_them], with_reasons=with_reasons)
+        counted = [f"{sweep_id}: {counts(points)}" for sweep_id, points in found]
+        bars = [f"{sweep_id}: {progress(points)}: {counts(points)}" for sweep_id, points in found]
+        return [*counted, *plain], [*bars, *shown]
     if len(jobs) <= FEW:
-        return [f"{job.key} {job.state}" + (f" ({reason})" if (reason := reason_of(job)) else "") for job in jobs]
-    counts = Counter(job.state for job in jobs)
-    return [f"{count} {state}" for state, count in sorted(counts.items())]
+        plain = [f"{job.key} {job.state} {reason_of(job) if with_reasons else ''}" for job in jobs]
+        return plain, [shown_state(job) if with_reasons else f"{job.key} {job.state}" for job in jobs]
+    states = Counter(job.state for job in jobs)
+    many = [f"{count} {state}" for state, count in sorted(states.items())]
+    return many, many
+
+
+def shown_state(job: TrackedJob) -> str:
+    """A job with its state, and why it waits, and until when, or why it failed."""
+    return f"{job.key} {job.state}" + (f" ({reason})" if (reason := why(job)) else "")
 
 
 def exit_code(job: TrackedJob) -> int:

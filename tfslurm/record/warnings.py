@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tfslurm.job_plan import JobPlan
 from tfslurm.record.model import Record
+from tfslurm.record.unsaved_files import in_words
 
 SHOWN = 5
 
@@ -28,12 +29,8 @@ def lines(plan: JobPlan, record: Record) -> Iterator[str]:
 
 def about_files(plan: JobPlan, record: Record) -> Iterator[str]:
     """Work that is gone, or was never kept."""
-    lost = record.experiment.lost or ()
-    if lost:
-        names = ", ".join(entry.path for entry in lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
-        kept = f"only {plan.outputs} and writable mounts are kept" if plan.outputs else "no `outputs` folder is kept"
-        many = f"{len(lost)} files were" if len(lost) > 1 else "1 file was"
-        yield f"{many} lost with the container: {names}; {kept}"
+    if sentence := in_words(record.experiment.lost or (), plan.outputs):
+        yield sentence
     if plan.outputs and record.experiment.outputs == () and record.job.state == "COMPLETED":
         yield f"the program left nothing in {plan.outputs}"
 
