@@ -139,15 +139,10 @@ def test_jobs_and_states_warn_of_a_cluster_that_does_not_answer(
         session_of.cache_clear()
 
 
-@pytest.mark.parametrize("words", ["too\x1b[2J bad\nat last", None], ids=["its words", "none to be had"])
+@pytest.mark.parametrize("is_silent", [False, True], ids=["its words", "none to be had"])
 def test_a_failed_job_is_told_whatever_its_cluster_says_and_moves_no_cursor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, words: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_silent: bool
 ) -> None:
-    def stderr(job: tfslurm.Job) -> str:
-        if words is None:
-            raise tfslurm.HostError("it is down")
-        return words
-
     (tmp_path / "tfslurm").mkdir()
     site = Site(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"))
     at_home(site, monkeypatch)
@@ -155,7 +150,12 @@ def test_a_failed_job_is_told_whatever_its_cluster_says_and_moves_no_cursor(
     site.queue([])
     site.accounts([])
     site.ended(job, exit_code=2, signal=None, cause="program", reason="it \x1b]0;x\x07")
-    monkeypatch.setattr(tfslurm.Job, "stderr", stderr)
+    attempt = Path(site.root) / "runs" / job.job_name / "101" / "attempt-1"
+    (attempt / "facts" / "task-0").mkdir(parents=True)
+    (attempt / "facts" / "task-0" / "container-id.txt").write_text("ab\n")
+    (attempt / "stderr.log").write_text("too\x1b[2J bad\nat last")
+    if is_silent:
+        site.program("bash", 'case $* in *endings.sh*) exit 9 ;; esac; exec /bin/bash "$@"')
     try:
         with caplog.at_level(logging.INFO, "tfslurm"), pytest.raises(tfslurm.JobFailed) as caught:
             tfslurm.job("alpha:101").wait(check=True)
@@ -164,7 +164,7 @@ def test_a_failed_job_is_told_whatever_its_cluster_says_and_moves_no_cursor(
     said = "".join([str(caught.value), *caplog.messages])
     assert "\x1b" not in said
     assert "\\x1b]0;x" in said
-    assert ("bad\nat last" in said) is (words is not None)
+    assert ("bad\nat last" in said) is not is_silent
 
 
 FORKS = """

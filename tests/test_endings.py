@@ -203,3 +203,116 @@ def test_lines_are_as_a_terminal_had_left_them_and_none_is_long() -> None:
     )
     assert last_lines(b"10 %\b\b\b\b20 %\r\n") == ("20 %",)
     assert last_lines(b"") == last_lines(b"\n \n") == ()
+
+
+# --- logs
+
+
+def test_the_logs_of_a_job_that_runs_or_waits_say_its_state_as_it_is_now(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = site.submit("7")
+    (Path(site.root) / "runs" / job.job_name).mkdir(parents=True)
+    for state, reason, told in (
+        ("PENDING", "Resources", "PENDING: it is next; it waits for nodes to become free"),
+        ("RUNNING", "None", "RUNNING"),
+    ):
+        site.queue([(job, state, reason)])
+        assert said_by(capsys, "logs", "7") == [f"alpha:7: has written nothing yet ({told})"]
+
+
+@pytest.mark.parametrize("words", [["logs"], ["logs", "-f"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("state", "end", "stderr", "last"),
+    [
+        (
+            "FAILED",
+            {"exit_code": 137, "cause": "memory", "reason": "memory (1 GiB) used up"},
+            "",
+            "memory (1 GiB) used up; ask for more `memory`",
+        ),
+        (
+            "FAILED",
+            {"exit_code": 137, "cause": "memory", "reason": "memory (2 MiB) used up"},
+            "step 1\n",
+            "memory (2 MiB) used up; ask for more `memory`",
+        ),
+        (
+            "TIMEOUT",
+            {"exit_code": 143, "cause": "stopped"},
+            "step 1\n",
+            "time limit of 0:01:00 reached; more `time`, or `checkpoint`",
+        ),
+        ("CANCELLED", {"exit_code": 137, "cause": "stopped"}, "step 1\n", "cancelled; ignored TERM, killed"),
+        ("FAILED", {"exit_code": 3, "cause": "program"}, "", "exit 3"),
+    ],
+)
+def test_the_logs_of_a_job_that_something_else_ended_say_what(
+    site: Site,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    state: str,
+    end: dict[str, Any],
+    stderr: str,
+    last: str,
+) -> None:
+    (job,) = site.submit("7")
+    failed(site, job, state=state)
+    left(site, job, stderr=stderr, **end)
+    site.refresh()
+    lines = said_by(capsys, *words, "7")
+    assert lines[-1] == f"alpha:7: {last}"
+    assert lines[0] == (stderr.strip() or f"alpha:7: wrote nothing ({state})")
+
+
+def test_the_logs_of_a_program_that_failed_are_what_it_wrote_and_nothing_else(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = site.submit("7")
+    failed(site, job)
+    left(site, job, exit_code=1, stderr=MISSING)
+    site.refresh()
+    assert said_by(capsys, "logs", "7") == MISSING.splitlines()
+    (*_, why) = said_by(capsys, "logs", "-f", "7")
+    assert why.startswith(f"alpha:7: exit 1: {MISSING.splitlines()[-1]}; the image has no such Python module")
+
+
+def test_logs_f_says_once_why_a_job_waits_and_at_ctrl_c_how_to_come_back(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = site.submit("7")
+    (Path(site.root) / "runs" / job.job_name).mkdir(parents=True)
+    site.queue([(job, "PENDING", "AssocGrpGRESMinutes")])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfslurm.retrieval.logs.time.sleep", sleep)
+    assert run(["logs", "-f", "7"]) == 130
+    waits, fix, *_, goes_on, last = capsys.readouterr().err.splitlines()
+    assert waits == "alpha:7 PENDING: the jobs of your account have used up its GPU time (AssocGrpGRESMinutes)"
+    assert "ask the administrators of alpha" in fix
+    assert (goes_on, last) == ("alpha:7 goes on; `tfslurm logs -f alpha:7`, `tfslurm cancel alpha:7`", "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--rank", "3"], "error: alpha:7: rank 3: the job has one task, of rank 0"),
+        (["--attempt", "7"], "error: alpha:7: attempt 7: the job has one attempt, 1"),
+        (["--attempt", "2", "-f"], "error: alpha:7: attempt 2: the job has one attempt, 1"),
+    ],
+)
+def test_logs_of_a_task_or_an_attempt_that_there_is_not_are_refused(
+    site: Site, capsys: pytest.CaptureFixture[str], words: list[str], why: str
+) -> None:
+    (job,) = site.submit("7")
+    site.queue([(job, "COMPLETED", "None")])
+    left(site, job, exit_code=0, stderr="well\n")
+    site.refresh()
+    assert run(["logs", "7", *words]) == 2
+    assert capsys.readouterr().err.splitlines() == [why]
+    assert run(["logs", "7", "--attempt", "1"]) == 0

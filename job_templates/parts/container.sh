@@ -146,6 +146,9 @@ container::_environment() {
         key=${pair%%=*}
         own[$key]=yes
         case $key in
+        PYTHONUNBUFFERED | TFSLURM_PARAMS) # one changes when words are seen; the plan of a single job has the other
+            other_words+=("$pair")
+            continue ;;
         NVIDIA_VISIBLE_DEVICES | TFSLURM_*)
             task::refuse env "$key is set by tfslurm from what Slurm granted" "drop it from \`env\`" ;;
         NVIDIA_*)
@@ -153,9 +156,6 @@ container::_environment() {
                 task::refuse env "$key holds CR LF, of which $engine makes LF" 'write LF alone'
             fi
             engine::add_env "$pair"
-            continue ;;
-        PYTHONUNBUFFERED) # it changes when words are seen, and nothing that is loaded
-            other_words+=("$pair")
             continue ;;
         esac
         for prefix in "${loader_variables[@]}"; do

@@ -134,7 +134,8 @@ def test_logs_f_shows_lines_as_they_are_written_each_once_and_ends_with_the_job(
     assert read_until(process.stdout, "second") == "second\n"
     open_gate(desk, job, "on")
     rest, said = process.communicate(timeout=60)
-    assert (rest, said, process.returncode) == ("", "third\n", 0)
+    own = [line for line in said.splitlines() if not line.startswith(f"{job} PENDING: ")]
+    assert (rest, own, process.returncode) == ("", ["third"], 0)
 
 
 def test_logs_f_that_is_interrupted_leaves_the_job_alone(desk: Desk) -> None:
@@ -143,7 +144,8 @@ def test_logs_f_that_is_interrupted_leaves_the_job_alone(desk: Desk) -> None:
     assert process.stdout
     read_until(process.stdout, "first")
     code, said = interrupted(process)
-    assert (code, said) == (130, "interrupted")
+    goes_on = f"{job} goes on; `tfslurm logs -f {job}`, `tfslurm cancel {job}`"
+    assert (code, said.splitlines()[-2:]) == (130, [goes_on, "interrupted"])
     assert desk.status(job)["state"] == "RUNNING"
 
 
@@ -159,7 +161,7 @@ def test_wait_that_is_interrupted_ends_with_130_and_the_job_stays(shared: Desk, 
     read_until(process.stderr, "PENDING")
     code, said = interrupted(process)
     assert (code, said.splitlines()[-1]) == (130, "interrupted")
-    assert f"the jobs go on: `tfslurm cancel {jobs.waits}` ends them" in said
+    assert f"{jobs.waits} goes on; `tfslurm wait {jobs.waits}`, `tfslurm cancel {jobs.waits}`" in said
     assert shared.status(jobs.waits)["state"] == "PENDING"
 
 

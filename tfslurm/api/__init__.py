@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import cache
 from html import escape
 from importlib import import_module
@@ -27,6 +27,7 @@ from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.sweep_states import state_of
 from tfslurm.monitoring.wait import clusters_to_ask, exit_code, wait_for
 from tfslurm.record import Record
+from tfslurm.retrieval.endings import LINES, Ending, report, why_it_failed
 from tfslurm.submission.waiting import send_waves
 from tfslurm.tracker import TrackedJob, TrackedSweep
 from tfslurm.workspace.clusters_of_jobs import known_for
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("tfslurm")
 RECENT = 20
-LAST_WORDS = 2000
-"Characters of a failed job's stderr that its error repeats."
 
 
 def session() -> Session:
@@ -209,11 +208,9 @@ class Job:
             JobFailed: ``check`` is true, and the job did not end with exit code 0.
         """
         (ended,) = wait_for(session(), [self.key], send_waves)
+        left = report(session(), [ended], tails=False).get(self.key, Ending())
         if check and (code := exit_code(ended)):
-            stderr = ""
-            with suppress(TfslurmError):  # how it ended is known, whatever its cluster says now
-                stderr = visible(self.stderr()[-LAST_WORDS:], keep="\n\t")
-            raise JobFailed(self.key, ended.state, code, printable(reason_of(ended)), stderr)
+            raise failure(ended, code, left)
         return self
 
     def stdout(self) -> str:
@@ -313,9 +310,10 @@ class Sweep:
         Raises:
             JobFailed: ``check`` is true, and a point did not end with exit code 0; the error is about the first one.
         """
-        for ended in wait_for(session(), [self.id], send_waves):
-            if check and exit_code(ended):
-                Job(ended.key).wait(check=True)
+        left = report(session(), jobs := wait_for(session(), [self.id], send_waves))
+        for ended in jobs:
+            if check and (code := exit_code(ended)):
+                raise failure(ended, code, left.get(ended.key, Ending()))
         return self
 
     def results(self) -> list[dict[str, Any]]:
@@ -363,6 +361,12 @@ class Sweep:
         """
         stop(self.id)
         return self
+
+
+def failure(job: TrackedJob, code: int, left: Ending) -> JobFailed:
+    """The error of a job that did not end well: its reason, and the last lines that it printed."""
+    said = "\n".join(visible(line, keep="\t") for line in left.lines[-LINES:])
+    return JobFailed(job.key, job.state, code, printable(why_it_failed(job, left)), said)
 
 
 def stop(name: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tfslurm.errors import HostError, RecordError
+from tfslurm.errors import HostError, RecordError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan, job_folder
 from tfslurm.monitoring.lookup import plan_of
@@ -59,7 +59,7 @@ def read_endings(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Endi
             here = [job for job in jobs if job.cluster == known.cluster.name and job.key not in found]
             mine = [(job, plan) for job, plan in planned(here, session.tracker) if speaks_for(known, plan[1])]
             found |= read_on(host, [(job, plan[0]) for job, plan in mine[:MOST_JOBS]])
-        except HostError:
+        except TfslurmError:
             continue  # how they ended is known
     return found
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from tfslurm.errors import HostError
+from tfslurm.errors import HostError, refuse
 from tfslurm.host import Host
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
@@ -52,6 +52,10 @@ class Reader:
         self.job, self.tracker, self.host = job, tracker, host
         self.asked, self.rank, self.batch = attempt or 0, rank, batch
         self.plan = plan_of(job, tracker)
+        tasks = self.plan.resources.nodes * self.plan.resources.tasks_per_node
+        if rank >= tasks:
+            has = "one task, of rank 0" if tasks == 1 else f"{tasks} tasks, of rank 0 to {tasks - 1}"
+            raise refuse(f"{job.key}: rank {rank}", f"the job has {has}")
         self.attempt = self.asked
         self.offsets = dict.fromkeys(FILES, 0)
         self.decoders = {name: UTF8("surrogateescape") for name in FILES}
@@ -103,12 +107,33 @@ class Reader:
                 yield FILES[name], text
 
     def all(self) -> Iterator[tuple[str, str]]:
-        """Everything that there is now."""
+        """Everything that there is now.
+
+        Raises:
+            InputError: there is no attempt of the number that is wanted.
+        """
         yield from self.once()
         yield from self.ended()
+        self.refuse_absent()
 
-    def follow(self, known: Known) -> Iterator[tuple[str, str]]:
-        """Everything, also what is still to be written, until the job has ended; a lost connection loses no text."""
+    def refuse_absent(self) -> None:
+        """Refuse an attempt that there is not.
+
+        Raises:
+            InputError: so it is.
+        """
+        if self.asked and not self.has_printed and self.asked > (last := self.read_tails(0).attempt):
+            has = {0: "has not begun", 1: "has one attempt, 1"}.get(last, f"has {last} attempts, 1 to {last}")
+            raise refuse(f"{self.job.key}: attempt {self.asked}", f"the job {has}")
+
+    def follow(self, known: Known, seen: Callable[[TrackedJob], None]) -> Iterator[tuple[str, str]]:
+        """Everything, also what is still to be written, until the job has ended; a lost connection loses no text.
+
+        The job is ``seen`` after each question about it, before what it wrote until then.
+
+        Raises:
+            InputError: it has ended, and there is no attempt of the number that is wanted.
+        """
         pause, failures = PAUSE_S[0], 0
         pace = Pace(first_s=PAUSE_S[0], factor=1.5, most_s=PAUSE_S[1])
         while True:
@@ -116,7 +141,9 @@ class Reader:
                 if due := pace.due([known]):
                     pace.asked(due, changed=False)
                     refresh(known, self.tracker, self.host, [self.job])
-                ended = find_job(self.tracker, self.job.key).final
+                now = find_job(self.tracker, self.job.key)
+                seen(now)
+                ended = now.final
                 before = dict(self.offsets)
                 yield from self.once()
                 failures = 0
@@ -127,6 +154,7 @@ class Reader:
                 ended, before = False, dict(self.offsets)
             if ended:
                 yield from self.ended()
+                self.refuse_absent()
                 return
             pause = PAUSE_S[0] if before != self.offsets else min(pause * 1.5, PAUSE_S[1])
             time.sleep(pause)
