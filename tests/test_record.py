@@ -698,6 +698,24 @@ def test_code_and_gpus_that_are_less_certain_are_warned_of() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("commit", "remote", "dirty", "said"),
+    [
+        (None, None, None, ["it was in no git repository"]),
+        (None, None, True, ["its git repository has no commit yet: the tree id names what ran"]),
+        (None, "https://h/x", True, ["its git repository has no commit yet: the tree id names what ran"]),
+        ("c" * 40, None, False, ["its git repository has no remote, so nobody else can fetch the commit"]),
+        ("c" * 40, "https://h/x", False, []),
+    ],
+)
+def test_each_lack_of_code_is_warned_of_once(
+    commit: str | None, remote: str | None, dirty: bool | None, said: list[str]
+) -> None:
+    code = replace(made.CODE, commit=commit, remote=remote, dirty=dirty)
+    record = case("gpu").build(plan=replace(case("gpu").plan, code=code))
+    assert [warning for warning in record.warnings if "code: " in warning] == [f"code: {line}" for line in said]
+
+
 # --- what is inside the image
 
 

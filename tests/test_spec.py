@@ -109,6 +109,17 @@ def test_the_contract_s_example_is_read() -> None:
     assert str(read.problem(("image",), "moves", "pin it")) == "exp.yaml:2: image: moves; pin it"
 
 
+@pytest.mark.parametrize("pattern", ["*.h5", "notebooks/", "/data/**/raw", "./a b", "[ab]?", "#x"])
+def test_what_is_no_code_is_named_by_patterns(pattern: str) -> None:
+    assert experiment(code={"path": ".", "exclude": [pattern]}).code == Code(".", writable=False, exclude=(pattern,))
+
+
+@pytest.mark.parametrize("pattern", ["", "!keep.py", "/", "./", "a/../../b", "..", "a\\b", "a\nb", "x" * 1001, 7, None])
+def test_a_pattern_that_names_nothing_is_refused(pattern: object) -> None:
+    with pytest.raises(InputError, match=r"code\.exclude\[0\]"):
+        experiment(code={"path": ".", "exclude": [pattern]})
+
+
 def test_what_is_absent_is_the_site_s_default_and_one_gpu() -> None:
     read = parse_experiment(LEAST, "exp.yaml")
     assert read.resources == Resources(gpus=1, cpus=1, memory_mib=None, time_s=None, nodes=1, tasks_per_node=1)

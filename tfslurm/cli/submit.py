@@ -11,7 +11,7 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
 from tfslurm.document.tree import printable
-from tfslurm.job_plan import to_json
+from tfslurm.job_plan import CodeState, to_json
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.prepare import Asked, Prepared, read_experiment
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached
@@ -76,11 +76,26 @@ def plan(
         return
     jobs = prepared_for(session, asked, chosen)
     if as_json:
-        emit([{**to_json(job.plan), "script": job.script} for job in jobs])
+        emit([as_value(job) for job in jobs])
     elif script:
         deliver("\n".join(job.script for job in jobs), None, is_data=True)
     else:
         show("\n\n".join(summary(job, asked) for job in jobs))
+
+
+def as_value(job: Prepared) -> dict[str, Any]:
+    """The plan of one job for --json; ``left_out`` is for a reader."""
+    return {**to_json(job.plan), "script": job.script, "left_out": list(job.code.left_out) if job.code else []}
+
+
+def code_text(code: CodeState) -> str:
+    """The tree of the code, and how it stands to its commit."""
+    state = ""
+    if code.dirty is not None and code.commit is None:
+        state = ", no commit yet"
+    elif code.dirty:
+        state = f", dirty: not the files of commit {code.commit}"
+    return f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{state}"
 
 
 def summary(job: Prepared, asked: Asked) -> str:
@@ -93,12 +108,8 @@ def summary(job: Prepared, asked: Asked) -> str:
         ("image", f"{made.pin.reference} = {made.pin.digest} ({made.pin.digest_kind}, pinned {made.pin.pinned_at})"),
         ("from", ", ".join(made.image_sources)),
         ("command", " ".join(map(quoted, made.command))),
-        (
-            "code",
-            f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{', dirty' if code.dirty else ''}"
-            if code
-            else "none",
-        ),
+        ("code", code_text(code) if code else "none"),
+        *(("left out", line) for line in (job.code.left_out if job.code else ())),
         *reached(asked, made.env),
         ("mounts", ", ".join(map(mount_text, made.mounts)) or "none"),
         (

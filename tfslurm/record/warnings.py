@@ -48,11 +48,13 @@ def about_code(record: Record) -> Iterator[str]:
     code = record.code
     if code is None:
         return
-    if code.dirty:
-        yield f"code: it differs from commit {code.commit}: the tree id, not the commit, names what ran"
-    if code.commit is None:
+    if code.dirty is None:
         yield "code: it was in no git repository"
-    elif code.remote is None:
+    elif code.commit is None:
+        yield "code: its git repository has no commit yet: the tree id names what ran"
+    elif code.dirty:
+        yield f"code: it differs from commit {code.commit}: the tree id, not the commit, names what ran"
+    if code.commit is not None and code.remote is None:
         yield "code: its git repository has no remote, so nobody else can fetch the commit"
 
 

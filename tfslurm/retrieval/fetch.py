@@ -22,6 +22,7 @@ from tfslurm.host.files import fitting
 from tfslurm.retrieval.destination import Destination, Obstacle, is_part, part_of
 from tfslurm.retrieval.selection import BAD, Outcome, Selection, Want, is_below, stays_inside
 from tfslurm.run_folder import paths
+from tfslurm.snapshot.left_out import MARKER
 
 SMALL = 2**20
 "Files up to this many bytes come many at a time."
@@ -100,6 +101,8 @@ class Fetch:
             elif not self.selection.takes(entry.path):
                 if entry.kind != "d":
                     self.outcomes.append(want.ends("skipped", "excluded"))
+            elif entry.path == MARKER:
+                self.outcomes.append(want.ends("skipped", "is the marker of fetched results, and fetch writes its own"))
             elif is_part(want.path):
                 self.outcomes.append(want.ends("failed", "has the name of a partial file of tfslurm; rename it"))
             elif entry.kind == "f" and self.is_too_hollow(entry):
@@ -247,15 +250,27 @@ class Fetch:
         return value
 
 
-def fetch(host: Host, job_folder: PurePosixPath, folder: Path, selection: Selection, progress: Progress) -> Fetch:
+def fetch(
+    host: Host,
+    job_folder: PurePosixPath,
+    folder: Path,
+    selection: Selection,
+    progress: Progress,
+    begun: Callable[[], None] = lambda: None,
+) -> Fetch:
     """Bring a job's outputs into a folder here and return what became of each file.
+
+    The folder is made unless no file is wanted of those there are; ``begun`` is called when it is there.
 
     Raises:
         HostError: there are no outputs, or the line was lost again and again; the same call continues from there.
         TfslurmError: this machine refuses to write.
     """
     outputs = patiently(partial(look, host, job_folder), progress)
-    with Destination(folder, make=not selection.dry_run) as destination:
+    is_any = not outputs.entries or any(selection.takes(entry.path) for entry in outputs.entries)
+    with Destination(folder, make=is_any and not selection.dry_run) as destination:
+        if is_any and not selection.dry_run:
+            begun()
         transfer = Fetch(host, job_folder / paths.OUTPUTS, destination, selection, progress)
         transfer.run(outputs)
     return transfer

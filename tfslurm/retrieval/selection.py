@@ -24,13 +24,16 @@ class Selection:
     dry_run: bool = False
 
     def takes(self, path: str) -> bool:
-        """Whether a file is wanted; a pattern that fits a folder fits what it holds."""
-        names = (path, *map(str, PurePosixPath(path).parents[:-1]))
+        """Whether a file is wanted."""
+        return (not self.include or any(fits(path, glob) for glob in self.include)) and not any(
+            fits(path, glob) for glob in self.exclude
+        )
 
-        def fits(globs: Sequence[str]) -> bool:
-            return any(fnmatchcase(name, glob.rstrip("/")) for name in names for glob in globs)
 
-        return (not self.include or fits(self.include)) and not fits(self.exclude)
+def fits(path: str, glob: str) -> bool:
+    """Whether a pattern fits a file, or a folder that it lies in."""
+    names = (path, *map(str, PurePosixPath(path).parents[:-1]))
+    return any(fnmatchcase(name, glob.rstrip("/")) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

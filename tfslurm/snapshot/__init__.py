@@ -2,8 +2,8 @@
 
 In a Git working tree the files are what `git add --all` would take: tracked, changed and untracked ones, deleted ones
 left out, .gitignore honoured; submodules and nested repositories are entered. Content is what is on disk, before any
-filter of Git's (line ends, LFS), because that is what runs. Outside Git they are all files except LEFT_OUT.
-Nothing is written into .git.
+filter of Git's (line ends, LFS), because that is what runs. Outside Git they are all files except CACHES. Results that
+were fetched, and what `exclude` names, are left out of both. Nothing is written into .git.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
 from tfslurm.snapshot.files import SYMLINK, Entry, changed, contents, entry_of, refuse_beyond, tar_stream, tree_id
-from tfslurm.snapshot.git import Listing, branch_of, head_of, listing, remote_of, top_of
+from tfslurm.snapshot.git import branch_of, head_of, remote_of, top_of
+from tfslurm.snapshot.left_out import LeftOut
+from tfslurm.snapshot.listing import Listing, listing
 
 __all__ = ["Snapshot", "take"]
 
 LIMIT_BYTES = 256 * 2**20
 
-LEFT_OUT = frozenset(
+CACHES = frozenset(
     (
         *(".git", ".hg", ".svn", ".DS_Store", ".ipynb_checkpoints"),
         *("__pycache__", ".venv", ".tox", ".nox", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
@@ -32,11 +34,13 @@ LEFT_OUT = frozenset(
 )
 "Names of files and folders that are no part of a snapshot outside Git; *.pyc neither."
 
+ANNEXED = "/.git/annex/objects/"
+
 Chunks = Iterator[bytes]
 
 
 class Snapshot(NamedTuple):
-    """The content of a folder at one moment. Outside Git the last four are None; so is a fact that Git lacks."""
+    """The content of a folder at one moment. Outside Git the four after ``bytes`` are None; so is what Git lacks."""
 
     folder: Path
     entries: tuple[Entry, ...]
@@ -50,6 +54,8 @@ class Snapshot(NamedTuple):
     "None on a detached HEAD"
     dirty: bool | None = None
     "whether these files are not the commit's, byte for byte, whatever `git status` says"
+    left_out: tuple[str, ...] = ()
+    "what a reader would miss: results that were fetched, what `exclude` fits, links to what is not sent"
 
     @property
     def files(self) -> int:
@@ -72,8 +78,8 @@ class Snapshot(NamedTuple):
         return tar_stream(self.folder, self.entries)
 
 
-def take(folder: Path) -> Snapshot:
-    """Return what the folder holds now.
+def take(folder: Path, exclude: Sequence[str] = ()) -> Snapshot:
+    """Return what the folder holds now; ``exclude`` are patterns as in .gitignore, but without `!`.
 
     Raises:
         InputError: the folder is missing, empty, too large or not to be read, or a symbolic link leaves it.
@@ -83,18 +89,20 @@ def take(folder: Path) -> Snapshot:
     if not folder.is_dir():
         raise refuse(str(folder), "is not a folder", "`code` names a folder on this machine")
     top = top_of(folder)
-    listed = listing(folder) if top else Listing(tuple(_walk(folder)), ())
+    left_out = LeftOut(folder, exclude)
+    listed = listing(folder, left_out) if top else Listing(tuple(_walk(folder, left_out)), ())
     found = dict(_stat_all(folder, listed.names))
     if not found:
-        why = "has no file that git would keep: everything is ignored" if top else "holds no file"
-        raise refuse(str(folder), why, "look into .gitignore there and above, and .git/info/exclude" if top else "")
+        raise _empty(folder, top is not None, left_out.lines())
     total = sum(status.st_size for status in found.values())
     if total > LIMIT_BYTES:
         raise _too_large(folder, found, total, top is not None)
     entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
     for entry in entries:
         _refuse_leaving(folder, entry)
-    taken = Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total)
+    is_whole = not left_out.patterns and not left_out.results
+    unsaid = (*(() if is_whole else left_out.lines()), *_leading_out(folder, entries))
+    taken = Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total, left_out=unsaid)
     if not top:
         return taken
     head, branch = head_of(folder, top), branch_of(folder)
@@ -106,19 +114,26 @@ def take(folder: Path) -> Snapshot:
     )
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _walk(folder: Path, left_out: LeftOut) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise refuse(str(error.filename), f"cannot be read: {error.strerror}")
 
-    count = 0
+    count, patterns = 0, left_out.patterns
     for here, folders, names in os.walk(folder, onerror=fail):
         count += len(folders) + len(names)
         refuse_beyond(folder, f"{here.removeprefix(str(folder))}/", count)
+        below = here.removeprefix(str(folder)).removeprefix("/")
+        if below and left_out.is_result(below):
+            folders.clear()
+            continue
+        before = f"{below}/" if below else ""
         links = [name for name in folders if os.path.islink(f"{here}/{name}")]  # noqa: PTH114
-        folders[:] = [name for name in folders if name not in LEFT_OUT and name not in links]
+        real = [name for name in folders if name not in CACHES and name not in links]
+        folders[:] = [name for name in real if not (patterns and left_out.excludes(before + name, is_folder=True))]
         for name in [*names, *links]:
-            if name not in LEFT_OUT and not name.endswith(".pyc"):
-                yield str(Path(here, name).relative_to(folder))
+            is_kept = name not in CACHES and not name.endswith(".pyc")
+            if is_kept and not (patterns and left_out.excludes(before + name)):
+                yield before + name
 
 
 def _stat_all(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
@@ -140,12 +155,39 @@ def _refuse_leaving(folder: Path, entry: Entry) -> None:
     written = os.path.normpath(Path(entry.name).parent / entry.target)
     real = os.path.realpath(folder / entry.name)
     inside = real == str(folder) or real.startswith(str(folder).rstrip("/") + "/")
-    if entry.target.startswith("/") or written == ".." or written.startswith("../") or not inside:
+    annexed = ANNEXED in f"/{written}"
+    if annexed or entry.target.startswith("/") or written == ".." or written.startswith("../") or not inside:
         raise refuse(
             f"{folder}/{entry.name}",
             f"is a symbolic link to {entry.target!r}, which is not in the snapshot",
-            "ignore it (.gitignore), put the file itself there, or use `mounts` for data on the cluster",
+            f"`git annex get` and `git annex unlock` {entry.name}"
+            if annexed
+            else "ignore it (.gitignore), put the file itself there, or use `mounts` for data on the cluster",
         )
+
+
+def _leading_out(folder: Path, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the links whose target is here, and is not sent: there they will lead nowhere."""
+    links = [entry for entry in entries if entry.mode == SYMLINK]
+    if not links:
+        return
+    sent = {entry.name for entry in entries}
+    sent |= {str(above) for entry in entries for above in PurePosixPath(entry.name).parents}
+    for entry in links:
+        real = os.path.realpath(folder / entry.name)
+        if os.path.lexists(real) and os.path.relpath(real, folder) not in sent:
+            yield f"the target of {entry.name}, which is a link to {entry.target}"
+
+
+def _empty(folder: Path, repository: bool, left_out: Sequence[str]) -> InputError:
+    if left_out:
+        return refuse(
+            str(folder), f"holds no file but what is left out: {', '.join(left_out)}", "name less in `exclude`"
+        )
+    if repository:
+        fix = "look into .gitignore there and above, and .git/info/exclude"
+        return refuse(str(folder), "has no file that git would keep: everything is ignored", fix)
+    return refuse(str(folder), "holds no file")
 
 
 def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, repository: bool) -> InputError:
@@ -153,5 +195,5 @@ def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, re
     names = ", ".join(f"{name} ({found[name].st_size / 2**20:.1f} MiB)" for name in largest)
     size, most = (f"{number / 2**20:.1f} MiB" for number in (total, LIMIT_BYTES))
     why = f"holds {size} in {len(found)} files, more than {most}; largest: {names}"
-    fix = "name what is no code in .gitignore, or keep data on the cluster and use `mounts`"
-    return refuse(str(folder), why, fix if repository else f"`git init` here, then {fix}")
+    where = "`code: {exclude: […]}` or .gitignore" if repository else "`code: {path: …, exclude: […]}`"
+    return refuse(str(folder), why, f"name what is no code in {where}, or keep data on the cluster and use `mounts`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,17 @@ MOST_DEEP = 200
 "Folders, from the top of the file system: what walks down here and on the node does so by recursion."
 
 
+POINTERS = {
+    "Git LFS": re.compile(
+        rb"version (https://git-lfs\.github\.com/spec|https://hawser\.github\.com/spec|http://git-media\.io)/v\d+\r?\n"
+        rb"(ext-[^\n]*\n)*oid sha256:[0-9a-f]{64}\r?\n"
+    ),
+    "git-annex": re.compile(rb"/annex/objects/[A-Z0-9]+-[^/\n]+\r?\n"),
+    "git-crypt": re.compile(rb"\0GITCRYPT\0"),
+    "git-fat": re.compile(rb"#\$# git-fat [0-9a-f]{40} +[0-9]+\n"),
+}
+
+
 class Entry(NamedTuple):
     """One file: its name below the folder, Git mode (100644, 100755, 120000), blob id, size and SHA-256.
 
@@ -35,6 +47,8 @@ class Entry(NamedTuple):
     sha256: str
     target: str = ""
     "of a symbolic link, to the letter"
+    stands_for: str = ""
+    "the program that keeps the file itself elsewhere, where this is only its pointer: `Git LFS`"
 
 
 def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
@@ -44,7 +58,19 @@ def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
         content = os.fsencode(target)
         return Entry(name, SYMLINK, *_hashed(len(content), [content]), target)
     mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
-    return Entry(name, mode, *_hashed(status.st_size, _content(folder, name, mode, status.st_size)))
+    head: list[bytes] = []
+    chunks = _beginning(_content(folder, name, mode, status.st_size), head)
+    found = Entry(name, mode, *_hashed(status.st_size, chunks))
+    return found._replace(stands_for=keeper_of(b"".join(head), found.size))
+
+
+def keeper_of(head: bytes, size: int) -> str:
+    """Return the program whose pointer a file is, by its first bytes; '' where it is a file of its own.
+
+    Source: the pages of git-lfs (docs/spec.md), git-annex (pointer files), git-crypt (doc/format) and git-fat.
+    """
+    found = (name for name, begins in POINTERS.items() if begins.match(head) and (size < 1024 or name == "git-crypt"))
+    return next(found, "")
 
 
 def blob_id(folder: Path, entry: Entry, algorithm: str) -> str:
@@ -78,7 +104,7 @@ def refuse_beyond(folder: Path, name: str, files: int) -> None:
     Raises:
         InputError: this is no folder of code.
     """
-    fix = "name what is no code in .gitignore of a Git repository, or name a smaller folder"
+    fix = "name what is no code in `code: {path: …, exclude: […]}` or .gitignore, or name a smaller folder"
     if files > MOST_FILES:
         raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", fix)
     if str(folder).count("/") + name.count("/") > MOST_DEEP:
@@ -116,6 +142,14 @@ def _hashed(size: int, chunks: Iterable[bytes]) -> tuple[str, int, str]:
         blob.update(chunk)
         digest.update(chunk)
     return blob.hexdigest(), size, digest.hexdigest()
+
+
+def _beginning(chunks: Iterable[bytes], head: list[bytes]) -> Iterator[bytes]:
+    """Yield the chunks, and keep the first bytes of the first one."""
+    for chunk in chunks:
+        if not head:
+            head.append(chunk[:1024])
+        yield chunk
 
 
 def _hash(algorithm: str, head: bytes, body: bytes = b"") -> hashlib._Hash:

@@ -1,4 +1,4 @@
-"""Ask Git about a folder: the files that belong to it, its commit and remote. The only user of git itself.
+"""Ask Git about a folder: where its working tree begins, its commit, branch and remote. The only user of git itself.
 
 The folder may be a stranger's, with settings of its own, and git runs programs that settings name. It is therefore
 asked only for what needs no program: it lists names and prints objects. It never compares, converts or fetches a file.
@@ -10,15 +10,13 @@ import hashlib
 import os
 import re
 import shutil
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tfslurm.errors import HostError, NoProgram, TfslurmError, TooMuchOutput, refuse
 from tfslurm.host.command import Raw, Received, run_process
 from tfslurm.remote_programs import program
-from tfslurm.snapshot.files import refuse_beyond
 
 PATIENCE_S = 120.0
 "A repository can hold a pipe where git expects a file, and git would wait for it."
@@ -43,15 +41,6 @@ ENVIRONMENT = {
 LONGEST_ROW = 80
 "Bytes of a row of ls-tree beside the name: mode, kind, id of 64 digits, blanks."
 LONGEST_URL = 2048
-IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-"What a Mac does not see in a file's name (Git's own list, utf8.c)."
-
-
-class Listing(NamedTuple):
-    """The names below a folder, and those of the repositories nested in it, whose files are among the names."""
-
-    names: tuple[str, ...]
-    nested: tuple[str, ...]
 
 
 class Head(NamedTuple):
@@ -75,7 +64,7 @@ def top_of(folder: Path) -> Path | None:
     """
     holder = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
     try:
-        done = _git(folder, "rev-parse", "--is-inside-work-tree", "--show-toplevel")
+        done = run_git(folder, "rev-parse", "--is-inside-work-tree", "--show-toplevel")
     except NoProgram:
         if holder:
             raise TfslurmError(f"{folder}: is in a Git repository, but there is no git on PATH; install git") from None
@@ -93,99 +82,12 @@ def top_of(folder: Path) -> Path | None:
                 why = "has a .git that git cannot use, and without it nobody knows which files are ignored"
                 raise refuse(str(holder), why, "repair it (is .git/HEAD empty?), or move that .git away")
             return None
-        raise TfslurmError(f"{folder}: git: {_said(done)}")
+        raise TfslurmError(f"{folder}: git: {said_of(done)}")
     found = Path(top.removesuffix("\n"))
     if holder is None or not found.samefile(holder):
         why = f"its repository has its working tree in {found}, not beside its .git"
         raise refuse(str(folder), why, f"`git -C {folder} config --show-origin core.worktree` shows who says so")
     return holder
-
-
-def listing(folder: Path) -> Listing:
-    """Return the names that belong to a folder: tracked and untracked ones that are there and not ignored.
-
-    Raises:
-        InputError: a submodule is not checked out, something cannot be read, there is more than code has, or the
-            repository names what is no file below it.
-    """
-    names: list[str] = []
-    nested: list[str] = []
-    unfilled: list[bytes] = []
-    real = {"": True}
-    for raw in _listed(folder):
-        name = os.fsdecode(raw).rstrip("/")
-        refuse_beyond(folder, name, len(names))
-        parent, _, last = name.rpartition("/")
-        if not raw or not _is_below_real_folders(folder, parent, real):
-            continue
-        _refuse_odd(folder, name, last)
-        try:
-            mode = os.lstat(f"{folder}/{name}").st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise refuse(f"{folder}/{name}", f"cannot be read: {error.strerror}") from None
-        if not stat.S_ISDIR(mode):
-            names.append(name)
-        elif os.path.lexists(folder / name / ".git"):
-            inner = _nested(folder / name)
-            nested += [name, *(f"{name}/{below}" for below in inner.nested)]
-            names += [f"{name}/{below}" for below in inner.names]
-            refuse_beyond(folder, name, len(names))
-        else:
-            unfilled.append(raw)
-    _refuse_submodules(folder, unfilled)
-    return Listing(tuple(names), tuple(nested))
-
-
-def _listed(folder: Path) -> Iterable[bytes]:
-    """Return what git lists, once each. Of a folder that it cannot read it says so, and ends with 0."""
-    done = _succeeded(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    unread = re.search(rb"^warning: could not open directory (.{1,300})", done.stderr, re.MULTILINE)
-    if unread:
-        why = f"holds a folder that git cannot read: {os.fsdecode(unread[1])}"
-        raise refuse(str(folder), why, "`chmod u+rx` it, or ignore it (.gitignore)")
-    return dict.fromkeys(done.stdout.split(b"\0"))
-
-
-def _refuse_submodules(folder: Path, unfilled: Sequence[bytes]) -> None:
-    """Refuse a submodule without its .git; git lists others where a file became a folder."""
-    if not unfilled:
-        return
-    rows = _git_output(folder, "ls-files", "-z", "--stage").split(b"\0")
-    submodules = {row.partition(b"\t")[2] for row in rows if row.startswith(b"160000")}
-    for name in map(os.fsdecode, filter(submodules.__contains__, unfilled)):
-        why = f"the submodule {name!r} is not checked out"
-        fix = f"`git -C {folder} submodule update --init -- {name}`, if you know who made the repository"
-        raise refuse(str(folder), why, fix)
-
-
-def _nested(folder: Path) -> Listing:
-    if top_of(folder) != folder:
-        raise refuse(str(folder), "has a .git that git cannot use", "remove that folder, or ignore it (.gitignore)")
-    return listing(folder)
-
-
-def _is_below_real_folders(folder: Path, parent: str, known: dict[str, bool]) -> bool:
-    """Say whether no part of the parent is a symbolic link: Git lists the link and perhaps the files it hides."""
-    if parent not in known:
-        above, _, last = parent.rpartition("/")
-        known[parent] = _is_below_real_folders(folder, above, known)
-        if known[parent]:
-            _refuse_odd(folder, parent, last)
-            known[parent] = not (folder / parent).is_symlink()
-    return known[parent]
-
-
-def _refuse_odd(folder: Path, name: str, last: str) -> None:
-    """Refuse a name whose last part Git itself refuses (verify_path in its read-cache.c).
-
-    Git checks what it adds to its list of files, not a list that somebody wrote by hand: `../../.ssh/id_rsa`, `/etc`.
-    """
-    plain = IGNORED_IN_NAMES.sub("", last).casefold().partition(":")[0].rstrip(" .")
-    if last in ("", ".", "..") or name.startswith("/") or plain in (".git", "git~1"):
-        why = f"its repository names {name!r} as one of its files, and git adds no such name"
-        raise refuse(str(folder), why, "do not run what is in it before you know who made it")
 
 
 def head_of(folder: Path, top: Path) -> Head | None:
@@ -196,6 +98,9 @@ def head_of(folder: Path, top: Path) -> Head | None:
     """
     found = _object(folder, "HEAD", "commit")
     if found is None:
+        named = _text(run_git(folder, "rev-parse", "--quiet", "--verify", "HEAD").stdout).strip()
+        if named:
+            raise _damaged(folder, named, "missing")
         return None
     commit, content = found
     tree = content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
@@ -215,11 +120,11 @@ def _object(folder: Path, name: str, kind: str) -> tuple[str, bytes] | None:
     Its size is asked first, for git itself would hold all of it in memory.
     """
     asked = name.encode() + b"\n"
-    size = _git_output(folder, "cat-file", "--batch-check=%(objectsize)", input=asked).strip()
+    size = git_output(folder, "cat-file", "--batch-check=%(objectsize)", input=asked).strip()
     if size.isdigit() and int(size) > MOST_BYTES:
         why = f"git object {name} has {int(size)} bytes, and no commit or folder has so many"
         raise refuse(str(folder), why, "do not run what is in it before you know who made it")
-    said = _git_output(folder, "cat-file", "--batch", input=asked)
+    said = git_output(folder, "cat-file", "--batch", input=asked)
     head, _, content = said.partition(b"\n")
     words = head.decode("ascii", "replace").split()
     if len(words) != 3:
@@ -232,8 +137,8 @@ def _object(folder: Path, name: str, kind: str) -> tuple[str, bytes] | None:
     return words[0], content
 
 
-def _damaged(folder: Path, name: str) -> TfslurmError:
-    return TfslurmError(f"{folder}: git object {name} is damaged; `git fsck` shows more")
+def _damaged(folder: Path, name: str, how: str = "damaged") -> TfslurmError:
+    return TfslurmError(f"{folder}: git object {name} is {how}; `git fsck` shows more")
 
 
 def _folder_in(tree: bytes, name: bytes, id_bytes: int) -> str:
@@ -250,7 +155,7 @@ def committed_files(folder: Path, tree: str, names: Iterable[str]) -> dict[str, 
     """Return name -> mode and id of the files of a commit's tree; {} where they are surely not those ``names``."""
     most = sum(len(os.fsencode(name)) + LONGEST_ROW for name in names)
     try:
-        rows = _git_output(folder, "ls-tree", "-r", "-z", "--full-tree", tree, most=most).split(b"\0")
+        rows = git_output(folder, "ls-tree", "-r", "-z", "--full-tree", tree, most=most).split(b"\0")
     except TooMuchOutput:
         return {}
     return dict(_committed(row) for row in rows if row)
@@ -264,13 +169,13 @@ def _committed(row: bytes) -> tuple[str, tuple[int, str]]:
 
 def branch_of(folder: Path) -> str | None:
     """Return the branch that is checked out; None on a detached HEAD."""
-    ref = _text(_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
+    ref = _text(run_git(folder, "symbolic-ref", "--quiet", "HEAD").stdout).removesuffix("\n")
     return ref.removeprefix("refs/heads/") or None
 
 
 def remote_of(folder: Path, branch: str | None) -> str | None:
     """Return the URL of the branch's remote, else of origin, else of any, without credentials; None if too long."""
-    done = _git(folder, "config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
+    done = run_git(folder, "config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
     values: dict[str, str] = {}
     for row in _text(done.stdout).split("\0"):
         key, _, value = row.partition("\n")
@@ -297,34 +202,46 @@ def without_credentials(url: str) -> str:
 def user_name(folder: Path) -> str:
     """The user's name by the settings of the user and the machine, never by those of the folder; '': none."""
     try:
-        done = _git(folder, "config", "--global", "--get", "user.name", most=2000)
+        done = run_git(folder, "config", "--global", "--get", "user.name", most=2000)
     except (NoProgram, TooMuchOutput, TfslurmError):
         return ""
     return "" if done.exit_code else done.stdout.decode("utf-8", "replace").strip()
 
 
-def _git_output(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> bytes:
-    return _succeeded(folder, *arguments, input=input, most=most).stdout
+def git_output(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> bytes:
+    """Return what git prints; see `run_git`.
+
+    Raises:
+        TfslurmError: git failed.
+    """
+    return succeeded(folder, *arguments, input=input, most=most).stdout
 
 
-def _succeeded(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> Raw:
-    done = _git(folder, *arguments, input=input, most=most)
+def succeeded(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES, **core: str) -> Raw:
+    """Run git, which must end with 0; see `run_git`.
+
+    Raises:
+        TfslurmError: git failed.
+    """
+    done = run_git(folder, *arguments, input=input, most=most, **core)
     if done.exit_code:
-        raise TfslurmError(f"{folder}: git {arguments[0]}: {_said(done)}")
+        raise TfslurmError(f"{folder}: git {arguments[0]}: {said_of(done)}")
     return done
 
 
-def _git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES) -> Raw:
+def run_git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_BYTES, **core: str) -> Raw:
     """Run git in a folder: English messages, no program, nothing written, no GIT_DIR of a hook that points elsewhere.
 
-    The user's own settings in GIT_CONFIG_… stay (a CI names `safe.directory` so); those of SETTINGS come after them.
+    The user's own settings in GIT_CONFIG_… stay (a CI names `safe.directory` so); those of SETTINGS come after them,
+    and those of ``core``, by their names in that section.
 
     Raises:
         NoProgram: there is no git.
         TooMuchOutput: it printed more than ``most`` bytes, which are fewer than those of any answer.
         InputError: it printed more than that, or gave no answer in time.
     """
-    settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+    set_here = {**SETTINGS, **{f"core.{key}": value for key, value in core.items()}}
+    settings = [word for key, value in set_here.items() for word in ("-c", f"{key}={value}")]
     argv = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     if not shutil.which("git"):
         raise NoProgram("git is not on PATH; install it")
@@ -353,5 +270,6 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def _said(done: Raw) -> str:
+def said_of(done: Raw) -> str:
+    """Return what a git that failed printed, on one line."""
     return " ".join(os.fsdecode(done.stderr[:2000]).split()) or f"exit {done.exit_code}"

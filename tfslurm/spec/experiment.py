@@ -40,10 +40,14 @@ class Word(NamedTuple):
 
 
 class Code(NamedTuple):
-    """The folder that becomes /workspace; ``path`` is as written, relative to the experiment file."""
+    """The folder that becomes /workspace; ``path`` is as written, relative to the experiment file.
+
+    ``exclude`` are patterns of what in it is not sent, as in .gitignore.
+    """
 
     path: str
     writable: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,12 @@ class Code(Keys):
     writable: bool = Field(
         False, description="true gives each attempt a private copy; false mounts it read-only.", examples=[True]
     )
+    exclude: list[Annotated[str, AfterValidator(names.left_out)]] = Field(
+        [],
+        max_length=100,
+        description="Patterns of files and folders that are not sent, as in .gitignore but without `!`.",
+        examples=[["notebooks/", "*.h5"]],
+    )
 
 
 class Mount(Keys):

@@ -115,6 +115,21 @@ def local_path(text: str) -> str:
     raise Refused(f"{show(text)} is not a path", "write the folder of your code, such as `.`")
 
 
+def left_out(text: str) -> str:
+    """The text, if it is a pattern of files that are no code: as in .gitignore, and what it names stays left out.
+
+    Raises:
+        Refused: nothing, control characters, `!`, or what could name no file of the folder.
+    """
+    local_path(text)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("!"):
+        raise Refused(f"{show(text)} would take something back in", "name only what is to be left out")
+    if not parts or ".." in parts or "\\" in text or len(text) > 1000:
+        raise Refused(f"{show(text)} names nothing in the folder", "write for example notebooks/ or *.h5")
+    return text
+
+
 def option(text: str) -> str:
     """The text, if it is the form of a long sbatch option that tfslurm leaves to the writer.
 

@@ -39,7 +39,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         name=read.name,
         image=read.image,
         command=tuple(Word(parts, _word_line(document, index)) for index, parts in enumerate(read.command)),
-        code=Code(read.code.path, read.code.writable) if read.code else None,
+        code=Code(read.code.path, read.code.writable, tuple(read.code.exclude)) if read.code else None,
         mounts=tuple(_mount(mount) for mount in read.mounts),
         outputs=read.outputs,
         env={name: Word(parts, document.line(("env", name))) for name, parts in read.env.items()},

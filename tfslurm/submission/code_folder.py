@@ -8,10 +8,11 @@ where the repository begins, for its configuration is the stranger's too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfslurm.errors import InputError
+from tfslurm.snapshot.files import Entry
 from tfslurm.spec import Experiment
 from tfslurm.workspace.project import holds_home, own_folders
 
@@ -23,6 +24,14 @@ PRIVATE = re.compile(
     r"|\.(ssh|aws|gnupg|kube|docker|azure|password-store)/.*|\.config/(gcloud|gh|rclone|tfslurm)/.*)$"
 )
 "Names, in small letters, of files that often hold passwords, keys or tokens."
+
+FILLED_BY = {
+    "Git LFS": "git lfs pull",
+    "git-annex": "git annex get .",
+    "git-crypt": "git-crypt unlock",
+    "git-fat": "git fat pull",
+}
+"What brings the files themselves, by the program whose pointers they are."
 
 
 def code_folder(experiment: Experiment, file: Path) -> Path:
@@ -43,15 +52,22 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
     raise InputError([experiment.problem(("code",), why, fix)])
 
 
-def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) -> None:
-    """Refuse to send a home as code if it has a hidden folder or a private file in it.
+def refuse_unfit_files(experiment: Experiment, folder: Path, entries: Sequence[Entry]) -> None:
+    """Refuse what is hidden in a home, unless the command line names the home; and pointers.
 
     Raises:
-        InputError: it has some, and the command line does not name the home.
+        InputError: there are some.
     """
+    refuse_pointers(experiment, folder, entries)
+    refuse_hidden(experiment, folder, entries)
+
+
+def refuse_hidden(experiment: Experiment, folder: Path, entries: Iterable[Entry]) -> None:
+    """Refuse to send a home as code if it has a hidden folder or a private file in it."""
     if _is_named(experiment) or not holds_home(folder):
         return
-    found = [name for name in names if name.startswith(".") and ("/" in name or PRIVATE.search(name.lower()))]
+    names = [entry.name for entry in entries if entry.name.startswith(".")]
+    found = [name for name in names if "/" in name or PRIVATE.search(name.lower())]
     hidden = sorted({name.split("/")[0] for name in found})
     if hidden:
         why = (
@@ -59,6 +75,23 @@ def refuse_hidden(experiment: Experiment, folder: Path, names: Iterable[str]) ->
         )
         fix = "put the experiment into a folder of its own; if you mean that, say so: --set code=."
         raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def refuse_pointers(experiment: Experiment, folder: Path, entries: Iterable[Entry]) -> None:
+    """Refuse files that only say where the file itself is kept: the program would read those few bytes as a model."""
+    of: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.stands_for:
+            of.setdefault(entry.stands_for, []).append(entry.name)
+    problems = []
+    for keeper, names in of.items():
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        many = f"{len(names)} files are" if len(names) > 1 else "1 file is"
+        why = f"{many} only {'encrypted by' if keeper == 'git-crypt' else 'a pointer of'} {keeper}: {shown}"
+        fix = f"`{FILLED_BY[keeper]}` in {folder}, or leave them out: `code: {{path: …, exclude: [{names[0]}]}}`"
+        problems.append(experiment.problem(("code",), why, fix))
+    if problems:
+        raise InputError(problems)
 
 
 def _is_named(experiment: Experiment) -> bool:

@@ -48,6 +48,7 @@ def submit_jobs(
         done.append((job, plan_id))
         told(job)
 
+    tell_of_left_out(session, prepared)
     with claimed(prepared, session.tracker):
         try:
             for known, job in zip(chosen, prepared, strict=True):
@@ -135,6 +136,13 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
     if live:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
         raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; --again submits it once more")
+
+
+def tell_of_left_out(session: Session, jobs: Sequence[Prepared]) -> None:
+    """Say on stderr which parts of the folder are not sent as code."""
+    lines = jobs[0].code.left_out if jobs and jobs[0].code else ()
+    if lines:
+        session.say(f"note: code: left out: {printable(some(list(lines)))}")
 
 
 def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:

@@ -23,7 +23,7 @@ from tfslurm.slurm.options import check_plugin_options, is_option
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.spec.names import key_of_option
-from tfslurm.submission.code_folder import code_folder, refuse_hidden
+from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.sweeps.points_file import Entry
@@ -278,10 +278,10 @@ def snapshot(asked: Asked) -> Snapshot | None:
     if asked.experiment.code is None:
         return None
     folder = code_folder(asked.experiment, asked.file)
-    taken = take(folder)
+    taken = take(folder, asked.experiment.code.exclude)
     if taken.folder != folder:
         raise TfslurmError(f"{folder}: became a link to {taken.folder} while it was read; try again", transient=True)
-    refuse_hidden(asked.experiment, folder, (entry.name for entry in taken.entries))
+    refuse_unfit_files(asked.experiment, folder, taken.entries)
     return taken
 
 

@@ -15,7 +15,7 @@ from tfslurm.monitoring.sweep_states import has_ended
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
-from tfslurm.submission.once import tell_of_driver, tell_of_private
+from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_private
 from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.secrets import read_secrets
@@ -68,6 +68,7 @@ def submit_sweep(
     swept, tracker = swept_for(session, asked, chosen), session.tracker
     for base in swept.bases:
         tell_of_driver(session, base, force=force)
+    tell_of_left_out(session, swept.bases)
     with tracker.claim(swept.asked_sha256, wait=True):
         sweep = left_open(swept, tracker)
         if sweep:
