@@ -18,13 +18,12 @@ from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
+from tfslurm.job_plan.folders import run_folder
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill_one
 from tfslurm.sweeps.arrays import Array, job_ids
 
 SCHEMA = "tfslurm.plan/1"
-FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}-[0-9a-f]{12}")  # NAME-PLANID
-JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
@@ -228,33 +227,6 @@ class JobPlan:
     def asked_options(self) -> Mapping[str, str]:
         """The options that experiment, cluster and resources ask for, those of the site's plugins last."""
         return {**self.options, **self.plugin_options}
-
-
-def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
-    """The folder of one submission on its cluster: ROOT/runs/NAME-PLANID, and nothing else is ever made of these.
-
-    Raises:
-        RecordError: one of them is not what it must be, and could lead elsewhere.
-    """
-    folder = f"{name}-{plan_id}"
-    base = PurePosixPath(root) if isinstance(root, str) else PurePosixPath()
-    if not FOLDER.fullmatch(folder) or len(base.parts) < 2 or not base.is_absolute() or ".." in base.parts:
-        raise RecordError(f"{str(root)[:80]!r}, {folder[:80]!r}: these do not name a run folder; {UNTRUE}")
-    return base / "runs" / folder
-
-
-UNTRUE = "the tracker's file was changed, or is not yours: move it away, then run `tfslurm tracker rebuild`"
-
-
-def job_folder(run_dir: PurePosixPath, job_id: str) -> PurePosixPath:
-    """The folder of one job in its run folder.
-
-    Raises:
-        RecordError: it is no job's id.
-    """
-    if not JOB_ID.fullmatch(job_id):
-        raise RecordError(f"{job_id[:80]!r} is not the id of a job; {UNTRUE}")
-    return run_dir / job_id
 
 
 def make_plan(

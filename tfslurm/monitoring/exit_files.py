@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tfslurm.errors import HostError, last_words
 from tfslurm.host import Host
-from tfslurm.job_plan import job_folder
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import End, parse_end

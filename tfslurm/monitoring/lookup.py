@@ -8,7 +8,8 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, refuse
-from tfslurm.job_plan import JobPlan, job_folder
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
 
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")

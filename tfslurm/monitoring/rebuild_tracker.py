@@ -16,7 +16,8 @@ from tfslurm.host import Host
 from tfslurm.host.fetching import Entry as File
 from tfslurm.host.fetching import pack
 from tfslurm.host.files import fitting, named
-from tfslurm.job_plan import FOLDER, JobPlan
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.folders import FOLDER
 from tfslurm.monitoring.exit_files import LARGEST, last_end
 from tfslurm.monitoring.poll import queued
 from tfslurm.remote_programs import program

@@ -11,7 +11,8 @@ from typing import Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError
 from tfslurm.host import Host
-from tfslurm.job_plan import JobPlan, job_folder
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.remote_programs import program

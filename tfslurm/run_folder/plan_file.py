@@ -19,7 +19,8 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
 from tfslurm.image.pin import pin_mistakes, pin_to_json
-from tfslurm.job_plan import JOB_ID, TREE, JobPlan, from_json, identity
+from tfslurm.job_plan import TREE, JobPlan, from_json, identity
+from tfslurm.job_plan.folders import JOB_ID
 from tfslurm.job_plan.options import own_options
 from tfslurm.slurm import check_options, is_job_id
 from tfslurm.slurm.options import check_plugin_options

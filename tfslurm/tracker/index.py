@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import TrackerError
-from tfslurm.job_plan import UNTRUE, JobPlan, to_json
+from tfslurm.job_plan import JobPlan, to_json
+from tfslurm.job_plan.folders import UNTRUE
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.errors import trouble
