@@ -256,45 +256,53 @@ def make_plan(
     """
     refuse_unfit(experiment, cluster, pin.entrypoint)
     command, env = as_written(experiment) if points else fill_one(experiment, parameters)
-    plan = JobPlan(
-        name=experiment.name,
-        user=user,
-        cluster=cluster.name,
-        root=str(cluster.root),
-        engine=cluster.engine,
-        cgroup_parent=cluster.cgroup_parent,
-        limits=cluster.limits,
-        pin=pin,
-        image_sources=sources(pin, cluster.mirrors),
-        command=(*pin.entrypoint, *command),
-        env={**own_variables(experiment), **env},
-        mounts=experiment.mounts,
-        mounts_allow=tuple(str(path) for path in cluster.mounts_allow),
-        outputs=experiment.outputs,
-        secrets=experiment.secrets,
-        resources=experiment.resources,
-        network=experiment.network,
-        gpu_check=gpu_check(experiment) if points else experiment.gpu_check,
-        prepull=experiment.prepull,
-        code=code,
-        options=options,
-        plugin_options=plugin_options or {},
-        template=experiment.template or "",
-        template_sha256=template_sha256,
-        checkpoint=experiment.checkpoint,
-        parameters=parameters,
-        spec_file=spec_file,
-        spec_sha256=hashlib.sha256(spec_text.encode()).hexdigest(),
-        planned_at=planned_at,
-        tfslurm_version=tfslurm_version,
-        points=points,
-        roots=tuple(roots),
-        shared_parents=cluster.shared_parents,
-        read_group=cluster.read_group,
-        spec_text=spec_text,
-        template_text=template_text,
+    return identify(
+        JobPlan(
+            name=experiment.name,
+            user=user,
+            **of_cluster(cluster),
+            pin=pin,
+            image_sources=sources(pin, cluster.mirrors),
+            command=(*pin.entrypoint, *command),
+            env={**own_variables(experiment), **env},
+            mounts=experiment.mounts,
+            outputs=experiment.outputs,
+            secrets=experiment.secrets,
+            resources=experiment.resources,
+            network=experiment.network,
+            gpu_check=gpu_check(experiment) if points else experiment.gpu_check,
+            prepull=experiment.prepull,
+            code=code,
+            options=options,
+            plugin_options=plugin_options or {},
+            template=experiment.template or "",
+            template_sha256=template_sha256,
+            checkpoint=experiment.checkpoint,
+            parameters=parameters,
+            spec_file=spec_file,
+            spec_sha256=hashlib.sha256(spec_text.encode()).hexdigest(),
+            planned_at=planned_at,
+            tfslurm_version=tfslurm_version,
+            points=points,
+            roots=tuple(roots),
+            spec_text=spec_text,
+            template_text=template_text,
+        )
     )
-    return identify(plan)
+
+
+def of_cluster(cluster: Cluster) -> dict[str, Any]:
+    """The fields of a plan that its cluster's file says."""
+    return {
+        "cluster": cluster.name,
+        "root": str(cluster.root),
+        "engine": cluster.engine,
+        "cgroup_parent": cluster.cgroup_parent,
+        "limits": cluster.limits,
+        "mounts_allow": tuple(str(path) for path in cluster.mounts_allow),
+        "shared_parents": cluster.shared_parents,
+        "read_group": cluster.read_group,
+    }
 
 
 def as_written(experiment: Experiment) -> tuple[tuple[str, ...], dict[str, str]]:
