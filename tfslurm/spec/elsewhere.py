@@ -41,7 +41,7 @@ _OTHERS = {
     **dict.fromkeys(("workdir", "working-dir", "cwd", "chdir"), "write `code: DIR`; it is the working directory"),
     **dict.fromkeys(
         ("steps", "prologue", "setup", "before", "pre"),
-        'a job runs one command; for several write `command: [bash, -c, "a && b"]`',
+        'a job runs one command; for several write `command: [bash, -c, "A && B"]`',
     ),
     "entrypoint": "the image's entrypoint stays in front of `command`; `plan` shows both",
     **dict.fromkeys(
