@@ -22,8 +22,8 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import HostError, RecordError
 from tfslurm.handoff.protocol import look_back
 from tfslurm.host.local import LocalHost
-from tfslurm.job_plan import JobPlan, Points, from_json, identify, identity, to_json
-from tfslurm.job_plan.folders import job_folder, run_folder
+from tfslurm.job_plan import JobPlan, Points, from_json, identify, identity, run_folder, to_json
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.monitoring import exit_files as ends
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, end_in, read_ends
 from tfslurm.monitoring.lookup import find_job

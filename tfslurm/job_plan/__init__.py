@@ -18,7 +18,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
-from tfslurm.job_plan.folders import run_folder
+from tfslurm.job_plan.folders import FOLDER, UNTRUE
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill_one
 from tfslurm.sweeps.arrays import Array, job_ids
@@ -227,6 +227,19 @@ class JobPlan:
     def asked_options(self) -> Mapping[str, str]:
         """The options that experiment, cluster and resources ask for, those of the site's plugins last."""
         return {**self.options, **self.plugin_options}
+
+
+def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
+    """The folder of one submission on its cluster: ROOT/runs/NAME-PLANID, and nothing else is ever made of these.
+
+    Raises:
+        RecordError: one of them is not what it must be, and could lead elsewhere.
+    """
+    folder = f"{name}-{plan_id}"
+    base = PurePosixPath(root) if isinstance(root, str) else PurePosixPath()
+    if not FOLDER.fullmatch(folder) or len(base.parts) < 2 or not base.is_absolute() or ".." in base.parts:
+        raise RecordError(f"{str(root)[:80]!r}, {folder[:80]!r}: these do not name a run folder; {UNTRUE}")
+    return base / "runs" / folder
 
 
 def make_plan(

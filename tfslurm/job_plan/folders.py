@@ -12,19 +12,6 @@ JOB_ID = re.compile(r"[0-9]{1,10}(?:_[0-9]{1,10}(?:\.[0-9]{1,10})?)?")
 UNTRUE = "the tracker's file was changed, or is not yours: move it away, then run `tfslurm tracker rebuild`"
 
 
-def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
-    """The folder of one submission on its cluster: ROOT/runs/NAME-PLANID, and nothing else is ever made of these.
-
-    Raises:
-        RecordError: one of them is not what it must be, and could lead elsewhere.
-    """
-    folder = f"{name}-{plan_id}"
-    base = PurePosixPath(root) if isinstance(root, str) else PurePosixPath()
-    if not FOLDER.fullmatch(folder) or len(base.parts) < 2 or not base.is_absolute() or ".." in base.parts:
-        raise RecordError(f"{str(root)[:80]!r}, {folder[:80]!r}: these do not name a run folder; {UNTRUE}")
-    return base / "runs" / folder
-
-
 def job_folder(run_dir: PurePosixPath, job_id: str) -> PurePosixPath:
     """The folder of one job in its run folder.
 

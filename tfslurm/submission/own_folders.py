@@ -11,8 +11,7 @@ from tfslurm.cluster import Cluster
 from tfslurm.cluster.mounts import wrong_source
 from tfslurm.document import Refused, scan
 from tfslurm.errors import InputError, Problem, TfslurmError
-from tfslurm.job_plan import JobPlan
-from tfslurm.job_plan.folders import run_folder
+from tfslurm.job_plan import JobPlan, run_folder
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs

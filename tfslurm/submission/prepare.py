@@ -244,12 +244,13 @@ def prepare(
         refuse_own_files(experiment, code, cluster, roots)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
+    plugins = {**cluster.plugin_options, **experiment.plugin_options}
     plan = make_plan(
         experiment,
         cluster,
         pin,
         options=options,
-        plugin_options=check_plugin_options({**cluster.plugin_options, **experiment.plugin_options}, str(asked.file)),
+        plugin_options=check_plugin_options(plugins, str(asked.file)) if plugins else {},
         code=code_state(code, experiment) if code else None,
         template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
         template_text="" if name == BUILT_IN_TEMPLATE else templates[name],

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import TrackerError
-from tfslurm.job_plan import JobPlan, from_json
-from tfslurm.job_plan.folders import FOLDER, JOB_ID, UNTRUE, run_folder
+from tfslurm.job_plan import JobPlan, from_json, run_folder
+from tfslurm.job_plan.folders import FOLDER, JOB_ID, UNTRUE
 from tfslurm.sweeps.arrays import place_in_array, slurm_id
 
 JOBS = (
