@@ -273,11 +273,11 @@ def make_plan(
         JobPlan(
             name=experiment.name,
             user=user,
-            **of_cluster(cluster),
             pin=pin,
             image_sources=sources(pin, cluster.mirrors),
             command=(*pin.entrypoint, *command),
             env={**own_variables(experiment), **env},
+            **of_cluster(cluster),
             mounts=experiment.mounts,
             outputs=experiment.outputs,
             secrets=experiment.secrets,
