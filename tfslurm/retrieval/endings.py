@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tfslurm.errors import HostError, RecordError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.job_plan import JobPlan, job_folder
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.monitoring.lookup import plan_of
 from tfslurm.monitoring.reasons import CODES, reason_of
 from tfslurm.record.facts import parse_diff
