@@ -6,11 +6,12 @@ import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from tests.made import CLUSTER, plan
-from tfslurm.cli.results import as_csv, as_text, with_real_numbers
+from tfslurm.cli.results import as_csv, as_text, as_value, short, with_real_numbers
 from tfslurm.cli.sweeps import by_cluster, failures
 from tfslurm.host import open_host
 from tfslurm.job_plan import Points
@@ -18,8 +19,9 @@ from tfslurm.monitoring.sweep_states import progress
 from tfslurm.retrieval import results as measured
 from tfslurm.retrieval.endings import Ending
 from tfslurm.retrieval.fetch_jobs import folder_name
-from tfslurm.retrieval.results import Result, metrics_of, read_results
-from tfslurm.retrieval.results_table import table_of
+from tfslurm.retrieval.results import Result, command_of, metrics_of, read_results
+from tfslurm.retrieval.results_table import mixed, table_of
+from tfslurm.sweeps.confounding import confounded
 from tfslurm.sweeps.points import point_of
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep
@@ -181,6 +183,79 @@ def test_tables_have_an_empty_cell_where_nothing_was_observed() -> None:
     assert as_text([]) == "no point was sent yet\n"
     assert json.dumps("\x1b")[1:-1] not in as_text(table_of([result(note="\x1b[2J")]))
     assert "\x1b" not in as_text(table_of([result(note="\x1b[2J")]))
+
+
+def of_code(number: int, **changed: Any) -> Result:
+    """Points of two widths; ``changed`` is what those of width 0 have otherwise."""
+    job, digest, metrics = f"alpha:17_{number}", f"sha256:{'1' * 64}", {"loss": number / 3, "step": 12345}
+    made = Result(
+        f"p{number}", {"width": number % 2}, job, "alpha", "COMPLETED", "T4", "550", digest, number, metrics,
+        code="a" * 40, command="python train.py --width '{{ width }}'",
+    )  # fmt: skip
+    return made if number % 2 else replace(made, **changed)
+
+
+CHANGED = {
+    "code": ("code", "b" * 40, "code"),
+    "no code": ("code", None, "code"),
+    "another command": ("command", "python train.py --fast", "command"),
+    "another variable": ("command", "TF_X=1 python train.py --width '{{ width }}'", "command"),
+    "image": ("digest", "sha256:" + "2" * 64, "image"),
+}
+
+
+@pytest.mark.parametrize(("key", "value", "name"), CHANGED.values(), ids=CHANGED.keys())
+def test_points_that_ran_something_else_are_told_apart_in_every_form(key: str, value: str | None, name: str) -> None:
+    """A sweep was resumed with a file, or a folder, that had changed: all points of one width ran the new one."""
+    gathered = [of_code(number, **{key: value}) for number in range(8)]
+    rows = table_of(gathered)
+    assert [row[key] for row in rows] == [value if number % 2 == 0 else getattr(of_code(1), key) for number in range(8)]
+    assert key in as_csv(rows).splitlines()[0].split(",")
+    assert key in as_text(rows).splitlines()[0].split()
+    assert [as_value(each)[key] for each in gathered] == [row[key] for row in rows]
+    (said,) = mixed(gathered)
+    assert said.startswith(f"the points did not all run the same {name}: 4 of 8 ")
+    (found,) = confounded([each.row for each in gathered])
+    assert str(found).startswith(f"width is confounded with {name} (Cram")
+
+
+def test_points_that_ran_the_same_have_no_column_for_it() -> None:
+    gathered = [of_code(number) for number in range(8)]
+    assert not {"code", "command"} & set(table_of(gathered)[0])
+    assert not list(mixed(gathered))
+    assert not confounded([each.row for each in gathered])
+    assert (as_value(gathered[0])["code"], as_value(gathered[0])["command"]) == (gathered[0].code, gathered[0].command)
+    many = [of_code(number * 2, code=f"{number:040x}") for number in range(8)]
+    assert next(mixed(many)).endswith("; and 3 others")
+
+
+def test_a_text_table_has_four_digits_and_names_once_what_is_the_same_for_all() -> None:
+    header, *lines, last = as_text(table_of([of_code(number) for number in range(3)])).splitlines()
+    assert header.split() == ["point", "width", "loss", "step", "seconds", "job"]
+    assert lines[1].split() == ["p1", "1", "0.3333", "12345", "1", "alpha:17_1"]
+    assert last == f"all 3: cluster alpha, gpu T4, driver 550, digest sha256:{'1' * 12}, state COMPLETED"
+    assert "all 1" not in as_text(table_of([of_code(1)])), "one row needs no second line"
+    assert "gpu not observed" in as_text(table_of([result(), result()]))
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (0.123456, "0.1235"), (1e-7 / 3, "3.333e-08"), (123456.78, "123457"), (1e20, "1e+20"), (0.0, "0"),
+        (-12.34567, "-12.35"), ("0.123456", "0.123456"), (float("inf"), "inf"), (123456789, "123456789"), (None, ""),
+        (True, "True"),
+    ],
+)  # fmt: skip
+def test_a_number_is_cut_to_what_a_person_compares(value: object, cell: str) -> None:
+    assert short("loss", value) == cell
+
+
+def test_the_command_of_a_point_is_what_was_written_and_what_it_was_given() -> None:
+    made = plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 2, "x"))
+    older = replace(made, env={"TF_X": "a b"})
+    assert command_of(replace(made, env={})) == command_of(replace(made, env={"PYTHONUNBUFFERED": "1"}))
+    assert command_of(older) == f"'TF_X=a b' {command_of(replace(made, env={}))}"
+    assert command_of(replace(made, env={"PYTHONUNBUFFERED": ""})) != command_of(replace(made, env={}))
 
 
 def test_progress_counts_what_has_ended() -> None:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.retrieval.results import Result, gather
-from tfslurm.retrieval.results_table import PLACE, metric_names, most_columns, table_of
+from tfslurm.retrieval.results_table import PLACE, WHAT_RAN, metric_names, mixed, most_columns, table_of
 from tfslurm.sweeps.confounding import confounded
 from tfslurm.workspace.session import Session
 
@@ -30,6 +31,8 @@ FORMULA = re.compile(
 )
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|-Infinity")
 NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
+CUT = {"digest": 19, "code": 12}
+"The first characters of an id."
 FORMATS = ("text", "csv", "json", "parquet")
 
 
@@ -43,7 +46,11 @@ def results(session: Session, sweep: str, form: str, output: Path | None, as_jso
 
     The metrics come from metrics.json, or from the files that `sweep: {results: GLOB}` names. Points without metrics
     have empty cells. If a parameter is confounded with the cluster, the GPU model or the driver, results prints a
-    warning: the two effects cannot be told apart in these points.
+    warning: the two effects cannot be told apart in these points. If the points ran different code, commands or images,
+    results prints a warning too, and the table has a column `code` or `command`.
+
+    The text table shows 4 digits of a number, and names the place once if it is the same for all points. The other
+    formats have everything.
     """
     if form == "parquet" and not output:
         raise click.UsageError("--format parquet needs -o FILE")
@@ -59,6 +66,8 @@ def results(session: Session, sweep: str, form: str, output: Path | None, as_jso
     if (more := len(metric_names(gathered)) - most_columns(gathered)) > 0 and not as_json:
         say(f"warning: the table has no room for {more} more metrics; --json prints all of them")
     write(gathered, "json" if as_json else form, output)
+    for line in mixed(gathered):
+        say(f"warning: {line}")
     for warning in confounded([result.row for result in gathered if result.state == "COMPLETED"]):
         say(f"warning: {warning}")
     return 1 if silent or unread else 0
@@ -78,7 +87,7 @@ def write(gathered: Sequence[Result], form: str, output: Path | None) -> None:
 
 def as_value(result: Result) -> dict[str, Any]:
     """One point for JSON."""
-    place = {key: getattr(result, key) for key in PLACE}
+    place = {key: getattr(result, key) for key in (*PLACE, *WHAT_RAN)}
     return {"point": result.point, "parameters": result.parameters, "metrics": result.metrics, **place}
 
 
@@ -105,12 +114,28 @@ def cell(value: object) -> object:
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table for a person; digests are cut short."""
+    """A table for a person: numbers and ids are cut short; a place that is the same for all stands once below it."""
     if not rows:
         return "no point was sent yet\n"
-    short = [{**row, "digest": str(row["digest"])[:19]} for row in rows]
-    cells = [["" if value is None else printable(str(value)) for value in row.values()] for row in short]
-    return plain_table([list(rows[0]), *cells]) + "\n"
+    cells = [{name: short(name, value) for name, value in row.items()} for row in rows]
+    same = {
+        name: value
+        for name, value in cells[0].items()
+        if len(rows) > 1 and name in PLACE and all(row[name] == value for row in cells)
+    }
+    names = [name for name in cells[0] if name not in same]
+    table = plain_table([names, *([row[name] for name in names] for row in cells)])
+    once = ", ".join(f"{name} {value or 'not observed'}" for name, value in same.items())
+    return f"{table}\n" + (f"all {len(rows)}: {printable(once)}\n" if once else "")
+
+
+def short(name: str, value: object) -> str:
+    """A value as a cell for a person."""
+    if name in CUT:
+        return str(value or "")[: CUT[name]]
+    if isinstance(value, float) and isfinite(value):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    return "" if value is None else printable(str(value))
 
 
 def with_real_numbers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.folders import job_folder
+from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record.folder import Folder
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.remote_programs import program
@@ -40,7 +42,10 @@ LONGEST_METRIC = 500
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One point's result; None: not observed (yet). ``why``: the reason why metrics could not be read, else ''."""
+    """One point's result; None: not observed (yet). ``why``: the reason why metrics could not be read, else ''.
+
+    ``code`` is the tree that ran, None for none; ``command`` the command as it was written, behind its variables.
+    """
 
     point: str
     parameters: Mapping[str, Any]
@@ -53,11 +58,17 @@ class Result:
     seconds: int | None
     metrics: Mapping[str, Any]
     why: str = ""
+    code: str | None = None
+    command: str = ""
 
     @property
     def row(self) -> Row:
-        """The parameters, the cluster, the GPU model and the driver of a point, to look for confounding."""
-        return Row(self.parameters, {"cluster": self.cluster, "GPU model": self.gpu, "driver": self.driver})
+        """The parameters of a point, where it ran and what ran, to look for confounding."""
+        place = {"cluster": self.cluster, "GPU model": self.gpu, "driver": self.driver}
+        return Row(
+            self.parameters,
+            {**place, "code": (self.code or "none")[:12], "image": self.digest[:19], "command": self.command},
+        )
 
 
 def read_results(
@@ -124,7 +135,16 @@ def result_of(
         seconds=job.status.get("elapsed_s") if job else None,
         metrics=metrics,
         why=why,
+        code=plan.code.tree if plan.code else None,
+        command=command_of(plan),
     )
+
+
+def command_of(plan: JobPlan) -> str:
+    """The command of a point's array as it was written, behind the variables that the experiment set."""
+    own = {**OWN_VARIABLES, **plan.env}
+    env = [f"{name}={value}" for name, value in sorted(own.items()) if OWN_VARIABLES.get(name) != value]
+    return shlex.join([*env, *plan.command])
 
 
 def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], str]:
