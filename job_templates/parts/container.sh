@@ -4,7 +4,6 @@
 
 # The container exists afterwards and nothing of the user's has run: its id, its image and its argv are on disk.
 container::create() {
-    local said
     if ! sent::check; then task::refuse script "$run_dir holds other files than were sent" 'submit again'; fi
     engine::begin "$container_name"
     engine::add_input "$grace_s"
@@ -22,13 +21,33 @@ container::create() {
         ${command[@]+"${command[@]}"}
     engine::create_argv "${create[@]}" >"$facts/container-argv"
     task::_stop_if_told
-    if ! container_id=$(engine::create "${create[@]}" 2>"$facts/create.stderr"); then
-        IFS= read -r -d '' said <"$facts/create.stderr" || :
-        container_id=''
-        engine::not_created "$said"
-    fi
+    container::_ask_for_it
     printf '%s\n' "$container_id" >"$facts/container-id.txt"
     event created "$container_id"
+}
+
+# A client that is told to stop while it creates would leave a container that nobody knows: it has as long as a program would.
+container::_ask_for_it() {
+    local said creating began=$SECONDS
+    engine::create "${create[@]}" </dev/null >"$facts/create.stdout" 2>"$facts/create.stderr" &
+    creating=$!
+    node::_wait "$creating" node::_is_stopped
+    if [[ -n $stopped ]]; then
+        timer::start "$grace_s" "$creating"
+        node::_wait "$creating"
+        timer::end
+    fi
+    IFS= read -r container_id <"$facts/create.stdout" || :
+    if [[ $waited_code == 0 && -n $container_id ]]; then return; fi
+    container_id=''
+    engine::mute create "$waited_code" "$began"
+    if [[ -n $stopped$engine_mute ]]; then # it may be there all the same
+        (engine_patience_s=5 && engine::remove "$container_name" >/dev/null 2>&1) || :
+    fi
+    task::_stop_if_told
+    if [[ -n $engine_mute ]]; then task::engine_failed "$engine_mute"; fi
+    IFS= read -r -d '' said <"$facts/create.stderr" || :
+    engine::not_created "$said"
 }
 
 container::labels() {

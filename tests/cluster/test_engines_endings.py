@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from .bed import wait_until
-from .jobs import MIB, PATIENCE_S, WAITING, ask, plan, ran, sh, slurm, submit
+from .desk import USER
+from .jobs import MIB, PATIENCE_S, WAITING, ask, owned, plan, ran, sh, slurm, stand_in, submit
+from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
 ENGINES = ("docker", "podman")
@@ -35,6 +37,24 @@ def test_a_cancelled_program_may_end_in_its_own_way(engine: str) -> None:
     slurm(job, "scancel", job.job_id)
     assert job.end()["exit_code"] == 42, job.said()
     assert job.output() == "bye\n"
+    job.leaves_no_container()
+
+
+@pytest.mark.parametrize(("engine", "cluster"), [("docker", "beta"), ("podman", "alpha")])
+def test_a_job_whose_engine_does_not_stop_its_container_writes_down_its_end_before_slurm_kills_it(
+    engine: str, cluster: str
+) -> None:
+    real = run_as(USER, ["which", engine], cluster).stdout.strip()
+    wrapper = stand_in(engine, f'if [ "$1" = stop ]; then exec sleep 300; fi; exec {real} "$@"')
+    owned(wrapper)
+    path = f'{{% extends "job.sbatch.j2" %}}{{% block prologue %}}export PATH={wrapper}:$PATH{{% endblock %}}'
+    asked = plan(cluster, engine=engine, outputs="/out", command=sh(f"trap '' TERM; {WAITING}"))
+    job = submit(asked, template=path)
+    job.runs()
+    slurm(job, "scancel", job.job_id)
+    end = job.end()
+    assert (end["exit_code"], end["cause"]) == (137, "stopped"), job.said()
+    assert "engine-mute\tstop: the container did not end in" in job.fact("events.tsv")
     job.leaves_no_container()
 
 

@@ -101,7 +101,7 @@ engine::ended_by_daemon() {
     local said
     if [[ $state_code != 137 && $state_code != 143 ]]; then return 1; fi
     time::now
-    said=$("$engine" events --since "$state_began" --until "$now" --filter "container=$1" \
+    said=$(engine::_ask events --since "$state_began" --until "$now" --filter "container=$1" \
         --format '{{.Action}} {{index .Actor.Attributes "signal"}};' 2>&1) || return 1
     event engine-events "$said"
     [[ $said != *start* || $said == *'kill 15;'* || $said == *'kill 9;'* ]]

@@ -12,12 +12,56 @@
 #   probes   version describe address images_folder describe_containers is_no_container is_client
 #
 # begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image and pull become the
-# engine's program: they are called in processes of their own. A probe of a node sets engine_patience_s, the seconds after which
-# version, describe, images_folder, list, describe_containers and remove give up.
+# engine's program: they are called in processes of their own.
+#
+# An engine may never answer. Every call of it has a patience, after which it ends with 124: by its first word in
+# engine_patience, ENGINE_PATIENCE_S else, and engine_patience_s for all of them where that is set. run, run_alone and attach
+# last as long as the container does: who calls them ends them.
 
 cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI JSON Specification"
 
-engine::_ask() { ${engine_patience_s:+timeout --kill-after=1 "$engine_patience_s"} "$engine" "$@"; }
+readonly ENGINE_PATIENCE_S=120
+# Without root podman may copy the whole image for create. A pull says nothing until it is over: a large image on a slow line.
+declare -A engine_patience=([create]=600 [start]=600 [pull]=3600)
+
+# In patience_s: the seconds for a call by its first word; of a job that is being stopped no more than Slurm leaves to write
+# down its end.
+engine::_patience() {
+    local -i left
+    patience_s=${engine_patience_s:-${engine_patience[$1]:-$ENGINE_PATIENCE_S}}
+    if [[ -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return; fi
+    left=$((TFSLURM_KILL_WAIT - (SECONDS - stopped_at) - 2))
+    if ((patience_s > left)); then patience_s=$((left > 1 ? left : 1)); fi
+}
+
+# Becomes the engine's program, which ends with 124, or is killed, when its patience is over.
+engine::_become() {
+    engine::_patience "$1"
+    exec timeout --kill-after=1 "$patience_s" "$engine" "$@"
+}
+
+# In engine_mute: that a call in the words $1, which ended with $2 and began at second $3, got no answer; '' where it did.
+engine::mute() {
+    engine_mute=''
+    engine::_patience "${1%% *}"
+    if [[ $2 == 124 ]] || [[ $2 == 137 && $((SECONDS - $3)) -ge $patience_s ]]; then
+        engine_mute="$1: no answer in $((SECONDS - $3)) s"
+    fi
+}
+
+engine::_ask() {
+    local code=0 words=$1 began=$SECONDS
+    if [[ $1 == @(container|image|system) ]]; then words+=" $2"; fi
+    engine::_patience "$1"
+    timeout --kill-after=1 "$patience_s" "$engine" "$@" || code=$?
+    if ((code == 0)); then return; fi
+    engine::mute "$words" "$code" "$began"
+    if [[ -n $engine_mute ]]; then
+        printf '%s %s\n' "$engine" "$engine_mute" >&2
+        code=124
+    fi
+    return "$code"
+}
 
 # Prints what the engine says of itself, as JSON of its own.
 engine::describe() { engine::_ask info --format '{{json .}}'; }
@@ -35,13 +79,16 @@ engine::ask_info() {
     if [[ -s $facts/engine-info.json ]]; then engine_info=$(<"$facts/engine-info.json"); fi
 }
 
-engine::answers() { "$engine" version >/dev/null 2>&1; }
+engine::answers() {
+    local engine_patience_s=5
+    engine::_ask version >/dev/null 2>&1
+}
 
 # Prints what the engine has of these images, a block for each: its id and names, the engine's own JSON, and what Go has
 # quoted: the platform, the entrypoint, each variable, the working folder, each volume; then an empty line.
 engine::has_image() {
     # shellcheck disable=SC2016  # the engine reads it
-    exec "$engine" image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' "$@"
+    engine::_become image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}} {{end}}{{println}}{{json .}}{{println}}{{printf "%+q" (printf "%s/%s" .Os .Architecture)}}{{with .Config}}{{println}}{{printf "%+q" .Entrypoint}}{{range .Env}}{{println}}{{printf "%+q" .}}{{end}}{{println}}workdir {{printf "%q" .WorkingDir}}{{range $place, $_ := .Volumes}}{{println}}volume {{printf "%q" $place}}{{end}}{{end}}{{println}}' "$@"
 }
 
 # Is the image known under this name? Docker leaves `docker.io/` and `docker.io/library/` out of the names that it shows,
@@ -59,7 +106,7 @@ engine::is_gone() {
     [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
 }
 
-engine::pull() { exec "$engine" pull --quiet "$1"; }
+engine::pull() { engine::_become pull --quiet "$1"; }
 
 # A container of this name, whose first process is an init, and whose output its client alone gets.
 engine::begin() { create=(--name "$1" --init --log-driver none); }
@@ -140,7 +187,7 @@ engine::_add_gpus_by_cdi() {
 }
 
 # Makes a container and prints its id.
-engine::create() { exec "$engine" create "$@"; }
+engine::create() { engine::_become create "$@"; }
 
 # Prints the words with which that is done, a NUL after each.
 engine::create_argv() { printf '%s\0' "$engine" create "$@"; }
@@ -165,22 +212,25 @@ engine::run_alone() { exec "$engine" start --attach "$1"; }
 # Prints what a container that runs still prints.
 engine::attach() { exec "$engine" attach --no-stdin --sig-proxy=false "$1"; }
 
-engine::signal() { "$engine" kill --signal="$1" "$2"; }
+engine::signal() { engine::_ask kill --signal="$1" "$2"; }
 
 # SIGTERM, and after $1 seconds SIGKILL. -t: --time was renamed in 28.
-engine::stop() { "$engine" stop -t "$1" "$2"; }
+engine::stop() {
+    local engine_patience_s=$(($1 + (${#stopped} ? 2 : ENGINE_PATIENCE_S)))
+    engine::_ask stop -t "$1" "$2"
+}
 
 # Prints the number of a container's first process on the node; 0 where it has none.
-engine::process() { "$engine" container inspect --format '{{.State.Pid}}' "$1"; }
+engine::process() { engine::_ask container inspect --format '{{.State.Pid}}' "$1"; }
 
 # Prints how a container is: `RUNNING CODE OOM-KILLED "BEGAN" "ENDED"`, the engine's error as JSON, and all that the engine
 # says of it as JSON, a line each.
 engine::end_state() {
-    "$engine" container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' "$1"
+    engine::_ask container inspect --format '{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}} {{json .State.StartedAt}} {{json .State.FinishedAt}}{{println}}{{json .State.Error}}{{println}}{{json .}}' "$1"
 }
 
 # Prints each path that differs from the image: `A /tmp/x`.
-engine::unsaved_files() { "$engine" container diff "$1"; }
+engine::unsaved_files() { engine::_ask container diff "$1"; }
 
 # Removes containers, whether they run or not, with the image's volumes.
 engine::remove() { engine::_ask rm --force --volumes "$@"; }
@@ -195,8 +245,10 @@ engine::list() {
 
 # Prints `ID NAME RANK` of each container that this attempt has on this node.
 engine::list_mine() {
-    engine::list "tfslurm.uid=$EUID" "tfslurm.cluster=$cluster" "tfslurm.job_id=$job" "tfslurm.attempt=$attempt" |
-        xargs --no-run-if-empty "$engine" container inspect --format '{{.Id}} {{.Name}} {{index .Config.Labels "tfslurm.rank"}}'
+    local -a mine
+    mapfile -t mine < <(engine::list "tfslurm.uid=$EUID" "tfslurm.cluster=$cluster" "tfslurm.job_id=$job" "tfslurm.attempt=$attempt")
+    if ((${#mine[@]} == 0)); then return; fi
+    engine::_ask container inspect --format '{{.Id}} {{.Name}} {{index .Config.Labels "tfslurm.rank"}}' "${mine[@]}"
 }
 
 # Prints for each of these containers its id, name, state, user, when it was made, and then tfslurm's labels that $1 names

@@ -9,7 +9,7 @@ engine::available() {
     if [[ -s $facts/engine-info.json.error && $(<"$facts/engine-info.json.error") == *'podman system migrate'* ]]; then
         lock::take podman-migrate # it stops what runs; podman says this only where nothing of the user's is alive
         engine::info
-        if [[ -s $facts/engine-info.json.error ]]; then "$engine" system migrate >/dev/null 2>&1 || :; fi
+        if [[ -s $facts/engine-info.json.error ]]; then engine::_ask system migrate >/dev/null 2>&1 || :; fi
         lock::drop
         engine::info
         event podman-migrated 'no process kept the namespace of its containers'

@@ -23,6 +23,7 @@ image::ensure() {
 # One question for all the names, beside everything else that must be asked: the engine answers for those it has and
 # complains of the others.
 image::look() {
+    image_look_at=$SECONDS
     engine::has_image "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
@@ -33,6 +34,8 @@ image::_find() {
     node::_wait "$image_look" node::_is_stopped
     image_look=''
     task::_stop_if_told
+    engine::mute 'image inspect' "$waited_code" "$image_look_at"
+    if [[ -n $engine_mute ]]; then task::engine_failed "$engine_mute"; fi
     while IFS= read -r names; [[ -n $names ]]; do
         image_has=() image_json='' is_whole=''
         IFS= read -r image_json || :
@@ -105,18 +108,22 @@ image::_fetch() {
 # Every source in order, in rounds ever further apart, and never in step with other nodes; a source whose answer cannot
 # change is asked once.
 image::_pull() {
-    local source round said last=''
+    local source round said last='' began code
     local -i pause=2
     local -A dead=()
     for round in 1 2 3 4; do
         for source in "${image_sources[@]}"; do
             if [[ -n ${dead[$source]-} ]]; then continue; fi
             event pull "$source"
-            if task::_in_background engine::pull "$source" >/dev/null 2>"$facts/pull.stderr"; then
+            code=0 began=$SECONDS
+            task::_in_background engine::pull "$source" >/dev/null 2>"$facts/pull.stderr" || code=$?
+            if ((code == 0)); then
                 pulled_from=$source
                 return
             fi
             task::_stop_if_told
+            engine::mute pull "$code" "$began"
+            if [[ -n $engine_mute ]]; then image::_give_up "$engine_mute: $source"; fi
             IFS= read -r -d '' said <"$facts/pull.stderr" || :
             printf 'round %d: %s\n%s\n' "$round" "$source" "$said" >>"$facts/image-pull.log"
             event pull-failed "$source: $said"
@@ -130,10 +137,20 @@ image::_pull() {
         task::_stop_if_told
     done
     last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
-    time::now
-    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$last" >"$pull_note"; fi # for those that wait: trying it all again, one by one, would take them hours
+    image::_note "$last"
     task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
+}
+
+# For those that wait: trying it all again, one by one, would take them hours.
+image::_note() {
+    time::now
+    if [[ -n $lock_folder ]]; then printf '%s\t%s\n' "$now" "$1" >"$pull_note"; fi
+}
+
+image::_give_up() {
+    image::_note "$1"
+    task::engine_failed "$1"
 }
 
 image::_is_transient() {

@@ -3,7 +3,8 @@
 # The container's start, its end, and whose end it was.
 
 readonly DIFF_PATIENCE_S=8 # how long docker may look for what was written outside every mount, and removes nothing meanwhile
-readonly ENGINE_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
+readonly DAEMON_PATIENCE_S=60 # how long a task waits for an engine's daemon that went away under its container
+readonly CLIENT_PATIENCE_S=60 # how long a client may still attend a container whose processes have ended
 
 # Starts the container and waits. The client's standard input is a pipe that only this shell holds open: when this shell
 # or the client is killed, entry.sh in the container reads its end and ends everything there.
@@ -16,7 +17,7 @@ container::run() {
         engine::run "$container_id"
     }
     client=$LIFELINE_PID
-    started=yes
+    started=yes start_by=$((SECONDS + engine_patience[start]))
     facts::slow
     exec {report}>&- # only who reads it has it open now: a report that nobody reads any more cannot be written either
     report=''
@@ -30,24 +31,61 @@ container::run() {
     event client-ended "$client_code"
 }
 
-# Again until the client has ended: a stop that comes before the start has no effect.
+# Again until the client has ended: a stop that comes before the start has no effect. Where the engine does not do what it is told,
+# the client is ended, and the lifeline with it, while there is time to write that down.
 container::_stop() {
-    local patience_s=$grace_s
+    local code within_s=$grace_s
+    local -i stop_by=SECONDS+grace_s+2
     node::_deaf
     if [[ -n $told_first ]]; then
         checkpoint::tell & # which waits for the program's start, that may never come
         checkpoint::wait_for_client
-        patience_s=1
+        within_s=1
     fi
     while kill -0 "$client" 2>/dev/null; do
-        engine::stop "$patience_s" "$container_id" >/dev/null 2>&1 || :
+        code=0
+        engine::stop "$within_s" "$container_id" >/dev/null 2>&1 || code=$?
+        if ((code == 124 || SECONDS > stop_by)) && kill -0 "$client" 2>/dev/null; then
+            container::_give_up stop "stop: the container did not end in $((SECONDS - stopped_at)) s"
+        fi
         sleep 0.2
     done
 }
 
+# Ends the client of an engine that does not do what it is asked to do, $1, in the words $2.
+container::_give_up() {
+    event engine-mute "$2"
+    printf '%s\n%s\n' "$1" "$2" >"$facts/mute.stderr"
+    if [[ $1 == stop ]]; then engine::signal KILL "$container_id" >/dev/null 2>&1 || :; fi
+    kill -s KILL "$client" 2>/dev/null || :
+}
+
+# While nothing is heard from the container: has the engine started it in its time?
+container::await_start() {
+    local said=''
+    if ((SECONDS < start_by)); then return 0; fi
+    start_by=$((SECONDS + ENGINE_PATIENCE_S))
+    said=$(engine::process "$container_id" 2>&1) || :
+    if [[ $said == [1-9]* ]]; then return 0; fi
+    container::_give_up start "start: no answer in ${engine_patience[start]} s"
+}
+
+# The container's cgroup, $1, is gone, and with it the last of its processes: so is its client soon, unless the engine is stuck.
+container::await_client() {
+    local said=''
+    local -i turns=CLIENT_PATIENCE_S
+    while ((turns-- > 0)); do
+        if [[ -e $1 ]] || ! kill -0 "$client" 2>/dev/null; then return 0; fi
+        usage::_pause 1 || return 0
+    done
+    said=$(engine::process "$container_id" 2>&1) || :
+    if [[ $said == [1-9]* && -e /proc/$said ]] || ! kill -0 "$client" 2>/dev/null; then return 0; fi
+    container::_give_up end "start: it did not return in $CLIENT_PATIENCE_S s after the container's last process had ended"
+}
+
 # Looks at the container's end, writes it down and removes it. exit_code is then the task's.
 container::end() {
-    local removal ended_id=$container_id
+    local removal said ended_id=$container_id
     diff=''
     set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::ring
@@ -96,13 +134,16 @@ container::_diff() {
 # Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
 container::_end_without_client() {
     event client-lost "$container_id"
+    container::_mute
     if [[ -z $stopped && -n $client ]]; then
-        lifetime::blame "$facts/lost.txt" engine "$engine" 'the client that attends the container ended before it'
+        lifetime::blame "$facts/lost.txt" engine "$engine" "${mute:-the client that attends the container ended before it}"
     fi
     engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
     task::insist engine::stop "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    timer::start 10 "$last_words"
     node::_wait "$last_words"
+    timer::end
 }
 
 container::look() {
@@ -143,12 +184,19 @@ container::_judge() {
 # Not even entry.sh has run.
 container::_found_no_shell() { [[ $report_end == nothing* ]] && engine::init_failed "$state_code"; }
 
+# In mute: what the engine did not do, in words; in mute_what: start, stop or end. '' where it did all.
+container::_mute() {
+    mute='' mute_what=''
+    if [[ -s $facts/mute.stderr ]]; then { read -r mute_what && IFS= read -r mute; } <"$facts/mute.stderr" || :; fi
+}
+
 # Says why the program was not started, if it was not.
 container::tell() {
     local why=$state_error
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
-        task::engine_failed "the container cannot be looked at any more: $why"
+        container::_mute
+        task::engine_failed "${mute:+$mute; }the container cannot be looked at any more: ${why%$'\n'}"
     elif [[ -n $mount_wrong && -z $stopped ]]; then
         task::refuse mounts "$mount_wrong" "$mount_fix"
     elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
@@ -156,6 +204,8 @@ container::tell() {
             "use an image with an older CUDA, or a node with a newer driver"
     elif [[ -z $state_began && -z $stopped ]]; then
         if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
+        container::_mute
+        why=${mute:-$why}
         task::engine_failed "the container did not start: $why"
     elif container::_found_no_shell; then
         task::refuse image "$image_source has no /bin/sh, which starts the program" 'use an image with a shell'
@@ -171,6 +221,8 @@ container::tell() {
 # container's own code.
 lifetime::cause() {
     if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
+    container::_mute
+    if [[ $mute_what == end ]]; then return 0; fi # the client was ended after the program had
     if [[ ${client_code:-$state_code} != "$state_code" ]]; then
         lifetime::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
     elif engine::ended_by_daemon "$ended_id"; then
@@ -182,7 +234,7 @@ lifetime::cause() {
 # Not for long where Slurm will kill this script soon.
 lifetime::engine_is_back() {
     local said
-    local -i left=$ENGINE_PATIENCE_S
+    local -i back_by=SECONDS+DAEMON_PATIENCE_S
     said=$(<"$facts/container-inspect.json.error")
     if ! engine::is_gone "$said"; then return 1; fi
     event engine-gone "$said"
@@ -190,8 +242,8 @@ lifetime::engine_is_back() {
         lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
     fi
     until engine::answers; do
-        if [[ -n $stopped ]] && ((left > grace_s)); then left=grace_s; fi
-        if ((left-- <= 0)); then return 1; fi
+        if [[ -n $stopped ]] && ((back_by > SECONDS + grace_s)); then back_by=$((SECONDS + grace_s)); fi
+        if ((SECONDS >= back_by)); then return 1; fi
         task::_in_background sleep 1
     done
     event engine-back

@@ -64,6 +64,7 @@ report::_line() {
         report_line+=${part//[![:print:]]/?}
         if ((code == 0 && ${#part} < 1000)); then return 0; fi
         if [[ -z $alive ]]; then return 1; fi
+        if ((report_lines == 1)); then container::await_start; fi
     done
     return 1
 }

@@ -60,6 +60,7 @@ usage::_watch() {
     done
     usage::_read || :
     usage::_write
+    container::await_client "${memory_file%/*}"
 }
 
 # Where the engine puts containers, under either version of cgroups.

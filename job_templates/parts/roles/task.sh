@@ -12,6 +12,7 @@ node::task() {
     checkpoint::listen
     event task-began "step $step"
     groups::look
+    node::_user
     engine::available
     engine::ask_ahead
     image::look
@@ -19,7 +20,6 @@ node::task() {
     driver::look
     report::make
     facts::environment
-    node::_user
     cgroup::choose
     mount::check
     code::look
@@ -151,13 +151,13 @@ task::_in_background() {
     return "${waited_code:-143}"
 }
 
-# A command of the engine's, again where it may have failed because a signal ended it: where Slurm signals every process of a
+# A command of the engine's, again where it may have failed because a signal ended it, not where it got no answer: where Slurm signals every process of a
 # step, SIGTERM reaches this one too, whether it is ignored here or not.
 task::insist() {
     local -i left=3 code
     while :; do
         code=0
         "$@" || code=$?
-        if ((code == 0 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
+        if ((code == 0 || code == 124 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
     done
 }
