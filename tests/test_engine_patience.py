@@ -18,6 +18,7 @@ import pytest
 from tests.cluster.bed import wait_until
 from tests.made import CLUSTER, experiment, plan
 from tests.node_side import put_node_side, sourced
+from tfslurm.job_plan import identify
 from tfslurm.render import render
 from tfslurm.run_folder.ending import parse_end
 from tfslurm.spec import Resources
@@ -68,8 +69,9 @@ esac
 
 def job(folder: Path, engine: str, *hangs: str) -> Path:
     """A run folder whose script runs here, without Slurm, with the stand-in for its engine and little patience."""
-    cluster = replace(CLUSTER, root=PurePosixPath(folder / "root"), engine=engine, mounts_allow=(), mirrors={})
+    cluster = replace(CLUSTER, root=PurePosixPath(folder / "root"), mounts_allow=(), mirrors={})
     asked = plan(experiment(mounts=(), outputs=None, resources=Resources(gpus=0)), cluster, code=None, options={})
+    asked = identify(replace(asked, engine=engine))
     run = Path(asked.run_dir)
     run.mkdir(parents=True)
     put_node_side(run, engine)

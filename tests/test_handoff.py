@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -18,11 +18,11 @@ from tests.fakes.cuts import Killed, Steps
 from tests.fakes.desk import Desk
 from tests.fakes.laptop import Laptop
 from tests.made import CODE, plan
-from tfslurm.errors import CommandFailed, HostError
+from tfslurm.errors import CommandFailed, HostError, SubmitRejected
 from tfslurm.handoff.protocol import Left, hand_over, look_back
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import File
-from tfslurm.job_plan import Points
+from tfslurm.job_plan import Points, identify
 
 SUBMIT = ("submit", "exp.yaml", "--cluster", "alpha")
 PARTS = 4  # of the steps, so that several processes take turns
@@ -116,12 +116,11 @@ def test_a_look_back_that_is_killed_before_any_step_loses_nothing_either(
         capsys.readouterr()
         cut.steps.cut(at)
         cut.laptop.describe(cut.steps.bin)
-        code = cut.laptop.type("status")
+        cut.laptop.type("status")
         is_past = cut.steps.taken() < at
-        is_removal = not code and not is_past  # of the run folder that came to nothing: nobody asks how it ended
         assert (cut.submit(), cut.is_once()) == (0, True), f"step {at}"
         assert capsys.readouterr().out.endswith("alpha:101\n"), f"step {at}"
-        assert is_removal or cut.is_tidy(), f"step {at}"
+        assert cut.is_tidy(), f"step {at}"
         if is_past:
             return
 
@@ -225,6 +224,38 @@ def test_a_controller_that_is_silent_leaves_the_plan_for_later(desk: Desk) -> No
     assert desk.stages() == ["planned"]
     desk.slurm.silent(False)
     assert desk.settle() == []
+    assert desk.stages() == ["refused"]
+
+
+REMOVALS = {"fails": "echo 'rm: cannot remove: Read-only file system' >&2; exit 1", "is killed": "kill -9 $PPID"}
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_a_run_folder_that_cannot_be_removed_keeps_its_plan_open(removal: str, desk: Desk) -> None:
+    """A job that appears after all would run in it, beside the one that is submitted next."""
+    made = identify(replace(desk.plan(), secrets=("TOKEN",)))
+    desk.slurm.program("sbatch", "kill -9 $$")
+    with pytest.raises(HostError):
+        desk.submit(made, desk.host())
+    real = shutil.which("rm")
+    desk.slurm.program("rm", f'case "$*" in *.{made.run_dir.name}.*) exec {real} "$@" ;; esac; {REMOVALS[removal]}')
+    for _ in range(2):
+        with pytest.raises(HostError, match="could not be removed and stays, with the values of TOKEN: ") as said:
+            desk.settle()
+        assert "remove it there, and run the same command again" in str(said.value)
+        assert desk.stages() == ["planned"]
+    (desk.slurm.bin / "rm").unlink()
+    assert (desk.settle(), desk.stages(), Path(made.run_dir).exists()) == ([], ["refused"], False)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_sbatchs_refusal_is_told_with_the_run_folder_that_could_not_be_removed(is_lost: bool, desk: Desk) -> None:
+    made = identify(replace(desk.plan(), secrets=("TOKEN",)))
+    desk.slurm.program("sbatch", "echo 'sbatch: error: Batch job submission failed: Invalid qos' >&2; exit 1")
+    desk.slurm.program("rm", REMOVALS["fails"])
+    words = "may still be there" if is_lost else "could not be removed and stays, with the values of TOKEN: rm: cannot"
+    with pytest.raises(SubmitRejected, match=f"Invalid qos.*{made.run_dir} {words}"):
+        desk.submit(made, desk.host(2 if is_lost else 0))
     assert desk.stages() == ["refused"]
 
 

@@ -55,13 +55,14 @@ def settle(left: TrackedPlan, host: Host, others: Collection[str] = ()) -> str |
     ``others`` are the ids of other jobs: that the run folder names one of these is a doubt.
 
     Raises:
-        HostError: the scheduler does not answer, or knows several such jobs; the plan stays open.
+        HostError: the scheduler does not answer, or knows several such jobs, or the run folder, in which a job that
+            appears after all would run, could not be removed; the plan stays open.
     """
     seen = look_back(host, left.plan)
     job_id = seen.job_id if seen.job_id not in others else None
     job_id = job_id or (None if seen.is_nothing else find_twice(left.plan, host))
-    if not job_id and not seen.is_nothing:
-        give_up(left.plan, host)
+    if not job_id and not seen.is_nothing and (why := give_up(left.plan, host)):
+        raise HostError(f"{left.plan.cluster}: {why}, and run the same command again", transient=True)
     return job_id
 
 
@@ -150,6 +151,14 @@ def in_doubt(plan: JobPlan, completed: Completed, job_id: str | None) -> HostErr
     )
 
 
-def give_up(plan: JobPlan, host: Host) -> None:
-    """Remove the run folder: nothing was queued, and it may hold secrets."""
-    host.run(program("remove-run", str(plan.run_dir.parent), plan.run_dir.name))
+def give_up(plan: JobPlan, host: Host) -> str:
+    """Remove the run folder: nothing was queued, and it may hold secrets. '' if it is gone, else why it is not.
+
+    Raises:
+        HostError: the machine cannot be reached.
+    """
+    done = host.run(program("remove-run", str(plan.run_dir.parent), plan.run_dir.name))
+    if done.exit_code == 0:
+        return ""
+    held = f", with the values of {', '.join(plan.secrets)}" if plan.secrets else ""
+    return f"{plan.run_dir} could not be removed and stays{held}: {last_words(done)}; remove it there"

@@ -12,6 +12,7 @@ from tfslurm.errors import (
     LONGEST_WORDS,
     CommandFailed,
     Completed,
+    HostError,
     SlurmParseError,
     SubmitRejected,
     TrackerError,
@@ -160,8 +161,7 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
         if is_unsure:
             raise unreachable(plan, completed)
     came_to_nothing(plan, prepared.cluster_text, completed.stderr[-LONGEST_WORDS:].strip(), tracker)
-    give_up(plan, host)
-    raise rejected(plan, host, completed)
+    raise rejected(plan, host, completed, left_over(plan, host))
 
 
 def given(completed: Completed) -> str | None:
@@ -178,8 +178,16 @@ def is_anothers(job_id: str, plan: JobPlan, tracker: Tracker) -> bool:
     return bool(alone or tracker.jobs(cluster=plan.cluster, array=job_id, unfinished=True))
 
 
-def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
-    """sbatch's refusal with the valid names beside it."""
+def left_over(plan: JobPlan, host: Host) -> str:
+    """Give the run folder up; why it is still there, '' if it is not. No reason to keep sbatch's own words back."""
+    try:
+        return give_up(plan, host)
+    except HostError as error:
+        return f"{plan.run_dir} may still be there: {error}"
+
+
+def rejected(plan: JobPlan, host: Host, completed: Completed, left: str = "") -> SubmitRejected:
+    """sbatch's refusal with the valid names beside it, and what is ``left`` of the submission."""
     from tfslurm.slurm.rejection import explain_rejection
 
     partitions: tuple[slurm.Partition, ...] = ()
@@ -193,6 +201,6 @@ def rejected(plan: JobPlan, host: Host, completed: Completed) -> SubmitRejected:
             accounts = slurm.parse_accounts(answer.stdout)
     more = explain_rejection(completed.stderr, partitions, accounts, plan.directives)
     said = completed.stderr.replace("sbatch: error: ", "").replace("Batch job submission failed: ", "").strip()
-    why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines()] if line)
+    why = "; ".join(line for line in [*said.splitlines()[-1:], *more.splitlines(), left] if line)
     told = Completed(completed.argv, completed.exit_code, "", why, completed.host)
     return SubmitRejected(told, what=f"sbatch refused {plan.name}")
