@@ -42,7 +42,7 @@ container::_ask_for_it() {
     container_id=''
     engine::mute create "$waited_code" "$began"
     if [[ -n $stopped$engine_mute ]]; then # it may be there all the same
-        (engine_patience_s=5 && engine::remove "$container_name" >/dev/null 2>&1) || :
+        engine::remove_soon "$container_name"
     fi
     task::_stop_if_told
     if [[ -n $engine_mute ]]; then task::engine_failed "$engine_mute"; fi

@@ -8,7 +8,7 @@
 #   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
 #            add_env add_host add_network add_shell create_argv create not_created
 #   running  run run_alone attach signal stop process cgroup_folders answers
-#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove list list_mine
+#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove remove_soon list list_mine
 #   probes   version describe address images_folder describe_containers is_no_container is_client
 #
 # begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image and pull become the
@@ -234,6 +234,12 @@ engine::unsaved_files() { engine::_ask container diff "$1"; }
 
 # Removes containers, whether they run or not, with the image's volumes.
 engine::remove() { engine::_ask rm --force --volumes "$@"; }
+
+# The same of one that need not be there, by an engine that may not answer.
+engine::remove_soon() {
+    local engine_patience_s=5
+    engine::remove "$1" >/dev/null 2>&1 || :
+}
 
 # Prints the id of each container on this node that has all of these labels.
 engine::list() {
