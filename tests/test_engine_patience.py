@@ -66,7 +66,7 @@ esac
 """
 
 
-def job(folder: Path, engine: str, *hangs: str) -> Path:
+def job(folder: Path, engine: str, *hangs: str, patience_s: int = 2) -> Path:
     """A run folder whose script runs here, without Slurm, with the stand-in for its engine and little patience."""
     cluster = replace(CLUSTER, root=PurePosixPath(folder / "root"), mounts_allow=(), mirrors={})
     asked = plan(experiment(mounts=(), outputs=None, resources=Resources(gpus=0)), cluster, code=None, options={})
@@ -75,7 +75,7 @@ def job(folder: Path, engine: str, *hangs: str) -> Path:
     run.mkdir(parents=True)
     put_node_side(run, engine)
     text = render(asked, {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE)}, BUILT_IN_TEMPLATE, sent_files(asked))
-    quick = "s/_PATIENCE_S=[0-9]*/_PATIENCE_S=2/; s/=600/=2/g; s/=3600/=2/; s/grace_s=10/grace_s=2/"
+    quick = f"s/_PATIENCE_S=[0-9]*/_PATIENCE_S={patience_s}/; s/=3*600/={patience_s}/g; s/grace_s=10/grace_s=2/"
     short = f"""task_sh=$(sed '{quick}' <<<"$task_sh")\n"""
     (run / "job.sbatch").write_text(text.replace('eval "$node_sh"\n', f'{short}eval "$node_sh"\n'))
     program = folder / engine
@@ -138,16 +138,16 @@ def test_a_program_that_ended_is_not_failed_by_calls_that_it_does_not_need(tmp_p
 def test_an_engine_that_does_not_stop_the_container_does_not_keep_the_job(
     hang: tuple[str, ...], tmp_path: Path
 ) -> None:
-    run = job(tmp_path, "docker", *hang)
+    run = job(tmp_path, "docker", *hang, patience_s=5)
     (tmp_path / "runs").touch()
     with subprocess.Popen(["bash", run / "job.sbatch"], env=environment(tmp_path), stderr=subprocess.PIPE) as script:
         assert wait_until((tmp_path / "here").exists, 20)
         began = time.monotonic()
         script.send_signal(signal.SIGTERM)
-        script.wait(40)
+        script.wait(60)
         took = time.monotonic() - began
     end = parse_end((run / "7/attempt-1/exit.json").read_text())
-    assert took < 20
+    assert took < 40
     assert end.exit_code == (137 if hang == ("stop",) else 75)
     events = (run / "7/attempt-1/facts/task-0/events.tsv").read_text()
     assert "engine-mute\tstop: the container did not end in" in events
