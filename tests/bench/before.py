@@ -19,23 +19,31 @@ from tests.cluster.bed import BED, BedError
 from tests.cluster.desk import Desk, a_desk
 from tests.cluster.install import CHECKOUT
 
+PYTHON = "/usr/bin/python3"
 SLOWER = 1.03  # the most that a row may take of what the older commit took
 
 
 def rows(rounds: int, commit: str) -> list[Row]:
     """The commands that the other parts measure, of this tree beside that commit's."""
+    named = name(commit)
     prepare()
-    programs = {"now": VENV / "bin" / "tfslurm", "then": older(commit) / "bin" / "tfslurm"}
+    programs = {"now": VENV / "bin" / "tfslurm", "then": older(named) / "bin" / "tfslurm"}
     return [*submissions(rounds, programs), *on_a_node(rounds, programs), *statuses(rounds, programs)]
+
+
+def name(commit: str) -> str:
+    """The whole name of a commit of this repository."""
+    ask = ["git", "-C", str(CHECKOUT), "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}"]
+    named = subprocess.run(ask, capture_output=True, text=True)
+    if named.returncode:
+        raise BedError(f"no commit {commit}: {named.stderr.strip()}; `git log --oneline` lists them")
+    return named.stdout.strip()
 
 
 def older(commit: str) -> Path:
     """A virtual environment with the tfslurm of that commit, and the libraries that this tree's has."""
-    named = subprocess.run(["git", "-C", CHECKOUT, "rev-parse", commit], capture_output=True, text=True)
-    if named.returncode:
-        raise BedError(f"bench: no commit {commit}: {named.stderr.strip()}")
     venv, stamp = BED / "bench-before-venv", BED / "bench-before-venv" / "made-from"
-    if stamp.exists() and stamp.read_text() == named.stdout:
+    if stamp.exists() and stamp.read_text() == commit:
         return venv
     kept = subprocess.run([VENV / "bin" / "pip", "freeze", "--exclude", "tfslurm"], capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -45,12 +53,12 @@ def older(commit: str) -> Path:
         tar = subprocess.run(["git", "-C", CHECKOUT, "archive", commit], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", source], input=tar, check=True)
         pip = [str(venv / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install", "--compile"]
-        create = ["/usr/bin/python3", "-m", "venv", "--clear", str(venv)]
+        create = [PYTHON, "-m", "venv", "--clear", str(venv)]
         for step in (create, [*pip, "--constraint", str(constraints), str(source)]):
             done = subprocess.run(step, capture_output=True, text=True)
             if done.returncode:
-                raise BedError(f"bench: {commit} cannot be installed: {done.stderr.strip()[-800:]}")
-    stamp.write_text(named.stdout)
+                raise BedError(f"{commit} cannot be installed: {done.stderr.strip()[-800:]}")
+    stamp.write_text(commit)
     return venv
 
 

@@ -65,7 +65,7 @@ def times(rounds: int, programs: list[Path]) -> list[float]:
     ]
     done = run_as(USER, [*ask, "bash", work / "rounds.sh"], "alpha", cwd=work, timeout_s=600)
     if done.returncode:
-        raise BedError(f"bench: the rounds on a node ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+        raise BedError(f"the rounds on a node ended with {done.returncode}: {done.stderr.strip()[-600:]}")
     moments = [[*map(float, line.split())] for line in done.stdout.splitlines()[-rounds:]]
     return [median([row[at + 1] - row[at] for row in moments]) for at in range(0, 2 + 2 * len(programs), 2)]
 
@@ -76,9 +76,9 @@ def planned(work: Path, program: Path) -> Path:
     argv: list[str | Path] = [program, "submit", "node.yaml", "--cluster", "alpha", "--again", "--wait", "--json"]
     done = run_as(USER, argv, "alpha", cwd=work)
     if done.returncode:
-        raise BedError(f"bench: the small job failed: {done.stderr.strip()[-600:]}")
+        raise BedError(f"the small job failed: {done.stderr.strip()[-600:]}")
     plan_id = json.loads(done.stdout)[0]["plan_id"]
     found = sorted((BED / "scratch" / "alpha" / USER).glob(f"**/bench-node-{plan_id}/job.sbatch"))
     if len(found) != 1:
-        raise BedError(f"bench: no run folder of plan {plan_id}")
+        raise BedError(f"no run folder of plan {plan_id}")
     return found[0]

@@ -73,7 +73,7 @@ def prepare() -> None:
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
         if done.returncode:
-            raise BedError(f"bench: `{' '.join(step)}` failed: {done.stderr.strip()[-800:]}")
+            raise BedError(f"`{' '.join(step)}` failed: {done.stderr.strip()[-800:]}")
     stamp.write_text(source_identity())
 
 
@@ -102,4 +102,4 @@ def hold_queue(hold: bool) -> None:
         text=True,
     )
     if done.returncode:
-        raise BedError(f"bench: partition gpu cannot be set {state}: {done.stderr.strip()}")
+        raise BedError(f"partition gpu cannot be set {state}: {done.stderr.strip()}")

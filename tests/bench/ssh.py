@@ -80,7 +80,7 @@ def slurmster(desk: Desk) -> Callable[[], int]:
         pip = [str(PEERS / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install", "--compile"]
         done = subprocess.run([*pip, "slurmster==0.2.26"], capture_output=True, text=True)
         if done.returncode:
-            raise BedError(f"bench: slurmster cannot be installed: {done.stderr.strip()[-400:]}")
+            raise BedError(f"slurmster cannot be installed: {done.stderr.strip()[-400:]}")
     desk.write("slurmster/job.sh", "true\n")
     config = desk.write("slurmster/config.yaml", SLURMSTER.format(base=desk.root("alpha") / "slurmster"))
     key = HOME / USER / ".ssh" / "id_ed25519"

@@ -109,7 +109,7 @@ def submitted(plans: list[JobPlan]) -> dict[str, str]:
     done = run_as(USER, ["bash", "-c", SUBMITS], "alpha", stdin=names, timeout_s=500)
     found = {name.rpartition("-")[2]: number for name, number in map(str.split, done.stdout.splitlines())}
     if done.returncode or len(found) != len(plans):
-        raise BedError(f"bench: {len(found)} of {len(plans)} jobs were submitted: {done.stderr.strip()[-400:]}")
+        raise BedError(f"{len(found)} of {len(plans)} jobs were submitted: {done.stderr.strip()[-400:]}")
     return found
 
 
@@ -147,7 +147,7 @@ def wait_until_forgotten() -> None:
     say("waiting until slurmctld has forgotten the cancelled jobs (5 minutes after their end)")
     while len(run_as(USER, count, "alpha").stdout.splitlines()) > 100:
         if time.monotonic() > until:
-            raise BedError(f"bench: slurmctld still knows the cancelled jobs after {FORGETS_S:.0f} s")
+            raise BedError(f"slurmctld still knows the cancelled jobs after {FORGETS_S:.0f} s")
         time.sleep(5)
 
 
@@ -176,7 +176,7 @@ def over_ssh(rounds: int, jobs: Filled) -> Row:
     said = jobs.desk.tfslurm("status", "-v", cluster=None).stderr.splitlines()
     asked = [line.removeprefix("+ alpha: ") for line in said if line.startswith("+ alpha: ")]
     if len(asked) != 2:
-        raise BedError(f"bench: `tfslurm status` needs {len(asked)} commands on the login node, not 2: {asked}")
+        raise BedError(f"`tfslurm status` needs {len(asked)} commands on the login node, not 2: {asked}")
     cluster = jobs.desk.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml"
     ids = jobs.desk.write("ids.json", json.dumps(jobs.ended))
     script = jobs.desk.write("alone.py", ALONE)

@@ -108,7 +108,7 @@ def memory(desk: Desk, file: Path) -> float:
     code, kib = json.loads(done.stdout)
     emptied()
     if code:
-        raise BedError(f"bench: the sweep was not submitted: {done.stderr.strip()[-400:]}")
+        raise BedError(f"the sweep was not submitted: {done.stderr.strip()[-400:]}")
     return float(kib) * 1024 / 1e6
 
 
