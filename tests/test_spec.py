@@ -322,6 +322,18 @@ def test_a_line_without_shell_syntax_is_split_as_shlex_does(line: str) -> None:
     assert tuple("".join(str(part) for part in word) for word in words) == expected
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python train.py \\\n  --lr 1 \\\n  --epochs 2\n",
+        "python train.py \\\n--lr 1 \\\n\t--epochs 2 \\\n",
+        "\\\npython train.py --l\\\nr 1 --epochs \\\n\\\n2",
+    ],
+)
+def test_a_line_that_goes_on_adds_no_empty_argument(line: str) -> None:
+    assert split(line) == (("python",), ("train.py",), ("--lr",), ("1",), ("--epochs",), ("2",))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="ab '\"\\$`|&;<>#\n=-", max_size=16))
 @example('a "\\$x"')
@@ -329,6 +341,9 @@ def test_a_line_without_shell_syntax_is_split_as_shlex_does(line: str) -> None:
 @example('a "x\\\ny"')
 @example("a \\#b")
 @example("\\\n#")
+@example("a \\\n  b")
+@example("a \\\n")
+@example("a \\\n\\\n '' b")
 def test_a_line_is_split_as_a_shell_does_or_refused(line: str) -> None:
     try:
         words = split(line)

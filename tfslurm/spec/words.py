@@ -88,7 +88,7 @@ def _words(text: str) -> Iterator[str]:
             if word is not None:
                 yield word
             word = None
-        else:
+        elif (kind, value) != ("escaped", "\n"):  # a line that goes on begins no word
             word = (word or "") + _unquoted(kind, value)
     if word is not None:
         yield word
@@ -100,7 +100,7 @@ def _unquoted(kind: str, value: str) -> str:
     if kind == "double":
         # In double quotes a backslash is an escape only before these; before a line's end both vanish.
         return re.sub(r'\\(["\\$`\n])', lambda escape: escape[1].strip("\n"), value)
-    return "" if kind == "escaped" and value == "\n" else value
+    return value
 
 
 def _shell_only(text: str) -> Iterator[Refused]:
