@@ -406,5 +406,5 @@ def test_where_nobody_can_be_asked_that_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     assert not agreed("go on?")
     monkeypatch.setattr(sys, "stdin", io.StringIO())  # as in a batch job, or behind `</dev/null`
-    with pytest.raises(InputError, match="there is no terminal to ask on; --yes answers"):
+    with pytest.raises(InputError, match="there is no terminal to ask on; add --yes"):
         agreed("go on?")

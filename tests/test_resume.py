@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from shutil import rmtree
 from typing import Any
 
 import pytest
 
+from tests.fakes.laptop import Laptop
 from tests.made import CLUSTER, CODE, PIN, experiment, plan
+from tests.repository import write
 from tfslurm.errors import TfslurmError
+from tfslurm.host.files import put_tree, tree_contents
+from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import JobPlan
+from tfslurm.snapshot import take
+from tfslurm.snapshot.files import contents
 from tfslurm.spec import Mount
+from tfslurm.submission.changed_code import changed_code, in_words
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.sweep_arrays import Swept, entries_of, points_of
 from tfslurm.submission.sweep_resume import ask_of_rebuilt, changes, confirm, is_wanted
@@ -18,7 +27,7 @@ from tfslurm.sweeps.points import sweep_of
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedPlan
 from tfslurm.tracker.rows import REBUILT
-from tfslurm.workspace.session import refuse_all
+from tfslurm.workspace.session import Session, refuse_all
 
 ASKED = experiment(sweep={"grid": {"lr": [0.1, 0.01]}})
 
@@ -63,6 +72,7 @@ def test_only_what_has_changed_is_said() -> None:
     assert said(replace(base(), command=("python", "other.py"))) == ["the command or its variables have changed"]
     (line,) = said(base(pin=replace(PIN, digest="sha256:" + "0" * 64)))
     assert line.startswith("the image was sha256:a1a1")
+    assert said(replace(base(), mounts=(Mount("/data/e", "/data"),))) == ["the mounts have changed"]
 
 
 def test_a_sweep_from_before_tfslurm_had_variables_of_its_own_has_not_changed_by_them() -> None:
@@ -71,6 +81,56 @@ def test_a_sweep_from_before_tfslurm_had_variables_of_its_own_has_not_changed_by
     assert changes([Prepared(older, "", None, CLUSTER, "")], swept) == []
     buffered = replace(base(), env={"SEED": "7", "PYTHONUNBUFFERED": ""})
     assert changes([Prepared(buffered, "", None, CLUSTER, "")], swept) == ["the command or its variables have changed"]
+
+
+def changed(folder: Path, root: Path, before: dict[str, str], after: dict[str, str]) -> str:
+    """What is said of a folder that was sent, and then changed."""
+    write(folder, before)
+    older = take(folder)
+    there = PurePosixPath(root, "code", older.tree)
+    put_tree(LocalHost(), there, files=older.files, bytes=older.bytes, stream=older.stream())
+    rmtree(folder)
+    write(folder, after)
+    return in_words(tree_contents(LocalHost(), there), contents(take(folder).entries))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"a": "1"}, {"a": "2"}, "a"),
+        ({"a": "1", "b -> c": "1"}, {"a": "1", "b -> c": "2", "d/e": "1"}, "b -> c; new: d/e"),
+        ({"a": "1", "d/e": "1"}, {"a": "1"}, "gone: d/e"),
+        ({"a": "1"}, {"b": "1"}, "new: b; gone: a"),
+        ({f"f{n:02}": "1" for n in range(12)}, {f"f{n:02}": "2" for n in range(12)}, None),
+        ({"line\nbreak": "1"}, {"line\nbreak": "2"}, "line\nbreak"),
+    ],
+)
+def test_the_files_that_changed_are_named(
+    tmp_path: Path, before: dict[str, str], after: dict[str, str], told: str | None
+) -> None:
+    found = changed(tmp_path / "code", tmp_path / "root", before, after)
+    assert found == (told or ", ".join(f"f{n:02}" for n in range(10)) + " and 2 more")
+
+
+def test_a_file_that_became_executable_or_leads_elsewhere_has_changed(tmp_path: Path) -> None:
+    write(tmp_path / "code", {"a": "1", "b": "1"})
+    (tmp_path / "code" / "x -> y").symlink_to("a")
+    older = contents(take(tmp_path / "code").entries)
+    (tmp_path / "code" / "b").chmod(0o755)
+    (tmp_path / "code" / "x -> y").unlink()
+    (tmp_path / "code" / "x -> y").symlink_to("b")
+    assert in_words(older, contents(take(tmp_path / "code").entries)) == "b, x -> y"
+
+
+def test_code_that_is_gone_or_never_was_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    laptop.experiment(code="code")
+    known, now, then = laptop.known, take(laptop.folder / "code"), base(code=CODE)
+    with Session(print) as session:
+        assert changed_code(session, known, replace(then, code=None), now) == "there was none, and there is some now"
+        assert changed_code(session, known, then, None) == "there was code, and there is none now"
+        told = changed_code(session, known, replace(then, root=str(laptop.root)), now)
+    assert told == f"{laptop.root}/code/{CODE.tree} is gone, so its files are not known"
 
 
 def test_a_change_is_asked_about_and_nothing_is_not() -> None:

@@ -192,7 +192,7 @@ def test_nothing_is_trusted_without_an_answer_or_with_a_mistake_in_a_file(say: S
     put()
     code, out, err = say("trust")
     assert (code, out) == (2, "")
-    assert "nothing was trusted: there is no terminal to ask on; --yes answers" in err
+    assert "nothing was trusted: there is no terminal to ask on; add --yes" in err
     assert "root         /scratch/a" in err
     put("name: beta\nroot: /scratch/b\nenvironment: {PATH: /tmp/x}\n", "beta")
     code, _, err = say("trust", "--yes")

@@ -2,6 +2,7 @@
 # own_tree FOLDER: a tree of code that is there is the user's own, whatever it holds: another user could change it after it was
 # looked at. It is closed to others.
 # count_files FOLDER: how many files and links it has.
+# list_files: what the current folder holds, as the client's list of a snapshot has it (snapshot/files.py, contents).
 
 . ./refuse.sh
 
@@ -13,4 +14,10 @@ own_tree() {
 count_files() {
     dots=$(find "$1" '(' -type f -o -type l ')' -printf .)
     echo "${#dots}"
+}
+
+list_files() {
+    find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero
+    find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated
+    find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated
 }

@@ -20,11 +20,7 @@ trap 'chmod -R u+w -- "$new"; rm -rf -- "$new"' EXIT
 tar --extract --file=- --directory="$new" --touch --no-same-owner --no-same-permissions
 [ -f "$new/contents" ] || refuse "the transfer was cut short"
 cd -- "$new/tree"
-{
-    find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero
-    find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated
-    find . -type f -perm -u=x -printf 'x %p\0' | sort --zero-terminated
-} >"$new/arrived"
+list_files >"$new/arrived"
 cmp -s -- "$new/arrived" "$new/contents" || refuse "other bytes arrived than were sent"
 chmod -R a-w .
 chmod u+w .

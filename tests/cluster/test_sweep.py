@@ -186,6 +186,38 @@ def test_resume_runs_what_failed_and_what_the_file_has_more_of_and_nothing_else(
     assert "warning: the command or its variables have changed" in done.stderr
 
 
+def test_points_that_ran_changed_code_are_told_before_and_after(desk: Desk) -> None:
+    """The files that changed are named where nobody can be asked, and each table says which code a point ran."""
+    desk.write("code/train.sh", 'test "$1" -gt 0 && printf \'{"loss": 1}\' >/out/metrics.json\n')
+    desk.write("code/old.sh", "")
+    sweep = {"grid": {"n": [0, 1], "seed": {"range": [4]}}}
+    command = ["sh", "train.sh", "{{ n }}", "{{ seed }}"]
+    file = desk.experiment("mix", command, sweep=sweep, clusters=["alpha"], code="code")
+    name = f"mix-{desk.token}"
+    assert desk.tfslurm("submit", file, "--wait").returncode == 1
+    desk.write("code/train.sh", "printf '{\"loss\": 0.123456}' >/out/metrics.json\n")
+    desk.write("code/new.sh", "")
+    (desk.folder / "code" / "old.sh").unlink()
+    done = desk.tfslurm("resume", name, file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "warning: the code has changed: train.sh; new: new.sh; gone: old.sh: points that ran before" in done.stderr
+    assert "error: submit these points all the same?: there is no terminal to ask on; add --yes\n" in done.stderr
+    done = desk.tfslurm("resume", name, file, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert desk.tfslurm("wait", name).returncode == 0
+    found = desk.tfslurm("results", name, "--json")
+    codes = [(row["parameters"]["n"], row["code"]) for row in json.loads(found.stdout)]
+    assert len(set(codes)) == 2
+    assert codes[0][1] != codes[4][1]
+    assert "warning: the points did not all run the same code: 4 of 8 " in found.stderr
+    assert "warning: n is confounded with code" in found.stderr
+    table = desk.tfslurm("results", name).stdout
+    assert table.splitlines()[0].split()[-1] == "code"
+    assert "0.1235" in table
+    assert table.splitlines()[-1].startswith("all 8: cluster alpha, ")
+    assert desk.tfslurm("results", name, "--format", "csv").stdout.splitlines()[0].endswith(",job,code")
+
+
 def test_results_are_one_table_and_warn_of_what_is_confounded_with_the_cluster(desk: Desk) -> None:
     body = 'printf \'{"loss": %s, "at": {"step": 3}}\' "$1" >/out/metrics.json'
     rules = [{"values": {"n": n}, "cluster": "alpha" if n < 2 else "beta"} for n in range(4)]

@@ -167,7 +167,7 @@ def agreed(question: str) -> bool:
         if sys.stdin.isatty():
             raise
         say("")
-        raise refuse(question, "there is no terminal to ask on", "--yes answers") from None
+        raise refuse(question, "there is no terminal to ask on", "add --yes") from None
 
 
 def clear() -> None:

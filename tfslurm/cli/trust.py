@@ -131,7 +131,7 @@ def confirm(folder: Path, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise refuse(str(folder), "nothing was trusted: there is no terminal to ask on", "--yes answers")
+        raise refuse(str(folder), "nothing was trusted: there is no terminal to ask on", "add --yes")
     if not agreed("trust these files?"):
         raise TfslurmError(f"{folder}: nothing was trusted")
 

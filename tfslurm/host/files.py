@@ -81,6 +81,16 @@ def put_tree(
     return not there
 
 
+def tree_contents(host: Host, folder: PurePosixPath) -> bytes:
+    """Return the list of what a code snapshot holds there, as ``snapshot.files.contents`` writes it; empty: it is gone.
+
+    Raises:
+        CommandFailed: the folder is a link or another user's, or cannot be read.
+        HostError: the machine could not be reached.
+    """
+    return host.run_bytes(program("list-tree", str(folder)), timeout_s=300, max_bytes=64 * 2**20)
+
+
 def get(
     host: Host,
     folder: PurePosixPath,

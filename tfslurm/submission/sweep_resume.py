@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tfslurm.document.tree import printable
@@ -13,6 +14,7 @@ from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.monitoring.sweep_states import LOST, has_failed, state_of
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Mount
+from tfslurm.submission.changed_code import changed_code
 from tfslurm.submission.own_folders import guarded_now
 from tfslurm.submission.prepare import Prepared, read_experiment
 from tfslurm.submission.review import quoted
@@ -74,7 +76,7 @@ def plan_again(
     homes = {each.plan.plan_id: each.plan.cluster for each in before}
     where = [(point.entry, homes[point.plan_id]) for point in wanted]
     if swept:
-        confirm(changes(bases.values(), swept), session.say, agree)
+        confirm(changes(bases.values(), swept, partial(files_changed, session)), session.say, agree)
         where = as_asked_now(where, sweep, swept, tracker)
         bases |= {base.plan.cluster: base for base in swept.bases}
     made = planned_there(session, where, bases, sweep)
@@ -126,19 +128,33 @@ def as_asked_now(
     return [*again, *more]
 
 
-def changes(before: Iterable[Prepared], swept: Swept) -> list[str]:
-    """The changes of image, code and command since the sweep was last sent."""
-    old = {base.plan.cluster: base.plan for base in before}
+def files_changed(session: Session, then: Prepared, base: Prepared) -> str:
+    """The files in which the code of two plans differs."""
+    return changed_code(session, known_from(then.plan.cluster, then.cluster_text), then.plan, base.code)
+
+
+def changes(
+    before: Iterable[Prepared], swept: Swept, files: Callable[[Prepared, Prepared], str] = lambda then, base: ""
+) -> list[str]:
+    """The changes of image, code, command and mounts since the sweep was last sent; ``files`` names those of code."""
+    old = {base.plan.cluster: base for base in before}
     told: dict[str, None] = {}
+    trees: dict[tuple[str, str], str] = {}
     for base in swept.bases:
-        then, plan = old.get(base.plan.cluster) or next(iter(old.values())), base.plan
+        sent = old.get(base.plan.cluster) or next(iter(old.values()))
+        then, plan = sent.plan, base.plan
         if then.pin.digest != plan.pin.digest:
             told[f"the image was {then.pin.digest}, and is {plan.pin.digest}"] = None
-        if (then.code and then.code.tree) != (plan.code and plan.code.tree):
-            told["the code has changed"] = None
+        pair = then.code.tree if then.code else "", plan.code.tree if plan.code else ""
+        if pair[0] != pair[1]:
+            if pair not in trees:
+                trees[pair] = files(sent, base)
+            told[f"the code has changed{trees[pair] and ': '}{trees[pair]}"] = None
         # A sweep of an older tfslurm had none of its own variables, which change no result.
         if (then.command, {**OWN_VARIABLES, **then.env}) != (plan.command, {**OWN_VARIABLES, **plan.env}):
             told["the command or its variables have changed"] = None
+        if then.mounts != plan.mounts:
+            told["the mounts have changed"] = None
     return list(told)
 
 
@@ -150,7 +166,7 @@ def confirm(told: Sequence[str], say: Say, agree: Callable[[str], bool]) -> None
     """
     for line in told:
         say(f"warning: {line}: points that ran before are not like those that run now")
-    if told and not agree("go on?"):
+    if told and not agree("submit these points all the same?"):
         raise TfslurmError("nothing was submitted")
 
 
