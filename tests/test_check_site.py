@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from tfslurm.check.registries import registry_facts as asked_here
 from tfslurm.check.site import CONFIG_FACTS, root_fact, site_facts
 from tfslurm.cli.check import next_step, shared, unrepeated
 from tfslurm.errors import RegistryError, SlurmParseError
-from tfslurm.remote_programs import program
 from tfslurm.slurm import Account, Partition, SlurmConfig
 from tfslurm.slurm.limits import SubmitLimit, limits_argv, parse_limits, parse_qos_limits
 from tfslurm.slurm.nodes import is_busy, probe_argv
@@ -175,15 +173,6 @@ def test_the_look_is_one_small_srun_whose_words_are_arguments() -> None:
     assert not [word for word in argv if word.startswith("--array")]
     assert argv[-1] == "$(x)"
     assert not [word for word in probe_argv({}, ("true",), gres="") if word.startswith("--gres")]
-
-
-def test_srun_is_started_without_the_variables_that_change_it() -> None:
-    shown = program("without-slurm", "env")
-    dirty = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "SRUN_DEBUG": "1", "SLURM_CONF": "/c", "HOME": "/h"}
-    done = subprocess.run(shown, env=dirty, capture_output=True, text=True)
-    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
-    assert {"SLURM_CONF", "HOME"} < names
-    assert not names & {"SLURM_JOB_ID", "SRUN_DEBUG"}
 
 
 @pytest.mark.parametrize(

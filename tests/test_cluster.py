@@ -184,6 +184,17 @@ def test_a_refused_variable_comes_with_what_to_do() -> None:
     assert "; did you mean `SLURM_CONF`?" in refusal(environment={"slurm_conf": "/x"})
 
 
+@pytest.mark.parametrize("name", ["DOCKER_HOST", "CONTAINERS_CONF", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE"])
+def test_an_engine_s_variables_come_from_the_file_alone(name: str) -> None:
+    assert cluster(engine_environment={name: "unix:///a b"}).engine_environment == {name: "unix:///a b"}
+    assert f"engine_environment.{name}" in refusal(engine_environment={name: "a\nb"})
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "SLURM_CONF", "docker_host", "BASH_ENV", "HOME", "DOCKER"])
+def test_other_variables_are_none_of_an_engine_s(name: str) -> None:
+    assert "is not a variable of a container engine" in refusal(engine_environment={name: "/x"})
+
+
 def test_a_site_s_programs_are_in_one_folder() -> None:
     assert cluster(slurm_bin="/opt/slurm/bin").slurm_bin == PurePosixPath("/opt/slurm/bin")
     assert cluster().slurm_bin is None

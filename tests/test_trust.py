@@ -267,6 +267,7 @@ KEYS = {
     "limits": "{pids: 100}",
     "poll": "{min_interval: 5}",
     "environment": "{SLURM_CONF: /x}",
+    "engine_environment": "{DOCKER_HOST: unix:///x}",
     "slurm_bin": "/x",
 }
 

@@ -124,13 +124,20 @@ def last_words(completed: Completed) -> str:
 
 def command_line(argv: Sequence[str]) -> str:
     """A command as one line; the many variables that `env` takes away from it are counted, not listed."""
-    words, gone = list(argv), 0
+    words, gone = list(argv), []
     if words[:1] == ["env"]:
         while len(words) > 3 and words[1] == "-u":
+            gone.append(words[2])
             del words[1:3]
-            gone += 1
     line = shlex.join(words[1:] if gone and "=" not in words[1] else words)
-    return f"{line}  # without {gone} variables that would change it" if gone else line
+    if words[:1] == ["sbatch"]:  # by job_templates/remote/unsteered.sh
+        return f"{line}  (SBATCH_/SLURM_ variables of your shell removed)"
+    return f"{line}  ({len(gone)} {kinds(gone)} variables of your shell removed)" if gone else line
+
+
+def kinds(names: Sequence[str]) -> str:
+    """The beginnings of names of variables: ``SQUEUE_/SLURM_``."""
+    return "/".join(dict.fromkeys(f"{name.partition('_')[0]}_" for name in names))
 
 
 class SubmitRejected(CommandFailed):

@@ -27,6 +27,26 @@ MAX_SCRIPT_BYTES = 4 * 2**20  # slurmctld's max_script_size, unless the site rai
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 SUM_BYTES = hashlib.sha256().digest_size
+# Input variables of srun that Slurm sets in a job whose sbatch had the option; parts/environment.sh drops the others.
+# Source: sbatch(1), OUTPUT ENVIRONMENT VARIABLES, and what the program of 20.11 to 26.05 sets.
+BY_OPTION: Mapping[str, str] = {
+    "acctg-freq": "ACCTG_FREQ",
+    "cpu-freq": "CPU_FREQ_REQ",
+    "distribution": "DISTRIBUTION DIST_PLANESIZE DIST_LLLP",
+    "gpu-bind": "GPU_BIND",
+    "gpu-freq": "GPU_FREQ",
+    "gpus-per-node": "GPUS_PER_NODE",
+    "hint": "HINT THREADS_PER_CORE",
+    "mem": "MEM_PER_NODE",
+    "mem-bind": "MEM_BIND MEM_BIND_LIST MEM_BIND_PREFER MEM_BIND_SORT MEM_BIND_TYPE MEM_BIND_VERBOSE",
+    "mem-per-cpu": "MEM_PER_CPU",
+    "network": "NETWORK",
+    "oom-kill-step": "OOM_KILL_STEP OOMKILLSTEP",
+    "overcommit": "OVERCOMMIT",
+    "profile": "PROFILE",
+    "threads-per-core": "THREADS_PER_CORE",
+    "tres-bind": "TRES_BIND",
+}
 
 
 class Kept(Protocol):
@@ -109,7 +129,9 @@ def environment(templates: Mapping[str, str], kept: Kept | None = None) -> Envir
         keep_trailing_newline=True,
         bytecode_cache=compiled(kept) if kept else None,
     )
-    made.filters |= {filter.__name__: filter for filter in (sh, array, pairs, triples, directive, remark)}
+    made.filters |= {
+        filter.__name__: filter for filter in (sh, array, pairs, triples, slurm_variables, directive, remark)
+    }
     return made
 
 
@@ -187,3 +209,9 @@ def directive(key: str, value: str) -> str:
 def remark(value: object) -> str:
     """The text for a comment, which it cannot leave: control characters are written as Python writes them."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
+
+
+def slurm_variables(options: Iterable[str]) -> tuple[str, ...]:
+    """The input variables of srun that Slurm sets in a job with these options of sbatch."""
+    names = (name for option in options for name in BY_OPTION.get(option, "").split())
+    return tuple(dict.fromkeys(f"SLURM_{name}" for name in names))

@@ -19,6 +19,7 @@ readonly WARNING=URG # see lifecycle/checkpoint
 
 # Who and what this is, from Slurm or from the caller that runs without it.
 node::_job() {
+    if ((${#engine_environment[@]})); then export -- "${engine_environment[@]}"; fi
     is_local='' interrupted=''
     if [[ -n ${TFSLURM_LOCAL_JOB_ID-} ]]; then is_local=yes; fi
     raw_job_id=${TFSLURM_LOCAL_JOB_ID:-${SLURM_JOB_ID:-}}

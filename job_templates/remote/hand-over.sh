@@ -8,6 +8,7 @@
 . ./folder-permissions.sh
 . ./own-tree.sh
 . ./receive.sh
+. ./unsteered.sh
 if [ -n "$5" ]; then
     [ -d "$5" ] || exit 77
     own_tree "$5"
@@ -28,7 +29,7 @@ flock 9 || :
 [ -f "$run/job.sbatch" ] || refuse "another command gave it up before that"
 : >"$run/sbatch.began"
 code=0
-answer=$({ "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536)
+answer=$({ unsteered "$@" || echo "$?" >"$run/sbatch.failed"; } | head -c 65536)
 [ ! -s "$run/sbatch.failed" ] || code=$(cat -- "$run/sbatch.failed")
 [ "$code" -ne 0 ] || printf '%s\n' "$answer" >"$run/sbatch.answer" || :
 printf '%s\ntfslurm: sbatch ended with %s\n' "$answer" "$code"

@@ -16,7 +16,7 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.remote_programs import program
 from tfslurm.slurm import Partition, SlurmConfig
-from tfslurm.slurm.nodes import is_busy, probe_argv
+from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
@@ -57,7 +57,7 @@ class NodeProbe:
         gpus = 1 if part.gpus_per_node else 0
         where = {"partition": part.name, "gres": "gpu:1" if gpus else "", "job_name": "tfslurm-check"}
         probe = probe_argv(self.cluster.slurm, self.command(), immediate=self.wait_s, mem="512M", **where)
-        argv = program("without-slurm", *probe)
+        argv = program("without-steering", *probe)
         begun = time.monotonic()
         try:
             done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
@@ -82,7 +82,8 @@ class NodeProbe:
     def command(self) -> tuple[str, ...]:
         """bash reads the script on stdin."""
         places = [word for registry in self.registries for word in address(registry)]
-        return ("bash", "-s", "--", self.cluster.engine, str(self.cluster.root), self.token, *places)
+        settings = engine_settings(self.cluster)
+        return (*settings, "bash", "-s", "--", self.cluster.engine, str(self.cluster.root), self.token, *places)
 
     def wanted(self, gpus: int) -> Wanted:
         """The settings that the answer is compared with."""

@@ -106,6 +106,10 @@ def decisions(known: Known) -> list[tuple[str, str]]:
     if cluster.slurm_bin:
         rows.append(("slurm_bin", f"{cluster.slurm_bin}  (its programs run as you)"))
     rows += [("environment", f"{key}={value}  (it names plugins)") for key, value in cluster.environment.items()]
+    engine = cluster.engine_environment.items()
+    rows += [
+        ("engine_environment", f"{key}={value}  (the engine's programs on the nodes obey it)") for key, value in engine
+    ]
     rows.append(("mounts", ", ".join(map(str, cluster.mounts_allow)) or "nothing"))
     rows += [("mirrors", f"{name} from {', '.join(places)}") for name, places in cluster.mirrors.items()]
     rows += [("slurm", f"{key}: {value}") for key, value in cluster.slurm.items()]

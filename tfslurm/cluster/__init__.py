@@ -44,10 +44,11 @@ class Cluster:
 
     ``slurm`` and ``plugin_options`` are defaults under every experiment's; the keys of the first are long option names
     with dashes. ``environment`` is set for Slurm's commands on the login node (SLURM_CONF where one node serves two
-    clusters), not in jobs; ``slurm_bin`` is put before PATH for them. ``shared_parents`` says what becomes of a root
-    below a folder in which others may write: ``refuse``, ``accept``. ``read_group`` is the group that may read what
-    runs leave; '' for none. ``min_interval_s`` is what commands that watch leave at least between two questions to the
-    scheduler. ``lines`` says where a key stands; a key that was not written is absent.
+    clusters), not in jobs; ``slurm_bin`` is put before PATH for them. ``engine_environment`` is set for the engine's
+    programs on the nodes. ``shared_parents`` says what becomes of a root below a folder in which others may write:
+    ``refuse``, ``accept``. ``read_group`` is the group that may read what runs leave; '' for none. ``min_interval_s``
+    is what commands that watch leave at least between two questions to the scheduler. ``lines`` says where a key
+    stands; a key that was not written is absent.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Cluster:
     limits: Limits = field(default_factory=Limits)
     min_interval_s: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    engine_environment: Mapping[str, str] = field(default_factory=dict)
     slurm_bin: PurePosixPath | None = None
     file: str = ""
     lines: Mapping[Path, int] = field(default_factory=dict)

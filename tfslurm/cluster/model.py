@@ -18,6 +18,7 @@ _HOST = re.compile(
 )
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?")
 _PORT = re.compile(r"[0-9]{1,5}")
+_ENGINE_VARIABLE = re.compile(r"(?:DOCKER|CONTAINERS?)_[A-Z0-9_]+|REGISTRY_AUTH_FILE|XDG_[A-Z_]+")
 _REGISTRY = re.compile(
     r"(?=[a-z0-9])(?P<host>[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*(?::[0-9]{1,5})?)"
     r"(?P<path>(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
@@ -113,6 +114,24 @@ def variable(text: str) -> str:
     raise Refused(f"{show(text)} is not set for Slurm's commands; SLURM_CONF alone is", fix)
 
 
+def engine_variable(text: str) -> str:
+    """The text, if it is a variable that an engine's programs read: where it is, its files, its logins."""
+    if _ENGINE_VARIABLE.fullmatch(text):
+        return text
+    fix = "write one that docker or podman reads, such as DOCKER_HOST, CONTAINERS_CONF or XDG_RUNTIME_DIR"
+    raise Refused(f"{show(text)} is not a variable of a container engine", fix)
+
+
+def engine_value(item: object) -> str:
+    """The text of such a variable, on one line."""
+    text = value(item)
+    if text.isprintable():
+        return text
+    raise Refused(
+        f"{show(text)} has a control character", "write a path, or an address such as unix:///run/user/1000/docker.sock"
+    )
+
+
 Host = Annotated[str, AfterValidator(host)]
 User = Annotated[str, AfterValidator(user)]
 ProxyJump = Annotated[str, AfterValidator(proxy_jump)]
@@ -123,6 +142,7 @@ Name = Annotated[
     str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
 ]
 SlurmConf = Annotated[str, PlainValidator(value), WithJsonSchema({"type": "string", "pattern": "^/."})]
+EngineValue = Annotated[str, PlainValidator(engine_value), WithJsonSchema({"type": "string"})]
 SlurmBin = Annotated[str, AfterValidator(slurm_place), WithJsonSchema({"type": "string", "pattern": "^/."})]
 Options = dict[
     Annotated[str, AfterValidator(names.option)],
@@ -254,6 +274,11 @@ class Cluster(Keys):
         {},
         description="SLURM_CONF for Slurm's commands on the login node, where one node serves several clusters.",
         examples=[{"SLURM_CONF": "/etc/slurm-alpha/slurm.conf"}],
+    )
+    engine_environment: dict[Annotated[str, AfterValidator(engine_variable)], EngineValue] = Field(
+        {},
+        description="Variables of the engine's programs on the nodes. Those of your shell do not reach them.",
+        examples=[{"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}],
     )
     slurm_bin: SlurmBin | None = Field(
         None,

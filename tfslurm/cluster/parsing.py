@@ -37,6 +37,7 @@ def parse(text: str, file: str) -> Cluster:
         limits=Limits(read.limits.pids, read.limits.log_mib, read.limits.layer_mib),
         min_interval_s=read.poll.min_interval,
         environment=dict(read.environment),
+        engine_environment=dict(read.engine_environment),
         slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,
         file=document.file,
         lines=document.lines,

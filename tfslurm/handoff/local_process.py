@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tfslurm.errors import HostError
 from tfslurm.host import Host
+from tfslurm.host.local import without_shell_options
 from tfslurm.local_files import open_to_append
 from tfslurm.run_folder import paths
 from tfslurm.tracker import Place, TrackedJob
@@ -27,7 +28,8 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
         HostError: bash could not be started.
     """
     hidden = ("SLURM_", "SBATCH_", "SRUN_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden) and key not in secrets}
+    own = without_shell_options(os.environ)
+    environment = {key: value for key, value in own.items() if not key.startswith(hidden) and key not in secrets}
     environment["TFSLURM_LOCAL_JOB_ID"] = job_id
     try:
         lock = held(folder)

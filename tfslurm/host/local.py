@@ -7,6 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tfslurm.host.command import Raw, Received, Transport, run_process
 
+# What a shell reads before its first command, and tools for options. A site's own functions stay, for a job's prologue.
+SHELL_OPTIONS = frozenset(
+    (
+        *("BASHOPTS", "BASH_COMPAT", "BASH_ENV", "BASH_XTRACEFD", "CDPATH", "ENV", "EXECIGNORE", "FUNCNEST"),
+        *("GLOBIGNORE", "GREP_OPTIONS", "POSIXLY_CORRECT", "SHELLOPTS", "TAR_OPTIONS", "TMOUT"),
+    )
+)
+
+
+def without_shell_options(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those that change what any shell, tar or grep does."""
+    return {name: text for name, text in environment.items() if name not in SHELL_OPTIONS and not is_function(name)}
+
+
+def is_function(name: str) -> bool:
+    """Whether bash exported a function so, other than those of environment modules."""
+    return name.startswith("BASH_FUNC_") and "module" not in name and name != "BASH_FUNC_ml%%"
+
 
 class LocalHost(Transport):
     """This machine; ``environment`` is laid over the process's own, ``programs`` is a folder to put before PATH."""
@@ -15,7 +33,7 @@ class LocalHost(Transport):
         self, name: str = "localhost", environment: Mapping[str, str] | None = None, *, programs: str = ""
     ) -> None:
         self.name = name
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**without_shell_options(os.environ), **(environment or {})}
         if programs:
             self._environment["PATH"] = f"{programs}:{self._environment.get('PATH') or os.defpath}"
 

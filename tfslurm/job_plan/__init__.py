@@ -110,6 +110,7 @@ class JobPlan:
     cgroup_parent: str = "auto"
     prepull: bool = False
     limits: Limits = field(default_factory=Limits)
+    engine_environment: Mapping[str, str] = field(default_factory=dict)
     points: Points | None = None
     plugin_options: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
@@ -166,7 +167,7 @@ class JobPlan:
 
     @property
     def loader_variables(self) -> tuple[str, ...]:
-        """The beginnings of the names of the variables in ``gpu_check_key``: the check sees no others of ``env``."""
+        """The beginnings of the names of those in ``gpu_check_key``: the check sees no others of ``env``."""
         return LOADER_VARIABLES
 
     @property
@@ -312,6 +313,7 @@ def of_cluster(cluster: Cluster) -> dict[str, Any]:
         "engine": cluster.engine,
         "cgroup_parent": cluster.cgroup_parent,
         "limits": cluster.limits,
+        "engine_environment": cluster.engine_environment,
         "mounts_allow": tuple(str(path) for path in cluster.mounts_allow),
         "shared_parents": cluster.shared_parents,
         "read_group": cluster.read_group,

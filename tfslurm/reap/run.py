@@ -13,7 +13,7 @@ from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
-from tfslurm.slurm.nodes import is_busy, nodes_argv, parse_nodes, probe_argv
+from tfslurm.slurm.nodes import engine_settings, is_busy, nodes_argv, parse_nodes, probe_argv
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import probe
@@ -140,13 +140,13 @@ class Reaper:
     def ask(self, node: str, partitions: Sequence[str], words: Sequence[str]) -> Completed:
         """Run reap.sh there; bash reads it on stdin."""
         cluster = self.known.cluster
-        command = ("bash", "-s", "--", cluster.engine, *words)
+        command = (*engine_settings(cluster), "bash", "-s", "--", cluster.engine, *words)
         if not self.is_local:
             preferred = str(cluster.slurm.get("partition", ""))
             partition = preferred if preferred in partitions else partitions[0]
             where = {"partition": partition, "nodelist": node, "job_name": "tfslurm-reap"}
             probe = probe_argv(cluster.slurm, command, immediate=self.options.wait_s, mem="64M", **where)
-            command = program("without-slurm", *probe)
+            command = program("without-steering", *probe)
         return self.host.run(command, input=self.script.encode(), timeout_s=self.options.wait_s + LONGEST_S)
 
     def refusal(self, done: Completed) -> str:

@@ -1,7 +1,7 @@
 """Jobs: submit, list, cancel. argv goes out, what Slurm printed comes in. Pure.
 
-Every argv begins with ``env``: a user's SQUEUE_FORMAT, SACCT_FORMAT or SBATCH_PARTITION would silently change what is
-asked, and times are asked for as seconds since 1970, which no time zone or daylight saving can bend.
+Every argv but sbatch's begins with ``env``: a user's SQUEUE_FORMAT or SACCT_FORMAT would silently change what is asked,
+and times are asked for as seconds since 1970, which no time zone or daylight saving can bend.
 Source: squeue(1), sacct(1), sbatch(1), scancel(1), ENVIRONMENT VARIABLES; recorded from Slurm 22.05.8.
 """
 
@@ -74,8 +74,8 @@ class JobStatus(NamedTuple):
 
 
 def sbatch_argv(script: str) -> tuple[str, ...]:
-    """``sbatch --parsable SCRIPT`` with nothing in the environment that stands over the script's own directives."""
-    return (*clean("sbatch"), "sbatch", "--parsable", script)
+    """``sbatch --parsable SCRIPT``; who calls it takes the variables away that override the script's own directives."""
+    return ("sbatch", "--parsable", script)
 
 
 def parse_sbatch(completed: Completed) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tfslurm.cluster import Cluster
 from tfslurm.slurm.environment import clean
 from tfslurm.slurm.values import FIELD, is_name, rows_of
 from tfslurm.spec import Option
@@ -44,6 +45,12 @@ def probe_argv(options: Mapping[str, Option], command: Sequence[str], **chosen: 
     words = {**{key: options[key] for key in KEPT if key in options}, **chosen}
     given = (f"--{key.replace('_', '-')}={value}" for key, value in words.items() if value != "")
     return ("srun", *QUIET, "--time=2", *given, *command)
+
+
+def engine_settings(cluster: Cluster) -> tuple[str, ...]:
+    """The ``env`` with the cluster file's variables of the engine, to put before a command; () if there are none."""
+    settings = (f"{name}={value}" for name, value in cluster.engine_environment.items())
+    return ("env", *settings) if cluster.engine_environment else ()
 
 
 def is_busy(stderr: str) -> bool:

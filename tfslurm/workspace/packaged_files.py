@@ -15,7 +15,7 @@ INSIDE = ("entry.sh", "probe.py", "gpu_check.py")  # what runs in the container
 HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
 
 NODE_PARTS = (  # of node.sh, which every role reads
-    "base", "wait", "roles/batch", "guards/folders", "observe/outputs", "peers", "lifecycle/lifetime",
+    "base", "environment", "wait", "roles/batch", "guards/folders", "observe/outputs", "peers", "lifecycle/lifetime",
     "lifecycle/checkpoint",
 )  # fmt: skip
 POINT_PARTS = ("roles/points",)  # of node.sh too, for an array

@@ -202,11 +202,15 @@ def refuse_reach(cluster: Cluster, beside: Collection[Path] = ()) -> None:
     if cluster.slurm_bin is not None:
         named.append((("slurm_bin",), str(cluster.slurm_bin)))
     problems: list[Problem] = []
+    fix = "if you want that, write it in your own ~/.config/tfslurm/clusters"
     for key, value in named:
         if why := not_of_the_site(Path(value)) if cluster.login is None else came_along(Path(value), beside):
-            fix = "if you want that, write it in your own ~/.config/tfslurm/clusters"
-            where = "runs on this machine" if cluster.login is None else "runs as you"
-            problems.append(cluster.problem(key, f"{why}, and what it names {where}", fix))
+            what = "runs on this machine" if cluster.login is None else "runs as you"
+            problems.append(cluster.problem(key, f"{why}, and what it names {what}", fix))
+    for name, value in cluster.engine_environment.items():  # a place of the nodes, which may have the folder too
+        if why := came_along(Path(value.removeprefix("unix://")), beside):
+            where = ("engine_environment", name)
+            problems.append(cluster.problem(where, f"{why}, and what it names decides what the engine runs", fix))
     if problems:
         raise InputError(problems)
 

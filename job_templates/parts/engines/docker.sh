@@ -2,6 +2,9 @@
 #
 # Docker: a container is the daemon's child, none of the job's own limits holds for it by itself. See engines/docker_cli.
 
+# In a job, the context of the user's own settings does not say where the daemon is; DOCKER_HOST overrides this one.
+if [[ -n ${SLURM_JOB_ID-} ]]; then export DOCKER_CONTEXT=${DOCKER_CONTEXT:-default}; fi
+
 # It is not asked: the question for the image shows whether its daemon answers.
 engine::available() { engine_info='' engine_look=''; }
 

@@ -78,8 +78,10 @@ engine::add_groups() {
     fi
 }
 
-# Without root it has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says.
+# Without root it has no bridge of its own: what it has instead (slirp4netns, pasta) the site's containers.conf says. A proxy of
+# the submitting shell is for the pull, not for the program.
 engine::add_network() {
+    create+=(--http-proxy=false)
     if [[ $1 != bridge ]] || ! engine::_is_rootless; then create+=(--network "$1"); fi
 }
 

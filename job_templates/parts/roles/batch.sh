@@ -10,6 +10,7 @@ exec bash "$own/$2" "$3" "$0"'
 
 # Makes the attempt's folder and says there who, where and when; from here on every end is written down.
 node::begin() {
+    environment::own
     node::_job
     folders::own
     batch::_ask_kill_wait
@@ -76,7 +77,8 @@ batch::_runner() {
     if [[ $shared_parents == accept ]]; then script=(bash -c "$FROM_OWN" "$run_dir/$name" "$run_dir" "$name"); fi
     if [[ -n $is_local ]]; then return; fi
     # --export=ALL although it is the default: SLURM_EXPORT_ENV of `sbatch --export=NONE` would be inherited.
-    runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none)
+    runner=(srun --export=ALL --kill-on-bad-exit=1 --input=none "--nodes=$nodes" "--ntasks=$((nodes * tasks_per_node))")
+    runner+=("--ntasks-per-node=$tasks_per_node")
     if [[ -n ${SLURM_CPUS_PER_TASK-} ]]; then runner+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi # not inherited since 22.05
     if ((gpus_per_task > 0)); then runner+=("--gpus-per-task=$gpus_per_task"); fi # which also binds; see srun(1), --gpu-bind
 }

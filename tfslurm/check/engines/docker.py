@@ -47,7 +47,7 @@ def access_refused(seen: ProbeOutput) -> tuple[Fact, str]:
         return Fact(
             "engine-access", "FAIL", f"{seen.one('user')} may not talk to the docker daemon: {why}", fix
         ), "no access"
-    fix = "start the docker daemon on the node, or name its socket: DOCKER_HOST in the job's environment"
+    fix = "start the docker daemon on the node, or name its socket: `engine_environment: {DOCKER_HOST: …}`"
     return Fact("engine", "FAIL", f"the docker daemon does not answer: {why}", fix), "the daemon does not answer"
 
 

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Runs its words as `unsteered` does.
+. ./unsteered.sh
+unsteered "$@"
