@@ -38,6 +38,44 @@ def test_nodes_that_take_no_jobs_do_not_count() -> None:
     assert parse_room(f"{down}\x1dsbatch: error: no\n\x1d{NOW}", Need(1, 0, 0)) == Room(0, 0, None)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        *(
+            "planned",
+            "PLANNED",
+            "mixed-",
+            "idle-",
+            "idle+planned",
+            "mixed+planned",
+            "reserved",
+            "maint",
+            "idle$",
+            "idle@",
+        ),
+        *("reboot_issued", "reboot^", "powering_down", "idle%", "powered_down", "powering_up", "completing", "idle!"),
+        *("completing*", "idle+cloud+powering_down", "a_state_of_tomorrow"),
+    ],
+)
+def test_nodes_that_take_jobs_later_count_for_the_most_and_not_as_free(state: str) -> None:
+    node = f"n1|{state}|0/64/0/64|257000|0|gpu:a100:4(S:0-1)|gpu:a100:0(IDX:N/A)|\n"
+    assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(2, 1000, 1)) == Room(0, 4, 60.0)
+
+
+@pytest.mark.parametrize(
+    "state", ["down*", "drained", "draining", "idle+drain", "mixed+drain", "fail", "inval", "unknown"]
+)
+def test_nodes_that_wait_for_an_administrator_count_for_nothing(state: str) -> None:
+    node = f"n1|{state}|0/64/0/64|257000|0|gpu:4|gpu:0|\n"
+    assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(2, 1000, 1)) == Room(0, 0, 60.0)
+
+
+@pytest.mark.parametrize("state", ["idle", "mixed", "idle~", "idle#", "allocated", "MIXED", "idle+"])
+def test_nodes_with_room_now_are_free(state: str) -> None:
+    node = f"n1|{state}|0/64/0/64|257000|0|gpu:4|gpu:0|\n"
+    assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(2, 1000, 1)) == Room(4, 4, 60.0)
+
+
 def test_kinds_of_gpus_are_counted_together_and_not_their_places() -> None:
     node = "vm|idle*|0/16/0/16|8000|0|gpu:a100:2(S:0-1),gpu:v100:1,mps:100|gpu:a100:1(IDX:0-3),gpu:v100:0(IDX:N/A)|\n"
     assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(1, 0, 1)).free == 2
@@ -55,6 +93,15 @@ def test_the_questions_are_of_the_jobs_own_partition_and_options() -> None:
     words = room_words({"partition": "a b", "gres": "gpu:1", "exclusive": ""})
     assert words.count("--partition=a b") == 2
     assert {"--gres=gpu:1", "--exclusive", "--test-only"} <= set(words)
+
+
+def test_sbatch_is_asked_for_the_plan_s_job_alone(tmp_path: Path) -> None:
+    for name in ("sinfo", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\nenv | grep -E '^(SBATCH|SLURM)_'\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SBATCH_TIMELIMIT": "1", "SLURM_HINT": "x", "SLURM_CONF": "/c"}
+    done = subprocess.run(program("capacity", *room_words({})), env=env, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split("\x1d")[1].split()) == {"SLURM_CONF=/c", "SLURM_TIME_FORMAT=%s"}
 
 
 def test_the_answer_is_what_both_commands_said_and_the_time(tmp_path: Path) -> None:

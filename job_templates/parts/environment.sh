@@ -19,6 +19,7 @@ environment::own() {
             ;;
         BASH_* | ENV | LD_PRELOAD | LD_AUDIT | LD_DEBUG* | TAR_OPTIONS | GREP_OPTIONS | *BLOCK_SIZE | BLOCKSIZE) ;;
         SRUN_* | SALLOC_* | SBATCH_* | SCRUN_* | PMI_* | PMIX_* | SLURMD_DEBUG) ;;
+        SLURM_ARRAY_*) if ((points > 0)); then continue; fi ;; # of the array whose task typed it
         SLURM_*) if ! environment::_is_input "${name#SLURM_}" || [[ $kept == *" $name "* ]]; then continue; fi ;;
         DOCKER_HOST | DOCKER_CONTEXT | DOCKER_CONFIG | DOCKER_TLS* | DOCKER_CERT_PATH | CONTAINER_* | CONTAINERS_*)
             if [[ -n ${TFSLURM_LOCAL_JOB_ID-} ]]; then continue; fi ;;

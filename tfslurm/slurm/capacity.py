@@ -6,7 +6,7 @@ Source: sinfo(1), --Format; sbatch(1), --test-only; recorded from Slurm 22.05.8.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfslurm.errors import LONGEST_WORDS, SlurmParseError
@@ -15,7 +15,16 @@ from tfslurm.slurm.values import GROUP, fields_of, gpus_in, parse_number, rows_o
 from tfslurm.sweeps.spread import Room
 
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
-RUNNING = ("allocated", "completing", "idle", "mixed")  # states of nodes that take jobs, now or when others end
+FREE = ("allocated", "idle", "mixed")  # states of nodes that may have room now; powered down ones are resumed for a job
+WAITS = "!%$@^-"  # flags of those that get jobs again later: power, maintenance, a reboot, a job that backfill planned
+# States of nodes that get none until somebody does something; others do, also by states that only a newer Slurm has.
+# Source: sinfo(1), NODE STATE CODES, 20.11 to 26.05.
+OUT = frozenset(
+    (
+        *("blocked", "down", "drain", "drained", "draining", "error", "fail", "failg", "failing", "failed", "futr"),
+        *("future", "inval", "invalid_reg", "invalid", "no_respond", "npc", "perfctrs", "unk", "unknown", "undrain"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ def room_words(options: Mapping[str, str]) -> tuple[str, ...]:
     form = ",".join(f"{name}:|" for name in FIELDS)
     nodes = (*clean("sinfo"), "sinfo", "--Node", "--noheader", *partition, f"--Format={form}")
     words = [f"--{key}={value}" if value else f"--{key}" for key, value in options.items()]
-    test = (*clean("sbatch"), "SLURM_TIME_FORMAT=%s", "sbatch", "--test-only", "--wrap=true", *words)
+    test = ("env", "SLURM_TIME_FORMAT=%s", "sbatch", "--test-only", "--wrap=true", *words)
     return (str(len(nodes)), *nodes, *test)
 
 
@@ -50,11 +59,16 @@ def parse_room(text: str, need: Need) -> Room:
     now = parse_number(parts[2].strip(), "date")
     # each field ends with a bar
     nodes = [fields_of(line, len(FIELDS) + 1, "|", "sinfo") for line in rows_of(parts[0], "sinfo")]
-    live = [node for node in nodes if node[1].rstrip("*~#!%$@^-+") in RUNNING]
+    live = [node for node in nodes if not OUT & states_of(node)]
     free, most = (sum(fits(each, need) for each in what(live)) // need.nodes for what in (left_of, all_of))
     found = re.search(r" to start at ([0-9]{1,11}) ", parts[1][:LONGEST_WORDS])
     starts_in_s = max(0.0, float(int(found[1]) - now)) if found else None
     return Room(free, most, starts_in_s)
+
+
+def states_of(node: Sequence[str]) -> set[str]:
+    """The words of a node's state: ``mixed+planned`` has two; flags are no words."""
+    return {word.strip(" *~#!%$@^-") for word in node[1].lower().split("+")} - {"", "cloud"}
 
 
 def left_of(nodes: Iterable[list[str]]) -> list[Need]:
@@ -62,7 +76,7 @@ def left_of(nodes: Iterable[list[str]]) -> list[Need]:
     return [
         Need(cpus_in(node, 1), memory_in(node, 3) - memory_in(node, 4), gpus_in(node[5]) - gpus_in(node[6]))
         for node in nodes
-        if not node[1].startswith("completing")
+        if states_of(node) <= set(FREE) and not set(node[1].strip()) & set(WAITS)
     ]
 
 
