@@ -18,54 +18,19 @@ from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
+from tfslurm.job_plan.contents import CodeState as CodeState
+from tfslurm.job_plan.contents import Points as Points
 from tfslurm.job_plan.folders import FOLDER, UNTRUE
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill_one
-from tfslurm.sweeps.arrays import Array, job_ids
+from tfslurm.sweeps.arrays import job_ids
 
 SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
+NEW = ("plugin_options", "engine_environment")  # absent from the plans of an older version, and where they are empty
 # No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
 BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text")
-
-
-@dataclass(frozen=True, slots=True)
-class CodeState:
-    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git).
-
-    ``contents_sha256`` is of the list by which a node verifies the tree; '' in a plan of an older tfslurm.
-    """
-
-    tree: str
-    writable: bool
-    files: int
-    size_bytes: int
-    remote: str | None = None
-    commit: str | None = None
-    branch: str | None = None
-    dirty: bool | None = None
-    contents_sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """The points of a sweep that one job array runs in order; ``sha256`` is of the file with them all.
-
-    A task runs ``points_per_job`` of them, one after the other. ``max_parallel`` tasks run at once; 0: as many as the
-    cluster lets.
-    """
-
-    sweep_id: str
-    count: int
-    sha256: str
-    max_parallel: int = 0
-    points_per_job: int = 1
-
-    @property
-    def option(self) -> str:
-        """The value of ``--array``."""
-        return Array(0, self.count, self.points_per_job).option(self.max_parallel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +352,7 @@ def to_json(plan: JobPlan) -> dict[str, Any]:
     A list is a tuple here, and is written as a list. What an older version did not know and is empty is left out.
     """
     values = {**asdict(plan), "mounts": [mount_json(mount) for mount in plan.mounts]}
-    return values if plan.plugin_options else {key: each for key, each in values.items() if key != "plugin_options"}
+    return {key: each for key, each in values.items() if each or key not in NEW}
 
 
 def from_json(values: Mapping[str, Any]) -> JobPlan:

@@ -1,0 +1,45 @@
+"""The code and the points of a plan. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfslurm.sweeps.arrays import Array
+
+
+@dataclass(frozen=True, slots=True)
+class CodeState:
+    """The code that a job runs: the git tree id of what was on disk, and where it came from (None: not in git).
+
+    ``contents_sha256`` is of the list by which a node verifies the tree; '' in a plan of an older tfslurm.
+    """
+
+    tree: str
+    writable: bool
+    files: int
+    size_bytes: int
+    remote: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    contents_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The points of a sweep that one job array runs in order; ``sha256`` is of the file with them all.
+
+    A task runs ``points_per_job`` of them, one after the other. ``max_parallel`` tasks run at once; 0: as many as the
+    cluster lets.
+    """
+
+    sweep_id: str
+    count: int
+    sha256: str
+    max_parallel: int = 0
+    points_per_job: int = 1
+
+    @property
+    def option(self) -> str:
+        """The value of ``--array``."""
+        return Array(0, self.count, self.points_per_job).option(self.max_parallel)
