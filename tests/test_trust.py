@@ -261,6 +261,7 @@ KEYS = {
     "cgroup_parent": "require",
     "mirrors": "{docker.io: [m.example]}",
     "slurm": "{partition: gpu}",
+    "plugin_options": "{quotatype: spot}",
     "mounts": "{allow: [/data]}",
     "shared_parents": "accept",
     "read_group": "lab",

@@ -113,6 +113,7 @@ def decisions(known: Known) -> list[tuple[str, str]]:
     rows.append(("mounts", ", ".join(map(str, cluster.mounts_allow)) or "nothing"))
     rows += [("mirrors", f"{name} from {', '.join(places)}") for name, places in cluster.mirrors.items()]
     rows += [("slurm", f"{key}: {value}") for key, value in cluster.slurm.items()]
+    rows += [("plugin_options", f"{key}: {value}") for key, value in cluster.plugin_options.items()]
     others = "  (others may replace the root, and what runs leave)" if cluster.shared_parents == "accept" else ""
     rest = {
         "shared_parents": f"{cluster.shared_parents}{others}",
