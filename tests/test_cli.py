@@ -55,7 +55,7 @@ def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
     ("arguments", "code", "says"),
     [
         (["plan", "absent.yaml"], 2, r"error: absent\.yaml: cannot be read: No such file"),
-        (["status", "12a"], 2, r"error: job '12a': is not a job; write 1234, 1234_7 or alpha:1234_7"),
+        (["status", "12a"], 2, r"error: job '12a': is neither the id of a job nor the name of a job or a sweep; write"),
         (["cite", "17"], 2, r"error: job '17': is not in the tracker"),
         (["cite", "./17"], 2, r"error: 17: cannot be read: No such file"),
         (["cite", "17", "--author", " "], 2, r"error: --author: ' ' is no name"),

@@ -161,7 +161,7 @@ def test_the_same_experiment_submitted_by_several_at_once_is_one_job(desk: Desk)
     assert sorted(client.returncode for client in clients) == [0, 1, 1, 1, 1, 1]
     assert [out for out, _ in told if out] == [f"{one_job(desk)}\n"]
     for _, refused in (each for each in told if not each[0]):
-        assert f"the same job is there already: {one_job(desk)} (PENDING); --again submits it once more" in refused
+        assert f"the same job is there already: {one_job(desk)} (PENDING); `tfslurm wait " in refused
     second = desk.submit(file, "--again")
     assert sorted(jobs_of(desk)) == sorted({second, *(f"alpha:{number}" for number in desk.jobs("alpha"))})
 

@@ -74,6 +74,10 @@ class FakeSlurm:
         """A job or task ends."""
         self._change(job_id, state=state, began=int(time.time()), ended=int(time.time()), exit=exit_code)
 
+    def completing(self, job_id: str) -> None:
+        """A job, or a task, is being cleaned up: its programs may still run."""
+        self._change(job_id, state="COMPLETING", began=int(time.time()))
+
     def forget(self, job_id: str) -> None:
         """The controller forgets an ended job; accounting does not."""
         self._write({**self._job(job_id), "forgotten": True})

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.filters import filtering
 from tfslurm.cli.status import as_value
-from tfslurm.monitoring.cancel import cancel_named
+from tfslurm.monitoring.cancel import cancel_named, to_cancel
+from tfslurm.monitoring.choose import Filters
 from tfslurm.workspace.session import Session
+
+MANY = 50  # names in a line
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB|SWEEP...")
+@click.argument("jobs", nargs=-1, metavar="[JOB|SWEEP]...")
+@click.option("--all", "everything", is_flag=True, help="Cancel all your jobs and sweeps that have not ended.")
+@filtering
+@click.option("--yes", is_flag=True, help="Do not ask, if a name, a filter or --all stands for several jobs.")
 @common
-def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
+def cancel(
+    session: Session, jobs: tuple[str, ...], everything: bool, filters: Filters, yes: bool, as_json: bool
+) -> int:
     """Cancel jobs. Their programs get TERM, and KILL after the site's KillWait. tfslurm keeps the outputs.
 
-    If a cluster does not answer, tfslurm says so, cancels the jobs on the other clusters, and exits with 1.
+    The name of an experiment stands for all its jobs that have not ended. If a name, a filter or --all stands for
+    several jobs or sweeps, cancel names them and asks first. If a cluster does not answer, tfslurm says so, cancels the
+    jobs on the other clusters, and exits with 1.
     """
-    after, silent = cancel_named(session, jobs)
+    names = to_cancel(session, jobs, filters, everything=everything)
+    if not names:
+        say("nothing to cancel: no job that fits has not ended")
+    elif len(names) > max(1, len(jobs)) and not yes and not is_agreed(session, names):
+        say("nothing was cancelled")
+        return 1
+    after, silent = cancel_named(session, names, waiting_only=filters.states == ("PENDING",)) if names else ([], {})
     for line in silent.values():
         say(f"error: {line}")
     if as_json:
@@ -27,3 +46,14 @@ def cancel(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
         for job in after:
             show(f"{job.key} {job.state}")
     return 1 if silent else 0
+
+
+def is_agreed(session: Session, names: Sequence[str]) -> bool:
+    """Whether the user wants all of these to be cancelled.
+
+    Raises:
+        InputError: there is no terminal to ask on.
+    """
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    say(f"these have not ended: {', '.join(names[:MANY])}{more}")
+    return session.agree(f"cancel all {len(names)}?")

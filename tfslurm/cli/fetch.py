@@ -11,6 +11,7 @@ import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
 from tfslurm.document.tree import printable
+from tfslurm.monitoring.lookup import one_name
 from tfslurm.retrieval.fetch import Fetch, Progress
 from tfslurm.retrieval.fetch_jobs import fetch_jobs, folders_for
 from tfslurm.retrieval.selection import BAD, Outcome, Selection
@@ -53,6 +54,7 @@ def fetch_command(
     there. The exit code is 1 if something that you asked for is not here at the end.
     """
     tracker = session.tracker
+    job = one_name(tracker, job)
     found = fetch_jobs(
         session, folders_for(tracker, job, dest), Selection(include, exclude, overwrite, dry_run), progress
     )

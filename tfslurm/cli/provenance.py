@@ -8,7 +8,7 @@ import click
 
 from tfslurm.cli.console import common, deliver, json_text
 from tfslurm.export.text import record_text
-from tfslurm.monitoring.lookup import find_job, find_sweep
+from tfslurm.monitoring.lookup import find_job, find_sweep, one_name
 from tfslurm.record import record_json
 from tfslurm.retrieval.records import latest_record
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
@@ -27,6 +27,7 @@ def provenance(session: Session, job: str, form: str, output: Path | None, as_js
     job and the id of its record.
     """
     tracker = session.tracker
+    job = one_name(tracker, job)
     if tracker.sweeps.named(job):
         whole = sweep_record(find_sweep(tracker, job), tracker)
         deliver(json_text(whole) if as_json or form == "json" else sweep_text(whole), output)

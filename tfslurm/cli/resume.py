@@ -8,12 +8,10 @@ import click
 
 from tfslurm.cli.console import common, say
 from tfslurm.cli.sweep import print_sent
-from tfslurm.errors import refuse
+from tfslurm.monitoring.choose import states_given
 from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.monitoring.refresh import refresh_all
-from tfslurm.monitoring.sweep_states import LOST
 from tfslurm.monitoring.wait import clusters_to_ask
-from tfslurm.slurm import STATES
 from tfslurm.submission.sweep_resume import asked_anew, is_wanted, open_points, plan_again
 from tfslurm.workspace.session import Session
 
@@ -51,9 +49,7 @@ def resume(
     """
     if sets and not experiment:
         raise click.UsageError("--set needs EXP.yaml")
-    for state in states:
-        if state not in STATES and state != LOST:
-            raise refuse(f"--state {state}", "is not one of Slurm's states", "write for example FAILED or TIMEOUT")
+    states = states_given(states)
     found = find_sweep(session.tracker, sweep)
     silent = refresh_all(session, clusters_to_ask(session.tracker, session.tracker.sweeps.jobs(found.sweep_id)))
     for line in silent.values():

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from tfslurm.cli.console import clear as clear_screen
 from tfslurm.cli.console import common, emit, say, table
 from tfslurm.cli.ctrl_c import goes_on
+from tfslurm.cli.filters import filtering
 from tfslurm.monitoring.backoff import Pace
-from tfslurm.monitoring.lookup import find_sweep
+from tfslurm.monitoring.choose import Filters, chosen
+from tfslurm.monitoring.lookup import find_sweep, stable_names
 from tfslurm.monitoring.reasons import why
 from tfslurm.monitoring.sweep_states import has_failed
-from tfslurm.monitoring.wait import FAILED, advise, clusters_to_ask, rounds, sent_of
+from tfslurm.monitoring.wait import FAILED, advise, asked_again, clusters_to_ask, rounds
 from tfslurm.retrieval.endings import Ending, read_endings, report
 from tfslurm.submission.waiting import send_waves
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.clock import local_time
+from tfslurm.workspace.config import LOCAL
 from tfslurm.workspace.session import Session
 
-RECENT = 20
 COLOURS = {
     "COMPLETED": "green",
     "RUNNING": "cyan",
@@ -31,13 +33,6 @@ COLOURS = {
     "TIMEOUT": "red",
     "LOST": "red",
 }
-
-
-def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[TrackedJob]:
-    """The named jobs; without names the unfinished ones and the last few that ended."""
-    if names:
-        return [job for name in names for job in sent_of(tracker, name)]
-    return tracker.jobs(recent=None if everything else RECENT)
 
 
 @click.command()
@@ -54,31 +49,49 @@ def wanted(tracker: Tracker, names: Sequence[str], everything: bool) -> list[Tra
     is_flag=True,
     help="Show what finished jobs used of the memory, CPUs and GPUs that they asked for.",
 )
+@filtering
 @common
 def status(
-    session: Session, jobs: tuple[str, ...], everything: bool, watch: bool, wants_use: bool, as_json: bool
+    session: Session,
+    jobs: tuple[str, ...],
+    everything: bool,
+    watch: bool,
+    wants_use: bool,
+    filters: Filters,
+    as_json: bool,
 ) -> int:
     """Show the states of your jobs on all clusters, with one question to each scheduler.
 
     For a SWEEP, status shows how many points are in which state on each cluster, and why points failed. --all lists
     every point. status also sends the points of a sweep that wait for room in your queue.
+
+    Without a JOB and a filter, status shows what has not ended, and the last 20 submissions. A sweep is one of them.
     """
-    return show_states(session, jobs, everything=everything, watch=watch, wants_use=wants_use, as_json=as_json)
+    return show_states(session, jobs, View(filters, everything, wants_use, as_json), watch=watch)
 
 
-def show_states(
-    session: Session, jobs: Sequence[str], *, everything: bool, watch: bool, wants_use: bool, as_json: bool
-) -> int:
+class View(NamedTuple):
+    """What `status` shows of the jobs that it is asked for, and how."""
+
+    filters: Filters = Filters()
+    everything: bool = False
+    wants_use: bool = False
+    as_json: bool = False
+
+    def of(self, tracker: Tracker, names: Sequence[str]) -> list[TrackedJob]:
+        """The jobs."""
+        return chosen(tracker, names, self.filters, everything=self.everything)
+
+
+def show_states(session: Session, given: Sequence[str], view: View, *, watch: bool) -> int:
     """Print the jobs' states once, or until all have ended; 1 where a cluster does not answer."""
     tracker = session.tracker
+    jobs = [name for text in given for name in stable_names(tracker, text)]
     refused: dict[str, str] = {}
     waits = False
-    going = {job.key for job in wanted(tracker, jobs, everything) if not job.final}
+    going = {job.key for job in view.of(tracker, jobs) if not job.final}
     advised: set[tuple[str, str]] = set()
-
-    def clusters() -> list[Known]:
-        refused.clear()
-        return clusters_to_ask(tracker, wanted(tracker, jobs, everything) if jobs else None, refused)
+    clusters = asked_again(session, lambda: clusters_to_ask(tracker, named_in(tracker, jobs), refused), refused)
 
     def send(session: Session) -> bool:
         nonlocal waits
@@ -86,15 +99,16 @@ def show_states(
         return waits
 
     pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
-    for silent in rounds(session, pace, clusters, lambda: states(wanted(tracker, jobs, everything)), send):
-        shown = wanted(tracker, jobs, everything)
+    for silent in rounds(session, pace, clusters, lambda: states(view.of(tracker, jobs)), send):
+        shown = view.of(tracker, jobs)
         is_last = not watch or (all(job.final for job in shown) and not waits)
-        is_shown = is_last or not as_json  # --json is one document
-        told = told_by_sweeps(session, jobs) if is_last and not (as_json or wants_use) else {}
-        if is_shown and wants_use:
-            show_use(session, shown, as_json)
+        is_shown = is_last or not view.as_json  # --json is one document
+        is_plain = not (view.as_json or view.wants_use or any(view.filters))
+        told = told_by_sweeps(session, jobs) if is_last and is_plain else {}
+        if is_shown and view.wants_use:
+            show_use(session, shown, view.as_json)
         elif is_shown:
-            show(shown, jobs, tracker, everything, as_json, told, clear=watch and sys.stdout.isatty())
+            show(shown, jobs, tracker, view, told, clear=watch and sys.stdout.isatty())
         lines = [*{**silent, **refused}.values()]
         for line in lines:
             say(f"error: {line}; shown is what was last seen there")
@@ -105,6 +119,11 @@ def show_states(
         if is_last:
             return FAILED if lines else 0
     raise AssertionError("rounds have no end")
+
+
+def named_in(tracker: Tracker, names: Sequence[str]) -> list[TrackedJob] | None:
+    """The jobs that names stand for; None: there is no name, and any may be meant."""
+    return chosen(tracker, names, Filters()) if names else None
 
 
 def told_by_sweeps(session: Session, names: Sequence[str]) -> dict[str, Ending]:
@@ -125,7 +144,7 @@ def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     the end, watch says why jobs failed.
     """
     with goes_on(session.tracker, jobs or running(session.tracker), "watch"):
-        return show_states(session, jobs, everything=False, watch=True, wants_use=False, as_json=as_json)
+        return show_states(session, jobs, View(as_json=as_json), watch=True)
 
 
 def running(tracker: Tracker) -> list[str]:
@@ -156,54 +175,67 @@ def show(
     jobs: Sequence[TrackedJob],
     names: Sequence[str],
     tracker: Tracker,
-    everything: bool,
-    as_json: bool,
+    view: View,
     told: Mapping[str, Ending],
     *,
     clear: bool,
 ) -> None:
-    """Print the jobs, or the sweeps that are named, as tables or as JSON; ``told``: what failed jobs left, by job."""
+    """Print the jobs, or the sweeps that are named, as tables or as JSON; ``told``: what failed jobs left, by job.
+
+    With filters a job is a row always.
+    """
     from tfslurm.cli import sweeps
 
-    named = [find_sweep(tracker, name) for name in names if tracker.sweeps.named(name)]
+    named = [find_sweep(tracker, name) for name in names if tracker.sweeps.named(name) and not any(view.filters)]
     if named:
         plans = {each.plan.plan_id for sweep in named for each in tracker.sweeps.plans(sweep.sweep_id)}
         jobs = [job for job in jobs if job.plan_id not in plans]
-    if as_json:
+    if view.as_json:
         emit([*(sweeps.as_value(sweep, tracker) for sweep in named), *(as_value(job) for job in jobs)])
         return
     if clear:
         clear_screen()
     for sweep in named:
-        sweeps.show_one(sweep, tracker, told, each=everything)
+        sweeps.show_one(sweep, tracker, told, each=view.everything)
     if jobs or not named:
-        show_jobs(jobs if names else sweeps.folded(jobs, tracker))
+        rows = jobs if names or view.filters.sweep else sweeps.folded(jobs, tracker)
+        show_jobs(rows, is_filtered=any(view.filters))
 
 
-def show_jobs(jobs: Sequence[TrackedJob | list[str]]) -> None:
+def show_jobs(jobs: Sequence[TrackedJob | list[str]], *, is_filtered: bool) -> None:
     """Print a table with a row for each."""
     rows = [
         job
         if isinstance(job, list)
-        else [job.key, job.name, job.state, elapsed(job), ",".join(job.status.get("nodes") or ()), why(job)]
+        else [
+            *(job.key, job.name, local_time(job.submitted_at), job.state, elapsed(job)),
+            *(",".join(job.status.get("nodes") or ()), why(job)),
+        ]
         for job in jobs
     ]
     if rows:
-        table(["JOB", "NAME", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, ""))
+        table(
+            ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, "")
+        )
     else:
-        say("no jobs; `tfslurm submit exp.yaml` makes one")
+        say("no jobs fit" if is_filtered else "no jobs; `tfslurm submit exp.yaml` makes one")
 
 
 def as_value(job: TrackedJob) -> dict[str, Any]:
     """One job for --json."""
     status = {key: value for key, value in job.status.items() if key not in ("job_id", "name", "state")}
+    is_waiting = job.state == "PENDING"
+    expected = {"expected_start_at": status.get("started_at"), "started_at": None} if is_waiting else {}
+    limit = {"limit_ends_at": None if is_waiting else status.get("ended_at"), "ended_at": None}
     return {
         "job": job.key,
         "cluster": job.cluster,
         "job_id": job.job_id,
         "name": job.name,
         "state": job.state,
+        **({} if status.get("submitted_at") else {"submitted_at": job.submitted_at}),
         **status,
+        **(expected | limit if status and not job.final else {}),
     }
 
 

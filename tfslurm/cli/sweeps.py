@@ -12,6 +12,7 @@ from tfslurm.document.tree import printable
 from tfslurm.monitoring.sweep_states import NOT_SENT, counts, has_ended, has_failed, progress, state_of
 from tfslurm.retrieval.endings import Ending, by_cause
 from tfslurm.tracker import PlacedPoint, TrackedJob, TrackedSweep, Tracker
+from tfslurm.workspace.clock import local_time
 
 CAUSES = 10  # different causes of failures that are shown
 ORDER = ("COMPLETED", "RUNNING", "PENDING", NOT_SENT)
@@ -77,7 +78,8 @@ def folded(jobs: Sequence[TrackedJob], tracker: Tracker) -> list[TrackedJob | li
         elif sweep_id not in seen:
             seen.add(sweep_id)
             points = tracker.sweeps.points(sweep_id)
-            shown.append([sweep_id, job.name, counts(points), "", "", progress(points)])
+            moment = local_time(job.submitted_at)
+            shown.append([sweep_id, job.name, moment, counts(points), "", "", progress(points)])
     return shown
 
 

@@ -10,7 +10,7 @@ import click
 from tfslurm.cli.console import common, emit, redraw
 from tfslurm.cli.ctrl_c import goes_on
 from tfslurm.cli.status import as_value
-from tfslurm.monitoring.lookup import find_jobs
+from tfslurm.monitoring.lookup import find_jobs, stable_names
 from tfslurm.monitoring.wait import exit_code, wait_for
 from tfslurm.retrieval.endings import report
 from tfslurm.submission.waiting import send_waves
@@ -26,9 +26,10 @@ def wait(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     wait says why a job waits. At the end it says why jobs failed, with the last lines of stderr, and which work is
     lost.
     """
-    code = wait_and_report(session, jobs)
+    names = [name for text in jobs for name in stable_names(session.tracker, text)]
+    code = wait_and_report(session, names)
     if as_json:
-        emit([as_value(job) for name in jobs for job in find_jobs(session.tracker, name)])
+        emit([as_value(job) for name in names for job in find_jobs(session.tracker, name)])
     return code
 
 

@@ -37,6 +37,7 @@ class Pace:
             self._due_at[name] = time.monotonic() + max(pause, known.cluster.min_interval_s)
 
     def wait(self, clusters: Sequence[Known]) -> None:
-        """Return when the first of them may be asked again."""
+        """Return when the first of them may be asked again; after a first pause where there is none to ask."""
         due = [self._due_at.get(known.cluster.name, 0.0) for known in clusters]
-        time.sleep(max(0.0, min(due, default=0.0) - time.monotonic()))
+        now = time.monotonic()
+        time.sleep(max(0.0, min(due, default=now + self.first_s) - now))

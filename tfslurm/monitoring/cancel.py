@@ -8,9 +8,11 @@ from functools import partial
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError, TfslurmError, last_words, refuse
 from tfslurm.host import Host
-from tfslurm.monitoring.lookup import find_job, find_sweep
+from tfslurm.monitoring.choose import Filters, chosen
+from tfslurm.monitoring.lookup import find_job, find_sweep, stable_names
 from tfslurm.monitoring.poll import PENDING, queued
 from tfslurm.monitoring.refresh import refresh_all
+from tfslurm.monitoring.sweep_states import CANCELLED as MARK
 from tfslurm.monitoring.wait import clusters_to_ask, sent_of
 from tfslurm.slurm import JobStatus
 from tfslurm.slurm.values import lines_of
@@ -24,16 +26,20 @@ ENDED = "already finished"  # in scontrol's words: Job/step already completing o
 MOST_IDS = 1000  # in one command
 
 
-def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJob], dict[str, str]]:
+def cancel_named(
+    session: Session, given: Sequence[str], *, waiting_only: bool = False
+) -> tuple[list[TrackedJob], dict[str, str]]:
     """Cancel jobs, and the waiting points of sweeps, by the names that a user gives them.
 
-    The jobs as they are known then, and cluster -> one line for those that do not answer.
+    The jobs as they are known then, and cluster -> one line for those that do not answer. ``waiting_only``: of the jobs
+    those that have not begun.
 
     Raises:
         InputError: there is no such job, or it can be cancelled only with others.
         TfslurmError: it runs in a terminal of this machine.
     """
     tracker = session.tracker
+    names = [name for text in given for name in stable_names(tracker, text)]
     swept = [name for name in names if tracker.sweeps.named(name)]
     if swept:
         refresh_all(session, clusters_to_ask(tracker, ()))  # what was cut off has jobs, or waits
@@ -49,10 +55,49 @@ def cancel_named(session: Session, names: Sequence[str]) -> tuple[list[TrackedJo
     if here:
         raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
     gone: set[str] = set()
-    before = partial(cancel, found, gone)
+    before = partial(cancel_waiting if waiting_only else cancel, found, gone)
     silent = refresh_all(session, clusters_of(found, tracker), found, before)
     keep_cancelled([job for job in found if job.key in gone], tracker)
-    return [find_job(tracker, job.key) for job in found if job.cluster not in silent], silent
+    after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
+    if not waiting_only:
+        mark_cancelled([job for job in after if not job.final], tracker)
+    return after, silent
+
+
+def to_cancel(session: Session, given: Sequence[str], filters: Filters, *, everything: bool) -> list[str]:
+    """The sweeps and jobs that words, filters or --all stand for, and that have not ended.
+
+    With filters for states a sweep's jobs are named one by one, and clusters are asked for the states first: jobs of
+    one that does not answer are left out.
+
+    Raises:
+        InputError: a name is none, or nothing says which jobs are meant.
+    """
+    tracker = session.tracker
+    if not (given or everything or any(filters)):
+        raise refuse(
+            "cancel", "no job is named", "name jobs or sweeps, or choose them: --all, --name, --state, --since"
+        )
+    names = [name for text in given for name in stable_names(tracker, text)]
+    if names and not any(filters):
+        return names
+    silent: dict[str, str] = {}
+    silent |= refresh_all(session, clusters_to_ask(tracker, None, silent))
+    for line in silent.values():
+        session.say(f"error: {line}; its jobs are not cancelled")
+    jobs = chosen(tracker, names, filters, unfinished=True)
+    jobs = [job for job in jobs if job.cluster not in silent and job.cluster != LOCAL]
+    if filters.states:
+        return [job.key for job in jobs]
+    owners = tracker.sweeps.owners({job.plan_id for job in jobs})
+    unsent = [] if names or filters.sweep else tracker.sweeps.waiting()
+    more = [each.sweep_id for each in unsent if filters.fit_name(each.plan.name, each.plan.planned_at)]
+    return list(dict.fromkeys([*(owners.get(job.plan_id, job.key) for job in jobs), *more]))
+
+
+def mark_cancelled(jobs: Sequence[TrackedJob], tracker: Tracker) -> None:
+    """Write down of jobs that have not ended that they were cancelled: Slurm may need a while to end them."""
+    tracker.update_jobs([JobUpdate(job, job.state, False, {**job.status, MARK: True}) for job in jobs])
 
 
 def drop_waiting(tracker: Tracker, name: str) -> int:

@@ -6,23 +6,30 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
+from tfslurm.document import nearest
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, refuse
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.folders import job_folder
 from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
+from tfslurm.tracker.submissions import experiments, submitted
+from tfslurm.workspace.clock import local_time
 
+LAST = re.compile(r"last(?:~(?P<back>[0-9]{1,6}))?")
+BACK = re.compile(r"[0-9]{1,6}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+FIND = "`tfslurm status --all` lists yours; `tfslurm tracker rebuild` reads the run folders again"
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")
 
 
 def find_job(tracker: Tracker, text: str) -> TrackedJob:
-    """The job that a user names: ``1234``, ``1234_7``, ``1234_7.59``, ``alpha:1234_7`` or ``SWEEP:POINT``; the latest
-    where an id was used again.
+    """The job that a user names: ``1234``, ``1234_7``, ``1234_7.59``, ``alpha:1234_7``, ``SWEEP:POINT``, ``last``, or
+    the name of an experiment, whose last job it is; the latest where an id was used again.
 
     Raises:
         InputError: not a job's name, not one of this tracker's jobs, several jobs, or an id that two clusters have.
     """
-    found = find_jobs(tracker, text)
+    found = find_jobs(tracker, one_name(tracker, text))
     if len(found) > 1:
         fix = f"name one, such as {found[0].key}; `tfslurm status {text}` lists them"
         raise refuse(f"job {text!r}", f"is {len(found)} jobs", fix)
@@ -31,26 +38,94 @@ def find_job(tracker: Tracker, text: str) -> TrackedJob:
 
 def find_jobs(tracker: Tracker, text: str) -> list[TrackedJob]:
     """The jobs that a user names: one, all points of an array or of one of its tasks, or the last job of every point of
-    a sweep that was sent.
+    a sweep that was sent; by the name of an experiment those that have not ended, or else the last.
 
     Raises:
         InputError: as find_job, and a sweep of which nothing was sent.
     """
+    names = stable_names(tracker, text)
+    if names != [text]:
+        return [job for name in names for job in find_jobs(tracker, name)]
     sweep, _, point = text.partition(":")
     if tracker.sweeps.named(sweep):
         return jobs_of_sweep(tracker, find_sweep(tracker, sweep), point)
     match = JOB.fullmatch(text)
     if not match:
-        raise refuse(f"job {text!r}", "is not a job", "write 1234, 1234_7 or alpha:1234_7, or a sweep's name")
+        raise refuse(f"job {text!r}", *unnamed(tracker, text))
     ids = tracker.jobs(cluster=match["cluster"], job_id=match["id"])
     found = {job.cluster: [job] for job in ids} or tasks_of(tracker, match["cluster"], match["id"])
     if not found:
-        fix = "`tfslurm status --all` lists those that are; `tfslurm tracker rebuild` reads the run folders again"
-        raise refuse(f"job {text!r}", "is not in the tracker", fix)
+        raise refuse(f"job {text!r}", "is not in the tracker", FIND)
     if len(found) > 1:
         keys = ", ".join(f"{cluster}:{match['id']}" for cluster in found)
         raise refuse(f"job {text!r}", f"exists on several clusters: {keys}", "name the cluster too")
     return next(iter(found.values()))
+
+
+def stable_names(tracker: Tracker, text: str) -> list[str]:
+    """What a user names in words that stay the same while jobs come and go.
+
+    ``last`` and ``last~2`` are a sweep's id or a job's, the name of an experiment is the ids of its jobs; anything else
+    is itself.
+
+    Raises:
+        InputError: not so many were submitted.
+    """
+    if back := LAST.fullmatch(text):
+        return [submission(tracker, int(back["back"] or 0))]
+    if tracker.sweeps.named(text):
+        return [text]
+    named = jobs_named(tracker, text)
+    return [job.key for job in named if not job.final] or [job.key for job in named[-1:]] or [text]
+
+
+def one_name(tracker: Tracker, text: str) -> str:
+    """The same where one job or sweep is meant: of the jobs of an experiment the last.
+
+    Raises:
+        InputError: not so many were submitted.
+    """
+    named = jobs_named(tracker, text)
+    return named[-1].key if named else stable_names(tracker, text)[0]
+
+
+def jobs_named(tracker: Tracker, text: str) -> list[TrackedJob]:
+    """The jobs of the experiment of this name, or those up to ``NAME~2``, the last but two; none of a sweep's name.
+
+    Raises:
+        InputError: it has jobs, but not so many.
+    """
+    name, tilde, back = text.partition("~")
+    if not NAME.fullmatch(name) or JOB.fullmatch(text) or (tilde and not BACK.fullmatch(back)) or name == "last":
+        return []
+    if tracker.sweeps.named(text):
+        return []
+    jobs = [job for job in tracker.jobs(name=name) if job.place is None]
+    if not tilde or not jobs:
+        return jobs
+    if int(back) >= len(jobs):
+        raise refuse(f"job {text!r}", f"{name} has {len(jobs)} jobs", f"`tfslurm status --name {name}` lists them")
+    return jobs[: len(jobs) - int(back)][-1:]
+
+
+def submission(tracker: Tracker, back: int, *, sweeps: bool = False) -> str:
+    """The name of what was submitted so many submissions ago, or of such a sweep.
+
+    Raises:
+        InputError: there were not so many.
+    """
+    found = submitted(tracker, back, sweeps=sweeps)
+    if found is None:
+        what = "sweeps" if sweeps else "jobs and sweeps"
+        raise refuse(f"last~{back}" if back else "last", f"you have not submitted so many {what}", FIND)
+    return found
+
+
+def unnamed(tracker: Tracker, text: str) -> tuple[str, str]:
+    """Why a text names no job and no sweep, and what to write."""
+    names = dict.fromkeys([*(sweep.sweep_id for sweep in tracker.sweeps.all()[::-1]), *experiments(tracker)])
+    why = "is neither the id of a job nor the name of a job or a sweep"
+    return why, f"{nearest(text, names)}write 1234, 1234_7, alpha:1234_7, last or a name; {FIND}"
 
 
 def tasks_of(tracker: Tracker, cluster: str | None, array: str) -> dict[str, list[TrackedJob]]:
@@ -66,19 +141,19 @@ def tasks_of(tracker: Tracker, cluster: str | None, array: str) -> dict[str, lis
 
 
 def find_sweep(tracker: Tracker, text: str) -> TrackedSweep:
-    """The sweep with this id, or the only one with this name.
+    """The sweep with this id, the only one with this name, or the last (``last``, ``last~2``).
 
     Raises:
         InputError: there is none, or several have the name.
     """
-    found = tracker.sweeps.named(text)
+    back = LAST.fullmatch(text)
+    found = tracker.sweeps.named(submission(tracker, int(back["back"] or 0), sweeps=True) if back else text)
     if not found:
         known = ", ".join(sweep.sweep_id for sweep in tracker.sweeps.all()[-5:]) or "none"
-        fix = "`tfslurm status --all` lists those that are; `tfslurm tracker rebuild` reads the run folders again"
-        raise refuse(f"sweep {text!r}", f"is not in the tracker (the last are: {known})", fix)
+        raise refuse(f"sweep {text!r}", f"is not in the tracker (the last are: {known})", FIND)
     if len(found) > 1:
-        last = ", ".join(sweep.sweep_id for sweep in found[-5:])
-        raise refuse(f"sweep {text!r}", f"is the name of {len(found)}: {last}", "name one of them")
+        last = ", ".join(f"{sweep.sweep_id} ({local_time(sweep.planned_at)})" for sweep in found[-5:])
+        raise refuse(f"sweep {text!r}", f"is the name of {len(found)}, the last: {last}", "name one of them")
     return found[0]
 
 

@@ -15,6 +15,7 @@ from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, Missing, read_ends
+from tfslurm.monitoring.sweep_states import CANCELLED
 from tfslurm.run_folder.ending import REQUEUED, STOPPED, End
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import JobUpdate, Place, TrackedJob, TrackedPlan
@@ -78,7 +79,7 @@ def ask(question: Question, host: Host) -> ClusterAnswer:
         update = update_of(job, known.get(job.job_id), ends.get(job.key), place, bool(silence))
         if update is None and job.key in killed:
             update = ended_here(job, place, host)
-        updates += [update] if update else []
+        updates += [still_cancelled(update)] if update else []
     unsettled = len(jobs) - len(updates) if silence else 0
     why = f"{question.cluster}: {silence}: {unsettled} of its jobs left the queue and no end" if unsettled else ""
     return ClusterAnswer(tuple(settled), tuple(updates), why)
@@ -270,6 +271,13 @@ def update_of(
     elif end is UNWRITTEN and status.state == "FAILED" and status.exit_code:
         kept["reason"] = NO_END  # it began, and ended by itself
     return JobUpdate(job, status.state, slurm.is_final(status.state), kept)
+
+
+def still_cancelled(update: JobUpdate) -> JobUpdate:
+    """The update, with the mark of a job that was cancelled until it has ended: its programs may take their time."""
+    if update.final or not update.job.status.get(CANCELLED):
+        return update
+    return update._replace(status={**update.status, CANCELLED: True})
 
 
 def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, place: Place) -> JobUpdate:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from tfslurm.document.moments import datetime_of
-from tfslurm.tracker import PlacedPoint
+from tfslurm.tracker import PlacedPoint, TrackedJob
 
+CANCELLED = "cancelled"
+"The key in the status of a job that `tfslurm cancel` has cancelled, until it has ended."
 NOT_SENT = "NOT SENT"
 LOST = "LOST"
+COMPLETING = "COMPLETING"
 BAR = 30
 
 
@@ -21,7 +24,15 @@ def state_of(point: PlacedPoint) -> str:
 
 def has_ended(point: PlacedPoint) -> bool:
     """Whether nothing more will come of its job."""
-    return bool(point.job and (point.job.final or point.job.state == LOST))
+    return bool(point.job and (point.job.final or point.job.state == LOST or is_given_up(point.job)))
+
+
+def is_given_up(job: TrackedJob, *, requeues: bool = True) -> bool:
+    """Whether a job that Slurm is still cleaning up will do no more work.
+
+    That is so of one that was cancelled, and of any that Slurm does not queue again (``requeues`` is false).
+    """
+    return job.state == COMPLETING and (not requeues or bool(job.status.get(CANCELLED)))
 
 
 def has_failed(point: PlacedPoint) -> bool:

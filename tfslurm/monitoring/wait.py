@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tfslurm.errors import InputError, RecordError
 from tfslurm.monitoring.backoff import Pace
-from tfslurm.monitoring.lookup import find_jobs, find_sweep
+from tfslurm.monitoring.lookup import find_jobs, find_sweep, stable_names
 from tfslurm.monitoring.reasons import reason_of, to_start, why
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import counts, progress
@@ -20,12 +20,13 @@ FAILED = 1
 FEW = 10  # jobs that are named one by one
 
 
-def sent_of(tracker: Tracker, name: str) -> list[TrackedJob]:
+def sent_of(tracker: Tracker, text: str) -> list[TrackedJob]:
     """The jobs that a name stands for; for a sweep those that were sent by now, which may be none."""
-    if tracker.sweeps.named(name):
-        points = tracker.sweeps.points(find_sweep(tracker, name).sweep_id)
+    names = stable_names(tracker, text)
+    if tracker.sweeps.named(names[0]):
+        points = tracker.sweeps.points(find_sweep(tracker, names[0]).sweep_id)
         return [point.job for point in points if point.job]
-    return find_jobs(tracker, name)
+    return [job for name in names for job in find_jobs(tracker, name)]
 
 
 def clusters_to_ask(
@@ -76,9 +77,40 @@ def rounds(
         pace.wait(asked)
 
 
+def asked_again(
+    session: Session, ask: Callable[[], list[Known]], refused: dict[str, str] | None = None
+) -> Callable[[], list[Known]]:
+    """A function that gives the clusters to ask, again and again: one whose file is broken by then is as it was before.
+
+    ``refused`` is what ``ask`` fills with those whose files are refused, if it does not raise that.
+    """
+    before: list[Known] = []
+    broken: list[str] = []
+
+    def clusters() -> list[Known]:
+        lines = {} if refused is None else refused
+        lines.clear()
+        try:
+            asked = ask()
+        except (InputError, RecordError) as error:
+            if not before:
+                raise
+            asked = []
+            lines = {known.cluster.name: str(error).splitlines()[0] for known in before}
+        for known in [each for each in before if each.cluster.name in lines]:
+            asked.append(known)
+            if (line := lines.pop(known.cluster.name)) not in broken:
+                broken.append(line)
+                session.say(f"error: {line}; it is asked as its file was before")
+        before[:] = asked
+        return asked
+
+    return clusters
+
+
 def wait_for(
     session: Session,
-    names: Sequence[str],
+    given: Sequence[str],
     send: Callable[[Session], bool],
     draw: Callable[[str], None] | None = None,
 ) -> list[TrackedJob]:
@@ -89,15 +121,17 @@ def wait_for(
     ``send`` sends waiting points. ``draw`` replaces the line that it drew last: how far a sweep is, on a terminal.
     """
     tracker = session.tracker
+    names = [name for text in given for name in stable_names(tracker, text)]
     told = [""]
     advised: set[tuple[str, str]] = set()
 
     def jobs() -> list[TrackedJob]:
         return [job for name in names for job in find_jobs(tracker, name)]
 
-    def clusters() -> list[Known]:
+    def asked() -> list[Known]:
         return clusters_of([job for job in jobs() if not job.final], tracker)
 
+    clusters = asked_again(session, asked)
     drawn = draw if any(tracker.sweeps.named(name) for name in names) else None
     for silent in rounds(session, Pace(first_s=0.5, factor=1.2, most_s=30.0), clusters, lambda: told[-1], send):
         now = jobs()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, refuse
 from tfslurm.local_files import refuse_links, write_file
-from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, plan_of
+from tfslurm.monitoring.lookup import find_job, find_sweep, job_dir, one_name, plan_of
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.retrieval.fetch import Fetch, Progress, fetch
 from tfslurm.retrieval.selection import Selection, fits
@@ -45,6 +45,7 @@ def folders_for(tracker: Tracker, name: str, dest: Path | None) -> Wanted:
     Raises:
         InputError: there is no such job, or its experiment keeps no outputs.
     """
+    name = one_name(tracker, name)
     if not tracker.sweeps.named(name):
         job = find_job(tracker, name)
         of, below = job.key, dest or Path(job.key.replace(":", "-"))

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
+from tfslurm.monitoring.sweep_states import is_given_up
 from tfslurm.submission.pinning import pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
@@ -120,7 +121,9 @@ def submit_once(
         from tfslurm.monitoring.refresh import refresh
 
         refresh(known, tracker, host)
-        refuse_twice(job, tracker.jobs(plan_sha256=same, unfinished=True))
+        requeues = bool(job.plan.checkpoint and job.plan.checkpoint.requeue)
+        live = tracker.jobs(plan_sha256=same, unfinished=True)
+        refuse_twice(job, [each for each in live if not is_given_up(each, requeues=requeues)])
     job_id = submit_job(job, tracker, host, secrets, untold=True)
     told(f"{name}:{job_id}", job.plan.plan_id)
     if note := preemption_note(job.plan, known, host):
@@ -135,7 +138,8 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
     """
     if live:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
-        raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; --again submits it once more")
+        fix = f"`tfslurm wait {live[-1].key}` waits for it, --again submits it once more"
+        raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; {fix}")
 
 
 def tell_of_left_out(session: Session, jobs: Sequence[Prepared]) -> None:

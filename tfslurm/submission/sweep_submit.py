@@ -11,7 +11,7 @@ from tfslurm.errors import SubmitRejected, TfslurmError, complaint
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.refresh import refresh_all
-from tfslurm.monitoring.sweep_states import has_ended
+from tfslurm.monitoring.sweep_states import has_ended, is_given_up
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
@@ -110,17 +110,20 @@ def refuse_twice(session: Session, swept: Swept) -> None:
     Raises:
         TfslurmError: which sweep it is.
     """
-    tracker = session.tracker
+    tracker, checkpoint = session.tracker, swept.bases[0].plan.checkpoint
+    requeues = bool(checkpoint and checkpoint.requeue)
     for sweep in tracker.sweeps.same(swept.asked_sha256):
         jobs = [job for job in tracker.sweeps.jobs(sweep.sweep_id) if not job.final]
         if jobs:
             refresh_all(session, clusters_to_ask(tracker, jobs))
         points = tracker.sweeps.points(sweep.sweep_id)
-        live = sum(point.job is not None and not has_ended(point) for point in points)
+        jobs = [point.job for point in points if point.job and not has_ended(point)]
+        live = sum(not is_given_up(job, requeues=requeues) for job in jobs)
         live += sum(size(each.plan) for each in tracker.sweeps.waiting(sweep_id=sweep.sweep_id))
         if live:
             told = f"{sweep.sweep_id}: {live} of its {len(points)} points have not ended"
-            raise TfslurmError(f"{swept.name}: the same sweep is there already: {told}; --again submits it once more")
+            fix = f"`tfslurm wait {sweep.sweep_id}` waits for it, --again submits it once more"
+            raise TfslurmError(f"{swept.name}: the same sweep is there already: {told}; {fix}")
 
 
 def tell_of_rest(session: Session, sweep: TrackedSweep, troubles: Sequence[TfslurmError]) -> None:

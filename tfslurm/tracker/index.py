@@ -33,6 +33,7 @@ from tfslurm.tracker.rows import (
     tracked,
     values_in,
 )
+from tfslurm.tracker.submissions import RECENT_JOBS
 from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
 
 VERSION = 1
@@ -325,15 +326,17 @@ class Tracker:
         untold: bool = False,
         recent: int | None = None,
         array: str | None = None,
+        name: str | None = None,
     ) -> list[TrackedJob]:
         """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen.
 
-        ``recent``: of those that have ended only the ones among the last so many jobs. ``array``: the tasks of one, or
-        the points that one task (``1234_7``) runs.
+        ``recent``: of those that have ended only the ones among the last so many submissions, of which a sweep is one.
+        ``array``: the tasks of one, or the points that one task (``1234_7``) runs. ``name``: the experiment's.
         """
         where: list[str] = []
         values: list[str] = []
-        for column, value in (("jobs.cluster", cluster), ("job_id", job_id), ("plan_sha256", plan_sha256)):
+        equal = {"jobs.cluster": cluster, "job_id": job_id, "plan_sha256": plan_sha256, "plans.name": name}
+        for column, value in equal.items():
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)
@@ -343,7 +346,7 @@ class Tracker:
         if unfinished:
             where.append("final = 0")
         if recent is not None:
-            where.append("(final = 0 OR jobs.rowid IN (SELECT rowid FROM jobs ORDER BY submitted_at DESC LIMIT ?))")
+            where.append(f"(final = 0 OR jobs.rowid IN ({RECENT_JOBS}))")
             values.append(str(recent))
         if untold:
             where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from tfslurm.document.moments import datetime_of
+
 CLOCKS_APART = timedelta(days=2)
 
 
@@ -23,3 +25,11 @@ def earlier(moment: str) -> str:
         return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError):
         return "1970-01-01T00:00:00Z"  # the tracker's file was changed
+
+
+def local_time(text: object) -> str:
+    """An RFC 3339 time as the clock on the wall of this machine shows it, ``2026-11-28 05:01``; '' where it is none."""
+    try:
+        return datetime_of(str(text)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
+        return ""
