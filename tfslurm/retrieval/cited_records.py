@@ -8,7 +8,7 @@ from pathlib import Path
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RecordError, refuse
 from tfslurm.local_files import read_text
-from tfslurm.monitoring.lookup import find_jobs
+from tfslurm.monitoring.lookup import find_jobs, one_name
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.record import Record, record_from_json, record_json
@@ -34,7 +34,7 @@ def cited_records(session: Session, names: Sequence[str]) -> list[Record]:
         if "/" in name or name.endswith(".json"):
             wanted.append(record_in(Path(name)))
         else:
-            wanted += completed(session, find_jobs(session.tracker, name))
+            wanted += completed(session, find_jobs(session.tracker, one_name(session.tracker, name)))
     jobs = list({job.key: job for job in wanted if isinstance(job, TrackedJob)}.values())
     kept = {key: record_from_json(values) for key, values in records_of(session, jobs).items()}
     found = (kept.get(each.key) if isinstance(each, TrackedJob) else each for each in wanted)
