@@ -93,7 +93,11 @@ def test_killed_before_any_step_the_same_command_then_leaves_one_job(
         if cut.steps.taken() < at:
             assert (code, at > 20) == (0, True)
             return
-        assert (code, capsys.readouterr().out) == (1, ""), f"step {at}"
+        told = capsys.readouterr().out
+        if (code, told) == (0, "alpha:101\n"):  # it was queued and told, and looked at: can it start?
+            assert at > 20
+            return
+        assert (code, told) == (1, ""), f"step {at}"
         assert len(cut.laptop.slurm.ids()) <= 1, f"step {at}"
         assert (cut.submit(), capsys.readouterr().out) == (0, "alpha:101\n"), f"step {at}"
         assert cut.is_once(), f"step {at}"

@@ -186,15 +186,23 @@ def refused(state: Path, asked: dict[str, str]) -> None:
 
 def squeue(state: Path, words: list[str]) -> None:
     """List what the controller has not forgotten."""
-    found, rest = options("squeue", words, "noheader all states= me format=")
-    if rest or set(found) != {"noheader", "all", "states", "me", "format"} or found["states"] != "all":
-        fail("squeue", f"error: a stand-in lists all jobs of its own user, without a header: {words}")
+    found, rest = options("squeue", words, "noheader all states= me format= jobs=")
+    of_some = set(found) == {"noheader", "states", "jobs", "format"} and found["states"] == "PENDING"
+    of_all = set(found) == {"noheader", "all", "states", "me", "format"} and found["states"] == "all"
+    if rest or not (of_some or of_all):
+        fail(
+            "squeue", f"error: a stand-in lists all jobs of its own user, or some that wait, without a header: {words}"
+        )
+    wanted = found["jobs"].split(",") if of_some else []
     in_seconds("squeue")
     for job in jobs(state):
-        if not job["forgotten"]:
+        if not job["forgotten"] and (of_all or str(job["id"]) in wanted):
             for shown, stated, task in rows(job):
+                if of_some and stated != "PENDING":
+                    continue
                 began = str(task.get("began", "N/A"))
                 values = {
+                    "%A": str(job["id"]),
                     "%i": shown,
                     "%T": stated,
                     "%r": task.get("reason", "None"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.prepare import Asked, Prepared, read_experiment
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached
 from tfslurm.submission.secrets import read_secrets
-from tfslurm.workspace.config import choose_clusters, local_cluster
+from tfslurm.workspace.config import Known, choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
@@ -156,11 +156,18 @@ def submit(
     """
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
+    queued: list[str] = []
+
+    def told(job: str) -> None:
+        queued.append(job)
+        if not as_json:
+            show(job)
+
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import send_sweep
 
-        sweep = send_sweep(session, asked, chosen, force=force, again=again, as_json=as_json)
-        return wait_too_for(session, [sweep.sweep_id]) if wait_too else 0
+        sweep = send_sweep(session, asked, chosen, told, force=force, again=again, as_json=as_json)
+        return wait_too_for(session, [sweep.sweep_id]) if wait_too else look(session, chosen, queued)
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
@@ -170,9 +177,16 @@ def submit(
             emit([{"job": job, "plan_id": plan_id} for job, plan_id in jobs])
         sys.stdout.flush()
 
-    told: Callable[[str], None] = (lambda job: None) if as_json else show
     jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=told, shown=shown)
-    return wait_too_for(session, jobs) if wait_too else 0
+    return wait_too_for(session, jobs) if wait_too else look(session, chosen, jobs)
+
+
+def look(session: Session, clusters: Sequence[Known], jobs: Sequence[str]) -> int:
+    """Say which of the jobs that were queued cannot start; the exit code of `submit`."""
+    from tfslurm.submission.start import tell_of_start
+
+    tell_of_start(session, clusters, jobs)
+    return 0
 
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfslurm.cli.console import emit, show
@@ -39,18 +39,23 @@ def show_sweep(asked: Asked, clusters: Sequence[str], as_json: bool) -> None:
 
 
 def send_sweep(
-    session: Session, asked: Asked, chosen: Sequence[Known], *, force: bool, again: bool, as_json: bool
+    session: Session,
+    asked: Asked,
+    chosen: Sequence[Known],
+    told: Callable[[str], None],
+    *,
+    force: bool,
+    again: bool,
+    as_json: bool,
 ) -> TrackedSweep:
-    """Submit a sweep; its Slurm jobs are printed one by one, or as JSON when all are queued."""
+    """Submit a sweep; its Slurm jobs are ``told`` one by one, and printed as JSON when all are queued."""
 
     def shown(sweep: TrackedSweep, jobs: Sequence[str]) -> None:
         if as_json:
             emit(as_value(sweep, jobs, session.tracker))
         sys.stdout.flush()
 
-    return submit_sweep(
-        session, asked, chosen, force=force, again=again, told=(lambda job: None) if as_json else show, shown=shown
-    )
+    return submit_sweep(session, asked, chosen, force=force, again=again, told=told, shown=shown)
 
 
 def print_sent(session: Session, sweep: TrackedSweep, swept: Swept | None, *, as_json: bool) -> None:

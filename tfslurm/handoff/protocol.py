@@ -41,9 +41,9 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
         CommandFailed: the machine refused the run folder; sbatch was not called.
         HostError: the line was lost, or the far side was killed: sbatch may have been called or not.
     """
-    run_dir, shared = plan.run_dir, sharing(plan)
-    code = (str(plan.code_dir), str(plan.code.files)) if plan.code else ("", "0")
-    submit = sbatch(plan.secrets, run_dir)
+    run_dir, code_dir = plan.run_dir, plan.code_dir
+    code = (str(code_dir), str(plan.code.files)) if plan.code else ("", "0")
+    shared, submit = sharing(plan), sbatch(plan.secrets, run_dir)
     argv = program("hand-over", str(run_dir.parent), run_dir.name, "700", str(len(files)), *code, *shared, *submit)
     content = as_tar(files, 0o700)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))

@@ -31,7 +31,7 @@ from tfslurm.slurm.jobs import (
     sbatch_argv,
 )
 from tfslurm.slurm.options import check_options
-from tfslurm.slurm.reasons import Outlook, explain_reason, outlook
+from tfslurm.slurm.reasons import Outlook, explain_reason, outlook, parse_reasons, reasons_argv
 from tfslurm.slurm.site import (
     Account,
     Partition,
@@ -66,10 +66,12 @@ __all__ = [
     "parse_accounts",
     "parse_partitions",
     "parse_queue",
+    "parse_reasons",
     "parse_sacct",
     "parse_sbatch",
     "partitions_argv",
     "queue_argv",
+    "reasons_argv",
     "sacct_argv",
     "sbatch_argv",
     "state_from_exit",

@@ -39,7 +39,7 @@ def submit_jobs(
     Raises:
         TfslurmError: as submit_once; or every driver seen there is too old, and that is not forced.
     """
-    secrets = read_secrets(asked.experiment.secrets)
+    secrets = read_secrets(asked.experiment.secrets) if asked.experiment.secrets else {}
     prepared = prepared_for(session, asked, chosen)
     for job in prepared:
         tell_of_driver(session, job, force=force)
@@ -126,7 +126,7 @@ def submit_once(
         refuse_twice(job, [each for each in live if not is_given_up(each, requeues=requeues)])
     job_id = submit_job(job, tracker, host, secrets, untold=True)
     told(f"{name}:{job_id}", job.plan.plan_id)
-    if note := preemption_note(job.plan, known, host):
+    if job.plan.checkpoint and (note := preemption_note(job.plan, known, host)):
         session.say(f"note: {note}")
 
 
