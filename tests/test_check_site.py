@@ -218,7 +218,7 @@ def silent(name: str) -> str:
 def test_a_silent_registry_is_a_warning_that_says_whether_it_matters() -> None:
     first, second = asked_here(("127.0.0.1:5000", "docker.io"), silent)
     assert (first.status, second.status, second.value) == ("ok", "warn", "GET /v2/: DNS")
-    assert "ignore this if another one" in second.do
+    assert "no action needed if another mirror" in second.do
     assert "no tag can be pinned" in asked_here(("docker.io",), silent)[0].do
 
 

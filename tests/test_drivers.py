@@ -83,7 +83,10 @@ def test_nothing_known_and_all_well_are_not_worth_a_word(tracker: Tracker) -> No
 
 
 def test_minor_version_compatibility_is_told_with_where_it_was_seen(tracker: Tracker) -> None:
-    words = told(tracker, asked(), seen(MINOR))
+    assert (
+        told(tracker, asked(), seen(MINOR)) == "note: alpha: driver 535.54.03 runs CUDA 12.3.0: nothing to do (-v: why)"
+    )
+    words = tell(asked(), tracker, whole=True)
     assert words.startswith("note: alpha: driver: minor-version compatible: driver 535.54.03 runs CUDA 12.3.0 ")
     assert words.endswith("(alpha1; last seen 2026-11-23T07:00:00Z by tfslurm check)")
 

@@ -596,7 +596,7 @@ def test_an_account_that_is_not_yours_is_answered_with_yours(recorded: Path) -> 
 def test_a_job_that_fits_nowhere_is_answered_with_the_nodes(recorded: Path, name: str) -> None:
     told = explained(recorded, name, gres="gpu:8", nodes="1")
     assert told == (
-        "the job asks for nodes=1 gres=gpu:8; write `resources` that fit one of these: "
+        "the job asks for nodes=1 gres=gpu:8; write `resources` that fit; available: "
         "gpu: 2 nodes of up to 16 cpus, 8000 MiB, gpu:4; debug: 2 nodes of up to 16 cpus, 8000 MiB, gpu:4"
     )
 

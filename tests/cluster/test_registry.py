@@ -265,7 +265,7 @@ def test_a_digest_that_no_place_has_is_told_for_each_place(open_registry: Served
     with pytest.raises(RegistryError) as caught:
         resolve(reference(open_registry, "hub/tf@sha256:" + "0" * 64), mirrors, "linux/amd64", NOW)
     message = str(caught.value)
-    assert "none of 3 places gave it" in message
+    assert "tried 3 registries; none has it" in message
     assert f"{dead}/hub/tf: sha256:000000000000…: {dead} refuses connections" in message
     assert message.count("HTTP 404 MANIFEST_UNKNOWN") == 2
 

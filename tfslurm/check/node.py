@@ -174,7 +174,7 @@ def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
     if proxied:
         return Fact(name, "unknown", f"from the node: {state}; the engine has a proxy of its own, which was not tried")
     if some:
-        return Fact(name, "warn", f"from the node: {state}", "ignore this if another one of the list has the image")
+        return Fact(name, "warn", f"from the node: {state}", "no action needed if another mirror of the list answers")
     fix = "name a mirror that nodes reach under `mirrors:`; images that are on the node already run all the same"
     return Fact(name, "warn", f"from the node: {state}", fix)
 

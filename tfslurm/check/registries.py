@@ -49,7 +49,7 @@ def registry_fact(registry: str, answer: str, why: str, some: bool) -> Fact:
         return Fact(name, "ok", f"{answer} (asked from this machine)")
     why = why.removeprefix(f"{registry}: ")
     if some:
-        return Fact(name, "warn", why, "ignore this if another one of the list has the image")
+        return Fact(name, "warn", why, "no action needed if another mirror of the list answers")
     return Fact(
         name, "warn", why, "no tag can be pinned from here; an experiment with its EXP.lock.yaml can be submitted"
     )

@@ -116,6 +116,10 @@ def hush_libraries() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; a user's mistake never shows a traceback without -vv."""
+    if any(getattr(stream, "encoding", "utf-8") != "utf-8" for stream in (sys.stdout, sys.stderr)):
+        from tfslurm.cli.console import accept_all
+
+        accept_all()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

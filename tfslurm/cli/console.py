@@ -6,15 +6,18 @@ So whatever is meant for a reader goes through ``visible`` here. Data for anothe
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 
@@ -25,6 +28,8 @@ from tfslurm.local_files import refuse_links, write_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 VERBOSE = "tfslurm.verbose"
+LEAST_FOLDED = 30
+"The width that the last column of a table gets at the expense of others."
 
 
 def common(function: F) -> F:
@@ -83,15 +88,44 @@ def wait_option(default: int, text: str) -> Callable[[F], F]:
     return click.option("--wait", "wait_s", type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
 
 
+STAND_INS = str.maketrans(
+    {"…": "...", "→": "->", "—": "-", "–": "-", "×": "x", "␊": "\\n", "“": '"', "”": '"', "’": "'"}
+)
+"For a terminal or file whose encoding lacks these."
+
+
+def stand_ins(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what an encoding lacks: our own signs by plain ones, letters of names by their numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(STAND_INS)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error("tfslurm", stand_ins)
+
+
+def accept_all() -> None:
+    """Have stdout and stderr write any text, whatever their encoding: libraries write to them by themselves."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="tfslurm")
+
+
+def encoding_of(stream: TextIO) -> str:
+    """The name of a stream's encoding, ``utf8`` for each way to write that."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").replace("_", "")
+
+
 def write(text: str, *, err: bool = False) -> None:
-    """Write a text just as it is; what the stream's encoding lacks is written out."""
+    """Write a text just as it is; what the stream's encoding lacks is replaced."""
     stream = sys.stderr if err else sys.stdout
     try:
         data = text.encode("utf-8", "surrogateescape")  # bytes that were no UTF-8 are themselves again
     except UnicodeEncodeError:
         data = text.encode("utf-8", "backslashreplace")
-    if (stream.encoding or "utf-8").lower().replace("-", "") != "utf8":
-        data = text.encode(stream.encoding, "backslashreplace")
+    if encoding_of(stream) != "utf8":
+        data = text.encode(stream.encoding, "tfslurm")
     click.echo(data, file=stream, nl=False)
 
 
@@ -193,8 +227,41 @@ def plain_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callable[[str], str] | None = None) -> None:
-    """A table on stdout; colour only on a terminal and without NO_COLOR (rich sees to both)."""
+def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, drops: Sequence[str]) -> list[int]:
+    """The columns that a terminal has room for: those of ``drops`` go first, in that order, and then the last one."""
+    sizes = [max(len(printable(row[column])) for row in [headers, *rows]) for column in range(len(headers))]
+    sizes[-1] = min(sizes[-1], LEAST_FOLDED)
+    kept = list(range(len(headers)))
+    for name in [*drops, headers[-1]]:
+        if sum(sizes[column] + 1 for column in kept) - 1 <= width:
+            break
+        kept.remove(headers.index(name))
+    return kept
+
+
+def narrow_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, styles: Callable[[str], str] | None
+) -> None:
+    """A table whose last column stands below its row, folded at its words."""
+    sizes = [max(len(printable(row[column])) for row in [headers, *rows]) for column in range(len(headers) - 1)]
+    for row in [headers, *rows]:
+        cells = [(f"{printable(cell):{size}}", styles(cell) if styles else "") for cell, size in zip(row, sizes)]  # noqa: B905
+        show(*(part for cell in cells for part in (cell, " ")))
+        for line in textwrap.wrap(printable(row[-1]), max(20, width - 2)) if row is not headers else ():
+            show(f"  {line}")
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Callable[[str], str] | None = None,
+    drops: Sequence[str] = (),
+) -> None:
+    """A table on stdout; colour only on a terminal and without NO_COLOR (rich sees to both).
+
+    On a narrow terminal the columns of ``drops`` are left out, in that order; the last column is folded at its words,
+    or stands below its row. No other one breaks, so that an id can be copied.
+    """
     if not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):  # nothing to fold or to colour
         show(plain_table([headers, *rows]))
         return
@@ -202,13 +269,24 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Callabl
     from rich.table import Table
     from rich.text import Text
 
+    code = sys.stdout.encoding or "utf-8"
+    if encoding_of(sys.stdout) != "utf8":  # before it is measured
+        rows = [[printable(cell).encode(code, "tfslurm").decode(code) for cell in row] for row in rows]
     wide = None if sys.stdout.isatty() else 10_000
     console = Console(width=wide, highlight=False)
     grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for header in headers:
-        grid.add_column(printable(header), overflow="fold")
+    columns = fitting(headers, rows, console.width, drops)
+    if len(headers) - 1 not in columns:
+        columns.append(len(headers) - 1)
+        fewer = [[row[column] for column in columns] for row in [headers, *rows]]
+        narrow_table(fewer[0], fewer[1:], console.width, styles)
+        return
+    for column in columns:
+        is_last = column == len(headers) - 1
+        grid.add_column(printable(headers[column]), overflow="fold", no_wrap=not is_last)
     for row in rows:
-        grid.add_row(*[Text(printable(cell), style=styles(cell) if styles else "") for cell in row])
+        cells = [row[column] for column in columns]
+        grid.add_row(*[Text(printable(cell), style=styles(cell) if styles else "") for cell in cells])
     console.print(grid, soft_wrap=wide is not None)
 
 

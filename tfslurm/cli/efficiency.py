@@ -15,7 +15,7 @@ def show_efficiency(jobs: Sequence[TrackedJob], found: Mapping[str, Efficiency])
     """One line for each job: used of asked."""
     rows = [row(job, found[job.key]) for job in jobs if job.key in found]
     if rows:
-        table(["JOB", "NAME", "STATE", "MEMORY", "CPUS", "GPUS"], rows)
+        table(["JOB", "NAME", "STATE", "MEMORY", "CPUS", "GPUS"], rows, drops=("NAME", "STATE"))
     else:
         say("no finished job with a record; name some, or add --all")
 

@@ -25,6 +25,8 @@ from tfslurm.workspace.clock import local_time
 from tfslurm.workspace.config import LOCAL
 from tfslurm.workspace.session import Session
 
+DROPS = ("NODES", "SUBMITTED", "NAME", "TIME")
+"Columns that a narrow terminal does without."
 COLOURS = {
     "COMPLETED": "green",
     "RUNNING": "cyan",
@@ -214,9 +216,8 @@ def show_jobs(jobs: Sequence[TrackedJob | list[str]], *, is_filtered: bool) -> N
         for job in jobs
     ]
     if rows:
-        table(
-            ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"], rows, lambda cell: COLOURS.get(cell, "")
-        )
+        headers = ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"]
+        table(headers, rows, lambda cell: COLOURS.get(cell, ""), DROPS)
     else:
         say("no jobs fit" if is_filtered else "no jobs; `tfslurm submit exp.yaml` makes one")
 

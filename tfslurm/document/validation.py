@@ -85,9 +85,9 @@ def _nothing(document: Document, model: type[BaseModel], path: Path) -> Problem:
     if holder and isinstance(path[-1], str) and path[-1] not in _keys(holder):
         return _unknown(document, holder, path)
     info, example = _field_at(model, path), _example(model, path)
-    mends = [f"write {example}"] if example else []
-    mends += [] if info and info.is_required() else ["remove the key" if isinstance(path[-1], str) else "remove it"]
-    return document.problem(path, "has no value", ", or ".join(mends))
+    fixes = [f"write {example}"] if example else []
+    fixes += [] if info and info.is_required() else ["remove the key" if isinstance(path[-1], str) else "remove it"]
+    return document.problem(path, "has no value", ", or ".join(fixes))
 
 
 def _told(document: Document, model: type[BaseModel], found: ErrorDetails, told: set[Path]) -> Iterator[Problem]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -17,6 +16,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from tfslurm.errors import HostError
 from tfslurm.host.hops import USE_OPENSSH, WAYS_TO_KNOW, Hop
 from tfslurm.host.known_hosts import Place, verify
+from tfslurm.host.terminal import has_terminal, tell
 
 CONNECT_S = 20
 ANSWER_S = 180
@@ -138,11 +138,12 @@ class _ProxyCommand:
             while chunk := stream.read1(4096):  # type: ignore[attr-defined]
                 self._said += chunk
                 del self._said[:-2000]
-                with suppress(subprocess.TimeoutExpired, OSError, ValueError):
-                    if sys.stderr.isatty():
-                        self._process.wait(0.5)
+                if not has_terminal():
                     continue
-                sys.stderr.write(chunk.decode("utf-8", "replace"))
+                try:
+                    self._process.wait(0.5)
+                except subprocess.TimeoutExpired:
+                    tell(chunk.decode("utf-8", "replace"))
 
     def end(self) -> str:
         """How it ended, its last words, and what to do; '' where it goes on."""

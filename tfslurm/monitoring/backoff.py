@@ -13,7 +13,7 @@ from tfslurm.workspace.config import Known
 class Pace:
     """The pause after a change, by which factor it grows while there is none, and its most; seconds.
 
-    A cluster's own ``min_interval`` stands over all three.
+    A cluster's own ``min_interval`` overrides all three.
     """
 
     first_s: float

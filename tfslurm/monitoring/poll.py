@@ -302,7 +302,7 @@ def in_its_turn(job: TrackedJob, status: JobStatus, end: End | Missing | None, p
 
 
 def words_of(end: End) -> dict[str, Any]:
-    """A job's own account of its end, which stands over Slurm's."""
+    """A job's own account of its end, which overrides Slurm's."""
     return {"exit_code": end.exit_code, "cause": end.cause, "reason": end.reason}
 
 

@@ -73,7 +73,7 @@ def resolve(
     if len(failures) == 1:
         raise failures[0]
     reasons = " | ".join(str(failure) for failure in failures)
-    message = f"{reference}: none of {len(names)} places gave it: {reasons}"
+    message = f"{reference}: tried {len(names)} registries; none has it: {reasons}"
     raise RegistryError(message, transient=any(failure.transient for failure in failures))
 
 

@@ -57,7 +57,7 @@ def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str,
                     raise outcome
                 found[job.key] = record_json(keep(job, outcome, tracker))
             except (HostError, RecordError) as error:
-                session.say(f"{job.key}: {str(error).splitlines()[0]}")
+                session.say(f"{job.key}: {str(error).splitlines()[0].removeprefix(f'{job.key}: ')}")
     return found
 
 

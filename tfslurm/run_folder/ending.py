@@ -30,7 +30,7 @@ CAUSES: Mapping[str, str] = {
     REQUEUED: "another attempt follows",
     UNFINISHED: "the program was warned and saved, and no other attempt can follow",
     NO_SCHEDULER: "another attempt would follow, and there is no scheduler to ask for it",
-    REFUSED: "a link of the chain did not hold, so the program was not started",
+    REFUSED: "a check before the start failed (image, GPUs, driver, mounts), so the program was not started",
     ENGINE: "the container engine failed",
     LOST: "what attends the job on its node failed",
     SCRIPT: "another part of job.sbatch, such as a prologue, ended it",

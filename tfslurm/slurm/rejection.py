@@ -102,7 +102,7 @@ def too_large(site: Site) -> str:
         for part in site.partitions
     ]
     asked = [f"{key}={site.asked[key]}" for key in ("nodes", "cpus-per-task", "mem", "gres") if key in site.asked]
-    head = f"the job asks for {' '.join(asked)}; write `resources` that fit one of these"
+    head = f"the job asks for {' '.join(asked)}; write `resources` that fit; available"
     return f"{head}: {'; '.join(rows)}" if rows else "ask for less in `resources`"
 
 

@@ -76,7 +76,7 @@ def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> l
 def tell_of_driver(session: Session, job: Prepared, *, force: bool) -> None:
     """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
     try:
-        told = tell(job.plan, session.tracker)
+        told = tell(job.plan, session.tracker, whole=session.trace is not None)
     except TfslurmError as error:
         if not force:
             raise

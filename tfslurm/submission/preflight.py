@@ -66,8 +66,10 @@ def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
     return suits(environment, seen) if seen else None
 
 
-def tell(plan: JobPlan, tracker: Tracker) -> str:
+def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
     """The warning about drivers before the job is queued; '' for none.
+
+    A note, which asks for nothing, is one short line unless the ``whole`` of it is wanted.
 
     Raises:
         TfslurmError: every driver seen there is too old.
@@ -82,7 +84,11 @@ def tell(plan: JobPlan, tracker: Tracker) -> str:
         raise TfslurmError(f"{place}: too old: {found.words()}; {fix}")
     if found.status == "some too old":
         return f"warning: {place}: too old on some nodes, where the job would end with 78: {found.words('too old')}"
-    return f"note: {place}: minor-version compatible: {found.words('minor-version compatible')}"
+    reasons = found.words("minor-version compatible")
+    if whole:
+        return f"note: {place}: minor-version compatible: {reasons}"
+    heads = dict.fromkeys(verdict.reason.partition(" (")[0] for _, verdict in found.verdicts)
+    return f"note: {plan.cluster}: {', '.join(heads)}: nothing to do (-v: why)"
 
 
 def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:

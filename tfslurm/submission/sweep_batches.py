@@ -42,7 +42,7 @@ def send_wave(
     secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
     told: Callable[[str], None] = lambda job: None,
 ) -> Wave:
-    """Send what waits of a sweep for a cluster, until sbatch says that the user may queue no more.
+    """Submit the waiting points of a sweep for a cluster, until sbatch says that the user may queue no more.
 
     Each job is told as soon as it is queued.
 
@@ -111,7 +111,7 @@ def room_at(plan: JobPlan, host: Host) -> Room | None:
 
 
 def send_waiting(session: Session) -> bool:
-    """Send what waits of every sweep whose ids were told, as far as there is room; whether something waits on.
+    """Submit the waiting points of every sweep whose ids were told, as far as there is room; whether some still wait.
 
     A failure is one line on stderr; the next command tries again.
     """
@@ -125,7 +125,7 @@ def send_waiting(session: Session) -> bool:
                 told = partial(tell, session, sweep.sweep_id)
                 wave = send_wave(sweep, known, tracker, host, code=None, secrets=read_secrets, told=told)
             except TfslurmError as error:
-                session.say(f"error: {sweep.sweep_id}: what waits was not sent: {str(error).splitlines()[0]}")
+                session.say(f"error: {sweep.sweep_id}: waiting points not submitted: {str(error).splitlines()[0]}")
                 continue
             waits = waits or bool(wave.left)
     return waits

@@ -211,7 +211,7 @@ def mounted(mount: Mount) -> str:
 def send_again(
     session: Session, sweep: TrackedSweep, swept: Swept | None, told: Callable[[str], None]
 ) -> list[TfslurmError]:
-    """Send what waits, each job ``told`` as it is queued; what went wrong, when all clusters were tried."""
+    """Submit the waiting points, each job ``told`` as it is queued; what went wrong, when all clusters were tried."""
     code: dict[str, Snapshot | None] = {base.plan.cluster: base.code for base in swept.bases} if swept else {}
     tracker = session.tracker
     fresh = tracker.sweeps.named(sweep.sweep_id)[0]

@@ -72,7 +72,7 @@ def submit_sweep(
     with tracker.claim(swept.asked_sha256, wait=True):
         sweep = left_open(swept, tracker)
         if sweep:
-            session.say(f"an earlier submit was cut off: going on with {sweep.sweep_id}")
+            session.say(f"an earlier submit was interrupted: continuing {sweep.sweep_id}")
         else:
             if not again:
                 refuse_twice(session, swept)
@@ -192,7 +192,7 @@ def queued_of(sweep: TrackedSweep, tracker: Tracker) -> list[tuple[JobPlan, str]
 def send_all(
     session: Session, sweep: TrackedSweep, swept: Swept, chosen: Sequence[Known], *told: Callable[[str], None]
 ) -> list[TfslurmError]:
-    """Tell the jobs that are queued and send what waits, cluster by cluster; what goes wrong on one stops no other."""
+    """Tell the jobs that are queued and submit the waiting points, by cluster; one that fails stops no other."""
     tracker = session.tracker
     troubles: list[TfslurmError] = []
 

@@ -214,7 +214,7 @@ class SweepIndex:
 
 
 def give_up_waiting(db: sqlite3.Connection, either: str, note: str) -> int:
-    """The plans that wait of a sweep, or the one with this id, as plans of which nothing was queued: how many."""
+    """The waiting plans of a sweep, or the one with this id, as plans of which nothing was queued: how many."""
     db.execute(
         "INSERT INTO plans SELECT plan_id, json_extract(plan, '$.plan_sha256'), cluster, "
         "json_extract(plan, '$.name'), json_extract(plan, '$.planned_at'), 'refused', ?, plan, cluster_text "

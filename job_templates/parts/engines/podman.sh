@@ -2,7 +2,7 @@
 #
 # Podman: no daemon; a container is the task's child, in its cgroup. Mostly without root. See engines/docker_cli.
 
-# Asks what it can do, for that is the user's own setting, and mends what it says of its namespace.
+# Asks what it can do, for that is the user's own setting, and corrects what it says of its namespace.
 engine::available() {
     engine_info='' engine_look=''
     engine::info

@@ -75,7 +75,7 @@ checkpoint::_forbidden() {
         if [[ -r $file ]] && IFS= read -r end <"$file" && [[ $end == *'"cause": "requeued"'* ]]; then times+=1; fi
     done
     if ((times >= checkpoint_max_requeues)); then
-        forbidden="it was queued again $times times already; raise checkpoint.max_requeues if it does get on"
+        forbidden="it was queued again $times times already; raise checkpoint.max_requeues if it makes progress"
     elif [[ -n $outputs ]] &&
         [[ $(sha256sum <"$attempt_dir/outputs.before") == "$(checkpoint::_outputs | sha256sum)" ]]; then
         forbidden='this attempt changed nothing in its outputs, so the next would begin where it began; save more often'

@@ -1,0 +1,104 @@
+"""What commands print where the terminal is narrow, or its encoding has few letters. The programs are fakes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfslurm.cli.console import fitting, stand_ins
+from tfslurm.cli.status import DROPS
+
+HEADERS = ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"]
+SWEEP = "a-sweep-with-a-long-name-25d82a"
+ROWS = [
+    ["alpha:1234567_12", "moons", "11-28 07:00", "RUNNING", "1:00:00", "alpha1", ""],
+    [SWEEP, "moons", "11-28 07:00", "FAILED", "0:01:00", "alpha1,alpha2", "time limit of 0:01:00 reached… " * 4],
+]
+ENCODINGS = ["latin-1", "ascii", "cp1252", "iso8859-15", "koi8-r", "latin-1:strict"]
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(200, []), (102, ["NODES"]), (90, ["NODES", "SUBMITTED"]), (70, [*DROPS]), (60, [*DROPS, "REASON"])],
+)
+def test_a_narrow_terminal_gets_fewer_columns(width: int, left_out: list[str]) -> None:
+    kept = [HEADERS[column] for column in fitting(HEADERS, ROWS, width, DROPS)]
+    assert kept == [name for name in HEADERS if name not in left_out]
+
+
+def on_a_terminal(script: str, columns: int, **variables: str) -> str:
+    """All that a program shows on a terminal of its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(COLUMNS=str(columns), TERM="xterm", NO_COLOR="1", **variables)
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    shown = b""
+    try:
+        while select.select([terminal], [], [], 30)[0]:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:
+                break
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return shown.decode("latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_an_id_is_never_broken_and_every_row_is_shown_on_a_terminal(columns: int, encoding: str) -> None:
+    script = (
+        "from tfslurm.cli.console import accept_all, table; from tfslurm.cli.status import DROPS; "
+        f"accept_all(); table({HEADERS!r}, {ROWS!r}, None, DROPS)"
+    )
+    shown = on_a_terminal(script, columns, PYTHONIOENCODING=encoding)
+    assert "Traceback" not in shown
+    lines = re.sub(r"\x1b\[[0-9;]*m|\r", "", shown).split("\n")
+    assert any(line.startswith(f"{SWEEP} ") and "FAILED" in line for line in lines), shown
+    assert any(line.startswith("alpha:1234567_12 ") and "RUNNING" in line for line in lines)
+    assert " ".join(" ".join(lines).split()).count("time limit of") == 4 and len(lines) <= 10
+    assert all(len(line.replace("\xe2\x80\xa6", "…")) <= columns for line in lines if columns > 40)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "words", [("--help",), ("status",), ("submit", "é….yaml"), ("status", "--json"), ("plan", "→")]
+)
+def test_an_encoding_with_few_letters_stops_no_command(tmp_path: Path, encoding: str, words: tuple[str, ...]) -> None:
+    variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONIOENCODING": encoding, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run([sys.executable, "-m", "tfslurm", *words], capture_output=True, env=variables, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode in (0, 2)
+    assert b"Traceback" not in said and b"a defect of tfslurm" not in said
+    said.decode(encoding.partition(":")[0])
+
+
+def test_a_locale_without_letters_stops_no_command(tmp_path: Path) -> None:
+    variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    for utf8 in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tfslurm", "plan", "é….yaml"],
+            capture_output=True,
+            env={**variables, "PYTHONUTF8": utf8},
+            cwd=tmp_path,
+        )
+        assert (done.returncode, b"Traceback" in done.stderr, b"defect" in done.stderr) == (2, False, False)
+
+
+def test_our_own_signs_have_plain_ones_and_letters_of_names_are_kept_as_numbers() -> None:
+    text = "a → b… — 3 × é 字"
+    for encoding, shown in (
+        ("latin-1", b"a -> b... - 3 \xd7 \xe9 \\u5b57"),
+        ("ascii", b"a -> b... - 3 x \\xe9 \\u5b57"),
+    ):
+        assert text.encode(encoding, "tfslurm") == shown
+    with pytest.raises(UnicodeDecodeError):
+        stand_ins(UnicodeDecodeError("ascii", b"\xff", 0, 1, "x"))
