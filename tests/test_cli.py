@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -223,19 +224,34 @@ sweep:
 """
 
 
+MORE = """\
+env: {LR: "{{ lr }}"}
+mounts: [{source: /data/digits, target: /data}]
+resources: {memory: all, time: "01:00:00", shm: 8G}
+checkpoint: {before_end: 90}
+network: none
+secrets: [NOBODY_SETS_THIS]
+slurm: {partition: gpu}
+plugin_options: {quotatype: spot}
+"""
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     clusters = tmp_path.with_name(f"{tmp_path.name}-config") / "tfslurm" / "clusters"
     clusters.mkdir(parents=True)
     for name in ("alpha", "beta"):
-        (clusters / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\n")
+        (clusters / f"{name}.yaml").write_text(f"name: {name}\nroot: /scratch/a\nmounts: {{allow: [/data]}}\n")
     (tmp_path / "exp.yaml").write_text(SWEEP)
+    (tmp_path / "exp.lock.yaml").write_text(
+        lock_text(replace(PIN, reference="tensorflow/tensorflow:2.16.1", tag="2.16.1"))
+    )
     return tmp_path / "exp.yaml"
 
 
 def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Type, sweep: Path) -> None:
     done = run("plan", "exp.yaml")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[:4] == [
         "sweep    digits: 6 points",
@@ -246,7 +262,80 @@ def test_plan_shows_the_points_of_a_sweep_and_where_they_would_go(run: Type, swe
     assert len([line for line in lines if line.startswith("point ")]) == 5
     sweep.write_text(SWEEP.replace("blocked", "idle"))
     assert "alpha or beta, where a point begins soonest when it is submitted" in run("plan", "exp.yaml").stdout
-    assert not sweep.with_name("exp.lock.yaml").exists()
+
+
+def test_plan_of_a_sweep_says_all_that_submit_would_send(run: Type, sweep: Path) -> None:
+    sweep.write_text(SWEEP + "  max_parallel: 4\n" + MORE)
+    shown = run("plan", "exp.yaml").stdout
+    for line in (
+        r"first +[0-9a-f]{12}: python train.py --lr 0.1 --depth 2$",
+        r" +TFSLURM_PARAMS='{\"depth\":2,\"lr\":0.1}' LR='0.1'$",
+        r"at once +4 tasks on each cluster \(max_parallel\)$",
+        r"job +digits on alpha, as ",
+        r"job +digits on beta, as ",
+        r"image +tensorflow/tensorflow:2.16.1 = sha256:[0-9a-f]{64} \(manifest, pinned ",
+        r"command +python train.py --lr '{{ lr }}' --depth '{{ depth }}'$",
+        r"mounts +/data/digits -> /data \(ro\)$",
+        r"sbatch +--partition=gpu --nodes=1 .*--mem=0 .*--signal=URG@90 .*--quotatype=spot$",
+        r"ends +checkpoint: USR1 90 s before the time limit$",
+        r"shm +8192 MiB$",
+        r"network +none$",
+        r"note +outputs: none, so nothing that the program writes is kept",
+        r"note +secrets: NOBODY_SETS_THIS: not set in this shell",
+    ):
+        assert re.search(line, shown, re.MULTILINE), (line, shown)
+    planned = json.loads(run("plan", "exp.yaml", "--json").stdout)
+    assert [plan["cluster"] for plan in planned["plans"]] == ["alpha", "beta"]
+    assert all(
+        plan["points"]["max_parallel"] == 4 and "#SBATCH --array=" in plan["script"] for plan in planned["plans"]
+    )
+    assert any("NOBODY_SETS_THIS" in note for note in planned["notes"])
+
+
+def test_the_script_of_a_sweep_is_that_of_its_first_point(run: Type, sweep: Path) -> None:
+    done = run("plan", "exp.yaml", "--script", "--cluster", "beta")
+    assert done.returncode == 0
+    assert done.stdout.startswith("#!/bin/bash") and "--array" not in done.stdout
+    assert "--lr 0.1 --depth 2" in " ".join(done.stdout.split())
+    assert "note: the script of point" in done.stderr and '{"depth":2,"lr":0.1}' in done.stderr
+    other = run("plan", "exp.yaml", "--script", "--cluster", "beta", "--set", "lr=[0.001]", "--set", "depth=[4]").stdout
+    assert "--lr 0.001 --depth 4" in " ".join(other.split())
+
+
+def test_plan_of_a_sweep_refuses_what_a_cluster_does_not_allow(run: Type, sweep: Path) -> None:
+    for lock in (True, False):
+        sweep.write_text(SWEEP + "mounts: [{source: /scratch/b, target: /data}]\n")
+        if not lock:
+            sweep.with_name("exp.lock.yaml").unlink()
+            sweep.write_text(sweep.read_text().replace("tensorflow/tensorflow", "registry.invalid/tf"))
+        done = run("plan", "exp.yaml")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "'/scratch/b' is outside what cluster alpha allows" in done.stderr
+
+
+def test_a_sweep_is_planned_without_a_registry_and_says_what_is_not_known(run: Type, sweep: Path) -> None:
+    sweep.with_name("exp.lock.yaml").unlink()
+    sweep.write_text(SWEEP.replace("tensorflow/tensorflow", "registry.invalid/tf"))
+    done = run("plan", "exp.yaml")
+    assert done.returncode == 0
+    assert "image    registry.invalid/tf:2.16.1: not pinned\n" in done.stdout
+    assert re.search("note +image: not pinned: registry.invalid/tf: tag 2.16.1: ", done.stdout)
+    assert json.loads(run("plan", "exp.yaml", "--json").stdout)["plans"] == []
+
+
+def test_an_image_that_is_named_by_its_digest_is_planned_without_a_registry(run: Type, tmp_path: Path) -> None:
+    assert run("init").returncode == 0
+    file = tmp_path / "exp.yaml"
+    digest = "sha256:" + "c3" * 32
+    file.write_text(re.sub("(?m)^image:.*", f"image: registry.invalid/tf@{digest}", file.read_text()))
+    done = run("plan", "exp.yaml")
+    assert (done.returncode, f"registry.invalid/tf@{digest} = {digest} (no registry was asked)" in done.stdout) == (
+        0,
+        True,
+    )
+    assert "the plan knows the image's digest alone, not its entrypoint; submit asks the registry again" in done.stderr
+    assert not (tmp_path / "exp.lock.yaml").exists()
+    assert run("submit", "exp.yaml").returncode == 1
 
 
 def test_values_on_the_command_line_take_the_place_of_an_axis(run: Type, sweep: Path) -> None:
@@ -255,13 +344,14 @@ def test_values_on_the_command_line_take_the_place_of_an_axis(run: Type, sweep: 
     assert [(point["cluster"], point["parameters"]) for point in planned["points"]] == [
         ("beta", {"depth": depth, "lr": lr}) for depth in "ab" for lr in (1, 0.5)
     ]
-    assert (planned["count"], planned["notes"]) == (4, [])
+    assert planned["count"] == 4
+    assert [note.partition(":")[0] for note in planned["notes"]] == ["outputs", "code"]
     refused = run("plan", "exp.yaml", "--set", "lr=1,,2")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: --set lr: '1,,2' has nothing between two commas; ")
 
 
-@pytest.mark.parametrize("command", [("plan", "--script"), ("run",), ("rehearse",)], ids=" ".join)
+@pytest.mark.parametrize("command", [("run",), ("rehearse",)], ids=" ".join)
 def test_what_cannot_take_a_sweep_says_so(run: Type, sweep: Path, command: tuple[str, ...]) -> None:
     done = run(command[0], "exp.yaml", *command[1:])
     assert (done.returncode, done.stdout) == (2, "")
@@ -280,7 +370,7 @@ def test_several_values_on_the_command_line_are_a_sweep(run: Type, sweep: Path) 
 def test_a_value_cannot_disturb_the_terminal_that_shows_it(run: Type, sweep: Path) -> None:
     sweep.write_text(SWEEP.replace("[2, 4]", '["\\e[2J\\u009b2J\\u202e"]'))
     done = run("plan", "exp.yaml")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and "\x1b[2J" not in done.stdout + done.stderr
     assert r'"depth":"\u001b[2J\x9b2J\u202e"' in done.stdout
 
 

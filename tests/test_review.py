@@ -202,5 +202,8 @@ def test_every_key_of_the_file_is_in_the_review(plan: Type, tmp_path: Path) -> N
 
 def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Type) -> None:
     shown = plan(*SWEEP).stdout
-    told = ["command  bash -c 'python t.py \"$1\"; env' bash '{{ a }}'", "mounts   /data/alice -> /data (rw)"]
+    told = [
+        "command  /entry.sh go bash -c 'python t.py \"$1\"; env' bash '{{ a }}'",
+        "mounts   /data/alice -> /data (rw)",
+    ]
     assert has_all(shown, [*told, "sbatch   --mail-user=eve@example.org --nodelist=n1"])

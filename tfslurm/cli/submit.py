@@ -10,11 +10,10 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
-from tfslurm.document.tree import printable
-from tfslurm.job_plan import CodeState, to_json
+from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
 from tfslurm.submission.once import prepared_for, submit_jobs
-from tfslurm.submission.prepare import Asked, Prepared, read_experiment
-from tfslurm.submission.review import mount_text, option_texts, quoted, reached
+from tfslurm.submission.pinning import pin_to_show
+from tfslurm.submission.prepare import read_experiment
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.workspace.config import Known, choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
@@ -54,7 +53,8 @@ def plan(
 ) -> None:
     """Show the plan and the script that submit would send. plan asks no cluster.
 
-    For a sweep, it shows some of the points in full, and how many go to each cluster.
+    For a sweep, it shows some of the points, the first one in full, and how many go to each cluster. --script is then
+    that of the first point, as a job of its own; --set chooses another.
 
     --review is for a file that somebody gave you: it shows everything that runs and everything that it can reach.
 
@@ -62,7 +62,7 @@ def plan(
     """
     if script and is_review:
         raise click.UsageError("--script and --review exclude each other")
-    asked = read_experiment(experiment, sets, sweeps=not script)
+    asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if is_review:
         from tfslurm.cli.review import show_review
@@ -70,59 +70,20 @@ def plan(
         show_review(session, asked, chosen, as_json)
         return
     if asked.experiment.sweep is not None:
-        from tfslurm.cli.sweep import show_sweep
+        from tfslurm.cli.sweep import first_point, show_sweep
 
-        show_sweep(asked, [known.cluster.name for known in chosen], as_json)
-        return
-    jobs = prepared_for(session, asked, chosen)
-    if as_json:
-        emit([as_value(job) for job in jobs])
-    elif script:
+        if not script:
+            show_sweep(session, asked, chosen, as_json)
+            return
+        asked = first_point(asked)
+    jobs = prepared_for(session, asked, chosen, pin_to_show)
+    if script and not as_json:
         deliver("\n".join(job.script for job in jobs), None, is_data=True)
+    elif as_json:
+        emit([as_value(job, asked) for job in jobs])
     else:
-        show("\n\n".join(summary(job, asked) for job in jobs))
-
-
-def as_value(job: Prepared) -> dict[str, Any]:
-    """The plan of one job for --json; ``left_out`` is for a reader."""
-    return {**to_json(job.plan), "script": job.script, "left_out": list(job.code.left_out) if job.code else []}
-
-
-def code_text(code: CodeState) -> str:
-    """The tree of the code, and how it stands to its commit."""
-    state = ""
-    if code.dirty is not None and code.commit is None:
-        state = ", no commit yet"
-    elif code.dirty:
-        state = f", dirty: not the files of commit {code.commit}"
-    return f"tree {code.tree}, {code.files} files, {code.size_bytes} bytes{state}"
-
-
-def summary(job: Prepared, asked: Asked) -> str:
-    """The plan of one job as a person reads it."""
-    made = job.plan
-    resources = made.resources
-    code = made.code
-    lines = [
-        ("job", f"{made.name} on {made.cluster}, as {made.user}"),
-        ("image", f"{made.pin.reference} = {made.pin.digest} ({made.pin.digest_kind}, pinned {made.pin.pinned_at})"),
-        ("from", ", ".join(made.image_sources)),
-        ("command", " ".join(map(quoted, made.command))),
-        ("code", code_text(code) if code else "none"),
-        *(("left out", line) for line in (job.code.left_out if job.code else ())),
-        *reached(asked, made.env),
-        ("mounts", ", ".join(map(mount_text, made.mounts)) or "none"),
-        (
-            "outputs",
-            f"{quoted(made.outputs)} -> {made.run_dir}/<job>/out"
-            if made.outputs
-            else "none: nothing the program writes is kept",
-        ),
-        ("gpus", f"{resources.gpus} per node, {resources.nodes} node(s), {resources.tasks_per_node} task(s) per node"),
-        ("sbatch", " ".join(option_texts(made.asked_options))),
-        ("plan", f"{made.plan_id}, sha256 of what is asked {made.plan_sha256}"),
-    ]
-    return "\n".join(f"{name:8} {printable(text)}" for name, text in lines)
+        noted = [("note", note) for note in notes_of(asked, jobs[0].code)]
+        show("\n\n".join(text_of([*lines_of_job(job, asked), *noted]) for job in jobs))
 
 
 @click.command()

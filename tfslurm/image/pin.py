@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tfslurm.errors import InputError
-from tfslurm.image.reference import check_digest, parse_reference
+from tfslurm.image.reference import Reference, check_digest, parse_reference
 
 _KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
@@ -62,6 +62,29 @@ class Pin:
     def name(self) -> str:
         """``registry/repository``."""
         return f"{self.registry}/{self.repository}"
+
+
+def pin_by_digest(reference: Reference, now: str) -> Pin:
+    """What is known of an image that is named by its digest while no registry answers: only for showing a plan."""
+    return Pin(
+        reference=reference.typed or str(reference),
+        registry=reference.registry,
+        repository=reference.repository,
+        tag=reference.tag,
+        digest=reference.digest,
+        digest_kind="unknown",
+        pin_kind="registry",
+        platform="linux/amd64",
+        manifest_digest="",
+        config_digest="",
+        size_bytes=0,
+        media_type="",
+        created="",
+        served_by="",
+        pinned_at=now,
+        entrypoint=(),
+        environment={},
+    )
 
 
 class Mistake(NamedTuple):

@@ -16,6 +16,14 @@ _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_REPOSITORY = 255
+_FILE = re.compile(r"\.(?:sif|simg|sqsh|squashfs|img|tar|tar\.gz|tgz|ext3|def|oci|ova)$", re.IGNORECASE)
+_OTHER_STORES = {
+    **dict.fromkeys(("library", "shub"), "Singularity's own library"),
+    **dict.fromkeys(("dockerd", "docker-daemon", "podman", "containers-storage"), "the images of one machine"),
+    **dict.fromkeys(("docker-archive", "oci-archive", "oci", "dir", "file", "localimage"), "a file or folder"),
+    "instance": "a container that runs",
+}
+_PUSH = "push the image that it was made from to a registry, and write HOST/REPOSITORY:TAG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,17 @@ def _refuse_shapes(text: str) -> None:
     if any(character.isspace() for character in text):
         raise _NotAReference("an image name holds no white space", f"write {''.join(text.split())!r}")
     if "://" in text:
-        raise _NotAReference("an image name has no scheme", f"write {text.partition('://')[2]!r}")
+        scheme, _, rest = text.partition("://")
+        if scheme in _OTHER_STORES:
+            raise _NotAReference(f"{scheme}:// names {_OTHER_STORES[scheme]}, which has no digest of a registry", _PUSH)
+        raise _NotAReference("an image name has no scheme", f"write {rest.replace('#', '/', 1)!r}")
+    last, store = text.rpartition("/")[2], text.partition(":")[0]
+    if store in _OTHER_STORES and "/" not in store and store != text:
+        raise _NotAReference(f"{store}: names {_OTHER_STORES[store]}, which has no digest of a registry", _PUSH)
+    if (":" not in last and _FILE.search(last)) or text.startswith(("/", "./", "../", "~")):
+        raise _NotAReference("a file cannot be pinned: only a registry has digests that each node can compare", _PUSH)
+    if "#" in text:
+        raise _NotAReference("`#` is enroot's way to write a registry", f"write {text.replace('#', '/', 1)!r}")
     if re.fullmatch(r"[0-9a-f]{64}", text):
         raise _NotAReference("this is a bare image id", "name the repository: REPOSITORY@sha256:…")
 

@@ -29,6 +29,7 @@ _TOKEN = re.compile(
 _EXPANSION = re.compile(r"`|\$\(|\$\{[^}]*\}?|\$[A-Za-z_0-9]+|\$[?@*#!$-]")
 _OPERATOR = re.compile(rf"\|\|?|&&?|>>?|<<?|;|{_EXPANSION.pattern}")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_LINES = 'for two programs write `command: [bash, -c, "A && B"]`; for one, fold the lines with `>-`'
 _SHELL = 'to use one write `command: [bash, -c, "…"]`; to pass it on as it is, put it in single quotes'
 
 
@@ -110,7 +111,7 @@ def _shell_only(text: str) -> Iterator[Refused]:
     for token in _TOKEN.finditer(text):
         kind, value = str(token.lastgroup), token[str(token.lastgroup)]
         if kind == "blank" and "\n" in value and before and token.end() < len(text):
-            yield Refused("a line break ends a command in a shell, and no shell reads this", "fold the lines with `>-`")
+            yield Refused("a line break ends a command in a shell, and no shell reads this", _LINES)
         if kind == "plain":
             yield from _shell_beginning(value, before)
             found.update(dict.fromkeys(_OPERATOR.findall(value)))

@@ -9,7 +9,7 @@ from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
-from tfslurm.submission.pinning import pin_on_first_use, report_move
+from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
 from tfslurm.submission.review import private_of, some
@@ -65,9 +65,11 @@ def submit_jobs(
     return [job for job, _ in done]
 
 
-def prepared_for(session: Session, asked: Asked, clusters: Sequence[Known]) -> list[Prepared]:
+def prepared_for(
+    session: Session, asked: Asked, clusters: Sequence[Known], pinning: Pinning = pin_on_first_use
+) -> list[Prepared]:
     """One job for each cluster, with the image pinned (now, if it never was)."""
-    pin = pin_on_first_use(session, asked, clusters)
+    pin = pinning(session, asked, clusters)
     jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
     tell_of_private(session, jobs)
     return jobs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -11,12 +11,15 @@ from tfslurm.document import read
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError, Problem, RegistryError
 from tfslurm.image import Pin, false_claims, moved, pin_to_json, without_claims
+from tfslurm.image.pin import pin_by_digest
 from tfslurm.local_files import read_text
 from tfslurm.submission.prepare import Asked, pin_now, pinned, resolve_now, write_lock
 from tfslurm.workspace.clock import now, stamp
 from tfslurm.workspace.config import Known, known_clusters
 from tfslurm.workspace.session import Session
 
+Pinning = Callable[[Session, Asked, Sequence[Known]], Pin]
+"How a command comes to the digest of an experiment for these clusters."
 ASK_AGAIN = timedelta(minutes=10)
 
 
@@ -56,6 +59,20 @@ def pin_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) 
         f"pinned {found.reference} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it"
     )
     return found
+
+
+def pin_to_show(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
+    """The pin for a plan that is only shown: an image that is named by its digest needs no registry for that."""
+    try:
+        return pin_on_first_use(session, asked, clusters)
+    except RegistryError as error:
+        if not asked.reference.digest or not error.transient:
+            raise
+        session.say(
+            f"note: {str(error).splitlines()[0]}; the plan knows the image's digest alone, not its entrypoint; submit "
+            "asks the registry again"
+        )
+        return pin_by_digest(asked.reference, now())
 
 
 def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> Pin:

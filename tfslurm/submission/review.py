@@ -185,22 +185,12 @@ def some(names: list[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
-def reached(asked: Asked, env: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
-    """Line by line what a plan should not hide: where the code is, variables, secrets, network, template.
-
-    ``env`` are the variables with their values. Without it the lines are those of a sweep, which is planned as a whole:
-    all is as written, and command, mounts and options are among it.
-    """
+def reached(asked: Asked, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Line by line what a plan should not hide: where the code is, variables, secrets, network, template."""
     experiment: Experiment = asked.experiment
-    if env is None:
-        yield "image", experiment.image
-        yield "command", " ".join(quoted(str(word)) for word in experiment.command)
-        yield "mounts", ", ".join(map(mount_text, experiment.mounts)) or "none"
-        yield "sbatch", " ".join(option_texts(experiment.slurm)) or "none but the cluster's and those of `resources`"
     if experiment.code:
         yield "folder", str(code_folder(experiment, asked.file))
-    given = env if env is not None else written_env(experiment)
-    yield "env", " ".join(f"{name}={value!r}" for name, value in given.items()) or "none"
+    yield "env", " ".join(f"{name}={value!r}" for name, value in env.items()) or "none"
     yield "secrets", " ".join(experiment.secrets) or "none"
     yield "network", experiment.network
     name = find_templates(asked)[1] if experiment.template else ""

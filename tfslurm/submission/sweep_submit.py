@@ -16,7 +16,7 @@ from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_private
-from tfslurm.submission.pinning import pin_on_first_use, report_move
+from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.sweep_arrays import (
@@ -88,10 +88,10 @@ def submit_sweep(
     return sweep
 
 
-def swept_for(session: Session, asked: Asked, chosen: Sequence[Known]) -> Swept:
+def swept_for(session: Session, asked: Asked, chosen: Sequence[Known], pinning: Pinning = pin_on_first_use) -> Swept:
     """The sweep as it is asked for, with the image pinned (now, if it never was)."""
     sweep = sweep_of(asked.experiment)
-    pin = pin_on_first_use(session, asked, chosen)
+    pin = pinning(session, asked, chosen)
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
     bases = tuple(prepare(asked, pin, known.cluster, known.text, known.user, now(), points) for known in chosen)
