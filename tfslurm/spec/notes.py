@@ -18,7 +18,7 @@ _SHELL_WORDS = frozenset(
 _OUTSIDE = frozenset(["sbatch", "srun", "salloc", "docker", "podman", "singularity", "apptainer", "enroot", "sudo"])
 _PROGRAMS = ("python", "python3", "bash", "torchrun", "horovodrun", "mpirun", "accelerate", "jupyter", "tensorboard")
 _ALIKE = frozenset(["cython", "pytest", "batch"])  # programs with nearly such a name
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)[^}]*\})|\$\(|`")
+_VARIABLE = re.compile(r"[$](?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)[^}]*\}|\()|`")
 _SCRIPT = re.compile(r"[\w./+-]+\.(?:py|sh|bash|R|jl|lua|pl|ipynb)")
 _KEEPING = re.compile(
     r"--?(?:[a-z]+[-_])*(?:outs?|outputs?|results?|save|save[-_]to"
