@@ -46,6 +46,31 @@ def test_every_command_helps(name: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, f"{name} {parameter.name} has no help"
 
 
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [(["init"], "XDG_CONFIG_HOME"), (["status"], "XDG_DATA_HOME"), (["submit", "exp.yaml"], "XDG_DATA_HOME")],
+)
+def test_a_folder_of_ones_own_that_cannot_be_made_is_told_with_the_variable_that_names_another(
+    run: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], variable: str
+) -> None:
+    (tmp_path / "exp.yaml").write_text(
+        "name: a\nimage: tensorflow/tensorflow:2.16.1-gpu\ncommand: [a]\nresources: {gpus: 0}\n"
+    )
+    (tmp_path / "exp.lock.yaml").write_text(lock_text(PIN))
+    full = tmp_path / "a file"
+    full.touch()
+    if words == ["init"]:
+        (tmp_path / "exp.yaml").unlink()
+    else:
+        clusters = tmp_path.with_name(f"{tmp_path.name}-config") / "tfslurm" / "clusters"
+        clusters.mkdir(parents=True)
+        (clusters / "alpha.yaml").write_text("name: alpha\nroot: /scratch/a\n")
+    monkeypatch.setenv(variable, str(full / "x"))
+    done = run(*words)
+    assert (done.returncode in (1, 2), "Traceback" in done.stderr) == (True, False)
+    assert f"set {variable} to a folder that" in done.stderr.replace("or set", "set")
+
+
 def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
     done = run("sumbit", "exp.yaml")
     assert done.returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from tests.node_side import sourced
 from tests.test_record import TASK, case
+from tfslurm.cli.efficiency import row
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.usage import count_cpus, mean, parse_allowed
+from tfslurm.tracker import TrackedJob
 
 UUID = "GPU-b8ea3855-276c-c9cb-b366-c6fa655957c5"
 HEAD = "seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
@@ -130,6 +133,18 @@ def test_efficiency_of_what_was_not_seen_is_not_known() -> None:
     assert (found.memory_used_mib, found.cpus_used, found.gpu_percent) == (None, None, None)
     refused = efficiency(record_json(case("refused").build()))
     assert (refused.memory_asked_mib, refused.memory_used_mib, refused.cpus_used) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "told"),
+    [(3, "not sampled (ended within 5 s)"), (9, "not sampled (first seen after 5 s)"), (None, "not sampled (first ")],
+)
+def test_gpus_that_were_not_looked_at_are_called_so(elapsed_s: int | None, told: str) -> None:
+    job = TrackedJob("alpha", "7", "2026-11-23T09:00:00Z", "0" * 12, "a", "COMPLETED", True, {"elapsed_s": elapsed_s})
+    used = replace(efficiency(record_json(built(None))), gpus_asked=1)
+    assert row(job, used)[-1].startswith(told)
+    assert row(job, replace(used, gpus_asked=0))[-1] == ""
+    assert row(job, replace(used, gpu_percent=61.0))[-1] == "61 % of 1"
 
 
 def test_efficiency_of_several_tasks_adds_cpus_and_takes_the_fullest_memory() -> None:

@@ -10,6 +10,9 @@ from tfslurm.cli.console import say, table
 from tfslurm.record.efficiency import Efficiency
 from tfslurm.tracker import TrackedJob
 
+SAMPLED_S = 5
+"When the node side looks at the GPUs first: usage.sh."
+
 
 def show_efficiency(jobs: Sequence[TrackedJob], found: Mapping[str, Efficiency]) -> None:
     """One line for each job: used of asked."""
@@ -22,10 +25,20 @@ def show_efficiency(jobs: Sequence[TrackedJob], found: Mapping[str, Efficiency])
 
 def row(job: TrackedJob, used: Efficiency) -> list[str]:
     """``41 of 256 MiB (16 %)``, ``0.9 of 4 (23 %)``, ``61 % of 2``; ? for what is not known."""
-    gpus = "" if used.gpus_asked == 0 else f"{known(used.gpu_percent)} % of {known(used.gpus_asked)}"
     memory = f"{known(used.memory_used_mib)} of {known(used.memory_asked_mib)} MiB{share(used.memory_percent)}"
     cpus = f"{known(used.cpus_used)} of {known(used.cpus_asked)}{share(used.cpu_percent)}"
-    return [job.key, job.name, job.state, memory, cpus, gpus]
+    return [job.key, job.name, job.state, memory, cpus, gpus(job, used)]
+
+
+def gpus(job: TrackedJob, used: Efficiency) -> str:
+    """The mean use of the GPUs, or why there is none; empty for a job without GPUs."""
+    if used.gpus_asked == 0:
+        return ""
+    if used.gpu_percent is not None:
+        return f"{known(used.gpu_percent)} % of {known(used.gpus_asked)}"
+    elapsed_s = job.status.get("elapsed_s")
+    is_short = elapsed_s is not None and elapsed_s < SAMPLED_S
+    return f"not sampled ({'ended within' if is_short else 'first seen after'} {SAMPLED_S} s)"
 
 
 def known(value: float | None) -> str:

@@ -50,7 +50,9 @@ def write(path: Path, text: str, force: bool) -> Path:
     except FileExistsError as error:
         raise refuse(str(path), "is there already; nothing was changed", "--force replaces it") from error
     except OSError as error:
-        raise refuse(str(path), f"cannot be written: {error.strerror}") from error
+        own = path.is_relative_to(config_folder())
+        fix = "set XDG_CONFIG_HOME to a folder that may be written" if own else "go to a folder that may be written"
+        raise refuse(str(path), f"cannot be written: {error.strerror}", fix) from error
     return path
 
 

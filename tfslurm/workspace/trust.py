@@ -99,7 +99,8 @@ def change_trusted(path: Path, change: Callable[[Trusted], Trusted]) -> None:
         with closing(claimed(path.with_suffix(".lock"), wait=True)):  # type: ignore[type-var]  # never None
             write_trusted(path, change(read_trusted(path)))
     except OSError as error:
-        raise refuse(str(path), f"cannot be written: {error.strerror}") from error
+        fix = "set XDG_DATA_HOME to a folder that may be written"
+        raise refuse(str(path), f"cannot be written: {error.strerror}", fix) from error
 
 
 def write_trusted(path: Path, trusted: Trusted) -> None:
