@@ -99,7 +99,7 @@ def test_too_old_everywhere_is_an_error_with_its_fixes(tracker: Tracker) -> None
         "alpha: driver: too old: driver 470.57.02 is older than 525.60.13, the oldest that runs CUDA"
     )
     assert "(alpha1; last seen" in words and "(alpha2; last seen" in words
-    assert words.endswith("if the driver was updated since: `tfslurm check alpha`, or --force")
+    assert "if the driver was updated since: `tfslurm check alpha`, or --force; " in words
     assert caught.value.exit_code == 1
 
 
@@ -202,3 +202,88 @@ def test_a_variable_of_the_experiment_makes_no_driver_new_enough(env: dict[str, 
 def test_who_answers_for_the_driver_himself_says_so(tracker: Tracker) -> None:
     made = replace(asked(), env={"NVIDIA_DISABLE_REQUIRE": "1"})
     assert made.minimum_driver == "" and told(tracker, made, seen(OLD)) == ""
+
+
+# --- an image that brings its own libcuda
+
+COMPAT: tuple[dict[str, str], ...] = (
+    {"NVIDIA_REQUIRE_CUDA": "cuda>=9.0", "_CUDA_COMPAT_PATH": "/usr/local/cuda/compat"},  # NGC's
+    {"NVIDIA_REQUIRE_CUDA": "cuda>=9.0", "LD_LIBRARY_PATH": "/usr/local/cuda/compat/lib:/usr/local/nvidia/lib"},
+    {"NV_CUDA_COMPAT_PACKAGE": "cuda-compat-13-0"},
+    {"_CUDA_COMPAT_PATH": "/opt/compat", "NVIDIA_REQUIRE_CUDA": "cuda>=11.0 brand=tesla,driver>=470"},
+)
+
+
+@pytest.mark.parametrize("own", COMPAT, ids=str)
+@pytest.mark.parametrize("driver", ["535.183.06", "550.54.14", "570.86.15"])
+def test_no_table_stands_over_the_libcuda_that_an_image_brings(
+    own: dict[str, str], driver: str, tracker: Tracker
+) -> None:
+    environment = {"CUDA_VERSION": "13.0.1.012", "CUDA_DRIVER_VERSION": "580.82.07", **own}
+    verdict = driver_verdict(environment, driver)
+    assert verdict.status == "unknown"
+    assert "unless the image's forward-compatibility package applies" in verdict.reason
+    assert driver_verdict(environment, "580.82.07").status == "full"
+    made = asked(environment)
+    assert told(tracker, made, seen(driver)) == ""
+    oldest = made.minimum_driver
+    assert not oldest or tuple(map(int, oldest.split("."))) < (535,), "the node does not refuse it either"
+
+
+@pytest.mark.parametrize("env", [{}, {"_CUDA_COMPAT_PATH": " "}, {"LD_LIBRARY_PATH": "/opt/compatible/lib:"}])
+def test_what_only_looks_like_it_changes_nothing(env: dict[str, str]) -> None:
+    assert driver_verdict({"CUDA_VERSION": "13.0.1", **env}, "535.183.06").status == "too old"
+
+
+def test_what_the_image_itself_demands_stands_over_its_own_libcuda() -> None:
+    demands = {"CUDA_VERSION": "13.0.1", "NVIDIA_REQUIRE_CUDA": "driver>=545", "_CUDA_COMPAT_PATH": "/x"}
+    assert driver_verdict(demands, "535.183.06").status == "too old"
+
+
+def test_too_old_names_the_way_out_that_holds_on_the_node_too(tracker: Tracker) -> None:
+    with pytest.raises(TfslurmError, match=r'on the node as well: env: \{NVIDIA_DISABLE_REQUIRE: "1"\}'):
+        told(tracker, asked(), seen(OLD))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "status"),
+    [
+        ("9.2.148", "396.37", "full"),
+        ("9.2.148", "396.26", "too old"),
+        ("9.2.88", "396.26", "full"),
+        ("13.2.2", "595.71.05", "full"),
+        ("13.2.2", "595.58.03", "minor-version compatible"),
+        ("13.3.0", "610.43.02", "full"),
+        ("13.3.1", "610.43.02", "full"),
+        ("13.3.0", "595.71.05", "minor-version compatible"),
+        ("13.4.1", "615.12.03", "full"),
+        ("13.4.2", "610.43.02", "minor-version compatible"),
+        ("13.5.0", "620.10", "full"),
+        ("13.5.0", "615.12.03", "minor-version compatible"),
+        ("13.5.0", "575.57.08", "too old"),
+    ],
+)
+def test_newer_toolkits_are_in_the_table(cuda: str, driver: str, status: str) -> None:
+    assert driver_verdict({"CUDA_VERSION": cuda}, driver).status == status
+
+
+# --- images that are known to see no GPU
+
+
+@pytest.mark.parametrize("tag", ["2.18.0-gpu", "2.19.0-gpu-jupyter", "2.20.0-gpu", "2.21.0-gpu", "2.21.0rc1-gpu"])
+@pytest.mark.parametrize("repository", ["tensorflow/tensorflow", "mirror/hub/tensorflow"])
+def test_an_official_image_that_finds_no_gpu_is_told_before_the_job_is_queued(
+    tag: str, repository: str, tracker: Tracker
+) -> None:
+    pin = replace(PIN, tag=tag, repository=repository, reference=f"{repository}:{tag}")
+    words = told(tracker, plan(replace(EXPERIMENT, resources=Resources(gpus=1)), pin=pin), seen(FULL))
+    assert words.startswith(f"warning: alpha: image: {repository}:{tag}: TensorFlow {tag.partition('-')[0]} wants CUDA")
+    assert tell(plan(replace(EXPERIMENT, resources=Resources(gpus=0)), pin=pin), tracker) == ""
+    (fact,) = image_facts(pin, {"gpu"}, [seen(FULL)])
+    assert fact.status == "warn" and "use 2.17.0-gpu" in fact.do
+
+
+@pytest.mark.parametrize("tag", ["2.17.0-gpu", "2.16.1-gpu-jupyter", "2.18.0", "2.21.0-jupyter", "2.22.0-gpu", ""])
+def test_other_images_are_not(tag: str, tracker: Tracker) -> None:
+    assert told(tracker, asked(), seen(FULL)) == ""
+    assert tell(plan(pin=replace(PIN, tag=tag)), tracker) == ""

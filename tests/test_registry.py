@@ -24,6 +24,7 @@ import pytest
 from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, Reference, parse_reference
 from tfslurm.registry import pin_local_image, resolve
+from tfslurm.registry.documents import Unreadable, choose
 
 NOW = "2026-11-23T08:00:00Z"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -642,3 +643,36 @@ def test_no_docker_daemon_is_told(start: Start, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DOCKER_HOST", f"tcp://{gone.address}")
     with pytest.raises(RegistryError, match=r"no docker daemon answers .*; start it, or name it in DOCKER_HOST"):
         pin_local_image(parse_reference("built/here:1"), NOW)
+
+
+# ------------------------------------------------------------------------------------------------ names of platforms
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("available", "wanted", "name"),
+    [
+        ({"linux/amd64/v1": A, "linux/amd64/v3": B}, "linux/amd64", "linux/amd64/v1"),
+        ({"linux/amd64/v3": B, "linux/amd64/v2": B, "linux/amd64/v1": A}, "linux/amd64", "linux/amd64/v1"),
+        ({"linux/amd64": A, "linux/amd64/v1": B}, "linux/amd64", "linux/amd64"),
+        ({"linux/x86_64": A, "linux/arm64": B}, "linux/amd64", "linux/amd64"),
+        ({"linux/arm64/v8": A, "linux/arm64/v9": B}, "linux/arm64", "linux/arm64/v8"),
+        ({"linux/aarch64": A, "linux/amd64": B}, "linux/arm64", "linux/arm64"),
+        ({"linux/arm/v6": B, "linux/arm/v7": A}, "linux/arm", "linux/arm/v7"),
+        ({"linux/amd64/v3": A}, "linux/amd64", "linux/amd64/v3"),
+    ],
+)
+def test_a_variant_that_a_name_means_by_itself_is_taken_as_docker_does(
+    available: dict[str, str], wanted: str, name: str
+) -> None:
+    assert choose(available, wanted) == (name, A)
+
+
+def test_among_variants_of_which_none_is_meant_by_itself_the_digests_are_named() -> None:
+    with pytest.raises(Unreadable) as caught:
+        choose({"linux/amd64/v2": A, "linux/amd64/v3": B, "windows/amd64": A}, "linux/amd64")
+    words = f"name the digest of the one that is meant (NAME@DIGEST): linux/amd64/v2 {A}, linux/amd64/v3 {B}"
+    assert words in str(caught.value)
+    with pytest.raises(Unreadable, match=r"there is no linux/amd64 in it; its platforms are: windows/amd64"):
+        choose({"windows/amd64": A}, "linux/amd64")

@@ -69,16 +69,16 @@ reap::find() {
     if ((${#ids[@]} == 0)); then return; fi
     found=$(engine::describe_containers 'uid cluster slurm_cluster job_id plan_id attempt node' "${ids[@]}" 2>&1 </dev/null) || code=$?
     if ((code == 0)); then return; fi
+    if ((code >= 124)); then
+        reap::say error "$engine: no answer in $engine_patience_s s"
+        return 1
+    fi
     # A container that has gone meanwhile is complained of, and the others are printed. Anything else is no answer.
     while IFS= read -r said; do
         if [[ $said == *"$separator"* || -z $said ]] || engine::is_no_container "$said"; then continue; fi
         reap::say error "$engine: $said"
         return 1
     done <<<"$found"
-    if ((code >= 124)); then
-        reap::say error "$engine: no answer in $engine_patience_s s"
-        return 1
-    fi
 }
 
 # Calls a function with each container that is the caller's: the line, then its fields.

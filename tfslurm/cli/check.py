@@ -16,7 +16,7 @@ from tfslurm.cli.console import common, emit, say, wait_option
 from tfslurm.cli.console import show as show_line
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
-from tfslurm.submission.preflight import suits
+from tfslurm.submission.preflight import sees_no_gpu, suits
 from tfslurm.submission.prepare import pin_now, pinned, read_experiment, resolve_now
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.clock import now
@@ -123,9 +123,10 @@ def image_fact(pin: Pin, seen: Sequence[SeenDriver]) -> Fact:
     verdict = suits(pin.environment, seen)
     fix = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
     status = IMAGE_STATUS[verdict.status]
-    return Fact(
-        IMAGE_FACT, status, f"{pin.reference}: {verdict.status}: {verdict.words()}", fix.get(verdict.status, "")
-    )
+    fixes = [sees_no_gpu(pin), fix.get(verdict.status, "")]
+    status = "warn" if fixes[0] and status == "ok" else status
+    words = f"{pin.reference}: {verdict.status}: {verdict.words()}"
+    return Fact(IMAGE_FACT, status, words, "; ".join(filter(None, fixes)))
 
 
 def show(cluster: str, facts: Sequence[Fact]) -> None:

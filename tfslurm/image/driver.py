@@ -3,12 +3,16 @@
 Three rules decide, and each is NVIDIA's own:
 
 1. Each toolkit was released with a driver; that driver and every later one run it in full.
-   Source: CUDA Toolkit release notes, table "CUDA Toolkit and Corresponding Driver Versions" (up to CUDA 13.2).
+   Source: CUDA Toolkit release notes, table "CUDA Toolkit and Corresponding Driver Versions" (up to CUDA 13.5).
 2. Within one major version an older driver runs a newer toolkit, without its newest features and without JIT of its
    PTX, from a floor on. Source: docs.nvidia.com/deploy/cuda-compatibility, "Minor Version Compatibility".
 3. The image may ask for more: ``NVIDIA_REQUIRE_CUDA`` is read by NVIDIA's container hook before the program starts.
    Blocks parted by spaces are alternatives; the conditions of a block, parted by commas, hold together.
    Source: docs.nvidia.com/datacenter/cloud-native/container-toolkit, "Specialized Configurations: Constraints".
+
+An image may bring its own libcuda (forward compatibility), with which data-centre GPUs run its CUDA on an older driver
+than rules 1 and 2 name. Whether that applies hangs on the GPU, so nothing but rule 3 makes a driver too old for it.
+Source: docs.nvidia.com/deploy/cuda-compatibility, "Forward Compatibility".
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from typing import NamedTuple
 _Version = tuple[int, ...]
 
 _TOOLKIT_DRIVERS = {
-    "9.0": "384.81", "9.1": "390.46", "9.2": "396.26", "10.0": "410.48", "10.1": "418.39", "10.2": "440.33",
+    "9.0": "384.81", "9.1": "390.46", "9.2": "396.26", "9.2.148": "396.37", "10.0": "410.48", "10.1": "418.39",
+    "10.2": "440.33",
     "11.0.1": "450.36.06", "11.0.2": "450.51.05", "11.0.3": "450.51.06", "11.1.0": "455.23", "11.1.1": "455.32",
     "11.2.0": "460.27.03", "11.2.1": "460.32.03", "11.3": "465.19.01", "11.4.0": "470.42.01", "11.4.1": "470.57.02",
     "11.4.3": "470.82.01", "11.5": "495.29.05", "11.6.0": "510.39.01", "11.6.1": "510.47.03", "11.7.0": "515.43.04",
@@ -31,7 +36,8 @@ _TOOLKIT_DRIVERS = {
     "12.5.0": "555.42.02", "12.5.1": "555.42.06", "12.6.0": "560.28.03", "12.6.1": "560.35.03", "12.6.3": "560.35.05",
     "12.8.0": "570.26", "12.8.1": "570.124.06", "12.9.0": "575.51.03", "12.9.1": "575.57.08",
     "13.0.0": "580.65.06", "13.0.1": "580.82.07", "13.0.2": "580.95.05", "13.1.0": "590.44.01", "13.1.1": "590.48.01",
-    "13.2.0": "595.45.04", "13.2.1": "595.58.03",
+    "13.2.0": "595.45.04", "13.2.1": "595.58.03", "13.2.2": "595.71.05", "13.3": "610.43.02",
+    "13.4": "615", "13.5": "620",  # the branch alone: from 13.4 on no driver comes with a toolkit
 }  # fmt: skip
 _FLOORS = {11: "450.80.02", 12: "525.60.13", 13: "580"}
 
@@ -68,7 +74,7 @@ def driver_verdict(environment: Mapping[str, str], driver_version: str) -> Verdi
         return Verdict("too old", requirement.why)
     if len(cuda) < 2:
         return Verdict("unknown", f"the image's CUDA_VERSION is not a version: {environment.get('CUDA_VERSION', '')!r}")
-    return _by_toolkit(cuda, driver, driver_version, requirement)
+    return _by_toolkit(cuda, driver, driver_version, requirement, has_own_libcuda(environment))
 
 
 def oldest_driver(environment: Mapping[str, str]) -> str:
@@ -91,7 +97,18 @@ def oldest_driver(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def _by_toolkit(cuda: _Version, driver: _Version, said: str, requirement: _Requirement) -> Verdict:
+def has_own_libcuda(environment: Mapping[str, str]) -> bool:
+    """Whether an image says that it brings the package for forward compatibility, as those of NVIDIA do.
+
+    ``_CUDA_COMPAT_PATH=/usr/local/cuda/compat``, ``NV_CUDA_COMPAT_PACKAGE=cuda-compat-12-3``, or a folder of that name
+    among those in which libraries are looked for.
+    """
+    named = any("CUDA_COMPAT" in name and value.strip() for name, value in environment.items())
+    folders = environment.get("LD_LIBRARY_PATH", "").split(":")
+    return named or any("compat" in folder.split("/") for folder in folders)
+
+
+def _by_toolkit(cuda: _Version, driver: _Version, said: str, requirement: _Requirement, own: bool) -> Verdict:
     """Rules 1 and 2, for an image whose own requirement does not refuse the driver."""
     name = "CUDA " + ".".join(map(str, cuda))
     condition = f"; {requirement.why}" if requirement.met is None else ""
@@ -106,8 +123,9 @@ def _by_toolkit(cuda: _Version, driver: _Version, said: str, requirement: _Requi
         return Verdict("unknown", f"{name} is not in the table here; driver {said} cannot be judged")
     needed = floor or toolkit
     why = f"driver {said} is older than {needed}, the oldest that runs {name}"
-    if requirement.met is None:
-        return Verdict("unknown", f"{why}, unless the image's forward-compatibility package applies: {requirement.why}")
+    if requirement.met is None or own:
+        more = f": {requirement.why}" if requirement.met is None else ", which hangs on the GPU"
+        return Verdict("unknown", f"{why}, unless the image's forward-compatibility package applies{more}")
     return Verdict("too old", f"{why}; update the driver, or use an image with an older CUDA")
 
 

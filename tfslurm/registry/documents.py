@@ -89,11 +89,34 @@ def choose(available: Mapping[str, str], platform: str) -> tuple[str, str]:
     if platform in available:
         return platform, available[platform]
     fitting = [name for name in available if name.startswith(f"{platform}/") and PLATFORM.fullmatch(name)]
-    if len(fitting) == 1:
-        return fitting[0], available[fitting[0]]
+    same = [name for name in available if normal_platform(name) == normal_platform(platform)]
+    if len(fitting) == 1 or same:
+        name = same[0] if same else fitting[0]
+        return (name if name in fitting else platform), available[name]
     known = _listed(list(available))
-    why = f"{platform} may be {_listed(fitting)}" if fitting else f"there is no {platform} in it"
+    why = f"there is no {platform} in it"
+    if fitting:
+        digests = ", ".join(f"{name[:60]} {available[name]}" for name in fitting[:5])
+        why = f"{platform} may be {_listed(fitting)}; name the digest of the one that is meant (NAME@DIGEST): {digests}"
     raise Unreadable(f"{why}; its platforms are: {known}")
+
+
+# What a name of an architecture means by itself: docker takes either for the other. Source: containerd, platforms,
+# normalizeArch and normalizeOS.
+SAME_ARCHITECTURES = {
+    "amd64": ("x86_64", "x86-64", "amd64/v1", "x86_64/v1", "x86-64/v1"),
+    "arm64": ("aarch64", "arm64/8", "arm64/v8", "aarch64/8", "aarch64/v8"),
+    "arm/v7": ("arm", "arm/7", "armhf", "armhf/v7"),
+    "arm/v6": ("arm/6", "armel", "armel/v6"),
+    "386": ("i386",),
+}
+NORMAL = {name: normal for normal, names in SAME_ARCHITECTURES.items() for name in names}
+
+
+def normal_platform(name: str) -> str:
+    """``linux/amd64`` of ``linux/amd64/v1`` and of ``linux/x86_64``."""
+    system, _, rest = name.lower().partition("/")
+    return f"{system}/{NORMAL.get(rest, rest)}"
 
 
 def _listed(names: list[str]) -> str:

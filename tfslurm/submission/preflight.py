@@ -5,16 +5,19 @@ What is known comes from records that were read and from `tfslurm check`; it may
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.image import Verdict, driver_verdict
+from tfslurm.image import Pin, Verdict, driver_verdict
 from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import SeenDriver, Tracker
 from tfslurm.workspace.config import Known
 
+# Sources: tensorflow/tensorflow#81344, #88348, #94593; tensorflow/build#217, #221, open in November 2026.
+WITHOUT_GPU = re.compile(r"2\.(18|19|20|21)\.\d+(rc\d+)?-gpu(-jupyter)?")
 STATUSES = ("full", "minor-version compatible", "unknown", "too old")  # from good to bad
 
 
@@ -67,20 +70,28 @@ def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
 
 
 def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
-    """The warning about drivers before the job is queued; '' for none.
+    """The warnings about drivers, and an image that is known to see no GPU, before the job is queued; '' for none.
 
     A note, which asks for nothing, is one short line unless the ``whole`` of it is wanted.
 
     Raises:
         TfslurmError: every driver seen there is too old.
     """
+    why = sees_no_gpu(plan.pin) if plan.resources.gpus else ""
+    known = f"warning: {plan.cluster}: image: {why}" if why else ""
+    return "\n".join(filter(None, (known, about_drivers(plan, tracker, whole=whole))))
+
+
+def about_drivers(plan: JobPlan, tracker: Tracker, *, whole: bool) -> str:
+    """The part of it about drivers."""
     found = preflight(plan, tracker)
     if found is None or found.status in ("full", "unknown"):
         return ""
     place = f"{plan.cluster}: driver"
     if found.status == "too old":
         fix = "use an image with an older CUDA or another partition; if the driver was updated since: "
-        fix += f"`tfslurm check {plan.cluster}`, or --force"
+        fix += f"`tfslurm check {plan.cluster}`, or --force; if you answer for the driver, on the node as well: "
+        fix += 'env: {NVIDIA_DISABLE_REQUIRE: "1"}'
         raise TfslurmError(f"{place}: too old: {found.words()}; {fix}")
     if found.status == "some too old":
         return f"warning: {place}: too old on some nodes, where the job would end with 78: {found.words('too old')}"
@@ -89,6 +100,20 @@ def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
         return f"note: {place}: minor-version compatible: {reasons}"
     heads = dict.fromkeys(verdict.reason.partition(" (")[0] for _, verdict in found.verdicts)
     return f"note: {plan.cluster}: {', '.join(heads)}: nothing to do (-v: why)"
+
+
+def sees_no_gpu(pin: Pin) -> str:
+    """Why TensorFlow in an image finds no GPU, with the way out; '' where nothing of that is known.
+
+    Official images of TensorFlow 2.18 to 2.21 hold the CUDA and cuDNN of 2.17. A copy on a mirror has the same tag.
+    """
+    if pin.repository.rpartition("/")[2] != "tensorflow" or not WITHOUT_GPU.fullmatch(pin.tag):
+        return ""
+    return (
+        f"{pin.reference}: TensorFlow {pin.tag.partition('-')[0]} wants CUDA 12.5 and cuDNN 9.3, its image holds CUDA "
+        "12.3 and cuDNN 8.9: it finds no GPU, or stops with an error of cuDNN (tensorflow#81344); use 2.17.0-gpu, or "
+        'install tensorflow[and-cuda] over the image without "-gpu"'
+    )
 
 
 def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:

@@ -24,27 +24,27 @@ readonly ENGINE_PATIENCE_S=120
 # Without root podman may copy the whole image for create. A pull says nothing until it is over: a large image on a slow line.
 declare -A engine_patience=([create]=600 [start]=600 [pull]=3600)
 
-# In patience_s: the seconds for a call by its first word; of a job that is being stopped no more than Slurm leaves to write
+# In within_s: the seconds for a call by its first word; of a job that is being stopped no more than Slurm leaves to write
 # down its end.
 engine::_patience() {
     local -i left
-    patience_s=${engine_patience_s:-${engine_patience[$1]:-$ENGINE_PATIENCE_S}}
+    within_s=${engine_patience_s:-${engine_patience[$1]:-$ENGINE_PATIENCE_S}}
     if [[ -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return; fi
     left=$((TFSLURM_KILL_WAIT - (SECONDS - stopped_at) - 2))
-    if ((patience_s > left)); then patience_s=$((left > 1 ? left : 1)); fi
+    if ((within_s > left)); then within_s=$((left > 1 ? left : 1)); fi
 }
 
 # Becomes the engine's program, which ends with 124, or is killed, when its patience is over.
 engine::_become() {
     engine::_patience "$1"
-    exec timeout --kill-after=1 "$patience_s" "$engine" "$@"
+    exec timeout --kill-after=1 "$within_s" "$engine" "$@"
 }
 
 # In engine_mute: that a call in the words $1, which ended with $2 and began at second $3, got no answer; '' where it did.
 engine::mute() {
     engine_mute=''
     engine::_patience "${1%% *}"
-    if [[ $2 == 124 ]] || [[ $2 == 137 && $((SECONDS - $3)) -ge $patience_s ]]; then
+    if [[ $2 == 124 ]] || [[ $2 == 137 && $((SECONDS - $3)) -ge $within_s ]]; then
         engine_mute="$1: no answer in $((SECONDS - $3)) s"
     fi
 }
@@ -53,7 +53,7 @@ engine::_ask() {
     local code=0 words=$1 began=$SECONDS
     if [[ $1 == @(container|image|system) ]]; then words+=" $2"; fi
     engine::_patience "$1"
-    timeout --kill-after=1 "$patience_s" "$engine" "$@" || code=$?
+    timeout --kill-after=1 "$within_s" "$engine" "$@" || code=$?
     if ((code == 0)); then return; fi
     engine::mute "$words" "$code" "$began"
     if [[ -n $engine_mute ]]; then

@@ -41,7 +41,7 @@ driver::check() {
     if [[ ! $driver_version =~ ^[0-9]+(\.[0-9]+)+$ ]]; then driver_version=''; fi
     if [[ -n $minimum_driver && -n $driver_version ]] && driver::_is_older "$driver_version" "$minimum_driver"; then
         task::refuse driver "too old: driver $driver_version is older than $minimum_driver, the oldest that the image ($minimum_driver_for) admits" \
-            "use an image with an older CUDA, or a node with a newer driver"
+            "use an image with an older CUDA, or a node with a newer driver; if you answer for the driver: env: {NVIDIA_DISABLE_REQUIRE: \"1\"}"
     fi
 }
 

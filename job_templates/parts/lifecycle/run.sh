@@ -34,17 +34,17 @@ container::run() {
 # Again until the client has ended: a stop that comes before the start has no effect. Where the engine does not do what it is told,
 # the client is ended, and the lifeline with it, while there is time to write that down.
 container::_stop() {
-    local code within_s=$grace_s
+    local code for_s=$grace_s
     local -i stop_by=SECONDS+grace_s+2
     node::_deaf
     if [[ -n $told_first ]]; then
         checkpoint::tell & # which waits for the program's start, that may never come
         checkpoint::wait_for_client
-        within_s=1
+        for_s=1
     fi
     while kill -0 "$client" 2>/dev/null; do
         code=0
-        engine::stop "$within_s" "$container_id" >/dev/null 2>&1 || code=$?
+        engine::stop "$for_s" "$container_id" >/dev/null 2>&1 || code=$?
         if ((code == 124 || SECONDS > stop_by)) && kill -0 "$client" 2>/dev/null; then
             container::_give_up stop "stop: the container did not end in $((SECONDS - stopped_at)) s"
         fi
@@ -201,7 +201,7 @@ container::tell() {
         task::refuse mounts "$mount_wrong" "$mount_fix"
     elif [[ -z $state_began && -z $stopped ]] && driver::_is_refused; then
         task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
-            "use an image with an older CUDA, or a node with a newer driver"
+            "use an image with an older CUDA, or a node with a newer driver; if you answer for the driver: env: {NVIDIA_DISABLE_REQUIRE: \"1\"}"
     elif [[ -z $state_began && -z $stopped ]]; then
         if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
         container::_mute
