@@ -17,10 +17,11 @@ from tests.made import PIN
 from tfslurm.image import lock_text, pin_from_json, pin_to_json
 
 from .bed import BED, CLUSTERS
-from .desk import Desk, as_yaml, gate, open_gate, until
+from .desk import USER, Desk, as_yaml, gate, open_gate, until
 from .docker import docker
 from .install import CHECKOUT
 from .slurm import slurm
+from .users import run_as
 
 BROKEN = sorted((CHECKOUT / "tests" / "broken").glob("*.yaml"))
 EXPECTED = re.compile(r"# expect: (?P<line>\d+) (?P<key>\S+) \| (?P<words>.+)")
@@ -374,3 +375,37 @@ def test_json_of_a_plan_names_secrets_only(desk: Desk) -> None:
     done = desk.tfslurm("plan", file, "--cluster", "alpha", "--json", env={"TOKEN": "s3cr3t"})
     assert json.loads(done.stdout)[0]["secrets"] == ["TOKEN"]
     assert "s3cr3t" not in done.stdout
+
+
+def test_data_has_one_name_on_clusters_that_keep_it_in_different_places(desk: Desk) -> None:
+    """What is named is looked at on the node as any other source: a link in it leads no further than `allow`."""
+    for cluster in ("alpha", "beta"):
+        folder = desk.data(cluster) / f"moons-of-{cluster}"
+        assert run_as(USER, ["mkdir", "-p", str(folder / "train")], cluster).returncode == 0
+        run_as(USER, ["ln", "-s", "/srv", str(folder / "out")], cluster)
+        (folder / "train" / "where").write_text(cluster)
+        desk.describe(cluster, mounts={"names": {"moons": str(folder)}})
+    sweep = {"grid": {"n": [0, 1]}, "spread": "idle", "where": [{"values": {"n": 1}, "cluster": "beta"}]}
+    keys = {"mounts": [{"source": "moons:train", "target": "/data"}], "clusters": ["alpha", "beta"]}
+    file = desk.experiment("named", ["sh", "-c", "cp /data/where /out; echo $1", "sh", "{{ n }}"], sweep=sweep, **keys)
+    done = desk.tfslurm("submit", file, "--wait")
+    assert done.returncode == 0, done.stderr
+    (known,) = json.loads(desk.tfslurm("status", f"named-{desk.token}", "--json").stdout)
+    jobs = [point["job"] for point in known["points"]]
+    assert [desk.out(job, "where") for job in jobs] == [job.partition(":")[0] for job in jobs] == ["alpha", "beta"]
+    one = desk.experiment("one", "true", **{**keys, "clusters": ["beta"]})
+    source = str(desk.data("beta") / "moons-of-beta" / "train")
+    made = json.loads(desk.tfslurm("plan", one, "--json").stdout)[0]
+    assert made["mounts"] == [{"source": source, "target": "/data", "read_only": True, "name": "moons:train"}]
+    job = desk.submit(one, cluster="beta")
+    assert desk.ended(job) == "COMPLETED"
+    assert [(each["name"], each["path"]) for each in desk.record(job)["inputs"]] == [("moons:train", source)]
+    out = desk.experiment("out", "true", mounts=[{"source": "moons:out", "target": "/data"}], clusters=["beta"])
+    job = desk.submit(out, cluster="beta")
+    assert desk.ended(job) == "FAILED"
+    said = desk.tfslurm("logs", job).stderr
+    assert f"mounts: {desk.data('beta')}/moons-of-beta/out is really /srv, which is outside what this cluster" in said
+    desk.describe("beta")
+    done = desk.tfslurm("submit", file, "--again")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mounts[0].source: 'moons' is no data of cluster beta; add `mounts: {names: {moons: /…}}`" in done.stderr

@@ -111,6 +111,7 @@ def decisions(known: Known) -> list[tuple[str, str]]:
         ("engine_environment", f"{key}={value}  (the engine's programs on the nodes obey it)") for key, value in engine
     ]
     rows.append(("mounts", ", ".join(map(str, cluster.mounts_allow)) or "nothing"))
+    rows += [("mounts", f"{name}: is {folder}") for name, folder in cluster.data.items()]
     rows += [("mirrors", f"{name} from {', '.join(places)}") for name, places in cluster.mirrors.items()]
     rows += [("slurm", f"{key}: {value}") for key, value in cluster.slurm.items()]
     rows += [("plugin_options", f"{key}: {value}") for key, value in cluster.plugin_options.items()]

@@ -43,12 +43,12 @@ class Cluster:
     """One cluster file, checked. Without ``login`` Slurm's commands run on this machine.
 
     ``slurm`` and ``plugin_options`` are defaults under every experiment's; the keys of the first are long option names
-    with dashes. ``environment`` is set for Slurm's commands on the login node (SLURM_CONF where one node serves two
-    clusters), not in jobs; ``slurm_bin`` is put before PATH for them. ``engine_environment`` is set for the engine's
-    programs on the nodes. ``shared_parents`` says what becomes of a root below a folder in which others may write:
-    ``refuse``, ``accept``. ``read_group`` is the group that may read what runs leave; '' for none. ``min_interval_s``
-    is what commands that watch leave at least between two questions to the scheduler. ``lines`` says where a key
-    stands; a key that was not written is absent.
+    with dashes. ``data`` are folders by the names that experiments have for them. ``environment`` is set for Slurm's
+    commands on the login node (SLURM_CONF where one node serves two clusters), not in jobs; ``slurm_bin`` is put before
+    PATH for them. ``engine_environment`` is set for the engine's programs on the nodes. ``shared_parents`` says what
+    becomes of a root below a folder in which others may write: ``refuse``, ``accept``. ``read_group`` is the group that
+    may read what runs leave; '' for none. ``min_interval_s`` is what commands that watch leave at least between two
+    questions to the scheduler. ``lines`` says where a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Cluster:
     slurm: Mapping[str, Option] = field(default_factory=dict)
     plugin_options: Mapping[str, Option] = field(default_factory=dict)
     mounts_allow: tuple[PurePosixPath, ...] = ()
+    data: Mapping[str, PurePosixPath] = field(default_factory=dict)
     shared_parents: str = "refuse"
     read_group: str = ""
     limits: Limits = field(default_factory=Limits)

@@ -97,6 +97,17 @@ def wrong_conf(document: Document) -> Iterator[Problem]:
         yield document.problem(path, refused.why, refused.fix)
 
 
+def wrong_data(document: Document) -> Iterator[Problem]:
+    """The problems of named folders that the same file does not let be mounted."""
+    names, allow = document.at(("mounts", "names")), document.at(("mounts", "allow"))
+    if not isinstance(names, dict) or not isinstance(allow, list):
+        return
+    for name, folder in names.items():
+        if not any(isinstance(each, str) and places.inside(str(folder), each) for each in allow):
+            why = f"{show(str(folder))} is outside `mounts.allow`"
+            yield document.problem(("mounts", "names", name), why, "add it there, or name a folder under those")
+
+
 def variable(text: str) -> str:
     """The text, if it is a variable that a cluster file may set.
 
@@ -181,8 +192,15 @@ class Login(Keys):
 class Mounts(Keys):
     """The folders of the cluster that an experiment may name as sources."""
 
-    allow: list[Folder] = Field(
-        [], description="Folders of the cluster; tfslurm refuses others.", examples=[["/data", "/scratch/alice"]]
+    allow: list[Folder] | None = Field(
+        None,
+        description="Folders of the cluster; tfslurm refuses others. Absent: those that have a name.",
+        examples=[["/data", "/scratch/alice"]],
+    )
+    names: dict[Annotated[str, AfterValidator(places.data_name)], Folder] = Field(
+        {},
+        description="Folders of data by the names that experiments have for them on every cluster: `source: moons:`.",
+        examples=[{"moons": "/scratch/lab/moons"}],
     )
 
 

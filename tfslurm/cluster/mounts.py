@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from tfslurm.cluster import Cluster
+from tfslurm.document import nearest
 from tfslurm.errors import InputError
 from tfslurm.spec import Experiment, Mount
-from tfslurm.spec.places import RUN, meets
+from tfslurm.spec.places import RUN, meets, named
 
 
 def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
@@ -30,6 +32,11 @@ def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
 
 def wrong_source(mount: Mount, cluster: Cluster) -> tuple[str, str]:
     """Why a source is not mounted on this cluster, and what to do; ('', '') where it may be."""
+    if mount.name and mount.source == mount.name:
+        name, _ = named(mount.name)
+        if name not in cluster.data:
+            return f"{name!r} is no data of cluster {cluster.name}", unknown_name(name, cluster)
+        mount = on_cluster(mount, cluster)
     source = PurePosixPath(mount.source)
     if mount.run is not None:
         if mount.read_only and is_run_outputs(mount.source, str(cluster.root)):
@@ -45,6 +52,22 @@ def wrong_source(mount: Mount, cluster: Cluster) -> tuple[str, str]:
         fix = f"mount a path under those, or add it to `mounts: {{allow: […]}}` in the file of cluster {cluster.name}"
         return f"{mount.source!r} is outside what cluster {cluster.name} allows ({allowed})", fix
     return "", ""
+
+
+def on_cluster(mount: Mount, cluster: Cluster) -> Mount:
+    """The mount with the path that its name stands for there; as it is where it has no name, or none that is known."""
+    name, below = named(mount.name) if mount.name and mount.source == mount.name else ("", "")
+    if name not in cluster.data:
+        return mount
+    return replace(mount, source=str(cluster.data[name] / below))
+
+
+def unknown_name(name: str, cluster: Cluster) -> str:
+    """What to do about a name that the cluster's file does not have."""
+    near = nearest(name, cluster.data).strip()
+    known = f"it names {', '.join(cluster.data)}; " if cluster.data else ""
+    fix = f"add `mounts: {{names: {{{name}: /…}}}}` to the file of cluster {cluster.name}"
+    return f"{near} {known}{fix}".strip()
 
 
 def is_run_outputs(path: str, root: str) -> bool:

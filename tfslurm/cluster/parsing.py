@@ -21,7 +21,8 @@ def schema() -> dict[str, Any]:
 def parse(text: str, file: str) -> Cluster:
     """The cluster that a text describes."""
     document = scan(text, file)
-    read = validate(document, model.Cluster, repeated_options, model.wrong_conf)
+    read = validate(document, model.Cluster, repeated_options, model.wrong_conf, model.wrong_data)
+    allowed = read.mounts.names.values() if read.mounts.allow is None else read.mounts.allow
     return Cluster(
         name=read.name,
         root=PurePosixPath(read.root),
@@ -31,7 +32,8 @@ def parse(text: str, file: str) -> Cluster:
         mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         plugin_options=dict(read.plugin_options),
-        mounts_allow=tuple(PurePosixPath(folder) for folder in read.mounts.allow),
+        mounts_allow=tuple(map(PurePosixPath, allowed)),
+        data={name: PurePosixPath(folder) for name, folder in read.mounts.names.items()},
         shared_parents=read.shared_parents,
         read_group=read.read_group or "",
         limits=Limits(read.limits.pids, read.limits.log_mib, read.limits.layer_mib),

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.cluster import Cluster, Limits
-from tfslurm.cluster.mounts import refuse_mounts
+from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
@@ -244,7 +244,7 @@ def make_plan(
             command=(*pin.entrypoint, *command),
             env={**own_variables(experiment), **env},
             **of_cluster(cluster),
-            mounts=experiment.mounts,
+            mounts=tuple(on_cluster(mount, cluster) for mount in experiment.mounts),
             outputs=experiment.outputs,
             secrets=experiment.secrets,
             resources=experiment.resources,

@@ -51,7 +51,9 @@ def read_inputs(plan: JobPlan, root: Folder) -> tuple[Input, ...]:
     for index in range(len(asked)):
         root.note(f"inputs[{index}].bytes", "this version does not measure what is mounted")
     return tuple(
-        Input(mount.run, mount.source, None, None, None, "no", "this version does not hash what is mounted")
+        Input(
+            mount.run or mount.name, mount.source, None, None, None, "no", "this version does not hash what is mounted"
+        )
         for mount in asked
     )
 

@@ -187,7 +187,7 @@ def refuse_values(plan: JobPlan) -> None:
     if plan.outputs is not None:
         places.target(plan.outputs)
     for mount in plan.mounts:
-        places.source(mount.source)
+        places.folder(mount.source)
         places.target(mount.target)
     for allowed in plan.mounts_allow:
         places.source(allowed)

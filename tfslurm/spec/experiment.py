@@ -55,13 +55,15 @@ class Mount:
     """One folder or file of the cluster inside the container; both paths are absolute and normalised.
 
     ``run`` is the name that the file gives to the outputs of a run, ``run:alpha:1234/out``, and None for any other
-    source. In an experiment file's own values ``source`` is that name too: the plan knows the path.
+    source. ``name`` is ``moons:train`` where the cluster's file says what moons is, and None too. In an experiment
+    file's own values ``source`` is the run's or the data's name too: the plan knows the path.
     """
 
     source: str
     target: str
     read_only: bool = True
     run: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,10 +128,10 @@ class Code(Keys):
 class Mount(Keys):
     """One folder or file of the cluster inside the container."""
 
-    source: Annotated[str, AfterValidator(places.source), _text("^(/.|run:)")] = Field(
-        description="The absolute path on the cluster, whose file lists what may be mounted; "
-        "or run:CLUSTER:JOB/out, what a run left in its outputs, read-only.",
-        examples=["/data/digits", "run:alpha:1234/out"],
+    source: Annotated[str, AfterValidator(places.source), _text("^(/.|[a-z0-9][a-z0-9_-]*:)")] = Field(
+        description="The absolute path on the cluster, whose file lists what may be mounted; NAME:PATH, a path below "
+        "a folder that the cluster's file names; or run:CLUSTER:JOB/out, what a run left in its outputs, read-only.",
+        examples=["/data/digits", "moons:train", "run:alpha:1234/out"],
     )
     target: Target = Field(description="The absolute path in the container.", examples=["/data"])
     read_only: bool = Field(True, description="false lets the program write there.", examples=[True])

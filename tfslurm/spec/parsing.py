@@ -11,7 +11,7 @@ from tfslurm.errors import Problem
 from tfslurm.spec import checks, model
 from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Resources, Word
 from tfslurm.spec.overrides import override
-from tfslurm.spec.places import RUN
+from tfslurm.spec.places import RUN, is_named
 from tfslurm.spec.schema import published
 
 Check = Callable[[Document], Iterable[Problem]]
@@ -71,7 +71,8 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
 
 
 def _mount(read: model.Mount) -> Mount:
-    return Mount(read.source, read.target, read.read_only, read.source if read.source.startswith(RUN) else None)
+    run = read.source if read.source.startswith(RUN) else None
+    return Mount(read.source, read.target, read.read_only, run, read.source if is_named(read.source) else None)
 
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:

@@ -60,6 +60,7 @@ _NEVER_WHOLE = {
 _RUN = re.compile(
     r"run:(?P<cluster>[a-z0-9][a-z0-9-]{0,63}):(?P<job>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)/out(?P<below>/.*)?"
 )
+_NAMED = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,63}):(?P<below>.*)", re.DOTALL)
 _LONGEST = 4096
 RUN = "run:"
 
@@ -85,15 +86,57 @@ def absolute(text: str) -> str:
 
 
 def source(text: str) -> str:
-    """The text, if it names the outputs of a run, or a path of the cluster that may ever be mounted.
+    """The text, if it names the outputs of a run, data of the cluster's file, or a path that may ever be mounted.
 
     Raises:
-        Refused: it is neither.
+        Refused: it is none of these.
     """
-    if not text.startswith(RUN):
-        return folder(text)
-    run_outputs(text)
+    if text.startswith(RUN):
+        run_outputs(text)
+    elif is_named(text):
+        named(text)
+    else:
+        folder(text)
     return text
+
+
+def is_named(text: str) -> bool:
+    """Whether a source is `NAME:PATH`, of which the cluster's file says what the name stands for."""
+    return bool(_NAMED.fullmatch(text)) and not text.startswith(RUN)
+
+
+def named(text: str) -> tuple[str, str]:
+    """Name and path below it of ``moons:train/a``: moons, ``train/a``; of ``moons:`` the path is ''.
+
+    Raises:
+        Refused: the path is absolute, not in its shortest form, or leads out.
+    """
+    name, _, below = text.partition(":")
+    if below.startswith("/"):
+        shorter = f"{name}:{below.strip('/')}"
+        raise Refused(
+            f"{show(text)}: the path behind a name is not absolute", f"write {shorter}, below the folder {name}"
+        )
+    if below:
+        try:
+            absolute(f"/{below}")
+        except Refused as refused:
+            raise Refused(
+                f"{show(text)}: {refused.why}", "write a path below the named folder, as short as it can be"
+            ) from None
+    return name, below
+
+
+def data_name(text: str) -> str:
+    """The text, if it can be a name of data: `moons` of ``moons:train``.
+
+    Raises:
+        Refused: it cannot.
+    """
+    if ":" not in text and _NAMED.fullmatch(f"{text}:") and f"{text}:" != RUN:
+        return text
+    taken = ": `run:` names the outputs of runs" if text == "run" else ""
+    raise Refused(f"{show(text)} is not a name of data{taken}", "write one of a-z, 0-9, - and _, such as moons")
 
 
 def folder(text: str) -> str:
