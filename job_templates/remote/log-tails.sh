@@ -3,7 +3,8 @@
 # (0: the last), $4 which task, $5 1 for the batch script's output alone, $6 most bytes of one file, $7 the attempt that was last
 # read, $8 to $10 how many bytes of stdout, stderr and the batch script's output were.
 #
-# The first line out: the attempt's number (-1: there is no run folder), then how many bytes of each file follow it. No link is
+# The first line out: the attempt's number (-1: there is no run folder; -2: there is no such attempt, and the next number is the
+# last one's), then how many bytes of each file follow it. No link is
 # followed: the files may be somebody else's work. The batch script's output is given where it was asked for, or where the program
 # was not started: its container has no id, or something refused it.
 . ./last-attempt.sh
@@ -17,10 +18,12 @@ if [[ -e $1 && (-L $1 || ! -O $1) ]]; then
 fi
 folder=$1 script=$2 n=$3 rank=$4 batch=$5 most=$6 before=$7 out=$8 err=$9
 shift 9
-if [ "$n" = 0 ]; then
-    last_attempt "$folder"
-    n=$last
+last_attempt "$folder"
+if [ "$n" -gt "$last" ]; then
+    echo "-2 $last 0 0"
+    exit
 fi
+[ "$n" != 0 ] || n=$last
 [ "$n" = "$before" ] || out=0 err=0
 attempt=$folder/attempt-$n facts=$folder/attempt-$n/facts/task-$rank
 [ "$rank" = 0 ] && mark='' || mark=.$rank

@@ -6,6 +6,7 @@ Each command lives in its own module, imported when it is called, so that `tfslu
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -51,7 +52,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
     "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),
+    "completion": ("tfslurm.cli.completion:completion", "Print what a shell needs to complete commands and jobs."),
+    "help": ("tfslurm.cli.help:help_command", "Explain a command, or print the manual page."),
 }
+# What other programs call it.
+ELSEWHERE = {
+    **dict.fromkeys(("list", "ls", "ps", "jobs", "queue", "squeue", "sacct", "sq"), "status"),
+    **dict.fromkeys(("sbatch", "launch", "start", "sub", "queue-up"), "submit"),
+    **dict.fromkeys(("kill", "stop", "rm", "delete", "scancel", "abort"), "cancel"),
+    **dict.fromkeys(("log", "tail", "cat", "stdout", "stderr", "output"), "logs"),
+    **dict.fromkeys(("download", "get", "pull", "cp", "rsync"), "fetch"),
+    **dict.fromkeys(("show", "info", "record", "describe", "inspect"), "provenance"),
+    **dict.fromkeys(("lock", "resolve"), "pin"),
+    **dict.fromkeys(("new", "create"), "init"),
+    **dict.fromkeys(("doctor", "test", "sinfo"), "check"),
+    **dict.fromkeys(("retry", "requeue", "restart"), "resume"),
+    **dict.fromkeys(("dry-run", "preview"), "plan"),
+    **dict.fromkeys(("table", "metrics"), "results"),
+    **dict.fromkeys(("man", "manual", "usage"), "help"),
+}
+COMPLETE = "_TFSLURM_COMPLETE"
 
 
 class LazyGroup(click.Group):
@@ -70,6 +90,8 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         command.short_help = COMMANDS[cmd_name][1]
+        if COMPLETE in os.environ:
+            importlib.import_module("tfslurm.cli.completion").attach(command)
         return command
 
     def resolve_command(
@@ -79,12 +101,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
-            raise
+            near = nearest_command(args[0])
+            meant = f"Did you mean {near!r}? " if near else ""
+            raise click.UsageError(f"{error.message} {meant}`tfslurm help` lists the commands.", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, from the table above: nothing is imported."""
@@ -103,6 +122,17 @@ def group() -> None:
     Exit codes: 0 success; 1 the scheduler, a registry or the network refused, or a job failed; 2 your input is wrong;
     130 interrupted.
     """
+
+
+def nearest_command(typed: str) -> str:
+    """The command that somebody means who types this: one that begins so, does that elsewhere, or looks alike."""
+    from difflib import get_close_matches
+
+    word = typed.lower()
+    begun = [name for name in COMMANDS if len(word) > 1 and name.startswith(word)]
+    near = get_close_matches(word, [*COMMANDS, *ELSEWHERE], 1, cutoff=0.5)
+    found = ELSEWHERE.get(word) or next(iter([*begun, *near]), "")
+    return ELSEWHERE.get(found, found)
 
 
 def hush_libraries() -> None:
@@ -125,6 +155,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line."""
+    if console := sys.modules.get("tfslurm.cli.console"):
+        console.EMITTED.clear()
     try:
         result = group.main(arguments, prog_name="tfslurm", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -132,5 +164,5 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         from tfslurm.cli.failure import report_failure
 
-        return report_failure(error, whole="-vv" in arguments)
+        return report_failure(error, whole="-vv" in arguments, as_json="--json" in arguments)
     return result if isinstance(result, int) else 0

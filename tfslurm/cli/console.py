@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 VERBOSE = "tfslurm.verbose"
 LEAST_FOLDED = 30
 "The width that the last column of a table gets at the expense of others."
+EMITTED: list[bool] = []
+"Not empty where this command has printed its document."
 
 
 def common(function: F) -> F:
@@ -149,6 +151,7 @@ def redraw(line: str) -> None:
 
 def emit(value: object) -> None:
     """The one JSON document of a command."""
+    EMITTED.append(True)
     write(json_text(value))
 
 

@@ -6,15 +6,41 @@ import os
 import sys
 from io import StringIO
 from traceback import format_exception
+from typing import Any
 
 import click
 
-from tfslurm.cli.console import say
+from tfslurm.cli.console import EMITTED, emit, say
 from tfslurm.errors import InputError, TfslurmError, complaint
 
 
-def report_failure(error: BaseException, *, whole: bool) -> int:
-    """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback."""
+def report_failure(error: BaseException, *, whole: bool, as_json: bool = False) -> int:
+    """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback.
+
+    ``as_json``: on stdout too, as the one document of the command, unless that was printed before.
+    """
+    code = tell(error, whole=whole)
+    if as_json and not EMITTED and not isinstance(error, BrokenPipeError):
+        emit({"error": as_value(error, code)})
+    return code
+
+
+def as_value(error: BaseException, code: int) -> dict[str, Any]:
+    """An error for --json; ``problems`` are those of a text or of the command line, each with its place."""
+    is_interrupt = isinstance(error, click.Abort | KeyboardInterrupt)
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    found = error.problems if isinstance(error, InputError) else ()
+    return {
+        "kind": "Interrupted" if is_interrupt else type(error).__name__,
+        "message": "interrupted" if is_interrupt else message,
+        "exit_code": code,
+        "transient": isinstance(error, TfslurmError) and error.transient,
+        "problems": [{**each._asdict(), "line": each.line or None} for each in found],
+    }
+
+
+def tell(error: BaseException, *, whole: bool) -> int:
+    """Print an error on stderr; the exit code."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted")
         return 130

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.experiment_file import experiment_file
 from tfslurm.errors import InputError
 from tfslurm.image import moved
 from tfslurm.submission.pinning import lock_sha256, pinned_or_none, resolve, wrong_claims
@@ -17,7 +18,7 @@ from tfslurm.workspace.session import Session
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
+@experiment_file
 @click.option("--update", is_flag=True, help="If the tag has moved, write the new digest.")
 @click.option(
     "--local", is_flag=True, help="Pin by its id an image that only this machine's docker daemon has. This is weaker."

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
+from tfslurm.cli.experiment_file import experiment_file
 from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.pinning import pin_to_show
@@ -18,7 +19,6 @@ from tfslurm.submission.secrets import read_secrets
 from tfslurm.workspace.config import Known, choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
-experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXP.yaml")
 cluster_option = click.option(
     "--cluster",
     "clusters",

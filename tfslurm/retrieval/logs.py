@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from tfslurm.errors import HostError, refuse
+from tfslurm.errors import HostError, InputError, refuse
 from tfslurm.host import Host
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
@@ -24,6 +24,7 @@ from tfslurm.workspace.config import Known
 CHUNK = 2**20
 MOST_IN_JSON = 256 * 2**20
 HEAD = re.compile(rb"-?[0-9]{1,9}(?: +[0-9]{1,9}){3} *")  # the attempt, and how many bytes of each file follow
+NO_ATTEMPT = -2
 UTF8 = getincrementaldecoder("utf-8")
 FILES = {"out": "stdout", "err": "stderr", "script": "stderr"}
 PAUSE_S = (0.2, 5.0)
@@ -54,8 +55,8 @@ class Reader:
         self.plan = plan_of(job, tracker)
         tasks = self.plan.resources.nodes * self.plan.resources.tasks_per_node
         if rank >= tasks:
-            has = "one task, of rank 0" if tasks == 1 else f"{tasks} tasks, of rank 0 to {tasks - 1}"
-            raise refuse(f"{job.key}: rank {rank}", f"the job has {has}")
+            many = f"{tasks} tasks, from 0 to {tasks - 1}" if tasks > 1 else "1 task, 0"
+            raise self.has_only(many, f"--rank {rank}")
         self.attempt = self.asked
         self.offsets = dict.fromkeys(FILES, 0)
         self.decoders = {name: UTF8("surrogateescape") for name in FILES}
@@ -72,6 +73,9 @@ class Reader:
         said = self.host.run_bytes(program("log-tails", *map(str, words)))
         head, _, body = said.partition(b"\n")
         number, *sizes = map(int, head.split()) if HEAD.fullmatch(head) else (0, -1)
+        if number == NO_ATTEMPT:
+            many = f"{sizes[0]} attempts, from 1" if sizes[0] != 1 else "1 attempt"
+            raise self.has_only(many if sizes[0] else "no attempt yet", f"--attempt {attempt}")
         if number < 0:
             raise HostError(f"{self.job.key}: {self.job.state}: {NO_FOLDER} ({self.plan.run_dir})")
         if len(body) != sum(sizes):
@@ -79,6 +83,11 @@ class Reader:
         ends = list(accumulate(sizes))
         spans = zip(FILES, [0, *ends], ends, strict=False)
         return Tails(number, tuple((name, body[start:end]) for name, start, end in spans))
+
+    def has_only(self, what: str, option: str) -> InputError:
+        """The error for a task or an attempt that the job does not have."""
+        name, _, _ = option.partition(" ")
+        return refuse(option, f"job {self.job.key} has {what}", f"leave out {name}, or name one of these")
 
     def once(self) -> Iterator[tuple[str, str]]:
         """Everything that was written since the last call; an unfinished character waits for its rest."""
