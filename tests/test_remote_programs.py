@@ -19,7 +19,7 @@ from tfslurm.remote_programs import PART, SHELLS, lines_of, one_line, program, t
 CHECKOUT = Path(__file__).parent.parent
 FILES = sorted(path.stem for path in (CHECKOUT / "job_templates" / "remote").iterdir())
 PROGRAMS = [name for name in FILES if text_of(name).startswith("#!")]
-ON_ONE_LINE = ("marked", "eval-program")
+ON_ONE_LINE = ("marked", "eval-program", "unescaped")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -53,6 +53,28 @@ def test_words_and_backslashes_arrive_through_any_login_shell(shell: str, tmp_pa
     line = remote_line(program("read-part", str(odd), "3", "4"), {}, 10)
     done = subprocess.run([shell, "-c", line], capture_output=True, text=True)
     assert "2345" in done.stdout, done.stderr
+
+
+SHELLS_HERE = [name for name in ("sh", "bash", "zsh", "tcsh", "csh", "fish", "ksh", "mksh") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("shell", SHELLS_HERE)
+@pytest.mark.parametrize("word", ["a\nb", "\n", "a\n\n", "'a'\n\\n!x $HOME `id` \\", "# no\n; echo x > /dev/null"])
+def test_a_word_with_line_breaks_arrives_through_any_login_shell(shell: str, word: str) -> None:
+    line = remote_line(("printf", "%s|", word, "b", ""), {"A": "x\ny"}, 10)
+    assert "\n" not in line
+    done = subprocess.run([shell, "-c", line], capture_output=True, text=True)
+    assert f">{word}|b||<" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS_HERE)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_program_has_a_line_break_on_its_way_and_each_login_shell_starts_it(name: str, shell: str) -> None:
+    line = remote_line(program(name, "a", "b"), {}, 10)
+    assert "\n" not in line
+    only_read = ["-nc"] if shell not in ("fish",) else ["--no-execute", "-c"]
+    done = subprocess.run([shell, *only_read, line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_message_names_the_program_and_not_its_text() -> None:

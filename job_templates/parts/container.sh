@@ -37,7 +37,7 @@ container::_ask_for_it() {
         node::_wait "$creating"
         timer::end
     fi
-    IFS= read -r container_id <"$facts/create.stdout" || :
+    while IFS= read -r container_id && [[ ! $container_id =~ ^[0-9a-f]{12,64}$ ]]; do :; done <"$facts/create.stdout" # a notice may come first
     if [[ $waited_code == 0 && -n $container_id ]]; then return; fi
     container_id=''
     engine::mute create "$waited_code" "$began"

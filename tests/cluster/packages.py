@@ -33,6 +33,8 @@ _NEEDED = {
     "uidmap": "/usr/bin/newuidmap",
     "slirp4netns": "/usr/bin/slirp4netns",
     "fuse-overlayfs": "/usr/bin/fuse-overlayfs",
+    "tcsh": "/usr/bin/tcsh",
+    "fish": "/usr/bin/fish",
 }
 
 

@@ -264,12 +264,19 @@ def remote_line(argv: Sequence[str], environment: Mapping[str, str], timeout_s: 
     settings = [f"{key}={value}" for key, value in environment.items()]
     limit = ["timeout", "--kill-after=5", str(math.ceil(timeout_s) + 5)]
     marks = (BEGIN.decode(), END.decode())
-    words = ("sh", "-c", one_line("marked"), "sh", *marks, programs, "env", *settings, *limit, *argv)
-    return " ".join(map(quoted, words))
+    command = ("env", *settings, *limit, *argv)
+    if any("\n" in word for word in command):
+        command = ("sh", "-c", one_line("unescaped"), "sh", *map(escaped, command))
+    return " ".join(map(quoted, ("sh", "-c", one_line("marked"), "sh", *marks, programs, *command)))
+
+
+def escaped(word: str) -> str:
+    """The word without line breaks, which tcsh takes in no word; ``printf %b`` reads it back."""
+    return word.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def quoted(word: str) -> str:
-    r"""Return a word that sh, bash, zsh, tcsh and fish all read as it is; a line break is beyond tcsh alone.
+    r"""Return a word that sh, bash, zsh, tcsh and fish all read as it is; of a line break see ``escaped``.
 
     shlex.quote is not enough: zsh looks up a program for a bare `=x`, fish reads `\\'` within quotes, tcsh reads `!`.
     """

@@ -5,8 +5,26 @@
 # In a job, the context of the user's own settings does not say where the daemon is; DOCKER_HOST overrides this one.
 if [[ -n ${SLURM_JOB_ID-} ]]; then export DOCKER_CONTEXT=${DOCKER_CONTEXT:-default}; fi
 
-# It is not asked: the question for the image shows whether its daemon answers.
-engine::available() { engine_info='' engine_look=''; }
+# It is not asked: the question for the image shows whether its daemon answers. But podman-docker's `docker` is podman, whose
+# words and files are others: a script that calls it, or a link to it.
+engine::available() {
+    local head='' LC_ALL=C
+    engine_info='' engine_look=''
+    hash podman 2>/dev/null || :
+    if ! hash "$engine" 2>/dev/null; then return 0; fi
+    if [[ ${BASH_CMDS[$engine]} -ef ${BASH_CMDS[podman]-} ]]; then engine::_is_podman; fi
+    IFS= read -r -N 4096 head 2>/dev/null <"${BASH_CMDS[$engine]}" || :
+    if [[ $head == '#!'*podman* ]]; then engine::_is_podman; fi
+}
+
+engine::_is_podman() { task::refuse "$engine" "\`docker\` on $where is podman" "write \`engine: podman\` in the cluster file"; }
+
+# Refuses what speaks in the words of another engine: no daemon of docker's says this.
+engine::refuse_words() {
+    if [[ $1 == *'Emulate Docker CLI using podman'* || $1 == *'image not known'* || $1 == *'podman system'* ]]; then
+        engine::_is_podman
+    fi
+}
 
 # Begins to ask for its info where the answer decides something, beside everything else that must be asked.
 engine::ask_ahead() {

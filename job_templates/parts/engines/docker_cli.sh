@@ -4,7 +4,7 @@
 # engines/docker and engines/podman, which define the same functions. No other part calls an engine or asks which one it is:
 #
 #   before   available ask_ahead ask_info info grace inherits cgroup can_limit can_pass
-#   image    has_image is_named is_absence is_gone refuse_image pull
+#   image    has_image is_named is_absence is_gone reason refuse_words refuse_image pull
 #   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
 #            add_env add_host add_network add_shell create_argv create not_created
 #   running  run run_alone attach signal stop process cgroup_folders answers
@@ -101,6 +101,19 @@ engine::is_named() {
 # Does this line of has_image complain of nothing but an image that is not there?
 engine::is_absence() { [[ $1 == *[Nn]o\ such\ image* || $1 == *image\ not\ known* || $1 == *level=warning* ]]; }
 
+# In words: what the engine said on its standard error without its notices, which are never the reason why a command failed.
+engine::reason() {
+    local line
+    words=''
+    while IFS= read -r line || [[ -n $line ]]; do
+        case $line in
+        '' | 'Emulate Docker CLI '* | [Ww][Aa][Rr][Nn][Ii][Nn][Gg]:* | WARN\[* | INFO\[* | DEPRECATED* | [Nn]ote:* | [Nn]otice:*) ;;
+        time=*level=warning* | time=*level=info* | time=*level=debug* | "What's next:"* | *'ld.so: object '*' cannot be preloaded'*) ;;
+        *) words+="${words:+ }$line" ;;
+        esac
+    done <<<"$1"
+}
+
 # Do these words say that the engine's daemon does not answer?
 engine::is_gone() {
     [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
@@ -194,6 +207,10 @@ engine::create_argv() { printf '%s\0' "$engine" create "$@"; }
 
 # Says why there is no container, from the engine's words.
 engine::not_created() {
+    local words
+    engine::refuse_words "$1"
+    engine::reason "$1"
+    set -- "${words:-$1}"
     case $1 in
     *'is already in use by'*)
         task::refuse container "$container_name exists on this node already" "\`tfslurm reap $cluster\`, then submit again" "$EX_TEMPFAIL" ;;

@@ -20,6 +20,9 @@ engine::available() {
     engine_info=$(<"$facts/engine-info.json")
 }
 
+# Its words are its own.
+engine::refuse_words() { return 0; }
+
 # It was asked.
 engine::ask_ahead() { return 0; }
 

@@ -29,7 +29,7 @@ image::look() {
 }
 
 image::_find() {
-    local names line complaint='' is_whole
+    local names line complaint='' words is_whole
     if [[ -z ${image_look-} ]]; then image::look; fi
     node::_wait "$image_look" node::_is_stopped
     image_look=''
@@ -48,9 +48,11 @@ image::_find() {
         done
     done <"$facts/image-inspect.stdout"
     while IFS= read -r line; do
-        if [[ -n $line ]] && ! engine::is_absence "$line"; then complaint+="$line "; fi
+        engine::refuse_words "$line"
+        if [[ -n $line ]] && ! engine::is_absence "$line"; then complaint+=$line$'\n'; fi
     done <"$facts/image-inspect.stderr"
-    if [[ -n $complaint ]]; then task::engine_failed "$complaint"; fi
+    engine::reason "$complaint"
+    if [[ -n $words ]]; then task::engine_failed "$words"; fi
     return 1
 }
 
@@ -108,7 +110,7 @@ image::_fetch() {
 # Every source in order, in rounds ever further apart, and never in step with other nodes; a source whose answer cannot
 # change is asked once.
 image::_pull() {
-    local source round said last='' began code
+    local source round said words last='' began code
     local -i pause=2
     local -A dead=()
     for round in 1 2 3 4; do
@@ -127,7 +129,9 @@ image::_pull() {
             IFS= read -r -d '' said <"$facts/pull.stderr" || :
             printf 'round %d: %s\n%s\n' "$round" "$source" "$said" >>"$facts/image-pull.log"
             event pull-failed "$source: $said"
-            last="$source: ${said%$'\n'}"
+            engine::refuse_words "$said"
+            engine::reason "$said"
+            last="$source: ${words:-${said%$'\n'}}"
             if engine::is_gone "$said"; then task::engine_failed "$said"; fi
             if ! image::_is_transient "$said"; then dead[$source]=yes; fi
         done

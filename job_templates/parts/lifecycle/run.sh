@@ -192,7 +192,7 @@ container::_mute() {
 
 # Says why the program was not started, if it was not.
 container::tell() {
-    local why=$state_error
+    local why=$state_error words
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
         container::_mute
@@ -203,7 +203,11 @@ container::tell() {
         task::refuse driver "too old: NVIDIA's hook refuses driver ${driver_version:-(unknown)}: ${state_error##*requirement error: }" \
             "use an image with an older CUDA, or a node with a newer driver; if you answer for the driver: env: {NVIDIA_DISABLE_REQUIRE: \"1\"}"
     elif [[ -z $state_began && -z $stopped ]]; then
-        if [[ $why == '""' ]]; then IFS= read -r -d '' why <"$stderr_log" || :; fi
+        if [[ $why == '""' ]]; then
+            IFS= read -r -d '' why <"$stderr_log" || :
+            engine::reason "$why"
+            why=${words:-$why}
+        fi
         container::_mute
         why=${mute:-$why}
         task::engine_failed "the container did not start: $why"

@@ -24,9 +24,12 @@ DAEMON_RELOAD = (
 def docker_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
     """Engine, access, cgroups, GPU support, init, and room for images."""
     version, info = seen.json("engine-version"), seen.json("engine-info")
+    rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
+    if is_podman(seen):
+        other = Fact("engine", "FAIL", f"`docker` on {seen.one('node')} is podman", "write `engine: podman`")
+        return [other, *unknown(rest, "docker is not there")]
     if not version.get("Server") or not info:
         refused, why = access_refused(seen)
-        rest = ["engine-access", "cgroup", *(["gpu-support"] if gpus else []), "init", "images-free"]
         return [refused, *unknown([name for name in rest if name != refused.fact], why)]
     return [
         docker_fact(version, info),
@@ -36,6 +39,14 @@ def docker_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
         init_fact(version),
         images_fact(seen),
     ]
+
+
+def is_podman(seen: ProbeOutput) -> bool:
+    """Whether podman answers under the name docker: its info has other keys. Source: podman-info(1)."""
+    lines = [
+        line for key in ("engine-version", "engine-info") for name in (key, f"{key}.error") for line in seen.all(name)
+    ]
+    return "host" in seen.json("engine-info") or any("Emulate Docker CLI using podman" in line for line in lines)
 
 
 def access_refused(seen: ProbeOutput) -> tuple[Fact, str]:
