@@ -11,8 +11,8 @@
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
 
-readonly patience_s=10
-readonly engine_patience_s=$patience_s
+patience_s=10
+engine_patience_s=$patience_s
 
 # One line of the answer; what would break the line becomes a blank.
 fact::say() {

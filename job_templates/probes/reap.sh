@@ -13,7 +13,7 @@
 set -uo pipefail # no -e: a command that fails is an observation too
 export LC_ALL=C
 
-readonly engine_patience_s=20
+engine_patience_s=20
 readonly separator=$'\x1f'
 
 reap::say() {
