@@ -81,4 +81,5 @@ def code_rows(code: Mapping[str, Any]) -> list[str]:
     rows = [f"{code['folder']}: {code['files']} files, {code['size_bytes']} bytes"]
     rows += [f"from {code['remote']}"] if code["remote"] else []
     rows += ["the program can change its copy"] if code["writable"] else []
+    rows += [f"left out: {line}" for line in code["left_out"]]
     return [*rows, *(f"looks private: {name}" for name in code["private_looking"])]

@@ -157,12 +157,10 @@ def _refuse_leaving(folder: Path, entry: Entry) -> None:
     inside = real == str(folder) or real.startswith(str(folder).rstrip("/") + "/")
     annexed = ANNEXED in f"/{written}"
     if annexed or entry.target.startswith("/") or written == ".." or written.startswith("../") or not inside:
+        why = f"is a symbolic link to {entry.target!r}, which is not in the snapshot"
+        fix = "name it in `code: {exclude: […]}`, put the file itself there, or use `mounts` for data on the cluster"
         raise refuse(
-            f"{folder}/{entry.name}",
-            f"is a symbolic link to {entry.target!r}, which is not in the snapshot",
-            f"`git annex get` and `git annex unlock` {entry.name}"
-            if annexed
-            else "ignore it (.gitignore), put the file itself there, or use `mounts` for data on the cluster",
+            f"{folder}/{entry.name}", why, f"`git annex get` and `git annex unlock` {entry.name}" if annexed else fix
         )
 
 

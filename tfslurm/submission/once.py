@@ -155,5 +155,5 @@ def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:
     """Say on stderr which files of the code look as if they held a secret."""
     names = private_of(jobs[0]) if jobs else []
     if names:
-        fix = "name them in .gitignore, or keep them elsewhere"
+        fix = "name them in `code: {path: …, exclude: […]}` or .gitignore, or keep them elsewhere"
         session.say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")

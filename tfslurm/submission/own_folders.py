@@ -81,7 +81,11 @@ def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, o
         holds = real.startswith(folder.rstrip("/") + "/") and any(entry.name.startswith(name) for entry in code.entries)
         if holds or folder == real or folder.startswith(real.rstrip("/") + "/"):
             why = f"{folder} {'holds files of' if holds else 'lies in'} {own}, where tfslurm keeps its own"
-            fix = "leave that folder out (.gitignore)" if holds else "name the folder of your code"
+            fix = (
+                "leave that folder out: `code: {path: …, exclude: […]}`, or .gitignore"
+                if holds
+                else "name the folder of your code"
+            )
             raise InputError([experiment.problem(("code",), why, fix)])
 
 

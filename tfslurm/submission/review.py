@@ -107,6 +107,7 @@ def code_of(asked: Asked, job: Prepared) -> dict[str, Any] | None:
         "size_bytes": job.code.bytes,
         "remote": job.code.remote,
         "private_looking": private_of(job),
+        "left_out": list(job.code.left_out),
     }
 
 
