@@ -148,15 +148,17 @@ def test_a_plan_without_names_is_what_it_was() -> None:
     assert values["pin"]["reference"] == PIN.reference
 
 
-def test_a_sweep_with_a_name_that_its_cluster_does_not_have_is_not_submitted(
+def test_a_sweep_is_planned_as_it_would_be_submitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     laptop = Laptop.made(tmp_path, monkeypatch)
     sweep, mounts = {"grid": {"lr": [0.1, 0.01]}}, [{"source": "moons:", "target": "/data"}]
     file = laptop.experiment(command=["true", "{{ lr }}"], sweep=sweep, mounts=mounts)
-    assert laptop.type("submit", file) == 2
-    assert "mounts[0].source: 'moons' is no data of cluster alpha; add `mounts" in capsys.readouterr().err
+    for command in ("plan", "submit"):
+        assert laptop.type(command, file) == 2, command
+        assert "mounts[0].source: 'moons' is no data of cluster alpha; add `mounts" in capsys.readouterr().err
     there = laptop.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml"
     described = {**json.loads(there.read_text()), "mounts": {"names": {"moons": "/scratch/lab/moons"}}}
     there.write_text(json.dumps(described))
     assert laptop.type("plan", file) == 0
+    assert "moons: = /scratch/lab/moons -> /data (ro)" in capsys.readouterr().out
