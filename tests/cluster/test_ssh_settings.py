@@ -273,6 +273,26 @@ def test_what_paramiko_cannot_heed_is_told_with_the_way_out(sshd: Server, text: 
     assert str(caught.value).startswith("alpha: ")
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("alias", ["", "login7"])
+def test_the_fix_for_an_unknown_key_is_a_command_that_makes_it_known(sshd: Server, transport: str, alias: str) -> None:
+    known = sshd.home / ".ssh" / "known of mine"
+    named = f"HostKeyAlias {alias}\n" if alias else ""
+    place = f'HostName 127.0.0.1\n Port {sshd.port}\n User {USER}\n UserKnownHostsFile "{known}"\n {named}'
+    sshd.configure(f"Host hpc\n {place}\n")
+    known.touch()
+    with pytest.raises(HostError, match=r"alpha: 127\.0\.0\.1: its host key.* is unknown") as caught:
+        reach(transport, sshd, Login("hpc"))
+    command = str(caught.value).partition("publish, then: ")[2]
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+    reach(transport, sshd, Login("hpc"))
+    known.write_text(f"{alias or f'[127.0.0.1]:{sshd.port}'} {keygen(sshd.home / 'another')}\n")
+    for path in Path(os.environ["XDG_RUNTIME_DIR"], "tfslurm").glob("????????-*"):  # else it is asked for no key
+        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=False)
+    with pytest.raises(HostError, match=rf"CHANGED.*ssh-keygen -R '?{alias or '.127.0.0.1.:'}"):
+        reach(transport, sshd, Login("hpc"))
+
+
 # --- lines that end badly
 
 

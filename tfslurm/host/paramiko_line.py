@@ -68,7 +68,8 @@ class Line:
 
     def _verify(self, key: paramiko.PKey) -> None:
         hop = self._hop
-        file = str(next(iter(hop.known_hosts), "~/.ssh/known_hosts"))
+        own = (str(path) for path in hop.known_hosts if not path.is_relative_to("/etc"))
+        file = next(own, "~/.ssh/known_hosts")
         try:
             verify(Place(self._name, hop.host, hop.port, hop.alias, file), key.get_name(), key.asbytes(), hop.known())
         except HostError as error:
