@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -81,9 +82,16 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def parsed(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module."""
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
+@cache
 def imports(path: Path) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in parsed(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -92,11 +100,11 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+@cache
 def strings(path: Path) -> list[tuple[int, str]]:
     """Line and text of each string that is not there for a reader."""
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-    for_a_reader = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in for_a_reader]
+    for_a_reader = {id(node.value) for node in parsed(path) if isinstance(node, ast.Expr)}
+    constants = [node for node in parsed(path) if isinstance(node, ast.Constant) and id(node) not in for_a_reader]
     return [(node.lineno, node.value) for node in constants if isinstance(node.value, str)]
 
 
@@ -122,7 +130,7 @@ def test_imports_point_up_and_pure_rooms_stay_pure(path: Path) -> None:
 def test_modules_and_functions_stay_small(path: Path) -> None:
     text = path.read_text("utf-8")
     assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines; split it by what it does"
-    for node in ast.walk(ast.parse(text)):
+    for node in parsed(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             length = (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
@@ -157,14 +165,13 @@ def module_of(path: Path) -> str:
 
 def imported(path: Path, known: set[str]) -> Iterator[str]:
     """The modules of the package that a module imports anywhere, in its functions too; not those for types alone."""
-    tree = ast.parse(path.read_text("utf-8"))
     for_types = {
         inner
-        for node in ast.walk(tree)
+        for node in parsed(path)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    for node in parsed(path):
         if node not in for_types and isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
