@@ -68,6 +68,12 @@ class Evil:
         return sorted(path.name for path in (self.folder / "root" / "runs").iterdir())
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stand-in for sbatch took is in its queue at once: nobody need wait before the second question."""
+    monkeypatch.setattr("tfslurm.handoff.recovery.ON_THE_WAY_S", 0)
+
+
 @pytest.fixture
 def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evil:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")

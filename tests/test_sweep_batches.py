@@ -24,6 +24,12 @@ from tfslurm.workspace.clock import now
 REFUSAL = "echo 'sbatch: error: Batch job submission failed: Invalid account specified' >&2; exit 1"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stand-in for sbatch took is in its queue at once: nobody need wait before the second question."""
+    monkeypatch.setattr("tfslurm.handoff.recovery.ON_THE_WAY_S", 0)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """Three arrays of two points each wait for `alpha`."""
