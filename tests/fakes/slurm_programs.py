@@ -11,12 +11,15 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # no pathlib, no typing: a test starts dozens of these, and most of their time is the import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
+
+    Job = dict[str, Any]
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 DIRECTIVES = """account array begin chdir comment constraint cpus-per-task error exclude exclusive export gpus gres hold
@@ -24,17 +27,16 @@ DIRECTIVES = """account array begin chdir comment constraint cpus-per-task error
     output partition qos requeue reservation signal time"""
 FLAGS = ("hold", "no-requeue", "requeue", "exclusive")
 FULL = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-Job = dict[str, Any]
 
 
 def main(program: str, folder: str, *words: str) -> None:
     """Run one program, while no other one changes the jobs."""
-    state = Path(folder)
-    with (state / "calls").open("a") as calls:
+    state = folder
+    with open(f"{state}/calls", "a") as calls:
         calls.write(f"{program}\n")
-    if (state / "silent").exists():
+    if os.path.exists(f"{state}/silent"):
         fail(program, "error: Unable to contact slurm controller (connect failure)")
-    with (state / "lock").open("w") as lock:
+    with open(f"{state}/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         programs = {"sbatch": sbatch, "squeue": squeue, "sacct": sacct, "scontrol": scontrol, "scancel": scancel}
         programs[program](state, list(words))
@@ -68,17 +70,25 @@ def options(program: str, words: list[str], known: str) -> tuple[dict[str, str],
 # ------------------------------------------------------------------------------------------------------------- the jobs
 
 
-def jobs(state: Path) -> Iterator[Job]:
+def read(path: str) -> str:
+    """The text of a file, whatever bytes it has."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def jobs(state: str) -> Iterator[Job]:
     """Every job that was ever taken, in the order of their ids."""
-    for path in sorted((state / "jobs").glob("*.json"), key=lambda path: int(path.stem)):
-        yield json.loads(path.read_text())
+    names = [name for name in os.listdir(f"{state}/jobs") if name.endswith(".json") and not name.startswith(".")]
+    for name in sorted(names, key=lambda name: int(name[: -len(".json")])):
+        yield json.loads(read(f"{state}/jobs/{name}"))
 
 
-def keep(state: Path, job: Job) -> None:
+def keep(state: str, job: Job) -> None:
     """Write a job, whole or not at all."""
-    new = state / "jobs" / f".{job['id']}"
-    new.write_text(json.dumps(job))
-    new.rename(state / "jobs" / f"{job['id']}.json")
+    new = f"{state}/jobs/.{job['id']}"
+    with open(new, "w") as file:
+        file.write(json.dumps(job))
+    os.rename(new, f"{state}/jobs/{job['id']}.json")
 
 
 def indices(spec: str) -> list[str]:
@@ -106,7 +116,7 @@ def rows(job: Job) -> Iterator[tuple[str, str, Job]]:
             yield f"{job['id']}_{index}", task["state"], task
 
 
-def named(program: str, state: Path, ids: list[str]) -> Iterator[tuple[Job, list[str]]]:
+def named(program: str, state: str, ids: list[str]) -> Iterator[tuple[Job, list[str]]]:
     """The jobs that ids name, each with its tasks."""
     known = {str(job["id"]): job for job in jobs(state)}
     for each in ids:
@@ -120,7 +130,7 @@ def named(program: str, state: Path, ids: list[str]) -> Iterator[tuple[Job, list
 # --------------------------------------------------------------------------------------------------------- the programs
 
 
-def sbatch(state: Path, words: list[str]) -> None:
+def sbatch(state: str, words: list[str]) -> None:
     """Take a batch script."""
     found, rest = options("sbatch", words, "parsable version")
     if "version" in found:
@@ -128,10 +138,10 @@ def sbatch(state: Path, words: list[str]) -> None:
         return
     if len(rest) != 1:
         fail("sbatch", "error: a stand-in takes one script and no words for it")
-    path = Path(rest[0])
-    if not path.is_file():
+    path = rest[0]
+    if not os.path.isfile(path):
         fail("sbatch", f"error: Unable to open file {path}")
-    text = path.read_text("utf-8", "surrogateescape")
+    text = read(path)
     if not text.startswith("#!"):
         fail("sbatch", "error: This does not look like a batch script.  The first line must start with #!")
     asked = directives(text)
@@ -139,13 +149,13 @@ def sbatch(state: Path, words: list[str]) -> None:
     numbers = [job["id"] for job in jobs(state)]
     array = asked.get("array", "")
     job: Job = {
-        "id": max(numbers, default=int((state / "first").read_text()) - 1) + 1,
-        "name": asked.get("job-name", path.name),
+        "id": max(numbers, default=int(read(f"{state}/first")) - 1) + 1,
+        "name": asked.get("job-name", os.path.basename(path)),
         "comment": asked.get("comment", ""),
         "partition": asked.get("partition", "gpu"),
-        "user": (state / "user").read_text(),
+        "user": read(f"{state}/user"),
         "submitted": int(time.time()),
-        "script": str(path),
+        "script": path,
         "array": array,
         "tasks": {index: {"state": "PENDING", "reason": "Priority"} for index in (indices(array) if array else [""])},
         "forgotten": False,
@@ -156,6 +166,8 @@ def sbatch(state: Path, words: list[str]) -> None:
 
 def directives(text: str) -> dict[str, str]:
     """The options of the #SBATCH lines, which end at the first command."""
+    import shlex
+
     asked: dict[str, str] = {}
     for line in text.splitlines():
         if line.startswith("#SBATCH "):
@@ -169,22 +181,22 @@ def directives(text: str) -> dict[str, str]:
     return asked
 
 
-def refused(state: Path, asked: dict[str, str]) -> None:
+def refused(state: str, asked: dict[str, str]) -> None:
     """End where a site would not take the job: an array that is none, more jobs than its limit."""
     why = ""
     try:
         size = len(indices(asked["array"])) if "array" in asked else 1
     except ValueError:
         size, why = 0, "Invalid job array specification"
-    limit = state / "limit"
+    limit = f"{state}/limit"
     queued = sum(task["state"] not in FINAL for job in jobs(state) for task in job["tasks"].values())
-    if limit.exists() and queued + size > int(limit.read_text()):
+    if os.path.exists(limit) and queued + size > int(read(limit)):
         why = FULL
     if why:
         fail("sbatch", f"error: Batch job submission failed: {why}")
 
 
-def squeue(state: Path, words: list[str]) -> None:
+def squeue(state: str, words: list[str]) -> None:
     """List what the controller has not forgotten."""
     found, rest = options("squeue", words, "noheader all states= me format= jobs=")
     of_some = set(found) == {"noheader", "states", "jobs", "format"} and found["states"] == "PENDING"
@@ -221,11 +233,11 @@ def squeue(state: Path, words: list[str]) -> None:
                 print("".join(one_of(values, "squeue", part) if part[:1] == "%" else part for part in parts))
 
 
-def sacct(state: Path, words: list[str]) -> None:
+def sacct(state: str, words: list[str]) -> None:
     """List what was ever taken, where the site keeps accounting."""
     known = "noheader parsable2 delimiter= duplicates allocations format= jobs= name= user= starttime= endtime="
     found, rest = options("sacct", words, known)
-    if not (state / "accounting").exists():
+    if not os.path.exists(f"{state}/accounting"):
         print("Slurm accounting storage is disabled", file=sys.stderr)
         sys.exit(1)
     if rest or not {"noheader", "parsable2", "duplicates", "allocations"} <= set(found):
@@ -282,7 +294,7 @@ def one_of(values: dict[str, str], program: str, field: str) -> str:
     return values[field]
 
 
-def scontrol(state: Path, words: list[str]) -> None:
+def scontrol(state: str, words: list[str]) -> None:
     """Hold or release jobs that wait, or let one begin sooner."""
     _, rest = options("scontrol", words, "")
     match rest:
@@ -299,7 +311,7 @@ def scontrol(state: Path, words: list[str]) -> None:
             fail("scontrol", f"invalid entity or keyword: {' '.join(rest)}")
 
 
-def scancel(state: Path, words: list[str]) -> None:
+def scancel(state: str, words: list[str]) -> None:
     """End jobs that have not ended, or send them a signal, which is written down."""
     found, ids = options("scancel", words, "signal=")
     if not ids:
