@@ -41,6 +41,7 @@ SLOW = [
     "test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on",
     "test_nothing_that_acts_or_hides_is_left_of_any_text",
     "test_plan_hides_nothing_that_matters",
+    "test_results_count_for_no_size",
     "test_review_shows_all_that_the_file_could_touch",
     "test_shellcheck_has_no_complaint_about_the_node_side",
     "test_the_node_side_watches_a_program_that_runs_long_enough",
