@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.made import CLUSTER, CODE, EXPERIMENT, entries, experiment, plan
+from tfslurm.cluster import Ask
 from tfslurm.errors import InputError
 from tfslurm.job_plan import from_json, to_json
-from tfslurm.job_plan.options import slurm_options, slurm_time
+from tfslurm.job_plan.options import ask_of, own_options, slurm_options, slurm_time
 from tfslurm.spec import Checkpoint, Mount, Placeholder, Resources, Word
 from tfslurm.submission.sweep_arrays import points_of
 
@@ -123,6 +124,27 @@ def test_options_of_plugins_follow_the_others_and_are_part_of_what_is_asked() ->
     assert made.plan_sha256 != plan().plan_sha256
     assert from_json(to_json(made)) == made
     assert not {"plugin_options", "engine_environment"} & set(to_json(plan())), "older plans have the same hash"
+
+
+@pytest.mark.parametrize(
+    ("resources", "asked"),
+    [
+        (Resources(gpus=2, cpus=4, memory_mib=16384), {"mem-per-cpu": "4096M", "gpus-per-node": "2"}),
+        (
+            Resources(gpus=1, cpus=3, memory_mib=10000, gpu_type="a100"),
+            {"mem-per-cpu": "3334M", "gpus-per-node": "a100:1"},
+        ),
+        (Resources(gpus=0, cpus=3, memory_mib=1024, tasks_per_node=2), {"mem-per-cpu": "256M"}),
+        (Resources(gpus=0, cpus=2, memory_mib=0), {"mem": "0"}),
+        (Resources(gpus=0, cpus=2), {}),
+    ],
+)
+def test_a_site_s_own_options_for_memory_and_gpus_are_used(resources: Resources, asked: dict[str, str]) -> None:
+    site = replace(CLUSTER, ask=Ask("mem-per-cpu", "gpus-per-node"))
+    options = slurm_options(experiment(resources=resources), site)
+    kinds = ("mem", "mem-per-cpu", "gres", "gpus-per-node")
+    assert {key: options[key] for key in kinds if key in options} == asked
+    assert own_options(resources, None, ask_of(options)).items() <= options.items()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(60, "0-00:01:00"), (86_399, "0-23:59:59"), (172_800, "2-00:00:00")])

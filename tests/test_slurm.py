@@ -108,6 +108,19 @@ def test_no_variable_of_the_user_changes_what_is_asked() -> None:
     assert "SACCT_FORMAT" in slurm.sacct_argv(job_ids=["1"])
 
 
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("sbatch: error: please use --mem-per-cpu, --mem is not allowed here", "ask: {memory: mem-per-cpu}"),
+        ("sbatch: error: cli_filter: memory per core must be asked for", "ask: {memory: mem-per-cpu}"),
+        ("error: Use --gpus-per-node instead of gres", "ask: {gpus: gpus-per-node}"),
+        ("sbatch: error: --gres is forbidden", "ask: {gpus: gpus-per-node}"),
+    ],
+)
+def test_a_submit_filter_s_words_lead_to_the_key_that_says_how_to_ask(said: str, key: str) -> None:
+    assert key in explain_rejection(said)
+
+
 def test_every_variable_of_the_manual_pages_is_known(recorded: Path) -> None:
     for command, names in json.loads((recorded / "manual.json").read_text())["variables"].items():
         assert names, command

@@ -262,6 +262,7 @@ KEYS = {
     "mirrors": "{docker.io: [m.example]}",
     "slurm": "{partition: gpu}",
     "plugin_options": "{quotatype: spot}",
+    "ask": "{memory: mem-per-cpu}",
     "mounts": "{allow: [/data]}",
     "shared_parents": "accept",
     "read_group": "lab",

@@ -128,3 +128,20 @@ def test_the_job_is_the_same_wherever_and_in_whatever_shell_it_was_submitted(des
         if place == "by hand":  # what Slurm sets in no job of this kind, and srun does not read, is left as it was
             other["variables"] = {name: other["variables"].get(name) for name in same["variables"]}
         assert {key: (other[key], same[key]) for key in same if other[key] != same[key]} == {}, place
+
+
+def test_a_site_that_takes_memory_per_cpu_and_gpus_per_node_gets_them_so(desk: Desk) -> None:
+    """Its submit filter refuses the usual options; the container's limit is what was asked for."""
+    refuses = 'for script; do :; done; ! grep -E \'^#SBATCH --(mem|gres)=\' "$script" >&2 || exit 1; exec $real "$@"'
+    shell = desk.wrap("sbatch", refuses)
+    seen = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes >/out/memory; nvidia-smi -L >/out/gpus"
+    given = {"cpus": 2, "memory": "301M", "gpus": 1}
+    file = desk.experiment("per-cpu", ["sh", "-c", seen], resources=given, gpu_check="off")
+    refused = desk.tfslurm("submit", file, "--cluster", "alpha", env=shell)
+    assert refused.returncode == 1 and "#SBATCH --mem=301M" in refused.stderr
+    desk.describe("alpha", ask={"memory": "mem-per-cpu", "gpus": "gpus-per-node"})
+    job = desk.submit(file, env=shell)
+    assert desk.ended(job) == "COMPLETED"
+    assert int(desk.out(job, "memory")) == 301 * 2**20
+    assert desk.out(job, "gpus").count("UUID") == 1
+    assert desk.record(job)["verified"]["gpus"]["status"] == "ok"

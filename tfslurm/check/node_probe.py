@@ -16,7 +16,7 @@ from tfslurm.errors import Completed, HostError
 from tfslurm.host import Host
 from tfslurm.remote_programs import program
 from tfslurm.slurm import Partition, SlurmConfig
-from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv
+from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv, small
 from tfslurm.slurm.profile import SiteProfile as Site
 from tfslurm.slurm.rejection import explain_rejection
 from tfslurm.tracker import SeenDriver
@@ -55,8 +55,8 @@ class NodeProbe:
         if not part.is_up:
             return unseen(Fact("node", "unknown", "the partition is not up"), self.site.config)
         gpus = 1 if part.gpus_per_node else 0
-        where = {"partition": part.name, "gres": "gpu:1" if gpus else "", "job_name": "tfslurm-check"}
-        probe = probe_argv(self.cluster.slurm, self.command(), immediate=self.wait_s, mem="512M", **where)
+        where = {"partition": part.name, "job_name": "tfslurm-check", **small(self.cluster, "512M", gpus)}
+        probe = probe_argv(self.cluster.slurm, self.command(), immediate=self.wait_s, **where)
         argv = program("without-steering", *probe)
         begun = time.monotonic()
         try:

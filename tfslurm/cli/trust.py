@@ -119,6 +119,7 @@ def decisions(known: Known) -> list[tuple[str, str]]:
     rest = {
         "shared_parents": f"{cluster.shared_parents}{others}",
         "read_group": f"{cluster.read_group}  (may read what runs leave)",
+        "ask": f"memory by --{cluster.ask.memory}, gpus by --{cluster.ask.gpus}",
         "engine": cluster.engine,
         "cgroup_parent": cluster.cgroup_parent,
         "limits": ", ".join(f"{key}: {value}" for key, value in asdict(cluster.limits).items()),

@@ -25,6 +25,13 @@ class Login(NamedTuple):
     transport: str = "paramiko"
 
 
+class Ask(NamedTuple):
+    """The options of sbatch by which a site takes memory and GPUs; most take ``--mem`` and ``--gres``."""
+
+    memory: str = "mem"  # or mem-per-cpu
+    gpus: str = "gres"  # or gpus-per-node
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The most that a container may use of a node, beside memory and CPUs; 0: as much as there is.
@@ -59,6 +66,7 @@ class Cluster:
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     slurm: Mapping[str, Option] = field(default_factory=dict)
     plugin_options: Mapping[str, Option] = field(default_factory=dict)
+    ask: Ask = field(default_factory=Ask)
     mounts_allow: tuple[PurePosixPath, ...] = ()
     data: Mapping[str, PurePosixPath] = field(default_factory=dict)
     shared_parents: str = "refuse"

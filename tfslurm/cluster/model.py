@@ -189,6 +189,17 @@ class Login(Keys):
     )
 
 
+class Ask(Keys):
+    """The options of sbatch by which the site takes what `resources` asks for."""
+
+    memory: Literal["mem", "mem-per-cpu"] = Field(
+        "mem", description="How `resources: {memory}` is asked for.", examples=["mem-per-cpu"]
+    )
+    gpus: Literal["gres", "gpus-per-node"] = Field(
+        "gres", description="How `resources: {gpus}` is asked for.", examples=["gpus-per-node"]
+    )
+
+
 class Mounts(Keys):
     """The folders of the cluster that an experiment may name as sources."""
 
@@ -265,6 +276,11 @@ class Cluster(Keys):
         {},
         description="Options of the site's own sbatch plugins for every job.",
         examples=[{"quotatype": "reserved"}],
+    )
+    ask: Ask = Field(
+        default_factory=Ask,
+        description="Other options of sbatch for memory and GPUs, where the site refuses --mem or --gres.",
+        examples=[{"memory": "mem-per-cpu", "gpus": "gpus-per-node"}],
     )
     mounts: Mounts = Field(
         default_factory=Mounts, description="What experiments may mount.", examples=[{"allow": ["/data"]}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.cluster import Cluster, Limits, Login, model
+from tfslurm.cluster import Ask, Cluster, Limits, Login, model
 from tfslurm.document import scan, validate
 from tfslurm.spec.checks import repeated_options
 from tfslurm.spec.schema import published
@@ -32,6 +32,7 @@ def parse(text: str, file: str) -> Cluster:
         mirrors={name: tuple(mirrors) for name, mirrors in read.mirrors.items()},
         slurm={key.replace("_", "-"): value for key, value in read.slurm.items()},
         plugin_options=dict(read.plugin_options),
+        ask=Ask(read.ask.memory, read.ask.gpus),
         mounts_allow=tuple(map(PurePosixPath, allowed)),
         data={name: PurePosixPath(folder) for name, folder in read.mounts.names.items()},
         shared_parents=read.shared_parents,

@@ -13,7 +13,7 @@ from tfslurm.host import Host
 from tfslurm.monitoring.poll import queued
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
-from tfslurm.slurm.nodes import engine_settings, is_busy, nodes_argv, parse_nodes, probe_argv
+from tfslurm.slurm.nodes import engine_settings, is_busy, nodes_argv, parse_nodes, probe_argv, small
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import probe
@@ -145,7 +145,8 @@ class Reaper:
             preferred = str(cluster.slurm.get("partition", ""))
             partition = preferred if preferred in partitions else partitions[0]
             where = {"partition": partition, "nodelist": node, "job_name": "tfslurm-reap"}
-            probe = probe_argv(cluster.slurm, command, immediate=self.options.wait_s, mem="64M", **where)
+            where |= small(cluster, "64M")
+            probe = probe_argv(cluster.slurm, command, immediate=self.options.wait_s, **where)
             command = program("without-steering", *probe)
         return self.host.run(command, input=self.script.encode(), timeout_s=self.options.wait_s + LONGEST_S)
 

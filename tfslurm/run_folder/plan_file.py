@@ -21,7 +21,7 @@ from tfslurm.image import parse_reference
 from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.job_plan import TREE, JobPlan, from_json, identity
 from tfslurm.job_plan.folders import JOB_ID
-from tfslurm.job_plan.options import own_options
+from tfslurm.job_plan.options import ask_of, own_options
 from tfslurm.slurm import check_options, is_job_id
 from tfslurm.slurm.options import check_plugin_options
 from tfslurm.spec import names, places
@@ -264,7 +264,7 @@ def refuse_options(plan: JobPlan) -> None:
     Raises:
         ValueError, InputError: the first option that does not hold.
     """
-    own = check_options(own_options(plan.resources, plan.checkpoint))
+    own = check_options(own_options(plan.resources, plan.checkpoint, ask_of(plan.options)))
     others: dict[str, str | int | bool] = {}
     for key, value in plan.options.items():
         if key in own:

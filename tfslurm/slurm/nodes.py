@@ -39,12 +39,20 @@ def parse_nodes(text: str) -> Mapping[str, tuple[str, ...]]:
 def probe_argv(options: Mapping[str, Option], command: Sequence[str], **chosen: str | int) -> tuple[str, ...]:
     """Run ``command`` as one short task; its stdin is srun's.
 
-    ``options`` are the cluster file's; ``chosen`` stand over them, '' for none: ``partition``, ``nodelist``, ``gres``,
-    ``mem``, ``job_name``, and ``immediate``, the seconds after which srun gives up if no node is free.
+    ``options`` are the cluster file's; ``chosen`` stand over them, '' for none: ``partition``, ``nodelist``,
+    ``job_name``, those of ``small``, and ``immediate``, the seconds after which srun gives up if no node is free.
     """
     words = {**{key: options[key] for key in KEPT if key in options}, **chosen}
     given = (f"--{key.replace('_', '-')}={value}" for key, value in words.items() if value != "")
     return ("srun", *QUIET, "--time=2", *given, *command)
+
+
+def small(cluster: Cluster, memory: str, gpus: int = 0) -> dict[str, str]:
+    """The words for ``probe_argv`` that ask for so much, as the site takes them."""
+    words = {cluster.ask.memory.replace("-", "_"): memory}  # on one CPU
+    if gpus:
+        words |= {"gres": f"gpu:{gpus}"} if cluster.ask.gpus == "gres" else {"gpus_per_node": str(gpus)}
+    return words
 
 
 def engine_settings(cluster: Cluster) -> tuple[str, ...]:

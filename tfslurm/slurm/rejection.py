@@ -101,11 +101,13 @@ def too_large(site: Site) -> str:
         + (", ".join(part.gres) or "no GPUs")
         for part in site.partitions
     ]
-    asked = [f"{key}={site.asked[key]}" for key in ("nodes", "cpus-per-task", "mem", "gres") if key in site.asked]
+    keys = ("nodes", "cpus-per-task", "mem", "mem-per-cpu", "gres", "gpus-per-node")
+    asked = [f"{key}={site.asked[key]}" for key in keys if key in site.asked]
     head = f"the job asks for {' '.join(asked)}; write `resources` that fit; available"
     return f"{head}: {'; '.join(rows)}" if rows else "ask for less in `resources`"
 
 
+WANTS, THERE = "wants it so, write", "in the cluster file"
 WORDS: tuple[tuple[str, str | Callable[[Site], str]], ...] = (
     (r"invalid partition (?:name )?specified(?:: (?P<partition>\S+))?", unknown_partition),
     (r"no partition specified", no_default),
@@ -121,6 +123,12 @@ WORDS: tuple[tuple[str, str | Callable[[Site], str]], ...] = (
     (r"invalid node name", "`sinfo --Node` lists the nodes"),
     (r"reservation is invalid|requested reservation", "`scontrol show reservation` lists them"),
     (r"invalid job array specification", "the sweep is larger than MaxArraySize: `tfslurm check` shows it"),
+    # a site's own submit filter, in its own words; after Slurm's
+    (
+        r"mem[- ]per[- ]cpu|memory per (?:cpu|core)|--mem\b",
+        f"if the site {WANTS} `ask: {{memory: mem-per-cpu}}` {THERE}",
+    ),
+    (r"gpus[- ]per[- ]node|--gres\b", f"if the site {WANTS} `ask: {{gpus: gpus-per-node}}` {THERE}"),
     (r"required node not available", "a node that you name is down or reserved: see `sinfo -R`"),
     (  # sbatch gave up waiting, which says nothing about the job
         r"socket timed out|zero bytes were transmitted|unexpected message received",

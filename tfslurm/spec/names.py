@@ -26,9 +26,11 @@ _GRES, _TASKS, _MEM = "`resources: {gpus: …}`", "`resources: {tasks_per_node: 
 _LOGS = "leave it out; `tfslurm logs` shows what the job printed"
 _READING_OPTIONS = ("bb", "bbf", "burst-buffer", "burst-buffer-file", "nodefile")
 _OWN_OPTIONS = {
-    **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task"), _GRES),
+    "gpus-per-node": f"{_GRES} (and `ask: {{gpus: gpus-per-node}}` in the cluster file, if the site wants it so)",
+    **dict.fromkeys(("gres", "gpus", "gpus-per-task", "gpus-per-socket", "tres-per-task"), _GRES),
     **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "`resources: {cpus: …}`"),
-    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), _MEM),
+    **dict.fromkeys(("mem", "mem-per-gpu"), _MEM),
+    "mem-per-cpu": f"{_MEM} (and `ask: {{memory: mem-per-cpu}}` in the cluster file, if the site wants it so)",
     **dict.fromkeys(("ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket"), _TASKS),
     "nodes": "`resources: {nodes: …}`",
     "time": "`resources: {time: …}`",
