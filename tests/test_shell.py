@@ -169,7 +169,7 @@ def test_logs_of_a_task_or_an_attempt_that_is_not_there_are_refused(
     capsys.readouterr()
     for words, why in (
         (["101", "--rank", "2"], "--rank 2: job alpha:101 has 2 tasks, from 0 to 1; leave out --rank"),
-        (["102", "--rank", "3"], "--rank 3: job alpha:102 has 1 task, 0; leave out --rank"),
+        (["102", "--rank", "3"], "--rank 3: job alpha:102 has 1 task: 0; leave out --rank"),
         (["102", "--attempt", "7"], "--attempt 7: job alpha:102 has 1 attempt; leave out --attempt"),
         (["101", "--attempt", "1"], "--attempt 1: job alpha:101 has no attempt yet; "),
     ):

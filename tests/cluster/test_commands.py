@@ -101,9 +101,9 @@ def test_status_asks_each_scheduler_once_for_all_jobs(desk: Desk) -> None:
 def test_status_shows_state_node_and_the_reason_in_plain_words(shared: Desk, jobs: Jobs) -> None:
     assert shared.ended(jobs.talks) == "FAILED"
     lines = shared.tfslurm("status").stdout.splitlines()
-    assert lines[0].split() == ["JOB", "NAME", "STATE", "TIME", "NODES", "REASON"]
+    assert lines[0].split() == ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"]
     (talks,) = [line for line in lines if line.startswith(f"{jobs.talks} ")]
-    assert re.search(r"talks-\w+ +FAILED .*alpha[12] +exit 7", talks)
+    assert re.search(r"talks-\w+ +\d{4}-\d\d-\d\d \d\d:\d\d +FAILED .*alpha[12] +exit 7", talks)
     (waits,) = [line for line in lines if line.startswith(f"{jobs.waits} ")]
     assert "PENDING" in waits
     assert "BeginTime" not in waits  # Slurm's word for it
@@ -196,6 +196,25 @@ def test_cancel_ends_the_program_and_keeps_what_it_wrote(desk: Desk) -> None:
     assert containers == ""
 
 
+def test_after_a_cancel_the_same_job_is_submitted_at_once_and_last_is_the_new_one(desk: Desk) -> None:
+    file = desk.experiment("stubborn", ["sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.1; done"])
+    job = desk.submit(file)
+    until(lambda: "on" in desk.tfslurm("logs", job).stdout, 60)
+    refused = desk.tfslurm("submit", file, "--cluster", "alpha")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"the same job is there already: {job} (RUNNING); `tfslurm wait {job}` waits" in refused.stderr
+    done = desk.tfslurm("cancel", "last")
+    assert done.stdout == f"{job} COMPLETING\n", done
+    again = desk.submit(file)
+    assert again != job
+    assert [each["job"] for each in json.loads(desk.tfslurm("status", "last", "--json").stdout)] == [again]
+    assert again in desk.tfslurm("cancel", "--all", "--yes").stdout
+    name = f"stubborn-{desk.token}"
+    assert desk.tfslurm("wait", f"{name}~0", f"{name}~1").returncode != 0
+    shown = desk.tfslurm("status", "--name", name, "--state", "CANCELLED").stdout
+    assert job in shown and again in shown
+
+
 def test_a_pending_job_can_be_cancelled_too(desk: Desk) -> None:
     job = desk.submit(desk.experiment("waits", "true", slurm={"begin": "now+1hour"}))
     done = desk.tfslurm("cancel", job, "--json")
@@ -239,7 +258,7 @@ def test_an_id_that_two_clusters_gave_is_refused_with_both(shared: Desk, jobs: J
 def test_a_job_that_is_none_is_refused_with_what_to_do(shared: Desk, name: str) -> None:
     done = shared.tfslurm("status", *name.split(" ", 1))
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"error: job '.*': is not .*; .*\n", done.stderr)
+    assert re.fullmatch(r"error: job '.*': is (not|neither) .*; .*\n", done.stderr)
 
 
 def test_a_cluster_that_forgot_a_job_is_stood_in_for_by_the_jobs_own_end(forgotten: Forgotten) -> None:

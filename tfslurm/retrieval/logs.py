@@ -55,7 +55,7 @@ class Reader:
         self.plan = plan_of(job, tracker)
         tasks = self.plan.resources.nodes * self.plan.resources.tasks_per_node
         if rank >= tasks:
-            many = f"{tasks} tasks, from 0 to {tasks - 1}" if tasks > 1 else "1 task, 0"
+            many = f"{tasks} tasks, from 0 to {tasks - 1}" if tasks > 1 else "1 task: 0"
             raise self.has_only(many, f"--rank {rank}")
         self.attempt = self.asked
         self.offsets = dict.fromkeys(FILES, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -18,6 +19,7 @@ from tfslurm.sweeps.values import Scalar
 if TYPE_CHECKING:
     from tfslurm.spec import axes
 
+AXIS = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 MAX_TEXT = 2**28  # characters of all points of a sweep
 MAX_LOOKS = 1_000_000
 
@@ -116,7 +118,8 @@ def unused(name: str, experiment: Experiment) -> tuple[str, str]:
     why = f"nothing uses it: no {{{{ {name} }}}} is in `command` or `env`, and `parameters` does not name it"
     takes = sorted(experiment.takes)
     known = f"the parameters are: {', '.join(takes)}; " if takes else ""
-    fix = f"if the program reads TFSLURM_PARAMS, write `parameters: {{{name}: VALUE}}`"
+    declare = f"`parameters: {{{name}: VALUE}}`" if AXIS.fullmatch(name) else "its name under `parameters`"
+    fix = f"if the program reads TFSLURM_PARAMS, write {declare}"
     return why, f"{nearest_setting(name, takes)}{known}{fix}"
 
 
