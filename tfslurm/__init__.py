@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
     from tfslurm.api.citing import cite
+    from tfslurm.api.verifying import verify
     from tfslurm.errors import (
         CommandFailed,
         HostError,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _FROM = {
     **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
     "cite": "tfslurm.api.citing",
+    "verify": "tfslurm.api.verifying",
     "Record": "tfslurm.record",
     **dict.fromkeys(
         (
@@ -63,6 +65,7 @@ __all__ = [
     "plan",
     "submit",
     "sweep",
+    "verify",
 ]
 
 

@@ -365,3 +365,36 @@ def test_a_paper_states_what_the_record_has(shared: Desk, long: Long, trained: d
     (shared.folder / "kept.json").write_text(json.dumps({**trained, "warnings": ["another"]}))
     changed = shared.tfslurm("cite", "./kept.json")
     assert (changed.returncode, changed.stdout) == (1, "") and "it was changed" in changed.stderr
+
+
+def test_one_byte_changed_in_what_a_record_names_is_found(desk: Desk) -> None:
+    desk.write("code/train.py", "print(1)\n")
+    job = desk.submit(
+        desk.experiment("kept", ["sh", "-c", "echo 1 >/out/a; echo 2 >/out/b"], code="code", outputs="/out")
+    )
+    assert desk.ended(job) == "COMPLETED"
+
+    def parts() -> dict[str, str]:
+        done = desk.tfslurm("verify", job, "--json")
+        found = {part["name"]: part["status"] for part in json.loads(done.stdout)["parts"]}
+        assert done.returncode == (1 if {"changed", "missing"} & set(found.values()) else 0)
+        return {name: status for name, status in found.items() if name not in ("logs", "signature")}
+
+    whole = dict.fromkeys(("record", "experiment", "lock", "plan", "script", "outputs", "code", "facts"), "unchanged")
+    assert parts() == whole
+    folder = desk.run_folder(job)
+    (tree,) = (folder.parent.parent.parent / "code").iterdir()
+    changed = {
+        folder / "out" / "a": "output a",
+        folder.parent / "job.sbatch": "script",
+        tree / "train.py": "code",
+        folder / "attempt-1" / "facts" / "task-0" / "container.json": "facts",
+        folder.parent / "plan.json": "plan",
+    }
+    for path, name in changed.items():
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b"1", b"3", 1))
+        assert {part for part, status in parts().items() if status == "changed"} == {name}
+        path.write_bytes(before)
+    (folder / "out" / "b").unlink()
+    assert parts() == {**whole, "output b": "missing"}

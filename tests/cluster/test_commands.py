@@ -297,7 +297,10 @@ def test_json_is_one_document_and_nothing_else_for_every_command(desk: Desk) -> 
         ["pin", str(file), "--update"],
         ["plan", str(file), "--cluster", "alpha"],
         ["run", str(file)],
-        *([command, job] for command in ("status", "logs", "wait", "cancel", "fetch", "provenance", "cite", "compute")),
+        *(
+            [command, job]
+            for command in ("status", "logs", "wait", "cancel", "fetch", "provenance", "cite", "compute", "verify")
+        ),
         ["status"],
         ["tracker", "path"],
         ["tracker", "rebuild"],

@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tfslurm.cli.provenance:provenance",
         "Print a job's record: image, node, driver, GPUs, code, outputs.",
     ),
+    "verify": ("tfslurm.cli.verify:verify", "Check whether a record and its files are unchanged."),
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
     "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfslurm.document.bounded_json import read_json
-from tfslurm.errors import RecordError, refuse
-from tfslurm.local_files import read_text
+from tfslurm.errors import RecordError
 from tfslurm.monitoring.lookup import find_jobs, one_name
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
-from tfslurm.record import Record, record_from_json, record_json
+from tfslurm.record import Record, record_from_json
 from tfslurm.record.model import record_sha256
+from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records_of_jobs import records_of
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
-
-LARGEST_RECORD = 64 * 2**20
 
 
 def cited_records(session: Session, names: Sequence[str]) -> list[Record]:
@@ -31,7 +28,7 @@ def cited_records(session: Session, names: Sequence[str]) -> list[Record]:
     """
     wanted: list[TrackedJob | Record] = []
     for name in names:
-        if "/" in name or name.endswith(".json"):
+        if is_file(name):
             wanted.append(record_in(Path(name)))
         else:
             wanted += completed(session, find_jobs(session.tracker, one_name(session.tracker, name)))
@@ -61,12 +58,7 @@ def record_in(path: Path) -> Record:
         InputError: it cannot be read, or is no record.
         RecordError: its hash is not that of its content.
     """
-    try:
-        values = read_json(read_text(path, LARGEST_RECORD))
-        record = record_from_json(values if isinstance(values, dict) else {})
-    except ValueError as error:
-        fix = "`tfslurm provenance JOB --json` writes one"
-        raise refuse(str(path), f"is no record: {error}", fix) from error
-    if record_sha256(record_json(record)) != record.integrity.record_sha256:
+    record, values = read_record(path)
+    if record_sha256(values) != record.integrity.record_sha256:
         raise RecordError(f"{path}: its content is not what its record_sha256 says: it was changed; take the original")
     return record
