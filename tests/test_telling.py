@@ -101,7 +101,7 @@ def test_no_line_is_longer_than_a_message_may_be() -> None:
         ("OSError: [Errno 28] No space left on device", "/dev/shm"),
         ("ResourceExhaustedError: OOM when allocating tensor with shape[4096]", "the GPU's memory"),
         ("MemoryError", "more `memory`"),
-        ("python: can't open file '//train.py': [Errno 2] No such file or directory", "`code` at /workspace"),
+        ("python: can't open file '//train.py': [Errno 2] No such file or directory", "/workspace (`code: .`)"),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/data/x.npz'", "`mounts`"),
         ("PermissionError: [Errno 13] Permission denied: '/opt/model'", "the program runs as you"),
         ("sh: 1: pyhton: not found", "correct `command`"),

@@ -35,7 +35,7 @@ LONGEST_REASON = 2000
 HEAD = re.compile(rb"(err|out|script|none) ([0-9]{1,6}) ([0-9]{1,6}) ([01])")
 NAMES = {"err": "stderr", "out": "stdout", "script": "batch script's output"}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-SHELL = re.compile(r"^/run/tfslurm-entry\.sh: (exec: )?(line [0-9]+: )?(exec: )?")
+SHELL = re.compile(r"^/run/tfslurm-entry\.sh: ((exec|line [0-9]+|[0-9]+): )*")
 
 
 class Ending(NamedTuple):
@@ -169,7 +169,7 @@ def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) 
     causes = by_cause(failed, endings)
     for cause, (first, *others) in causes[:MOST_CAUSES]:
         told = endings.get(first.key, Ending())
-        if tails and len(causes) == 1 and told.lines and first.state != "CANCELLED":
+        if tails and len(causes) == 1 and is_worth_showing(first, told):
             session.say(f"{first.key}: the last lines of its {told.stream}:")
             session.say(*(f"  {line}" for line in told.lines[-LINES:]))
         many = and_more(others)
@@ -182,6 +182,12 @@ def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) 
     for job, sentence in lost[:1]:
         session.say(f"warning: {job.key}{and_more([other for other, _ in lost[1:]])}: {sentence}")
     return endings
+
+
+def is_worth_showing(job: TrackedJob, left: Ending) -> bool:
+    """Whether the last lines of a job say more than its reason: not those of a job that was refused, or cancelled."""
+    is_refused = left.stream == NAMES["script"] and job.status.get("exit_code") in (75, 78)
+    return bool(left.lines) and job.state != "CANCELLED" and not is_refused
 
 
 def and_more(jobs: Sequence[TrackedJob]) -> str:

@@ -56,7 +56,7 @@ FIXES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"MemoryError|Cannot allocate memory|std::bad_alloc"), "its memory is used up: ask for more `memory`"),
     (
         re.compile(r"can't open file|No such file or directory|cannot stat|nonexistent directory"),
-        "the container has the files of `code` at /workspace, those of `mounts`, and the image's own",
+        "the container has your files at /workspace (`code: .`), the folders of `mounts`, and the image's own",
     ),
     (
         re.compile(r"[Pp]ermission denied"),
