@@ -296,23 +296,3 @@ def test_logs_f_says_once_why_a_job_waits_and_at_ctrl_c_how_to_come_back(
     assert waits == "alpha:7 PENDING: the jobs of your account have used up its GPU time (AssocGrpGRESMinutes)"
     assert "ask the administrators of alpha" in fix
     assert (goes_on, last) == ("alpha:7 goes on; `tfslurm logs -f alpha:7`, `tfslurm cancel alpha:7`", "interrupted")
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["--rank", "3"], "error: alpha:7: rank 3: the job has one task, of rank 0"),
-        (["--attempt", "7"], "error: alpha:7: attempt 7: the job has one attempt, 1"),
-        (["--attempt", "2", "-f"], "error: alpha:7: attempt 2: the job has one attempt, 1"),
-    ],
-)
-def test_logs_of_a_task_or_an_attempt_that_there_is_not_are_refused(
-    site: Site, capsys: pytest.CaptureFixture[str], words: list[str], why: str
-) -> None:
-    (job,) = site.submit("7")
-    site.queue([(job, "COMPLETED", "None")])
-    left(site, job, exit_code=0, stderr="well\n")
-    site.refresh()
-    assert run(["logs", "7", *words]) == 2
-    assert capsys.readouterr().err.splitlines() == [why]
-    assert run(["logs", "7", "--attempt", "1"]) == 0

@@ -116,32 +116,14 @@ class Reader:
                 yield FILES[name], text
 
     def all(self) -> Iterator[tuple[str, str]]:
-        """Everything that there is now.
-
-        Raises:
-            InputError: there is no attempt of the number that is wanted.
-        """
+        """Everything that there is now."""
         yield from self.once()
         yield from self.ended()
-        self.refuse_absent()
-
-    def refuse_absent(self) -> None:
-        """Refuse an attempt that there is not.
-
-        Raises:
-            InputError: so it is.
-        """
-        if self.asked and not self.has_printed and self.asked > (last := self.read_tails(0).attempt):
-            has = {0: "has not begun", 1: "has one attempt, 1"}.get(last, f"has {last} attempts, 1 to {last}")
-            raise refuse(f"{self.job.key}: attempt {self.asked}", f"the job {has}")
 
     def follow(self, known: Known, seen: Callable[[TrackedJob], None]) -> Iterator[tuple[str, str]]:
         """Everything, also what is still to be written, until the job has ended; a lost connection loses no text.
 
         The job is ``seen`` after each question about it, before what it wrote until then.
-
-        Raises:
-            InputError: it has ended, and there is no attempt of the number that is wanted.
         """
         pause, failures = PAUSE_S[0], 0
         pace = Pace(first_s=PAUSE_S[0], factor=1.5, most_s=PAUSE_S[1])
@@ -163,7 +145,6 @@ class Reader:
                 ended, before = False, dict(self.offsets)
             if ended:
                 yield from self.ended()
-                self.refuse_absent()
                 return
             pause = PAUSE_S[0] if before != self.offsets else min(pause * 1.5, PAUSE_S[1])
             time.sleep(pause)
