@@ -69,9 +69,11 @@ def _reach(cluster: Cluster) -> Iterator[Host]:
         yield OpenSshHost(cluster.name, login, cluster.environment, programs=programs)
     else:
         from tfslurm.host.match_exec import import_paramiko
+        from tfslurm.host.ssh_config import asked_ahead
 
-        import_paramiko()
-        from tfslurm.host.paramiko import ParamikoHost
+        with asked_ahead(cluster.name, login):
+            import_paramiko()
+            from tfslurm.host.paramiko import ParamikoHost
 
         with ParamikoHost(cluster.name, login, cluster.environment, programs=programs) as host:
             yield host

@@ -12,8 +12,10 @@ import os
 import subprocess
 import sys
 import threading
+from typing import TYPE_CHECKING
 
-from tfslurm.host.ssh_files import Line
+if TYPE_CHECKING:
+    from tfslurm.host.ssh_files import Line
 
 ALONE = threading.Lock()
 PATIENCE_S = 20

@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import shutil
-import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,8 +19,7 @@ from types import MappingProxyType
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.command import Received, run_process
-from tfslurm.host.ssh_files import DEEPEST, SYSTEM, at_home, included, lines_of
-from tfslurm.host.ssh_reader import OTHER_NAMES, read_settings
+from tfslurm.host.ssh_files import DEEPEST, OTHER_NAMES, SYSTEM, at_home, included, lines_of
 from tfslurm.host.user import user_name
 
 Settings = Mapping[str, tuple[str, ...]]
@@ -47,11 +46,36 @@ def settings_for(name: str, login: Login, home: Path, system: Path = SYSTEM) -> 
     try:
         found = _from_ssh(name, login, home, system)
         if found is None:
+            from tfslurm.host.ssh_reader import read_settings
+
             found = read_settings(login.host, given(login), home, system)
     except HostError as error:
         raise HostError(f"{name}: {error}", transient=error.transient) from None
     _kept[key] = (time.monotonic(), found)
     return found
+
+
+@contextmanager
+def asked_ahead(name: str, login: Login) -> Iterator[None]:
+    """Ask ssh for the settings while the block is run, which has something else to wait for.
+
+    Raises:
+        HostError: as ``settings_for``.
+    """
+    failed: list[HostError] = []
+
+    def ask() -> None:
+        try:
+            settings_for(name, login, Path.home())
+        except HostError as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=ask, name="ssh -G", daemon=True)
+    asking.start()
+    yield
+    asking.join()
+    if failed:
+        raise failed[0]
 
 
 def user_of(name: str, login: Login) -> str:
@@ -153,6 +177,8 @@ def _files(home: Path, system: Path) -> Iterator[tuple[Sequence[str], Mapping[st
     if home == own and system is SYSTEM:
         yield (), {}
         return
+    import tempfile  # 5 ms that few need
+
     with tempfile.TemporaryDirectory(prefix="tfslurm-ssh-") as folder:
         copies = _Copies(Path(folder), home)
         first = copies.copy(home / ".ssh" / "config", home / ".ssh")

@@ -17,6 +17,12 @@ SYSTEM = Path("/etc/ssh/ssh_config")
 COMMANDS = frozenset(("proxycommand", "localcommand", "remotecommand", "knownhostscommand"))
 "Keywords whose value is the rest of the line, for a shell."
 
+OTHER_NAMES = {
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+}
+"Names that keywords had before."
+
 
 class Line(NamedTuple):
     """One setting: its keyword in small letters, and its value as it stands there."""

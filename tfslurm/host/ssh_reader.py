@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tfslurm.host.match_exec import succeeds
-from tfslurm.host.ssh_files import DEEPEST, SYSTEM, Line, included, lines_of
+from tfslurm.host.ssh_files import DEEPEST, OTHER_NAMES, SYSTEM, Line, included, lines_of
 from tfslurm.host.ssh_tokens import Tokens, expanded, tokens_of
 
 INSTALL = "install ssh, which tfslurm then asks for its settings, or remove the line"
@@ -22,10 +22,6 @@ SEVERAL = frozenset(("identityfile", "certificatefile", "sendenv"))
 "Keywords of which every line counts."
 WORDS = frozenset(("userknownhostsfile", "globalknownhostsfile", "setenv"))
 "Keywords whose value is several words."
-OTHER_NAMES = {
-    "challengeresponseauthentication": "kbdinteractiveauthentication",
-    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
-}
 USED = frozenset(
     re.findall(
         r"\w+",
