@@ -388,7 +388,7 @@ def test_one_byte_changed_in_what_a_record_names_is_found(desk: Desk) -> None:
         folder / "out" / "a": "output a",
         folder.parent / "job.sbatch": "script",
         tree / "train.py": "code",
-        folder / "attempt-1" / "facts" / "task-0" / "container.json": "facts",
+        folder / "attempt-1" / "outputs.sha256": "facts",
         folder.parent / "plan.json": "plan",
     }
     for path, name in changed.items():

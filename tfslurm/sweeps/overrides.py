@@ -59,7 +59,10 @@ def like(value: Scalar, default: Scalar | None) -> Scalar:
     is_one = value in ("true", "false") if isinstance(default, bool) else _NUMBER.fullmatch(value)
     if not is_one:
         return value
-    read: Scalar = json.loads(value)
+    try:
+        read: Scalar = read_json(value)
+    except ValueError:  # more digits than any number has
+        return value
     return value if refused_number(read, value) else read
 
 
