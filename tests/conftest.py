@@ -21,6 +21,7 @@ SLOW = [
     "test_a_folder_deeper_than_any_code_is_refused",
     "test_a_folder_that_did_not_come_with_the_file_is_named",
     "test_a_list_of_run_folders_takes_little_more_memory_than_it_says",
+    "test_a_nvidia_smi_that_hangs_takes_no_time_of_the_other_steps",
     "test_a_point_that_left_megabytes_hides_no_other_one",
     "test_a_table_of_names_that_differ_from_point_to_point_stays_small",
     "test_a_template_without_end_is_refused_in_time",

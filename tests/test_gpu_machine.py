@@ -24,7 +24,7 @@ import pytest
 
 from tests.fakes.cuda import Libcuda
 from tests.gpu import container, cuda, machine, packages, smi, work
-from tests.gpu.__main__ import every
+from tests.gpu.__main__ import SHARES, every
 from tests.gpu.commands import MOST_BYTES, Commands
 from tests.gpu.node import Node
 from tests.gpu.node import rows as node_rows
@@ -99,7 +99,7 @@ def test_what_a_command_leaves_behind_with_its_output_open_is_ended_too(commands
 def test_a_command_that_cannot_be_started_and_one_after_the_time_is_up_are_said(commands: Commands) -> None:
     assert "cannot be started" in commands.run("none", ["/nowhere/nvidia-smi"], 5).said
     commands.deadline = time.monotonic()
-    assert "the time of the whole check is up" in commands.run("late", ["true"], 5).said
+    assert "the time of this step is up" in commands.run("late", ["true"], 5).said
 
 
 def test_raw_answers_are_kept_whatever_bytes_they_have(commands: Commands) -> None:
@@ -220,6 +220,29 @@ def test_every_step_runs_and_one_that_fails_keeps_no_other(
     assert found["job: by docker or podman"] == NOT_RUN
     assert [row for row in rows if row.verdict == DIFFERS and row.step not in ("machine", "tfslurm check")] == []
     assert (commands.raw / "facts-whole-nvidia-smi-query.csv").read_text().startswith("index, uuid, name, memory.total")
+
+
+def test_a_nvidia_smi_that_hangs_takes_no_time_of_the_other_steps(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = "".join(f"echo 'GPU {at}: {TOLD['name']} (UUID: {uuid})'; " for at, uuid in enumerate(UUIDS))
+    script = f"#!/bin/sh\ncase $* in -L) {lists};; *) exec sleep 1000 ;; esac\n"
+    program = written(tmp_path / "machine" / "nvidia-smi", script.replace("; ;;", " ;;"))
+    monkeypatch.setenv("PATH", str(without_engines(tmp_path)))
+    monkeypatch.setattr("tests.gpu.__main__.SHARES", dict.fromkeys(SHARES, 1.5))
+    gpus = smi.Gpus(tuple({"index": str(at), "uuid": uuid, **TOLD} for at, uuid in enumerate(UUIDS)), "", "13.0", {})
+    began = commands.deadline = time.monotonic()
+    rows = [*every(commands, tmp_path / "work", machine.Machine(str(program), True, {}), gpus, None)]
+    assert time.monotonic() - began < 30
+    found = verdicts(rows)
+    assert found["nvidia-smi: -L"] == SAME
+    assert found["nvidia-smi: all fields"] == FAILED
+    assert found["node side: the whole machine"] == FAILED
+    assert found["tfslurm check: the probe of a node"] == FAILED
+    assert {row.step for row in rows} >= {"CUDA library", "load", "framework", "MIG", "job"}
+    for step in ("CUDA library", "load"):
+        first = next(row for row in rows if row.step == step)
+        assert "the time of this step is up" not in first.found, step
 
 
 def without_engines(tmp_path: Path) -> Path:

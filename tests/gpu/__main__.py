@@ -24,7 +24,11 @@ from tests.gpu import container, machine, node, packages, smi, work
 from tests.gpu.commands import Commands
 from tests.gpu.rows import NOT_RUN, Row, as_value, failed, table, visible
 
-PATIENCE_S = 220  # of the whole check
+# Seconds of each step; what a step does not need is left for those after it, and one that hangs takes none of theirs.
+SHARES = {
+    "list": 25, "machine": 5, "nvidia-smi": 25, "node side": 30, "tfslurm check": 10, "CUDA library": 15, "load": 30,
+    "framework": 30, "MIG": 5, "job": 45,
+}  # fmt: skip
 STEPS = (
     "machine         the device files, /proc/driver/nvidia, /sys/module/nvidia, CDI descriptions",
     "nvidia-smi      lists, fields and errors, each beside the stand-in's, which is told of the same GPUs",
@@ -54,7 +58,7 @@ def main() -> int:
     except OSError as error:
         print(f"gpu check: {raw}: cannot be made: {error.strerror}; name another folder with --raw", file=sys.stderr)
         return 1
-    commands = Commands(raw, time.monotonic() + PATIENCE_S)
+    commands = Commands(raw, time.monotonic() + SHARES["list"])
     folder = tempfile.mkdtemp(prefix="tfslurm-gpu-check-")
     try:
         return check(commands, Path(folder), arguments.packages, as_json=arguments.json)
@@ -124,6 +128,7 @@ def every(
         "job": lambda: container.rows(side, here.program, gpus, carried(packed, folder)),
     }
     for name, step in steps.items():
+        commands.deadline += SHARES[name]
         try:
             yield from step()
         except Exception as error:  # whatever a machine has that nobody thought of

@@ -36,7 +36,7 @@ class Ran:
 
 @dataclass
 class Commands:
-    """Runs commands until a deadline of all of them."""
+    """Runs commands until a deadline, which each step moves on."""
 
     raw: Path
     deadline: float
@@ -49,7 +49,7 @@ class Commands:
         left = min(limit_s, self.deadline - time.monotonic())
         began = time.monotonic()
         if left < 0.5:
-            ran = Ran(TIMED_OUT, "", "", "not started: the time of the whole check is up")
+            ran = Ran(TIMED_OUT, "", "", "not started: the time of this step is up")
         else:
             ran = _bounded(argv, left, {**os.environ, "LC_ALL": "C", **(env or {})}, text)
         seconds = round(time.monotonic() - began, 3)

@@ -57,7 +57,9 @@ class Gpus:
 def ask(commands: Commands, program: str, minors: Mapping[str, str]) -> tuple[Gpus, Ran]:
     """What nvidia-smi lists and says of each; the answer of ``-L`` beside it."""
     listing = commands.run("nvidia-smi-L", [program, "-L"], 30)
-    fields, answer = _query(commands, "nvidia-smi-told", program, TOLD.split(","))
+    fields, told = _query(commands, "nvidia-smi-told", program, TOLD.split(","))
+    cells = ([word.strip() for word in line.split(",")] for line in told.out.splitlines())
+    answer = [row for row in cells if len(row) == len(fields)]
     known = {row[fields.index("uuid")]: dict(zip(fields, row)) for row in answer if "uuid" in fields}
     rows = [{"index": number, "name": name, "uuid": uuid} for number, name, uuid in LINE.findall(listing.out)]
     table = commands.run("nvidia-smi", [program], 30)
@@ -66,8 +68,8 @@ def ask(commands: Commands, program: str, minors: Mapping[str, str]) -> tuple[Gp
     return Gpus(merged, listing.out, found[1] if found else "", minors), listing
 
 
-def _query(commands: Commands, name: str, program: str, fields: list[str]) -> tuple[list[str], list[list[str]]]:
-    """The fields that this nvidia-smi knows, and a row of their values for each GPU."""
+def _query(commands: Commands, name: str, program: str, fields: list[str]) -> tuple[list[str], Ran]:
+    """The fields that this nvidia-smi knows, and its answer for them."""
     for turn in range(4):
         argv = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
         done = commands.run(f"{name}-{turn}" if turn else name, argv, 30)
@@ -75,8 +77,7 @@ def _query(commands: Commands, name: str, program: str, fields: list[str]) -> tu
         if not unknown or unknown[1] not in fields:
             break
         fields = [field for field in fields if field != unknown[1]]
-    rows = ([word.strip() for word in line.split(",")] for line in done.out.splitlines())
-    return fields, [row for row in rows if len(row) == len(fields)]
+    return fields, done
 
 
 def stand_in(folder: Path, gpus: Gpus) -> Path:
@@ -128,7 +129,10 @@ def _shown(ran: Ran) -> str:
 def _columns(commands: Commands, program: str, pretended: Path) -> Iterator[Row]:
     """Every field that the stand-in knows: its heading, and its values or their form, with units and without."""
     step, fields = "nvidia-smi", FIELDS.split(",")
-    known, _ = _query(commands, "nvidia-smi-known", program, fields)
+    known, asked = _query(commands, "nvidia-smi-known", program, fields)
+    if asked.why:
+        yield failed(step, "all fields", asked.why)
+        return
     yield compared(step, "fields that it does not know", [], [field for field in fields if field not in known])
     for form in ("csv", "csv,nounits"):
         words = (f"--query-gpu={','.join(known)}", f"--format={form}")

@@ -128,7 +128,10 @@ def frameworks(commands: Commands, gpus: Gpus) -> Iterator[Row]:
     done = False
     for at, python in enumerate(pythons):
         ran = commands.run(f"gpu-check-{at}", [python, str(TEMPLATES / "inside" / "gpu_check.py"), str(count)], 90)
-        if ran.code != 3:
+        if ran.why:
+            done = True
+            yield failed(step, f"TensorFlow by {python}", ran.why)
+        elif ran.code != 3:
             done = True
             yield held(
                 step, f"TensorFlow by {python}", "ok: …", ran.out.strip() or ran.said, holds=ran.out.startswith("ok:")
@@ -137,6 +140,9 @@ def frameworks(commands: Commands, gpus: Gpus) -> Iterator[Row]:
         if NO_MODULE in ran.err and ran.code:
             continue
         done, found = True, answer(ran)
+        if ran.why:
+            yield failed(step, f"torch by {python}", ran.why)
+            continue
         seen = found.get("error") or (found["count"], found["names"], found["sum"])
         yield compared(
             step,
