@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.laptop import Laptop
 from tfslurm.cli.console import fitting, stand_ins
 from tfslurm.cli.status import DROPS
 
@@ -102,3 +103,18 @@ def test_our_own_signs_have_plain_ones_and_letters_of_names_are_kept_as_numbers(
         assert text.encode(encoding, "tfslurm") == shown
     with pytest.raises(UnicodeDecodeError):
         stand_ins(UnicodeDecodeError("ascii", b"\xff", 0, 1, "x"))
+
+
+def test_a_job_without_a_record_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    assert laptop.type("submit", laptop.experiment(), "--cluster", "alpha") == 0
+    (job,) = laptop.known_ids()
+    laptop.slurm.start(job)
+    laptop.slurm.end(job, "FAILED", "3:0")
+    capsys.readouterr()
+    laptop.type("status", "--efficiency", job)
+    said = capsys.readouterr()
+    (line,) = (line for line in (said.out + said.err).splitlines() if f"alpha:{job}: " in line)
+    assert line.count(f"alpha:{job}: ") == 1, line
