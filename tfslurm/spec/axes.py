@@ -12,6 +12,7 @@ from tfslurm.spec import names
 from tfslurm.spec.experiment import MAX_POINTS
 
 _AXIS = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+_DRAWS = ("uniform", "log_uniform", "int", "choice", "normal", "loguniform", "randint", "quniform")
 _DISTRIBUTIONS = {"uniform": 2, "log_uniform": 2, "int": 2, "choice": 0}  # how many numbers each takes; 0: any values
 _SCALAR = {"type": ["string", "number", "boolean"]}
 _RANGE = {
@@ -33,7 +34,10 @@ def scalar(value: object) -> str | int | float | bool:
     """The value, if it is one text, number, true or false."""
     if isinstance(value, str | int | float | bool):
         return value
-    raise Refused(f"{show(value)} cannot be a parameter's value", "write a text, a number, true or false")
+    fix = "write a text, a number, true or false"
+    if isinstance(value, list | dict):
+        fix += f"; a list as the text that the program reads, in quotes: {show(str(value))}"
+    raise Refused(f"{show(value)} cannot be a parameter's value", fix)
 
 
 def values(value: object) -> object:
@@ -50,6 +54,8 @@ def values(value: object) -> object:
         return value
     if isinstance(value, dict) and set(value) == {"range"} and _numbers(value["range"], 1, 3):
         return value
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _DRAWS:
+        raise Refused(f"{show(value)} is a draw, not an axis", "write it under `random`, with samples and seed")
     raise Refused(f"{show(value)} is not an axis", "write a list such as [0.1, 0.01], or {range: [0, 10]}")
 
 
