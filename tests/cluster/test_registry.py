@@ -300,6 +300,20 @@ def test_a_credential_helper_is_asked_as_docker_asks_it(
     assert pin.digest == digests["index"]
 
 
+@pytest.mark.parametrize("key", ["{address}", "{address}/private", "{address}/private/tf"])
+def test_a_login_that_podman_stored_is_read_whatever_it_is_for(
+    locked_registry: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    digests = index(locked_registry, "private/tf", "4")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    argv = ["podman", "login", "--tls-verify=false", "--username", USER, "--password-stdin"]
+    subprocess.run([*argv, key.format(address=locked_registry.address)], input=PASSWORD.encode(), check=True)
+    pin = resolve(reference(locked_registry, "private/tf:4"), {}, "linux/amd64", NOW, engine="podman")
+    assert pin.digest == digests["index"]
+    assert PASSWORD not in repr(pin)
+
+
 @pytest.mark.parametrize("password", ["", "wrong-secret"])
 def test_a_login_that_lacks_or_is_wrong_is_told_with_the_mend_and_no_secret(
     locked_registry: Served, tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
