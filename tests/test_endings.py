@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from tests.fakes.site import Site, at_home
 from tfslurm.cli import run
+from tfslurm.monitoring.backoff import Pace
 from tfslurm.retrieval.endings import LINES, MOST_BYTES, last_lines
 from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.workspace.config import Known
 
 MISSING = (
     "Traceback (most recent call last):\n  File \"train.py\", line 1\nModuleNotFoundError: No module named 'pandas'\n"
@@ -283,14 +286,15 @@ def test_logs_f_says_once_why_a_job_waits_and_at_ctrl_c_how_to_come_back(
     (job,) = site.submit("7")
     (Path(site.root) / "runs" / job.job_name).mkdir(parents=True)
     site.queue([(job, "PENDING", "AssocGrpGRESMinutes")])
-    slept: list[float] = []
+    looks: list[Sequence[Known]] = []
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 3:
+    def due(pace: Pace, clusters: Sequence[Known]) -> Sequence[Known]:
+        looks.append(clusters)
+        if len(looks) == 3:
             raise KeyboardInterrupt
+        return clusters
 
-    monkeypatch.setattr("tfslurm.retrieval.logs.time.sleep", sleep)
+    monkeypatch.setattr(Pace, "due", due)
     assert run(["logs", "-f", "7"]) == 130
     waits, fix, *_, goes_on, last = capsys.readouterr().err.splitlines()
     assert waits == "alpha:7 PENDING: the jobs of your account have used up its GPU time (AssocGrpGRESMinutes)"

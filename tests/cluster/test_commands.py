@@ -165,6 +165,31 @@ def test_wait_that_is_interrupted_ends_with_130_and_the_job_stays(shared: Desk, 
     assert shared.status(jobs.waits)["state"] == "PENDING"
 
 
+def test_submit_wait_says_why_a_job_failed_and_which_work_is_lost(desk: Desk) -> None:
+    says = 'for n in $(seq 30); do echo step $n; done >&2; echo "sh: 1: pyhton: not found" >&2; exit 127'
+    done = desk.tfslurm("submit", desk.experiment("why", ["sh", "-c", says]), "--cluster", "alpha", "--wait")
+    job, lines = done.stdout.strip(), done.stderr.splitlines()
+    at = lines.index(f"{job}: the last lines of its stderr:")
+    assert lines[at + 1 : at + 16] == [*(f"  step {n}" for n in range(17, 31)), "  sh: 1: pyhton: not found"]
+    shown = f"`tfslurm logs {job}` shows what it printed"
+    why = f"{job}: exit 127: sh: 1: pyhton: not found; it is not in the image: correct `command`; {shown}"
+    assert (done.returncode, lines[at + 16 :]) == (127, [why])
+    file = desk.experiment("lost", ["sh", "-c", "echo 1 >/tmp/gone; rm /tmp/gone; echo 1 >/tmp/model"])
+    done = desk.tfslurm("submit", file, "--cluster", "beta", "--wait", cluster="beta")
+    lost = "1 file was lost with the container: /tmp/model; only /out and writable mounts are kept"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"warning: {done.stdout.strip()}: {lost}")
+
+
+def test_submit_says_of_a_job_that_can_never_start_why_and_what_to_do(desk: Desk) -> None:
+    file = desk.experiment("never", "true", resources={"time": "30-00:00:00"}, slurm={"partition": "debug"})
+    done = desk.tfslurm("submit", file, "--cluster", "alpha")
+    job = done.stdout.strip()
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith(f"warning: {job}: ")]
+    assert "so it will never start" in said and f"`tfslurm cancel {job}`" in said
+    assert desk.tfslurm("cancel", job).returncode == 0
+    assert desk.status(job)["state"] == "CANCELLED"
+
+
 def test_an_exit_code_above_128_is_no_signal(desk: Desk) -> None:
     job = desk.submit(desk.experiment("high", ["sh", "-c", "exit 137"]))
     assert desk.tfslurm("wait", job).returncode == 137
