@@ -185,7 +185,14 @@ SILENT = "exit 1: Cannot connect to the Docker daemon at unix:///var/run/docker.
         ({"engine_version": server(Version="18.09.1")}, "engine", "FAIL", "18.09.1"),
         ({"engine_info": info(SecurityOptions=["name=userns"])}, "engine-access", "warn", "remaps users"),
         ({"engine_info": info(SecurityOptions=["name=rootless"])}, "engine-access", "warn", "rootless"),
-        ({"engine_info": info(CgroupDriver="systemd", CgroupVersion="2")}, "cgroup", "ok", "systemd, v2"),
+        ({"engine_info": info(CgroupDriver="systemd", CgroupVersion="2")}, "cgroup", "ok", "is outside the job's own"),
+        (
+            {"engine_info": info(CgroupDriver="cgroupfs", CgroupVersion="2")},
+            "cgroup",
+            "ok",
+            "puts it below the job's own",
+        ),
+        ({"engine_info": info(CgroupDriver="cgroupfs", CgroupVersion="1")}, "cgroup", "ok", "is outside the job's own"),
         ({"engine_info": info(CgroupDriver="")}, "cgroup", "unknown", "did not say"),
         ({"engine_info": info(Runtimes={"nvidia": {}, "runc": {}})}, "gpu-support", "ok", "nvidia runtime"),
         (

@@ -621,10 +621,12 @@ def test_a_task_says_where_its_image_came_from() -> None:
 
 def test_an_image_pinned_by_its_id_is_held_to_its_id() -> None:
     image_id = json.loads(case("gpu").files[TASK + "image-inspect.json"])[0]["Id"]
-    pin = replace(case("gpu").plan.pin, digest=image_id, digest_kind="config", pin_kind="image-id")
-    record = case("gpu").build(plan=replace(case("gpu").plan, pin=pin))
-    assert record.verified.image.status == "ok"
-    assert any("nobody else can pull it" in warning for warning in record.warnings)
+    for kind in ("config", "manifest", "index"):  # the last two: docker with the image store of containerd
+        pin = replace(case("gpu").plan.pin, digest=image_id, digest_kind=kind, pin_kind="image-id")
+        record = case("gpu").build(plan=replace(case("gpu").plan, pin=pin))
+        assert record.verified.image.status == "ok"
+        assert any("nobody else can pull it" in warning for warning in record.warnings)
+    assert not any("nobody else can pull it" in warning for warning in case("gpu").build().warnings)
 
 
 def test_a_container_that_sees_another_gpu_is_a_failed_link() -> None:
@@ -909,6 +911,8 @@ def test_a_container_of_podmans_is_held_by_the_cgroup_of_its_job_or_by_nothing()
         (b"0::/user.slice/user-2001.slice\n", "none"),
         (b"4:memory:/slurm/uid_2001/job_7/step_0\n3:cpuset:/\n", "job"),
         (b"4:memory:/\n3:cpuset:/slurm/uid_2001/job_7\n", "none"),
+        (b"0::/system.slice/um1_slurmstepd.scope/sEKNKTV3WPV500/step_0/user/task_0\n", "job"),
+        (b"0::/\n", None),  # the root of a namespace of its own
         (b"no cgroup", None),
         (b"", None),
     ],
@@ -917,6 +921,39 @@ def test_the_cgroup_of_a_container_says_whether_slurm_holds_its_memory(text: byt
     record = case("podman").build(files={**case("podman").files, TASK + "container/cgroup.txt": text})
     assert record.attempts[0].tasks[0].limits.memory == held
     assert ("attempts[0].tasks[0].limits.memory" in record.unknown) is (held is None)
+
+
+@pytest.mark.parametrize(
+    ("outside", "held"),
+    [
+        (b"0::/system.slice/n1_slurmstepd.scope/sEKNKTV3WPV500/step_0/user/libpod-abc/container\n", "job"),
+        (b"0::/user.slice/user-2101.slice/user@2101.service/user.slice/libpod-abc.scope/container\n", "none"),
+        (b"5:memory:/slurm/uid_2101/job_7/step_0/task_0\n0::/\n", "job"),
+    ],
+)
+def test_the_cgroup_that_was_seen_from_outside_stands_over_the_one_from_within(outside: bytes, held: str) -> None:
+    files = {TASK + "container-cgroup.txt": outside, TASK + "container/cgroup.txt": b"0::/\n"}
+    record = case("podman").build(files={**case("podman").files, **files})
+    assert record.attempts[0].tasks[0].limits.memory == held
+
+
+def test_below_the_jobs_cgroup_it_is_the_jobs_memory_that_holds_dockers_container() -> None:
+    path = b"/system.slice/um1_slurmstepd.scope/s17XM/step_0/user\n"
+    record = case("gpu").build(files={**case("gpu").files, TASK + "cgroup-parent.txt": path})
+    (task,) = record.attempts[0].tasks
+    assert (task.limits.memory, task.limits.cpus) == ("job", "container")
+
+
+@pytest.mark.parametrize("code", ["137", "143", "-1"])
+def test_a_kill_for_memory_that_only_the_kernel_counted_is_in_the_record(code: str) -> None:
+    name = TASK + "container-inspect.json"
+    text = case("podman").files[name].replace(b'"ExitCode":0', f'"ExitCode":{code}'.encode())
+    end = b'{"exit_code": 137, "oom_killed": true, "started_at": null, "ended_at": null, "signal": 9}'
+    record = case("podman").build(files={**case("podman").files, name: text, TASK + "exit.json": end})
+    container = record.attempts[0].tasks[0].container
+    assert container and container.oom_killed is True
+    assert container.exit_code == (int(code) if code != "-1" else None)
+    assert any("memory was used up" in warning for warning in record.warnings)
 
 
 def test_a_job_under_podman_has_every_fact_that_one_under_docker_has() -> None:

@@ -25,12 +25,21 @@ def read_limits(folder: Folder) -> Limits:
     if limited is None:
         return Limits(None, None, chosen)
     held = {key: "container" if limited[key] else in_job(folder, key) for key in CONTROLLERS}
+    if chosen and chosen.startswith("/") and limited["memory"]:  # the engine's client and the script have a part of it
+        held["memory"] = "job"
     return Limits(held["memory"], held["cpus"], chosen)
 
 
 def in_job(folder: Folder, key: str) -> str | None:
-    """Is the container in a cgroup of Slurm's with this controller?"""
-    paths = folder.fact(f"limits.{key}", "container/cgroup.txt", parse_cgroup)
+    """Is the container in a cgroup of Slurm's with this controller? As it was seen from outside, else from within."""
+    paths = folder.quiet().fact("", "container-cgroup.txt", parse_cgroup)
+    if paths is None:
+        paths = folder.fact(f"limits.{key}", "container/cgroup.txt", parse_cgroup)
+        if paths == (("", "/"),):  # cgroup v2: the root of a namespace of its own
+            folder.note(
+                f"limits.{key}", "the container has a cgroup namespace of its own, and was not seen from outside"
+            )
+            return None
     if paths is None:
         return None
     return "job" if holds(paths, CONTROLLERS[key]) else "none"
@@ -39,7 +48,7 @@ def in_job(folder: Folder, key: str) -> str | None:
 def holds(paths: Sequence[tuple[str, str]], controllers: Sequence[str]) -> bool:
     """Whether one of the controllers, or cgroup v2 with all of them, has the process in a folder of Slurm's."""
     return any(
-        re.search(r"/slurm|/slurmstepd\.scope/", path) and (not names or set(names.split(",")) & set(controllers))
+        re.search(r"/slurm|slurmstepd\.scope(/|$)", path) and (not names or set(names.split(",")) & set(controllers))
         for names, path in paths
     )
 

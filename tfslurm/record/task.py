@@ -119,6 +119,8 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Container | 
     if state is None and own is None:
         for key in ("exit_code", "oom_killed", "started_at", "ended_at"):
             inside.note(key, inside.missing("container-inspect.json"))
+    if state and own and own["oom_killed"]:  # the kernel's count in the job's cgroup, which no engine sees
+        state = {**state, "oom_killed": True}
     values: Mapping[str, Any] = state or own or {}
     if state and state["exit_code"] is None:
         inside.note("exit_code", "podman's own watcher was killed with the container: nobody saw its end")

@@ -22,7 +22,7 @@ def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     yield from about_files(plan, record)
     yield from about_others(record)
     yield from about_code(record)
-    if record.image.digest_kind == "config":
+    if plan.pin.pin_kind == "image-id":
         yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
     yield from about_node(plan, record)
 

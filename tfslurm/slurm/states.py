@@ -36,7 +36,7 @@ STATES: Mapping[str, bool] = {
     **dict.fromkeys((*FINAL, "TIMEOUT", ELSEWHERE), True),
     **dict.fromkeys((*ACTIVE, *FLAGS), False),
 }
-"""Every state that Slurm 20.11 to 25.11 prints -> whether a job in it is over."""
+"""Every state that Slurm 20.11 to 26.05 prints -> whether a job in it is over."""
 
 
 def parse_state(text: str) -> str:

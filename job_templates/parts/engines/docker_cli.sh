@@ -29,7 +29,7 @@ declare -A engine_patience=([create]=600 [start]=600 [pull]=3600)
 engine::_patience() {
     local -i left
     within_s=${engine_patience_s:-${engine_patience[$1]:-$ENGINE_PATIENCE_S}}
-    if [[ -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return; fi
+    if [[ -n ${engine_patience_s-} || -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return; fi
     left=$((TFSLURM_KILL_WAIT - (SECONDS - stopped_at) - 2))
     if ((within_s > left)); then within_s=$((left > 1 ? left : 1)); fi
 }
@@ -233,7 +233,14 @@ engine::signal() { engine::_ask kill --signal="$1" "$2"; }
 
 # SIGTERM, and after $1 seconds SIGKILL. -t: --time was renamed in 28.
 engine::stop() {
-    local engine_patience_s=$(($1 + (${#stopped} ? 2 : ENGINE_PATIENCE_S)))
+    local engine_patience_s=$(($1 + ENGINE_PATIENCE_S))
+    if [[ -n $stopped && -n ${TFSLURM_KILL_WAIT-} ]]; then # a slow one may still come to its SIGKILL
+        engine_patience_s=$((TFSLURM_KILL_WAIT - (SECONDS - stopped_at) - 2))
+        if engine::inherits; then engine_patience_s=$((engine_patience_s + 1)); fi
+        if ((engine_patience_s <= $1)); then engine_patience_s=$(($1 + 1)); fi
+    elif [[ -n $stopped ]]; then
+        engine_patience_s=$(($1 + 10))
+    fi
     engine::_ask stop -t "$1" "$2"
 }
 

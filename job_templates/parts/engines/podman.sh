@@ -4,6 +4,7 @@
 
 # Asks what it can do, for that is the user's own setting, and corrects what it says of its namespace.
 engine::available() {
+    export PODMAN_IGNORE_CGROUPSV1_WARNING=1 # podman 5 would warn on the program's standard error
     engine_info='' engine_look=''
     engine::info
     if [[ -s $facts/engine-info.json.error && $(<"$facts/engine-info.json.error") == *'podman system migrate'* ]]; then
@@ -38,7 +39,8 @@ engine::grace() { grace_s=$(($1 > 2 ? $1 - 1 : $1)); }
 # Does a container get the task's own limits and cgroup because it is its child?
 engine::inherits() { return 0; }
 
-engine::cgroup() { cgroup_why="podman starts the container from the task, in the task's own cgroup"; }
+# Its cgroup manager decides: systemd's takes the container out of the task's cgroup. What came of it is in container-cgroup.txt.
+engine::cgroup() { cgroup_why="podman's own cgroup manager puts the container into a cgroup"; }
 
 engine::_is_rootless() { [[ $engine_info =~ \"rootless\":\ *true ]]; }
 

@@ -7,7 +7,7 @@ image::ensure() {
     local pulled=present
     if ! image::_find; then
         if [[ $pin_kind == image-id ]]; then
-            task::refuse image "$image_digest is not on this node" 'load it there, or push it to a registry and pin that'
+            task::refuse image "$image_digest is not on this node" 'load it there; if it was loaded, its id is another one in that image store: push it to a registry and pin that'
         fi
         image::_fetch
         pulled="pulled from $pulled_from"

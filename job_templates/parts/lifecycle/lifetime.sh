@@ -105,6 +105,10 @@ lifetime::memory() {
             of=" ($memory_mib MiB)"
             if ((memory_mib % 1024 == 0)); then of=" ($((memory_mib / 1024)) GiB)"; fi
             if ((memory_mib == 0)); then of=''; fi
+            # Below the job's cgroup the container has what the engine's client and this script leave.
+            if [[ -s $folder/oom.txt || (-s $folder/cgroup-parent.txt && $(<"$folder/cgroup-parent.txt") == /*) ]]; then
+                of+=" of the whole job, in which the engine's client counts too"
+            fi
             end_cause=memory end_reason=${end_reason:-"memory$of used up"}
         fi
     done

@@ -10,6 +10,8 @@ readonly CLIENT_PATIENCE_S=60 # how long a client may still attend a container w
 # or the client is killed, entry.sh in the container reads its end and ends everything there.
 container::run() {
     event starting "$container_id"
+    cgroup::count_oom
+    oom_before=$cgroup_oom
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
         exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
@@ -35,7 +37,8 @@ container::run() {
 # the client is ended, and the lifeline with it, while there is time to write that down.
 container::_stop() {
     local code for_s=$grace_s
-    local -i stop_by=SECONDS+grace_s+2
+    local -i stop_by=SECONDS+grace_s+10
+    if [[ -n ${TFSLURM_KILL_WAIT-} ]]; then stop_by=$((stopped_at + TFSLURM_KILL_WAIT - 2)); fi
     node::_deaf
     if [[ -n $told_first ]]; then
         checkpoint::tell & # which waits for the program's start, that may never come
@@ -56,8 +59,8 @@ container::_stop() {
 container::_give_up() {
     event engine-mute "$2"
     printf '%s\n%s\n' "$1" "$2" >"$facts/mute.stderr"
-    if [[ $1 == stop ]]; then engine::signal KILL "$container_id" >/dev/null 2>&1 || :; fi
     kill -s KILL "$client" 2>/dev/null || :
+    if [[ $1 == stop ]]; then engine::signal KILL "$container_id" >/dev/null 2>&1 || :; fi
 }
 
 # While nothing is heard from the container: has the engine started it in its time?
@@ -96,12 +99,14 @@ container::end() {
         container::_diff
         container::look
     fi
+    container::_job_memory
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
         container::_end_without_client
         container::_diff
         container::look
     fi
     engine::await_end
+    if [[ -n $job_oom ]]; then state_oom=true; fi
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
     (
         node::_deaf
@@ -114,6 +119,18 @@ container::end() {
         container::_judge # while docker removes it
     fi
     node::_wait "$removal"
+}
+
+# In job_oom: that the kernel killed the program, or the client that attends it, because the memory of the whole job was used up:
+# the engine's client and this script count in it. An engine does not see that.
+container::_job_memory() {
+    job_oom=''
+    if [[ -n $stopped || -z ${oom_before-} ]] || [[ ${client_code-} != 137 && $state_code != @(137|-1) ]]; then return 0; fi
+    cgroup::count_oom
+    if ((cgroup_oom <= oom_before)); then return 0; fi
+    job_oom=yes
+    event job-oom "$((cgroup_oom - oom_before)) processes of the job were killed"
+    printf 'job\n' >"$facts/oom.txt"
 }
 
 # What the program left outside every mount; diff is the process that asks, for docker compares whole layers.
@@ -135,12 +152,16 @@ container::_diff() {
 container::_end_without_client() {
     event client-lost "$container_id"
     container::_mute
-    if [[ -z $stopped && -n $client ]]; then
+    if [[ -z $stopped && -n $client && -z $job_oom ]]; then
         lifetime::blame "$facts/lost.txt" engine "$engine" "${mute:-the client that attends the container ended before it}"
     fi
     engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
-    task::insist engine::stop "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    if [[ $mute_what == stop ]]; then
+        engine::signal KILL "$container_id" >/dev/null 2>&1 || :
+    else
+        task::insist engine::stop "$grace_s" "$container_id" >/dev/null 2>&1 || :
+    fi
     timer::start 10 "$last_words"
     node::_wait "$last_words"
     timer::end
@@ -164,6 +185,7 @@ container::look() {
 # Whose end it was: the engine's (75), a guard's inside (78), or the program's own.
 container::_judge() {
     exit_code=$state_code
+    if [[ -n $job_oom ]]; then exit_code=137; fi
     report::wait
     if [[ -z $looked ]]; then
         exit_code=$EX_TEMPFAIL state_oom=false

@@ -44,11 +44,13 @@ usage::_watch() {
     memory_file='' memory_source='' cpu_file='' cpu_source='' memory=0 cpu='' seen_at='' samples=0 # of the watch's own process
     engine::cgroup_folders "$container_id"
     until usage::_find; do
-        usage::_pause 0.05 || return
         tries+=1
-        if ((tries % 40 == 20)); then usage::_ask && break; fi
+        if ((tries % 20 == 0)); then usage::_ask && break; fi
         if [[ -e $facts/container-usage.txt.error ]]; then return; fi
-        kill -0 "$client" || return
+        if ! usage::_pause 0.05 || ! kill -0 "$client"; then
+            printf 'exit 1\nthe container ended before its cgroup was found\n' >"$facts/container-usage.txt.error"
+            return
+        fi
     done
     while usage::_read; do
         if ((samples == 1 || samples % 15 == 0)); then usage::_write; fi
@@ -65,26 +67,34 @@ usage::_watch() {
 
 # Where the engine puts containers, under either version of cgroups.
 usage::_find() {
-    local folder root=/sys/fs/cgroup
+    local folder root=$cgroup_root
     for folder in ${engine_cgroups[@]+"${engine_cgroups[@]}"} ${cgroup_path:+"${cgroup_path#/}/$container_id"}; do
         usage::_is_in "$root/memory/$folder" "$root/cpuacct/$folder" && return
-        usage::_is_in "$root/$folder" "$root/$folder" && return
+        if usage::_is_in "$root/$folder" "$root/$folder"; then
+            printf '0::/%s\n' "$folder" >"$facts/container-cgroup.txt"
+            return
+        fi
     done
     return 1
 }
 
-# Elsewhere: the kernel says where the container's first process is.
+# Elsewhere: the kernel says where the container's first process is. It is seen from outside, for within a namespace of its own it
+# is at the root. The OCI runtime may move it once more before it starts the program.
 usage::_ask() {
-    local process line memory_path='' cpu_path='' root=/sys/fs/cgroup
+    local process line text='' own='' memory_path='' cpu_path='' root=$cgroup_root
     process=$(engine::process "$container_id") || return
     if [[ ! $process =~ ^[1-9] ]]; then return 1; fi
     while IFS= read -r line; do
+        text+=$line$'\n'
         case $line in
-        0::*"$container_id"*) usage::_is_in "$root${line#0::}" "$root${line#0::}" && return ;;
+        0::*) own=${line#0::} ;;
         *:memory:*) memory_path=${line#*:memory:} ;;
         *:cpuacct:* | *:cpuacct,cpu:* | *:cpu,cpuacct:*) cpu_path=${line#*:*:} ;;
         esac
-    done <"/proc/$process/cgroup"
+    done <"$proc_root/$process/cgroup"
+    printf %s "$text" >"$facts/container-cgroup.txt"
+    if [[ $own == *"$container_id"* ]] && usage::_is_in "$root$own" "$root$own"; then return; fi
+    if [[ -z $memory_path && $own == /?* && ! -s $facts/container/program-started-at.txt ]]; then return 1; fi # it is on its way
     if [[ $memory_path != *"$container_id"* || $cpu_path != *"$container_id"* ]]; then # / would be the whole node's use
         printf 'exit 1\nthe container has no cgroup of its own for memory and CPU time\n' >"$facts/container-usage.txt.error"
         return 1

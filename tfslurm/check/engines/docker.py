@@ -104,7 +104,11 @@ def cgroup_fact(driver: str, version: str) -> Fact:
     """The engine's way to put containers into cgroups."""
     if not driver:
         return Fact("cgroup", "unknown", "the engine did not say")
-    value = f"{driver}, v{version or '1'}; limits are given to each container, for it is outside the job's own cgroup"
+    if driver == "cgroupfs" and version.removeprefix("v") == "2":
+        where = "cgroup_parent: auto puts it below the job's own cgroup, where the docker client counts as well"
+    else:
+        where = "it is outside the job's own cgroup"
+    value = f"{driver}, v{version or '1'}; limits are given to each container; {where}"
     return Fact("cgroup", "ok", value, DAEMON_RELOAD if driver == "systemd" else "")
 
 

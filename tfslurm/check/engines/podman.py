@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.check.engines.docker import cgroup_fact
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.probe_output import ProbeOutput
 
@@ -43,8 +42,16 @@ def podman_says(seen: ProbeOutput, *, gpus: bool) -> list[Fact]:
 def podman_cgroup_fact(host: Mapping[str, Any]) -> Fact:
     """The limits that podman can set. Source: podman-create(1), --memory: none without root on cgroup v1."""
     driver, version = str(host.get("cgroupManager") or ""), str(host.get("cgroupVersion") or "").removeprefix("v")
+    if driver == "systemd" and version == "2":
+        value = "systemd, v2; podman has systemd put containers outside the job's own cgroup: Slurm's memory, devices, "
+        value += "accounting and kill do not reach them; podman's own limits and CDI do"
+        return Fact("cgroup", "warn", value, 'the site can try cgroup_manager = "cgroupfs" in containers.conf')
     if not driver or not (host.get("security") or {}).get("rootless"):
-        return cgroup_fact(driver, version)
+        return Fact(
+            "cgroup",
+            "ok" if driver else "unknown",
+            f"{driver}, v{version or '1'}; the job's own cgroup" if driver else "the engine did not say",
+        )
     missing = [name for name in ("memory", "cpu") if name not in (host.get("cgroupControllers") or ())]
     if not missing:
         return Fact("cgroup", "ok", f"{driver}, v{version}; limits are given to each container, without root")
