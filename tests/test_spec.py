@@ -29,6 +29,7 @@ from tfslurm.spec import (
     experiment_schema,
     fill,
     parse_experiment,
+    parsing,
 )
 from tfslurm.spec.places import source, target
 from tfslurm.spec.quantities import gpus, memory_mib, time_s
@@ -751,3 +752,9 @@ def test_importing_the_rooms_loads_neither_yaml_nor_pydantic() -> None:
     code = "import sys, tfslurm.cluster, tfslurm.spec, tfslurm.document; print({'yaml', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_schema_is_built_once_and_a_caller_gets_a_copy_of_its_own() -> None:
+    assert parsing.schema() is parsing.schema()
+    experiment_schema()["properties"].clear()
+    assert experiment_schema()["properties"] == parsing.schema()["properties"] != {}
