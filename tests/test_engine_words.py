@@ -86,7 +86,7 @@ def test_docker_itself_is_asked(tmp_path: Path) -> None:
     ],
 )
 def test_a_notice_is_never_taken_for_the_reason(notice: str, engine: str, tmp_path: Path) -> None:
-    for text in (f"{notice}\n{ERROR}\n", f"{ERROR}\n{notice}"):
+    for text in (f"{notice}\n{ERROR}\n", f"{ERROR}\n{notice}", f"{ERROR}\n{notice}\n{ERROR}\n"):
         path = tmp_path / "said"
         path.write_text(text)
         done = subprocess.run(

@@ -109,7 +109,7 @@ engine::reason() {
         case $line in
         '' | 'Emulate Docker CLI '* | [Ww][Aa][Rr][Nn][Ii][Nn][Gg]:* | WARN\[* | INFO\[* | DEPRECATED* | [Nn]ote:* | [Nn]otice:*) ;;
         time=*level=warning* | time=*level=info* | time=*level=debug* | "What's next:"* | *'ld.so: object '*' cannot be preloaded'*) ;;
-        *) words+="${words:+ }$line" ;;
+        *) if [[ " $words" != *" $line" ]]; then words+="${words:+ }$line"; fi ;; # one image after the other may meet the same
         esac
     done <<<"$1"
 }
