@@ -31,7 +31,7 @@ from tfslurm.slurm.site import parse_config, parse_preemption, preemption_argv
 from tfslurm.slurm.values import FIELD, ROW, expand_hostlist, expand_tasks, parse_duration, parse_moment
 
 RECORDED = sorted(
-    path for path in (Path(__file__).parent / "slurm_output").iterdir() if path.is_dir() and path.name[0].isdigit()
+    path for path in (Path(__file__).parent / "slurm_output").iterdir() if (path / "manual.json").exists()
 )
 
 
