@@ -981,6 +981,15 @@ def test_an_end_that_nobody_saw_is_null_with_the_reason() -> None:
     assert "nobody saw its end" in record.unknown["attempts[0].tasks[0].container.exit_code"]
 
 
+def test_the_code_of_a_task_that_was_lost_is_not_the_containers() -> None:
+    files = {name: raw for name, raw in case("podman").files.items() if not name.endswith("container-inspect.json")}
+    end = b'{"exit_code": 75, "oom_killed": false, "started_at": null, "ended_at": "2026-11-28T20:00:00Z"}'
+    record = case("podman").build(files={**files, TASK + "exit.json": end, TASK + "lost.txt": b"tfslurm: n: lost\n"})
+    container = record.attempts[0].tasks[0].container
+    assert container and container.exit_code is None and container.ended_at
+    assert "lost" in record.unknown["attempts[0].tasks[0].container.exit_code"]
+
+
 # --- nvidia-smi that complains
 
 QUERY = "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id"

@@ -121,6 +121,9 @@ def read_container(folder: Folder, gpus: tuple[Gpu, ...] | None) -> Container | 
             inside.note(key, inside.missing("container-inspect.json"))
     if state and own and own["oom_killed"]:  # the kernel's count in the job's cgroup, which no engine sees
         state = {**state, "oom_killed": True}
+    if state is None and own and folder.text("lost.txt"):  # the task's code says that, and not how the container ended
+        own = {**own, "exit_code": None}
+        inside.note("exit_code", "the engine could not tell it any more when what attends the job was lost")
     values: Mapping[str, Any] = state or own or {}
     if state and state["exit_code"] is None:
         inside.note("exit_code", "podman's own watcher was killed with the container: nobody saw its end")
