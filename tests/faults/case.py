@@ -38,6 +38,7 @@ class Case:
     quick: bool = False  # part of `make test`
     alone: bool = False  # disturbs every job of the node, or of the bed
     others: Mapping[tuple[str, str], Expected] = field(default_factory=dict)  # engines and clusters that differ
+    unseen: frozenset[tuple[str, str]] = frozenset()  # engines and clusters whose container's code may be unknown
     never: frozenset[tuple[str, str]] = frozenset()  # engines and clusters to which it does not apply
 
     def expects(self, engine: Engine, cluster: str) -> Expected:

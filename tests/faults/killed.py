@@ -51,7 +51,13 @@ NOT_ITS_OWN = "exit 75: what runs the program failed, not the program"
 CASES = (
     Case("client killed", client, Expected("FAILED", 75, 137, "engine", NOT_ITS_OWN), DEAF, quick=True),
     Case("client killed, TERM obeyed", client, Expected("FAILED", 75, 143, "engine", NOT_ITS_OWN)),
-    Case("node script killed", node_script, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN), quick=True),
+    Case(
+        "node script killed",
+        node_script,
+        Expected("FAILED", 75, 143, "node", NOT_ITS_OWN),
+        quick=True,
+        unseen=frozenset({("podman", "alpha")}),  # its watcher may go with the step, and nobody sees the end
+    ),
     Case("slurmstepd killed", step_daemon, Expected("FAILED", 75, 143, "node", NOT_ITS_OWN)),
     Case(
         "slurmstepd of the batch script killed",
