@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tfslurm.export.citation.settings import TENSORFLOW, TENSORFLOW_DOI, Authorship, Setting, Settings, key, url
 from tfslurm.export.citation.tex import breakable, special
+from tfslurm.image.reference import DOCKER_HUB
 from tfslurm.record.model import Code
 
 LOOSE = r"% Digests need loose lines; in the preamble: \AtBeginBibliography{\sloppy}" + "\n\n"
@@ -51,7 +52,7 @@ def entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 def web_page(group: Setting) -> str:
     """The page of the image at its registry; '' where it has none that is known."""
     registry, repository = group.image.registry, group.image.repository
-    if registry == "docker.io":
+    if registry == DOCKER_HUB:
         official = repository.removeprefix("library/")
         at = "_/" if official != repository else "r/"
         return f"https://hub.docker.com/{at}{official}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, parse_lock
+from tfslurm.image.reference import DOCKER_HUB
 from tfslurm.record import Record, TaskFacts
 from tfslurm.record.model import Code, Environment, Image
 
@@ -54,8 +55,8 @@ class Setting(NamedTuple):
     def name(self) -> str:
         """The repository as `docker pull` takes it: Docker Hub's without its registry."""
         image = self.image
-        repository = image.repository.removeprefix("library/") if image.registry == "docker.io" else image.repository
-        return repository if image.registry == "docker.io" else f"{image.registry}/{repository}"
+        repository = image.repository.removeprefix("library/") if image.registry == DOCKER_HUB else image.repository
+        return repository if image.registry == DOCKER_HUB else f"{image.registry}/{repository}"
 
     @property
     def publisher(self) -> str:
