@@ -67,9 +67,13 @@ def private(start: Start, first: Said, **challenge: str) -> StandIn:
     return registry
 
 
-@pytest.mark.parametrize("status", [403, 404])
-def test_a_registry_that_says_only_at_v2_how_to_log_in_gets_the_login(start: Start, status: int) -> None:
-    registry = private(start, Said(status))
+@pytest.mark.parametrize(
+    "first",
+    [Said(403), Said(404), Said(401), Said(401, b"", {"WWW-Authenticate": "Negotiate"})],
+    ids=["403", "404", "401", "401-negotiate"],
+)
+def test_a_registry_that_says_only_at_v2_how_to_log_in_gets_the_login(start: Start, first: Said) -> None:
+    registry = private(start, first)
     log_in(registry.address, **CAROL)
     assert ask(registry).tag == "1"
     assert [one.path for one in registry.asked].count("/v2/") == 1

@@ -143,16 +143,17 @@ class Remote:
     def _wanted(self, answer: Answer, what: str) -> str:
         """The Authorization that the registry wants; empty if it wants none, or there is none to give.
 
-        Some registries hide what is private behind 403 or 404, and say only at /v2/ how to log in (end-1 of the OCI
-        distribution specification, which docker asks first).
+        Some registries hide what is private behind 403 or 404, or answer 401 without a scheme that is known here, and
+        say only at /v2/ how to log in (end-1 of the OCI distribution specification, which docker asks first).
         """
-        if answer.status == 401:
+        if answer.status == 401 and (self._authorization or self._knocked or answerable(answer)):
             return self._answer_challenge(answer, what)
-        if answer.status not in (403, 404) or self._authorization or self._knocked:
+        if answer.status not in (401, 403, 404) or self._authorization or self._knocked:
             return ""
         self._knocked = True
         try:
-            if not challenges(answer.headers.get("www-authenticate", "")):
+            if not answerable(answer):
+                self._schemes = tuple(challenges_of(answer))[:5]
                 answer = self._send("GET", urljoin(self._base, "/v2/"), what, limit=64 * 2**10)
             return self._answer_challenge(answer, what) if answer.status in (401, 403, 404) else ""
         except RegistryError:
@@ -172,8 +173,8 @@ class Remote:
 
     def _answer_challenge(self, answer: Answer, what: str) -> str:
         """The Authorization that a 401 asks for; empty when there is no login to give it."""
-        asked = challenges(answer.headers.get("www-authenticate", ""))
-        self._schemes = tuple(scheme for scheme in asked if scheme.isprintable())[:5]
+        asked = challenges_of(answer)
+        self._schemes = tuple(asked)[:5] or self._schemes
         if self._credentials is None and asked:
             self._credentials = stored_credentials(self.registry, self.repository, self._engine)
         login = self._credentials or Credentials()
@@ -295,6 +296,17 @@ class Remote:
         for secret in (*(self._credentials or Credentials()).secrets, *self._authorization.split()[1:]):
             body = body.replace(secret.encode(), b"***")
         return body
+
+
+def challenges_of(answer: Answer) -> dict[str, Mapping[str, str]]:
+    """What an answer says of how to log in: the schemes that it names, with their words."""
+    asked = challenges(answer.headers.get("www-authenticate", ""))
+    return {scheme: words for scheme, words in asked.items() if scheme.isprintable()}
+
+
+def answerable(answer: Answer) -> bool:
+    """Whether one of the schemes that an answer names is known here."""
+    return bool({"bearer", "basic"} & set(challenges_of(answer)))
 
 
 def header_value(token: object) -> str:
