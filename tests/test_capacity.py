@@ -46,6 +46,7 @@ def test_nodes_that_take_no_jobs_do_not_count() -> None:
             "PLANNED",
             "mixed-",
             "idle-",
+            "idle*",
             "idle+planned",
             "mixed+planned",
             "reserved",
@@ -77,7 +78,7 @@ def test_nodes_with_room_now_are_free(state: str) -> None:
 
 
 def test_kinds_of_gpus_are_counted_together_and_not_their_places() -> None:
-    node = "vm|idle*|0/16/0/16|8000|0|gpu:a100:2(S:0-1),gpu:v100:1,mps:100|gpu:a100:1(IDX:0-3),gpu:v100:0(IDX:N/A)|\n"
+    node = "vm|idle|0/16/0/16|8000|0|gpu:a100:2(S:0-1),gpu:v100:1,mps:100|gpu:a100:1(IDX:0-3),gpu:v100:0(IDX:N/A)|\n"
     assert parse_room(f"{node}\x1d{STARTS}\x1d{NOW}", Need(1, 0, 1)).free == 2
 
 

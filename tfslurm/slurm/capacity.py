@@ -16,7 +16,7 @@ from tfslurm.sweeps.spread import Room
 
 FIELDS = ("NodeHost", "StateLong", "CPUsState", "Memory", "AllocMem", "Gres", "GresUsed")
 FREE = ("allocated", "idle", "mixed")  # states of nodes that may have room now; powered down ones are resumed for a job
-WAITS = "!%$@^-"  # flags of those that get jobs again later: power, maintenance, a reboot, a job that backfill planned
+WAITS = "*!%$@^-"  # flags of those that get jobs again later: no answer, power, maintenance, a reboot, one planned
 # States of nodes that get none until somebody does something; others do, also by states that only a newer Slurm has.
 # Source: sinfo(1), NODE STATE CODES, 20.11 to 26.05.
 OUT = frozenset(
