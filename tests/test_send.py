@@ -248,6 +248,8 @@ REFUSALS = {
     "in words": "echo 'Submitted batch job 4711'; exit 1",
     "with the cluster": "echo '4711;alpha'; exit 3",
     "another id": "echo 815; exit 1",
+    "a wrapper that keeps the id to itself": "echo 'quota: the mail could not be sent' >&2; exit 3",
+    "a wrapper without a word": "exit 1",
     "an answer that was lost": "echo 'Batch job submission failed: Unexpected message received' >&2; exit 1",
     "a line that was lost": "echo 'Batch job submission failed: Message receive failure' >&2; exit 1",
     "a slow controller": "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv' >&2; exit 1",
@@ -264,7 +266,7 @@ def test_a_refusal_that_may_be_none_is_looked_up_by_the_jobs_own_name(evil: Evil
     assert evil.folders() == [made.run_dir.name], "the job has its run folder"
 
 
-@pytest.mark.parametrize("sbatch", list(REFUSALS.values())[4:], ids=list(REFUSALS)[4:])
+@pytest.mark.parametrize("sbatch", list(REFUSALS.values())[-3:], ids=list(REFUSALS)[-3:])
 def test_a_refusal_that_nobody_can_be_sure_of_keeps_the_plan(evil: Evil, sbatch: str) -> None:
     evil.program("sbatch", sbatch)
     with pytest.raises(HostError, match="is kept: run the same command again"):

@@ -33,6 +33,8 @@ DOUBT = re.compile(  # source: slurm_errno.c, the codes of communication
     r"|unexpected message received|message (send|receive) failure|communication (connection|shutdown|send|receive)",
     re.IGNORECASE,
 )
+OWN_NO = re.compile(r"^(sbatch|srun): |Batch job submission failed", re.MULTILINE)  # of sbatch itself, not of a wrapper
+NO_SBATCH = (126, 127)
 
 
 def submit_job(
@@ -154,7 +156,8 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
             return found
         raise in_doubt(plan, completed, job_id)
     is_unsure = bool(DOUBT.search(completed.stderr[-LONGEST_WORDS:]))
-    if is_unsure or slurm.ids_in(completed.stdout):  # it said no, and named a job: a wrapper may fail after sbatch
+    is_own = completed.exit_code in NO_SBATCH or OWN_NO.search(completed.stderr)
+    if is_unsure or not is_own or slurm.ids_in(completed.stdout):  # a wrapper may fail after sbatch
         found = find_by_token(plan, host)
         if found:
             return found
