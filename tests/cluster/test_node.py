@@ -82,14 +82,22 @@ def test_without_a_scheduler_the_user_says_which_gpus() -> None:
     assert "3 GPUs are here and 2 are wanted, which ones is not said; set CUDA_VISIBLE_DEVICES" in said
 
 
-def by_hand(visible: tuple[str, ...], env: Mapping[str, str]) -> str:
+@pytest.mark.parametrize("code", [14, 15])
+@pytest.mark.parametrize("visible", [(), (FIRST,)], ids=["no list", "a list"])
+def test_a_refusal_has_the_last_words_of_nvidia_smi_and_its_code(visible: tuple[str, ...], code: int) -> None:
+    words = "WARNING: infoROM is corrupted at gpu 0000:3B:00.0"
+    said = by_hand(visible, {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "1"}, f"echo '{words}'; exit {code}")
+    assert f"Slurm granted 2: {words} (nvidia-smi ended with {code}); see " in said
+
+
+def by_hand(visible: tuple[str, ...], env: Mapping[str, str], end: str = "") -> str:
     """What the task role says with such an nvidia-smi and such variables; it refuses."""
     folder = put(plan(resources=Resources(gpus=2)))
     lines = [
         f"  MIG 1g.5gb Device {n}: (UUID: {u})\n" if "MIG" in u else f"GPU {n}: X (UUID: {u})\n"
         for n, u in enumerate(visible)
     ]
-    tool = stand_in("nvidia-smi", "cat <<'END'\n" + "".join(lines) + "END")
+    tool = stand_in("nvidia-smi", "cat <<'END'\n" + "".join(lines) + f"END\n{end}")
     path = f"{tool}:{BIN}:/usr/local/bin:/usr/bin:/bin"
     done = run_as(USER, ["bash", folder / "job.sbatch", "task"], "alpha", env={**env, "PATH": path})
     assert done.returncode == 78, done.stderr

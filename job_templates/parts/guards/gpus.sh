@@ -44,15 +44,19 @@ gpu::resolve() {
 }
 
 # `nvidia-smi -L` as UUIDs in its order; a GPU that is cut into MIG devices counts as those. numbered has each GPU under the
-# number that its line carries: one that is lost has no line, and the others keep theirs. complaint is the last other line.
+# number that its line carries: one that is lost has no line, and the others keep theirs. complaint is the last other line, and
+# the code with which nvidia-smi ended.
 gpu::_listed() {
-    local line uuid parent=''
+    local line uuid parent='' ended=''
     listed=() numbered=() has_mig='' complaint=''
     gpu_file=$facts/nvidia-smi-L.txt
     if [[ ! -r $gpu_file ]]; then gpu_file+=.error; fi
     if [[ ! -r $gpu_file ]]; then return; fi
     while IFS= read -r line; do
-        if [[ ! $line =~ \(UUID:\ ([^\)]+)\) ]]; then
+        if [[ $line =~ ^(exit|nvidia-smi\ ended\ with)\ ([0-9]+)$ ]]; then
+            ended=${BASH_REMATCH[2]}
+            continue
+        elif [[ ! $line =~ \(UUID:\ ([^\)]+)\) ]]; then
             complaint=${line:-$complaint}
             continue
         fi
@@ -67,6 +71,7 @@ gpu::_listed() {
         fi
         listed+=("$uuid")
     done <"$gpu_file"
+    if [[ $ended ]]; then complaint+="${complaint:+ }(nvidia-smi ended with $ended)"; fi
 }
 
 # What the scheduler (or, without one, the user) gave this task: entries of CUDA_VISIBLE_DEVICES, else a bare count.
