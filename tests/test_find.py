@@ -82,6 +82,10 @@ def test_names_and_last_stand_wherever_a_job_does(laptop: Laptop, capsys: pytest
     for text, why in (
         ("moon", "neither the id of a job nor the name of a job or a sweep; did you mean `moons`?"),
         ("last~9", "you have not submitted so many jobs and sweeps"),
+        ("last~99999999999", "you have not submitted so many jobs and sweeps"),
+        ("moons~99999999999", "moons has 2 jobs"),
+        ("many:", "names no point; write many for all points"),
+        (f"{swept}:", "names no point"),
         ("moons~2", "moons has 2 jobs; `tfslurm status --name moons` lists them"),
         ("last~1", "is 24 jobs"),
         ("../x", "neither the id"),
@@ -133,6 +137,22 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         since_given(text)
 
 
+@pytest.mark.parametrize("option", ["--name", "--since", "--state", "--sweep"])
+@pytest.mark.parametrize("command", [["status"], ["cancel", "--yes", "--all"], ["cancel", "--yes", "moons"]])
+def test_an_option_without_text_chooses_no_job(
+    command: list[str], option: str, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(laptop, "moons")
+    assert laptop.type(*command, option, "") == 2
+    assert f"{option} " in capsys.readouterr().err
+    assert not any(job.final or job.status for job in laptop.tracker.jobs())
+
+
+def test_before_the_first_submission_last_says_so(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert laptop.type("status", "last") == 2
+    assert "last: you have submitted none yet; " in capsys.readouterr().err
+
+
 def test_states_are_taken_as_squeue_takes_them() -> None:
     assert states_given(["oom,R", "node fail", "completing"]) == ("OUT_OF_MEMORY", "RUNNING", "NODE_FAIL", "COMPLETING")
     with pytest.raises(InputError, match=r"--state FAILD: is not one of Slurm's states; did you mean `FAILED`"):
@@ -147,10 +167,11 @@ def test_several_jobs_are_cancelled_by_name_state_or_all_of_them_after_a_questio
     laptop.slurm.start("101")
     assert laptop.type("cancel") == 2
     assert "no job is named; name jobs or sweeps, or choose them: --all" in capsys.readouterr().err
+    assert laptop.type("cancel", "many:") == 2 and "names no point" in capsys.readouterr().err
     for words in (["moons"], ["--name", "moons"], ["--all"], ["--state", "PENDING"]):
         assert laptop.type("cancel", *words) == 2
         told = capsys.readouterr().err
-        assert "these have not ended: " in told and "there is no terminal to ask on; --yes answers" in told
+        assert "these have not ended: " in told and "there is no terminal to ask on; add --yes" in told
     assert {job.state for job in laptop.tracker.jobs()} == {"RUNNING", "PENDING"}
     assert laptop.type("cancel", "--name", "suns") == 0  # one is not asked about
     assert capsys.readouterr().out == f"{other} CANCELLED\n"

@@ -33,7 +33,7 @@ def cancel(
     """
     names = to_cancel(session, jobs, filters, everything=everything)
     if not names:
-        say("nothing to cancel: no job that fits has not ended")
+        say("nothing to cancel: every job that fits has ended")
     elif len(names) > max(1, len(jobs)) and not yes and not is_agreed(session, names):
         say("nothing was cancelled")
         return 1

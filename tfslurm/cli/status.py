@@ -145,7 +145,8 @@ def watch(session: Session, jobs: tuple[str, ...], as_json: bool) -> int:
     watch also sends the points of a sweep that wait for room in your queue. Ctrl-C ends the command, not the jobs. At
     the end, watch says why jobs failed.
     """
-    with goes_on(session.tracker, jobs or running(session.tracker), "watch"):
+    names = [name for text in jobs for name in stable_names(session.tracker, text)]
+    with goes_on(session.tracker, names or running(session.tracker), "watch"):
         return show_states(session, jobs, View(as_json=as_json), watch=True)
 
 

@@ -75,9 +75,8 @@ def to_cancel(session: Session, given: Sequence[str], filters: Filters, *, every
     """
     tracker = session.tracker
     if not (given or everything or any(filters)):
-        raise refuse(
-            "cancel", "no job is named", "name jobs or sweeps, or choose them: --all, --name, --state, --since"
-        )
+        fix = "name jobs or sweeps, or choose them: --all, --name, --since, --state, --sweep"
+        raise refuse("cancel", "no job is named", fix)
     names = [name for text in given for name in stable_names(tracker, text)]
     if names and not any(filters):
         return names

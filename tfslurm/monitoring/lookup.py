@@ -15,8 +15,8 @@ from tfslurm.tracker import TrackedJob, TrackedSweep, Tracker
 from tfslurm.tracker.submissions import experiments, submitted
 from tfslurm.workspace.clock import local_time
 
-LAST = re.compile(r"last(?:~(?P<back>[0-9]{1,6}))?")
-BACK = re.compile(r"[0-9]{1,6}")
+LAST = re.compile(r"last(?:~(?P<back>[0-9]{1,18}))?")
+BACK = re.compile(r"[0-9]{1,18}")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FIND = "`tfslurm status --all` lists yours; `tfslurm tracker rebuild` reads the run folders again"
 JOB = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9._-]*):)?(?P<id>[0-9]+(?:_[0-9]+(?:\.[0-9]+)?)?)")
@@ -46,8 +46,10 @@ def find_jobs(tracker: Tracker, text: str) -> list[TrackedJob]:
     names = stable_names(tracker, text)
     if names != [text]:
         return [job for name in names for job in find_jobs(tracker, name)]
-    sweep, _, point = text.partition(":")
+    sweep, colon, point = text.partition(":")
     if tracker.sweeps.named(sweep):
+        if colon and not point:
+            raise refuse(f"job {text!r}", "names no point", f"write {sweep} for all points, or begin the id of one")
         return jobs_of_sweep(tracker, find_sweep(tracker, sweep), point)
     match = JOB.fullmatch(text)
     if not match:
@@ -117,7 +119,8 @@ def submission(tracker: Tracker, back: int, *, sweeps: bool = False) -> str:
     found = submitted(tracker, back, sweeps=sweeps)
     if found is None:
         what = "sweeps" if sweeps else "jobs and sweeps"
-        raise refuse(f"last~{back}" if back else "last", f"you have not submitted so many {what}", FIND)
+        why = f"you have not submitted so many {what}" if back else "you have submitted none yet"
+        raise refuse(f"last~{back}" if back else "last", why, FIND)
     return found
 
 
