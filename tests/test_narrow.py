@@ -27,7 +27,15 @@ ENCODINGS = ["latin-1", "ascii", "cp1252", "iso8859-15", "koi8-r", "latin-1:stri
 
 @pytest.mark.parametrize(
     ("width", "left_out"),
-    [(200, []), (102, ["NODES"]), (90, ["NODES", "SUBMITTED"]), (70, [*DROPS]), (60, [*DROPS, "REASON"])],
+    [
+        (200, []),
+        (101, ["NODES"]),
+        (88, ["NODES", "SUBMITTED"]),
+        (72, [*DROPS]),
+        (71, ["NODES", "REASON"]),
+        (60, ["NODES", "SUBMITTED", "REASON"]),
+        (40, [*DROPS, "REASON"]),
+    ],
 )
 def test_a_narrow_terminal_gets_fewer_columns(width: int, left_out: list[str]) -> None:
     kept = [HEADERS[column] for column in fitting(HEADERS, ROWS, width, DROPS)]
@@ -51,6 +59,16 @@ def on_a_terminal(script: str, columns: int, **variables: str) -> str:
         os.close(terminal)
         os.waitpid(pid, 0)
     return shown.decode("latin-1")
+
+
+def test_no_column_is_folded_into_letters() -> None:
+    rows = [["alpha:41888_2", "sw", "2026-11-28 21:08", "COMPLETED", "0:00:03", "alpha1", "exit 4"]]
+    script = (
+        f"import os; from tfslurm.cli.console import table; shown = {HEADERS!r}, {rows!r}, None, {DROPS!r}\n"
+        "for columns in range(40, 101): os.environ['COLUMNS'] = str(columns); table(*shown)"
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m|\r", "", on_a_terminal(script, 80))
+    assert shown.count("exit 4") == 61 and len(shown.splitlines()) <= 3 * 61, shown
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])

@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 VERBOSE = "tfslurm.verbose"
 LEAST_FOLDED = 30
 "The width that the last column of a table gets at the expense of others."
+GAP = 2
+"The blanks between two columns."
 EMITTED: list[bool] = []
 "Not empty where this command has printed its document."
 
@@ -231,14 +233,18 @@ def plain_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, drops: Sequence[str]) -> list[int]:
-    """The columns that a terminal has room for: those of ``drops`` go first, in that order, and then the last one."""
+    """The columns that a terminal has room for: those of ``drops`` go first, in that order.
+
+    If the last one has no room even then, it is not among them, and the others share its room.
+    """
     sizes = [max(len(printable(row[column])) for row in [headers, *rows]) for column in range(len(headers))]
     sizes[-1] = min(sizes[-1], LEAST_FOLDED)
-    kept = list(range(len(headers)))
-    for name in [*drops, headers[-1]]:
-        if sum(sizes[column] + 1 for column in kept) - 1 <= width:
-            break
-        kept.remove(headers.index(name))
+    kept: list[int] = []
+    for columns in (len(headers), len(headers) - 1):
+        for dropped in range(len(drops) + 1):
+            kept = [column for column in range(columns) if headers[column] not in drops[:dropped]]
+            if sum(sizes[column] + GAP for column in kept) - GAP <= width:
+                return kept
     return kept
 
 
@@ -249,7 +255,7 @@ def narrow_table(
     sizes = [max(len(printable(row[column])) for row in [headers, *rows]) for column in range(len(headers) - 1)]
     for row in [headers, *rows]:
         cells = [(f"{printable(cell):{size}}", styles(cell) if styles else "") for cell, size in zip(row, sizes)]  # noqa: B905
-        show(*(part for cell in cells for part in (cell, " ")))
+        show(*(part for cell in cells for part in (cell, " " * GAP)))
         for line in textwrap.wrap(printable(row[-1]), max(20, width - 2)) if row is not headers else ():
             show(f"  {line}")
 
