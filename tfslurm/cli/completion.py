@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from tfslurm.cli.console import deliver, emit, plain
+from tfslurm.cli.experiment_file import HERE
 from tfslurm.errors import TfslurmError
 
 MOST = 200  # words that are offered
@@ -146,8 +147,10 @@ def settings(context: click.Context, incomplete: str) -> Iterator[tuple[str, str
         if not key.endswith(".NAME") and not key.startswith("sweep."):
             yield f"{key}=", ""
     yield "slurm.partition=", ""
-    file = context.params.get("experiment")
-    yield from ((f"{name}=", "parameter") for name in parameters(file if isinstance(file, Path) else Path("exp.yaml")))
+    named = [
+        word for word in context.args if word.endswith((".yaml", ".yml"))
+    ]  # click stops at `--set` without a value
+    yield from ((f"{name}=", "parameter") for name in parameters(Path(named[-1] if named else HERE)))
 
 
 def parameters(file: Path) -> list[str]:
