@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -159,15 +160,15 @@ def refuse_unused(experiment: Experiment, parameters: Mapping[str, str]) -> None
     problems = list(unused_axes(experiment)) if experiment.sweep is not None else []
     for name in parameters:
         if name not in experiment.takes:
-            why, fix = unused(name, experiment)
-            problems.append(Problem(f"--set {name}", 0, "", why, of_sbatch(name) + fix))
+            problems.append(Problem(f"--set {name}", 0, "", *unused(name, experiment, of_sbatch(name))))
     if problems:
         raise InputError(problems)
 
 
 def of_sbatch(name: str) -> str:
-    """``did you mean `slurm.partition`? `` for the name of an sbatch option."""
-    key = key_of_option(name) or (f"`slurm.{name}`" if is_option(name) else "")
+    """``did you mean `slurm.partition`? `` for the name of an sbatch option; a key stands there as --set takes it."""
+    key = re.sub(r"`(\w+): \{(\w+): …\}`", r"`\1.\2`", key_of_option(name))
+    key = key or (f"`slurm.{name}`" if is_option(name) else "")
     return f"did you mean {key}? " if key else ""
 
 

@@ -113,14 +113,14 @@ def unused_axes(experiment: Experiment) -> Iterator[Problem]:
                 yield experiment.problem(path, why, fix)
 
 
-def unused(name: str, experiment: Experiment) -> tuple[str, str]:
-    """Why a value of this name would change nothing, and what to write."""
+def unused(name: str, experiment: Experiment, near: str = "") -> tuple[str, str]:
+    """Why a value of this name would change nothing, and what to write; ``near``: what is known to have been meant."""
     why = f"nothing uses it: no {{{{ {name} }}}} is in `command` or `env`, and `parameters` does not name it"
     takes = sorted(experiment.takes)
     known = f"the parameters are: {', '.join(takes)}; " if takes else ""
     declare = f"`parameters: {{{name}: VALUE}}`" if AXIS.fullmatch(name) else "its name under `parameters`"
     fix = f"if the program reads TFSLURM_PARAMS, write {declare}"
-    return why, f"{nearest_setting(name, takes)}{known}{fix}"
+    return why, f"{near or nearest_setting(name, takes)}{known}{fix}"
 
 
 class First:
