@@ -47,7 +47,7 @@ def tell(error: BaseException, *, whole: bool) -> int:
     if isinstance(error, click.ClickException):
         shown = StringIO()
         error.show(file=shown)
-        say(*shown.getvalue().rstrip("\n").split("\n"))
+        say(*shown.getvalue().expandtabs(2).rstrip("\n").split("\n"))
         return 2
     if isinstance(error, BrokenPipeError):  # the reader of stdout went away (`| head`): end without a word, as cat does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
