@@ -113,6 +113,17 @@ def test_a_job_that_waits_has_slurm_s_estimate_of_its_start_beside_the_reason() 
 
 
 RAN = {"nodes": ["n1"], "time_limit_s": 60}
+STOPPED_AFTER = {
+    seconds: {
+        **RAN,
+        "exit_code": 143,
+        "cause": STOPPED,
+        "reason": "stopped by SIGTERM",
+        "started_at": "2026-11-28T21:12:11Z",
+        "ended_at": f"2026-11-28T21:{12 + (11 + seconds) // 60}:{(11 + seconds) % 60:02d}.132Z",
+    }
+    for seconds in (59, 60, 95)
+}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +171,16 @@ RAN = {"nodes": ["n1"], "time_limit_s": 60}
         ("FAILED", {"exit_code": 143, "cause": PROGRAM}, "exit 143 (SIGTERM)"),
         ("FAILED", {"exit_code": 3, "cause": PROGRAM}, "exit 3"),
         ("FAILED", {"exit_code": 78, "cause": PROGRAM}, "exit 78, the program's own"),
+        ("FAILED", STOPPED_AFTER[59], "exit 143: stopped by SIGTERM"),
+        ("FAILED", STOPPED_AFTER[60], "time limit of 0:01:00 reached; more `time`, or `checkpoint`"),
+        (
+            "FAILED",
+            {**STOPPED_AFTER[95], "exit_code": 137},
+            "time limit of 0:01:00 reached; ignored TERM, killed; more `time`, or `checkpoint`",
+        ),
+        ("FAILED", {**STOPPED_AFTER[95], "time_limit_s": None}, "exit 143: stopped by SIGTERM"),
+        ("FAILED", {**STOPPED_AFTER[95], "started_at": None}, "exit 143: stopped by SIGTERM"),
+        ("FAILED", {**STOPPED_AFTER[95], "exit_code": 3, "cause": PROGRAM, "reason": ""}, "exit 3"),
         ("COMPLETED", {"exit_code": 0}, ""),
     ],
 )

@@ -23,13 +23,14 @@ from tests.made import plan, session
 from tfslurm import reap
 from tfslurm.cli import run
 from tfslurm.cluster import Cluster
+from tfslurm.document.moments import seconds_between
 from tfslurm.errors import HostError, SlurmParseError, TfslurmError
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import Points
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.exit_files import UNWRITTEN, ExitRequest, last_end, read_ends
-from tfslurm.monitoring.poll import IN_TURN, seconds
+from tfslurm.monitoring.poll import IN_TURN
 from tfslurm.monitoring.refresh import refresh, refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.retrieval.records import status_of
@@ -362,8 +363,8 @@ def test_an_end_that_node_sh_does_not_write_is_none(tmp_path: Path, text: str) -
 
 @pytest.mark.parametrize("moment", ["", "x", "9" * 5000, "99999-01-01T00:00:00Z", "2026-11-23T08:00:00", None, 7, []])
 def test_a_moment_that_is_none_gives_no_seconds(moment: object) -> None:
-    assert seconds(moment, "2026-11-23T08:00:00Z") is None
-    assert seconds("2026-11-23T08:00:00Z", "2026-11-23T08:00:07Z") == 7
+    assert seconds_between(moment, "2026-11-23T08:00:00Z") is None
+    assert seconds_between("2026-11-23T08:00:00Z", "2026-11-23T08:00:07Z") == 7
 
 
 def test_an_answer_for_fewer_jobs_than_were_asked_about_is_an_error(site: Site) -> None:

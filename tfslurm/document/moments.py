@@ -30,3 +30,11 @@ def datetime_of(text: str) -> datetime:
         ValueError: it is none.
     """
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def seconds_between(began_at: object, ended_at: object) -> int | None:
+    """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
+    try:
+        return int((datetime_of(str(ended_at)) - datetime_of(str(began_at))).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None

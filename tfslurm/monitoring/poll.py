@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfslurm import slurm
-from tfslurm.document.moments import datetime_of
+from tfslurm.document.moments import seconds_between
 from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
@@ -325,16 +325,8 @@ def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> JobUpdate:
     state = slurm.state_from_exit(end.exit_code, end.signal)
     ending = {"state": state, "signal": end.signal, "ended_at": end.ended_at, **words_of(end)}
     if job.is_packed:  # what was known is of the job, not of this point
-        ending |= {"started_at": end.began_at, "elapsed_s": seconds(end.began_at, end.ended_at)}
+        ending |= {"started_at": end.began_at, "elapsed_s": seconds_between(end.began_at, end.ended_at)}
     return JobUpdate(job, state, slurm.is_final(state), {**before, **ending})
-
-
-def seconds(began_at: object, ended_at: object) -> int | None:
-    """The whole seconds between two moments (RFC 3339 in UTC); None where one of them is none."""
-    try:
-        return int((datetime_of(str(ended_at)) - datetime_of(str(began_at))).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def as_kept(status: JobStatus) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from signal import Signals
 
 from tfslurm import slurm
+from tfslurm.document.moments import seconds_between
 from tfslurm.run_folder import ending
 from tfslurm.slurm import Outlook
 from tfslurm.tracker import TrackedJob
@@ -78,8 +79,8 @@ def by_state(job: TrackedJob, code: int) -> str:
     killed = (
         "; ignored TERM, killed" if code == KILLED else f"; its program ended with {code}" if 0 < code < 128 else ""
     )
-    if job.state == "TIMEOUT":
-        limit = job.status.get("time_limit_s")
+    limit = job.status.get("time_limit_s")
+    if job.state == "TIMEOUT" or (limit and has_run_out(job, int(limit))):
         of = f" of {clock(int(limit))}" if limit else ""
         return f"time limit{of} reached{killed}; more `time`, or `checkpoint`"
     if job.state == "CANCELLED":
@@ -94,6 +95,12 @@ def by_state(job: TrackedJob, code: int) -> str:
         "NODE_FAIL": "a node of it failed; submit again",
         "PREEMPTED": "pushed out by another job, and not queued again there; outputs are kept",
     }.get(job.state, "")
+
+
+def has_run_out(job: TrackedJob, limit: int) -> bool:
+    """Whether a job was stopped after its time limit, where Slurm forgot it and only its own end file tells."""
+    ran = seconds_between(job.status.get("started_at"), job.status.get("ended_at"))
+    return job.state == "FAILED" and job.status.get("cause") == ending.STOPPED and ran is not None and ran >= limit
 
 
 def how_it_failed(job: str, code: int, cause: str, reason: str, longest: int) -> str:
