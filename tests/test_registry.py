@@ -272,6 +272,13 @@ def test_an_identity_token_is_exchanged(start: Start, tmp_path: Path, monkeypatc
     assert ask(registry).tag == "1"
 
 
+def test_a_refused_identity_token_has_no_user_to_name(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, _ = guarded(start, lambda _: error(401, "DENIED", "no"))
+    monkeypatch.setenv("TFSLURM_TOKEN_SERVERS", f"{registry.address}=127.0.0.2")
+    log_in(registry.address, identitytoken="identity-secret")
+    assert "the stored login may not read it" in refusal(registry)
+
+
 def test_no_secret_is_repeated_even_when_the_token_server_says_it_back(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

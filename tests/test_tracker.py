@@ -198,6 +198,11 @@ def test_each_trouble_has_its_words_and_none_says_to_move_a_whole_file_away(erro
     assert "XDG_DATA_HOME" in told or "wait for that" in told
 
 
+def test_a_file_that_may_not_be_opened_and_its_folder_are_named() -> None:
+    told = str(trouble(Path("/home/alice/tracker.sqlite"), sqlite3.OperationalError("unable to open database file")))
+    assert "give yourself the right to write the file and its folder" in told
+
+
 def test_another_thread_is_told_to_use_its_own_and_not_to_move_the_file_away(tracker: Tracker) -> None:
     with ThreadPoolExecutor() as pool, pytest.raises(TrackerError, match="another thread of this program") as caught:
         pool.submit(tracker.jobs).result()

@@ -76,7 +76,7 @@ def _fix(name: str, status: int, headers: Mapping[str, str], login: Credentials 
     command = log_in(name.partition("/")[0], engine)
     if status in (401, 403):
         if login:
-            return f"the stored login {login.user} may not read it: {command} with one that may"
+            return f"the stored login{login.user and ' '}{login.user} may not read it: {command} with one that may"
         return f"it is private, or there is no such repository: {command}, or correct the name"
     if status == 429:
         return f"its rate limit is reached: try again {_when(headers)}, {command}, or name a mirror"

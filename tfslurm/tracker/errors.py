@@ -19,7 +19,7 @@ BY_WORDS = (  # SQLite's words for its result codes; source: sqlite3ErrStr in SQ
     ),
     ("is full", "there is no space left, or your quota is used up", f"free some space, {ELSEWHERE}"),
     ("disk I/O error", "the disk refused: no space, no quota, or a fault", f"look with `df` and `quota`, {ELSEWHERE}"),
-    ("unable to open", "may not be opened", f"give yourself the right to write its folder, {ELSEWHERE}"),
+    ("unable to open", "may not be opened", f"give yourself the right to write the file and its folder, {ELSEWHERE}"),
     ("same thread", "was opened by another thread of this program", "call tfslurm from that one only"),  # sqlite3's own
 )
 BY_NUMBER = {
