@@ -12,7 +12,7 @@ import pytest
 from tests.made import EXPERIMENT, PIN, plan
 from tfslurm.cli.check import image_facts
 from tfslurm.errors import TfslurmError
-from tfslurm.image import driver_verdict, oldest_driver
+from tfslurm.image import driver_verdict, kept_environment, oldest_driver
 from tfslurm.job_plan import JobPlan
 from tfslurm.retrieval.records import remember
 from tfslurm.spec import Resources
@@ -219,7 +219,8 @@ COMPAT: tuple[dict[str, str], ...] = (
 def test_no_table_stands_over_the_libcuda_that_an_image_brings(
     own: dict[str, str], driver: str, tracker: Tracker
 ) -> None:
-    environment = {"CUDA_VERSION": "13.0.1.012", "CUDA_DRIVER_VERSION": "580.82.07", **own}
+    variables = {"CUDA_VERSION": "13.0.1.012", "CUDA_DRIVER_VERSION": "580.82.07", **own}
+    environment = kept_environment([f"{name}={value}" for name, value in variables.items()])  # as the lock file has it
     verdict = driver_verdict(environment, driver)
     assert verdict.status == "unknown"
     assert "unless the image's forward-compatibility package applies" in verdict.reason

@@ -14,7 +14,7 @@ from tfslurm.image.reference import Reference, check_digest, parse_reference
 _KINDS = {"registry": ("index", "manifest"), "image-id": ("config", "manifest", "index")}
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+00:00)")
-_KEPT = r"CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH"
+_KEPT = r"_?CUDA_.*|CUDNN_.*|NVIDIA_.*|NV_.*|NVARCH|TF_.*|XLA_FLAGS|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD|PATH"
 _HIDDEN = r".*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)"
 
 
