@@ -19,7 +19,7 @@ import pytest
 from tests.made import plan
 from tfslurm.cli import run
 from tfslurm.cluster import model
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, RecordError
 from tfslurm.tracker import Tracker
 from tfslurm.workspace import trust as trust_room
 from tfslurm.workspace.cluster_files import cluster_files, name_folder
@@ -626,6 +626,9 @@ def test_a_trusted_file_says_nothing_of_jobs_that_were_sent_elsewhere(say: Say, 
         return {known.cluster.login.host for known in found if known.cluster.login}
 
     assert hosts() == {"a.example"}
+    for other in ("beta", "nowhere"):  # a record can say so
+        with pytest.raises(RecordError, match=f"^{other}: no cluster file of that name"):
+            known_named(other, made.plan_id, tracker)
     put(texts[2], folder=desk / "one")
     assert say("trust", desk / "one", "--yes")[0] == 0
     assert known_from("alpha", texts[1]).origin == "trusted"

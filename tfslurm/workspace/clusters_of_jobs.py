@@ -24,14 +24,19 @@ def known_for(job: TrackedJob, tracker: Tracker) -> Known:
 
 
 def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
-    """The cluster ``name``; ``plan_id`` is a plan that was sent there."""
+    """The cluster ``name``; ``plan_id`` is a plan that was sent there, or is said to have been.
+
+    Raises:
+        RecordError: it has no file, and the plan is not known here, or was sent to another cluster.
+    """
     file = cluster_files().used.get(name)
     if file and file.origin != "trusted":
         return known_clusters([name])[0]
     if not file and name == LOCAL:
         return local_without_file()
     for kept in tracker.plans(plan_id=plan_id):
-        return known_from(name, kept.cluster_text)
+        if kept.plan.cluster == name:
+            return known_from(name, kept.cluster_text)
     raise RecordError(f"{name}: no cluster file of that name, and the tracker kept none")
 
 
