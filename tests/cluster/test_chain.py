@@ -204,6 +204,20 @@ def test_a_tag_that_moves_after_the_pin_is_reported_and_followed_only_when_told(
     assert [desk.record(job)["image"]["digest"] for job in (first, second)] == [old, new]
 
 
+def test_a_lock_file_with_fewer_variables_is_written_anew_when_told(desk: Desk, repository: str) -> None:
+    """An older tfslurm kept fewer of the image's variables."""
+    variant(repository, "one")
+    file = reads_variant(desk, repository)
+    desk.tfslurm("pin", file)
+    lock, whole = file.with_suffix(".lock.yaml"), pinned(file)["environment"]
+    assert "PATH" in whole
+    lock.write_text(re.sub(r"(?m)^  environment:\n(    .*\n?)+", "  environment: {}\n", lock.read_text("utf-8")))
+    assert "still stands for the pinned digest" in desk.tfslurm("pin", file).stderr
+    assert pinned(file)["environment"] == {}
+    assert "written; commit it" in desk.tfslurm("pin", file, "--update").stderr
+    assert pinned(file)["environment"] == whole
+
+
 def test_a_tag_that_moves_while_the_job_waits_changes_nothing(desk: Desk, repository: str) -> None:
     old = variant(repository, "one")
     job = desk.submit(reads_variant(desk, repository, slurm={"begin": LATER}))

@@ -33,10 +33,11 @@ def pin(session: Session, experiment: Path, update: bool, local: bool, as_json: 
     asked = read_experiment(experiment, sweeps=True)
     have = pinned_or_none(asked, update)
     found = resolve(session, asked, local, have)
+    lacks = update and have and have.environment != found.environment  # an older tfslurm kept fewer variables
     if have and have.digest != found.digest and not update:
         say(f"warning: {moved(have, found)}; {asked.lock_file} is kept; `tfslurm pin {experiment} --update` follows")
         found = have
-    elif have and have.digest == found.digest and not (wrong := list(wrong_claims(asked, have, found))):
+    elif have and have.digest == found.digest and not lacks and not (wrong := list(wrong_claims(asked, have, found))):
         say(f"{asked.lock_file}: the tag still stands for the pinned digest")
         found = have
     elif have and have.digest == found.digest and not update:
