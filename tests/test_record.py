@@ -1015,10 +1015,11 @@ def test_a_line_too_many_hides_no_row(lines: tuple[str, ...]) -> None:
     assert rows["1"]["memory.total"] == "16384"
 
 
-def test_a_record_repeats_what_nvidia_smi_complained_of() -> None:
+@pytest.mark.parametrize("name", ["nvidia-smi-L.txt", "nvidia-smi-query.csv"])
+def test_a_record_repeats_what_nvidia_smi_complained_of(name: str) -> None:
     made = case("gpu")
-    listed = made.files[TASK + "nvidia-smi-L.txt"]
-    files = {**made.files, TASK + "nvidia-smi-L.txt": listed + f"{WARNING}\nnvidia-smi ended with 14\n".encode()}
+    listed = made.files[TASK + name]
+    files = {**made.files, TASK + name: listed + f"{WARNING}\nnvidia-smi ended with 14\n".encode()}
     record = made.build(files=files)
     assert [line for line in record.warnings if line.startswith("nvidia-smi: ")] == [
         *(f"nvidia-smi: {WARNING}", "nvidia-smi: nvidia-smi ended with 14")

@@ -100,7 +100,7 @@ def build_record(
 
 def complaints(folders: list[Folder]) -> Iterator[str]:
     """Warnings of nvidia-smi itself, on any node, each once."""
-    listed = re.compile(r"attempt-\d+/facts/task-\d+/nvidia-smi-L\.txt")
+    listed = re.compile(r"attempt-\d+/facts/task-\d+/nvidia-smi-(L\.txt|query\.csv)")
     files = folders[-1].files if folders else {}
     texts = [files[name] for name in sorted(files) if listed.fullmatch(name)]
     found = dict.fromkeys(line for raw in texts for line in facts.parse_complaints(raw))

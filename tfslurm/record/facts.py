@@ -83,8 +83,9 @@ def parse_query(raw: bytes) -> tuple[Mapping[str, str], ...]:
 
 
 def parse_complaints(raw: bytes) -> tuple[str, ...]:
-    """The lines of ``nvidia-smi -L`` that name no device: ``WARNING: infoROM is corrupted at gpu 0000:3B:00.0``."""
-    return tuple(line for line in parse_lines(raw) if "(UUID: " not in line and not line.startswith("No devices"))
+    """The lines of nvidia-smi's list or table that name no device: ``WARNING: infoROM is corrupted at gpu …``."""
+    told = re.compile(r".*\(UUID: .*|No devices.*|([^,]*, )*uuid(, .*)?|[^,]*, (GPU|MIG)-[^,]+, .*")
+    return tuple(line for line in parse_lines(raw) if not told.fullmatch(line))
 
 
 def parse_driver(raw: bytes) -> str:
