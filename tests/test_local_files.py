@@ -216,6 +216,7 @@ ELSEWHERE = {
     "host/files.py": "an archive in memory",
     "host/terminal.py": "the terminal",
     "host/openssh.py": "a nameless file for what ssh says, and the folder of its socket, whose owner is checked",
+    "host/ssh_config.py": "the temporary folder of what ssh is given to read: a random name, this user's alone",
     "cli/failure.py": "/dev/null in place of a pipe that broke",
     "cli/files.py": "the folder that `init` was told to write into",
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tfslurm import slurm
-from tfslurm.monitoring.reasons import reason_of, to_start, why
+from tfslurm.monitoring.reasons import NO_FOLDER, reason_of, to_start, why
 from tfslurm.run_folder.ending import CAUSES, MEMORY, PROGRAM, STOPPED
 from tfslurm.slurm import Outlook
 from tfslurm.slurm.reasons import BLOCKED, HELD, LIMIT, NEVER, REASONS, SENTENCES
@@ -200,3 +200,21 @@ def test_a_long_reason_is_cut_in_a_table_and_whole_where_there_is_room() -> None
     found = job("FAILED", exit_code=78, cause="refused", reason=f"tfslurm: n1: image: {'x' * 200}")
     assert reason_of(found).endswith("…; `tfslurm logs alpha:7` says all")
     assert reason_of(found, 1000).endswith("x" * 200)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "begins"),
+    [
+        ("CANCELLED", {"nodes": ["n1"]}, "cancelled; "),
+        ("CANCELLED", {}, "cancelled before it started; "),
+        ("TIMEOUT", {"time_limit_s": 60}, "time limit of 0:01:00 reached; more `time`, or `checkpoint`; "),
+        ("OUT_OF_MEMORY", {"exit_code": 137}, "memory used up; ask for more `memory`; "),
+        ("NODE_FAIL", {}, "a node of it failed; submit again; "),
+        ("PREEMPTED", {}, "pushed out by another job, and not queued again there; "),
+        ("FAILED", {"exit_code": 9}, "exit 9: "),
+        ("COMPLETED", {"exit_code": 0}, ""),
+        ("LOST", {}, ""),
+    ],
+)
+def test_a_run_folder_that_is_gone_is_told_beside_every_end(state: str, status: dict[str, Any], begins: str) -> None:
+    assert reason_of(job(state, reason=NO_FOLDER, **status)) == f"{begins}{NO_FOLDER}"

@@ -248,7 +248,9 @@ def test_a_name_that_two_sweeps_have_is_refused_with_both(tracker: Tracker) -> N
     for sweep_id in ("digits-0a1b2c", "digits-333333"):
         tracker.sweeps.add(SWEEP._replace(sweep_id=sweep_id), [])
     assert find_sweep(tracker, "digits-333333").sweep_id == "digits-333333"
-    with pytest.raises(InputError, match="is the name of 2: digits-0a1b2c, digits-333333"):
+    with pytest.raises(
+        InputError, match=r"is the name of 2, the last: digits-0a1b2c \(.*\), digits-333333 \(.*\); name one"
+    ):
         find_sweep(tracker, "digits")
 
 

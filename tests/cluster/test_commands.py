@@ -379,7 +379,7 @@ def test_exit_codes_tell_the_world_from_the_input(shared: Desk, jobs: Jobs) -> N
 
 def test_v_shows_each_command_that_is_run(shared: Desk, jobs: Jobs) -> None:
     done = shared.tfslurm("status", jobs.waits, "-v")
-    assert re.search(r"^\+ alpha: .*squeue .*--user=alice", done.stderr, re.MULTILINE)
+    assert re.search(r"^\+ alpha: .*squeue .*--me ", done.stderr, re.MULTILINE)
     assert "squeue" not in done.stdout
 
 

@@ -208,7 +208,7 @@ def test_an_older_driver_of_the_same_major_version_is_a_note(desk: Desk) -> None
     file = desk.experiment("note", "true", image=TENSORFLOW, resources=GPU)
     done = desk.tfslurm("submit", file, "--cluster", "beta", "--set", "gpu_check=off", cluster="beta")
     assert done.returncode == 0, done.stderr
-    assert "note: beta: driver: minor-version compatible: driver 535.54.03 runs CUDA 12.3.0" in done.stderr
+    assert "note: beta: driver 535.54.03 runs CUDA 12.3.0: nothing to do (-v: why)\n" in done.stderr
 
 
 def test_what_only_the_hook_refuses_is_told_as_the_drivers_fault_too(desk: Desk, gap: str) -> None:

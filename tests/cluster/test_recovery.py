@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -382,3 +383,5 @@ def test_a_job_whose_run_folder_was_removed_says_so(desk: Desk) -> None:
     for command in ("status", "logs", "provenance"):
         done = desk.tfslurm(command, job)
         assert "its run folder is not there any more" in done.stdout + done.stderr
+    told = desk.tfslurm("status", job).stdout
+    assert re.search(r" (CANCELLED .*  cancelled; |FAILED .*  exit \d+.*: )its run folder", told), told

@@ -110,7 +110,8 @@ def test_all_jobs_are_one_squeue_and_one_sacct_whatever_the_shell_has_set(jobs: 
         jobs.waits: "PENDING",
     }
     assert told[jobs.ill]["exit_code"] == 137
-    assert told[jobs.waits]["started_at"].endswith("Z")
+    assert told[jobs.waits]["started_at"] is None
+    assert told[jobs.waits]["expected_start_at"].endswith("Z")
     assert sorted(jobs.calls()) == ["sacct", "squeue"]
     jobs.told({**counting(jobs), **DIRTY})
     assert jobs.calls() == ["squeue"], "what has ended is not asked about again"

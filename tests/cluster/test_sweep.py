@@ -98,7 +98,10 @@ def test_a_sweep_is_followed_as_a_whole_and_point_by_point(desk: Desk) -> None:
     told = desk.tfslurm("status", known["sweep"]).stdout
     failed = known["points"][3]["point"]
     assert "4 of 4 points ended" in told
-    assert f"1 x FAILED: exit 9; for example {array}_3 " in told
+    # the program's own words, as `logs` shows them; nothing of tfslurm keeps them
+    assert f"1 x FAILED: exit 9: n is 3, s3cret; for example {array}_3 " in told
+    assert b"s3cret" not in desk.tracker.read_bytes()
+    assert "s3cret" not in desk.tfslurm("status", known["sweep"], "--json").stdout
     assert f"tfslurm logs {known['sweep']}:{failed}" in told
     assert desk.tfslurm("logs", f"{known['sweep']}:{failed}").stderr == "n is 3, s3cret\n"
     assert f"{known['sweep']} " in desk.tfslurm("status").stdout

@@ -21,6 +21,7 @@ from tfslurm.errors import HostError
 from tfslurm.host.command import Received, run_process
 from tfslurm.host.ssh_files import DEEPEST, OTHER_NAMES, SYSTEM, at_home, included, lines_of
 from tfslurm.host.user import user_name
+from tfslurm.local_files import write_file
 
 Settings = Mapping[str, tuple[str, ...]]
 """Keyword in small letters -> its values, of which most keywords have one."""
@@ -185,8 +186,13 @@ def _files(home: Path, system: Path) -> Iterator[tuple[Sequence[str], Mapping[st
         second = copies.copy(system, system.parent)
         places = " ".join(f'"{home}/.ssh/{known}"' for known in ("known_hosts", "known_hosts2"))
         lines = [f'Include "{first}"', "Match all", f'Include "{second}"', "Match all", f"UserKnownHostsFile {places}"]
-        copies.main.write_text("\n".join([*lines, ""]), "utf-8")
+        write_lines(copies.main, lines)
         yield ("-F", str(copies.main)), copies.originals
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a new file that is this user's alone, as the settings that it repeats may be."""
+    write_file(path, "\n".join([*lines, ""]).encode("utf-8"), replace=False)
 
 
 class _Copies:
@@ -211,7 +217,7 @@ class _Copies:
             elif line.key in PATHS:
                 shown = " ".join([line.key, *(self._written_out(word) for word in line.words)])
             text.append(shown)
-        target.write_text("\n".join([*text, ""]), "utf-8")
+        write_lines(target, text)
         return target
 
     def _written_out(self, path: str) -> str:

@@ -15,6 +15,7 @@ from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, Missing, read_ends
+from tfslurm.monitoring.reasons import NO_FOLDER
 from tfslurm.monitoring.sweep_states import CANCELLED
 from tfslurm.run_folder.ending import REQUEUED, STOPPED, End
 from tfslurm.slurm import JobStatus
@@ -24,7 +25,6 @@ from tfslurm.workspace.config import LOCAL
 
 LOST = "LOST"
 PENDING = "PENDING"
-NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
 NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"

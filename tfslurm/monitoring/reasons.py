@@ -13,6 +13,7 @@ from tfslurm.tracker import TrackedJob
 
 LONGEST = 160
 "Characters of a reason in a line of `status`."
+NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
 KILLED = 128 + Signals.SIGKILL
 CODES: Mapping[int, str] = {
     126: "its program cannot be executed: it has no execute permission, or was made for another system",
@@ -44,7 +45,7 @@ def reason_of(job: TrackedJob, longest: int = LONGEST) -> str:
         return own
     code = int(job.status.get("exit_code") or 0)
     if cause in ("", ending.PROGRAM, ending.STOPPED, ending.MEMORY) and (said := by_state(job, code)):
-        return said
+        return f"{said}; {own}" if own == NO_FOLDER else said
     if cause == ending.MEMORY:
         return f"{own}; ask for more `memory`"
     return how_it_failed(job.key, code, cause, own, longest) if code else own if " " in own else ""
@@ -89,11 +90,12 @@ def by_state(job: TrackedJob, code: int) -> str:
         own = str(job.status.get("reason") or "")
         is_told = str(job.status.get("cause") or ending.cause_of(own)) == ending.MEMORY
         return f"{own if is_told else 'memory used up'}; ask for more `memory`"
+    kept = "" if job.status.get("reason") == NO_FOLDER else "; outputs are kept"
     return {
         "BOOT_FAIL": "a node did not start; submit again",
         "DEADLINE": f"its deadline was reached{killed}",
         "NODE_FAIL": "a node of it failed; submit again",
-        "PREEMPTED": "pushed out by another job, and not queued again there; outputs are kept",
+        "PREEMPTED": f"pushed out by another job, and not queued again there{kept}",
     }.get(job.state, "")
 
 

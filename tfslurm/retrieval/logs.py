@@ -14,7 +14,7 @@ from tfslurm.errors import HostError, InputError, refuse
 from tfslurm.host import Host
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
-from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.reasons import NO_FOLDER
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.remote_programs import program
 from tfslurm.run_folder.paths import batch_log

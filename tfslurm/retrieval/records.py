@@ -10,7 +10,7 @@ from tfslurm.errors import HostError, RecordError, last_words
 from tfslurm.host import Host, get, read_from
 from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
-from tfslurm.monitoring.poll import NO_FOLDER
+from tfslurm.monitoring.reasons import NO_FOLDER
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.remote_programs import program
