@@ -29,7 +29,7 @@ declare -A engine_patience=([create]=600 [start]=600 [pull]=3600)
 engine::_patience() {
     local -i left
     within_s=${engine_patience_s:-${engine_patience[$1]:-$ENGINE_PATIENCE_S}}
-    if [[ -n ${engine_patience_s-} || -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return; fi
+    if [[ -n ${engine_patience_s-} || -z ${stopped-} || -z ${TFSLURM_KILL_WAIT-} || -z ${stopped_at-} ]]; then return 0; fi # in a trap too
     left=$((TFSLURM_KILL_WAIT - (SECONDS - stopped_at) - 2))
     if ((within_s > left)); then within_s=$((left > 1 ? left : 1)); fi
 }
@@ -54,7 +54,7 @@ engine::_ask() {
     if [[ $1 == @(container|image|system) ]]; then words+=" $2"; fi
     engine::_patience "$1"
     timeout --kill-after=1 "$within_s" "$engine" "$@" || code=$?
-    if ((code == 0)); then return; fi
+    if ((code == 0)); then return 0; fi # without its 0, what a trap interrupted would be returned
     engine::mute "$words" "$code" "$began"
     if [[ -n $engine_mute ]]; then
         printf '%s %s\n' "$engine" "$engine_mute" >&2
@@ -74,7 +74,7 @@ engine::info() { facts::keep engine-info.json engine::describe; }
 
 # The same in engine_info, asked for only once.
 engine::ask_info() {
-    if [[ -n $engine_info ]]; then return; fi
+    if [[ -n $engine_info ]]; then return 0; fi
     if [[ -n $engine_look ]]; then node::_wait "$engine_look" node::_is_stopped; else engine::info; fi
     if [[ -s $facts/engine-info.json ]]; then engine_info=$(<"$facts/engine-info.json"); fi
 }
@@ -277,7 +277,7 @@ engine::list() {
 engine::list_mine() {
     local -a mine
     mapfile -t mine < <(engine::list "tfslurm.uid=$EUID" "tfslurm.cluster=$cluster" "tfslurm.job_id=$job" "tfslurm.attempt=$attempt")
-    if ((${#mine[@]} == 0)); then return; fi
+    if ((${#mine[@]} == 0)); then return 0; fi
     engine::_ask container inspect --format '{{.Id}} {{.Name}} {{index .Config.Labels "tfslurm.rank"}}' "${mine[@]}"
 }
 

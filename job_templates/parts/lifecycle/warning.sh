@@ -36,7 +36,7 @@ checkpoint::tell() {
             engine::signal "$checkpoint_signal" "$container_id" >/dev/null 2>"$facts/kill.stderr"; then
             event signal-delivered "SIG$checkpoint_signal"
             printf '%s\n' "$now" >"$facts/signal-delivered.txt"
-            return
+            return 0
         fi
         sleep 0.2
     done
