@@ -117,6 +117,9 @@ def test_nothing_is_stated_of_a_run_whose_image_is_not_verified() -> None:
     assert "Nothing is stated of alpha:9 (its image is not verified" in " ".join(
         citation([run(), failed], "text").split()
     )
+    for bad in (image(digest="sha256:zz"), lambda record: replace(record, code=replace(CODE, tree="x"))):
+        with pytest.raises(RecordError, match="its image has no sha256 digest|its code has no Git tree"):
+            citation([run("tensorflow", bad)], "bibtex")
     with pytest.raises(RecordError, match="its program has not begun"):
         citation([replace(failed, attempts=())], "latex")
 
@@ -285,7 +288,9 @@ def poisoned(value: Any, name: str = "") -> Any:
     if isinstance(value, tuple):
         return tuple(poisoned(each, name) for each in value)
     return (
-        "}\\input{x}%\n\x1b\u202e`|<b>" if isinstance(value, str) and name not in ("status", "digest_kind") else value
+        "}\\input{x}%\n\x1b\u202e`|<b>"
+        if isinstance(value, str) and name not in ("status", "digest_kind", "digest", "tree")
+        else value
     )
 
 

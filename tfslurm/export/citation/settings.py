@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, parse_lock
 from tfslurm.image.reference import DOCKER_HUB
+from tfslurm.job_plan import TREE
 from tfslurm.record import Record, TaskFacts
 from tfslurm.record.model import Code, Environment, Image
 
@@ -135,7 +136,9 @@ def why_not(record: Record) -> str:
         return "its program has not begun"
     if record.verified.image.status != "ok":
         return f"its image is not verified: {record.verified.image.reason}"
-    return ""
+    if not re.fullmatch("sha256:[0-9a-f]{64}", record.image.digest):
+        return "its image has no sha256 digest"
+    return "its code has no Git tree" if record.code and not TREE.fullmatch(record.code.tree) else ""
 
 
 def key_of(record: Record) -> object:
