@@ -118,7 +118,7 @@ def test_nothing_is_stated_of_a_run_whose_image_is_not_verified() -> None:
         citation([run(), failed], "text").split()
     )
     for bad in (image(digest="sha256:zz"), lambda record: replace(record, code=replace(CODE, tree="x"))):
-        with pytest.raises(RecordError, match="its image has no sha256 digest|its code has no Git tree"):
+        with pytest.raises(RecordError, match=r"its image has no sha256 digest|its code has no Git tree"):
             citation([run("tensorflow", bad)], "bibtex")
     with pytest.raises(RecordError, match="its program has not begun"):
         citation([replace(failed, attempts=())], "latex")
