@@ -43,10 +43,10 @@ if grep --quiet --line-regexp "$say" hangs; then hang; fi
 case $say in
 info) echo '{{"version": {{"Version": "5"}}, "host": {{"security": {{"rootless": false}}}}}}' ;;
 'image inspect')
-    if [[ -e absent ]]; then echo 'Error: No such image: image not known' >&2; exit 1; fi
+    if [[ -e absent ]]; then echo 'Error: No such image: this' >&2; exit 1; fi
     printf '%s {source} \n{{}}\n"linux/amd64"\n[]\n"CUDA_VERSION=12.3.0"\nworkdir ""\n\n' sha256:{config} ;;
 pull) rm absent ;;
-create) echo created >state; echo abc ;;
+create) echo created >state; echo {container} ;;
 start)
     if [[ -e runs ]]; then
         echo running >state
@@ -80,7 +80,7 @@ def job(folder: Path, engine: str, *hangs: str, patience_s: int = 2) -> Path:
     (run / "job.sbatch").write_text(text.replace('eval "$node_sh"\n', f'{short}eval "$node_sh"\n'))
     program = folder / engine
     source = asked.image_sources[0]
-    program.write_text(ENGINE.format(folder=folder, source=source, config="b2" * 32, began=BEGAN))
+    program.write_text(ENGINE.format(folder=folder, source=source, config="b2" * 32, container="c3" * 32, began=BEGAN))
     program.chmod(0o755)
     (folder / "hangs").write_text("".join(f"{name}\n" for name in hangs))
     return run

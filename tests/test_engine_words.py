@@ -57,6 +57,28 @@ def test_a_docker_that_is_podman_is_named_before_anything_is_asked(program: str,
 
 
 @pytest.mark.parametrize(
+    "script",
+    [
+        '# for docker and podman\nexec /opt/docker "$@"',
+        '  # was: exec podman "$@"\nexec /usr/bin/docker.real --host "$H" "$@"',
+        'if [ -n "$OLD" ]; then exec podman "$@"; fi\nexec /usr/bin/docker "$@"',
+        'case $1 in podman) exit 1 ;; esac; shift; sudo -u engine docker "$@"',
+    ],
+)
+def test_a_wrapper_of_docker_that_only_mentions_podman_is_asked(script: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, "engine::available; echo went on", f"#!/bin/sh\n{script}\n") == "0 went on"
+
+
+@pytest.mark.parametrize("printed", ["", "a notice\\n", "abc\\n"])
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_a_create_that_prints_no_id_says_so(printed: str, engine: str, tmp_path: Path) -> None:
+    settings = "create=(x) grace_s=1 engine_mute='' cluster=c container_name=n"
+    script = f"engine::create() {{ printf '{printed}'; }}; {settings}; container::_ask_for_it"
+    said = refusal(tmp_path, script, engine=engine)
+    assert said.startswith(f"75 tfslurm: alpha1: {engine}: create: exit 0, and no id of a container; "), said
+
+
+@pytest.mark.parametrize(
     "said", [NOTICE, "Error: inspecting object: a@b: image not known", "run `podman system migrate`"]
 )
 def test_a_docker_that_answers_in_podman_s_words_is_named_too(said: str, tmp_path: Path) -> None:

@@ -123,10 +123,36 @@ def after_own(environment: Mapping[str, str], variables: Iterable[str] = (), **m
 
 def test_srun_in_the_job_gets_none_of_its_input_variables_but_those_of_every_job() -> None:
     inputs = {*MANUALS, *OTHERS, *ENGINE} - {"SLURM_STEP_ID", "_SLURM_SPANK_OPTION_x_y", "SPANK_X"}
+    inputs = {name for name in inputs if not name.startswith("SLURM_ARRAY_")}
     assert inputs > EVERY_JOB
     left = after_own(dict.fromkeys(inputs, "1"))
     assert inputs & set(left) == EVERY_JOB
     assert set(OWN) <= set(left)
+
+
+ARRAY = {
+    f"SLURM_ARRAY_{name}": "7" for name in ("JOB_ID", "TASK_ID", "TASK_COUNT", "TASK_MIN", "TASK_MAX", "TASK_STEP")
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "stay"),
+    [
+        ("JobId=9 ArrayJobId=7 ArrayTaskId=7 JobName=x", {}, True),  # `sbatch --array`
+        ("JobId=9 ArrayJobId=77 ArrayTaskId=7 JobName=x", {}, False),
+        ("JobId=9 JobName=x", {}, False),  # typed in a task of an array
+        ("", {}, True),  # Slurm does not answer
+        ("JobId=9 ArrayJobId=7 ArrayTaskId=7 JobName=x", {"TFSLURM_LOCAL_JOB_ID": "1"}, False),
+    ],
+)
+def test_a_task_of_an_array_keeps_its_own_and_another_array_s_is_gone(
+    said: str, more: dict[str, str], stay: bool, tmp_path: Path
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\n[ "$*" = "show job 9" ] && [ -n "{said}" ] && echo "{said}"\n')
+    scontrol.chmod(0o755)
+    found = after_own({**ARRAY, "SLURM_JOB_ID": "9", "PATH": f"{tmp_path}:{OWN['PATH']}"}, **more)
+    assert {name for name in found if name in ARRAY} == (set(ARRAY) if stay else set())
 
 
 @pytest.mark.parametrize("option", BY_OPTION)

@@ -133,15 +133,16 @@ def test_a_container_with_another_mount_is_killed_whatever_its_shell_would_do(no
     (node / "program").mkdir()
     (node / "program/waiting").touch()
     script = f"""
-engine=engine program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$
+program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$
 admit_targets=(/nowhere) admit_files=(0)
-engine() {{ if [[ $1 == kill ]]; then echo "$*" >{node}/told; else echo $$; fi; }}
+engine::process() {{ echo $$; }}
+engine::signal() {{ echo "$*" >{node}/told; }}
 exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
 mount::admit
 echo "$mount_wrong"
 """
     assert "/nowhere is no mount in the container" in bash(node, script)
-    assert (node / "told").read_text() == "kill --signal=KILL c0ffee\n"
+    assert (node / "told").read_text() == "KILL c0ffee\n"
     assert (node / "lifeline").read_text() == ""
 
 
@@ -161,16 +162,16 @@ mount::check
 def test_a_shell_that_does_not_say_that_it_waits_is_looked_at_all_the_same(node: Path) -> None:
     (node / "program").mkdir()
     script = f"""
-engine=engine program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
+program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
 admit_targets=(/nowhere) admit_files=(0)
-engine() {{ if [[ $1 == kill ]]; then echo "$*" >{node}/told; else mount::_pid; fi; }}
-mount::_pid() {{ if [[ -e $asked ]]; then echo $$; else echo 0 | tee "$asked"; fi; }}
+engine::process() {{ if [[ -e $asked ]]; then echo $$; else echo 0 | tee "$asked"; fi; }}
+engine::signal() {{ echo "$*" >{node}/told; }}
 exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
 mount::admit
 echo "$mount_wrong"
 """
     assert "/nowhere is no mount in the container" in bash(node, script)
-    assert (node / "told").read_text() == "kill --signal=KILL c0ffee\n"
+    assert (node / "told").read_text() == "KILL c0ffee\n"
     assert (node / "lifeline").read_text() == ""
 
 

@@ -47,7 +47,7 @@ container::_ask_for_it() {
     task::_stop_if_told
     if [[ -n $engine_mute ]]; then task::engine_failed "$engine_mute"; fi
     IFS= read -r -d '' said <"$facts/create.stderr" || :
-    engine::not_created "$said"
+    engine::not_created "${said:-create: exit $waited_code, and no id of a container}"
 }
 
 container::labels() {

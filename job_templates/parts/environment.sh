@@ -19,7 +19,7 @@ environment::own() {
             ;;
         BASH_* | ENV | LD_PRELOAD | LD_AUDIT | LD_DEBUG* | TAR_OPTIONS | GREP_OPTIONS | *BLOCK_SIZE | BLOCKSIZE) ;;
         SRUN_* | SALLOC_* | SBATCH_* | SCRUN_* | PMI_* | PMIX_* | SLURMD_DEBUG) ;;
-        SLURM_ARRAY_*) if ((points > 0)); then continue; fi ;; # of the array whose task typed it
+        SLURM_ARRAY_*) continue ;; # environment::_array
         SLURM_*) if ! environment::_is_input "${name#SLURM_}" || [[ $kept == *" $name "* ]]; then continue; fi ;;
         DOCKER_HOST | DOCKER_CONTEXT | DOCKER_CONFIG | DOCKER_TLS* | DOCKER_CERT_PATH | CONTAINER_* | CONTAINERS_*)
             if [[ -n ${TFSLURM_LOCAL_JOB_ID-} ]]; then continue; fi ;;
@@ -31,6 +31,19 @@ environment::own() {
         unset -v "$name" 2>/dev/null || :
     done </proc/self/environ
     environment::_memory "$kept"
+    environment::_array
+}
+
+# Drops what another array has left: the job was submitted in one of its tasks. Slurm knows which array a job is of; without an
+# answer of Slurm's they stay, for they are this job's own nearly always.
+environment::_array() {
+    local said
+    if [[ -z ${!SLURM_ARRAY_*} ]] || ((points > 0)); then return; fi
+    if [[ -z ${TFSLURM_LOCAL_JOB_ID-} ]]; then
+        said=$(scontrol show job "${SLURM_JOB_ID-}" 2>/dev/null </dev/null) || return 0
+        if [[ $said != JobId=* || $said == *" ArrayJobId=${SLURM_ARRAY_JOB_ID-} "* ]]; then return; fi
+    fi
+    unset -v "${!SLURM_ARRAY_@}"
 }
 
 # Slurm sets one of these two in every job, maybe by its partition's default; srun refuses both.

@@ -14,7 +14,19 @@ engine::available() {
     if ! hash "$engine" 2>/dev/null; then return 0; fi
     if [[ ${BASH_CMDS[$engine]} -ef ${BASH_CMDS[podman]-} ]]; then engine::_is_podman; fi
     IFS= read -r -N 4096 head 2>/dev/null <"${BASH_CMDS[$engine]}" || :
-    if [[ $head == '#!'*podman* ]]; then engine::_is_podman; fi
+    if [[ $head == '#!'* ]] && engine::_runs_podman "$head"; then engine::_is_podman; fi
+}
+
+# Does this script run podman for docker? Its remarks do not count, nor does one that hands its words to a docker as well: what
+# comes of that, the answers show.
+engine::_runs_podman() {
+    local line found=1
+    while read -r line; do
+        if [[ $line == '#'* ]]; then continue; fi
+        if [[ $line =~ docker[^\;\&\|]*\"\$@\" ]]; then return 1; fi
+        if [[ $line == *podman* ]]; then found=0; fi
+    done <<<"$1"
+    return "$found"
 }
 
 engine::_is_podman() { task::refuse "$engine" "\`docker\` on $where is podman" "write \`engine: podman\` in the cluster file"; }
