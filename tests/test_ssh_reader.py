@@ -11,7 +11,7 @@ from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host import remote_user
 from tfslurm.host.hops import Hop, hop_to, route
-from tfslurm.host.ssh_config import parse_settings
+from tfslurm.host.ssh_config import parse_settings, settings_for
 from tfslurm.host.ssh_files import words_of
 from tfslurm.host.ssh_reader import read_settings
 from tfslurm.host.user import user_name
@@ -257,3 +257,19 @@ def test_who_has_no_name_on_this_machine_reaches_another_by_it(home: Path, monke
     assert hop_to("alpha", Login("hpc", user="bob"), home).user == "bob"
     assert hop_to("alpha", Login("hpc"), home).user == "4000000000"
     assert os.path.isdir(home)  # noqa: PTH112
+
+
+def test_what_ssh_is_given_to_read_is_this_users_alone_and_is_gone_afterwards(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".ssh" / "more").write_text("Host x\n")
+    (home / ".ssh" / "config").write_text("Include more\nHost x\n  HostName machine\n")
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\n/usr/bin/stat -c "%a %n" "${{2%/*}}" "${{2%/*}}"/* >{tmp_path}/seen\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    settings_for("x", Login("x"), home, tmp_path / "no-system")
+    modes, names = zip(*(line.split() for line in (tmp_path / "seen").read_text().splitlines()), strict=True)
+    assert modes == ("700", "600", "600", "600", "600"), names
+    assert not Path(names[0]).exists()
