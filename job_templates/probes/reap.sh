@@ -62,23 +62,40 @@ reap::list() {
 
 # Sets found to the lines of these containers (default: all that are labelled as the caller's), one field after the other.
 reap::find() {
-    local said code=0
+    local said id code
     ids=("$@")
     if ((${#ids[@]} == 0)) && ! reap::list "tfslurm.uid=$EUID"; then return 1; fi
     found=''
-    if ((${#ids[@]} == 0)); then return; fi
-    found=$(engine::describe_containers 'uid cluster slurm_cluster job_id plan_id attempt node' "${ids[@]}" 2>&1 </dev/null) || code=$?
-    if ((code == 0)); then return; fi
-    if ((code >= 124)); then
+    if ((${#ids[@]} == 0)) || reap::describe "${ids[@]}"; then return; fi
+    if [[ $code == 124 ]]; then
+        reap::_is_told ''
+        return 1
+    fi
+    found='' # podman is silent of all where one cannot be looked at
+    for id in "${ids[@]}"; do
+        said=$found
+        if ! reap::describe "$id" && ! reap::_is_told "$found"; then return 1; fi
+        found=$said${said:+$'\n'}$found
+    done
+}
+
+# Sets found to what the engine says of these containers. Fails where it fails, with its code in code.
+reap::describe() {
+    code=0
+    found=$(engine::describe_containers 'uid cluster slurm_cluster job_id plan_id attempt node' "$@" 2>&1 </dev/null) || code=$?
+    ((code == 0))
+}
+
+# Says what one container's look failed with, unless it has gone meanwhile; fails where the others have no answer either.
+reap::_is_told() {
+    found=''
+    if [[ $code == 124 ]]; then
         reap::say error "$engine: no answer in $engine_patience_s s"
         return 1
     fi
-    # A container that has gone meanwhile is complained of, and the others are printed. Anything else is no answer.
-    while IFS= read -r said; do
-        if [[ $said == *"$separator"* || -z $said ]] || engine::is_no_container "$said"; then continue; fi
-        reap::say error "$engine: $said"
-        return 1
-    done <<<"$found"
+    if engine::is_no_container "$1"; then return; fi
+    reap::say error "$engine: $1"
+    ! engine::is_gone "$1"
 }
 
 # Calls a function with each container that is the caller's: the line, then its fields.

@@ -291,8 +291,8 @@ engine::describe_containers() {
     engine::_ask container inspect --format "$format" "$@"
 }
 
-# Does this line of describe_containers complain of nothing but a container that is not there?
-engine::is_no_container() { [[ ${1,,} == *'no such'* ]]; }
+# Do these words of describe_containers complain of nothing but a container that is not there, or is half removed?
+engine::is_no_container() { [[ ${1,,} == *'no such'* || $1 == *'container not known'* ]]; }
 
 # Is a process a client that is attached to this container? $2 is its program, $3 all of its words, 0x1f before and after each.
 engine::is_client() { [[ ${2##*/} == "$engine" && $3 == *$'\x1f'"$1"$'\x1f'* ]]; }
