@@ -90,6 +90,18 @@ def test_nothing_on_the_node_but_an_engines_part_calls_one_or_asks_which_it_is()
     assert not {name: words for name, words in found.items() if words}
 
 
+def test_what_a_trap_may_call_names_the_code_that_it_returns() -> None:
+    """A bare `return` gives in a trap what ended before it: a warned program got its signal twice."""
+    parts = [*sorted((TEMPLATES / "parts" / "engines").glob("*.sh")), TEMPLATES / "parts" / "lifecycle" / "warning.sh"]
+    bare = [
+        f"{path.name}:{number}"
+        for path in parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"(?<![\w:#])return *(;|$|#|\})", line.partition(" # ")[0])
+    ]
+    assert len(parts) == 4 and not bare, f"write `return 0`: {bare}"
+
+
 def test_nothing_in_the_package_but_an_engines_adapter_calls_one_or_asks_which_it_is() -> None:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):

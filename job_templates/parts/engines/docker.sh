@@ -63,7 +63,7 @@ engine::inherits() { return 1; }
 engine::cgroup() {
     if [[ ! -e /sys/fs/cgroup/cgroup.controllers ]]; then
         cgroup_why='the node has cgroup v1'
-        return
+        return 0
     fi
     engine::ask_info
     cgroup::of_step "$(</proc/self/cgroup)"
@@ -92,7 +92,7 @@ engine::add_network() { create+=(--network "$1"); }
 # By CDI where a description on this node names every GPU. The quotes inside are docker's: without them `device=a,b` is read
 # as device a and a second option b.
 engine::add_gpus() {
-    if ((${#gpu_ids[@]} == 0)); then return; fi
+    if ((${#gpu_ids[@]} == 0)); then return 0; fi
     if engine::_has_cdi; then
         engine::_add_gpus_by_cdi
     else

@@ -139,7 +139,7 @@ engine::add_labels() {
 # (what is written outside every mount) and shm MiB; of pids their number; of stack, memlock and core bytes, -1 for no end.
 engine::add_limit() {
     case $1 in
-    cpuset | cpu | memory | pids) if ! engine::can_limit "$1"; then return; fi ;;
+    cpuset | cpu | memory | pids) if ! engine::can_limit "$1"; then return 0; fi ;;
     esac
     case $1 in
     cpuset) create+=(--cpuset-cpus "$2") ;;

@@ -73,7 +73,7 @@ engine::add_groups() {
     local group dropped=''
     if ! engine::_is_rootless; then
         engine::_add_each_group
-        return
+        return 0
     fi
     for group in "${GROUPS[@]}"; do if [[ $withheld == *" $group "* ]]; then dropped=yes; fi; done
     if [[ -z $dropped && $engine_info =~ \"ociRuntime\":\ *\{[^}]*\"name\":\ *\"crun\" ]]; then

@@ -4,7 +4,7 @@
 
 # Task role. A signal that somebody sends by hand counts as the warning too, unless it means something else here.
 checkpoint::listen() {
-    if [[ -z $checkpoint_signal ]]; then return; fi
+    if [[ -z $checkpoint_signal ]]; then return 0; fi
     trap 'checkpoint::_told' "$WARNING"
     if [[ $checkpoint_signal == USR* ]]; then trap 'checkpoint::_told' "$checkpoint_signal"; fi
 }
@@ -49,7 +49,7 @@ checkpoint::wait_for_client() {
 
 # A program that is started now would be interrupted before it had begun.
 checkpoint::refuse_if_told() {
-    if [[ -z $warned ]]; then return; fi
+    if [[ -z $warned ]]; then return 0; fi
     task::refuse checkpoint 'the warning came before the program was started' \
         'ask for more time, or a shorter before_end' "$EX_TEMPFAIL"
 }
