@@ -10,7 +10,10 @@ asked      all that its plan asked, and the settings that decide about equality 
 machine    the node's processor and engine
 verified   the verdict on each link of the chain
 reading    the record back from its JSON
-lost       the files that a program wrote where nothing keeps them
+unsaved_files
+           the files that a program wrote where nothing keeps them
+verification
+           whether a record, and what it names, is unchanged
 numbers    numbers that no record can hold
 """
 
