@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from tests.test_record import case
 from tfslurm.document import read
 from tfslurm.errors import InputError, RecordError
-from tfslurm.export.citation import FORMS, LANGUAGES, citation
-from tfslurm.export.citation.settings import Authorship
+from tfslurm.export.citation import FORMS, LANGUAGES
+from tfslurm.export.citation import citation as cited
+from tfslurm.export.citation.settings import Authorship, settings_of
 from tfslurm.export.citation.tex import breakable, special
 from tfslurm.record import Record, record_json
 from tfslurm.record.model import Code, Verdict, seal
@@ -27,6 +28,10 @@ from tfslurm.workspace.authorship import authorship
 BY = Authorship(("Doe, Alice", "Example Lab"), "", "MIT", (("Doe, Alice", "https://orcid.org/0000-0002-1825-0097"),))
 CODE = Code("https://github.com/example/digits", "c" * 40, "main", True, "4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 Change = Callable[[Record], Record]
+
+
+def citation(records: list[Record], form: str, **options: Any) -> str:
+    return cited(settings_of(records), form, **options)
 
 
 def run(name: str = "tensorflow", *changes: Change) -> Record:

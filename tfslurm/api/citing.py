@@ -8,7 +8,7 @@ from pathlib import Path
 from tfslurm.api import Job, Sweep, session
 from tfslurm.errors import refuse
 from tfslurm.export.citation import FORMS, LANGUAGES, citation
-from tfslurm.export.citation.settings import Authorship
+from tfslurm.export.citation.settings import Authorship, settings_of
 from tfslurm.record import Record
 from tfslurm.retrieval.cited_records import cited_records
 from tfslurm.workspace.authorship import authorship
@@ -44,7 +44,8 @@ def cite(
     by = Authorship(title=title, licence=license) if anonymous else authorship(Path(), authors, title, license)
     records = [each for each in what if isinstance(each, Record)]
     names = [named(each) for each in what if not isinstance(each, Record)]
-    return citation([*cited_records(session(), names), *records], format, language=lang, anonymous=anonymous, by=by)
+    settings = settings_of([*cited_records(session(), names), *records])
+    return citation(settings, format, language=lang, anonymous=anonymous, by=by)
 
 
 def named(what: Job | Sweep | str | Path) -> str:

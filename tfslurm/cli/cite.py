@@ -45,9 +45,8 @@ def cite(
     git's user.name.
     """
     by = Authorship(title=title, licence=licence) if anonymous else authorship(Path(), authors, title, licence)
-    records = cited_records(session, names)
-    text = citation(records, form, language=language, anonymous=anonymous, by=by)
-    settings = settings_of(records)
+    settings = settings_of(cited_records(session, names))
+    text = citation(settings, form, language=language, anonymous=anonymous, by=by)
     if form not in ("text", "markdown", "latex"):
         for job, why in settings.left_out:
             say(f"note: {job}: nothing is stated of it: {why}")

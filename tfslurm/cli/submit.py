@@ -11,7 +11,6 @@ import click
 
 from tfslurm.cli.console import common, deliver, emit, say, show
 from tfslurm.cli.experiment_file import experiment_file
-from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.pinning import pin_to_show
 from tfslurm.submission.prepare import read_experiment
@@ -79,7 +78,10 @@ def plan(
     jobs = prepared_for(session, asked, chosen, pin_to_show)
     if script and not as_json:
         deliver("\n".join(job.script for job in jobs), None, is_data=True)
-    elif as_json:
+        return
+    from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
+
+    if as_json:
         emit([as_value(job, asked) for job in jobs])
     else:
         noted = [("note", note) for note in notes_of(asked, jobs[0].code)]

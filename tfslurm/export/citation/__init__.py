@@ -11,31 +11,26 @@ Nothing is stated that a record did not observe: what was not seen is left out, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tfslurm.export.citation.bibliography import biblatex, bibtex
 from tfslurm.export.citation.cff import citation_file
 from tfslurm.export.citation.markup import latex, markdown, text
-from tfslurm.export.citation.settings import Authorship, settings_of
+from tfslurm.export.citation.settings import Authorship, Settings
 from tfslurm.export.citation.statement import statement
-from tfslurm.record import Record
 
 FORMS = ("text", "markdown", "latex", "bibtex", "biblatex", "cff")
 LANGUAGES = ("en", "zh")
 
 
 def citation(
-    records: Sequence[Record], form: str, *, language: str = "en", anonymous: bool = False, by: Authorship | None = None
+    settings: Settings, form: str, *, language: str = "en", anonymous: bool = False, by: Authorship | None = None
 ) -> str:
-    """The citation of these runs, with a line end after it. ``by`` names the authors of the code.
+    """The citation of the runs in ``settings_of(records)``, with a line end after it. ``by`` names the code's authors.
 
     ``anonymous`` leaves out clusters, job ids, the code's origin, its authors and every registry that is not public.
 
     Raises:
-        RecordError: no program of these runs began in an image that the node had verified.
         InputError: a CITATION.cff without authors.
     """
-    settings = settings_of(records)
     by = Authorship() if by is None else by
     if form == "bibtex":
         return bibtex(settings, by, anonymous=anonymous)
