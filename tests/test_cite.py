@@ -22,7 +22,9 @@ from tfslurm.export.citation.settings import Authorship, settings_of
 from tfslurm.export.citation.tex import breakable, special
 from tfslurm.record import Record, record_json
 from tfslurm.record.model import Code, Verdict, seal
-from tfslurm.retrieval.cited_records import record_in
+from tfslurm.retrieval.cited_records import unchanged
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.record_files import read_record
 from tfslurm.workspace.authorship import authorship
 
 BY = Authorship(("Doe, Alice", "Example Lab"), "", "MIT", (("Doe, Alice", "https://orcid.org/0000-0002-1825-0097"),))
@@ -223,6 +225,9 @@ def test_an_author_without_a_name_is_refused(author: str, tmp_path: Path) -> Non
 
 
 def test_a_record_in_a_file_is_cited_only_unchanged(tmp_path: Path) -> None:
+    def record_in(path: Path) -> Record:
+        return unchanged(Evidence(*read_record(path)), str(path))
+
     file = tmp_path / "r.json"
     values = record_json(seal(run()))
     file.write_text(json.dumps(values))

@@ -213,6 +213,7 @@ OPENS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND"}
 ELSEWHERE = {
     "local_files.py": "this is the place",
     "retrieval/destination.py": "what is fetched: below a folder that is held open, never through a link",
+    "retrieval/zip_files.py": "an archive, into a new folder that is this user's alone, no name of it leads out of",
     "host/files.py": "an archive in memory",
     "host/terminal.py": "the terminal",
     "host/openssh.py": "a nameless file for what ssh says, and the folder of its socket, whose owner is checked",

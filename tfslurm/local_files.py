@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from tfslurm.errors import InputError, refuse
 
@@ -103,19 +104,31 @@ def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_resu
     Raises:
         InputError: it is no regular file, holds more than ``limit`` bytes, or cannot be read.
     """
-    with _explained(path, "read"):
-        _only_regular(path, path.stat())  # before it is opened, which a device may act on
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with os.fdopen(file, "rb") as opened:
-            status = os.fstat(file)
-            _only_regular(path, status)
-            if check:
-                check(status)
-            data = opened.read(limit + 1)
+    with _explained(path, "read"), open_file(path) as opened:
+        if check:
+            check(os.fstat(opened.fileno()))
+        data = opened.read(limit + 1)
     if len(data) > limit:
         size = f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit / 2**10:g} KiB"
         raise refuse(str(path), f"is larger than {size}", "name another file")
     return data
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open to be read.
+
+    Raises:
+        InputError: it is something else.
+        OSError: it is not there, or cannot be read.
+    """
+    _only_regular(path, path.stat())  # before it is opened, which a device may act on
+    opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    try:
+        _only_regular(path, os.fstat(opened.fileno()))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def read_text(path: Path, limit: int = TEXT_BYTES) -> str:

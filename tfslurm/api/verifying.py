@@ -8,7 +8,9 @@ from typing import NamedTuple
 from tfslurm.api import Job, session
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import Part
-from tfslurm.retrieval.verification import record_named, verified_parts
+from tfslurm.retrieval.evidence import Evidence, placed
+from tfslurm.retrieval.verification import verified_parts
+from tfslurm.retrieval.verify import verified
 
 
 class Verification(NamedTuple):
@@ -25,17 +27,16 @@ class Verification(NamedTuple):
 def verify(what: Job | Record | str | Path) -> Verification:
     """Return whether a record is unchanged, and the files that it names, as ``tfslurm verify`` prints it.
 
-    ``what`` is a job, a record, the name of a job, or a file with a record. What is on a cluster that does not answer
-    is not verifiable.
+    ``what`` is a job, a record, or a name: a job's, of a file with a record, of a crate. What is on a cluster that does
+    not answer is not verifiable.
 
     Raises:
-        InputError: it is neither a job nor a file with a record.
+        InputError: the name stands for none of these.
         RecordError: the job has no record.
     """
     if isinstance(what, Path):
         what = str(what.absolute())
     if isinstance(what, Record):
-        found = what, record_json(what)
-    else:
-        found = record_named(session(), what.key if isinstance(what, Job) else what)
-    return Verification(tuple(verified_parts(session(), *found)))
+        return Verification(tuple(verified_parts(session(), placed(session(), Evidence(what, record_json(what))))))
+    found = verified(session(), what.key if isinstance(what, Job) else what)
+    return Verification(tuple(part for each in found for part in each.parts))

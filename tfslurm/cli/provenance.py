@@ -2,36 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text
+from tfslurm.cli.console import common, deliver, json_text, plain_table
+from tfslurm.errors import RecordError, refuse
+from tfslurm.export.foreign_crate import claims_json, claims_text
 from tfslurm.export.text import record_text
-from tfslurm.monitoring.lookup import find_job, find_sweep, one_name
-from tfslurm.record import record_json
-from tfslurm.retrieval.records import latest_record
+from tfslurm.monitoring.lookup import find_sweep, one_name
+from tfslurm.record import Record
+from tfslurm.retrieval.evidence import Evidence, crate_named, gathered, named, of_crate
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
+from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
 
 
+def text_form(record: Record, values: Mapping[str, Any]) -> str:
+    """The screen for a reader."""
+    return record_text(record)
+
+
+def json_form(record: Record, values: Mapping[str, Any]) -> str:
+    """The record itself."""
+    return json_text(values)
+
+
+FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": text_form, "json": json_form}
+"Each form of one record: its name, and what writes it."
+
+
 @click.command()
-@click.argument("job", metavar="JOB|SWEEP")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
+@click.argument("name", metavar="JOB|SWEEP|RECORD|CRATE")
+@click.option("--format", "form", type=click.Choice([*FORMS]), default="text", help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
-def provenance(session: Session, job: str, form: str, output: Path | None, as_json: bool) -> None:
+def provenance(session: Session, name: str, form: str, output: Path | None, as_json: bool) -> None:
     """Print a job's record: what ran, on which node, driver and GPUs, and the verdict on each link.
+
+    JOB is a job, a point (`SWEEP:POINT`), a run folder, the digest of an image, a commit of the code (7 digits or more)
+    or the id of a plan. If several jobs are meant, it lists them; as JSON, it prints a list of their records.
+
+    RECORD is a file with a record. CRATE is the folder or the .zip of an RO-Crate. Of a crate that another tool made,
+    it prints what that tool says of images, commands and files; tfslurm observed none of that.
 
     For a SWEEP, it prints what you asked for and which Slurm jobs it became. As JSON, it also has every point with its
     job and the id of its record.
     """
-    tracker = session.tracker
-    job = one_name(tracker, job)
-    if tracker.sweeps.named(job):
-        whole = sweep_record(find_sweep(tracker, job), tracker)
-        deliver(json_text(whole) if as_json or form == "json" else sweep_text(whole), output)
+    form = "json" if as_json else form
+    crate = crate_named(session, name)
+    if crate and not crate.records and form in ("text", "json"):
+        said = crate.metadata()
+        deliver(json_text(claims_json(said, name)) if form == "json" else claims_text(said, name), output)
         return
-    record = latest_record(session, find_job(tracker, job))
-    text = json_text(record_json(record)) if as_json or form == "json" else record_text(record)
-    deliver(text, output)
+    if not crate and form in ("text", "json") and (sweep := sweep_named(session, name)):
+        whole = sweep_record(find_sweep(session.tracker, sweep), session.tracker)
+        deliver(json_text(whole) if form == "json" else sweep_text(whole), output)
+        return
+    found = of_crate(crate) if crate else named(session, name)
+    if form == "text" and len(found) > 1:
+        deliver(listed(found), output)
+        return
+    deliver(in_form(gathered(session, found, latest=True), form, name), output)
+
+
+def sweep_named(session: Session, name: str) -> str | None:
+    """The sweep that a name stands for as a whole."""
+    sweep = one_name(session.tracker, name)
+    return sweep if session.tracker.sweeps.named(sweep) else None
+
+
+def listed(found: Sequence[TrackedJob | Evidence]) -> str:
+    """One line for each of several jobs or records."""
+    rows = [
+        (each.key, each.name, each.state, each.submitted_at)
+        if isinstance(each, TrackedJob)
+        else (each.key, each.record.experiment.name, each.record.job.state or "", each.record.job.submitted_at or "")
+        for each in found
+    ]
+    return plain_table([("JOB", "EXPERIMENT", "STATE", "SUBMITTED"), *rows]) + "\n"
+
+
+def in_form(evidences: Sequence[Evidence], form: str, name: str) -> str:
+    """The records in a form.
+
+    Raises:
+        InputError: there are several, and the form is of one.
+        RecordError: there is none.
+    """
+    if not evidences:
+        raise RecordError(f"{name}: none of its jobs has a record that can be read")
+    if len(evidences) == 1:
+        return FORMS[form](evidences[0].record, evidences[0].values)
+    if form == "json":
+        return json_text([each.values for each in evidences])
+    some = ", ".join(each.key for each in evidences[:5])
+    raise refuse(name, f"stands for {len(evidences)} records: {some}", f"name one of them for --format {form}")

@@ -1,17 +1,15 @@
-"""The records that a user names for a citation: of jobs, of a sweep's points, or in files."""
+"""The records that a user names for a citation: of jobs, of a sweep's points, in files or crates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tfslurm.errors import RecordError
-from tfslurm.monitoring.lookup import find_jobs, one_name
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.record import Record, record_from_json
 from tfslurm.record.model import record_sha256
-from tfslurm.retrieval.record_files import is_file, read_record
+from tfslurm.retrieval.evidence import Evidence, named
 from tfslurm.retrieval.records_of_jobs import records_of
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
@@ -20,22 +18,20 @@ from tfslurm.workspace.session import Session
 def cited_records(session: Session, names: Sequence[str]) -> list[Record]:
     """The records, each once, in the order in which they were named. Of several points, those that COMPLETED.
 
-    A name with a `/` or that ends in `.json` is a file; any other is a job's or a sweep's.
-
     Raises:
-        InputError: a name is none of these, or a file cannot be read or is no record.
+        InputError: a name stands for nothing, or a file cannot be read or is no record.
         RecordError: a file's record was changed after it was made.
     """
     wanted: list[TrackedJob | Record] = []
     for name in names:
-        if is_file(name):
-            wanted.append(record_in(Path(name)))
-        else:
-            wanted += completed(session, find_jobs(session.tracker, one_name(session.tracker, name)))
+        found = named(session, name)
+        wanted += [unchanged(each, name) for each in found if isinstance(each, Evidence)]
+        jobs = [each for each in found if isinstance(each, TrackedJob)]
+        wanted += completed(session, jobs) if jobs else []
     jobs = list({job.key: job for job in wanted if isinstance(job, TrackedJob)}.values())
     kept = {key: record_from_json(values) for key, values in records_of(session, jobs).items()}
-    found = (kept.get(each.key) if isinstance(each, TrackedJob) else each for each in wanted)
-    return list({record.record_id: record for record in found if record}.values())
+    records = (kept.get(each.key) if isinstance(each, TrackedJob) else each for each in wanted)
+    return list({record.record_id: record for record in records if record}.values())
 
 
 def completed(session: Session, jobs: Sequence[TrackedJob]) -> list[TrackedJob]:
@@ -51,14 +47,12 @@ def completed(session: Session, jobs: Sequence[TrackedJob]) -> list[TrackedJob]:
     return ended
 
 
-def record_in(path: Path) -> Record:
+def unchanged(evidence: Evidence, name: str) -> Record:
     """The record in a file, as `tfslurm provenance --json` writes it.
 
     Raises:
-        InputError: it cannot be read, or is no record.
         RecordError: its hash is not that of its content.
     """
-    record, values = read_record(path)
-    if record_sha256(values) != record.integrity.record_sha256:
-        raise RecordError(f"{path}: its content is not what its record_sha256 says: it was changed; take the original")
-    return record
+    if record_sha256(evidence.values) != evidence.record.integrity.record_sha256:
+        raise RecordError(f"{name}: its content is not what its record_sha256 says: it was changed; take the original")
+    return evidence.record

@@ -14,8 +14,8 @@ LARGEST = 64 * 2**20
 
 
 def is_file(name: str) -> bool:
-    """Whether a word of the command line names a file, and no job: it has a `/`, or ends in `.json`."""
-    return "/" in name or name.endswith(".json")
+    """Whether a word of the command line names a file, and no job: it has a `/`, or ends in `.json` or `.zip`."""
+    return "/" in name or name.endswith((".json", ".zip"))
 
 
 def read_record(path: Path) -> tuple[Record, dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import HostError, RecordError, last_words
 from tfslurm.host import Host, get, read_from
 from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.folders import job_folder
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.reasons import NO_FOLDER
 from tfslurm.monitoring.refresh import refresh
@@ -59,22 +61,33 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
     return found
 
 
-def read_folder(job: TrackedJob, plan: JobPlan, host: Host) -> Record | None:
+def read_folder(
+    job: TrackedJob,
+    plan: JobPlan,
+    host: Host,
+    folder: PurePosixPath | None = None,
+    point: Mapping[str, Any] | None = None,
+) -> Record | None:
     """The record by the run folder as it is now; None if there is no such folder.
+
+    ``folder`` is the run folder where it is not in its place, because it is a copy; ``point`` the point that a task of
+    an array ran, where it was read before.
 
     Raises:
         HostError: the machine does not answer.
     """
-    files = get(host, job_dir(plan, job.job_id), exclude=NOT_NEEDED)
+    folder = folder or plan.run_dir
+    files = get(host, job_folder(folder, job.job_id), exclude=NOT_NEEDED)
     if not files:
         return None
     digest = plan.pin.digest.removeprefix("sha256:")
-    facts = read_from(host, plan.images_dir / f"{digest}.json", 0, 4 * 2**20) or None
-    point = read_point(job, plan, host) if plan.points else None
+    facts = read_from(host, folder.parent.parent / "images" / f"{digest}.json", 0, 4 * 2**20) or None
+    if plan.points and point is None:
+        point = read_point(job, folder, host)
     return build_record(plan, job.job_id, files, status_of(job), image_facts=facts, point=point)
 
 
-def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
+def read_point(job: TrackedJob, folder: PurePosixPath, host: Host) -> dict[str, Any]:
     """The point of a sweep that a task of an array ran, as the run folder has it.
 
     Raises:
@@ -82,15 +95,14 @@ def read_point(job: TrackedJob, plan: JobPlan, host: Host) -> dict[str, Any]:
         HostError: the machine does not answer.
     """
     place = job.place or 0
-    runs, name = plan.run_dir.parent, plan.run_dir.name
-    done = host.run(program("point", str(runs), name, str(place + 1)))
+    done = host.run(program("point", str(folder.parent), folder.name, str(place + 1)))
     try:
         point = read_json(done.stdout)
     except ValueError:
         point = None
     if not isinstance(point, dict) or point.get("index") != place:
         why = last_words(done) if done.exit_code else f"it has no point {place}"
-        raise RecordError(f"{job.key}: {plan.run_dir / paths.POINTS}: {why}")
+        raise RecordError(f"{job.key}: {folder / paths.POINTS}: {why}")
     return point
 
 

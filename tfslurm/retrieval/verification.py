@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
@@ -12,16 +12,13 @@ from tfslurm.errors import CommandFailed, HostError, InputError, RecordError
 from tfslurm.host import Host, read_from
 from tfslurm.host.fetching import sums
 from tfslurm.host.files import tree_contents
-from tfslurm.job_plan import TREE
 from tfslurm.job_plan.folders import job_folder
-from tfslurm.monitoring.lookup import find_job, plan_of
+from tfslurm.monitoring.lookup import plan_of
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import Part, compared, inner_parts, output_parts, plan_part
-from tfslurm.retrieval.record_files import is_file, read_record
-from tfslurm.retrieval.records import kept_record, latest_record, read_folder
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.records import read_folder
 from tfslurm.run_folder import paths
-from tfslurm.workspace.clusters_of_jobs import known_named
-from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
 FILES = ("plan", "script", "outputs", "code")
@@ -29,30 +26,14 @@ MOST_BYTES = 2**24
 "Of a plan, or a script."
 
 
-def record_named(session: Session, name: str) -> tuple[Record, dict[str, Any]]:
-    """The record in a file, and its JSON values. Of a job, the one that the tracker kept, else that of its run folder.
-
-    Raises:
-        InputError: it is neither a job nor a file with a record.
-        RecordError: the job has none.
-    """
-    if is_file(name):
-        return read_record(Path(name))
-    job = find_job(session.tracker, name)
-    if values := session.tracker.record(job):
-        return kept_record(job, session.tracker), dict(values)
-    record = latest_record(session, job)
-    return record, record_json(record)
-
-
-def verified_parts(session: Session, record: Record, values: Mapping[str, Any]) -> list[Part]:
+def verified_parts(session: Session, evidence: Evidence) -> list[Part]:
     """Every part of a record with its status; what is on a cluster that is not known, or silent, is not verifiable."""
-    parts = list(inner_parts(record, values))
+    record, host, folder = evidence.record, evidence.host, evidence.folder
+    parts = list(inner_parts(record, evidence.values))
     try:
-        known = known_named(record.job.cluster, record.plan_id or "", session.tracker)
-        folder = run_dir(record, known)
-        host = session.reach(known)
-        parts += on_cluster(record, folder, known, host)
+        if host is None or folder is None:
+            raise RecordError(evidence.why)
+        parts += in_folder(record, folder, evidence.code, host)
         parts += facts_part(session, record, host)
     except (HostError, InputError, RecordError) as error:
         parts += [Part(name, "not verifiable", str(error).splitlines()[0]) for name in FILES]
@@ -65,21 +46,7 @@ def signature(record: Record) -> Part:
     return Part("signature", "not verifiable", "the record is not signed: who made it is not known from it")
 
 
-def run_dir(record: Record, known: Known) -> PurePosixPath:
-    """The run folder, if it is one of this cluster's.
-
-    Raises:
-        RecordError: the record has none, or one that is not below the cluster's root.
-    """
-    if not record.run_folder:
-        raise RecordError("the record does not name its run folder")
-    folder, runs = PurePosixPath(record.run_folder), paths.runs(known.cluster.root)
-    if folder.parent != runs or ".." in folder.parts:
-        raise RecordError(f"its run folder {record.run_folder[:200]!r} is not one of {known.cluster.name}'s, in {runs}")
-    return folder
-
-
-def on_cluster(record: Record, folder: PurePosixPath, known: Known, host: Host) -> Iterator[Part]:
+def in_folder(record: Record, folder: PurePosixPath, code: PurePosixPath | None, host: Host) -> Iterator[Part]:
     """The files of the run folder, and the code.
 
     Raises:
@@ -95,7 +62,7 @@ def on_cluster(record: Record, folder: PurePosixPath, known: Known, host: Host) 
     (script,) = sums(host, folder, [(paths.JOB_SCRIPT, MOST_BYTES)]) if text else [""]
     yield compared("script", record.job.script_sha256, script or None, paths.JOB_SCRIPT)
     yield from output_parts(record, outputs_now(record, folder, host) if text else gone(record))
-    yield code_part(record, plan if part.status == "unchanged" else None, known, host)
+    yield code_part(record, plan if part.status == "unchanged" else None, code, host)
 
 
 def gone(record: Record) -> dict[str, str | None]:
@@ -112,15 +79,13 @@ def outputs_now(record: Record, folder: PurePosixPath, host: Host) -> dict[str, 
     return gone(record) | {each.path: now or None for each, now in zip(named, found, strict=True)}
 
 
-def code_part(record: Record, plan: Any, known: Known, host: Host) -> Part:
+def code_part(record: Record, plan: Any, folder: PurePosixPath | None, host: Host) -> Part:
     """The tree of code; the list's hash is in the plan, so it counts only where that is unchanged."""
     if record.code is None:
         return Part("code", "unchanged", "none was sent with the job")
     said = plan["code"].get("contents_sha256") if plan and isinstance(plan.get("code"), dict) else None
-    tree = record.code.tree
-    if not said or not TREE.fullmatch(tree):
+    if not said or folder is None:
         return Part("code", "not verifiable", "the hash of its list is not known from an unchanged plan")
-    folder = known.cluster.root / "code" / tree
     try:
         listed = tree_contents(host, folder)
     except CommandFailed as error:

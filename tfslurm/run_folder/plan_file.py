@@ -78,6 +78,25 @@ def read_plan(folder: str, text: bytes, cluster: Cluster, user: str) -> JobPlan:
     Raises:
         RecordError: what in it does not hold.
     """
+    plan = checked_plan(text)
+    agree = {
+        "name": (f"{plan.name}-{plan.plan_id}", folder),
+        "cluster": (plan.cluster, cluster.name),
+        "root": (PurePosixPath(plan.root), cluster.root),
+        "user": (plan.user, user),
+    }
+    for key, (says, wanted) in agree.items():
+        if says != wanted:
+            raise RecordError(f"plan.json: {key} is {str(says)[:80]!r}, and here it must be {str(wanted)[:80]!r}")
+    return plan
+
+
+def checked_plan(text: bytes) -> JobPlan:
+    """The plan that a text is, wherever it was found: each value is one that a user could have written.
+
+    Raises:
+        RecordError: what in it does not hold, or it was changed.
+    """
     try:
         values = read_json(text)
         plan = from_json(values)
@@ -88,15 +107,6 @@ def read_plan(folder: str, text: bytes, cluster: Cluster, user: str) -> JobPlan:
         raise RecordError(f"plan.json: {shown(error)}") from error
     if (plan.plan_sha256, plan.plan_id) != (plan_sha256, plan_id):
         raise RecordError("plan.json: it was changed after it was submitted: it does not have the hash that it names")
-    agree = {
-        "name": (f"{plan.name}-{plan.plan_id}", folder),
-        "cluster": (plan.cluster, cluster.name),
-        "root": (PurePosixPath(plan.root), cluster.root),
-        "user": (plan.user, user),
-    }
-    for key, (says, wanted) in agree.items():
-        if says != wanted:
-            raise RecordError(f"plan.json: {key} is {str(says)[:80]!r}, and here it must be {str(wanted)[:80]!r}")
     return plan
 
 

@@ -19,6 +19,7 @@ from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.job_plan.folders import UNTRUE
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
+from tfslurm.tracker.by_content import CONTENTS
 from tfslurm.tracker.errors import trouble
 from tfslurm.tracker.plan_lock import claimed
 from tfslurm.tracker.rows import (
@@ -58,6 +59,7 @@ LATER = (
     "version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))",
     "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)",
     "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
+    *CONTENTS,
     *SWEEPS,
 )
 

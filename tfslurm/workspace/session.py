@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from threading import Lock
 from types import TracebackType
+from typing import TypeVar
 
 from tfslurm.host import Host, open_host
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.config import Known, open_tracker
 
+T = TypeVar("T")
 Say = Callable[..., None]
 "Called with the lines of a message."
 
@@ -50,6 +52,10 @@ class Session:
     def tracker(self) -> Tracker:
         """The index of jobs and records, for the thread that asks first."""
         return open_tracker()
+
+    def keep(self, thing: AbstractContextManager[T]) -> T:
+        """Enter a context, such as a folder of this command's own, that is left when the command ends."""
+        return self._open.enter_context(thing)
 
     def reach(self, known: Known) -> Host:
         """The connection to a cluster. A host takes up a line that was lost by itself; one that could not be reached is

@@ -1,0 +1,266 @@
+"""Hold a crate against its sums, its metadata and its records: every file of it is hashed once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tfslurm.document.bounded_json import read_json
+from tfslurm.errors import InputError, RecordError, TfslurmError
+from tfslurm.job_plan import JobPlan
+from tfslurm.record import Record, build_record, record_json
+from tfslurm.record.crate_metadata import METADATA, Metadata
+from tfslurm.record.crate_verification import agreement, file_parts, metadata_parts, read_sums, sums_parts, text_parts
+from tfslurm.record.verification import Part, compared, inner_parts, output_parts, plan_part
+from tfslurm.retrieval.crate_files import Crate
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.records import NOT_NEEDED
+from tfslurm.run_folder import paths
+from tfslurm.run_folder.plan_file import checked_plan, read_points
+from tfslurm.slurm import JobStatus
+from tfslurm.snapshot.files import blob_id, entry_of, tree_id
+from tfslurm.sweeps.arrays import place_in_array
+from tfslurm.workspace.threads import at_once
+
+SUMS = "SHA256SUMS"
+CANONICAL = "record.canonical.json"
+SIGNATURES = (".sig",)
+"What may be added to a crate after its sums were written."
+MOST_FACTS, MOST_FACT = 64 * 2**20, 16 * 2**20
+MOST_TEXT = 2**24
+MOST_THREADS = 8
+
+
+class CheckedCrate:
+    """A crate with the sha256 that each of its files has now, and what its metadata says."""
+
+    def __init__(self, crate: Crate) -> None:
+        self.crate = crate
+        self.now = hashes(crate)
+        self.metadata: Metadata | None = None
+        self.why = ""
+        try:
+            self.metadata = crate.metadata()
+        except InputError as error:
+            self.why = error.problems[0].why
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Path -> bytes of its regular files."""
+        return {path: each.bytes for path, each in self.crate.files.items() if each.kind == "f"}
+
+    def text(self, path: str, most: int = MOST_TEXT) -> bytes | None:
+        """The content of a file; None: it is not there, or too large."""
+        try:
+            return self.crate.content(path, most)
+        except InputError:
+            return None
+
+
+def hashes(crate: Crate) -> dict[str, str | None]:
+    """Path -> sha256 of every file of a crate, by a thread for each processor; None: it cannot be read."""
+    names = [*crate.files]
+    count = min(os.cpu_count() or 1, MOST_THREADS, len(names)) or 1
+    works = [partial(hashes_of, crate, names[start::count]) for start in range(count)]
+    found = {path: each for answer in at_once(works) for path, each in answer().items()}
+    return {path: found[path] for path in names}
+
+
+def hashes_of(crate: Crate, names: Sequence[str]) -> dict[str, str | None]:
+    """The same of some files."""
+    return {path: crate.sha256(path) for path in names}
+
+
+def crate_parts(checked: CheckedCrate) -> Iterator[Part]:
+    """The crate as a whole: its metadata, its sums, and the files that these name."""
+    crate = checked.crate
+    yield from (
+        Part(f"file {path}", "changed", "is no regular file") for path, each in crate.files.items() if each.kind != "f"
+    )
+    if checked.metadata is None:
+        yield Part("metadata", "changed" if METADATA in crate.files else "missing", checked.why)
+    else:
+        yield from metadata_parts(checked.metadata)
+        yield from file_parts(checked.metadata, checked.sizes, checked.now)
+    content = checked.text(SUMS)
+    if content is None:
+        why = f"{SUMS} is not in the crate: that its files are whole is not shown"
+        yield Part(SUMS, "missing" if crate.records else "not verifiable", why)
+        return
+    try:
+        said = read_sums(content)
+    except ValueError as error:
+        yield Part(SUMS, "changed", str(error))
+        return
+    yield from sums_parts(
+        SUMS, said, {path: each for path, each in checked.now.items() if not path.endswith(SIGNATURES)}
+    )
+
+
+def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
+    """One record of a crate, and the files of its job that are in it."""
+    record, crate = evidence.record, checked.crate
+    yield from inner_parts(record, evidence.values)
+    base = base_of(evidence, crate)
+    canon = checked.text(CANONICAL) if crate.records == ["record.json"] else None
+    texts = {name: checked.text(base + name) for name in ("exp.yaml", "exp.lock.yaml")}
+    yield from text_parts(record, evidence.values, canon, texts)
+    if checked.metadata is not None:
+        yield agreement(record, checked.metadata)
+    text = checked.text(base + paths.PLAN)
+    try:
+        plan: Any = read_json(text) if text else None
+    except ValueError:
+        plan = {}
+    yield plan_part(record, plan) if text else absent(checked, base + paths.PLAN, "plan")
+    script = checked.now.get(base + paths.JOB_SCRIPT)
+    if script:
+        yield compared("script", record.job.script_sha256, script, paths.JOB_SCRIPT)
+    else:
+        yield absent(checked, base + paths.JOB_SCRIPT, "script")
+    yield from outputs(checked, record, base)
+    yield code(checked, record)
+    yield facts(checked, evidence, base, text)
+
+
+def base_of(evidence: Evidence, crate: Crate) -> str:
+    """The beginning of the paths of a record's run folder in the crate: '' or ends with a slash."""
+    inside = (evidence.folder or PurePosixPath()).relative_to(crate.folder.absolute())
+    return f"{inside}/" if inside.parts else ""
+
+
+def absent(checked: CheckedCrate, path: str, name: str) -> Part:
+    """A file that a job has and the crate does not."""
+    why = (checked.metadata.absent if checked.metadata else {}).get(path, "")
+    return Part(name, "not verifiable", f"{path} is not in this crate{f': {why}' if why else ''}")
+
+
+def outputs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
+    """The outputs; one that the crate says it does not hold is not missing from it."""
+    folder = f"{base}{record.job.job_id}/{paths.OUTPUTS}/"
+    now = {each.path: checked.now.get(folder + each.path) for each in record.experiment.outputs or ()}
+    left_out = checked.metadata.absent if checked.metadata else {}
+    for part in output_parts(record, now):
+        path = folder + part.name.removeprefix("output ")
+        yield absent(checked, path, part.name) if part.status == "missing" and path in left_out else part
+
+
+def code(checked: CheckedCrate, record: Record) -> Part:
+    """The code: the id that Git gives to the files that are there must be that of the record."""
+    if record.code is None:
+        return Part("code", "unchanged", "none was sent with the job")
+    tree = record.code.tree
+    prefix = f"code/{tree}/"
+    names = [path for path in checked.crate.files if path.startswith(prefix)]
+    if not names:
+        return absent(checked, prefix, "code")
+    folder = Path(os.path.realpath(checked.crate.folder / prefix))
+    algorithm = "sha1" if len(tree) == 40 else "sha256"
+    try:
+        entries = [entry_of(folder, name := path.removeprefix(prefix), (folder / name).lstat()) for path in names]
+        if algorithm != "sha1":
+            entries = [each._replace(blob=blob_id(folder, each, algorithm)) for each in entries]
+        now = tree_id(entries, algorithm)
+    except (TfslurmError, OSError) as error:
+        return Part("code", "not verifiable", str(error).splitlines()[0])
+    if now != tree:
+        return Part("code", "changed", f"its files are the Git tree {now}, and the record says {tree}")
+    return Part("code", "unchanged", f"its {len(names)} files are the Git tree {tree}")
+
+
+def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes | None) -> Part:
+    """The observations that the record was built from: they must give the same record again."""
+    record = evidence.record
+    try:
+        if plan_text is None:
+            raise RecordError("the plan is not in the crate, without which no record can be built")
+        plan = checked_plan(plan_text)
+        files = facts_of(checked, f"{base}{record.job.job_id}/")
+        if not files:
+            raise RecordError("what was observed is not in the crate")
+        point = point_of(checked, plan, record, base)
+    except RecordError as error:
+        return Part("facts", "not verifiable", str(error).splitlines()[0])
+    said = evidence.values
+    differ: list[str] = []
+    for status in (status_of(record), None):
+        now = record_json(build_record(plan, record.job.job_id, files, status, point=point))
+        differ = [key for key in said if key not in ("integrity", "environment") and not same(said, now, key)]
+        if not differ:
+            return Part(
+                "facts", "unchanged", "what was observed gives the same record; what is in the image was not looked at"
+            )
+    return Part("facts", "changed", f"what was observed gives another record: {', '.join(differ)}")
+
+
+def same(said: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
+    """Whether a part of two records is the same; why a fact of the image is not known is not compared."""
+    if key != "unknown":
+        return bool(said[key] == now.get(key))
+    texts = [
+        {path: why for path, why in each.items() if not path.startswith("environment")}
+        for each in (said[key], now[key])
+    ]
+    return texts[0] == texts[1]
+
+
+def facts_of(checked: CheckedCrate, prefix: str) -> dict[str, bytes]:
+    """The observations of a job, relative path -> content; what is too large is left out."""
+    found: dict[str, bytes] = {}
+    left = MOST_FACTS
+    for path, each in sorted(checked.crate.files.items(), key=lambda item: item[1].bytes):
+        name = path.removeprefix(prefix)
+        needed = path.startswith(prefix) and not any(
+            fnmatchcase(name, form) for rule in NOT_NEEDED for form in (rule, f"{rule}/*")
+        )
+        if needed and each.bytes <= min(MOST_FACT, left) and (content := checked.text(path, MOST_FACT)) is not None:
+            found[name] = content
+            left -= len(content)
+    return found
+
+
+def point_of(checked: CheckedCrate, plan: JobPlan, record: Record, base: str) -> Mapping[str, Any] | None:
+    """The point that the job ran; None where its plan has no points.
+
+    Raises:
+        RecordError: the crate does not have the plan's points, or the job is none of them.
+    """
+    if not plan.points:
+        return None
+    entries = read_points(plan, checked.text(base + paths.POINTS, 2**27) or b"")
+    place = place_in_array(record.job.job_id)
+    if place is None or place >= len(entries):
+        raise RecordError(f"{record.job.job_id} is none of the plan's points")
+    entry = entries[place]
+    return {"parameters": read_json(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
+
+
+def status_of(record: Record) -> JobStatus | None:
+    """Slurm's word on a job as its record kept it; None where it kept none."""
+    job = record.job
+    if job.state is None:
+        return None
+    return JobStatus(
+        job_id=job.job_id,
+        array_job_id=job.array_job_id,
+        array_task_id=job.array_task_id,
+        name=job.name,
+        state=job.state,
+        reason="",
+        exit_code=job.exit_code,
+        signal=job.signal,
+        submitted_at=job.submitted_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        elapsed_s=job.elapsed_s,
+        time_limit_s=job.time_limit_s,
+        nodes=job.nodes,
+        partition=job.partition or "",
+        comment="",
+        restarts=job.restarts,
+        user=job.user,
+    )
