@@ -30,8 +30,9 @@ from tfslurm.cli.failure import report_failure
 from tfslurm.cli.results import as_csv, as_text
 from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import Completed, HostError, InputError, Problem, SubmitRejected, TfslurmError
+from tfslurm.record.metrics import metrics_in
 from tfslurm.retrieval.logs import Reader
-from tfslurm.retrieval.results import Result, metrics_in
+from tfslurm.retrieval.results import Result
 from tfslurm.tracker import TrackedJob
 
 PACKAGE = Path(__file__).parent.parent / "tfslurm"

@@ -33,7 +33,7 @@ from tfslurm.run_folder.ending import End
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.jobs import QUEUE_FIELDS
 from tfslurm.slurm.values import FIELD, ROW
-from tfslurm.spec import Checkpoint, Mount
+from tfslurm.spec import Checkpoint, Mount, Reproduce
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.submit import point_files, run_files
 from tfslurm.tracker import Tracker
@@ -65,6 +65,7 @@ FULL = experiment(
     mounts=(Mount("/data/digits", "/data"), Mount("/data/more", "/more", read_only=False)),
     secrets=("WANDB_API_KEY",),
     network="host",
+    reproduce=Reproduce("accuracy", 0.02, ("model.weights.h5",)),
 )
 
 
@@ -157,6 +158,9 @@ HOSTILE = {
     "a value with a line break": put("options", "partition", value="gpu\n#SBATCH --uid=0"),
     "other nodes than the resources": put("options", "nodes", value="100"),
     "a number as an option": put("options", "partition", value=1),
+    "a tolerance below 0": put("reproduce", value={"metric": "a", "tolerance": -1.0, "files": []}),
+    "a metric with a line break": put("reproduce", value={"metric": "a\nb", "tolerance": None, "files": []}),
+    "a file above the outputs": put("reproduce", value={"metric": None, "tolerance": None, "files": ["../x"]}),
     "a checkpoint with another signal": put("checkpoint", value={"signal": "KILL"}),
     "a moment that is none": put("planned_at", value="now"),
     "a moment of no calendar": put("planned_at", value="2026-13-45T07:50:01Z"),

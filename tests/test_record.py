@@ -31,7 +31,7 @@ from tfslurm.record.task import queried_driver
 from tfslurm.record.unsaved_files import lost_files
 from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
-from tfslurm.spec import Checkpoint, Mount, Word
+from tfslurm.spec import Checkpoint, Mount, Reproduce, Word
 from tfslurm.tracker import TrackedJob
 
 FACTS = Path(__file__).parent / "facts"
@@ -70,7 +70,8 @@ def case(name: str) -> Case:
 CONTRACT = {
     "": "schema record_id plan_id plan_sha256 run_folder job experiment asked inputs determinism image code attempts "
     "environment energy verified warnings unknown integrity",
-    "asked": "resources network options checkpoint template entrypoint secrets gpu_check prepull shm outputs spec lock",
+    "asked": "resources network options checkpoint template entrypoint secrets gpu_check prepull shm outputs spec lock "
+    "reproduce",
     "asked.resources": "gpus gpu_type cpus memory_mib time_s nodes tasks_per_node",
     "asked.template": "name sha256 text",
     "inputs.0": "name path bytes sha256 tree_sha256 hashed why",
@@ -200,6 +201,7 @@ def test_a_record_says_where_it_came_from_and_all_that_a_rerun_needs() -> None:
         resources=replace(made.EXPERIMENT.resources, shm_mib=8192),
         template="my.sbatch.j2",
         checkpoint=Checkpoint(requeue=True),
+        reproduce=Reproduce("accuracy", 0.02, ("model.weights.h5",)),
     )
     plan = made.plan(asked, pin=replace(made.PIN, entrypoint=("/entry",)), template_sha256="c3", template_text="text\n")
     values = record_json(case("gpu").build(plan=plan))
@@ -221,6 +223,7 @@ def test_a_record_says_where_it_came_from_and_all_that_a_rerun_needs() -> None:
         "shm": "8192M",
         "outputs": "/out",
         "spec": "name: digits\n",
+        "reproduce": {"metric": "accuracy", "tolerance": 0.02, "files": ["model.weights.h5"]},
     }  # fmt: skip
     assert not [path for path in values["unknown"] if path.startswith("asked")]
 

@@ -16,10 +16,11 @@ from tfslurm.cli.sweeps import by_cluster, failures
 from tfslurm.host import open_host
 from tfslurm.job_plan import Points
 from tfslurm.monitoring.sweep_states import progress
+from tfslurm.record.metrics import metrics_of
 from tfslurm.retrieval import results as measured
 from tfslurm.retrieval.endings import Ending
 from tfslurm.retrieval.fetch_jobs import folder_name
-from tfslurm.retrieval.results import Result, command_of, metrics_of, read_results
+from tfslurm.retrieval.results import Result, command_of, read_results
 from tfslurm.retrieval.results_table import mixed, table_of
 from tfslurm.sweeps.confounding import confounded
 from tfslurm.sweeps.points import point_of

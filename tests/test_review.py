@@ -191,13 +191,13 @@ def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Type, tmp_pat
 
 def test_every_key_of_the_file_is_in_the_review(plan: Type, tmp_path: Path) -> None:
     more = 'gpu_check: "off"\nprepull: true\nresources: {gpus: 2, cpus: 3, memory: 5G, time: "07:00:00", shm: 9G}\n'
-    more += "parameters: {seed: 7}\n"
+    more += "parameters: {seed: 7}\nreproduce: {metric: loss, tolerance: 0.5}\n"
     (tmp_path / "gift" / "exp.yaml").write_text(EXPERIMENT + more)
     found = plan("--review", "--json", *ONE)
     assert {*Experiment.model_fields} - {"name"} == {*KEYS} - {"name"} <= {*json.loads(found.stdout)[0]}
     shown = plan("--review", *ONE).stdout
     told = ["LOOK AT  gpu_check: off", "gpu_check off", "prepull True", "gpus 2", "cpus 3", "memory_mib 5120"]
-    assert has_all(shown, [*told, "time_s 25200", "shm_mib 9216", "values   seed=7"])
+    assert has_all(shown, [*told, "time_s 25200", "shm_mib 9216", "values   seed=7", "compared metric: loss"])
 
 
 def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Type) -> None:

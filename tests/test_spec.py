@@ -24,6 +24,7 @@ from tfslurm.spec import (
     Experiment,
     Mount,
     Placeholder,
+    Reproduce,
     Resources,
     Word,
     experiment_schema,
@@ -66,6 +67,29 @@ sweep:
   max_parallel: 32
   spread: idle
 """
+
+
+def test_what_another_run_is_compared_by_is_read_and_set() -> None:
+    keys = LEAST + "outputs: /out\nreproduce: {metric: val.accuracy, tolerance: 0, files: [a/model.weights.h5]}\n"
+    read = parse_experiment(keys, "exp.yaml", {"reproduce.tolerance": "0.02"})
+    assert read.reproduce == Reproduce("val.accuracy", 0.02, ("a/model.weights.h5",))
+    assert parse_experiment(LEAST, "exp.yaml").reproduce is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("{tolerance: 0.1}", "reproduce.tolerance: it is not said of which metric; add `metric: accuracy`"),
+        ("{}", "reproduce: names neither a metric nor a file; add `metric: accuracy`"),
+        ("{metric: a, tolerance: .inf}", "reproduce.tolerance"),
+        ("{metric: a, tolerance: '0.1'}", "reproduce.tolerance: '0.1' is text; a number is wanted"),
+        ("{metric: a, tolerance: true}", "reproduce.tolerance: true is a yes-or-no value; a number is wanted"),
+        ("accuracy", "reproduce: 'accuracy' is text; a mapping"),
+    ],
+)
+def test_a_comparison_of_nothing_is_refused(keys: str, why: str) -> None:
+    (line,) = said(f"{LEAST}outputs: /out\nreproduce: {keys}\n")
+    assert line.startswith("exp.yaml:5: ") and why in line
 
 
 def test_a_job_that_goes_on_keeps_something_to_go_on_from() -> None:

@@ -62,6 +62,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "mounts", [mount_row(mount) for mount in found["mounts"]]
     yield "code", code_rows(code) if code else []
     yield "outputs", [found["outputs"]] if found["outputs"] else []
+    yield "compared", [f"{key}: {value}" for key, value in (found["reproduce"] or {}).items() if value]
     yield "network", [found["network"]]
     asked = {**found["resources"], "gpu_check": found["gpu_check"], "prepull": found["prepull"]}
     yield "asks for", [", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)]

@@ -22,15 +22,16 @@ from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import Points as Points
 from tfslurm.job_plan.folders import FOLDER, UNTRUE
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
-from tfslurm.spec import Checkpoint, Experiment, Mount, Resources, fill_one
+from tfslurm.spec import Checkpoint, Experiment, Mount, Reproduce, Resources, fill_one
 from tfslurm.sweeps.arrays import job_ids
 
 SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
-NEW = ("plugin_options", "engine_environment")  # absent from the plans of an older version, and where they are empty
-# No part of what is asked, but of the submission: what guards it, and the texts whose hashes are asked.
-BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text")
+# Absent from the plans of an older version, and where they are empty.
+NEW = ("plugin_options", "engine_environment", "reproduce")
+# No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
+BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class JobPlan:
     read_group: str = ""
     spec_text: str = ""
     template_text: str = ""
+    reproduce: Reproduce | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -266,6 +268,7 @@ def make_plan(
             roots=tuple(roots),
             spec_text=spec_text,
             template_text=template_text,
+            reproduce=experiment.reproduce,
         )
     )
 

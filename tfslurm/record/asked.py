@@ -42,6 +42,7 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
         outputs=plan.outputs,
         spec=plan.spec_text or None,
         lock=lock_text(plan.pin),
+        reproduce=plan.reproduce,
     )
 
 

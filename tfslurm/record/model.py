@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
-from tfslurm.spec import Checkpoint
+from tfslurm.spec import Checkpoint, Reproduce
 
 SCHEMA = "tfslurm.record/2"
 FIRST = "tfslurm.record/1"  # is read, and stays what it was: without the keys that NEW says are of this schema
@@ -112,6 +112,7 @@ class Asked:
     outputs: str | None  # the container path that is kept
     spec: str | None  # the text of exp.yaml
     lock: str  # the text of exp.lock.yaml
+    reproduce: Reproduce | None = field(default=None, metadata=NEW)  # what another run is compared by
 
 
 @dataclass(frozen=True, slots=True)

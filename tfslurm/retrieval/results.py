@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
@@ -16,6 +15,7 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.folders import job_folder
 from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record.folder import Folder
+from tfslurm.record.metrics import LARGEST, METRICS, MOST_FILES, metrics_of
 from tfslurm.record.task import read_driver, read_gpus
 from tfslurm.remote_programs import program
 from tfslurm.sweeps.confounding import Row
@@ -25,19 +25,12 @@ from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import at_once
 
-METRICS = "metrics.json"
 FACTS = ("gpus.txt", "nvidia-smi-query.csv", "nvidia-smi-L.txt", "nvidia-driver-proc.txt", "nvidia-driver-module.txt")
-LARGEST = 2**20
-MOST_FILES = 100
 MOST_FACTS = 2**14
 "Bytes of one file of facts; there is a line for each GPU."
 MOST_POINTS = 2000
 "In one answer."
 MOST_IN_ALL = 256 * 2**20
-MOST_METRICS = 1000
-"Of one point."
-LONGEST_METRIC = 500
-"Characters of its name."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,55 +138,6 @@ def command_of(plan: JobPlan) -> str:
     own = {**OWN_VARIABLES, **plan.env}
     env = [f"{name}={value}" for name, value in sorted(own.items()) if OWN_VARIABLES.get(name) != value]
     return shlex.join([*env, *plan.command])
-
-
-def metrics_of(files: Mapping[str, bytes], glob: str) -> tuple[dict[str, Any], str]:
-    """The metrics of all files that fit the glob, and why some have none.
-
-    Where it may fit several, each metric is named with its file: ``fold1/metrics:loss`` of ``fold1/metrics.json``.
-    """
-    if len(files) > MOST_FILES:
-        return {}, f"more than {MOST_FILES} files fit {glob}"
-    is_one = not set("*?[") & set(glob)
-    metrics: dict[str, Any] = {}
-    reasons = []
-    for name in sorted(files):
-        found, why = metrics_in(files[name], name)
-        before = "" if is_one else f"{name.removesuffix('.json')}:"
-        metrics.update({f"{before}{key}": value for key, value in found.items()})
-        reasons += [why] if why else []
-        if len(metrics) > MOST_METRICS:
-            return {}, f"has more than {MOST_METRICS} metrics"
-    return metrics, "; ".join(reasons)
-
-
-def metrics_in(text: bytes, name: str) -> tuple[dict[str, Any], str]:
-    """The numbers, texts, true and false in a JSON object, nested keys joined by dots; and why there are none."""
-    if not text:
-        return {}, f"{name} is empty, or is or lies in a link, which is not followed"
-    try:
-        found = read_json(text, numbers_as_text=True)
-        if not isinstance(found, dict):
-            return {}, f"{name} is no JSON object"
-        return dict(islice(flat(found), MOST_METRICS + 1)), ""
-    except ValueError as error:
-        return {}, f"{name} cannot be read: {error}"
-
-
-def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The scalars of nested objects by their dotted names; lists are left out.
-
-    Raises:
-        ValueError: a name is longer than LONGEST_METRIC; one in another, it would be many times the text's size.
-    """
-    for key, value in values.items():
-        name = f"{before}{key}"
-        if len(name) > LONGEST_METRIC:
-            raise ValueError(f"the name {name[:40]!r}… is longer than {LONGEST_METRIC} characters")
-        if isinstance(value, dict):
-            yield from flat(value, f"{name}.")
-        elif not isinstance(value, list):
-            yield name, value
 
 
 def gather(session: Session, sweep: TrackedSweep) -> tuple[list[Result], list[str]]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from math import inf
 from pathlib import PurePosixPath
 from typing import get_args
 
@@ -196,6 +197,7 @@ def refuse_values(plan: JobPlan) -> None:
     refuse_words(plan)
     if plan.outputs is not None:
         places.target(plan.outputs)
+    refuse_reproduce(plan)
     for mount in plan.mounts:
         places.folder(mount.source)
         places.target(mount.target)
@@ -229,6 +231,18 @@ def refuse_parts(plan: JobPlan) -> None:
         raise ValueError(f"sweep_id is {plan.points.sweep_id[:80]!r}, not {plan.name}-… with 6 hexadecimal digits")
     if plan.points and not SHA256.fullmatch(plan.points.sha256):
         raise ValueError("points.sha256 is not a SHA-256")
+
+
+def refuse_reproduce(plan: JobPlan) -> None:
+    """What another run is compared by."""
+    if plan.reproduce is None:
+        return
+    if plan.reproduce.metric is not None:
+        names.metric(plan.reproduce.metric)
+    if not 0 <= (plan.reproduce.tolerance or 0) < inf:
+        raise ValueError("reproduce.tolerance is below 0")
+    for file in plan.reproduce.files[:MOST_LISTED]:
+        names.output_file(file)
 
 
 def refuse_image(plan: JobPlan) -> None:

@@ -20,6 +20,7 @@ from tfslurm.spec.experiment import (
     Mount,
     Option,
     Placeholder,
+    Reproduce,
     Resources,
     Word,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Mount",
     "Option",
     "Placeholder",
+    "Reproduce",
     "Resources",
     "Word",
     "experiment_schema",

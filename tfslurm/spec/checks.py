@@ -139,6 +139,24 @@ def parameters_that_are_keys(document: Document) -> Iterator[Problem]:
             yield document.problem(("parameters", name), why, "give the parameter another name")
 
 
+def comparable(document: Document) -> Iterator[Problem]:
+    """A comparison of nothing: without outputs, a metric or a file; and a tolerance of no metric."""
+    asked = document.at(("reproduce",))
+    if not isinstance(asked, dict):
+        return
+    if document.at(("outputs",)) is None:
+        why = "there is no `outputs`, so no run leaves what could be compared"
+        yield document.problem(("reproduce",), why, "add `outputs: /out`")
+    if "tolerance" in asked and "metric" not in asked:
+        why = "it is not said of which metric"
+        yield document.problem(("reproduce", "tolerance"), why, "add `metric: accuracy`")
+    elif "metric" not in asked and not asked.get("files"):
+        yield document.problem(("reproduce",), "names neither a metric nor a file", "add `metric: accuracy`")
+    for index, first in _repeats(asked["files"] if isinstance(asked.get("files"), list) else []):
+        where: Path = ("reproduce", "files", index)
+        yield document.problem(where, f"repeats {show(asked['files'][index])}", _first("files", first))
+
+
 def dependencies(document: Document) -> Iterator[Problem]:
     """A dependency in another form than sbatch's."""
     path: Path = ("slurm", "dependency")
@@ -151,6 +169,7 @@ def dependencies(document: Document) -> Iterator[Problem]:
 
 
 ALL = (
+    comparable,
     dependencies,
     parameters_that_are_keys,
     repeated_names,

@@ -43,6 +43,7 @@ _OTHERS = {
         ("steps", "prologue", "setup", "before", "pre"),
         'a job runs one command; for several write `command: [bash, -c, "A && B"]`',
     ),
+    **dict.fromkeys(("metric", "tolerance", "compare"), "write `reproduce: {metric: …, tolerance: …}`"),
     "entrypoint": "the image's entrypoint stays in front of `command`; `plan` shows both",
     **dict.fromkeys(
         ("modules", "module", "conda", "venv", "pip", "requirements", "packages"),

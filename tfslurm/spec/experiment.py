@@ -97,6 +97,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Reproduce:
+    """What another run is compared by: the metric of metrics.json, how far it may be off, the files that stay equal.
+
+    ``tolerance`` is the largest difference, in the metric's own unit; None: none is declared. ``files`` are paths below
+    `outputs`.
+    """
+
+    metric: str | None = None
+    tolerance: float | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
@@ -123,6 +136,7 @@ class Experiment:
     checkpoint: Checkpoint | None = None
     clusters: tuple[str, ...] = ()
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    reproduce: Reproduce | None = None
     sweep: Mapping[str, object] | None = None
     file: str = "exp.yaml"
     lines: Mapping[Path, int] = field(default_factory=dict)

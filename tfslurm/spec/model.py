@@ -183,6 +183,23 @@ class Checkpoint(Keys):
     max_requeues: int = Field(20, ge=1, le=10000, description="How often the job may be requeued.", examples=[20])
 
 
+class Reproduce(Keys):
+    """The measure by which `tfslurm diff` compares another run with this one."""
+
+    metric: Annotated[str, AfterValidator(names.metric)] | None = Field(
+        None, description="The metric, as `tfslurm results` names it.", examples=["accuracy"]
+    )
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="How far the metric of a run with the same seed may be off.", examples=[0.02]
+    )
+    files: list[Annotated[str, AfterValidator(names.output_file)]] = Field(
+        [],
+        max_length=100,
+        description="Files of the outputs that are the same to the bit where seed and environment are.",
+        examples=[["model.weights.h5"]],
+    )
+
+
 class Experiment(_Answering):
     """One experiment: a pinned image, a command, and what it needs."""
 
@@ -266,6 +283,11 @@ class Experiment(_Answering):
         description="The values of {{ name }} that neither --set nor a sweep gives; a program may read them, "
         "as JSON, in TFSLURM_PARAMS too.",
         examples=[{"lr": 0.01, "seed": 0}],
+    )
+    reproduce: Reproduce | None = Field(
+        None,
+        description="What `tfslurm diff` compares another run by.",
+        examples=[{"metric": "accuracy", "tolerance": 0.02}],
     )
     sweep: Sweep | None = Field(
         None, description="Many jobs from this one experiment.", examples=[{"grid": {"lr": [0.1, 0.01]}}]

@@ -9,6 +9,8 @@ from tfslurm.document import NotText, Refused, nearest, show
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]+")
+LONGEST_METRIC = 500
+"Characters of a metric's name."
 _GPUS = "the job's GPUs are passed to the container by their UUIDs"
 _OWN_VARIABLES = {
     "NVIDIA_VISIBLE_DEVICES": _GPUS,
@@ -130,6 +132,28 @@ def left_out(text: str) -> str:
     if not parts or ".." in parts or "\\" in text or len(text) > 1000:
         raise Refused(f"{show(text)} names nothing in the folder", "write for example notebooks/ or *.h5")
     return text
+
+
+def metric(text: str) -> str:
+    """The text, if it can name a metric.
+
+    Raises:
+        Refused: nothing, control characters, or more than 500 characters.
+    """
+    if text and text.isprintable() and len(text) <= LONGEST_METRIC:
+        return text
+    raise Refused(f"{show(text)} is not the name of a metric", "write a key of metrics.json, such as accuracy")
+
+
+def output_file(text: str) -> str:
+    """The text, if it is the path of a file below the outputs.
+
+    Raises:
+        Refused: an absolute path, `..`, control characters, or nothing.
+    """
+    if text and text.isprintable() and all(part not in ("", ".", "..") for part in text.split("/")):
+        return text
+    raise Refused(f"{show(text)} is not a path below `outputs`", "write for example model.weights.h5")
 
 
 def option(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, scan, validate
 from tfslurm.errors import Problem
 from tfslurm.spec import checks, model
-from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Resources, Word
+from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Reproduce, Resources, Word
 from tfslurm.spec.overrides import override
 from tfslurm.spec.places import RUN, is_named
 from tfslurm.spec.schema import published
@@ -63,6 +63,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         checkpoint=_checkpoint(read.checkpoint),
         clusters=tuple(read.clusters),
         parameters=read.parameters,
+        reproduce=_reproduce(read.reproduce),
         sweep=document.at(("sweep",)),
         file=document.file,
         lines=document.lines,
@@ -77,6 +78,10 @@ def _mount(read: model.Mount) -> Mount:
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:
     return Checkpoint(read.signal, read.before_end, read.requeue, read.max_requeues) if read else None
+
+
+def _reproduce(read: model.Reproduce | None) -> Reproduce | None:
+    return Reproduce(read.metric, read.tolerance, tuple(read.files)) if read else None
 
 
 def _word_line(document: Document, index: int) -> int:
