@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table
+from tfslurm.cli.console import common, deliver, json_text, plain_table, say
 from tfslurm.errors import RecordError, refuse
 from tfslurm.export.foreign_crate import claims_json, claims_text
 from tfslurm.export.text import record_text
@@ -37,9 +37,10 @@ FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": text_
 @click.command()
 @click.argument("name", metavar="JOB|SWEEP|RECORD|CRATE")
 @click.option("--format", "form", type=click.Choice([*FORMS]), default="text", help="Default: text.")
+@click.option("--docker", is_flag=True, help="Print the `docker run` line that runs the job's program again.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
-def provenance(session: Session, name: str, form: str, output: Path | None, as_json: bool) -> None:
+def provenance(session: Session, name: str, form: str, docker: bool, output: Path | None, as_json: bool) -> None:
     """Print a job's record: what ran, on which node, driver and GPUs, and the verdict on each link.
 
     JOB is a job, a point (`SWEEP:POINT`), a run folder, the digest of an image, a commit of the code (7 digits or more)
@@ -51,7 +52,7 @@ def provenance(session: Session, name: str, form: str, output: Path | None, as_j
     For a SWEEP, it prints what you asked for and which Slurm jobs it became. As JSON, it also has every point with its
     job and the id of its record.
     """
-    form = "json" if as_json else form
+    form = "docker" if docker else "json" if as_json else form
     crate = crate_named(session, name)
     if crate and not crate.records and form in ("text", "json"):
         said = crate.metadata()
@@ -65,7 +66,11 @@ def provenance(session: Session, name: str, form: str, output: Path | None, as_j
     if form == "text" and len(found) > 1:
         deliver(listed(found), output)
         return
-    deliver(in_form(gathered(session, found, latest=True), form, name), output)
+    evidences = gathered(session, found, latest=True)
+    if form == "docker":
+        print_docker_run(only(evidences, name, "--docker"), output, as_json)
+        return
+    deliver(in_form(evidences, form, name), output)
 
 
 def sweep_named(session: Session, name: str) -> str | None:
@@ -85,6 +90,21 @@ def listed(found: Sequence[TrackedJob | Evidence]) -> str:
     return plain_table([("JOB", "EXPERIMENT", "STATE", "SUBMITTED"), *rows]) + "\n"
 
 
+def print_docker_run(evidence: Evidence, output: Path | None, as_json: bool) -> None:
+    """The command line, and on stderr what its reader must know."""
+    from tfslurm.export.docker_run import docker_run
+
+    found = docker_run(evidence.record)
+    if as_json:
+        deliver(json_text({"docker": found.line, "fill": dict(found.fill), "notes": list(found.notes)}), output)
+        return
+    for place, what in found.fill.items():
+        say(f"note: replace {place} by {what}")
+    for note in found.notes:
+        say(f"note: {note}")
+    deliver(f"{found.line}\n", output, is_data=True)
+
+
 def in_form(evidences: Sequence[Evidence], form: str, name: str) -> str:
     """The records in a form.
 
@@ -92,11 +112,22 @@ def in_form(evidences: Sequence[Evidence], form: str, name: str) -> str:
         InputError: there are several, and the form is of one.
         RecordError: there is none.
     """
+    if form == "json" and len(evidences) > 1:
+        return json_text([each.values for each in evidences])
+    found = only(evidences, name, f"--format {form}")
+    return FORMS[form](found.record, found.values)
+
+
+def only(evidences: Sequence[Evidence], name: str, wanted: str) -> Evidence:
+    """The one record.
+
+    Raises:
+        InputError: there are several.
+        RecordError: there is none.
+    """
     if not evidences:
         raise RecordError(f"{name}: none of its jobs has a record that can be read")
-    if len(evidences) == 1:
-        return FORMS[form](evidences[0].record, evidences[0].values)
-    if form == "json":
-        return json_text([each.values for each in evidences])
-    some = ", ".join(each.key for each in evidences[:5])
-    raise refuse(name, f"stands for {len(evidences)} records: {some}", f"name one of them for --format {form}")
+    if len(evidences) > 1:
+        some = ", ".join(each.key for each in evidences[:5])
+        raise refuse(name, f"stands for {len(evidences)} records: {some}", f"name one of them for {wanted}")
+    return evidences[0]
