@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,17 +60,6 @@ def test_the_drivers_of_a_record_are_remembered_with_its_job(tracker: Tracker) -
     record = {"job": {"partition": "gpu", "ended_at": LATE, "started_at": EARLY}, "attempts": [{"tasks": tasks}]}
     remember(job, record, tracker)
     assert tracker.drivers("alpha") == [SeenDriver("alpha", "gpu", "alpha1", FULL, LATE, "job alpha:17")]
-
-
-def test_a_tracker_from_before_drivers_were_kept_keeps_them(tmp_path: Path) -> None:
-    path = tmp_path / "tracker.sqlite"
-    Tracker(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE drivers")
-    db.close()
-    later = Tracker(path)
-    later.note_driver(seen(FULL))
-    assert later.drivers("alpha") == [seen(FULL)]
 
 
 # --- what is said at submit

@@ -247,7 +247,7 @@ NAMES = ("../../x", "", "a/b", "Ä", "a b", ".hidden", "a\n")
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("jobs", "cluster"), ("jobs", "job_id"), ("plans", "name"), ("sweeps", "sweep_id"), ("points", "point_id")],
+    [("jobs", "cluster"), ("jobs", "job_id"), ("jobs", "name"), ("sweeps", "sweep_id"), ("points", "point_id")],
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_the_file_that_would_lead_elsewhere_is_refused(

@@ -69,7 +69,13 @@ def chosen(
     if names:
         found = list({job.key: job for name in names for job in sent_of(tracker, name)}.values())
     else:
-        found = tracker.jobs(recent=None if everything or any(filters) else RECENT, unfinished=unfinished)
+        found = tracker.jobs(
+            recent=None if everything or any(filters) else RECENT,
+            unfinished=unfinished,
+            name=filters.name or None,
+            since=filters.since,
+            states=filters.states,
+        )
     if filters.sweep:
         mine = {each.plan.plan_id for each in tracker.sweeps.plans(find_sweep(tracker, filters.sweep).sweep_id)}
         found = [job for job in found if job.plan_id in mine]

@@ -75,10 +75,9 @@ def stable_names(tracker: Tracker, text: str) -> list[str]:
     """
     if back := LAST.fullmatch(text):
         return [submission(tracker, int(back["back"] or 0))]
-    if tracker.sweeps.named(text):
-        return [text]
-    named = jobs_named(tracker, text)
-    return [job.key for job in named if not job.final] or [job.key for job in named[-1:]] or [text]
+    if is_name(tracker, text, text) and (going := tracker.jobs(name=text, alone=True, unfinished=True)):
+        return [job.key for job in going]
+    return [job.key for job in last_named(tracker, text)] or [text]
 
 
 def one_name(tracker: Tracker, text: str) -> str:
@@ -87,27 +86,30 @@ def one_name(tracker: Tracker, text: str) -> str:
     Raises:
         InputError: not so many were submitted.
     """
-    named = jobs_named(tracker, text)
-    return named[-1].key if named else stable_names(tracker, text)[0]
+    named = last_named(tracker, text)
+    return named[0].key if named else stable_names(tracker, text)[0]
 
 
-def jobs_named(tracker: Tracker, text: str) -> list[TrackedJob]:
-    """The jobs of the experiment of this name, or those up to ``NAME~2``, the last but two; none of a sweep's name.
+def last_named(tracker: Tracker, text: str) -> list[TrackedJob]:
+    """The last job of the experiment of this name, or with ``NAME~2`` the last but two; none of a sweep's name.
 
     Raises:
         InputError: it has jobs, but not so many.
     """
     name, tilde, back = text.partition("~")
-    if not NAME.fullmatch(name) or JOB.fullmatch(text) or (tilde and not BACK.fullmatch(back)) or name == "last":
+    if not is_name(tracker, name, text) or (tilde and not BACK.fullmatch(back)):
         return []
-    if tracker.sweeps.named(text):
-        return []
-    jobs = [job for job in tracker.jobs(name=name) if job.place is None]
-    if not tilde or not jobs:
-        return jobs
-    if int(back) >= len(jobs):
-        raise refuse(f"job {text!r}", f"{name} has {len(jobs)} jobs", f"`tfslurm status --name {name}` lists them")
-    return jobs[: len(jobs) - int(back)][-1:]
+    wanted = int(back or 0) + 1
+    found = tracker.jobs(name=name, alone=True, newest=wanted)
+    if found and len(found) < wanted:
+        raise refuse(f"job {text!r}", f"{name} has {len(found)} jobs", f"`tfslurm status --name {name}` lists them")
+    return found[:1]
+
+
+def is_name(tracker: Tracker, name: str, text: str) -> bool:
+    """Whether a name can be that of an experiment; ``text``, which it is a part of, names no sweep and no job."""
+    is_other = name == "last" or JOB.fullmatch(text) or not NAME.fullmatch(name)
+    return not is_other and not tracker.sweeps.named(text)
 
 
 def submission(tracker: Tracker, back: int, *, sweeps: bool = False) -> str:

@@ -27,8 +27,8 @@ def runs_of(session: Session, names: Sequence[str]) -> list[Run]:
     named = [job for name in names for job in find_jobs(tracker, name)]
     for line in refresh_all(session, clusters_to_ask(tracker, named)).values():
         session.say(f"error: {line}")
-    keys, experiments = {job.key for job in named}, {job.name for job in named}
-    jobs = [job for job in tracker.jobs() if job.key in keys or job.name in experiments]
+    keys, experiments = {job.key for job in named}, dict.fromkeys(job.name for job in named)
+    jobs = [job for name in experiments for job in tracker.jobs(name=name)]
     began = [job for job in jobs if job.state != "PENDING" and job.status.get("elapsed_s") is not None]
     records = records_of(session, [job for job in began if job.key in keys])
     made = [run_of(session, job, records.get(job.key) or tracker.record(job) or {}, job.key in keys) for job in began]

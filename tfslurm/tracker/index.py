@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.job_plan.folders import UNTRUE
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
-from tfslurm.tracker.by_content import CONTENTS
 from tfslurm.tracker.errors import trouble
 from tfslurm.tracker.plan_lock import claimed
+from tfslurm.tracker.records import put_record, record_text
 from tfslurm.tracker.rows import (
     JOBS,
     REBUILT,
@@ -34,34 +34,12 @@ from tfslurm.tracker.rows import (
     tracked,
     values_in,
 )
-from tfslurm.tracker.submissions import RECENT_JOBS
-from tfslurm.tracker.sweeps import SWEEPS, SweepIndex, TrackedSweep, put_points, put_sweep
+from tfslurm.tracker.schema import ASK_VERSION, PUT_NAMES, VERSION, bring_up
+from tfslurm.tracker.submissions import RECENT_JOBS, fitting, recent_plans
+from tfslurm.tracker.sweeps import SweepIndex, TrackedSweep, put_points, put_sweep
 
-VERSION = 1
-SCHEMA = """
-CREATE TABLE plans (
-  plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT NULL,
-  planned_at TEXT NOT NULL, stage TEXT NOT NULL CHECK (stage IN ('planned', 'submitted', 'refused')),
-  note TEXT NOT NULL DEFAULT '',
-  plan TEXT NOT NULL, cluster_text TEXT NOT NULL);
-CREATE TABLE jobs (
-  cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL REFERENCES plans,
-  state TEXT NOT NULL, final INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '{}', record TEXT,
-  PRIMARY KEY (cluster, job_id, submitted_at));
-CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL);
-CREATE INDEX jobs_by_plan ON jobs (plan_id);
-CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0;
-"""
-# Not part of SCHEMA: a tracker may be older than these, and one that does not know them may go on using the file. A
-# plan stands in `untold` from its intent until its id was shown to whoever asked for it.
-LATER = (
-    "CREATE TABLE IF NOT EXISTS drivers (cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL, "
-    "version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))",
-    "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)",
-    "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
-    *CONTENTS,
-    *SWEEPS,
-)
+ALONE = "job_id NOT GLOB '*_*'"
+UNFINISHED = "rowid IN (SELECT rowid FROM jobs WHERE final = 0)"  # else SQLite walks through all jobs in their order
 
 
 class Tracker:
@@ -81,24 +59,9 @@ class Tracker:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere may hold views and triggers
-            self._prepare()
-            for statement in LATER:
-                self._db.execute(statement)
-
-    def _prepare(self) -> None:
-        if self._version() == VERSION:
-            return
-        with self.change() as db:
-            found = self._version()
-            if found > VERSION:
-                raise TrackerError(f"{self.path}: made by a newer tfslurm (schema {found}); update tfslurm")
-            if found == 0:
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            if self._db.execute(ASK_VERSION).fetchone()[0] != VERSION:
+                with self.change() as db:
+                    bring_up(db, path)
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -218,10 +181,7 @@ class Tracker:
     def keep(self, job: TrackedJob, record: Mapping[str, Any]) -> None:
         """The record as last read from the run folder, so that it survives the folder."""
         with self.change() as db:
-            db.execute(
-                "UPDATE jobs SET record = ? WHERE (cluster, job_id, submitted_at) = (?, ?, ?)",
-                (json.dumps(record), job.cluster, job.job_id, job.submitted_at),
-            )
+            put_record(db, job, json.dumps(record))
 
     def local_id(self, plan: JobPlan) -> str:
         """The next id of the cluster `local`, counted from 1, taken by this plan."""
@@ -236,27 +196,29 @@ class Tracker:
 
     def record(self, job: TrackedJob) -> dict[str, Any] | None:
         """The record of a job as last read; None: none was."""
-        query = "SELECT record FROM jobs WHERE (cluster, job_id, submitted_at) = (?, ?, ?)"
-        found = [row["record"] for row in self.rows(query, (job.cluster, job.job_id, job.submitted_at))]
-        return dict(values_in(found[0], f"the record of {job.key}")) if found and found[0] else None
+        with self.errors_named():
+            text = record_text(self._db, job)
+        return dict(values_in(text, f"the record of {job.key}")) if text is not None else None
 
     def texts(self, plan_ids: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """Every cluster with each text that described it to jobs of these plans, or to any that have not ended.
 
         Clusters of one name may be several.
         """
+        mine = "final = 0" if plan_ids is None else "plan_id IN (SELECT value FROM json_each(?))"
         query = (
-            "SELECT DISTINCT jobs.cluster, cluster_text FROM jobs JOIN plans USING (plan_id) WHERE CASE WHEN ?1 IS "
-            "NULL THEN final = 0 ELSE plan_id IN (SELECT value FROM json_each(?1)) END ORDER BY jobs.cluster"
+            f"SELECT DISTINCT cluster, cluster_text FROM (SELECT DISTINCT cluster, plan_id FROM jobs WHERE {mine}) "  # noqa: S608 - ours
+            "JOIN (SELECT plan_id, cluster_text FROM plans) USING (plan_id) ORDER BY cluster"
         )
-        values = (None if plan_ids is None else json.dumps(list(plan_ids)),)
+        values = [] if plan_ids is None else [json.dumps(list(plan_ids))]
         return [(row["cluster"], row["cluster_text"]) for row in self.rows(query, values)]
 
     def roots(self) -> list[str]:
         """Every root that a job has which was not seen to end, or a plan that may be a job."""
         query = (
-            "SELECT DISTINCT json_extract(plan, '$.root') AS root FROM plans WHERE stage = 'planned' OR plan_id IN "
-            "(SELECT plan_id FROM jobs WHERE final = 0 AND state != 'LOST') ORDER BY root"
+            "SELECT DISTINCT json_extract(plan, '$.root') AS root FROM plans WHERE plan_id IN (SELECT plan_id FROM "
+            "plans WHERE stage = 'planned' UNION SELECT plan_id FROM jobs WHERE final = 0 AND state != 'LOST') "
+            "ORDER BY root"
         )
         return [row["root"] for row in self.rows(query, ())]
 
@@ -329,47 +291,60 @@ class Tracker:
         recent: int | None = None,
         array: str | None = None,
         name: str | None = None,
+        since: str = "",
+        states: Sequence[str] = (),
+        alone: bool = False,
+        newest: int | None = None,
     ) -> list[TrackedJob]:
         """The jobs, oldest submission first; ``untold``: those whose ids nobody has seen.
 
         ``recent``: of those that have ended only the ones among the last so many submissions, of which a sweep is one.
-        ``array``: the tasks of one, or the points that one task (``1234_7``) runs. ``name``: the experiment's.
+        ``array``: the tasks of one, or the points that one task (``1234_7``) runs. ``name``: the
+        experiment's, in which * and ? stand for any text. ``since``: submitted then or later, RFC 3339 in UTC.
+        ``alone``: no points of a sweep. ``newest``: so many of them at most, the last ones.
         """
-        where: list[str] = []
-        values: list[str] = []
-        equal = {"jobs.cluster": cluster, "job_id": job_id, "plan_sha256": plan_sha256, "plans.name": name}
-        for column, value in equal.items():
-            if value is not None:
-                where.append(f"{column} = ?")
-                values.append(value)
-        if array is not None:
-            where.append("job_id GLOB ?")
-            values.append(f"{array}.*" if "_" in array else f"{array}_*")
-        if unfinished:
-            where.append("final = 0")
-        if recent is not None:
-            where.append(f"(final = 0 OR jobs.rowid IN ({RECENT_JOBS}))")
-            values.append(str(recent))
-        if untold:
-            where.append("jobs.plan_id IN (SELECT plan_id FROM untold)")
-        condition = f"WHERE {' AND '.join(where)}" if where else ""
-        order = "ORDER BY submitted_at, jobs.rowid"
-        return [tracked(row) for row in self.rows(f"{JOBS} {condition} {order}", values)]
+        names = fitting(self, name) if name is not None and set("*?[") & set(name) else None
+        recently = None if recent is None else json.dumps(recent_plans(self, recent))
+        wanted = {
+            "cluster = ?": cluster,
+            "job_id = ?": job_id,
+            "name = ?": name if names is None else None,
+            "name IN (SELECT value FROM json_each(?))": None if names is None else json.dumps(names),
+            "plan_id IN (SELECT plan_id FROM known_as WHERE name = ?)": plan_sha256,
+            "job_id GLOB ?": array and (f"{array}.*" if "_" in array else f"{array}_*"),
+            "state IN (SELECT value FROM json_each(?))": json.dumps(list(states)) if states else None,
+            "submitted_at >= ?": since or None,
+            f"rowid IN ({RECENT_JOBS})": recently,
+        }
+        flags = {UNFINISHED: unfinished, "plan_id IN (SELECT plan_id FROM untold)": untold, ALONE: alone}
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        parts = [*given, *(condition for condition, is_wanted in flags.items() if is_wanted)]
+        where = f"WHERE {' AND '.join(parts)}" if parts else ""
+        values, order = list(given.values()), "ORDER BY submitted_at, rowid"
+        if newest is not None:
+            where = f"WHERE rowid IN (SELECT rowid FROM jobs {where} ORDER BY submitted_at DESC, rowid DESC LIMIT ?)"  # noqa: S608 - ours
+            values.append(str(newest))
+        return [tracked(row) for row in self.rows(f"{JOBS} {where} {order}", values)]
 
     def has_sent(self, plan: JobPlan) -> bool:
         """Whether the code of this plan went to its cluster before; it may have been removed there since."""
-        query = (
-            "SELECT 1 FROM plans WHERE cluster = ? AND stage = 'submitted' AND json_extract(plan, '$.root') = ? "
-            "AND json_extract(plan, '$.code.tree') = ? LIMIT 1"
-        )
-        return bool(self.rows(query, (plan.cluster, plan.root, plan.code.tree if plan.code else None)))
+        if plan.code is None:
+            return False
+        query = "SELECT 1 FROM known_as JOIN plans USING (plan_id) WHERE known_as.name = ? AND stage = 'submitted'"
+        return bool(self.rows(f"{query} LIMIT 1", [f"{plan.cluster}:{plan.root}/code/{plan.code.tree}"]))
 
     def plans(self, *, stage: str | None = None, plan_id: str | None = None) -> list[TrackedPlan]:
         """The intents, oldest first."""
-        query = (
-            "SELECT * FROM plans WHERE (?1 IS NULL OR stage = ?1) AND (?2 IS NULL OR plan_id = ?2) ORDER BY planned_at"
-        )
-        return [planned(row) for row in self.rows(query, (stage, plan_id))]
+        found = {"stage": stage, "plan_id": plan_id}
+        given = {column: value for column, value in found.items() if value is not None}
+        where = f"WHERE {' AND '.join(f'{column} = ?' for column in given)}" if given else ""
+        query = f"SELECT * FROM plans {where} ORDER BY planned_at"  # noqa: S608 - ours
+        return [planned(row) for row in self.rows(query, list(given.values()))]
+
+    def each(self, query: str, values: Sequence[str | None] = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a question one by one, for whoever may need few of many."""
+        with self.errors_named(), closing(self._db.execute(query, values)) as found:
+            yield from found
 
     def rows(self, query: str, values: Sequence[str | None]) -> list[sqlite3.Row]:
         """The rows of a question."""
@@ -382,12 +357,13 @@ def put_plan(db: sqlite3.Connection, plan: JobPlan, cluster_text: str, stage: st
     values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, stage, note)
     text = json.dumps(to_json(plan))
     db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, text, cluster_text))
+    db.execute(PUT_NAMES.format(which="plan_id = ?"), (plan.plan_id,))
     db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
 
 
 def put_jobs(db: sqlite3.Connection, plan: JobPlan, jobs: Mapping[str, str]) -> None:
     """The jobs of a plan (id -> state); those that are there stay as they are."""
     db.executemany(
-        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, state) VALUES (?, ?, ?, ?, ?)",
-        [(plan.cluster, job_id, plan.planned_at, plan.plan_id, state) for job_id, state in jobs.items()],
+        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, name, state) VALUES (?, ?, ?, ?, ?, ?)",
+        [(plan.cluster, job_id, plan.planned_at, plan.plan_id, plan.name, state) for job_id, state in jobs.items()],
     )

@@ -14,10 +14,7 @@ from tfslurm.job_plan import JobPlan, from_json, run_folder
 from tfslurm.job_plan.folders import FOLDER, JOB_ID, UNTRUE
 from tfslurm.sweeps.arrays import place_in_array, slurm_id
 
-JOBS = (
-    "SELECT jobs.cluster, job_id, submitted_at, plan_id, state, final, status, plans.name FROM jobs "
-    "JOIN plans USING (plan_id)"
-)
+JOBS = "SELECT cluster, job_id, submitted_at, plan_id, name, state, final, status FROM jobs"
 REBUILT = "read from its run folder"
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import heapq
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tfslurm.tracker.index import Tracker
 
-# `name` is what a user types: a sweep's id, or CLUSTER:ID. The points of a sweep that waits are no jobs yet.
-EACH = (
-    "SELECT coalesce((SELECT sweep_id FROM points WHERE points.plan_id = jobs.plan_id LIMIT 1), "
-    "jobs.cluster||':'||job_id) AS name, submitted_at AS moment, jobs.rowid AS place FROM jobs "
-    "UNION ALL SELECT sweep_id, planned_at, 0 FROM sweeps"
+RECENT_JOBS = (
+    "SELECT rowid FROM jobs WHERE final = 0 UNION SELECT rowid FROM jobs WHERE plan_id IN (SELECT value FROM "
+    "json_each(?))"
 )
-NEWEST = f"SELECT name FROM ({EACH}) GROUP BY name ORDER BY max(moment) DESC, max(place) DESC"  # noqa: S608 - ours
-RECENT_JOBS = f"SELECT place FROM ({EACH}) WHERE name IN ({NEWEST} LIMIT ?)"  # noqa: S608 - ours
+PLANS = (
+    "SELECT planned_at, plan_id, (SELECT sweep_id FROM points WHERE points.plan_id = plans.plan_id LIMIT 1) AS name "
+    "FROM plans ORDER BY planned_at DESC, rowid DESC"
+)
+SWEEPS = "SELECT planned_at, sweep_id AS name FROM sweeps ORDER BY planned_at DESC, rowid DESC"
+JOBS_OF_PLAN = "SELECT cluster||':'||job_id AS name FROM jobs WHERE plan_id = ? ORDER BY rowid DESC"
+# Each name once, by one step in the index for each.
+EXPERIMENTS = (
+    "WITH RECURSIVE each (name) AS (SELECT min(name) FROM jobs UNION ALL SELECT (SELECT min(name) FROM jobs WHERE "
+    "name > each.name) FROM each WHERE name IS NOT NULL) SELECT name, (SELECT max(submitted_at) FROM jobs WHERE "
+    "jobs.name = each.name) AS moment FROM each WHERE name IS NOT NULL ORDER BY moment DESC"
+)
+
+
+class Submission(NamedTuple):
+    """The name that a user types, a sweep's id or ``alpha:17``, and the plan; '': a sweep's that waits as a whole."""
+
+    moment: str
+    name: str
+    plan_id: str
+
+
+def submissions(tracker: Tracker) -> Iterator[Submission]:
+    """Every plan that has jobs, and every sweep, newest first."""
+    yield from heapq.merge(jobs(tracker), sweeps(tracker), key=lambda each: each.moment, reverse=True)
+
+
+def jobs(tracker: Tracker) -> Iterator[Submission]:
+    """The plans that have jobs, each under the name of each of its jobs, or of its sweep."""
+    for row in tracker.each(PLANS):
+        found = tracker.rows(JOBS_OF_PLAN if row["name"] is None else f"{JOBS_OF_PLAN} LIMIT 1", [row["plan_id"]])
+        for job in found:
+            yield Submission(row["planned_at"], row["name"] or job["name"], row["plan_id"])
+
+
+def sweeps(tracker: Tracker) -> Iterator[Submission]:
+    """The sweeps: the points of one that waits are no jobs yet."""
+    for row in tracker.each(SWEEPS):
+        yield Submission(row["planned_at"], row["name"], "")
 
 
 def submitted(tracker: Tracker, back: int, *, sweeps: bool = False) -> str | None:
@@ -22,12 +61,38 @@ def submitted(tracker: Tracker, back: int, *, sweeps: bool = False) -> str | Non
 
     ``sweeps``: of these alone.
     """
-    query = "SELECT sweep_id AS name FROM sweeps ORDER BY planned_at DESC, rowid DESC" if sweeps else NEWEST
-    rows = tracker.rows(f"{query} LIMIT 1 OFFSET ?", [str(back)])
-    return rows[0]["name"] if rows else None
+    if sweeps:
+        rows = tracker.rows(f"{SWEEPS} LIMIT 1 OFFSET ?", [str(back)])
+        return rows[0]["name"] if rows else None
+    return next(islice(names(tracker), back, None), None)
+
+
+def names(tracker: Tracker) -> Iterator[str]:
+    """The names of what was submitted, each once, newest first."""
+    seen: set[str] = set()
+    for each in submissions(tracker):
+        if each.name not in seen:
+            seen.add(each.name)
+            yield each.name
+
+
+def recent_plans(tracker: Tracker, count: int) -> list[str]:
+    """The plans of the last so many submissions, of a sweep all of its plans."""
+    found: dict[str, list[str]] = {}
+    for each in submissions(tracker):
+        if each.name not in found and len(found) == count:
+            break
+        found.setdefault(each.name, []).append(each.plan_id)
+    whole = "SELECT DISTINCT plan_id FROM points WHERE sweep_id = ?"
+    plans = [row["plan_id"] for name in found for row in tracker.rows(whole, [name])]
+    return [*plans, *(plan_id for mine in found.values() for plan_id in mine if plan_id)]
 
 
 def experiments(tracker: Tracker) -> list[str]:
     """The names of the experiments that have jobs, the last one first."""
-    query = "SELECT name FROM plans GROUP BY name ORDER BY max(planned_at) DESC"
-    return [row["name"] for row in tracker.rows(query, ())]
+    return [row["name"] for row in tracker.rows(EXPERIMENTS, ())]
+
+
+def fitting(tracker: Tracker, pattern: str) -> list[str]:
+    """The names of experiments that a pattern fits, in which * and ? stand for any text."""
+    return [name for name in experiments(tracker) if fnmatchcase(name, pattern)]

@@ -29,18 +29,6 @@ from tfslurm.tracker.rows import (
 if TYPE_CHECKING:
     from tfslurm.tracker.index import Tracker
 
-# Not part of the schema: a tracker may be older than these tables, and one that does not know them may go on using it.
-SWEEPS = (
-    "CREATE TABLE IF NOT EXISTS sweeps (sweep_id TEXT PRIMARY KEY, asked_sha256 TEXT NOT NULL, name TEXT NOT NULL, "
-    "planned_at TEXT NOT NULL, template TEXT NOT NULL, given TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0)",
-    "CREATE TABLE IF NOT EXISTS waiting (plan_id TEXT PRIMARY KEY, sweep_id TEXT NOT NULL REFERENCES sweeps, "
-    "cluster TEXT NOT NULL, plan TEXT NOT NULL, cluster_text TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS points (sweep_id TEXT NOT NULL REFERENCES sweeps, plan_id TEXT NOT NULL, "
-    "place INTEGER NOT NULL, point_id TEXT NOT NULL, parameters TEXT NOT NULL, words TEXT NOT NULL, "
-    "PRIMARY KEY (plan_id, place))",
-    "CREATE INDEX IF NOT EXISTS points_by_sweep ON points (sweep_id)",
-)
-
 
 class TrackedSweep(NamedTuple):
     """One sweep. ``asked_sha256`` is of what was asked, wherever its points went; ``told``: its ids were shown.
@@ -183,7 +171,7 @@ class SweepIndex:
     def jobs(self, sweep_id: str) -> list[TrackedJob]:
         """Every job that ran points of a sweep, oldest submission first."""
         mine = "plan_id IN (SELECT plan_id FROM points WHERE sweep_id = ?)"
-        query = f"{JOBS} WHERE {mine} ORDER BY submitted_at, jobs.rowid"
+        query = f"{JOBS} WHERE {mine} ORDER BY submitted_at, rowid"
         return [tracked(row) for row in self._tracker.rows(query, (sweep_id,))]
 
     def plans(self, sweep_id: str) -> list[TrackedPlan]:
