@@ -187,7 +187,7 @@ def test_a_record_names_the_folders_in_which_others_could_write(desk: Desk, proj
     record = desk.record(job)
     assert [each["folder"] for each in record["job"]["shared_folders"]] == [str(project)]
     assert record["verified"]["code"] == {"status": "ok", "reason": "every file is what was sent"}
-    assert "warning      folders: others could replace the run folder" in desk.tfslurm("provenance", job).stdout
+    assert "warning  folders: others could replace the run folder" in desk.tfslurm("provenance", job).stdout
 
 
 # $1 the root, $2 the run folder in it, $3 the job, $4 what every link leads to.

@@ -232,5 +232,5 @@ def test_the_gpus_of_every_node_are_in_one_record(desk: Desk) -> None:
     uuids = [gpu["uuid"] for task in tasks for gpu in task["gpus"]]
     assert uuids == [uuid for task in tasks for uuid in hooked(task["container"]["id"])]
     assert len(set(uuids)) == 2
-    for text in (record["verified"]["gpus"]["reason"], desk.tfslurm("provenance", job).stdout.partition("verified")[2]):
+    for text in (record["verified"]["gpus"]["reason"], desk.tfslurm("provenance", job).stdout.partition("GPUs: ")[2]):
         assert all(uuid in text for uuid in uuids)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table, say
+from tfslurm.cli.console import common, deliver, json_text, plain_table, say, show
 from tfslurm.errors import RecordError, refuse
-from tfslurm.export.foreign_crate import claims_json, claims_text
-from tfslurm.export.text import record_text
+from tfslurm.export.foreign_crate import claims_json, claims_rows
+from tfslurm.export.rows import Row, lines_of, rows_text
+from tfslurm.export.text import record_rows, record_text
 from tfslurm.monitoring.lookup import find_sweep, one_name
 from tfslurm.record import Record
+from tfslurm.record.crate_metadata import Metadata
 from tfslurm.retrieval.evidence import Evidence, crate_named, gathered, named, of_crate
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
-
-
-def text_form(record: Record, values: Mapping[str, Any]) -> str:
-    """The screen for a reader."""
-    return record_text(record)
 
 
 def json_form(record: Record, values: Mapping[str, Any]) -> str:
@@ -30,8 +29,9 @@ def json_form(record: Record, values: Mapping[str, Any]) -> str:
     return json_text(values)
 
 
-FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": text_form, "json": json_form}
+FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": record_text, "json": json_form}
 "Each form of one record: its name, and what writes it."
+COLOURS = {"ok": "green", "failed": "red", "unknown": "yellow"}
 
 
 @click.command()
@@ -56,7 +56,7 @@ def provenance(session: Session, name: str, form: str, docker: bool, output: Pat
     crate = crate_named(session, name)
     if crate and not crate.records and form in ("text", "json"):
         said = crate.metadata()
-        deliver(json_text(claims_json(said, name)) if form == "json" else claims_text(said, name), output)
+        print_claims(said, name, form, output)
         return
     if not crate and form in ("text", "json") and (sweep := sweep_named(session, name)):
         whole = sweep_record(find_sweep(session.tracker, sweep), session.tracker)
@@ -69,6 +69,10 @@ def provenance(session: Session, name: str, form: str, docker: bool, output: Pat
     evidences = gathered(session, found, latest=True)
     if form == "docker":
         print_docker_run(only(evidences, name, "--docker"), output, as_json)
+        return
+    if form == "text" and not output:
+        only_one = only(evidences, name, "--format text")
+        show_rows(record_rows(only_one.record, only_one.values))
         return
     deliver(in_form(evidences, form, name), output)
 
@@ -88,6 +92,23 @@ def listed(found: Sequence[TrackedJob | Evidence]) -> str:
         for each in found
     ]
     return plain_table([("JOB", "EXPERIMENT", "STATE", "SUBMITTED"), *rows]) + "\n"
+
+
+def print_claims(said: Metadata, name: str, form: str, output: Path | None) -> None:
+    """What a crate of another tool says of itself."""
+    if form == "json":
+        deliver(json_text(claims_json(said, name)), output)
+    elif output:
+        deliver(rows_text(claims_rows(said, name)), output)
+    else:
+        show_rows(claims_rows(said, name))
+
+
+def show_rows(rows: Iterable[Row]) -> None:
+    """The rows; on a terminal no line is wider than it, and each status has its colour."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines_of(rows, width):
+        show((line.head if line.text else line.head.rstrip(), COLOURS.get(line.status, "")), line.text)
 
 
 def print_docker_run(evidence: Evidence, output: Path | None, as_json: bool) -> None:

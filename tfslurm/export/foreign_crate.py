@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tfslurm.export.text import row
+from tfslurm.export.rows import Row
 from tfslurm.record.crate_metadata import FileClaim, ImageClaim, Metadata, RunClaim
 
 SCHEMA = "tfslurm.claims/1"
@@ -37,53 +37,47 @@ def run_json(run: RunClaim) -> dict[str, Any]:
     return {**said, "image": image}
 
 
-def claims_text(found: Metadata, name: str) -> str:
+def claims_rows(found: Metadata, name: str) -> Iterator[Row]:
     """One screen for a reader."""
-    lines = [
-        *row("crate", name),
-        *row("", CLAIM),
-        *row("name", found.name or "not said"),
-        *(row("", found.description) if found.description else ()),
-        *row("form", f"RO-Crate {found.version or 'of an unknown version'}"),
-        *(line for url in found.profiles for line in row("", url)),
-        *row("licence", found.licence or "not said"),
-        *(line for run in found.runs[:FEW] for line in run_lines(run)),
-        *(row("", f"and {len(found.runs) - FEW} more runs") if len(found.runs) > FEW else ()),
-        *([] if found.runs else row("run", "it names none")),
-        *file_lines(found.files),
-    ]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    yield Row("crate", name)
+    yield Row("", CLAIM)
+    yield Row("name", "\n".join(filter(None, (found.name or "not said", found.description))))
+    yield Row("form", "\n".join((f"RO-Crate {found.version or 'of an unknown version'}", *found.profiles)))
+    yield Row("licence", found.licence or "not said")
+    for run in found.runs[:FEW]:
+        yield from run_rows(run)
+    if len(found.runs) > FEW:
+        yield Row("", f"and {len(found.runs) - FEW} more runs")
+    if not found.runs:
+        yield Row("run", "it names none")
+    yield from file_rows(found.files)
 
 
-def run_lines(run: RunClaim) -> Iterator[str]:
+def run_rows(run: RunClaim) -> Iterator[Row]:
     """One run: what, in which image, when, how it ended."""
-    yield from row("run", run.name or run.id)
-    yield from row(" image", image_text(run.image))
-    yield from row(" command", run.command or "not said")
-    yield from row(" program", run.program or "not said")
+    yield Row("run", run.name or run.id)
+    yield Row(" image", image_text(run.image))
+    yield Row(" command", run.command or "not said")
+    yield Row(" program", run.program or "not said")
     times = [f"{word} {moment}" for word, moment in (("started", run.started_at), ("ended", run.ended_at)) if moment]
-    yield from row(" times", ", ".join(times) or "not said")
-    yield from row(" end", ": ".join(filter(None, (run.status, run.error))) or "not said")
+    yield Row(" times", ", ".join(times) or "not said")
+    yield Row(" end", ": ".join(filter(None, (run.status, run.error))) or "not said")
 
 
 def image_text(image: ImageClaim | None) -> str:
     """The image, and what is not said of it."""
     if image is None:
         return "not said"
-    return (
-        f"{image.name}\nsha256:{image.sha256}"
-        if image.sha256
-        else f"{image.name}\nno digest: a tag names no fixed bytes"
-    )
+    return f"{image.name}\n{f'sha256:{image.sha256}' if image.sha256 else 'no digest: a tag names no fixed bytes'}"
 
 
-def file_lines(files: tuple[FileClaim, ...]) -> Iterator[str]:
+def file_rows(files: tuple[FileClaim, ...]) -> Iterator[Row]:
     """The files that it lists."""
     for index, each in enumerate(files[:FEW]):
         size = f"{each.bytes} bytes" if each.bytes is not None else "size not said"
         digest = f"sha256:{each.sha256[:12]}…" if each.sha256 else "sha256 not said"
-        yield from row("files" if not index else "", f"{each.path}  {size}  {digest}")
+        yield Row("files" if not index else "", f"{each.path}  {size}  {digest}")
     if len(files) > FEW:
-        yield from row("", f"and {len(files) - FEW} more")
+        yield Row("", f"and {len(files) - FEW} more")
     if not files:
-        yield from row("files", "none listed")
+        yield Row("files", "none listed")
