@@ -14,7 +14,8 @@ from tests.test_record import case
 from tfslurm.errors import RecordError
 from tfslurm.export.docker_run import docker_run
 from tfslurm.record import Record
-from tfslurm.record.model import Asked, Experiment, Gpu
+from tfslurm.record.model import Asked, Experiment
+from tfslurm.record.task_model import Gpu
 
 FAKE = "#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done\n"
 

@@ -15,8 +15,9 @@ from tfslurm.image import driver_verdict, kept_environment, oldest_driver
 from tfslurm.job_plan import JobPlan
 from tfslurm.retrieval.records import remember
 from tfslurm.spec import Resources
-from tfslurm.submission.preflight import tell
+from tfslurm.submission.preflight import sees_no_gpu, tell
 from tfslurm.tracker import SeenDriver, Tracker
+from tfslurm.tracker.images import note_image
 
 EARLY, LATE = "2026-11-23T07:00:00Z", "2026-11-23T08:00:00Z"
 FULL, MINOR, OLD = "550.54.14", "535.54.03", "470.57.02"
@@ -57,8 +58,15 @@ def test_the_drivers_of_a_record_are_remembered_with_its_job(tracker: Tracker) -
     tracker.submit(made, "17")
     (job,) = tracker.jobs()
     tasks = [{"node": "alpha1", "driver_version": FULL}, {"node": "alpha2", "driver_version": None}]
-    record = {"job": {"partition": "gpu", "ended_at": LATE, "started_at": EARLY}, "attempts": [{"tasks": tasks}]}
+    record = {
+        "job": {"partition": "gpu", "ended_at": LATE, "started_at": EARLY},
+        "attempts": [{"tasks": tasks}],
+        "image": {"digest": PIN.digest},
+        "environment": {"tensorflow": "2.16.1", "cudnn": "8", "cudnn_present": "8.9.6", "os": "Debian"},
+    }
     remember(job, record, tracker)
+    empty = {"cuda": None, "cuda_present": None}
+    assert tracker.image(PIN.digest) == {**empty, "tensorflow": "2.16.1", "cudnn": "8", "cudnn_present": "8.9.6"}
     assert tracker.drivers("alpha") == [SeenDriver("alpha", "gpu", "alpha1", FULL, LATE, "job alpha:17")]
 
 
@@ -126,7 +134,7 @@ def test_every_partition_that_the_job_may_go_to_counts(options: dict[str, str], 
 def test_each_partition_has_its_verdict() -> None:
     drivers = [seen(FULL), seen(MINOR, partition="v100"), seen(OLD, partition="k80"), seen(OLD, partition="mixed")]
     drivers.append(seen(FULL, node="alpha9", partition="mixed"))
-    facts = image_facts(PIN, {"gpu", "new"}, drivers)
+    facts = image_facts(PIN, {"gpu", "new"}, drivers, "")
     assert [(fact.fact, fact.status) for fact in facts] == [
         ("gpu/image-driver", "ok"),
         ("k80/image-driver", "FAIL"),
@@ -139,7 +147,7 @@ def test_each_partition_has_its_verdict() -> None:
 
 
 def test_a_cluster_of_which_no_driver_is_known_says_so() -> None:
-    (fact,) = image_facts(PIN, set(), [])
+    (fact,) = image_facts(PIN, set(), [], "")
     assert (fact.fact, fact.status) == ("image-driver", "unknown")
 
 
@@ -268,7 +276,7 @@ def test_an_official_image_that_finds_no_gpu_is_told_before_the_job_is_queued(
     words = told(tracker, plan(replace(EXPERIMENT, resources=Resources(gpus=1)), pin=pin), seen(FULL))
     assert words.startswith(f"warning: alpha: image: {repository}:{tag}: TensorFlow {tag.partition('-')[0]} wants CUDA")
     assert tell(plan(replace(EXPERIMENT, resources=Resources(gpus=0)), pin=pin), tracker) == ""
-    (fact,) = image_facts(pin, {"gpu"}, [seen(FULL)])
+    (fact,) = image_facts(pin, {"gpu"}, [seen(FULL)], sees_no_gpu(pin, tracker.image(pin.digest)))
     assert fact.status == "warn" and "use 2.17.0-gpu" in fact.do
 
 
@@ -276,3 +284,39 @@ def test_an_official_image_that_finds_no_gpu_is_told_before_the_job_is_queued(
 def test_other_images_are_not(tag: str, tracker: Tracker) -> None:
     assert told(tracker, asked(), seen(FULL)) == ""
     assert tell(plan(pin=replace(PIN, tag=tag)), tracker) == ""
+
+
+# What a record says of the image with this digest, and what is told before the next job of it is queued.
+KNOWN = [
+    (
+        ("12.5.1", "12.3.101", "9", "8.9.6"),
+        "CUDA 12.5.1 and cuDNN 9, and the image holds CUDA 12.3.101 and cuDNN 8.9.6",
+    ),
+    (("12.5.1", None, "9", "8.9.6"), "cuDNN 9, and the image holds cuDNN 8.9.6"),
+    (("12.5", "13.0.96", None, None), "CUDA 12.5, and the image holds CUDA 13.0.96"),
+    (("12.5.1", "12.5.82", "9", "9.3.0"), ""),
+    (("12.3", "12.3.101", "8", "8.9.6"), ""),
+    (("12.5.1", "12.9.79", "9.3.0", "9.10.2"), ""),
+]
+
+
+@pytest.mark.parametrize(("inside", "why"), KNOWN)
+@pytest.mark.parametrize("tag", ["2.18.0-gpu", "2.17.0-gpu"])
+def test_what_was_seen_in_an_image_counts_more_than_its_tag(
+    inside: tuple[str | None, ...], why: str, tag: str, tracker: Tracker
+) -> None:
+    keys = ("cuda", "cuda_present", "cudnn", "cudnn_present")
+    pin = replace(PIN, tag=tag, reference=f"tensorflow/tensorflow:{tag}")
+    note_image(tracker, pin.digest, {"tensorflow": "2.18.0", "python": "3.11", **dict(zip(keys, inside, strict=True))})
+    said = sees_no_gpu(pin, tracker.image(pin.digest))
+    assert (f"TensorFlow 2.18.0 was built with {why}: it finds no GPU" in said) is bool(why)
+    assert bool(said) is bool(why)
+    other = sees_no_gpu(pin, tracker.image("sha256:" + "0" * 64))
+    assert bool(other) is ("2.18" in tag), "another digest is known by its tag"
+
+
+def test_an_image_of_which_nothing_was_found_out_is_known_by_its_tag(tracker: Tracker) -> None:
+    pin = replace(PIN, tag="2.18.0-gpu", reference="tensorflow/tensorflow:2.18.0-gpu")
+    for environment in ({"tensorflow": "2.18.0", "cuda": "12.5.1"}, {"cuda": "12.5.1", "cuda_present": "12.5.82"}):
+        note_image(tracker, pin.digest, environment)
+        assert "wants CUDA 12.5" in sees_no_gpu(pin, tracker.image(pin.digest))

@@ -326,16 +326,16 @@ def test_a_machine_without_the_library_was_not_asked_and_one_that_fails_was(comm
 
 # ------------------------------------------------------------------------------------------------------------ the load
 
-USAGE = "seconds, uuid, utilization.gpu [%], memory.used [MiB]\n"
+USAGE = "seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]\n"
 
 
 @pytest.mark.parametrize(
     ("rows", "wrong"),
     [
-        (f"1, {UUIDS[0]}, 100, 512\n", []),
-        (f"1, {UUIDS[0]}, 0, 0\n", ["utilisation under load"]),
-        (f"1, {UUIDS[0]}, [N/A], 512\n", ["utilisation under load"]),
-        (f"1, {UUIDS[1]}, 100, 512\n", ["samples of gpu-usage.csv"]),
+        (f"1, {UUIDS[0]}, 100, 512, 700.00\n", []),
+        (f"1, {UUIDS[0]}, 0, 0, 700.00\n", ["utilisation under load"]),
+        (f"1, {UUIDS[0]}, [N/A], 512, 700.00\n", ["utilisation under load"]),
+        (f"1, {UUIDS[1]}, 100, 512, 700.00\n", ["samples of gpu-usage.csv"]),
         ("", ["samples of gpu-usage.csv", "utilisation under load"]),
     ],
 )
@@ -369,7 +369,7 @@ def test_the_node_side_watches_a_program_that_runs_long_enough(
     rows = [*work.load(node, gpus)]
     assert [row.what for row in rows if row.verdict == DIFFERS] == ["utilisation under load"], table(rows)
     (sample,) = (tmp_path / "work" / "load-real" / "gpu-usage.csv").read_text().splitlines()[1:]
-    assert re.fullmatch(rf"\d+, {UUIDS[0]}, 0, 0", sample)
+    assert re.fullmatch(rf"\d+, {UUIDS[0]}, 0, 0, 41\.27", sample)
 
 
 # --------------------------------------------------------------------------------------------------------- frameworks

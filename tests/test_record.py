@@ -26,8 +26,9 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.record import Record, build_record, facts, record_from_json, record_json
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency
-from tfslurm.record.model import Engine, record_sha256, seal
+from tfslurm.record.model import record_sha256, seal
 from tfslurm.record.task import queried_driver
+from tfslurm.record.task_model import Engine
 from tfslurm.record.unsaved_files import lost_files
 from tfslurm.retrieval.records import status_of
 from tfslurm.slurm import JobStatus
@@ -83,7 +84,8 @@ CONTRACT = {
     "experiment.lost.0": "path change",
     "image": "reference registry repository tag digest digest_kind config_digest platform served_by pinned_at",
     "code": "remote commit branch dirty tree",
-    "attempts.0": "index state ended_by started_at ended_at exit_code reason warned_at tasks",
+    "attempts.0": "index state ended_by started_at ended_at exit_code reason warned_at tasks logs",
+    "attempts.0.logs.0": "name bytes sha256",
     "attempts.0.tasks.0": "node rank driver_version driver_source gpus gpu_source image_digests image_source "
     "image_pulled container kernel os cpu_model memory_mib limits cpu_flags cpus_schedulable compute_capability "
     "driver_cuda libcuda_in_container engine",
@@ -92,7 +94,7 @@ CONTRACT = {
     "attempts.0.tasks.0.gpus.0": "uuid name memory_mib",
     "attempts.0.tasks.0.container": "id exit_code oom_killed started_at ended_at memory_limit_mib cpu_limit "
     "peak_memory_mib cpu_time_s usage_until gpu_utilisation",
-    "environment": "python tensorflow cuda cudnn os glibc packages source",
+    "environment": "python tensorflow cuda cudnn os glibc packages source cuda_present cudnn_present",
     "environment.packages.0": "name version",
     "verified": "image gpus driver tensorflow_gpu code",
     "verified.image": "status reason",
@@ -115,7 +117,8 @@ IMAGE_FACTS = {
 @pytest.mark.parametrize(("path", "keys"), CONTRACT.items())
 def test_the_keys_are_those_of_the_contract_in_its_order(path: str, keys: str) -> None:
     plan = replace(case("gpu").plan, code=made.CODE)
-    value: Any = record_json(case("gpu").build(plan=plan, image_facts=json.dumps(IMAGE_FACTS).encode()))
+    files = {**case("gpu").files, f"{TASK}logs.sha256": b"0 " + b"0" * 64 + b" stdout.log\n"}
+    value: Any = record_json(case("gpu").build(plan=plan, files=files, image_facts=json.dumps(IMAGE_FACTS).encode()))
     for step in path.split(".") if path else ():
         value = value[int(step)] if step.isdecimal() else value[step]
     assert list(value) == keys.split()
@@ -463,8 +466,9 @@ def test_a_local_run_has_no_queue_to_have_waited_in() -> None:
         "asked.spec": OLDER,
         "asked.template.sha256": OLDER,
     }
-    for key in ("energy", "inputs[0].bytes", *(f"attempts[0].tasks[0].{name}" for name in NOT_ASKED)):
-        assert unknown.pop(key).startswith("this version does not ")
+    for key in ("energy", "attempts[0].logs", *(f"attempts[0].tasks[0].{name}" for name in NOT_ASKED)):
+        assert unknown.pop(key)
+    assert unknown.pop("inputs[0].bytes").startswith("this version does not ")
     assert unknown == {"environment": "probe ended with 127: no python in the image", **older}
 
 
@@ -970,7 +974,7 @@ def test_a_job_under_podman_has_every_fact_that_one_under_docker_has() -> None:
     assert [lost.path for lost in record.experiment.lost or ()] == ["/tmp/lost.h5"]
     missing = {path.rpartition(".")[2] for path in record.unknown if path.startswith("attempts")}
     used = {"peak_memory_mib", "cpu_time_s", "usage_until", "gpu_utilisation"}
-    assert missing == used | {"cpus_schedulable"} | NOT_ASKED, "nothing but what it used, and may use"
+    assert missing == used | {"cpus_schedulable", "logs"} | NOT_ASKED, "nothing but what it used, and may use"
 
 
 def test_an_end_that_nobody_saw_is_null_with_the_reason() -> None:

@@ -166,6 +166,9 @@ tfslurm_export() {
 }
 
 while read -r tfslurm_line; do tfslurm_report cgroup "$tfslurm_line"; done 2>/dev/null </proc/self/cgroup
+while read -r tfslurm_line tfslurm_value; do
+    if [ "$tfslurm_line" = Cpus_allowed_list: ]; then tfslurm_report cpus "$tfslurm_value"; fi
+done 2>/dev/null </proc/self/status
 PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH
 tfslurm_check_gpus
 PATH=$tfslurm_path

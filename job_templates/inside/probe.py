@@ -3,15 +3,28 @@
 Standard library only, Python 3.6 and later. What could not be asked is null, with the reason under ``errors``.
 """
 
-# ruff: noqa: UP006, UP035, UP045, PTH112, PTH113, PTH118, PTH123, PTH208 - an image's Python may be as old as 3.6
+# ruff: noqa: UP006, UP035, UP045, PTH112, PTH113, PTH118, PTH119, PTH123, PTH207, PTH208 - an image's Python may be as old as 3.6
+import glob
 import json
 import os
+import re
 import signal
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 Build = Dict[str, Any]
 Named = Tuple[Optional[str], Optional[str]]
+
+# Where Debian, Red Hat, NVIDIA's images and conda keep libraries, beside what the loader is told of.
+FOLDERS = (
+    "/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/*/lib", "/usr/local/lib", "/lib/*-linux-gnu", "/lib64", "/lib",
+    "/usr/lib/*-linux-gnu", "/usr/lib64", "/usr/lib",
+)  # fmt: skip
+# Library -> the folder of the Python package that brings it, and how that package is named.
+LIBRARIES = {
+    "libcudart": ("nvidia/cuda_runtime", r"nvidia-cuda-runtime(-cu\d+)?"),
+    "libcudnn": ("nvidia/cudnn", r"nvidia-cudnn(-cu\d+)?"),
+}
 
 PATIENCE_S = 110  # an import that hangs ends the probe, which nobody may be left to stop
 
@@ -30,10 +43,12 @@ def main() -> None:
         "tensorflow": version,
         "cuda": text(build.get("cuda_version")),
         "cudnn": text(build.get("cudnn_version")),
+        "cuda_present": present("libcudart", build.get("cuda_version"), packages, errors),
+        "cudnn_present": present("libcudnn", build.get("cudnn_version"), packages, errors),
         "os": operating_system(errors),
         "glibc": glibc(errors),
         "packages": packages,
-        "source": "importlib.metadata + tf.sysconfig.get_build_info in the container",
+        "source": "importlib.metadata + tf.sysconfig.get_build_info + the names of libraries in the container",
         "errors": errors,
     }
     with os.fdopen(answer, "w") as out:
@@ -110,6 +125,57 @@ def tensorflow(packages: List[Dict[str, str]], errors: List[str]) -> Tuple[Optio
     except Exception as error:
         errors.append(f"tensorflow: {type(error).__name__}: {error}")
         return versions[0], {}
+
+
+def present(name: str, built: object, packages: List[Dict[str, str]], errors: List[str]) -> Optional[str]:
+    """The version of a library that is here: of the major version that TensorFlow was built with, else the newest."""
+    key = {"libcudart": "cuda_present", "libcudnn": "cudnn_present"}[name]
+    found: List[Tuple[int, ...]] = []
+    try:
+        found = sorted(set(versions(name)) | set(packaged(LIBRARIES[name][1], packages)))
+    except Exception as error:
+        errors.append(f"{key}: {type(error).__name__}: {error}")
+        return None
+    fitting = [version for version in found if version[:1] == numbers(text(built) or "")[:1]]
+    if not found and built:
+        errors.append(f"{key}: no {name}.so is in the folders in which libraries are looked for")
+    return ".".join(map(str, (fitting or found)[-1])) if found else None
+
+
+def versions(name: str) -> Iterator[Tuple[int, ...]]:
+    """What the names of the files say, links followed: ``libcudart.so.12.3.101``; one number alone says too little."""
+    for folder in folders():
+        for path in glob.glob(os.path.join(glob.escape(folder), name + ".so*")):
+            read = re.match(r"\.so\.(\d+(?:\.\d+)+)$", os.path.basename(os.path.realpath(path))[len(name) :])
+            if read and os.path.isfile(path):
+                yield numbers(read.group(1))
+
+
+def folders() -> Iterator[str]:
+    """The folders in which the loader looks, and where the Python packages of NVIDIA have theirs."""
+    yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    yield os.path.join(sys.prefix, "lib")
+    for pattern in FOLDERS:
+        yield from glob.glob(pattern)
+    for settings in glob.glob("/etc/ld.so.conf.d/*.conf"):
+        with open(settings, encoding="utf-8", errors="replace") as lines:
+            yield from (line.strip() for line in lines if line.startswith("/"))
+    for folder in sys.path:
+        for place, _ in LIBRARIES.values():
+            yield os.path.join(folder, place, "lib")
+
+
+def packaged(name: str, packages: List[Dict[str, str]]) -> Iterator[Tuple[int, ...]]:
+    """The versions of the Python packages that bring a library, whose files carry the major version alone."""
+    for package in packages:
+        if re.match(name + "$", package["name"].lower().replace("_", "-")) and numbers(package["version"]):
+            yield numbers(package["version"])
+
+
+def numbers(version: str) -> Tuple[int, ...]:
+    """12.3.101 as numbers; those that come before anything else."""
+    read = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in read.group(0).split(".")) if read else ()
 
 
 def operating_system(errors: List[str]) -> Optional[str]:

@@ -36,13 +36,16 @@ limits::_count() {
     for range in ${ranges[@]+"${ranges[@]}"}; do counted=$((counted + ${range#*-} - ${range%-*} + 1)); done
 }
 
-# Keeps the first log_mib MiB of standard input; the program goes on, and what else it prints is read and dropped.
+# Keeps the first log_mib MiB of standard input; the program goes on, and what else it prints is read and dropped. Rings when all
+# that is kept is written: see logs::_await.
 limits::log() {
     node::_deaf
     head --bytes="${log_mib}M"
-    if [[ $(head --bytes=1 | wc --bytes) == 0 ]]; then return; fi
-    printf '\ntfslurm: the log ends here: this cluster keeps %d MiB of it (limits.log_mib)\n' "$log_mib"
-    cat >/dev/null
+    if [[ $(head --bytes=1 | wc --bytes) != 0 ]]; then
+        printf '\ntfslurm: the log ends here: this cluster keeps %d MiB of it (limits.log_mib)\n' "$log_mib"
+        cat >/dev/null
+    fi
+    printf '\n' >&"$log_bell"
 }
 
 # The least of what was asked for and what Slurm gave, shared by the node's tasks; swap would hide that it is too little.

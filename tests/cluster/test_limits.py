@@ -10,12 +10,14 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tfslurm.job_plan import identify
+from tfslurm.record.facts import parse_log_sums
 from tfslurm.spec import Mount, Resources
 
 from .bed import SCRATCH, wait_until
@@ -170,7 +172,7 @@ def test_gpus_are_looked_at_while_the_program_runs() -> None:
     job.go()
     assert job.end()["exit_code"] == 0, job.said()
     head, *rows = job.fact("gpu-usage.csv").splitlines()
-    assert head == "seconds, uuid, utilization.gpu [%], memory.used [MiB]"
+    assert head == "seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]"
     assert [row.split(", ")[1] for row in rows[:2]] == job.fact("gpus.txt").split()
 
 
@@ -216,6 +218,8 @@ def test_the_cluster_bounds_logs_and_processes_and_the_program_goes_on(desk: Des
     desk.ended(job)
     folder = desk.run_folder(job) / "attempt-1"
     log = (folder / "stdout.log").read_text()
+    sums = parse_log_sums((folder / "facts" / "task-0" / "logs.sha256").read_bytes())
+    assert sums["stdout.log"] == (len(log), sha256(log.encode()).hexdigest()), "the last line is in it"
     words = "\ntfslurm: the log ends here: this cluster keeps 1 MiB of it (limits.log_mib)\n"
     assert (log[:2], log[MIB:]) == ("y\n", words)
     (container,) = json.loads((folder / "facts" / "task-0" / "container-inspect.json").read_text())

@@ -91,12 +91,12 @@ def load(node: Node, gpus: Gpus) -> Iterator[Row]:
 def usage(text: str, uuid: str) -> Iterator[Row]:
     """The samples as the record's reader has them; the stand-in always says 0 %."""
     step, rows = "load", text.splitlines()
-    heading = "seconds, uuid, utilization.gpu [%], memory.used [MiB]"
+    heading = "seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]"
     yield compared(step, "heading of gpu-usage.csv", heading, rows[0] if rows else "no file")
     cells = [[cell.strip() for cell in row.split(",")] for row in rows[1:]]
     yield held(step, "samples of gpu-usage.csv", "one at least, of this GPU", f"{len(cells)}: {text[-120:]}",
-               holds=bool(cells) and all(len(row) == 4 and row[1] == uuid for row in cells))  # fmt: skip
-    percents = [row[2] for row in cells if len(row) == 4]
+               holds=bool(cells) and all(len(row) == 5 and row[1] == uuid for row in cells))  # fmt: skip
+    percents = [row[2] for row in cells if len(row) == 5]
     if uuid.startswith("MIG-"):
         yield not_run(step, "utilisation", f"a slice of a GPU has none: {', '.join(percents)}")
         return

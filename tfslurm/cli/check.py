@@ -74,7 +74,8 @@ def check(
         while seen:
             tracker.note_driver(seen.pop())
         if pin:
-            facts.extend(image_facts(pin, {place_of(fact) for fact in facts} - {""}, tracker.drivers(name)))
+            places = {place_of(fact) for fact in facts} - {""}
+            facts.extend(image_facts(pin, places, tracker.drivers(name), sees_no_gpu(pin, tracker.image(pin.digest))))
         facts.insert(0, file_fact(next(one for one in known if one.cluster.name == name)))
         found[name] = facts
         if not as_json:
@@ -107,23 +108,23 @@ def pin_of(image: str, clusters: Sequence[Known]) -> Pin:
     return resolve_now(parse_reference(image), [one.cluster for one in clusters], now(), say)
 
 
-def image_facts(pin: Pin, places: Collection[str], seen: Sequence[SeenDriver]) -> list[Fact]:
-    """Whether each partition's driver, seen now or last time, can run the CUDA of an image."""
+def image_facts(pin: Pin, places: Collection[str], seen: Sequence[SeenDriver], fault: str) -> list[Fact]:
+    """Whether each partition's driver, seen now or last time, can run the CUDA of an image, which may have a fault."""
     by_place = {place: [one for one in seen if one.partition == place] for place in places}
     by_place |= {one.partition: [other for other in seen if other.partition == one.partition] for one in seen}
     if not by_place:
         return [Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen on this cluster yet")]
-    return [image_fact(pin, by_place[place]).of(place) for place in sorted(by_place)]
+    return [image_fact(pin, by_place[place], fault).of(place) for place in sorted(by_place)]
 
 
-def image_fact(pin: Pin, seen: Sequence[SeenDriver]) -> Fact:
+def image_fact(pin: Pin, seen: Sequence[SeenDriver], fault: str) -> Fact:
     """The verdict on the drivers of one partition."""
     if not seen:
         return Fact(IMAGE_FACT, "unknown", f"{pin.reference}: no driver was seen there yet")
     verdict = suits(pin.environment, seen)
     fix = {"too old": "use an image with an older CUDA, or another partition", "some too old": "exclude those nodes"}
     status = IMAGE_STATUS[verdict.status]
-    fixes = [sees_no_gpu(pin), fix.get(verdict.status, "")]
+    fixes = [fault, fix.get(verdict.status, "")]
     status = "warn" if fixes[0] and status == "ok" else status
     words = f"{pin.reference}: {verdict.status}: {verdict.words()}"
     return Fact(IMAGE_FACT, status, words, "; ".join(filter(None, fixes)))

@@ -6,6 +6,7 @@ graph driver). ``name@digest`` accepts the first two. Source: OCI image specific
 """
 
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
+from tfslurm.image.libraries import lacking
 from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
 from tfslurm.image.lock_check import false_claims, missing_variables, quoted, quoted_list, without_claims
 from tfslurm.image.pin import PLATFORM, Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
@@ -21,6 +22,7 @@ __all__ = [
     "driver_verdict",
     "false_claims",
     "kept_environment",
+    "lacking",
     "lock_text",
     "mirror_names",
     "missing_variables",

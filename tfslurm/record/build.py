@@ -11,25 +11,25 @@ from tfslurm.errors import RecordError
 from tfslurm.job_plan import JobPlan, mount_json
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism, read_inputs
+from tfslurm.record.energy import read_energy
 from tfslurm.record.engines import container_answer
+from tfslurm.record.environment import read_environment
 from tfslurm.record.folder import Folder
 from tfslurm.record.job import Ending, read_ending, read_job
+from tfslurm.record.logs import read_logs
 from tfslurm.record.model import (
-    SCHEMA,
     Attempt,
     Code,
-    Environment,
     Experiment,
     Image,
     Integrity,
     LostFile,
     Output,
-    Package,
     Record,
-    TaskFacts,
     seal,
 )
 from tfslurm.record.numbers import without_unfit
+from tfslurm.record.schema import SCHEMA
 from tfslurm.record.task import read_task
 from tfslurm.record.unsaved_files import lost_files
 from tfslurm.record.verified import Observed, verify
@@ -39,7 +39,6 @@ from tfslurm.slurm import JobStatus
 
 FEW = 5  # foreign files named before the rest is counted, and complaints of nvidia-smi
 LONGEST_COMPLAINT = 200
-MOST_ERRORS = 50  # of the probe by an image's own Python
 
 
 def build_record(
@@ -64,13 +63,12 @@ def build_record(
     endings = [read_ending(folder, status, is_last=folder is folders[-1]) for folder in folders]
     observed = [one for place, folder in enumerate(folders) for one in read_tasks(plan, folder, indexes[place])]
     attempts = tuple(
-        read_attempt(index, ending, tuple(one.task for one in observed if one.attempt == index))
-        for index, ending in zip(indexes, endings, strict=True)
+        read_attempt(index, ending, folder, [one for one in observed if one.attempt == index])
+        for index, ending, folder in zip(indexes, endings, folders, strict=True)
     )
     reasons = [ending.reason for ending in endings]
     job = read_job(plan, job_id, root, folders, endings, status)
     experiment = read_experiment(plan, root, folders, observed, point or {})
-    root.note("energy", "this version does not read the GPUs' counters")
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
@@ -86,6 +84,7 @@ def build_record(
         code=read_code(plan),
         attempts=attempts,
         environment=read_environment(root, plan.pin.digest, image_facts),
+        energy=read_energy(observed, root),
         verified=verify(plan, observed),
         warnings=(*foreign_files(plan, folders), *complaints(folders), *filter(None, reasons[-1:])),
         unknown=root.unknown,
@@ -118,7 +117,7 @@ def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
         yield f"{many} not belong to {plan.user}, who may be unable to remove them: {', '.join(names)}{more}"
 
 
-def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> Attempt:
+def read_attempt(index: int, ending: Ending, folder: Folder, observed: list[Observed]) -> Attempt:
     """One run of the job, as it wrote itself down."""
     return Attempt(
         index=index,
@@ -129,7 +128,8 @@ def read_attempt(index: int, ending: Ending, tasks: tuple[TaskFacts, ...]) -> At
         exit_code=ending.exit_code,
         reason=ending.reason,
         warned_at=ending.warned_at,
-        tasks=tasks,
+        tasks=tuple(one.task for one in observed),
+        logs=read_logs(folder, observed),
     )
 
 
@@ -221,26 +221,6 @@ def read_code(plan: JobPlan) -> Code | None:
     """The code snapshot; None where the experiment brings no code."""
     code = plan.code
     return Code(code.remote, code.commit, code.branch, code.dirty, code.tree) if code else None
-
-
-def read_environment(root: Folder, digest: str, image_facts: bytes | None) -> Environment:
-    """The versions and packages that the probe found in the image."""
-    name = f"images/{digest.removeprefix('sha256:')}.json"
-    files = Folder({name: image_facts} if image_facts is not None else {}, "", "", root.unknown)
-    found = files.fact("environment", name, facts.parse_object) or {}
-    errors = found.get("errors")
-    for error in errors[:MOST_ERRORS] if isinstance(errors, list) else ():
-        key, _, why = str(error)[:400].partition(": ")
-        known = key in Environment.__dataclass_fields__
-        files.note(f"environment.{key}" if known else "environment", why if known else str(error).strip(" :"))
-    packages = found.get("packages")
-    texts = {key: None if found.get(key) is None else str(found[key]) for key in ENVIRONMENT}
-    whole = isinstance(packages, list) and all(isinstance(entry, dict) for entry in packages)
-    listed = (Package(str(entry.get("name")), str(entry.get("version"))) for entry in packages or ()) if whole else None
-    return Environment(**texts, packages=None if listed is None else tuple(listed))
-
-
-ENVIRONMENT = ("python", "tensorflow", "cuda", "cudnn", "os", "glibc", "source")
 
 
 def record_urn(cluster: str, job_id: str, plan_id: str) -> str:

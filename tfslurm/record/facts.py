@@ -183,6 +183,17 @@ def parse_hashes(raw: bytes) -> Mapping[str, str]:
     return found
 
 
+def parse_log_sums(raw: bytes) -> Mapping[str, tuple[int, str]]:
+    """Name -> bytes and sha256 of ``1234 <64 hex> stdout.log``, a line each."""
+    found: dict[str, tuple[int, str]] = {}
+    for line in parse_lines(raw):
+        match = re.fullmatch(r"([0-9]{1,18}) ([0-9a-f]{64}) (std(?:out|err)(?:\.[1-9][0-9]{0,5})?\.log)", line)
+        if not match:
+            raise ValueError(f"no hash in {line[:120]!r}")
+        found[match[3]] = int(match[1]), match[2]
+    return found
+
+
 def parse_sizes(raw: bytes) -> Mapping[str, int]:
     """Path -> bytes of ``find -printf '%s %p\\0'``: ``1234 ./metrics.json`` between NULs."""
     pairs = (entry.partition(" ") for entry in zero_separated(raw))

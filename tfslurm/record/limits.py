@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tfslurm.record import facts
 from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
-from tfslurm.record.model import Limits
+from tfslurm.record.task_model import Limits
 
 # The controllers of cgroup v1 that hold a process to it.
 CONTROLLERS = {"memory": ("memory",), "cpus": ("cpuset", "cpu")}

@@ -14,11 +14,9 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
+from tfslurm.record.schema import FIRST, NEW
+from tfslurm.record.task_model import TaskFacts
 from tfslurm.spec import Checkpoint, Reproduce
-
-SCHEMA = "tfslurm.record/2"
-FIRST = "tfslurm.record/1"  # is read, and stays what it was: without the keys that NEW says are of this schema
-NEW: Mapping[str, Any] = {"since": SCHEMA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,86 +163,12 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU, or one slice of a GPU in MIG mode, as the driver names it."""
+class Log:
+    """A file of an attempt with what its program printed, as it was when the program had ended."""
 
-    uuid: str
-    name: str | None
-    memory_mib: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class GpuUse:
-    """One GPU's use while the program ran, by nvidia-smi."""
-
-    uuid: str
-    samples: int
-    mean_percent: float | None  # of the time in which a kernel ran, over the program's run
-    peak_percent: int | None
-    peak_memory_mib: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """The container's end by its engine, its limits, and its use by its cgroup."""
-
-    id: str | None
-    exit_code: int | None
-    oom_killed: bool | None
-    started_at: str | None
-    ended_at: str | None
-    memory_limit_mib: int | None = None  # None: the engine got no limit
-    cpu_limit: float | None = None
-    peak_memory_mib: int | None = None  # page cache included
-    cpu_time_s: float | None = None
-    usage_until: str | None = None  # when the two before were last seen
-    gpu_utilisation: tuple[GpuUse, ...] | None = None  # () for a CPU job
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits that held the container to its job's: 'container' (the engine), 'job' (Slurm's cgroup), 'none'."""
-
-    memory: str | None
-    cpus: str | None
-    cgroup_parent: str | None  # the cgroup of Slurm's that the engine put it below, or 'none: ' and why
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """The container engine on the node."""
-
-    name: str
-    version: str | None
-    runtime: str | None  # the OCI runtime that started the container
-    storage: str | None  # the driver that holds the image's layers
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
-    """One Slurm task on one node, as observed on that node."""
-
-    node: str | None
-    rank: int
-    driver_version: str | None
-    driver_source: str | None  # the file or command that names it
-    gpus: tuple[Gpu, ...] | None  # those that the task was given; () for a CPU job
-    gpu_source: str | None  # 'slurm-uuid' | 'cgroup' | 'index-unconstrained' | 'whole-machine' | 'none'
-    image_digests: tuple[str, ...] | None  # of the image on the node: its repository digests, then its id
-    image_source: str | None  # name@digest that the container was made from
-    image_pulled: str | None  # 'present' | 'pulled from NAME': whether the node had it already
-    container: Container | None
-    kernel: str | None
-    os: str | None
-    cpu_model: str | None
-    memory_mib: int | None
-    limits: Limits
-    cpu_flags: tuple[str, ...] | None = field(default=None, metadata=NEW)
-    cpus_schedulable: int | None = field(default=None, metadata=NEW)  # those that the container may run on
-    compute_capability: str | None = field(default=None, metadata=NEW)
-    driver_cuda: str | None = field(default=None, metadata=NEW)  # the newest CUDA that the driver knows
-    libcuda_in_container: str | None = field(default=None, metadata=NEW)
-    engine: Engine | None = field(default=None, metadata=NEW)
+    name: str  # in the attempt's folder: 'stdout.log'; 'stdout.1.log' of the task with rank 1
+    bytes: int | None  # that were hashed: what somebody appended later is not covered
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +184,7 @@ class Attempt:
     reason: str  # why it ended otherwise than by its program alone; '': it did not
     warned_at: str | None  # when the program was to save and end; None: it was not warned
     tasks: tuple[TaskFacts, ...]
+    logs: tuple[Log, ...] | None = field(default=None, metadata=NEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +207,9 @@ class Environment:
     glibc: str | None
     packages: tuple[Package, ...] | None
     source: str | None
+    # `cuda` and `cudnn` are what TensorFlow was built with; these are what the image holds
+    cuda_present: str | None = field(default=None, metadata=NEW)
+    cudnn_present: str | None = field(default=None, metadata=NEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +237,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """The energy that the job's GPUs used, by nvidia-smi."""
+    """The energy that the job's GPUs used, as far as nvidia-smi was asked."""
 
     joules: float
-    source: str
+    source: str  # what was read, how often, and what that does not cover
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfslurm.document.typed import build
-from tfslurm.record.model import FIRST, SCHEMA, Record
+from tfslurm.record.model import Record
+from tfslurm.record.schema import FIRST, SCHEMA
 
 
 def record_from_json(values: Mapping[str, Any]) -> Record:

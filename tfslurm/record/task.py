@@ -11,7 +11,7 @@ from tfslurm.record.engines import container_answer, image_answer
 from tfslurm.record.folder import Folder
 from tfslurm.record.limits import read_limits
 from tfslurm.record.machine import read_machine
-from tfslurm.record.model import Container, Gpu, TaskFacts
+from tfslurm.record.task_model import Container, Gpu, TaskFacts
 from tfslurm.record.usage import is_number, read_allowed, read_gpu_use, read_used
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.ending import parse_task_end

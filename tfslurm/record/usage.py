@@ -14,7 +14,7 @@ from tfslurm.document.moments import parse_time
 from tfslurm.record import facts
 from tfslurm.record.engines import container_answer
 from tfslurm.record.folder import Folder
-from tfslurm.record.model import Gpu, GpuUse
+from tfslurm.record.task_model import Gpu, GpuUse
 
 MIB = 2**20
 MOST_DIGITS = 12

@@ -14,7 +14,8 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.record import facts
 from tfslurm.record.engines import container_answer, image_answer
 from tfslurm.record.folder import Folder
-from tfslurm.record.model import TaskFacts, Verdict, Verified
+from tfslurm.record.model import Verdict, Verified
+from tfslurm.record.task_model import TaskFacts
 
 NO_CODE = Verdict("ok", "the job brought no code")
 NO_GPU = Verdict("ok", "the job asked for no GPU")

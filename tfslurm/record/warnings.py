@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tfslurm.image import lacking
 from tfslurm.job_plan import JobPlan
 from tfslurm.record.model import Record
 from tfslurm.record.unsaved_files import in_words
@@ -24,6 +25,7 @@ def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     yield from about_code(record)
     if plan.pin.pin_kind == "image-id":
         yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
+    yield from about_libraries(plan, record)
     yield from about_node(plan, record)
 
 
@@ -56,6 +58,14 @@ def about_code(record: Record) -> Iterator[str]:
         yield f"code: it differs from commit {code.commit}: the tree id, not the commit, names what ran"
     if code.commit is not None and code.remote is None:
         yield "code: its git repository has no remote, so nobody else can fetch the commit"
+
+
+def about_libraries(plan: JobPlan, record: Record) -> Iterator[str]:
+    """CUDA libraries in the image that are older than those that its TensorFlow was built with."""
+    inside = record.environment
+    why = lacking(inside.cuda, inside.cuda_present, inside.cudnn, inside.cudnn_present)
+    if why and plan.resources.gpus:
+        yield f"image: TensorFlow {inside.tensorflow} was built with {why}: it finds no GPU, or stops with an error"
 
 
 def about_node(plan: JobPlan, record: Record) -> Iterator[str]:

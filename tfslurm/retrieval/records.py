@@ -19,6 +19,7 @@ from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
+from tfslurm.tracker.images import note_image
 from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
@@ -143,7 +144,8 @@ def status_of(job: TrackedJob) -> JobStatus | None:
 
 
 def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
-    """Keep which driver each node of a job's record had, last attempt first."""
+    """Keep which driver each node of a job's record had, last attempt first, and what is in its image."""
+    note_image(tracker, record["image"]["digest"], record["environment"])
     about = record["job"]
     moment = about.get("ended_at") or about.get("started_at") or job.submitted_at
     for task in (task for attempt in record["attempts"][-1:] for task in attempt["tasks"]):

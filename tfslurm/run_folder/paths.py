@@ -31,6 +31,9 @@ END = "exit.json"
 OUTPUT_SUMS = "outputs.sha256"
 OUTPUT_SIZES = "outputs.sizes"
 
+# of a task's
+LOG_SUMS = "logs.sha256"
+
 ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")
 TASK = re.compile(r"facts/task-([0-9]{1,6})/")
 
@@ -53,6 +56,13 @@ def batch_log(job_id: str) -> str:
 def attempt(number: int) -> str:
     """An attempt's folder in its job's."""
     return f"attempt-{number}"
+
+
+def logs(rank: int) -> tuple[str, str]:
+    """The two logs of a task in its attempt's folder."""
+    if not rank:
+        return "stdout.log", "stderr.log"
+    return "stdout.RANK.log".replace("RANK", str(rank)), "stderr.RANK.log".replace("RANK", str(rank))
 
 
 def task(rank: int) -> str:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.image import Pin, Verdict, driver_verdict
+from tfslurm.image import Pin, Verdict, driver_verdict, lacking
 from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import SeenDriver, Tracker
 from tfslurm.workspace.config import Known
 
 # Sources: tensorflow/tensorflow#81344, #88348, #94593; tensorflow/build#217, #221, open in November 2026.
 WITHOUT_GPU = re.compile(r"2\.(18|19|20|21)\.\d+(rc\d+)?-gpu(-jupyter)?")
+FAULT = ": it finds no GPU, or stops with an error of cuDNN"
+WAY_OUT = 'use 2.17.0-gpu, or install tensorflow[and-cuda] over the image without "-gpu"'
 STATUSES = ("full", "minor-version compatible", "unknown", "too old")  # from good to bad
 
 
@@ -54,19 +56,19 @@ def suits(environment: Mapping[str, str], seen: Iterable[SeenDriver]) -> Preflig
     return Preflight(tuple((one, driver_verdict(environment, one.version)) for one in seen))
 
 
-def preflight(plan: JobPlan, tracker: Tracker) -> Preflight | None:
+def preflight(plan: JobPlan, known: Sequence[SeenDriver]) -> Preflight | None:
     """How the drivers seen on the job's partitions suit its image; None where that says nothing about the job.
 
-    That is a job for no GPU, partitions on which no driver was seen yet, and an image or `env` with
+    That is partitions on which no driver was seen yet, and an image or `env` with
     NVIDIA_DISABLE_REQUIRE, by which somebody answers for the driver himself. Without a partition all that are known of
     the cluster count, for which one Slurm will choose is not known here.
     """
-    environment = plan.driver_environment
-    if not plan.resources.gpus or environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
-        return None
     named = [name for name in plan.options.get("partition", "").split(",") if name]
-    seen = [one for one in tracker.drivers(plan.cluster) if not named or one.partition in named]
-    return suits(environment, seen) if seen else None
+    seen = [one for one in known if not named or one.partition in named]
+    environment = plan.driver_environment if seen else {}
+    if not seen or environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
+        return None
+    return suits(environment, seen)
 
 
 def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
@@ -77,14 +79,17 @@ def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
     Raises:
         TfslurmError: every driver seen there is too old.
     """
-    why = sees_no_gpu(plan.pin) if plan.resources.gpus else ""
+    if not plan.resources.gpus:
+        return ""
+    inside, drivers = tracker.image(plan.pin.digest), tracker.drivers(plan.cluster)
+    why = sees_no_gpu(plan.pin, inside)
     known = f"warning: {plan.cluster}: image: {why}" if why else ""
-    return "\n".join(filter(None, (known, about_drivers(plan, tracker, whole=whole))))
+    return "\n".join(filter(None, (known, about_drivers(plan, drivers, whole=whole))))
 
 
-def about_drivers(plan: JobPlan, tracker: Tracker, *, whole: bool) -> str:
+def about_drivers(plan: JobPlan, drivers: Sequence[SeenDriver], *, whole: bool) -> str:
     """The part of it about drivers."""
-    found = preflight(plan, tracker)
+    found = preflight(plan, drivers)
     if found is None or found.status in ("full", "unknown"):
         return ""
     place = f"{plan.cluster}: driver"
@@ -102,17 +107,22 @@ def about_drivers(plan: JobPlan, tracker: Tracker, *, whole: bool) -> str:
     return f"note: {plan.cluster}: {', '.join(heads)}: nothing to do (-v: why)"
 
 
-def sees_no_gpu(pin: Pin) -> str:
+def sees_no_gpu(pin: Pin, inside: Mapping[str, Any]) -> str:
     """Why TensorFlow in an image finds no GPU, with the way out; '' where nothing of that is known.
 
-    Official images of TensorFlow 2.18 to 2.21 hold the CUDA and cuDNN of 2.17. A copy on a mirror has the same tag.
+    What a record said of it counts (``inside``, see Tracker.image). Else it is known by their tags that the official
+    images of TensorFlow 2.18 to 2.21 hold the CUDA and cuDNN of 2.17; a copy on a mirror has the same tag.
     """
+    said = [inside.get(key) for key in ("cuda", "cuda_present", "cudnn", "cudnn_present")]
+    if inside and (why := lacking(*said)):
+        return f"{pin.reference}: TensorFlow {inside['tensorflow']} was built with {why}{FAULT}; {WAY_OUT}"
+    if all(said):
+        return ""
     if pin.repository.rpartition("/")[2] != "tensorflow" or not WITHOUT_GPU.fullmatch(pin.tag):
         return ""
     return (
         f"{pin.reference}: TensorFlow {pin.tag.partition('-')[0]} wants CUDA 12.5 and cuDNN 9.3, its image holds CUDA "
-        "12.3 and cuDNN 8.9: it finds no GPU, or stops with an error of cuDNN (tensorflow#81344); use 2.17.0-gpu, or "
-        'install tensorflow[and-cuda] over the image without "-gpu"'
+        f"12.3 and cuDNN 8.9{FAULT} (tensorflow#81344); {WAY_OUT}"
     )
 
 

@@ -200,6 +200,11 @@ class Tracker:
             text = record_text(self._db, job)
         return dict(values_in(text, f"the record of {job.key}")) if text is not None else None
 
+    def image(self, digest: str) -> dict[str, Any]:
+        """The libraries in the image with this digest; empty: none of its records that were read has them."""
+        found = self.rows("SELECT environment FROM images WHERE digest = ?", [digest])
+        return dict(values_in(found[0]["environment"], f"the image {digest}")) if found else {}
+
     def texts(self, plan_ids: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """Every cluster with each text that described it to jobs of these plans, or to any that have not ended.
 

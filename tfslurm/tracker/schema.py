@@ -33,6 +33,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS drivers (cluster TEXT NOT NULL, partition TEXT NOT NULL, node TEXT NOT NULL, "
     "version TEXT NOT NULL, seen_at TEXT NOT NULL, seen_by TEXT NOT NULL, PRIMARY KEY (cluster, partition, node))",
+    "CREATE TABLE IF NOT EXISTS images (digest TEXT PRIMARY KEY, environment TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS untold (plan_id TEXT PRIMARY KEY REFERENCES plans)",
     "CREATE TABLE IF NOT EXISTS sweeps (sweep_id TEXT PRIMARY KEY, asked_sha256 TEXT NOT NULL, name TEXT NOT NULL, "
     "planned_at TEXT NOT NULL, template TEXT NOT NULL, given TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0)",

@@ -14,9 +14,13 @@ driver::look() {
     fi
 }
 
+# Drivers before 510 do not know compute_cap, and answer nothing then.
 driver::_query() {
-    gpu::keep nvidia-smi-query.csv --format=csv,nounits \
-        --query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id
+    local file=nvidia-smi-query.csv fields=index,uuid,name,memory.total,driver_version,pci.bus_id
+    gpu::keep "$file" --format=csv,nounits "--query-gpu=$fields,compute_cap"
+    if [[ -s $facts/$file.error && $(<"$facts/$file.error") == *'"compute_cap" is not a valid field'* ]]; then
+        gpu::keep "$file" --format=csv,nounits "--query-gpu=$fields"
+    fi
 }
 
 # The version in the first row that has one.

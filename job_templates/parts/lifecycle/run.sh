@@ -12,10 +12,11 @@ container::run() {
     event starting "$container_id"
     cgroup::count_oom
     oom_before=$cgroup_oom
+    if ((log_mib > 0)); then exec {log_bell}<> <(:); fi
     # shellcheck disable=SC2034  # nothing is ever written to it
     coproc LIFELINE {
         exec {report}>&- >>"$stdout_log" 2>>"$stderr_log"
-        if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2); fi
+        if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2) {log_bell}>&-; fi
         engine::run "$container_id"
     }
     client=$LIFELINE_PID
@@ -113,6 +114,8 @@ container::end() {
         said=$(task::insist engine::remove "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
+    logs::keep &
+    log_sums=$!
     container_id=''
     if [[ -n $started ]]; then
         lifetime::cause

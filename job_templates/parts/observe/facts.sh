@@ -41,7 +41,7 @@ facts::slow() {
         if [[ ! -e $facts/engine-info.json ]]; then engine::info & fi
         if type -P nvidia-smi >/dev/null; then
             if [[ -z ${driver_asked-} ]]; then driver::_query & fi
-            if ((gpus == 0)); then gpu::keep nvidia-smi-L.txt -L & fi
+            if ((gpus == 0)); then gpu::keep nvidia-smi-L.txt -L & else gpu::keep nvidia-smi-driver.txt -q -d COMPUTE & fi
         fi
         facts::keep uname.txt uname -srmn
         printf '%s\n' "${HOSTNAME-}" >"$facts/hostname"
@@ -87,6 +87,7 @@ facts::wait() {
     if [[ -n $slow_facts ]]; then node::_wait "$slow_facts" node::_is_stopped; fi
     if [[ -n ${driver_look-} ]]; then node::_wait "$driver_look" node::_is_stopped; fi
     probe::wait
+    logs::wait
     local file
     local -a done_with=("$facts"/*.std{err,out} "$facts/report.pipe" "$program_dir/waiting")
     for file in "$facts"/*.error; do

@@ -55,7 +55,8 @@ probe::_run() {
         IFS= read -r -d '' -n 4000 said <"$facts/probe.stderr" || :
         if ((code == 127)); then said="no python in the image: $said"; fi
         json::object schema s tfslurm.image/1 python n null tensorflow n null cuda n null cudnn n null os n null \
-            glibc n null packages n null source s 'nothing could be asked in the container' \
+            glibc n null packages n null cuda_present n null cudnn_present n null \
+            source s 'nothing could be asked in the container' \
             errors l "probe ended with $code: $said"
         printf '%s\n' "$json" >"$temporary"
     fi

@@ -13,7 +13,7 @@ report::make() {
         task::refuse root "${said#mkfifo: }" 'put the root on a file system that has named pipes' "$EX_TEMPFAIL"
     fi
     printf 'nothing was reported\n' >"$facts/report.txt"
-    report_next=gpus report_cgroup='' report_list='' report_gpus='' report_no='' report_tensorflow=''
+    report_next=gpus report_cgroup='' report_cpus='' report_list='' report_gpus='' report_no='' report_tensorflow=''
     report_lines=0
     exec {report}<>"$facts/report.pipe"
     chmod 0200 "$facts/report.pipe"
@@ -27,6 +27,7 @@ report::read() {
         kind=${report_line%% *} line=${report_line#* }
         case $report_next,$kind in
         gpus,cgroup) report_cgroup+=$line$'\n' ;;
+        gpus,cpus) report_cpus=$line ;;
         gpus,nvidia-smi) report_list+=$line$'\n' ;;
         gpus,gpus) report_gpus=$line report_next=words ;;
         words,no) report_no=$line report_next=end ;;
@@ -72,11 +73,12 @@ report::_line() {
 # The report is whole: what it says becomes facts.
 report::_keep() {
     local folder=$facts/container
-    if [[ -n $covered ]]; then report_cgroup=''; fi
+    if [[ -n $covered ]]; then report_cgroup='' report_cpus=''; fi
     if [[ -n $covered && $report_gpus == ok* ]]; then
         report_list='' report_gpus="unknown: $covered is mounted over what the check consists of"
     fi
     if [[ -n $report_cgroup ]]; then printf %s "$report_cgroup" >"$folder/cgroup.txt"; fi
+    if [[ -n $report_cpus ]]; then printf '%s\n' "$report_cpus" >"$folder/cpus.txt"; fi
     if [[ -n $report_list ]]; then printf %s "$report_list" >"$folder/nvidia-smi-L.txt"; fi
     if [[ -n $report_tensorflow ]]; then printf '%s\n' "$report_tensorflow" >"$folder/tensorflow-gpu.txt"; fi
     if [[ -n $report_no ]]; then printf '%s\n' "$report_no" >"$folder/refused.txt"; fi

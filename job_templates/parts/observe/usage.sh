@@ -149,15 +149,16 @@ usage::_watch_gpus() {
     usage::_pause 5 || return
     while kill -0 "$client"; do
         answer=$(timeout --kill-after=1 10 nvidia-smi --format=csv,noheader,nounits \
-            --query-gpu=uuid,utilization.gpu,memory.used) || answer=''
+            --query-gpu=uuid,utilization.gpu,memory.used,power.draw) || answer=''
         printf -v seconds '%(%s)T' -1
         rows=''
         while IFS= read -r line; do
             uuid=${line%%,*}
             if [[ " ${gpu_ids[*]} " == *" $uuid "* ]]; then rows+="$seconds, $line"$'\n'; fi
         done <<<"$answer"
-        if ((samples == 0)); then rows="seconds, uuid, utilization.gpu [%], memory.used [MiB]"$'\n'$rows; fi
+        if ((samples == 0)); then rows="seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]"$'\n'$rows; fi
         printf %s "$rows" >>"$file"
+        libcuda::look
         samples+=1
         if ((samples % 240 == 0)); then pause=$((pause * 2)); fi
         usage::_pause "$pause" || return

@@ -25,5 +25,6 @@ node::sweep() {
             lifetime::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
         fi
         container::end
+        logs::wait
     done < <(engine::list_mine)
 }
