@@ -14,7 +14,8 @@ from tests.test_record import CASES, case
 from tfslurm.export.rows import Row, columns, lines_of, rows_text
 from tfslurm.export.text import record_rows, record_text
 from tfslurm.record import Record, record_json
-from tfslurm.record.model import Gpu, Output, seal
+from tfslurm.record.model import Output, seal
+from tfslurm.record.task_model import Gpu
 
 GOLDEN = Path(__file__).parent / "golden" / "screen"
 GIT = replace(made.CODE, commit="c" * 40, branch="main", dirty=True, remote="https://example.org/digits.git")
