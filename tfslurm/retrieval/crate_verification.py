@@ -11,7 +11,7 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError, TfslurmError
-from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
 from tfslurm.record.crate_metadata import METADATA, Metadata
 from tfslurm.record.crate_verification import agreement, file_parts, metadata_parts, read_sums, sums_parts, text_parts
@@ -20,7 +20,7 @@ from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.records import NOT_NEEDED
 from tfslurm.run_folder import paths
-from tfslurm.run_folder.plan_file import checked_plan, read_points
+from tfslurm.run_folder.plan_file import read_points
 from tfslurm.slurm import JobStatus
 from tfslurm.snapshot.files import blob_id, entry_of, tree_id
 from tfslurm.sweeps.arrays import place_in_array
@@ -93,6 +93,8 @@ def crate_parts(checked: CheckedCrate) -> Iterator[Part]:
         return
     try:
         said = read_sums(content)
+        if crate.records and [*said] != sorted(said):
+            raise ValueError("its lines are not in the order in which tfslurm writes them")
     except ValueError as error:
         yield Part(SUMS, "changed", str(error))
         return
@@ -178,23 +180,24 @@ def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes
     try:
         if plan_text is None:
             raise RecordError("the plan is not in the crate, without which no record can be built")
-        plan = checked_plan(plan_text)
+        plan = from_json(read_json(plan_text))
         files = facts_of(checked, f"{base}{record.job.job_id}/")
         if not files:
             raise RecordError("what was observed is not in the crate")
         point = point_of(checked, plan, record, base)
-    except RecordError as error:
+        built = [build_record(plan, record.job.job_id, files, each, point=point) for each in (status_of(record), None)]
+    except (RecordError, ValueError, KeyError, TypeError) as error:
         return Part("facts", "not verifiable", str(error).splitlines()[0])
-    said = evidence.values
-    differ: list[str] = []
-    for status in (status_of(record), None):
-        now = record_json(build_record(plan, record.job.job_id, files, status, point=point))
-        differ = [key for key in said if key not in ("integrity", "environment") and not same(said, now, key)]
-        if not differ:
-            return Part(
-                "facts", "unchanged", "what was observed gives the same record; what is in the image was not looked at"
-            )
-    return Part("facts", "changed", f"what was observed gives another record: {', '.join(differ)}")
+    differ = [differences(evidence.values, record_json(each)) for each in built]
+    if not all(differ):
+        return Part("facts", "unchanged", "what was observed gives the same record; the image was not looked into")
+    fewest: list[str] = min(differ, key=len)
+    return Part("facts", "changed", f"what was observed gives another record: {', '.join(fewest)}")
+
+
+def differences(said: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The parts in which two records differ, but for what was found in the image, which is not in a crate."""
+    return [key for key in said if key not in ("integrity", "environment") and not same(said, now, key)]
 
 
 def same(said: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:

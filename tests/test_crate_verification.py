@@ -1,0 +1,279 @@
+"""`verify` of a crate: one byte changed anywhere is seen and named, and so is what roc-validator does not look at."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crates import JOB, files_in, made_crate, summed
+from tfslurm.record.crate_metadata import METADATA
+from tfslurm.record.crate_verification import read_sums
+from tfslurm.record.verification import Part
+from tfslurm.retrieval.crate_files import Crate, CrateFile, crate_at
+from tfslurm.retrieval.crate_verification import SUMS, CheckedCrate, crate_parts
+from tfslurm.retrieval.verify import verified_crate
+from tfslurm.workspace.session import Session
+
+EDITS = 10_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crate")
+    made_crate(folder)
+    return folder
+
+
+@pytest.fixture
+def crate(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(made, tmp_path / "crate"))
+
+
+def parts(folder: Path) -> list[Part]:
+    with Session(print) as session:
+        return [part for each in verified_crate(crate_at(session, folder)) for part in each.parts]
+
+
+def bad(folder: Path) -> dict[str, str]:
+    """Name -> reason of the parts that do not hold."""
+    return {part.name: part.reason for part in parts(folder) if part.is_bad}
+
+
+def test_a_whole_crate_is_unchanged_in_every_part(made: Path) -> None:
+    found = parts(made)
+    assert {part.status for part in found} == {"unchanged"}
+    names = {part.name for part in found}
+    assert {"record", "experiment", "lock", "plan", "script", "outputs", "code", "facts", "metadata", SUMS} <= names
+
+
+def test_a_zip_of_it_is_too(made: Path, tmp_path: Path) -> None:
+    path = Path(shutil.make_archive(str(tmp_path / "crate"), "zip", made))
+    assert not bad(path)
+    assert {part.status for part in parts(path)} == {"unchanged"}
+
+
+# Which part names a byte that was changed in a file, where the sums and the metadata were made to fit.
+NAMED = {
+    "record.json": "record",
+    "record.canonical.json": "canonical bytes",
+    "exp.yaml": "exp.yaml",
+    "exp.lock.yaml": "exp.lock.yaml",
+    "job.sbatch": "script",
+    "plan.json": "plan",
+    f"{JOB}/out/metrics.json": "output metrics.json",
+    f"{JOB}/attempt-1/facts/task-0/gpus.txt": "facts",
+    "train.py": "code",
+}
+
+
+def path_of(crate: Path, name: str) -> Path:
+    return next(crate.glob(f"code/*/{name}")) if name == "train.py" else crate / name
+
+
+def change_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    place = data.find(b"1", len(data) // 3)
+    data[place if place >= 0 else len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def fit_metadata(crate: Path) -> None:
+    """Do what somebody does who changes a file and does not want it to be seen."""
+    values = json.loads((crate / METADATA).read_text())
+    for entity in values["@graph"]:
+        path = crate / entity["@id"]
+        if entity["@type"] == "File" and path.is_file():
+            entity |= {"sha256": sha256(path.read_bytes()).hexdigest(), "contentSize": str(path.stat().st_size)}
+    (crate / METADATA).write_text(json.dumps(values, indent=1))
+    summed(crate)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_changed_byte_is_named_even_where_the_sums_were_made_to_fit(crate: Path, name: str) -> None:
+    change_byte(path_of(crate, name))
+    file = str(path_of(crate, name).relative_to(crate))
+    found = bad(crate)
+    assert f"file {file}" in found and f"{METADATA}: {file}" in found
+    fit_metadata(crate)
+    found = bad(crate)
+    assert NAMED[name] in found and f"file {file}" not in found, found
+
+
+def edit(crate: Path, change: Callable[[dict[str, dict[str, Any]]], object]) -> None:
+    """Change the metadata's entities by their ids, and make the sums fit."""
+    values = json.loads((crate / METADATA).read_text())
+    entities = {entity["@id"]: entity for entity in values["@graph"]}
+    action = next(each for each in entities.values() if each["@type"] == "CreateAction")
+    change({**entities, "action": action})
+    (crate / METADATA).write_text(json.dumps(values))
+    summed(crate)
+
+
+DOCKER = "https://w3id.org/ro/terms/workflow-run#DockerImage"
+BROKEN: dict[str, tuple[Callable[[dict[str, dict[str, Any]]], object], str]] = {
+    "no image": (lambda all: all["action"].pop("containerImage"), "it has no containerImage"),
+    "no digest": (lambda all: all["#image"].pop("sha256"), "a tag names no fixed bytes"),
+    "prefix": (lambda all: all["#image"].update(sha256="sha256:" + "a" * 64), "not 64 hexadecimal digits"),
+    "wrong text": (lambda all: all["#image"].update(sha256="latest"), "not 64 hexadecimal digits"),
+    "upper case": (lambda all: all["#image"].update(sha256="A" * 64), "not 64 hexadecimal digits"),
+    "another image": (lambda all: all["#image"].update(sha256="b" * 64), "its image has the sha256 bbbb"),
+    "kind as text": (lambda all: all["#image"].update(additionalType=DOCKER), "additionalType of its image is ''"),
+    "short kind": (lambda all: all["#image"].update(additionalType={"@id": "DockerImage"}), "'DockerImage', not a"),
+    "no status": (lambda all: all["action"].pop("actionStatus"), "no actionStatus says how"),
+    "error": (lambda all: all["action"].update(error="exit 1"), "it completed, and has an error"),
+    "other status": (
+        lambda all: all["action"].update(actionStatus="http://schema.org/FailedActionStatus"),
+        "and the record's state COMPLETED",
+    ),
+    "time with Z": (lambda all: all["action"].update(endTime="2026-11-23T08:22:58Z"), "endTime ends in Z"),
+    "no time": (lambda all: all["action"].update(endTime="yesterday"), "is no time"),
+    "other time": (
+        lambda all: all["action"].update(endTime="2026-11-24T08:22:58+00:00"),
+        "and the record's 2026-11-23",
+    ),
+    "profile": (
+        lambda all: all["./"].update(conformsTo={"@id": "https://w3id.org/ro/wfrun/process/0.6"}),
+        "its profile 0.6 is not for RO-Crate 1.1",
+    ),
+    "version": (
+        lambda all: all[METADATA].update(conformsTo={"@id": "https://w3id.org/ro/crate/1.3"}),
+        "its profile 0.5 is not for RO-Crate 1.3",
+    ),
+    "size": (lambda all: all["job.sbatch"].update(contentSize="7"), "job.sbatch has 33 bytes, and it says 7"),
+    "hash": (lambda all: all["job.sbatch"].update(sha256="0" * 64), "job.sbatch has the sha256"),
+    "a file that is not there": (lambda all: all["job.sbatch"].update({"@id": "gone"}), "gone is not there"),
+    "no run": (lambda all: all["action"].update({"@type": "Action"}), "it names no run"),
+    "another run": (lambda all: all["action"].update({"@id": "#other"}), "no run in the metadata has the record's id"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_crate_that_is_broken_is_named_right(crate: Path, name: str) -> None:
+    change, why = BROKEN[name]
+    edit(crate, change)
+    assert any(why in reason for reason in bad(crate).values()), bad(crate)
+
+
+def test_files_that_came_later_or_are_gone_and_links_are_named(crate: Path) -> None:
+    (crate / "more.txt").write_text("x")
+    (crate / JOB / "out" / "metrics.json").unlink()
+    (crate / "job.sbatch").unlink()
+    (crate / "job.sbatch").symlink_to("/etc/passwd")
+    found = bad(crate)
+    assert "does not name it" in found["file more.txt"]
+    assert "not there any more" in found[f"file {JOB}/out/metrics.json"]
+    assert "not there any more" in found["output metrics.json"]
+    assert "file job.sbatch" in found
+
+
+@pytest.mark.parametrize("name", [METADATA, SUMS, "record.json"])
+def test_what_a_crate_must_have_is_missed(crate: Path, name: str) -> None:
+    (crate / name).unlink()
+    assert bad(crate), name
+
+
+def test_a_crate_of_another_tool_is_held_against_what_it_says_alone(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parent / "golden" / "foreign-crate.json", tmp_path / METADATA)
+    values = json.loads((tmp_path / METADATA).read_text())
+    values["@graph"][-2] |= {"@id": "data.csv", "contentSize": "3", "sha256": "0" * 64}
+    (tmp_path / METADATA).write_text(json.dumps(values))
+    (tmp_path / "data.csv").write_text("a,b")
+    found = {part.name: part for part in parts(tmp_path)}
+    assert found[f"{METADATA}: data.csv"].status == "changed"
+    assert found[SUMS].status == "not verifiable"
+    assert "no actionStatus" in found["metadata"].reason
+
+
+# --------------------------------------------------------------------------------------------------------------- sums
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"x",
+        b"0" * 64 + b"  a",
+        b"0" * 64 + b" a\n",
+        b"0" * 64 + b" *a\n",
+        b"A" * 64 + b"  a\n",
+        b"0" * 63 + b"  a\n",
+        b"0" * 64 + b"  \n",
+        (b"0" * 64 + b"  a\n") * 2,
+        b"\n" + b"0" * 64 + b"  a\n",
+    ],
+)
+def test_sums_that_sha256sum_does_not_write_so_are_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match="line"):
+        read_sums(text)
+
+
+def test_names_that_are_escaped_are_read_as_they_are() -> None:
+    text = b"\\" + b"1" * 64 + b"  a\\nb\\\\c\n" + b"2" * 64 + b"  d\\n\n" + b"3" * 64 + b"  \xff\n"
+    assert read_sums(text) == {"a\nb\\c": "1" * 64, "d\\n": "2" * 64, "\udcff": "3" * 64}
+
+
+# ------------------------------------------------------------------------------------------------------- random edits
+
+
+def edits(folder: Path, chance: random.Random) -> Iterator[tuple[str, bytes | None]]:
+    """Edits without end: a file, and what it holds then; None: it is gone."""
+    names = files_in(folder)
+    contents = {name: (folder / name).read_bytes() for name in names}
+    while True:
+        name = chance.choice(names)
+        data = contents[name]
+        place = chance.randrange(len(data)) if data else 0
+        lines = data.splitlines(keepends=True)
+        line = chance.randrange(len(lines)) if lines else 0
+        made = chance.choice(
+            [
+                data[:place] + bytes([data[place] ^ (1 << chance.randrange(8))]) + data[place + 1 :] if data else b"x",
+                data[:place] + data[place + 1 :],
+                data[:place] + bytes([chance.randrange(256)]) + data[place:],
+                data[:place],
+                data + b"\n",
+                b"".join([*lines[:line], *lines[line + 1 :]]),
+                b"".join([*lines[:line], *lines[line : line + 1], *lines[line:]]),
+                b"".join(chance.sample(lines, len(lines))),
+                contents[chance.choice(names)],
+                None,
+            ]
+        )
+        if made != data:
+            yield name, made
+            yield f"{name}.new", data
+
+
+class Edited(CheckedCrate):
+    """A crate one of whose files holds something else, without a file that is written."""
+
+    def __init__(self, whole: CheckedCrate, name: str, data: bytes | None) -> None:
+        files = {path: each for path, each in whole.crate.files.items() if path != name}
+        now = {path: each for path, each in whole.now.items() if path != name}
+        if data is not None:
+            files[name] = CrateFile("f", len(data))
+            now[name] = sha256(data).hexdigest()
+        self.crate, self.now, self.metadata, self.why = whole.crate._replace(files=files), now, whole.metadata, ""
+        self.name, self.data = name, data
+
+    def text(self, path: str, most: int = 2**24) -> bytes | None:
+        return self.data if path == self.name else super().text(path, most)
+
+
+def test_no_random_edit_of_a_crate_passes_as_unchanged(made: Path) -> None:
+    with Session(print) as session:
+        found: Crate = crate_at(session, made)
+        whole = CheckedCrate(found)
+    every = edits(made, random.Random(13))
+    for _ in range(EDITS):
+        name, data = next(every)
+        assert any(part.is_bad for part in crate_parts(Edited(whole, name, data))), (name, data)
+    assert not [part for part in crate_parts(whole) if part.is_bad]
