@@ -16,6 +16,7 @@ PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", 
 WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
 SLOW = [
+    "test_a_bomb_is_left_out_in_bounded_memory",
     "test_a_file_of_any_make_is_read_or_refused_in_bounds",
     "test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line",
     "test_a_folder_deeper_than_any_code_is_refused",

@@ -201,8 +201,13 @@ def without_credentials(url: str) -> str:
 
 def user_name(folder: Path) -> str:
     """The user's name by the settings of the user and the machine, never by those of the folder; '': none."""
+    return user_setting(folder, "user.name")
+
+
+def user_setting(folder: Path, key: str) -> str:
+    """One of the user's own settings of git; '': it is not set, or git cannot say."""
     try:
-        done = run_git(folder, "config", "--global", "--get", "user.name", most=2000)
+        done = run_git(folder, "config", "--global", "--get", key, most=2000)
     except (NoProgram, TooMuchOutput, TfslurmError):
         return ""
     return "" if done.exit_code else done.stdout.decode("utf-8", "replace").strip()

@@ -1,0 +1,132 @@
+"""A name -> the bytes by which a file may spell it, as one regular expression. Pure.
+
+Covered: upper and lower case; UTF-8, composed or not; the escapes of JSON, Python, URLs, HTML and TeX; a name within
+``camelCase`` and ``snake_case``; for a path, its separators escaped or not. ``encoded`` adds base64 and hexadecimal.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from base64 import b64encode
+from collections.abc import Iterator
+from urllib.parse import quote
+
+WORDS = """
+" a account accuracy adam admin all alpha amd an anaconda and anonymous any api app apps archive arm array at
+audio author aws backup bash bastion batch batches beta bin boot branch build cache cached centos ceph check
+checkpoint cite class cloud cluster code com common compute conda config container core cpu cuda dask data dataset
+datasets day days debian debug default delta dev devel develop device docker dropout email end engine env epoch
+epochs epsilon error etc example exp experiment export false fat file files final first for free ftp full gamma
+gateway general git gpu gpus graph group groups guest gw hdfs head high highmem home host hostname hpc hub id
+image images in index info input int intel interactive job jobs jovyan jump keras kernel lab lambda large last
+latest layer lib lib64 license linear linux list local localdomain localhost log login login01 login02 login1
+login2 logs long loss low mail main mamba master max mean media medium mem memory min mirror mirrors mnt model
+models module mu name net network new nfs no nobody node nodes none noreply normal null number numpy nvidia of off
+ok old omega on one open opt option org out output outputs owner pandas parallel param path phi pi plan point
+points preempt private prod production project projects proxy public pull push pytest python python3 qos queue
+rand random ray read record registry regular release research rho rocky root run runs sbin scale science scipy
+scratch script seed serial server service set share shared short sigma sign site size slurm small somebody source
+spark spec src srv ssh staff standard start state static step storage student students sub sum sweep sys system
+table tag target task tasks tau team temp tensor tensorflow test tests text tf tfslurm the theta time tmp train
+training true two type ubuntu unknown unlimited user username users usr utils vagrant value values var version
+video vm volume vpn web weights wheel with work worker workers workspace write www x86 y zero zeta
+"""
+ORDINARY = frozenset(WORDS.split())
+"Words that a file may hold for its own sake; a name that is one of them is told apart only where its place says so."
+GPU_MODEL = re.compile(r"(?:[abhklmptv][0-9]{1,4}[a-z]?|[gr]tx[a-z0-9]*|mi[0-9]{2,3}[a-z]?|gh?[0-9]{3})", re.IGNORECASE)
+SHORTEST = 3
+LONG = 8  # letters: by chance no longer word has the name in it
+
+LEFT = (
+    rb"(?:(?<![A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
+    rb"|(?<=[\[;0-9]m))"
+)
+"No letter before it but one of an escape's: of a URL, of JSON or Python, of a terminal's colours."
+SLASH = rb"(?:/|\\/|%2[Ff])"
+PLACE = (
+    rb"((?i:account|author|branch|cluster(?:_?name)?|domain|group|host(?:name)?|login|node(?:list|name)?|owner|partition"
+    rb"|project|qos|reservation|user(?:name)?|logname)s?(?:\\?[\"'])?[ \t]{0,3}[=:\0\t][ \t]{0,3}(?:\\?[\"'])?"
+    rb"|(?i:account|partition|qos|reservation|user) |tfslurm-|@)"
+)
+"What stands before a name, and says that it is one."
+
+
+def is_ordinary(name: str) -> bool:
+    """Whether a word may be in any file without being this name: too short, or a word of the trade."""
+    is_short = len(name) < SHORTEST and name.isascii()
+    return is_short or name.isdigit() or name.casefold() in ORDINARY or bool(GPU_MODEL.fullmatch(name))
+
+
+def spellings(name: str) -> list[bytes]:
+    """The ways to write a name, most of which are one for most names; the longest first."""
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} | {name}
+    if not name.isascii():
+        forms |= {each(form) for form in [*forms] for each in (str.lower, str.upper, str.title)}
+    written: set[bytes] = set()
+    for form in forms:
+        raw = form.encode("utf-8", "surrogatepass")
+        escaped = ascii(form)[1:-1]
+        tex = re.sub(r"([_%&#$])", r"\\\1", form)
+        texts = [json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1], escaped, html.escape(form), tex]
+        written |= {raw, quote(raw, safe="").encode(), quote(raw, safe="/").encode(), quote(raw, safe="/:@").encode()}
+        written |= {each.encode("utf-8", "surrogatepass") for each in texts}
+        if not form.isascii():
+            written.add(form.encode("latin-1", "ignore") if len(form.encode("latin-1", "ignore")) == len(form) else raw)
+    return sorted(written, key=lambda each: (-len(each), each))
+
+
+def any_of(name: str) -> bytes:
+    """A pattern of every spelling."""
+    return b"(?:" + b"|".join(re.escape(each) for each in spellings(name)) + b")"
+
+
+def whole(name: str) -> bytes:
+    """The pattern of a name that no word can be by chance: an address, several words, a hash."""
+    last = rb"(?![A-Za-z0-9])" if name[-1].isalnum() else b""
+    first = rb"(?<![A-Za-z0-9])" if name[0].isalnum() and "/" not in name else b""
+    return first + b"(?i:" + any_of(name) + b")" + last
+
+
+def path(name: str) -> bytes:
+    """The pattern of a path, as a whole or in front of what lies below it."""
+    parts = (any_of(part) for part in name.strip("/").split("/"))
+    return SLASH + SLASH.join(parts) + rb"(?![A-Za-z0-9_-]|\.[A-Za-z0-9])"
+
+
+def word(name: str) -> bytes:
+    """The pattern of a name: anywhere if it is long or has a digit, else as a word of its own or of a camelCase."""
+    first = rb"(?<![0-9])" if name[0].isdigit() else b""
+    last = rb"(?![0-9])" if name[-1].isdigit() else b""
+    if len(name) >= LONG or not name.isascii() or (len(name) >= SHORTEST + 2 and not name.isalpha()):
+        return first + b"(?i:" + any_of(name) + b")" + last
+    alone = LEFT + first + b"(?i:" + any_of(name) + rb")(?![A-Za-z])" + last
+    lower, upper = re.escape(name.lower().encode()), re.escape(name.capitalize().encode())
+    camel = rb"(?<![A-Z])" + upper + rb"(?![a-z])|" + rb"(?<![A-Za-z])" + lower + rb"(?=[A-Z])"
+    return b"(?:" + alone + b"|" + camel + b")"
+
+
+def in_place(name: str) -> bytes:
+    """The pattern of an ordinary word where what stands before it says that it is a name. It has a group of its own."""
+    return PLACE + b"(" + any_of(name) + rb")(?![A-Za-z0-9]|-[0-9])"
+
+
+def before_a_job(cluster: str) -> bytes:
+    """The pattern of a cluster in front of a job's id: ``alpha:1234``; with the same two groups."""
+    return rb"((?<![A-Za-z0-9_-]))(" + any_of(cluster) + rb")(?=:[0-9])"
+
+
+def encoded(name: str) -> Iterator[bytes]:
+    """What of a name is in its base64, at each of the three places that it can begin at, and in its hexadecimal."""
+    for raw in {form.encode("utf-8", "surrogatepass") for form in (name, name.lower(), name.capitalize())}:
+        for before, cut in ((0, 0), (1, 2), (2, 3)):
+            whole_bits = (before + len(raw)) * 8 // 6
+            digits = b64encode(bytes(before) + raw)[cut:whole_bits]
+            if len(digits) >= LONG - 2:
+                yield digits
+                yield digits.replace(b"+", b"-").replace(b"/", b"_")
+        if len(raw) > SHORTEST:
+            yield raw.hex().encode()
+            yield raw.hex().upper().encode()
