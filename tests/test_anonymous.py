@@ -20,12 +20,12 @@ import pytest
 from tests import made
 from tests.test_record import CASES, case
 from tfslurm.cluster import Login
-from tfslurm.export.anonymous import Name, StandIns, anonymous, is_anonymous, names_in_files, planted, stand_ins_of
+from tfslurm.export.anonymous import Name, StandIns, anonymous, names_in_files, planted, stand_ins_of
 from tfslurm.export.anonymous.names import cluster_names, email_names, person_names
 from tfslurm.image import Pin, lock_text, parse_lock
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.model import Asked, Code, Energy, Input, Integrity, SharedFolder, Signature, Template, seal
-from tfslurm.record.verification import inner_parts
+from tfslurm.record.verification import inner_parts, is_anonymous
 from tfslurm.retrieval.anonymity import who_am_i
 
 USER, GROUP, ACCOUNT, QOS = "zaphod", "magrathea", "betelgeuse", "towelqos"
@@ -187,6 +187,7 @@ def test_an_anonymous_record_is_a_whole_record_that_says_what_it_is(name: str) -
     values = record_json(other)
     assert record_from_json(values) == other and not is_anonymous(record) and is_anonymous(other)
     assert {part.status for part in inner_parts(other, values)} <= {"unchanged", "not verifiable"}
+    assert "the anonymous form" in next(inner_parts(other, values)).reason
     assert other.record_id != record.record_id and other.integrity.record_sha256 != record.integrity.record_sha256
     assert (other.run_folder, other.plan_id, other.plan_sha256, other.integrity.signature) == (None,) * 4
     assert "left out" in other.unknown["run_folder"] and "guesses a name" in other.unknown["plan_sha256"]

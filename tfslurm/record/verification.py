@@ -11,6 +11,8 @@ from tfslurm.image import parse_lock
 from tfslurm.job_plan import identity
 from tfslurm.record.model import Output, Record, record_sha256
 
+ANONYMOUS = "left out of the anonymous form of the record"
+"Why such a record has no run folder."
 Status = Literal["unchanged", "changed", "missing", "not verifiable"]
 
 
@@ -38,13 +40,20 @@ def compared(name: str, said: str | None, is_now: str | None, what: str) -> Part
     return Part(name, "unchanged", f"sha256 {said}")
 
 
+def is_anonymous(record: Record) -> bool:
+    """Whether a record says that it is the anonymous form of one."""
+    return record.run_folder is None and record.unknown.get("run_folder") == ANONYMOUS
+
+
 def inner_parts(record: Record, values: Mapping[str, Any]) -> Iterator[Part]:
     """What a record shows by itself: its own hash, and the texts of the experiment and of its lock file.
 
     ``values`` are the JSON values that it was read from, in which a key with null and no key are two things.
     """
     now = record_sha256(values)
-    yield compared("record", record.integrity.record_sha256, now, "the content of the record")
+    whole = compared("record", record.integrity.record_sha256, now, "the content of the record")
+    note = "; it is the anonymous form of a record, and not the one that was made when the job ran"
+    yield whole._replace(reason=whole.reason + note) if is_anonymous(record) else whole
     asked = record.asked
     if asked is None:
         yield Part("experiment", "not verifiable", "a record of this age does not have the text of exp.yaml")

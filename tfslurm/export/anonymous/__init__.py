@@ -19,14 +19,13 @@ image is public, they lead to you.
 from __future__ import annotations
 
 from tfslurm.export.anonymous.names import Name, names_in_files, names_of, person_names
-from tfslurm.export.anonymous.record import anonymous, is_anonymous, planted, stand_ins_of
+from tfslurm.export.anonymous.record import anonymous, planted, stand_ins_of
 from tfslurm.export.anonymous.stand_ins import StandIns
 
 __all__ = [
     "Name",
     "StandIns",
     "anonymous",
-    "is_anonymous",
     "names_in_files",
     "names_of",
     "person_names",

@@ -14,6 +14,7 @@ from tfslurm.errors import InputError
 from tfslurm.export.anonymous.names import OPTIONS, Name, inside, is_public, names_of
 from tfslurm.export.anonymous.stand_ins import StandIns
 from tfslurm.image import lock_text, parse_lock
+from tfslurm.record import TaskFacts
 from tfslurm.record.model import (
     Asked,
     Attempt,
@@ -22,14 +23,13 @@ from tfslurm.record.model import (
     Integrity,
     Job,
     Record,
-    TaskFacts,
     record_json,
     seal,
 )
+from tfslurm.record.verification import ANONYMOUS
 
 T = TypeVar("T")
-LEFT_OUT = "left out of the anonymous form of the record"
-HASHED = "left out of the anonymous form of the record: whoever guesses a name could test it on this hash"
+HASHED = f"{ANONYMOUS}: whoever guesses a name could test it on this hash"
 NOT_THERE = (
     *("run_folder", "plan_id", "plan_sha256", "job.script_sha256", "experiment.spec_sha256", "asked.template.sha256"),
     *("code.remote", "code.commit", "code.branch", "integrity.previous", "integrity.signature"),
@@ -50,11 +50,6 @@ def planted(record: Record) -> tuple[str, ...]:
     return stand_ins_of([record]).planted
 
 
-def is_anonymous(record: Record) -> bool:
-    """Whether a record says that it is an anonymous form."""
-    return record.run_folder is None and record.unknown.get("run_folder") == LEFT_OUT
-
-
 def anonymous(record: Record, table: StandIns | None = None) -> Record:
     """The anonymous form of a record: names replaced, the same name by the same everywhere; sealed anew.
 
@@ -63,7 +58,7 @@ def anonymous(record: Record, table: StandIns | None = None) -> Record:
     """
     table = stand_ins_of([record]) if table is None else table
     cleaned = without_names(record, table)
-    reasons = {path: HASHED if "sha256" in path else LEFT_OUT for path in NOT_THERE if has(record, path)}
+    reasons = {path: HASHED if "sha256" in path else ANONYMOUS for path in NOT_THERE if has(record, path)}
     made = replace(
         cleaned,
         schema=record.schema,
@@ -80,7 +75,7 @@ def anonymous(record: Record, table: StandIns | None = None) -> Record:
         integrity=Integrity(None, "", None),
     )
     lost = {path: why for path, why in reasons.items() if not has(made, path)}
-    made = replace(made, unknown={**cleaned.unknown, **lost, "run_folder": LEFT_OUT})
+    made = replace(made, unknown={**cleaned.unknown, **lost, "run_folder": ANONYMOUS})
     return seal(replace(made, record_id=identity(made)))
 
 
