@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("tfslurm.cli.verify:verify", "Check whether a record and its files are unchanged."),
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
+    "image": ("tfslurm.cli.image:image", "Keep the images of your experiments as archives."),
     "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),
     "completion": ("tfslurm.cli.completion:completion", "Print what a shell needs to complete commands and jobs."),
     "help": ("tfslurm.cli.help:help_command", "Explain a command, or print the manual page."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError
@@ -18,17 +19,19 @@ INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docke
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 MOST_TEXT = 2**17  # of an entrypoint, or of all variables: Linux gives a program no longer word
 LARGEST = 2**50
+MOST_LAYERS = 1000
 CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An index or a manifest as received. ``kind``: index | manifest; ``digest`` is the sha256 of its very bytes."""
+    """An index or a manifest as received. ``kind``: index | manifest; ``digest`` is the sha256 of ``body``."""
 
     kind: str
     digest: str
     media_type: str
     value: Mapping[str, object]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def read_manifest(body: bytes, content_type: str) -> Manifest:
         media_type
     }:
         raise Unreadable("it can be read as two kinds of manifest; do not use it, and tell who pushed it")
-    return Manifest(kind, sha256_of(body), media_type, value)
+    return Manifest(kind, sha256_of(body), media_type, value, body)
 
 
 def platforms(index: Manifest) -> dict[str, str]:
@@ -139,6 +142,29 @@ def config_digest(manifest: Manifest) -> str:
     if config.get("mediaType") not in CONFIG_TYPES:
         raise Unreadable(f"it holds {str(config.get('mediaType'))[:80]!r} rather than an image; name an image")
     return _digest(config)
+
+
+class Blob(NamedTuple):
+    """A config or a layer, as the manifest names it."""
+
+    digest: str
+    size: int
+
+
+def blobs(manifest: Manifest) -> tuple[Blob, ...]:
+    """The config of a manifest, then its layers. Raises Unreadable for a layer that no registry has to have."""
+    config_digest(manifest)
+    size_bytes(manifest)
+    layers = _list(manifest.value, "layers")
+    if len(layers) > MOST_LAYERS:
+        raise Unreadable(f"it has {len(layers)} layers; it is no image that docker could run")
+    for layer in layers:
+        kind = str(layer.get("mediaType"))
+        if layer.get("urls") or "foreign" in kind or "nondistributable" in kind:
+            raise Unreadable(f"its layer {_digest(layer)} lies elsewhere than in a registry ({kind[:80]})")
+    config = manifest.value["config"]
+    parts = [*([config] if isinstance(config, dict) else []), *layers]
+    return tuple(Blob(_digest(part), int(str(part["size"]))) for part in parts)
 
 
 def size_bytes(manifest: Manifest) -> int:

@@ -29,7 +29,7 @@ from tfslurm.registry.documents import (
 from tfslurm.registry.errors import Answer
 from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Patience, Remote
 
-_ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 _TAG_PAGES, _MOST_TAGS = 5, 10_000
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 
@@ -81,11 +81,11 @@ def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -
     """The pin from one place."""
     what = f"{reference.digest[:19]}…" if reference.digest else f"tag {reference.tag}"
     try:
-        top = _manifest(remote, reference.digest or reference.tag, what)
+        top = manifest_at(remote, reference.digest or reference.tag, what)
         manifest, served = top, ""
         if top.kind == "index":
             served, digest = choose(platforms(top), platform)
-            manifest = _manifest(remote, digest, f"{what} for {served}")
+            manifest = manifest_at(remote, digest, f"{what} for {served}")
             if manifest.kind == "index":
                 raise Unreadable(f"its {served} is an index again; name the digest of the one that is meant")
         config, facts = _config(remote, manifest, what)
@@ -114,9 +114,9 @@ def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -
     )
 
 
-def _manifest(remote: Remote, wanted: str, what: str) -> Manifest:
+def manifest_at(remote: Remote, wanted: str, what: str) -> Manifest:
     """The index or manifest at a tag or digest; its bytes, its header and the digest asked for all agree."""
-    answer = remote.ask(f"manifests/{wanted}", what, accept=_ACCEPT, limit=MANIFEST_LIMIT)
+    answer = remote.ask(f"manifests/{wanted}", what, accept=ACCEPT, limit=MANIFEST_LIMIT)
     if answer.status == 404:
         raise remote.refused(what, answer, _known_tags(remote, wanted))
     if answer.status != 200:

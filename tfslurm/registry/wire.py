@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urljoin
 
 import requests
@@ -29,6 +30,8 @@ from tfslurm.registry.realms import TOKEN_SERVERS, challenges, is_loopback, may_
 MANIFEST_LIMIT = 4 * 2**20
 CONFIG_LIMIT = 8 * 2**20
 _CONNECT_S, _READ_S = 5.0, 30.0
+_SLOWEST_BYTES_PER_S = 50_000  # of a blob: what is slower ends
+_PIECE = 2**20
 _HOPS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_SERVICE = 300
@@ -92,14 +95,43 @@ class Remote:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def ask(self, path: str, what: str, *, accept: str = "*/*", limit: int = MANIFEST_LIMIT) -> Answer:
+    def ask(
+        self, path: str, what: str, *, accept: str = "*/*", limit: int = MANIFEST_LIMIT, method: str = "GET"
+    ) -> Answer:
         """The answer to ``path`` below the repository, redirects followed, whatever its status.
 
         ``what`` says in words what is asked for. Raises RegistryError when no whole answer comes.
         """
+        return self._follow(path, what, partial(self._send, method, what=what, accept=accept, limit=limit))
+
+    def download(self, path: str, what: str, size: int, offset: int, take: Callable[[int, bytes], None]) -> Answer:
+        """The answer to a question for a blob of ``size`` bytes: its body goes to ``take``, as place and bytes, as it
+        comes. A registry may begin at ``offset``, or at 0.
+
+        Raises RegistryError when it breaks off, sends more than ``size``, or is slower than anybody would wait.
+        """
+
+        def read(response: requests.Response) -> bytes:
+            begun = offset if response.status_code == 206 else 0
+            if response.status_code not in (200, 206):
+                return self._read(response, what, MANIFEST_LIMIT)
+            while piece := response.raw.read(_PIECE, decode_content=False):
+                if begun + len(piece) > size:
+                    raise RegistryError(f"{self.name}: {what}: more than the {size} bytes that its manifest names came")
+                take(begun, piece)
+                begun += len(piece)
+            return b""
+
+        seconds = self._patience.request_s + (size - offset) / _SLOWEST_BYTES_PER_S
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        return self._follow(
+            path, what, partial(self._send, "GET", what=what, read=read, more=headers, patience=seconds)
+        )
+
+    def _follow(self, path: str, what: str, send: Callable[..., Answer]) -> Answer:
         url = urljoin(self._base, quote(path, safe="/:?=&%"))
         for _ in range(_HOPS):
-            answer = self._ask_once(url, what, accept, limit)
+            answer = self._ask_once(url, what, send)
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._redirected(url, answer, what)
@@ -127,17 +159,21 @@ class Remote:
         return f", or {log_in(self.registry, self._engine)} {who}"
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether it wanted a login, and there was none to give."""
+        return self._credentials is not None and not self._credentials
+
+    @property
     def login_failure(self) -> str:
         """What kept a stored login from being read, if one was wanted and none was found."""
         return "" if self._credentials is None or self._credentials else self._credentials.why_none
 
-    def _ask_once(self, url: str, what: str, accept: str, limit: int) -> Answer:
+    def _ask_once(self, url: str, what: str, send: Callable[..., Answer]) -> Answer:
         ours = origin(url) == origin(self._base)
-        known = self._authorization if ours else ""
-        answer = self._send("GET", url, what, authorization=known, accept=accept, limit=limit)
+        answer = send(url, authorization=self._authorization if ours else "")
         if ours and (authorization := self._wanted(answer, what)):
             self._authorization = authorization
-            answer = self._send("GET", url, what, authorization=authorization, accept=accept, limit=limit)
+            answer = send(url, authorization=authorization)
         return answer
 
     def _wanted(self, answer: Answer, what: str) -> str:
@@ -220,25 +256,29 @@ class Remote:
     def _send(
         self, method: str, url: str, what: str, *, authorization: str = "", accept: str = "*/*",
         limit: int = MANIFEST_LIMIT, query: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None,
+        read: Callable[[requests.Response], bytes] | None = None, more: Mapping[str, str] | None = None,
+        patience: float = 0.0,
     ) -> Answer:  # fmt: skip
-        """One request and its whole answer, at most ``limit`` bytes of it."""
+        """One request and its whole answer, at most ``limit`` bytes of it; ``read`` reads the body otherwise."""
         _, host, port = origin(url)
         place = host if port in (80, 443) else f"{host}:{port}"
-        seconds = min(self._patience.request_s, self._ends - time.monotonic())
+        seconds = min(patience or self._patience.request_s, self._ends - time.monotonic())
         if not host:
             raise RegistryError(f"{self.name}: {what}: {url[:200]!r} is no address of a registry; correct the name")
         if seconds <= 0:
             raise too_slow(self.name, what, place, max(0.0, self._patience.place_s))
         route, proxy = self._route(url, what)
+        headers = {"Accept": accept, **(more or {})}
         with Deadline(seconds) as deadline:
             try:
                 with self._session.request(
-                    method, url, headers={"Accept": accept}, params=query, data=form, auth=_Header(authorization),
+                    method, url, headers=headers, params=query, data=form, auth=_Header(authorization),
                     timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
                     proxies={"http": proxy, "https": proxy} if proxy else {},
                 ) as response:  # fmt: skip
                     lower = {key.lower(): value for key, value in response.headers.items()}
-                    answer = Answer(response.status_code, lower, self._read(response, what, limit))
+                    body = read(response) if read else self._read(response, what, limit)
+                    answer = Answer(response.status_code, lower, body)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 if deadline.passed:
                     raise too_slow(self.name, what, place, seconds) from None

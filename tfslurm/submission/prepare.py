@@ -216,13 +216,18 @@ def resolve_now(reference: Reference, clusters: Sequence[Cluster], now: str, say
     """The same for an image of no experiment."""
     from tfslurm.registry import resolve
 
+    mirrors, engine = mirrors_of(clusters)
+    return resolve(reference, mirrors, "linux/amd64", now, engine=engine, warn=say)
+
+
+def mirrors_of(clusters: Sequence[Cluster]) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The mirrors of all of these clusters, and the engine whose logins come first."""
     mirrors: dict[str, tuple[str, ...]] = {}
     for cluster in clusters:
         for prefix, names in cluster.mirrors.items():
             mirrors[prefix] = tuple(dict.fromkeys((*mirrors.get(prefix, ()), *names)))
     engines = {cluster.engine for cluster in clusters}
-    engine = engines.pop() if len(engines) == 1 else "docker"
-    return resolve(reference, mirrors, "linux/amd64", now, engine=engine, warn=say)
+    return mirrors, engines.pop() if len(engines) == 1 else "docker"
 
 
 def write_lock(asked: Asked, pin: Pin) -> None:

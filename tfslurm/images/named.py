@@ -1,0 +1,50 @@
+"""The image that a user names: by a reference, or by a job that ran it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tfslurm.image import Pin, parse_reference
+from tfslurm.monitoring.lookup import JOB, find_jobs, one_name, plan_of
+from tfslurm.submission.prepare import mirrors_of, resolve_now
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.clusters_of_jobs import known_for
+from tfslurm.workspace.config import known_clusters
+from tfslurm.workspace.session import Session
+
+
+class NamedImage(NamedTuple):
+    """A pinned image, and where it may be found beside its own registry; ``engine``: whose logins come first."""
+
+    pin: Pin
+    mirrors: Mapping[str, Sequence[str]]
+    engine: str = "docker"
+
+
+def image_named(session: Session, name: str) -> NamedImage:
+    """The image of a job or a sweep, as it was pinned, with the mirrors of its cluster; else the image of this name as
+    a registry has it now, with the mirrors of all clusters.
+
+    Raises:
+        InputError: it is neither, or a tag that is meant to move.
+        RegistryError: no registry has it.
+    """
+    tracker = session.tracker
+    if is_reference(session, name):
+        clusters = [known.cluster for known in known_clusters(tell=session.say)]
+        mirrors, engine = mirrors_of(clusters)
+        return NamedImage(resolve_now(parse_reference(name), clusters, now(), session.say), mirrors, engine)
+    job = find_jobs(tracker, one_name(tracker, name))[0]
+    cluster = known_for(job, tracker).cluster
+    return NamedImage(plan_of(job, tracker).pin, cluster.mirrors, cluster.engine)
+
+
+def is_reference(session: Session, name: str) -> bool:
+    """Whether a word names an image: it has a `/`, an `@`, or a `:` that is none of a job's."""
+    before, colon, _ = name.partition(":")
+    return (
+        "/" in name
+        or "@" in name
+        or bool(colon and not JOB.fullmatch(name) and not session.tracker.sweeps.named(before))
+    )

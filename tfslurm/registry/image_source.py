@@ -1,0 +1,112 @@
+"""The bytes of a pinned image: its documents whole, its blobs in pieces, from its mirrors and then its own registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from tfslurm.errors import RegistryError
+from tfslurm.image import Pin, mirror_names
+from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, choose, platforms
+from tfslurm.registry.resolve import manifest_at
+from tfslurm.registry.wire import Patience, Remote
+
+PATIENCE = Patience(place_s=30 * 86400.0)
+"A blob's own time grows with its size; that of a whole image has no other bound."
+TRIES = 5
+"In a row that bring nothing."
+
+
+class Contents(NamedTuple):
+    """What an image is made of. ``documents``: what its digest names, and the manifest where that is an index."""
+
+    served_by: str
+    platform: str
+    documents: tuple[Manifest, ...]
+    blobs: tuple[Blob, ...]  # the config, then the layers, as the manifest lists them
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the platform."""
+        return self.documents[-1]
+
+
+class ImageSource:
+    """A context manager: each place is logged in to once, and left when the block ends."""
+
+    def __init__(self, pin: Pin, mirrors: Mapping[str, Sequence[str]], engine: str = "docker") -> None:
+        self._pin, self._engine = pin, engine
+        self._names = list(mirror_names(pin.name, mirrors))
+        self._open, self._remotes = ExitStack(), dict[str, Remote]()
+
+    def __enter__(self) -> ImageSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def contents(self) -> Contents:
+        """What the image is made of, by the first place that has it.
+
+        Raises:
+            RegistryError: no place has it, with what each said; or it is no image that could be kept.
+        """
+        failures = []
+        for name in self._names:
+            try:
+                found = self._contents_at(self._remote(name))
+            except RegistryError as failure:
+                failures.append(failure)
+                continue
+            self._names.remove(name)
+            self._names.insert(0, name)  # its blobs come from there too, if they can
+            return found
+        reasons = " | ".join(str(failure) for failure in failures)
+        raise RegistryError(reasons, transient=any(failure.transient for failure in failures))
+
+    def download(self, blob: Blob, have: Callable[[], int], take: Callable[[int, bytes], None]) -> None:
+        """Have ``take`` get the bytes of a blob from byte ``have()`` on, each with its place, in order.
+
+        A place may begin at 0 again. A line that breaks is taken up where it broke.
+
+        Raises:
+            RegistryError: no place has the blob, or the line broke too often.
+        """
+        what = f"{blob.digest[:19]}…"
+        failure = RegistryError(f"{self._pin.name}: {what}: no place has it")
+        for name in self._names:
+            tries = 0
+            while have() < blob.size and tries < TRIES:
+                before = have()
+                try:
+                    answer = self._remote(name).download(f"blobs/{blob.digest}", what, blob.size, before, take)
+                    if answer.status not in (200, 206):
+                        raise self._remote(name).refused(what, answer)
+                    if have() < blob.size:
+                        raise RegistryError(f"{name}: {what}: it ended before its {blob.size} bytes", transient=True)
+                except RegistryError as error:
+                    failure = error
+                    if not error.transient:
+                        break
+                tries = 0 if have() > before else tries + 1
+            if have() == blob.size:
+                return
+        raise failure
+
+    def _contents_at(self, remote: Remote) -> Contents:
+        pin, what = self._pin, f"{self._pin.digest[:19]}…"
+        try:
+            top = manifest_at(remote, pin.digest, what)
+            if top.kind == "manifest":
+                return Contents(remote.name, pin.platform, (top,), blobs(top))
+            platform, digest = choose(platforms(top), pin.platform)
+            manifest = manifest_at(remote, digest, f"{what} for {platform}")
+            return Contents(remote.name, platform, (top, manifest), blobs(manifest))
+        except Unreadable as why:
+            raise RegistryError(f"{remote.name}: {what}: {why}") from None
+
+    def _remote(self, name: str) -> Remote:
+        if name not in self._remotes:
+            self._remotes[name] = self._open.enter_context(Remote(name, self._engine, PATIENCE))
+        return self._remotes[name]
