@@ -51,16 +51,16 @@ def test_runs_and_code_are_the_users_alone_whatever_the_umask_says(umask: int, t
 
 def test_what_was_wider_is_narrowed_by_the_next_submission(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    for name in ("runs", "code", "images"):
+    for name in ("runs", "code", "images", "inputs"):
         (root / name).mkdir(parents=True)
         (root / name).chmod(0o2777)
     root.chmod(0o2775)
     send(root)
     assert stat.S_IMODE(root.stat().st_mode) & 0o022 == 0
-    assert {modes(root)[name] & 0o077 for name in ("runs", "code", "images")} == {0}
+    assert {modes(root)[name] & 0o077 for name in ("runs", "code", "images", "inputs")} == {0}
 
 
-@pytest.mark.parametrize("name", ["runs", "code", "images"])
+@pytest.mark.parametrize("name", ["runs", "code", "images", "inputs"])
 def test_a_link_in_the_place_of_a_folder_is_refused(name: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

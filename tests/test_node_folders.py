@@ -22,7 +22,8 @@ RUN = "victim-0123456789ab"
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A file system with a root of tfslurm's, data beside it, and another user's data with links."""
-    for folder in (f"root/runs/{RUN}/7/out/deep", "root/code", "root/images", "data/set", "other/runs", "home"):
+    own = ("root/code", "root/images", "root/inputs", "home")
+    for folder in (f"root/runs/{RUN}/7/out/deep", *own, "data/set", "other/runs"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("node.sh", "plan.json", "job.sbatch"):
         (tmp_path / "root" / "runs" / RUN / name).write_text(name)
@@ -50,8 +51,8 @@ printf 'mounted %s\\n' "${{mount_sources[@]}}"
     "source",
     [
         "root", "root/runs", f"root/runs/{RUN}", f"root/runs/{RUN}/secrets", f"root/runs/{RUN}/7/out", "root/images",
-        "", "data/to-root", "data/to-run", "data/to-all", "data/to-root/runs", "data/../root", "other", "other/runs",
-        "home", "home/.config/tfslurm", "home/.local",
+        "root/inputs", "", "data/to-root", "data/to-run", "data/to-all", "data/to-root/runs", "data/../root", "other",
+        "other/runs", "home", "home/.config/tfslurm", "home/.local",
     ],
 )  # fmt: skip
 def test_nothing_of_tfslurms_own_is_mounted_by_whatever_name(source: str, site: Path) -> None:

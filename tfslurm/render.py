@@ -130,7 +130,7 @@ def environment(templates: Mapping[str, str], kept: Kept | None = None) -> Envir
         bytecode_cache=compiled(kept) if kept else None,
     )
     made.filters |= {
-        filter.__name__: filter for filter in (sh, array, pairs, triples, slurm_variables, directive, remark)
+        filter.__name__: filter for filter in (sh, array, pairs, triples, hashed, slurm_variables, directive, remark)
     }
     return made
 
@@ -191,6 +191,11 @@ def triples(mounts: Sequence[Mount]) -> list[str]:
         for mount in mounts
         for word in (mount.source, mount.target, "run" if mount.run else "ro" if mount.read_only else "rw")
     ]
+
+
+def hashed(mounts: Sequence[Mount]) -> tuple[int, ...]:
+    """The places, from 0, of the mounts whose files are hashed before the program starts."""
+    return tuple(place for place, mount in enumerate(mounts) if mount.hash)
 
 
 def directive(key: str, value: str) -> str:

@@ -73,7 +73,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 def mount_row(mount: Mapping[str, Any]) -> str:
     """One mount; what the program may write stands out."""
-    mode = "ro" if mount["read_only"] else "RW"
+    mode = f"{'ro' if mount['read_only'] else 'RW'}{', hashed' if mount['hash'] else ''}"
     return f"{quoted(mount['source'])} -> {quoted(mount['target'])} ({mode})"
 
 

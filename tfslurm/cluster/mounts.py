@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -26,8 +27,19 @@ def refuse_mounts(experiment: Experiment, cluster: Cluster) -> None:
         why, fix = wrong_source(mount, cluster)
         if why:
             problems.append(experiment.problem(("mounts", index, "source"), why, fix))
+        elif mount.hash and (writer := writer_of(mount, experiment.mounts, cluster)):
+            why = f"the program could change what was hashed through {writer.target!r}, where it is mounted writable"
+            fix = "mount that read-only, or remove `hash: true`"
+            problems.append(experiment.problem(("mounts", index, "hash"), why, fix))
     if problems:
         raise InputError(problems)
+
+
+def writer_of(mount: Mount, mounts: Sequence[Mount], cluster: Cluster) -> Mount | None:
+    """The first writable mount whose source is, holds or lies in that of this one; None where there is none."""
+    source = PurePosixPath(on_cluster(mount, cluster).source)
+    writable = (each for each in mounts if not each.read_only)
+    return next((each for each in writable if meets(PurePosixPath(on_cluster(each, cluster).source), [source])), None)
 
 
 def wrong_source(mount: Mount, cluster: Cluster) -> tuple[str, str]:

@@ -91,6 +91,18 @@ def tree_contents(host: Host, folder: PurePosixPath) -> bytes:
     return host.run_bytes(program("list-tree", str(folder)), timeout_s=300, max_bytes=64 * 2**20)
 
 
+def input_contents(host: Host, folder: PurePosixPath, *, timeout_s: int) -> bytes:
+    """Return the list of a mounted folder's files as they are now, whose sha256 a record has as ``tree_sha256``.
+
+    Every file is read there, one after the other. Nothing comes out where the folder is not there.
+
+    Raises:
+        CommandFailed: it cannot be read.
+        HostError: the machine could not be reached, or it took longer.
+    """
+    return host.run_bytes(program("list-inputs", str(folder)), timeout_s=timeout_s, max_bytes=256 * 2**20)
+
+
 def get(
     host: Host,
     folder: PurePosixPath,

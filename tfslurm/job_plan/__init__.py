@@ -128,7 +128,7 @@ class JobPlan:
         decisive = [key for key in self.env if key.startswith(LOADER_VARIABLES) and key not in OWN_VARIABLES]
         env = {key: self.env[key] for key in decisive}
         code = (self.code.tree if env else "any") if self.code else None
-        mounts = [mount_json(mount) for mount in self.mounts]
+        mounts = [mount_json(replace(mount, hash=False)) for mount in self.mounts]
         found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
         return hashlib.sha256(canonical(found, "plan")).hexdigest()[:12]
 
@@ -330,8 +330,8 @@ def planned_again(plan: JobPlan, now: str) -> JobPlan:
 
 
 def mount_json(mount: Mount) -> dict[str, Any]:
-    """A mount as plain values; ``run`` only where it has that name."""
-    return {key: value for key, value in asdict(mount).items() if value is not None}
+    """A mount as plain values; ``run`` only where it has that name, ``hash`` only where it is asked for."""
+    return {key: value for key, value in asdict(mount).items() if value is not None and (value or key != "hash")}
 
 
 def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tfslurm.image import lock_text
 from tfslurm.job_plan import JobPlan
 from tfslurm.record.folder import Folder
-from tfslurm.record.model import Asked, Attempt, Determinism, Input, Template
+from tfslurm.record.model import Asked, Attempt, Determinism, Template
 
 OLDER = "an older tfslurm made the plan, without this text"
 # A name that is one of these, or begins with one that ends in _.
@@ -43,19 +43,6 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
         spec=plan.spec_text or None,
         lock=lock_text(plan.pin),
         reproduce=plan.reproduce,
-    )
-
-
-def read_inputs(plan: JobPlan, root: Folder) -> tuple[Input, ...]:
-    """The read-only mounts; nothing looks into one yet."""
-    asked = [mount for mount in plan.mounts if mount.read_only]
-    for index in range(len(asked)):
-        root.note(f"inputs[{index}].bytes", "this version does not measure what is mounted")
-    return tuple(
-        Input(
-            mount.run or mount.name, mount.source, None, None, None, "no", "this version does not hash what is mounted"
-        )
-        for mount in asked
     )
 
 

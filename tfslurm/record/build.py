@@ -10,11 +10,12 @@ from typing import Any
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import JobPlan, mount_json
 from tfslurm.record import facts
-from tfslurm.record.asked import read_asked, read_determinism, read_inputs
+from tfslurm.record.asked import read_asked, read_determinism
 from tfslurm.record.energy import read_energy
 from tfslurm.record.engines import container_answer
 from tfslurm.record.environment import read_environment
 from tfslurm.record.folder import Folder
+from tfslurm.record.inputs import about_inputs, read_inputs
 from tfslurm.record.job import Ending, read_ending, read_job
 from tfslurm.record.logs import read_logs
 from tfslurm.record.model import (
@@ -22,6 +23,7 @@ from tfslurm.record.model import (
     Code,
     Experiment,
     Image,
+    Input,
     Integrity,
     LostFile,
     Output,
@@ -69,6 +71,7 @@ def build_record(
     reasons = [ending.reason for ending in endings]
     job = read_job(plan, job_id, root, folders, endings, status)
     experiment = read_experiment(plan, root, folders, observed, point or {})
+    inputs = read_inputs(plan, root, folders)
     record = Record(
         schema=SCHEMA,
         record_id=record_urn(plan.cluster, job_id, plan.plan_id),
@@ -78,7 +81,7 @@ def build_record(
         job=job,
         experiment=experiment,
         asked=read_asked(plan, root),
-        inputs=read_inputs(plan, root),
+        inputs=inputs,
         determinism=read_determinism(experiment.env, experiment.parameters, plan, attempts, root),
         image=read_image(plan),
         code=read_code(plan),
@@ -86,7 +89,7 @@ def build_record(
         environment=read_environment(root, plan.pin.digest, image_facts),
         energy=read_energy(observed, root),
         verified=verify(plan, observed),
-        warnings=(*foreign_files(plan, folders), *complaints(folders), *filter(None, reasons[-1:])),
+        warnings=(*told(plan, inputs, folders), *filter(None, reasons[-1:])),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
@@ -95,6 +98,13 @@ def build_record(
         return seal(record)
     except RecordError:
         return seal(without_unfit(record, root.unknown))
+
+
+def told(plan: JobPlan, inputs: tuple[Input, ...], folders: list[Folder]) -> Iterator[str]:
+    """The warnings that the job's files alone give."""
+    yield from foreign_files(plan, folders)
+    yield from about_inputs(plan, inputs, folders)
+    yield from complaints(folders)
 
 
 def complaints(folders: list[Folder]) -> Iterator[str]:

@@ -24,7 +24,10 @@ from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
 # What is the program's own, and no fact.
-NOT_NEEDED = (paths.OUTPUTS, *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace")))
+NOT_NEEDED = (
+    paths.OUTPUTS,
+    *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace", paths.INPUT_LISTS)),
+)
 
 
 def latest_record(session: Session, job: TrackedJob) -> Record:

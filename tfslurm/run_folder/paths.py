@@ -1,9 +1,12 @@
 """The names of files and folders below ROOT. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
 
 ROOT/code/TREE, ROOT/images/DIGEST.json
+ROOT/inputs/lists/SHA256         the list of the files of a mounted folder, whose own sha256 is its name
+ROOT/inputs/known/DEVICE-INODE   what is known of a mounted folder's or file's hashes
 ROOT/runs/NAME-PLANID            run_folder: what was sent, and what came of sending it
     JOB                          job_folder: latest, the outputs, one folder for each attempt
-        attempt-N                how it began and ended, sums of the outputs
+        attempt-N                how it began and ended, sums of the outputs, what was mounted
+            inputs/PLACE.list    the list of a mounted folder, where it is short
             facts/task-RANK      what each task saw, and how it ended
 """
 
@@ -30,6 +33,8 @@ END = "exit.json"
 "Of a task too."
 OUTPUT_SUMS = "outputs.sha256"
 OUTPUT_SIZES = "outputs.sizes"
+INPUTS = "inputs.json"
+INPUT_LISTS = "inputs"
 
 # of a task's
 LOG_SUMS = "logs.sha256"
@@ -41,6 +46,11 @@ TASK = re.compile(r"facts/task-([0-9]{1,6})/")
 def runs(root: PurePosixPath) -> PurePosixPath:
     """The folder of all run folders of a cluster."""
     return root / "runs"
+
+
+def input_list(root: PurePosixPath, tree_sha256: str) -> PurePosixPath:
+    """The list of a mounted folder's files on its cluster, by the hash that a record has of it."""
+    return root / "inputs" / "lists" / tree_sha256
 
 
 def secret(name: str) -> str:

@@ -201,6 +201,8 @@ def refuse_values(plan: JobPlan) -> None:
     for mount in plan.mounts:
         places.folder(mount.source)
         places.target(mount.target)
+        if mount.hash and not mount.read_only:
+            raise ValueError(f"{mount.target[:80]!r} is mounted writable, and its files are to be hashed")
     for allowed in plan.mounts_allow:
         places.source(allowed)
     for folder in plan.roots:

@@ -74,6 +74,14 @@ def written_outputs(document: Document) -> Iterator[Problem]:
             yield document.problem(("mounts", index, "read_only"), why, "remove it, and copy what is to be changed")
 
 
+def written_inputs(document: Document) -> Iterator[Problem]:
+    """Mounts whose hash would say nothing, because the program could change them."""
+    for index, mount in enumerate(_list(document, "mounts")):
+        if isinstance(mount, dict) and mount.get("hash") is True and mount.get("read_only") is False:
+            why = "the program could change what was hashed: this mount is writable"
+            yield document.problem(("mounts", index, "hash"), why, "remove `read_only: false`, or `hash: true`")
+
+
 def shares(document: Document) -> Iterator[Problem]:
     """CPUs that the tasks of a node cannot share evenly."""
     path: Path = ("resources", "cpus")
@@ -177,6 +185,7 @@ ALL = (
     covered_targets,
     code_variables,
     written_outputs,
+    written_inputs,
     shares,
     gpu_shares,
     early_enough,

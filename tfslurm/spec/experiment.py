@@ -56,7 +56,8 @@ class Mount:
 
     ``run`` is the name that the file gives to the outputs of a run, ``run:alpha:1234/out``, and None for any other
     source. ``name`` is ``moons:train`` where the cluster's file says what moons is, and None too. In an experiment
-    file's own values ``source`` is the run's or the data's name too: the plan knows the path.
+    file's own values ``source`` is the run's or the data's name too: the plan knows the path. ``hash``: the sha256 of
+    its files go into the record.
     """
 
     source: str
@@ -64,6 +65,7 @@ class Mount:
     read_only: bool = True
     run: str | None = None
     name: str | None = None
+    hash: bool = False
 
 
 @dataclass(frozen=True, slots=True)

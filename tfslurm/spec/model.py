@@ -135,6 +135,12 @@ class Mount(Keys):
     )
     target: Target = Field(description="The absolute path in the container.", examples=["/data"])
     read_only: bool = Field(True, description="false lets the program write there.", examples=[True])
+    hash: bool = Field(
+        False,
+        description="true puts the sha256 of the files into the record, as they are before the program starts; "
+        "the mount must be read-only.",
+        examples=[True],
+    )
 
 
 class _Answering(Keys):

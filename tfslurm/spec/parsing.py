@@ -73,7 +73,8 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
 
 def _mount(read: model.Mount) -> Mount:
     run = read.source if read.source.startswith(RUN) else None
-    return Mount(read.source, read.target, read.read_only, run, read.source if is_named(read.source) else None)
+    name = read.source if is_named(read.source) else None
+    return Mount(read.source, read.target, read.read_only, run, name, read.hash)
 
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:

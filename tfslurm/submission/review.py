@@ -167,7 +167,8 @@ def quoted(text: str) -> str:
 def mount_text(mount: Mount) -> str:
     """One mount, with its mode."""
     name = f"{quoted(mount.name)} = " if mount.name and mount.name != mount.source else ""
-    return f"{name}{quoted(mount.source)} -> {quoted(mount.target)} ({'ro' if mount.read_only else 'rw'})"
+    mode = f"{'ro' if mount.read_only else 'rw'}{', hashed' if mount.hash else ''}"
+    return f"{name}{quoted(mount.source)} -> {quoted(mount.target)} ({mode})"
 
 
 def option_texts(options: Mapping[str, Option]) -> list[str]:

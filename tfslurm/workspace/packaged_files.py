@@ -23,7 +23,7 @@ TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "roles/task", "roles/prepare", "roles/sweep", "lock", "guards/gpus", "guards/driver", "guards/tensorflow",
     "guards/image", "guards/code", "guards/groups", "guards/mounts", "guards/mount_points", "guards/admission",
     "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
-    "observe/usage", "observe/libcuda", "observe/probe", "observe/logs",
+    "observe/inputs", "observe/usage", "observe/libcuda", "observe/probe", "observe/logs",
 )  # fmt: skip
 ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),

@@ -87,7 +87,8 @@ batch::_runner() {
 # in waited_code.
 batch::_prepare() {
     waited_code=0
-    if ((nodes * tasks_per_node == 1)) || [[ -n $is_local ]] || [[ $network != host && $prepull != true ]]; then return; fi
+    if ((nodes * tasks_per_node == 1)) || [[ -n $is_local ]]; then return; fi
+    if [[ $network != host && $prepull != true ]] && ((${#mounts_hashed[@]} == 0)); then return; fi
     "${runner[@]}" "${script[@]}" prepare </dev/null >"$attempt_dir/tasks.txt" &
     waited_for=$!
     node::_wait "$waited_for"

@@ -6,15 +6,22 @@
 # written down as a task's refusal.
 node::prepare() {
     if [[ -n $checkpoint_signal ]]; then trap '' "$checkpoint_signal"; fi # no program is there yet to be told
+    local pulls='' hashes=''
     node::_job
     node::_user
-    if [[ $prepull == true && ${SLURM_LOCALID:-0} == 0 ]]; then
+    if [[ $prepull == true && ${SLURM_LOCALID:-0} == 0 ]]; then pulls=yes; fi
+    if ((${#mounts_hashed[@]})) && [[ ${SLURM_PROCID:-0} == 0 ]]; then hashes=yes; fi
+    if [[ -n $pulls$hashes ]]; then
         node::_task
         trap task::_left EXIT
         trap 'task::_told_to_stop' TERM INT HUP
         event prepare-began "step $step"
         engine::available
-        image::ensure
+        if [[ -n $pulls ]]; then image::ensure; fi
+        if [[ -n $hashes ]]; then
+            mount::check
+            inputs::hash
+        fi
         trap - EXIT
     fi
     port=-

@@ -29,6 +29,7 @@ node::task() {
     driver::check
     tensorflow::look
     code::check
+    inputs::hash
     container::create
     container::run
     container::end

@@ -1,0 +1,9 @@
+#!/bin/bash
+# $1 a folder that was mounted. Prints the list of its files, whose sha256 a record has as tree_sha256; nothing where it is not there.
+set -eo pipefail
+export LC_ALL=C
+[ -d "$1" ] || exit 0
+cd -- "$1"
+find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --
+find . -type l -printf '%s %p -> %l\0' | sort --zero-terminated
+find . ! -type f ! -type l '(' ! -type d -o -empty ')' -printf '? %p\0' | sort --zero-terminated
