@@ -22,6 +22,8 @@ from tfslurm.retrieval.verify import verified_crate
 from tfslurm.workspace.session import Session
 
 EDITS = 10_000
+NOT_HERE = {"chain", "anchor", "signature"}
+"What is not verifiable: this machine's tracker did not make the record, and nobody signed it."
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def crate(made: Path, tmp_path: Path) -> Path:
 
 def parts(folder: Path) -> list[Part]:
     with Session(print) as session:
-        return [part for each in verified_crate(crate_at(session, folder)) for part in each.parts]
+        return [part for each in verified_crate(session, crate_at(session, folder)) for part in each.parts]
 
 
 def bad(folder: Path) -> dict[str, str]:
@@ -49,7 +51,7 @@ def bad(folder: Path) -> dict[str, str]:
 
 def test_a_whole_crate_is_unchanged_in_every_part(made: Path) -> None:
     found = parts(made)
-    assert {part.status for part in found} == {"unchanged"}
+    assert {part.name for part in found if part.status != "unchanged"} == NOT_HERE
     names = {part.name for part in found}
     assert {"record", "experiment", "lock", "plan", "script", "outputs", "code", "facts", "metadata", SUMS} <= names
 
@@ -57,7 +59,7 @@ def test_a_whole_crate_is_unchanged_in_every_part(made: Path) -> None:
 def test_a_zip_of_it_is_too(made: Path, tmp_path: Path) -> None:
     path = Path(shutil.make_archive(str(tmp_path / "crate"), "zip", made))
     assert not bad(path)
-    assert {part.status for part in parts(path)} == {"unchanged"}
+    assert {part.name for part in parts(path) if part.status != "unchanged"} == NOT_HERE
 
 
 # Which part names a byte that was changed in a file, where the sums and the metadata were made to fit.

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.made import EXPERIMENT, PIN, plan
+from tests.test_record import case
 from tfslurm.cli.check import image_facts
 from tfslurm.errors import TfslurmError
 from tfslurm.image import driver_verdict, kept_environment, oldest_driver
 from tfslurm.job_plan import JobPlan
-from tfslurm.retrieval.records import remember
+from tfslurm.retrieval.records import keep
 from tfslurm.spec import Resources
 from tfslurm.submission.preflight import sees_no_gpu, tell
 from tfslurm.tracker import SeenDriver, Tracker
@@ -38,8 +39,7 @@ def asked(environment: dict[str, str] | None = None, *, gpus: int = 1, **changes
 
 
 def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
-    for driver in drivers:
-        tracker.note_driver(driver)
+    tracker.note_drivers(drivers)
     return tell(made, tracker)
 
 
@@ -48,8 +48,7 @@ def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
 
 def test_the_later_sight_of_a_node_counts_whatever_comes_first(tracker: Tracker) -> None:
     late = seen(FULL)._replace(seen_at=LATE, seen_by="job alpha:17")
-    for one in (late, seen(OLD), seen(MINOR, node="alpha2"), seen(OLD, cluster="beta")):
-        tracker.note_driver(one)
+    tracker.note_drivers([late, seen(OLD), seen(MINOR, node="alpha2"), seen(OLD, cluster="beta")])
     assert tracker.drivers("alpha") == [late, seen(MINOR, node="alpha2")]
 
 
@@ -57,16 +56,19 @@ def test_the_drivers_of_a_record_are_remembered_with_its_job(tracker: Tracker) -
     tracker.plan(made := plan(), "")
     tracker.submit(made, "17")
     (job,) = tracker.jobs()
-    tasks = [{"node": "alpha1", "driver_version": FULL}, {"node": "alpha2", "driver_version": None}]
-    record = {
-        "job": {"partition": "gpu", "ended_at": LATE, "started_at": EARLY},
-        "attempts": [{"tasks": tasks}],
-        "image": {"digest": PIN.digest},
-        "environment": {"tensorflow": "2.16.1", "cudnn": "8", "cudnn_present": "8.9.6", "os": "Debian"},
-    }
-    remember(job, record, tracker)
+    record = case("gpu").build()
+    attempt = record.attempts[-1]
+    tasks = [
+        replace(attempt.tasks[0], node=node, driver_version=version)
+        for node, version in (("alpha1", FULL), ("alpha2", None))
+    ]
+    environment = replace(record.environment, tensorflow="2.16.1", cudnn="8", cudnn_present="8.9.6", os="Debian")
+    about = replace(record.job, partition="gpu", ended_at=LATE)
+    last = (replace(attempt, tasks=tuple(tasks)),)
+    keep(job, replace(record, job=about, attempts=last, environment=environment), tracker)
     empty = {"cuda": None, "cuda_present": None}
-    assert tracker.image(PIN.digest) == {**empty, "tensorflow": "2.16.1", "cudnn": "8", "cudnn_present": "8.9.6"}
+    found = {**empty, "tensorflow": "2.16.1", "cudnn": "8", "cudnn_present": "8.9.6"}
+    assert tracker.image(record.image.digest) == found
     assert tracker.drivers("alpha") == [SeenDriver("alpha", "gpu", "alpha1", FULL, LATE, "job alpha:17")]
 
 

@@ -9,8 +9,7 @@ from tfslurm.api import Job, session
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.evidence import Evidence, placed
-from tfslurm.retrieval.verification import verified_parts
-from tfslurm.retrieval.verify import verified
+from tfslurm.retrieval.verify import verified, verified_record
 
 
 class Verification(NamedTuple):
@@ -24,19 +23,23 @@ class Verification(NamedTuple):
         return not any(part.is_bad for part in self.parts)
 
 
-def verify(what: Job | Record | str | Path) -> Verification:
+def verify(what: Job | Record | str | Path, *, signers: str | Path | None = None) -> Verification:
     """Return whether a record is unchanged, and the files that it names, as ``tfslurm verify`` prints it.
 
     ``what`` is a job, a record, or a name: a job's, of a file with a record, of a crate. What is on a cluster that does
-    not answer is not verifiable.
+    not answer is not verifiable. ``signers`` is a file of allowed signers (see ssh-keygen(1)): a record that none of
+    them signed is missing its signature.
 
     Raises:
-        InputError: the name stands for none of these.
+        InputError: the name stands for none of these, or the file of signers cannot be read.
         RecordError: the job has no record.
+        HostError: there are signers, and no ssh-keygen on this machine that verifies.
     """
+    allowed = Path(signers) if signers is not None else None
     if isinstance(what, Path):
         what = str(what.absolute())
     if isinstance(what, Record):
-        return Verification(tuple(verified_parts(session(), placed(session(), Evidence(what, record_json(what))))))
-    found = verified(session(), what.key if isinstance(what, Job) else what)
+        evidence = placed(session(), Evidence(what, record_json(what)))
+        return Verification(verified_record(session(), evidence, allowed).parts)
+    found = verified(session(), what.key if isinstance(what, Job) else what, allowed)
     return Verification(tuple(part for each in found for part in each.parts))

@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Print a job's record: image, node, driver, GPUs, code, outputs.",
     ),
     "verify": ("tfslurm.cli.verify:verify", "Check whether a record and its files are unchanged."),
+    "sign": ("tfslurm.cli.sign:sign", "Sign records with your ssh key."),
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
     "image": ("tfslurm.cli.image:image", "Keep the images of your experiments as archives."),

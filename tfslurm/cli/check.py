@@ -71,8 +71,8 @@ def check(
     seen: list[SeenDriver] = []
     found: dict[str, list[Fact]] = {}
     for name, facts in check_clusters(session, known, CheckOptions(not no_node, fresh, wait_s, seen.append)):
-        while seen:
-            tracker.note_driver(seen.pop())
+        tracker.note_drivers(seen)
+        seen.clear()
         if pin:
             places = {place_of(fact) for fact in facts} - {""}
             facts.extend(image_facts(pin, places, tracker.drivers(name), sees_no_gpu(pin, tracker.image(pin.digest))))

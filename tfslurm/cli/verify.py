@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from tfslurm.cli.console import common, emit, show
@@ -13,15 +15,22 @@ COLOURS = {"unchanged": "green", "changed": "red", "missing": "red"}
 
 @click.command()
 @click.argument("name", metavar="JOB|RECORD|CRATE")
+@click.option(
+    "--signers",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A file of allowed signers, as `ssh-keygen -Y verify` takes it: one of them must have signed the record.",
+)
 @common
-def verify(session: Session, name: str, as_json: bool) -> int:
+def verify(session: Session, name: str, signers: Path | None, as_json: bool) -> int:
     """Check whether a record is unchanged, and whether the files that it names still are what it says.
 
     RECORD is a file that `tfslurm provenance --json` wrote. Of a JOB, it is the record that this machine kept. CRATE is
     the folder or the .zip of an RO-Crate, also of one that another tool made. Each part is unchanged, changed, missing
-    or not verifiable. The exit code is 1 if one is changed or missing.
+    or not verifiable. The exit code is 1 if one is changed or missing. With --signers, a record that none of them
+    signed is missing its signature.
     """
-    found = verified(session, name)
+    found = verified(session, name, signers)
     if as_json:
         values = [{"record_id": each.record_id, "parts": [part._asdict() for part in each.parts]} for each in found]
         emit(values[0] if len(values) == 1 else values)

@@ -29,9 +29,9 @@ SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # Absent from the plans of an older version, and where they are empty.
-NEW = ("plugin_options", "engine_environment", "reproduce")
+NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head")
 # No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
-BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce")
+BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class JobPlan:
     ``plan_sha256`` covers what is asked (two equal plans have equal hashes); ``plan_id`` also covers the moment, so
     every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
     folders of tfslurm's beside ``root`` that no mount may reach. ``spec_text`` is exp.yaml's, ``template_text`` that of
-    the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm.
+    the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm. ``chain_head`` is
+    the hash of the last record in the chain of the tracker that made the plan; '': it had none.
     """
 
     name: str
@@ -85,6 +86,7 @@ class JobPlan:
     spec_text: str = ""
     template_text: str = ""
     reproduce: Reproduce | None = None
+    chain_head: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -170,8 +172,11 @@ class JobPlan:
 
     @property
     def comment(self) -> str:
-        """The token in ``--comment``: kept by the controller and, where the site stores comments, by slurmdbd."""
-        return f"tfslurm:{self.plan_id}"
+        """The token in ``--comment``: kept by the controller and, where the site stores comments, by slurmdbd.
+
+        The chain's head behind it is thereby written down where only the site and, with sacctmgr, the user write.
+        """
+        return ":".join(filter(None, ("tfslurm", self.plan_id, self.chain_head)))
 
     def jobs(self, job_id: str) -> tuple[str, ...]:
         """The ids of all its jobs under the id that sbatch gave: ``1234``, or those of an array's points."""
@@ -225,6 +230,7 @@ def make_plan(
     tfslurm_version: str,
     template_sha256: str = "",
     template_text: str = "",
+    chain_head: str = "",
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
@@ -269,6 +275,7 @@ def make_plan(
             spec_text=spec_text,
             template_text=template_text,
             reproduce=experiment.reproduce,
+            chain_head=chain_head,
         )
     )
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from tfslurm.document.canonical import canonical
 from tfslurm.document.moments import datetime_of
 from tfslurm.record.crate_metadata import METADATA, Metadata, RunClaim
-from tfslurm.record.model import Attempt, Record
+from tfslurm.record.model import Attempt, Record, record_bytes
 from tfslurm.record.verification import Part, compared
 
 KINDS = tuple(f"https://w3id.org/ro/terms/workflow-run#{name}" for name in ("DockerImage", "SIFImage"))
@@ -189,10 +188,7 @@ def text_parts(
     ``texts``: name -> content, None: it is not in the crate.
     """
     if canon is not None:
-        integrity = {
-            key: item for key, item in values["integrity"].items() if key not in ("record_sha256", "signature")
-        }
-        is_same = canon == canonical({**values, "integrity": integrity}, "record")
+        is_same = canon == record_bytes(values)
         said, now = record.integrity.record_sha256, sha256(canon).hexdigest()
         yield compared("canonical bytes", said, now, "the file with the canonical bytes")
         if not is_same and said == now:

@@ -1,9 +1,8 @@
 """The record's keys: a wire contract, in the order in which they are printed. Pure.
 
 Times are RFC 3339 in UTC, sizes carry their unit in the name, ids are texts. A fact that could not be observed is
-null, and ``unknown`` holds the reason under the path of the fact, or of what it is a part of:
-``{"attempts[0].tasks[0].driver_version": "…", "environment": "…"}``. So a null without a reason says that there is
-nothing: no array, no signal, no tag.
+null, and ``unknown`` holds the reason under the path of the fact, or of a part that it belongs to:
+``attempts[0].tasks[0].driver_version``. A null without a reason says that there is nothing: no array, no signal.
 """
 
 from __future__ import annotations
@@ -225,8 +224,7 @@ OLDER = Verdict("unknown", "an older tfslurm wrote this record")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The links: the image on the node, the GPUs in the container, the driver for the image, TensorFlow on the GPUs,
-    the code on the node."""
+    """The links: image on the node, GPUs in the container, driver for the image, TensorFlow on the GPUs, code."""
 
     image: Verdict
     gpus: Verdict
@@ -245,19 +243,19 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature over ``record_sha256``."""
+    """A signature over the bytes that ``record_sha256`` is of."""
 
-    format: str
-    key_fingerprint: str
+    format: str  # 'ssh'
+    key_fingerprint: str  # 'SHA256:…' of the public key in ``value``
     namespace: str
-    value: str
+    value: str  # as `ssh-keygen -Y sign` writes it
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
     """The hashes that show that the record is whole and unchanged."""
 
-    previous: str | None
+    previous: str | None  # record_sha256 of the record that the same tracker chained before it
     record_sha256: str  # see record_sha256()
     signature: Signature | None
 
@@ -309,14 +307,20 @@ def plain(value: object, schema: str) -> Any:
     return str(value)
 
 
-def record_sha256(value: Mapping[str, Any]) -> str:
-    """The hash that ``integrity.record_sha256`` of this record (as JSON values) must have.
+def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's JSON values without the hash and the signature, which are made of these."""
+    without = {key: item for key, item in value["integrity"].items() if key not in ("record_sha256", "signature")}
+    return {**value, "integrity": without}
 
-    It covers everything but itself and ``integrity.signature``, which is made over it.
-    """
-    unsealed = {"record_sha256", "signature"}
-    integrity = {key: item for key, item in value["integrity"].items() if key not in unsealed}
-    return sha256(canonical({**value, "integrity": integrity}, "record")).hexdigest()
+
+def record_bytes(value: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of a record (as JSON values): those that its hash and its signature are over."""
+    return canonical(unsealed(value), "record")
+
+
+def record_sha256(value: Mapping[str, Any]) -> str:
+    """The hash that ``integrity.record_sha256`` must have."""
+    return sha256(record_bytes(value)).hexdigest()
 
 
 def seal(record: Record) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,7 +19,7 @@ from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import SeenDriver, TrackedJob, Tracker
-from tfslurm.tracker.images import note_image
+from tfslurm.tracker.images import KEPT, note_image
 from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.session import Session
 
@@ -59,10 +59,21 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
     """
     if found is None:
         return left_of(job, plan_of(job, tracker), tracker)
-    kept = record_json(found)
-    tracker.keep(job, kept)
-    remember(job, kept, tracker)
-    return found
+    (kept,) = keep_all([(job, found)], tracker)
+    return kept
+
+
+def keep_all(found: Sequence[tuple[TrackedJob, Record]], tracker: Tracker) -> list[Record]:
+    """The records as the tracker keeps them: those of jobs that have ended are links of its chain."""
+    chained = iter(tracker.chain.keep([(job, record) for job, record in found if job.final]))
+    for job, record in found:
+        if not job.final:
+            tracker.keep(job, record_json(record))
+        libraries = {key: getattr(record.environment, key) for key in KEPT}
+        note_image(tracker, record.image.digest, libraries)
+    if drivers := [driver for job, record in found for driver in drivers_of(job, record)]:
+        tracker.note_drivers(drivers)
+    return [next(chained) if job.final else record for job, record in found]
 
 
 def read_folder(
@@ -146,15 +157,10 @@ def status_of(job: TrackedJob) -> JobStatus | None:
     return JobStatus(**{**slurms, "nodes": tuple(job.status["nodes"])})
 
 
-def remember(job: TrackedJob, record: Mapping[str, Any], tracker: Tracker) -> None:
-    """Keep which driver each node of a job's record had, last attempt first, and what is in its image."""
-    note_image(tracker, record["image"]["digest"], record["environment"])
-    about = record["job"]
-    moment = about.get("ended_at") or about.get("started_at") or job.submitted_at
-    for task in (task for attempt in record["attempts"][-1:] for task in attempt["tasks"]):
-        if about.get("partition") and task.get("node") and task.get("driver_version"):
-            tracker.note_driver(
-                SeenDriver(
-                    job.cluster, about["partition"], task["node"], task["driver_version"], moment, f"job {job.key}"
-                )
-            )
+def drivers_of(job: TrackedJob, record: Record) -> Iterator[SeenDriver]:
+    """The driver of each node of a job's last attempt."""
+    about = record.job
+    moment = about.ended_at or about.started_at or job.submitted_at
+    for task in (task for attempt in record.attempts[-1:] for task in attempt.tasks):
+        if about.partition and task.node and task.driver_version:
+            yield SeenDriver(job.cluster, about.partition, task.node, task.driver_version, moment, f"job {job.key}")

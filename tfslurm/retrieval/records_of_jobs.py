@@ -10,7 +10,7 @@ from tfslurm.errors import HostError, RecordError
 from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.lookup import plan_of
 from tfslurm.record import Record, record_json
-from tfslurm.retrieval.records import keep, read_folder
+from tfslurm.retrieval.records import keep, keep_all, read_folder
 from tfslurm.slurm import is_final
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_for
@@ -51,7 +51,10 @@ def read(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, Mapping[str,
         except HostError as error:
             session.say(f"error: {str(error).splitlines()[0]}")
             continue
-        for job, outcome in records:
+        whole = [(job, outcome) for job, outcome in records if isinstance(outcome, Record)]
+        kept_now = keep_all(whole, tracker)
+        found |= {job.key: record_json(record) for (job, _), record in zip(whole, kept_now, strict=True)}
+        for job, outcome in ((job, outcome) for job, outcome in records if not isinstance(outcome, Record)):
             try:
                 if isinstance(outcome, Exception):
                     raise outcome

@@ -27,7 +27,7 @@ MOST_BYTES = 2**24
 
 
 def verified_parts(session: Session, evidence: Evidence) -> list[Part]:
-    """Every part of a record with its status; what is on a cluster that is not known, or silent, is not verifiable."""
+    """The record's own parts and its files; what is on a cluster that is not known, or silent, is not verifiable."""
     record, host, folder = evidence.record, evidence.host, evidence.folder
     parts = list(inner_parts(record, evidence.values))
     try:
@@ -38,12 +38,7 @@ def verified_parts(session: Session, evidence: Evidence) -> list[Part]:
     except (HostError, InputError, RecordError) as error:
         parts += [Part(name, "not verifiable", str(error).splitlines()[0]) for name in FILES]
     logs = Part("logs", "not verifiable", "the record does not have the sha256 of what the program printed")
-    return [*parts, logs, signature(record)]
-
-
-def signature(record: Record) -> Part:
-    """Whether somebody stands for the record."""
-    return Part("signature", "not verifiable", "the record is not signed: who made it is not known from it")
+    return [*parts, logs]
 
 
 def in_folder(record: Record, folder: PurePosixPath, code: PurePosixPath | None, host: Host) -> Iterator[Part]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
+from tfslurm.record.ssh_signature import LONGEST
 from tfslurm.record.verification import Part
+from tfslurm.retrieval.chain import chain_parts
 from tfslurm.retrieval.crate_files import Crate
-from tfslurm.retrieval.evidence import crate_named, evidence_of, of_crate
+from tfslurm.retrieval.evidence import Evidence, crate_named, evidence_of, of_crate
+from tfslurm.retrieval.signatures import signature_beside, signature_part
 from tfslurm.retrieval.verification import verified_parts
 from tfslurm.workspace.session import Session
+
+RECORD, SIGNATURE = "record.json", "record.json.sig"
 
 
 class Verified(NamedTuple):
@@ -19,27 +25,40 @@ class Verified(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def verified(session: Session, name: str) -> list[Verified]:
-    """What a name stands for, verified.
+def verified(session: Session, name: str, signers: Path | None = None) -> list[Verified]:
+    """What a name stands for, verified. ``signers``: a file of allowed signers, one of whom must have signed it.
 
     Raises:
-        InputError: it stands for nothing, or a file holds no record.
+        InputError: it stands for nothing, or a file holds no record; the file of signers cannot be read.
         RecordError: a job has none.
+        NoProgram: there are signers, and no ssh-keygen here that verifies.
     """
     if crate := crate_named(session, name):
-        return verified_crate(crate)
-    found = evidence_of(session, name)
-    return [Verified(each.key, each.record.record_id, tuple(verified_parts(session, each))) for each in found]
+        return verified_crate(session, crate, signers)
+    return [verified_record(session, each, signers) for each in evidence_of(session, name)]
 
 
-def verified_crate(crate: Crate) -> list[Verified]:
+def verified_record(session: Session, evidence: Evidence, signers: Path | None = None) -> Verified:
+    """One record with its files, its place in the chain and its signature."""
+    signed = signature_part(evidence.record.integrity.signature, evidence.values, signers)
+    parts = (*verified_parts(session, evidence), *chain_parts(session, evidence.record), signed)
+    return Verified(evidence.key, evidence.record.record_id, parts)
+
+
+def verified_crate(session: Session, crate: Crate, signers: Path | None = None) -> list[Verified]:
     """A crate, then each record in it; the parts of the only record stand with those of its crate."""
     from tfslurm.retrieval.crate_verification import CheckedCrate, crate_parts, record_parts
 
     checked = CheckedCrate(crate)
     whole = tuple(crate_parts(checked))
-    records = of_crate(crate) if crate.records else []
-    inside = [Verified(each.key, each.record.record_id, tuple(record_parts(checked, each))) for each in records]
+    inside = []
+    for each in of_crate(crate) if crate.records else []:
+        added = checked.text(SIGNATURE, LONGEST) if crate.records == [RECORD] else None
+        signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
+        parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
+        inside.append(Verified(each.key, each.record.record_id, parts))
     if len(inside) == 1:
         return [inside[0]._replace(parts=(*inside[0].parts, *whole))]
+    if signers and not inside:
+        whole = (*whole, Part("signature", "missing", "the crate has no record of tfslurm that could be signed"))
     return [Verified(crate.name, None, whole), *inside]

@@ -45,6 +45,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "tfslurm_version": re.compile(r"[0-9A-Za-z.+-]{1,64}"),
     "spec_sha256": re.compile(r"[0-9a-f]{64}"),
     "template_sha256": re.compile(r"(?:[0-9a-f]{64})?"),
+    "chain_head": re.compile(r"(?:[0-9a-f]{64})?"),
     "read_group": re.compile(r"(?:[a-z_][a-z0-9_.-]{0,63})?", re.IGNORECASE),
 }
 SHA256 = FORMS["spec_sha256"]

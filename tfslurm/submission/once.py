@@ -70,7 +70,8 @@ def prepared_for(
 ) -> list[Prepared]:
     """One job for each cluster, with the image pinned (now, if it never was)."""
     pin = pinning(session, asked, clusters)
-    jobs = [prepare(asked, pin, known.cluster, known.text, known.user, now()) for known in clusters]
+    head = session.tracker.chain_head if pinning is pin_on_first_use else ""  # what is shown alone needs no tracker
+    jobs = [prepare(asked, pin, each.cluster, each.text, each.user, now(), chain_head=head) for each in clusters]
     tell_of_private(session, jobs)
     return jobs
 

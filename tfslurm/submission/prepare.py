@@ -236,7 +236,15 @@ def write_lock(asked: Asked, pin: Pin) -> None:
 
 
 def prepare(
-    asked: Asked, pin: Pin, cluster: Cluster, cluster_text: str, user: str, now: str, points: Points | None = None
+    asked: Asked,
+    pin: Pin,
+    cluster: Cluster,
+    cluster_text: str,
+    user: str,
+    now: str,
+    points: Points | None = None,
+    *,
+    chain_head: str = "",
 ) -> Prepared:
     """The job as it will be submitted to ``cluster``, or the array of these ``points``.
 
@@ -268,6 +276,7 @@ def prepare(
         tfslurm_version=__version__,
         points=points,
         roots=roots,
+        chain_head=chain_head,
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
 

@@ -105,18 +105,18 @@ def placed(
 
 
 def parts(
-    swept: Swept, places: Sequence[str], sizes: Mapping[str, int], sweep_id: str, now: str
+    swept: Swept, places: Sequence[str], sizes: Mapping[str, int], sweep_id: str, now: str, chain_head: str = ""
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
     """The plans of all arrays with their clusters' texts and their points: those of a cluster in order."""
     made = []
     for base in swept.bases:
         here = [entry for entry, place in zip(swept.entries, places, strict=True) if place == base.plan.cluster]
-        made += parts_of(base, here, sizes[base.plan.cluster], sweep_id, now)
+        made += parts_of(base, here, sizes[base.plan.cluster], sweep_id, now, chain_head)
     return made
 
 
 def parts_of(
-    base: Prepared, entries: Sequence[Entry], size: int, sweep_id: str, now: str
+    base: Prepared, entries: Sequence[Entry], size: int, sweep_id: str, now: str, chain_head: str = ""
 ) -> list[tuple[JobPlan, str, tuple[Entry, ...]]]:
     """The arrays of one cluster's points, each of at most ``size`` tasks; ``max_parallel`` of all these run at once.
 
@@ -134,7 +134,8 @@ def parts_of(
         own = tuple(entries[array.offset : array.offset + array.points])
         share = most // len(cut) + (number < most % len(cut)) if most else 0
         points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share, packed)
-        made.append((identify(replace(base.plan, points=points, planned_at=now)), base.cluster_text, own))
+        plan = identify(replace(base.plan, points=points, planned_at=now, chain_head=chain_head))
+        made.append((plan, base.cluster_text, own))
     return made
 
 

@@ -101,7 +101,7 @@ def planned_there(
         base = bases[cluster]._replace(plan=guarded_now(bases[cluster].plan, known.cluster))
         size = array_size(base.plan, site_profile(known, session.reach(known)))
         here = [entry for entry, name in where if name == cluster]
-        made += parts_of(base, here, size, sweep.sweep_id, moment)
+        made += parts_of(base, here, size, sweep.sweep_id, moment, session.tracker.chain_head)
         session.say(f"{sweep.sweep_id}: {count} point{'s' if count > 1 else ''} to {cluster}")
     return made
 

@@ -156,7 +156,7 @@ def planned(session: Session, asked: Asked, swept: Swept, chosen: Sequence[Known
     places = placed(swept.sweep, names, asked.experiment.sweep or {}, rooms, asked.experiment.resources.time_s)
     moment = now()
     sweep = swept.tracked(moment)
-    arrays = parts(swept, places, sizes, sweep.sweep_id, moment)
+    arrays = parts(swept, places, sizes, sweep.sweep_id, moment, session.tracker.chain_head)
     session.say(*lines_of([("id", sweep.sweep_id), *summary(swept.name, swept.sweep, places, names), *told_of(arrays)]))
     session.tracker.sweeps.add(sweep, arrays)
     return sweep

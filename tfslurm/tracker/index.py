@@ -19,9 +19,10 @@ from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.job_plan.folders import UNTRUE
 from tfslurm.local_files import make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
+from tfslurm.tracker.chain import HEAD, Chain, keep_unchained
 from tfslurm.tracker.errors import trouble
 from tfslurm.tracker.plan_lock import claimed
-from tfslurm.tracker.records import put_record, record_text
+from tfslurm.tracker.records import record_text
 from tfslurm.tracker.rows import (
     JOBS,
     REBUILT,
@@ -62,6 +63,7 @@ class Tracker:
             if self._db.execute(ASK_VERSION).fetchone()[0] != VERSION:
                 with self.change() as db:
                     bring_up(db, path)
+            self.chain_head: str = (self._db.execute(HEAD).fetchone() or ("",))[0]  # `chain.keep` keeps it up to date
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -94,6 +96,11 @@ class Tracker:
         """The sweeps in it."""
         return SweepIndex(self)
 
+    @property
+    def chain(self) -> Chain:
+        """The chain of its records."""
+        return Chain(self)
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -121,6 +128,8 @@ class Tracker:
         """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
         with self.change() as db:
             put_plan(db, plan, cluster_text, "planned", "")
+            if plan.chain_head:
+                db.execute("INSERT OR IGNORE INTO anchors VALUES (?, ?)", (plan.plan_id, plan.chain_head))
             if untold:
                 db.execute("INSERT OR IGNORE INTO untold VALUES (?)", (plan.plan_id,))
 
@@ -179,9 +188,9 @@ class Tracker:
                 )
 
     def keep(self, job: TrackedJob, record: Mapping[str, Any]) -> None:
-        """The record as last read from the run folder, so that it survives the folder."""
+        """The record of a job that has not ended, as last read from its run folder; ``chain`` keeps the others."""
         with self.change() as db:
-            put_record(db, job, json.dumps(record))
+            keep_unchained(db, job, json.dumps(record))
 
     def local_id(self, plan: JobPlan) -> str:
         """The next id of the cluster `local`, counted from 1, taken by this plan."""
@@ -270,14 +279,14 @@ class Tracker:
         with self.change() as db:
             db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?)", (f"lock {sha256}", now))
 
-    def note_driver(self, driver: SeenDriver) -> None:
-        """Write down a node's driver, unless a later observation is known."""
+    def note_drivers(self, found: Sequence[SeenDriver]) -> None:
+        """Write down the drivers of nodes, unless a later observation is known."""
         with self.change() as db:
-            db.execute(
+            db.executemany(
                 "INSERT INTO drivers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, partition, node) DO UPDATE "
                 "SET version = excluded.version, seen_at = excluded.seen_at, seen_by = excluded.seen_by "
                 "WHERE excluded.seen_at >= drivers.seen_at",
-                (driver.cluster, driver.partition, driver.node, driver.version, driver.seen_at, driver.seen_by),
+                found,
             )
 
     def drivers(self, cluster: str) -> list[SeenDriver]:

@@ -2,7 +2,9 @@
 
 ``jobs`` has what a list of jobs shows, and the experiment's name, so that a list reads no plan. ``records`` has their
 records, apart, so that a list reads none. ``known_as`` has every name by which somebody may know a plan: image digests,
-the code's tree, commit and folder, and the hash of what was asked.
+the code's tree, commit and folder, and the hash of what was asked. ``chain`` has the hashes of the records of jobs that
+have ended, each beside that of the record before it, and ``replaced`` the records that are not their job's any more.
+``anchors`` has the plans that name the chain's head of the moment when they were made.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS points (sweep_id TEXT NOT NULL REFERENCES sweeps, plan_id TEXT NOT NULL, "
     "place INTEGER NOT NULL, point_id TEXT NOT NULL, parameters TEXT NOT NULL, words TEXT NOT NULL, "
     "PRIMARY KEY (plan_id, place))",
+    # AUTOINCREMENT: SQLite keeps the largest place there ever was, so that an end that was cut off is seen.
+    "CREATE TABLE IF NOT EXISTS chain (place INTEGER PRIMARY KEY AUTOINCREMENT, record_sha256 TEXT NOT NULL UNIQUE, "
+    "previous TEXT, cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, replaced BLOB)",
+    "CREATE TABLE IF NOT EXISTS anchors (plan_id TEXT PRIMARY KEY, head TEXT NOT NULL) WITHOUT ROWID",
 )
 INDEXES = (
     "CREATE INDEX jobs_by_plan ON jobs (plan_id)",
@@ -54,6 +60,8 @@ INDEXES = (
     "CREATE INDEX plans_open ON plans (plan_id) WHERE stage = 'planned'",
     "CREATE INDEX IF NOT EXISTS points_by_sweep ON points (sweep_id, plan_id)",
     "CREATE INDEX sweeps_by_name ON sweeps (name)",
+    "CREATE INDEX chain_by_job ON chain (cluster, job_id, submitted_at)",
+    "CREATE INDEX anchors_by_head ON anchors (head)",
 )
 # Of plans that cannot be read there are none; whoever needs one of these says so.
 PUT_NAMES = (

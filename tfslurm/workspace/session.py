@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tfslurm.host import Host, open_host
 from tfslurm.tracker import Tracker
-from tfslurm.workspace.config import Known, open_tracker
+from tfslurm.workspace.config import Known, has_tracker, open_tracker
 
 T = TypeVar("T")
 Say = Callable[..., None]
@@ -52,6 +52,11 @@ class Session:
     def tracker(self) -> Tracker:
         """The index of jobs and records, for the thread that asks first."""
         return open_tracker()
+
+    @property
+    def has_tracker(self) -> bool:
+        """Whether there is one already; to ask for it makes one."""
+        return "tracker" in vars(self) or has_tracker()
 
     def keep(self, thing: AbstractContextManager[T]) -> T:
         """Enter a context, such as a folder of this command's own, that is left when the command ends."""

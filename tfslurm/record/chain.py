@@ -1,0 +1,83 @@
+"""The chain of a tracker's records, each of which names the hash of the record before it: which link does not hold?
+
+Pure. A link's hash covers ``integrity.previous``, so a record that was changed, taken out or moved breaks the chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from tfslurm.errors import RecordError
+from tfslurm.record.model import record_sha256, unsealed
+
+
+class Link(NamedTuple):
+    """One link as the tracker has it; ``values`` are its record's JSON values, None: they are not there or no JSON."""
+
+    place: int  # from 1
+    job: str  # CLUSTER:ID
+    record_sha256: str
+    previous: str | None  # None: of the first
+    values: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """The link for a reader."""
+        return f"link {self.place} ({self.job})"
+
+
+def broken_links(links: Iterable[Link], ended: int) -> Iterator[str]:
+    """One line for each place where the links, in their order, do not hold; ``ended`` is the place of the last ever."""
+    place, head = 0, None
+    for link in links:
+        if link.place != place + 1:
+            yield f"{places(place + 1, link.place - 1)} not there any more"
+        elif link.previous != head:
+            yield f"{link.name} follows the record {shown(link.previous)}, and before it is {shown(head)}"
+        if why := fault(link):
+            yield f"{link.name}: {why}"
+        place, head = link.place, link.record_sha256
+    if ended > place:
+        yield f"{places(place + 1, ended)} not there any more: the end of the chain"
+
+
+def places(first: int, last: int) -> str:
+    """The subject of a sentence about links that are gone."""
+    return f"link {first} is" if first == last else f"links {first} to {last} are"
+
+
+def shown(digest: str | None) -> str:
+    """The beginning of a hash."""
+    return "none" if digest is None else f"{digest[:16]}…"
+
+
+def fault(link: Link) -> str:
+    """Why a link's record is not the one that was chained; '' if it is."""
+    if link.values is None:
+        return "its record is not there any more, or cannot be read"
+    if not has_sha256(link.values, link.record_sha256):
+        return f"its record was changed: it does not have the sha256 {shown(link.record_sha256)} any more"
+    integrity = link.values["integrity"]
+    if integrity.get("record_sha256") != link.record_sha256:
+        return f"its record says the sha256 {shown(str(integrity.get('record_sha256')))} of itself"
+    if integrity.get("previous") != link.previous:
+        return f"its record follows {shown(str(integrity.get('previous')))}, and the chain says {shown(link.previous)}"
+    return ""
+
+
+def has_sha256(values: Mapping[str, Any], said: str) -> bool:
+    """Whether a record's content has this hash.
+
+    Python's own JSON, with sorted keys, is the canonical form of most records, and made twenty times as fast. Bytes
+    with the hash are the canonical ones, whoever made them.
+    """
+    try:
+        text = json.dumps(unsealed(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if sha256(text.encode()).hexdigest() == said:
+            return True
+        return record_sha256(values) == said
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, RecordError):
+        return False

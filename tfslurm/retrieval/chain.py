@@ -1,0 +1,96 @@
+"""Does the chain of this machine's tracker hold, and does Slurm's accounting know an end of it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from weakref import WeakKeyDictionary
+
+from tfslurm import slurm
+from tfslurm.errors import CommandFailed, HostError, InputError, RecordError, SlurmParseError
+from tfslurm.record import Record
+from tfslurm.record.chain import broken_links
+from tfslurm.record.verification import Part
+from tfslurm.tracker import Tracker
+from tfslurm.tracker.chain import Anchor
+from tfslurm.workspace.clock import earlier
+from tfslurm.workspace.clusters_of_jobs import known_named
+from tfslurm.workspace.session import Session
+
+MOST_SAID = 3
+_SEEN: WeakKeyDictionary[Tracker, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def chain_parts(session: Session, record: Record) -> Iterator[Part]:
+    """The link that a record is, with every other one, and what Slurm's accounting says of the chain's end."""
+    digest = record.integrity.record_sha256
+    place = session.tracker.chain.place_of(digest) if session.has_tracker else None
+    if place is None:
+        yield Part("chain", "not verifiable", unchained(record))
+        yield Part("anchor", "not verifiable", "the record is in no chain that this machine has")
+        return
+    broken = broken_in(session.tracker)
+    last = session.tracker.chain.last()
+    if broken:
+        more = f"; and {len(broken) - MOST_SAID} more" if len(broken) > MOST_SAID else ""
+        yield Part("chain", "changed", f"{'; '.join(broken[:MOST_SAID])}{more}")
+    else:
+        yield Part("chain", "unchanged", f"link {place} of {last}: each names the record before it")
+    yield anchor_part(session, place)
+
+
+def unchained(record: Record) -> str:
+    """Why a record is in no chain here."""
+    if record.integrity.previous:
+        return f"it follows the record {record.integrity.previous[:16]}… in a tracker that is not this machine's"
+    return "it is the first of another tracker's chain, its job had not ended, or an older tfslurm made it"
+
+
+def broken_in(tracker: Tracker) -> tuple[str, ...]:
+    """What does not hold of the whole chain; looked at once as long as nobody writes to the tracker."""
+    state = tracker.chain.version()
+    if tracker not in _SEEN or _SEEN[tracker][0] != state:
+        _SEEN[tracker] = state, (*broken_links(tracker.chain.links(), tracker.chain.last()), *lost_ends(tracker))
+    return _SEEN[tracker][1]
+
+
+def lost_ends(tracker: Tracker) -> Iterator[str]:
+    """A line for each plan that was submitted when the chain ended with a record that is not in it now."""
+    for plan_id in tracker.chain.lost_heads():
+        yield f"the record that was the last one when plan {plan_id} was made is not in the chain any more"
+
+
+def anchor_part(session: Session, place: int) -> Part:
+    """Whether Slurm's accounting has, as a job's comment, the end that the chain had when it held this link."""
+    anchors = session.tracker.chain.anchors(place)
+    if not anchors:
+        return Part("anchor", "not verifiable", "no job was submitted since the record was chained")
+    parts = (anchored(session, anchor) for anchor in anchors)
+    tried = list(islice(parts, 1))
+    while tried[-1].status == "not verifiable" and (one := next(parts, None)):
+        tried.append(one)
+    return tried[-1] if tried[-1].status != "not verifiable" else tried[0]
+
+
+def anchored(session: Session, anchor: Anchor) -> Part:
+    """One job's comment in Slurm's accounting beside the end of the chain that its plan names."""
+    cluster, _, job_id = anchor.job.partition(":")
+    try:
+        (plan,) = session.tracker.plans(plan_id=anchor.plan_id)
+        host = session.reach(known_named(cluster, anchor.plan_id, session.tracker))
+        asked = slurm.sacct_argv(job_ids=[job_id], since=earlier(plan.plan.planned_at))
+        done = host.run(asked, max_bytes=slurm.MOST_BYTES)
+        if done.exit_code:
+            raise CommandFailed(done)
+        jobs = [each for each in slurm.parse_sacct(done.stdout) if each.name == plan.plan.job_name]
+    except (HostError, InputError, RecordError, CommandFailed, SlurmParseError) as error:
+        return Part("anchor", "not verifiable", f"{anchor.job}: {str(error).splitlines()[0]}")
+    commented = [each for each in jobs if each.comment]
+    found = next((each for each in commented if each.comment == f"tfslurm:{anchor.plan_id}:{anchor.head}"), None)
+    if found:
+        when = f"as of {found.submitted_at}, when {anchor.job} was submitted"
+        return Part("anchor", "unchanged", f"Slurm's accounting has link {anchor.place} {when}")
+    if commented:
+        return Part("anchor", "changed", f"the comment of {anchor.job} in Slurm's accounting names another end")
+    why = "has no comment of it (it has not ended, or the site does not keep comments)" if jobs else "does not know it"
+    return Part("anchor", "not verifiable", f"{anchor.job}: Slurm's accounting {why}")
