@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
     from tfslurm.api.citing import cite
+    from tfslurm.api.comparing import diff
     from tfslurm.api.verifying import verify
     from tfslurm.errors import (
         CommandFailed,
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _FROM = {
     **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
     "cite": "tfslurm.api.citing",
+    "diff": "tfslurm.api.comparing",
     "verify": "tfslurm.api.verifying",
     "Record": "tfslurm.record",
     **dict.fromkeys(
@@ -60,6 +62,7 @@ __all__ = [
     "TrackerError",
     "__version__",
     "cite",
+    "diff",
     "job",
     "jobs",
     "plan",

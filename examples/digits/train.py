@@ -1,6 +1,6 @@
 """Train a small CNN on the UCI handwritten digits (1,797 images of 8x8, which scikit-learn carries).
 
-Leaves in --out: metrics.json, TensorBoard logs in logs/, and a SavedModel in model/.
+Leaves in --out: metrics.json, the weights in model.weights.h5, TensorBoard logs in logs/, and a SavedModel in model/.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main() -> None:
     board = keras.callbacks.TensorBoard(args.out / "logs")
     model.fit(train_x, train_y, batch_size=64, epochs=args.epochs, verbose=2, callbacks=[board])
     loss, accuracy = model.evaluate(test_x, test_y, verbose=0)
+    model.save_weights(args.out / "model.weights.h5")
     model.export(args.out / "model")
 
     metrics = {

@@ -62,8 +62,8 @@ def words_for(parameter: click.Parameter) -> Words | None:
     names = {part.strip("[].") for part in shown.split("|")}
     if parameter.opts[0] == "--name":
         return experiments
-    if {"JOB", "SWEEP"} & names:
-        return jobs_and_sweeps if "JOB" in names else sweeps
+    if {"JOB", "SWEEP"} & names or shown in ("A", "B"):
+        return sweeps if "SWEEP" in names and "JOB" not in names else jobs_and_sweeps
     if "CLUSTER" in names or (shown == "NAME" and parameter.opts[0] in ("--cluster", "--from", "--to")):
         return clusters
     return {"KEY=VALUE": settings, "STATE": states, "[EXP.YAML]": None, "COMMAND": commands}.get(shown)

@@ -278,3 +278,51 @@ def _text(raw: bytes) -> str:
 def said_of(done: Raw) -> str:
     """Return what a git that failed printed, on one line."""
     return " ".join(os.fsdecode(done.stderr[:2000]).split()) or f"exit {done.exit_code}"
+
+
+class Blob(NamedTuple):
+    """A file of a tree: its Git mode, its id, its bytes (-1: of a submodule, which has none)."""
+
+    mode: int
+    id: str
+    size: int
+
+
+def files_of_tree(folder: Path, tree: str) -> dict[str, Blob]:
+    """Return name -> file of a tree that the repository has; ``tree`` is 40 or 64 hexadecimal digits.
+
+    Raises:
+        TfslurmError: the repository does not have it.
+    """
+    rows = git_output(folder, "ls-tree", "-r", "-z", "-l", "--full-tree", tree).split(b"\0")
+    found = re.compile(rb"([0-7]{6}) (blob|commit) ([0-9a-f]+) +([0-9]+|-)\t(.+)", re.DOTALL)
+    matches = (found.fullmatch(row) for row in rows if row)
+    return {
+        os.fsdecode(row[5]): Blob(int(row[1], 8), row[3].decode(), -1 if row[4] == b"-" else int(row[4]))
+        for row in matches
+        if row
+    }
+
+
+def contents_of(folder: Path, blobs: Iterable[Blob]) -> dict[str, bytes]:
+    """Return id -> content of these files; each has been hashed to its id, and what is not there is left out.
+
+    Raises:
+        TfslurmError: git failed.
+    """
+    wanted = [blob for blob in blobs if blob.size >= 0]
+    most = sum(blob.size + 128 for blob in wanted) + 2**16
+    asked = "".join(f"{blob.id}\n" for blob in wanted).encode()
+    said = git_output(folder, "cat-file", "--batch", input=asked, most=most)
+    found: dict[str, bytes] = {}
+    while said:
+        head, _, said = said.partition(b"\n")
+        words = head.decode("ascii", "replace").split()
+        if len(words) != 3 or not words[2].isdigit():
+            continue
+        content, said = said[: int(words[2])], said[int(words[2]) + 1 :]
+        algorithm = "sha256" if len(words[0]) == 64 else "sha1"
+        whole = f"{words[1]} {len(content)}\0".encode() + content
+        if hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest() == words[0]:
+            found[words[0]] = content
+    return found

@@ -1,0 +1,747 @@
+"""The verdict of two runs: the environment, the inputs and the results, each by what was observed and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.test_record import CASES, case
+from tfslurm.record import Record
+from tfslurm.record.comparison import Comparison, Run, compare, file_contents, measure_of
+from tfslurm.record.comparison.code import CodeFile, changes, tree_of
+from tfslurm.record.comparison.differences import differences
+from tfslurm.record.comparison.file_contents import (
+    MOST_MEMBERS,
+    holds_time,
+    is_time,
+    same_but_for_time,
+    why_never_equal,
+)
+from tfslurm.record.comparison.points import matched, seeds_beside
+from tfslurm.record.comparison.prediction import interval, quantile
+from tfslurm.record.comparison.results import by_interval, wanted
+from tfslurm.record.metrics import pattern_of
+from tfslurm.record.model import Code, Determinism, Input, Output, Package
+from tfslurm.record.task_model import Engine, Gpu, TaskFacts
+from tfslurm.snapshot.files import EXECUTABLE, REGULAR, SYMLINK, Entry, contents
+from tfslurm.spec import Reproduce
+
+TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+Change = Callable[[Record], Record]
+DIGITS = (
+    *(0.9711, 0.9778, 0.9844, 0.9778, 0.98, 0.9844, 0.9822, 0.9844, 0.9822, 0.9867, 0.9733, 0.98),
+)  # the accuracy of examples/digits with the seeds 0 to 11, TensorFlow 2.16.1 on a CPU, measured
+PUBLISHED = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 7: 2.365, 9: 2.262, 19: 2.093, 29: 2.045, 120: 1.980, 1000: 1.962}
+
+
+def task_of(record: Record) -> TaskFacts:
+    return record.attempts[-1].tasks[0]
+
+
+def task(**facts: Any) -> Change:
+    """Facts of the only task."""
+    return lambda record: replace(
+        record, attempts=(replace(record.attempts[-1], tasks=(replace(task_of(record), **facts),)),)
+    )
+
+
+def experiment(**keys: Any) -> Change:
+    return lambda record: replace(record, experiment=replace(record.experiment, **keys))
+
+
+def job(**keys: Any) -> Change:
+    return lambda record: replace(record, job=replace(record.job, **keys))
+
+
+def inside(**keys: Any) -> Change:
+    return lambda record: replace(record, environment=replace(record.environment, **keys))
+
+
+def image(**keys: Any) -> Change:
+    return lambda record: replace(record, image=replace(record.image, **keys))
+
+
+def variables(**values: str) -> Change:
+    return lambda record: replace(record, determinism=Determinism(values, {}, 2))
+
+
+def unknown(path: str, why: str) -> Change:
+    return lambda record: replace(record, unknown={**record.unknown, path: why})
+
+
+def declared(metric: str | None = "accuracy", tolerance: float | None = None, files: tuple[str, ...] = ()) -> Change:
+    def change(record: Record) -> Record:
+        assert record.asked
+        return replace(record, asked=replace(record.asked, reproduce=Reproduce(metric, tolerance, files)))
+
+    return change
+
+
+def seeded(seed: object, **others: object) -> Change:
+    return experiment(parameters={**others, "seed": seed}, command=("python", "train.py", "--seed", str(seed)))
+
+
+def base() -> Record:
+    """A CPU job of which everything was observed."""
+    record = replace(case("tensorflow").build(), code=Code(None, None, None, None, TREE), inputs=(), unknown={})
+    changes = (
+        job(state="COMPLETED"),
+        experiment(parameters={}, mounts=(), env={}, command=("python", "train.py"), outputs=()),
+        variables(TF_DETERMINISTIC_OPS="1"),
+        task(gpus=(), driver_version=None, cpu_model="AMD EPYC", cpu_flags=("avx", "avx2"), cpus_schedulable=2),
+        task(engine=Engine("docker", "20.10.24", "runc", "overlay2")),
+        inside(packages=(Package("keras", "3.0.5"), Package("numpy", "1.26.4"))),
+    )
+    for change in changes:
+        record = change(record)
+    return record
+
+
+def run(*made: Change, files: Mapping[str, Any] | None = None, lost: tuple[str, ...] = ()) -> Run:
+    """A run with outputs of these contents; those in ``lost`` could not be read."""
+    record = base()
+    for change in made:
+        record = change(record)
+    held = {path: text.encode() if isinstance(text, str) else text for path, text in (files or {}).items()}
+    outputs = tuple(Output(path, len(text), sha256(text).hexdigest()) for path, text in held.items())
+    record = experiment(outputs=outputs)(record) if files is not None else record
+    here = {path: text for path, text in held.items() if path not in lost}
+    return Run(record, here, dict.fromkeys(lost, "it is not there any more"))
+
+
+def metrics(**values: Any) -> str:
+    return json.dumps(values)
+
+
+def verdict(a: Run, b: Run, given: Reproduce | None = None) -> Comparison:
+    return compare(a, b, given)
+
+
+# --------------------------------------------------------------------------------------------------------- environment
+
+GPU = task(gpus=(Gpu("GPU-1", "NVIDIA A100", 40960),), driver_version="550.54.14", libcuda_in_container="550.54.14")
+
+
+@pytest.mark.parametrize(
+    ("change", "answer", "named", "line"),
+    [
+        (task(cpu_model="Intel Xeon"), "same image", ("CPU model",), "CPU model: AMD EPYC / Intel Xeon"),
+        (task(cpu_flags=("avx",)), "same image", ("CPU flags",), "CPU flags: avx2 / no more"),
+        (task(cpus_schedulable=4), "same image", ("schedulable CPUs",), "schedulable CPUs: 2 / 4"),
+        (
+            task(engine=Engine("podman", "4.3.1", "crun", None)), "same image", ("engine",),
+            "engine: docker 20.10.24 with runc / podman 4.3.1 with crun",
+        ),
+        (GPU, "same image", ("driver", "GPU", "libcuda"), "GPU: none / 1 x NVIDIA A100 (40960 MiB)"),
+        (
+            variables(TF_DETERMINISTIC_OPS="0"), "same image", ("variables",),
+            "variables: TF_DETERMINISTIC_OPS=1 / TF_DETERMINISTIC_OPS=0",
+        ),
+        (task(cpu_model=None), "unknown", (), "CPU model is not known: its record does not say it"),
+        (image(config_digest="sha256:" + "0" * 64), "other image", (), "packages: the same"),
+        (lambda record: replace(record, determinism=None), "unknown", (), "variables is not known: a record"),
+        (lambda record: replace(record, attempts=()), "unknown", (), "no attempt left a fact"),
+        (job(user="bob", cluster="beta", partition="x"), "identical", (), "the same: image sha256:"),
+        (task(kernel="other", os="other", node="n9", memory_mib=1), "identical", (), "the same: image sha256:"),
+    ],
+)  # fmt: skip
+def test_the_environment_is_what_decides_about_bits(
+    change: Change, answer: str, named: tuple[str, ...], line: str
+) -> None:
+    found = verdict(run(), run(change)).environment
+    assert (found.answer, found.differs) == (answer, named)
+    assert any(line in each for each in found.evidence), found.evidence
+    mirrored = verdict(run(change), run()).environment
+    assert (mirrored.answer, mirrored.differs) == (answer, named)
+
+
+def test_a_fact_that_neither_run_observed_is_not_equal() -> None:
+    hidden = (task(cpu_flags=None), unknown("attempts[0].tasks[0].cpu_flags", "/proc/cpuinfo was not read"))
+    found = verdict(run(*hidden), run(*hidden)).environment
+    assert found.answer == "unknown"
+    assert found.unknown == (("CPU flags", "/proc/cpuinfo was not read"),)
+    part = verdict(run(GPU, task(driver_version=None), unknown("attempts[0].tasks", "gone")), run(GPU)).environment
+    assert part.unknown == (("driver", "gone"),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        ({"digest": "sha256:a", "digest_kind": "index"}, {"digest": "sha256:b"}, "identical"),
+        (
+            {"digest": "sha256:a", "digest_kind": "index", "config_digest": None},
+            {"digest": "sha256:b", "digest_kind": "manifest", "config_digest": None}, "unknown",
+        ),
+        ({"digest": "sha256:a", "config_digest": None}, {"digest": "sha256:b", "config_digest": None}, "other image"),
+        (
+            {"digest_kind": "index", "config_digest": None, "platform": None},
+            {"digest_kind": "index", "config_digest": None, "platform": None}, "unknown",
+        ),
+        ({"digest_kind": "index", "config_digest": "sha256:1"}, {"digest_kind": "index", "config_digest": "sha256:2"},
+         "other image"),
+    ],
+)  # fmt: skip
+def test_an_image_is_its_config(one: dict[str, Any], other: dict[str, Any], answer: str) -> None:
+    assert verdict(run(image(**one)), run(image(**other))).environment.answer == answer
+
+
+def test_of_another_image_it_is_said_what_is_inside() -> None:
+    packages = (Package("keras", "3.4.0"), Package("scipy", "1.13"))
+    other = run(
+        image(digest="sha256:" + "1" * 64, config_digest="sha256:" + "2" * 64),
+        inside(python="3.8.10", cudnn=None, packages=packages),
+    )
+    found = verdict(run(), other).environment
+    assert found.answer == "other image"
+    assert "Python: 3.11.2 / 3.8.10" in found.evidence
+    assert "cuDNN in the images: 8 / not observed" in found.evidence
+    assert "packages: 1 added, 1 changed, 1 removed" in found.evidence
+
+
+# -------------------------------------------------------------------------------------------------------------- inputs
+
+DATA = {"source": "/data/digits", "target": "/data", "read_only": True}
+
+
+def data(digest: str | None, why: str = "", **mount: Any) -> Change:
+    hashed = Input(None, "/data/digits", None, None, digest, "full" if digest else "no", why)
+    return lambda record: replace(experiment(mounts=({**DATA, **mount},))(record), inputs=(hashed,))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "answer", "named", "line"),
+    [
+        ((), (), "identical", (), "the same: code 4b825dc642cb…, command, no data is mounted"),
+        ((), (lambda record: replace(record, code=None),), "other", ("code",), f"code: {TREE} / none"),
+        ((seeded(0, lr=0.1),), (seeded(1, lr=0.1),), "other", ("parameters",), "parameter seed: 0 / 1"),
+        ((seeded(0),), (seeded("0"),), "identical", (), "command, 1 parameter"),
+        ((), (experiment(command=("python", "t.py")),), "other", ("command",), "command: python train.py / python"),
+        (
+            (experiment(env={"A": "1", "TFSLURM_PARAMS": "{}"}),), (experiment(env={"A": "2"}),), "other",
+            ("variables",), "variables: A",
+        ),
+        ((data("a" * 64),), (data("a" * 64),), "identical", (), "data at /data"),
+        ((data("a" * 64),), (data("b" * 64),), "other", ("data",), "data at /data: sha256 aaaa"),
+        ((data(None, "hash is not asked for"),), (data("b" * 64),), "unknown", (), "data at /data is not known: hash"),
+        ((data(None, "x"),), (data(None, "x"),), "unknown", (), "data at /data is not known: x"),
+        ((data("a" * 64, read_only=False),), (data("a" * 64, read_only=False),), "unknown", (), "could write there"),
+        ((data("a" * 64, source="/other"),), (data("a" * 64),), "unknown", (), "inputs are not its mounts"),
+        ((), (data("a" * 64),), "other", ("data",), "only B mounts it"),
+    ],
+)  # fmt: skip
+def test_the_inputs_are_what_the_program_was_given(
+    a: tuple[Change, ...], b: tuple[Change, ...], answer: str, named: tuple[str, ...], line: str
+) -> None:
+    found = verdict(run(*a), run(*b)).inputs
+    assert (found.answer, found.differs) == (answer, named)
+    assert any(line in each for each in found.evidence), found.evidence
+    mirrored = verdict(run(*b), run(*a)).inputs
+    assert (mirrored.answer, mirrored.differs) == (answer, named)
+
+
+def test_files_of_the_code_that_differ_are_named() -> None:
+    other = run(lambda record: replace(record, code=Code(None, None, None, None, "0" * 40)))
+    found = compare(run(), other, None, ["train.py", "data/load.py"]).inputs
+    assert found.evidence[0].endswith(": train.py, data/load.py")
+
+
+# ------------------------------------------------------------------------------------------------------------- results
+
+
+def both(a: Mapping[str, Any], b: Mapping[str, Any], *made: Change, to_b: tuple[Change, ...] = (),
+         given: Reproduce | None = None) -> Comparison:  # fmt: skip
+    found = verdict(run(*made, files=a), run(*made, *to_b, files=b), given)
+    mirrored = verdict(run(*made, *to_b, files=b), run(*made, files=a), given)
+    assert (found.results.answer, found.results.agree) == (mirrored.results.answer, mirrored.results.agree)
+    return found
+
+
+OTHER_MACHINE = task(cpu_model="Intel Xeon")
+W, V = b"weights", b"other weights"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "made", "to_b", "answer", "agree"),
+    [
+        ({"w.h5": W}, {"w.h5": W}, (), (), "bit-identical", True),
+        ({"w.h5": W}, {"w.h5": W}, (), (OTHER_MACHINE,), "bit-identical", True),
+        ({"w.h5": W}, {"w.h5": V}, (), (), "bits differ", False),
+        ({"w.h5": W}, {"w.h5": V}, (), (OTHER_MACHINE,), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": V}, (), (task(cpu_model=None),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": W, "more": b"1"}, (), (), "bits differ", False),
+        ({}, {}, (), (), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": W}, (), (job(state="FAILED"),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": W}, (), (job(state=None),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": V}, (seeded(0),), (seeded(1),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": W}, (seeded(0),), (seeded(1),), "bit-identical", True),
+        ({"w.h5": W}, {"w.h5": V}, (), (experiment(command=("t.py", "--seed", "3")),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": V}, (), (experiment(command=("python", "t.py")),), "not comparable", None),
+        ({"w.h5": W}, {"w.h5": V}, (seeded(0),), (seeded(0, lr=1),), "bits differ", False),
+    ],
+)  # fmt: skip
+def test_the_rule_follows_from_seed_and_environment(
+    a: Mapping[str, bytes], b: Mapping[str, bytes], made: tuple[Change, ...], to_b: tuple[Change, ...],
+    answer: str, agree: bool | None,
+) -> None:  # fmt: skip
+    found = both(a, b, *made, to_b=to_b)
+    assert (found.results.answer, found.results.agree) == (answer, agree), found.results.evidence
+    assert found.exit_code == {True: 0, False: 1, None: 3}[agree]
+    assert found.results.evidence
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tolerance", "answer"),
+    [
+        (0.98, 0.96, 0.02, "within tolerance"),  # 0.98 - 0.96 is more than 0.02 in binary
+        (0.98, 0.9599, 0.02, "outside the tolerance"),
+        (0.1, 0.1, 0.0, "within tolerance"),
+        (1, 1.0, 0.0, "within tolerance"),
+        (10**20, 10**20 + 1, 0.5, "outside the tolerance"),
+        (float("nan"), float("nan"), 1.0, "not comparable"),
+        (float("inf"), 1.0, 1.0, "not comparable"),
+        ("0.98", 0.98, 1.0, "not comparable"),
+        (True, True, 1.0, "not comparable"),
+        (None, 0.98, 1.0, "not comparable"),
+        ([0.98], 0.98, 1.0, "not comparable"),
+    ],
+)
+@pytest.mark.parametrize("key", ["accuracy", "test.accuracy"])
+def test_a_metric_is_within_its_tolerance_exactly(
+    key: str, one: Any, other: Any, tolerance: float, answer: str
+) -> None:
+    def left(value: Any) -> dict[str, str]:
+        first, _, last = key.rpartition(".")
+        return {"metrics.json": json.dumps({"loss": 1, **({first: {last: value}} if first else {last: value})})}
+
+    found = both(left(one), left(other), declared(key, tolerance), to_b=(OTHER_MACHINE,))
+    assert found.results.answer == ("bit-identical" if left(one) == left(other) else answer)
+    if answer == "not comparable" and left(one) != left(other):
+        assert "accuracy" in found.results.evidence[0]
+
+
+def test_a_tolerance_counts_where_bits_differ_and_says_that_they_do() -> None:
+    a, b = ({"metrics.json": metrics(accuracy=value), "w.h5": text} for value, text in ((0.98, W), (0.97, V)))
+    found = both(a, b, declared("accuracy", 0.02)).results
+    assert (found.answer, found.rule) == ("within tolerance", "tolerance")
+    assert "differs: w.h5: its bytes differ" in found.evidence
+    assert found.evidence[0] == "accuracy: 0.98 / 0.97: they differ by 0.01, and 0.02 is declared (exp.yaml)"
+    given = both(a, b, declared("accuracy", 0.02), given=Reproduce("accuracy", 0.001)).results
+    assert (given.answer, given.agree) == ("outside the tolerance", False)
+    assert given.evidence[0].endswith("(the command line)")
+
+
+def test_what_the_two_declare_differently_is_no_measure_or_the_stricter_one() -> None:
+    a, b = ({"metrics.json": metrics(accuracy=value)} for value in (0.98, 0.97))
+    stricter = both(a, b, declared("accuracy", 0.1), to_b=(OTHER_MACHINE, declared("accuracy", 0.001))).results
+    assert stricter.answer == "outside the tolerance"
+    other = both(a, b, declared("accuracy", 0.1), to_b=(OTHER_MACHINE, declared("loss", 0.1))).results
+    assert other.answer == "not comparable"
+    assert any("they declare other metrics: accuracy and loss" in line for line in other.evidence)
+
+
+def test_only_the_declared_files_count() -> None:
+    a = {"model.weights.h5": W, "log.txt": "12:00"}
+    b = {"model.weights.h5": W, "log.txt": "12:01"}
+    assert both(a, b).results.answer == "bits differ"
+    assert both(a, b, declared(None, None, ("model.weights.h5",))).results.answer == "bit-identical"
+    gone = both(a, b, declared(None, None, ("model.weights.h5", "x.npz"))).results
+    assert gone.answer == "bits differ" and "differs: x.npz: neither run left it" in gone.evidence
+
+
+def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
+    hidden = (experiment(outputs=None), unknown("experiment.outputs", "the job was being stopped"))
+    found = verdict(run(files={"w.h5": W}), run(*hidden)).results
+    assert found.answer == "not comparable" and any("being stopped" in line for line in found.evidence)
+    a = run(declared("accuracy", 0.1), files={"metrics.json": metrics(accuracy=1.0)})
+    b = run(
+        declared("accuracy", 0.1), OTHER_MACHINE, files={"metrics.json": metrics(accuracy=0.99)}, lost=("metrics.json",)
+    )
+    lost = verdict(a, b).results
+    assert lost.answer == "not comparable" and "it is not there any more" in lost.evidence[0]
+    assert wanted(a, b) == ["metrics.json"]
+
+
+# ------------------------------------------------------------------------------------------------------- the time apart
+
+
+def keras(saved: str = "2026-11-28@10:00:00", weights: bytes = W, memory: int = 140012, **config: Any) -> bytes:
+    """A `.keras` as Keras 3 writes it."""
+    policy = {"class_name": "DTypePolicy", "shared_object_id": memory}
+    layers = [{"name": name, "dtype": policy} for name in ("conv", "dense")]
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.0.5", "date_saved": saved}))
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "layers": layers, **config}))
+        archive.writestr(zipfile.ZipInfo("model.weights.h5", (2026, 11, 28, 10, int(saved[-5:-3]), 0)), weights)
+    return held.getvalue()
+
+
+def packed(members: list[tuple[str, bytes]]) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("other", "same", "why"),
+    [
+        (keras("2026-11-28@10:07:00", memory=99), True, "the time at which it was saved"),
+        (keras(weights=V), False, "model.weights.h5 differs"),
+        (keras(units=3), False, "config.json differs"),
+        (keras(duration=3), False, "config.json differs"),
+        (keras(loss="<function f at 0x7f01a2b3c4d5>"), False, "config.json differs"),
+        (packed([("metadata.json", b"{}")]), False, "only one of them has config.json"),
+        (b"no archive", None, "it is no archive that can be read"),
+        (packed([("a.json", b'{"a": NaN')]), None, "cannot be read"),
+        (packed([(str(number), b"") for number in range(MOST_MEMBERS + 1)]), None, "more than 1000 members"),
+        (keras()[:-30], None, "no archive"),
+    ],
+)  # fmt: skip
+def test_a_model_is_its_members_without_the_time(other: bytes, same: bool | None, why: str) -> None:
+    assert len(other) < 2**20
+    for pair in ((keras(), other), (other, keras())):
+        found, reason = same_but_for_time("model.keras", *pair)
+        assert found is same and why in reason, reason
+
+
+def test_an_archive_is_unpacked_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_contents, "MOST_UNPACKED", 2**20)
+    small = packed([("a.h5", b"\0" * 2**19), ("b.h5", b"\0" * 2**19)])
+    large = packed([("a.h5", b"\0" * 2**19), ("b.h5", b"\0" * (2**19 + 1))])
+    assert same_but_for_time("m.keras", small, large)[0] is None
+    assert "holds more bytes than are read" in same_but_for_time("m.keras", small, large)[1]
+    assert same_but_for_time("m.keras", small, small)[0] is True
+
+
+def test_a_place_in_memory_is_no_part_of_a_model() -> None:
+    one, other = (keras(loss=f"<function f at 0x{place}>") for place in ("7f01a2b3c4d5", "7f01a2b3c4d6"))
+    assert same_but_for_time("m.keras", one, other)[0] is True
+
+
+def test_layers_that_share_an_object_are_not_layers_that_do_not() -> None:
+    one, other = ([{"shared_object_id": number} for number in numbers] for numbers in ((7, 7), (7, 8)))
+    assert same_but_for_time("m.keras", keras(layers=one), keras(layers=other))[0] is False
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same", "why"),
+    [
+        ('{"a": 1, "seconds": 1.5}', '{"seconds": 2.5, "a": 1}', True, "seconds"),
+        ('{"a": [{"saved_at": 1}]}', '{"a": [{"saved_at": 2}]}', True, "saved_at"),
+        ('{"a": {"trainTime": 1}}', '{"a": {"trainTime": 2}}', True, "a.trainTime"),
+        ('{"a": 1}', '{"a":1}', True, "the layout of its text"),
+        ('{"a": 1, "date": "x"}', '{"a": 1}', True, "date"),
+        ('{"loss": NaN}', '{"loss": NaN }', True, "the layout of its text"),
+        ('{"a": 1, "seconds": 1}', '{"a": 2, "seconds": 1}', False, "its content differs"),
+        ('{"a": 1}', '{"a": true}', False, "its content differs"),
+        ('{"time_steps": 1}', '{"time_steps": 2}', False, "its content differs"),
+        ("{", "{}", None, "cannot be read"),
+        ("[" * 10_000, "[]", None, "cannot be read"),
+    ],
+)
+def test_json_is_its_values_without_the_time(a: str, b: str, same: bool | None, why: str) -> None:
+    found, reason = same_but_for_time("metrics.json", a.encode(), b.encode())
+    assert found is same and why in reason
+
+
+@pytest.mark.parametrize(
+    "key", ["time", "seconds", "train_seconds", "trainTime", "timestamp", "saved_at", "time_ms", "saved_date",
+            "images_per_second", "seconds_per_epoch", "wall_clock", "Elapsed"],
+)  # fmt: skip
+def test_a_key_that_names_a_time_is_left_out(key: str) -> None:
+    assert is_time(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["accuracy", "time_steps", "loss_s", "at", "look_at", "", "sometimes2x", "update", "candidate", "epochs"],
+)
+def test_a_key_that_could_be_a_result_stays(key: str) -> None:
+    assert not is_time(key)
+
+
+def test_files_that_are_never_equal_are_named_and_decide_nothing() -> None:
+    a = {
+        "w.h5": W,
+        "model/saved_model.pb": "1",
+        "model/variables/variables.index": "1",
+        "events.out.tfevents.1.n": "1",
+    }
+    b = {
+        "w.h5": W,
+        "model/saved_model.pb": "2",
+        "model/variables/variables.index": "2",
+        "events.out.tfevents.2.n": "2",
+    }
+    found = both(a, b).results
+    assert (found.answer, found.files.identical) == ("bit-identical", ("w.h5",))
+    assert len(found.files.not_comparable) == 4
+    del a["w.h5"], b["w.h5"]
+    assert both(a, b).results.answer == "not comparable"
+    assert why_never_equal("ckpt/ckpt-1.data-00000-of-00001", []) and why_never_equal("checkpoint", [])
+    assert why_never_equal("ckpt-1.index", ["ckpt-1.data-00000-of-00001"])
+    assert not why_never_equal("data.index", []) and not why_never_equal("assets/saved_model.txt", ["saved_model.pb"])
+    assert holds_time("a.keras") and not holds_time("a.h5")
+
+
+# -------------------------------------------------------------------------------------------------------------- seeds
+
+
+@pytest.mark.parametrize(("degrees", "value"), PUBLISHED.items())
+def test_students_quantiles_are_the_published_ones(degrees: int, value: float) -> None:
+    assert quantile(degrees) == pytest.approx(value, abs=6e-4)
+
+
+@pytest.mark.parametrize(("count", "factor"), [(5, 3.04), (8, 2.51), (10, 2.37), (20, 2.14), (30, 2.08)])
+def test_the_interval_has_the_published_width(count: int, factor: float) -> None:
+    values = [float(number % 7) for number in range(count)]
+    found = interval(values)
+    assert found
+    assert (found.high - found.mean) / found.deviation == pytest.approx(factor, abs=0.006)
+    assert interval(values[:4]) is None
+
+
+def sweep(values: tuple[float, ...] = DIGITS, **others: Any) -> list[Run]:
+    return [
+        run(
+            seeded(seed, **others), declared(), job(job_id=f"7_{seed}"), files={"metrics.json": metrics(accuracy=value)}
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "answer", "agree"),
+    [
+        (0.98, 12, "within the interval", True),
+        (0.96, 12, "outside the interval", False),
+        (1.0, 12, "outside the interval", False),
+        (0.98, 5, "within the interval", True),
+        (0.98, 4, "not comparable", None),
+    ],
+)
+def test_another_seed_is_held_against_the_interval_of_the_sweeps(
+    value: float, count: int, answer: str, agree: bool | None
+) -> None:
+    single = run(seeded(99), declared(), files={"metrics.json": metrics(accuracy=value)})
+    group = seeds_beside([*sweep(DIGITS[:count]), *sweep((0.1,), lr=1)], single)
+    assert len(group) == count
+    found = by_interval(group, single, measure_of(group[0], single))
+    assert (found.answer, found.agree) == (answer, agree)
+    if agree is None:
+        assert "too few seeds to say: 4 of A have the metric accuracy, and 5 are needed" in found.evidence[0]
+
+
+def test_the_measured_digits_miss_one_of_twelve() -> None:
+    runs = sweep()
+    left_out = [
+        by_interval([*runs[:at], *runs[at + 1 :]], runs[at], measure_of(runs[0], runs[1])).agree for at in range(12)
+    ]
+    assert left_out == [False, *[True] * 11]
+    found = interval(DIGITS)
+    assert found and (round(found.mean, 4), round(found.deviation, 4)) == (0.9804, 0.0047)
+
+
+def test_seeds_that_all_give_one_value_expect_that_value() -> None:
+    runs = sweep((0.1,) * 6)
+    for value, agree in ((0.1, True), (0.1000001, False)):
+        single = run(seeded(9), declared(), files={"metrics.json": metrics(accuracy=value)})
+        assert by_interval(runs, single, measure_of(runs[0], single)).agree is agree
+
+
+@pytest.mark.parametrize("broken", ["NaN", "text", None])
+def test_runs_without_the_metric_do_not_count(broken: Any) -> None:
+    runs = [*sweep(DIGITS[:5]), run(seeded(77), files={"metrics.json": metrics(accuracy=broken)})]
+    failed = run(seeded(78), job(state="FAILED"), files={"metrics.json": metrics(accuracy=0.1)})
+    single = run(seeded(9), declared(), files={"metrics.json": metrics(accuracy=0.98)})
+    found = by_interval([*runs, failed], single, measure_of(runs[0], single))
+    assert found.interval and found.interval.runs == 5
+    assert "1 of 7 runs of A did not end well" in found.evidence
+    nameless = by_interval(runs, single, measure_of(run(), run()))
+    assert nameless.agree is None and "no metric is named; it has accuracy" in nameless.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "rule"),
+    [
+        (("--seed", "1"), ("--seed", "2"), "interval"),
+        (("--seed=1",), ("--seed=2",), "interval"),
+        (("data.seed=1",), ("data.seed=2",), "interval"),
+        (("--random-seed", "1"), ("--random-seed", "1"), "bits"),
+        (("--seed", "1"), (), ""),
+    ],
+)
+def test_a_seed_in_the_command_is_a_seed(a: tuple[str, ...], b: tuple[str, ...], rule: str) -> None:
+    one, other = (experiment(command=("python", "t.py", *words)) for words in (a, b))
+    assert verdict(run(one, files={"w": W}), run(other, files={"w": V})).results.rule == rule
+
+
+def test_points_are_matched_by_their_parameters() -> None:
+    a, b = sweep(DIGITS[:3]), [*sweep(DIGITS[:2]), run(seeded(9))]
+    found = matched(a, b)
+    assert [(one.record.experiment.parameters, other.key) for one, other in found.pairs] == [
+        ({"seed": 0}, b[0].key), ({"seed": 1}, b[1].key)
+    ]  # fmt: skip
+    assert [run.record.experiment.parameters for run in (*found.only_in_a, *found.only_in_b)] == [
+        {"seed": 2},
+        {"seed": 9},
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- properties
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_is_identical_to_itself_where_everything_was_observed(name: str) -> None:
+    record = case(name).build()
+    found = compare(Run(record), Run(record))
+    assert found.environment.answer in ("identical", "unknown") and not found.environment.differs
+    assert not found.inputs.differs
+    assert differences(Run(record), Run(record)) == []
+    whole = run(files={"w.h5": W})
+    same = compare(whole, whole)
+    assert (same.environment.answer, same.inputs.answer, same.results.answer) == (
+        "identical",
+        "identical",
+        "bit-identical",
+    )
+    assert same.acm.startswith("repeatability (same team, same setup)")
+
+
+CHANGES: tuple[Change, ...] = (
+    OTHER_MACHINE, GPU, task(cpu_flags=None), seeded(1), seeded(2), seeded(1, lr=0.1), variables(A="1"),
+    data("a" * 64), data(None, "no"), experiment(command=("x",)), image(config_digest="sha256:1", digest="sha256:1"),
+    job(state="FAILED"), declared("accuracy", 0.1), declared("loss", 0.001), inside(packages=None),
+    lambda record: replace(record, code=None),
+    lambda record: replace(record, asked=None, determinism=None, inputs=None),
+    lambda record: replace(record, attempts=()), experiment(outputs=None),
+)  # fmt: skip
+FILES = ("w.h5", "m.keras", "metrics.json", "events.out.tfevents.1")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(CHANGES), max_size=3), st.lists(st.sampled_from(CHANGES), max_size=3),
+    st.dictionaries(st.sampled_from(FILES), st.sampled_from(['{"accuracy": 1}', '{"accuracy": 0.95}', "x"])),
+    st.dictionaries(st.sampled_from(FILES), st.sampled_from(['{"accuracy": 1}', '{"accuracy": 0.95}', "x"])),
+)  # fmt: skip
+def test_the_verdict_of_b_and_a_mirrors_that_of_a_and_b(
+    to_a: list[Change], to_b: list[Change], in_a: dict[str, str], in_b: dict[str, str]
+) -> None:
+    def made(changes: list[Change], files: dict[str, str]) -> Run:
+        made = run(files=files)
+        record = made.record
+        for change in changes:
+            record = change(record)
+        return made._replace(record=record)
+
+    a, b = made(to_a, in_a), made(to_b, in_b)
+    one, other = compare(a, b), compare(b, a)
+    assert (one.environment[:2], one.inputs[:2]) == (other.environment[:2], other.inputs[:2])
+    assert (one.results.answer, one.results.rule, one.results.agree) == (
+        other.results.answer, other.results.rule, other.results.agree
+    )  # fmt: skip
+    assert one.acm == other.acm
+    rows = {(row.what, row.b, row.a) for row in differences(b, a)}
+    assert {(row.what, row.a, row.b) for row in differences(a, b)} == rows
+
+
+def test_acms_words_stand_only_where_they_apply() -> None:
+    files = {"w.h5": W}
+    assert verdict(run(files=files), run(OTHER_MACHINE, files=files)).acm == ""
+    assert verdict(run(files=files), run(seeded(1), files=files)).acm == ""
+    assert verdict(run(files=files), run(files={"w.h5": V})).acm == ""
+    assert verdict(run(data(None, "no"), files=files), run(data(None, "no"), files=files)).acm == ""
+    bob = verdict(run(files=files), run(job(user="bob", cluster="beta"), files=files)).acm
+    assert bob.startswith("reproducibility (different team, same setup), if ") and "bob" in bob
+
+
+# ----------------------------------------------------------------------------------------------------- what differs
+
+
+def test_the_most_telling_difference_comes_first() -> None:
+    other = run(
+        image(digest="sha256:" + "1" * 64, config_digest="sha256:" + "2" * 64), OTHER_MACHINE, seeded(1, lr=0.1),
+        lambda record: replace(record, code=None), job(cluster="beta", elapsed_s=99),
+        files={"metrics.json": metrics(accuracy=0.9)},
+    )  # fmt: skip
+    rows = differences(run(files={"metrics.json": metrics(accuracy=0.8)}), other)
+    whats = [row.what for row in rows]
+    order = ["image digest", "code", "parameter lr", "parameter seed", "command", "CPU model", "metric accuracy"]
+    assert [what for what in whats if what in order] == order
+    assert whats.index("metric accuracy") < whats.index("cluster")
+    assert ("parameter lr", "none", "0.1") in rows and ("code", TREE, "none") in rows
+
+
+def entry(name: str, content: bytes, mode: int = REGULAR) -> Entry:
+    target = content.decode() if mode == SYMLINK else ""
+    return Entry(name, mode, "", len(content), sha256(content).hexdigest(), target)
+
+
+def test_code_is_compared_as_git_shows_it() -> None:
+    old = [entry("a.py", b""), entry("gone.py", b"x\n"), entry("run.sh", b"a\n"), entry("l", b"a.py", SYMLINK)]
+    new = [entry("a.py", b""), entry("b.bin", b"\0\1"), entry("run.sh", b"a\n", EXECUTABLE), entry("l", b"b", SYMLINK)]
+    texts = {"gone.py": b"x\n", "run.sh": b"a\n", "a.py": b"", "b.bin": b"\0\1"}
+    trees = [tree_of(contents(entries), texts) for entries in (old, new)]
+    found = {each.path: (each.change, each.note, each.lines) for each in changes(*trees)}
+    assert found == {
+        "b.bin": ("added", "binary, none -> 2 bytes", ()),
+        "gone.py": ("removed", "", ("--- a/gone.py", "+++ /dev/null", "@@ -1 +0,0 @@", "-x")),
+        "l": ("changed", "a link to a.py -> a link to b", ()),
+        "run.sh": ("changed", "mode 100644 -> 100755", ()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "lines"),
+    [
+        ("a\nb\n", "a\nc\n", ["@@ -1,2 +1,2 @@", " a", "-b", "+c"]),
+        ("a", "a\n", ["@@ -1 +1 @@", "-a", "\\ No newline at end of file", "+a"]),
+        ("1\n2\n3\n4\n5\n6\n7\n", "1\n2\n3\n4\n5\nx\n7\n", ["@@ -3,5 +3,5 @@", " 3", " 4", " 5", "-6", "+x", " 7"]),
+        ("a\r\nb\n", "a\nb\n", ["@@ -1,2 +1,2 @@", "-a\r", "+a", " b"]),
+        ("", "x\n", ["@@ -0,0 +1 @@", "+x"]),
+    ],
+)  # fmt: skip
+def test_lines_are_those_of_diff_u(a: str, b: str, lines: list[str]) -> None:
+    one, other = ({"f": CodeFile(sha256(text.encode()).hexdigest(), text.encode())} for text in (a, b))
+    (found,) = changes(one, other)
+    assert list(found.lines[2:]) == lines
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (b"x\n" * 9000, b"y\n" * 9000), (b"a b\n" * 4000 + b"1\n", b"c\n" + b"a b\n" * 4000), (b"\xff\xfe", b"a"),
+        (b"x" * 9000, b"y"),
+        (b"".join(b"%d\n" % (n % 7) for n in range(3000)), b"".join(b"%d\n" % (n % 5) for n in range(2900))),
+    ],
+    ids=range(5),
+)  # fmt: skip
+def test_no_file_takes_long_to_compare(a: bytes, b: bytes) -> None:
+    one, other = ({"f": CodeFile(sha256(text).hexdigest(), text)} for text in (a, b))
+    (found,) = changes(one, other)
+    assert found.note or found.lines
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "fits"),
+    [
+        ("metrics.json", "metrics.json", True), ("metrics.json", "a/metrics.json", False), ("*.json", "a.json", True),
+        ("*.json", "a/b.json", False), ("**/m.json", "m.json", True), ("**/m.json", "a/b/m.json", True),
+        ("fold[0-9]/m.json", "fold3/m.json", True), ("fold[!0-9]/m", "fold3/m", False), ("a?b", "a/b", False),
+        ("[z-a]", "[z-a]", True), ("a.b", "axb", False),
+    ],
+)  # fmt: skip
+def test_metrics_are_in_the_files_that_bash_would_find(glob: str, path: str, fits: bool) -> None:
+    assert bool(pattern_of(glob).fullmatch(path)) is fits

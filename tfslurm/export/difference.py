@@ -1,0 +1,175 @@
+"""The comparison of two runs, or of sweeps, as JSON and as lines for a reader. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tfslurm.record.comparison import Answer, Comparison, Results
+from tfslurm.record.comparison.code import FileChange
+from tfslurm.record.comparison.differences import Difference
+from tfslurm.record.comparison.points import agreement, counts, name_of
+
+WIDTH = 13
+MOST_EVIDENCE = 12
+"Lines of one answer in the text."
+
+
+class Pair(NamedTuple):
+    """Two runs that were compared, by their names; of points of sweeps with their parameters."""
+
+    a: str
+    b: str
+    comparison: Comparison
+    parameters: Mapping[str, Any] = {}
+
+
+class Diff(NamedTuple):
+    """Two records, crates or sweeps beside each other.
+
+    ``pairs`` has one element for two runs, and one for each point that both sweeps have. ``differences`` has the most
+    telling first. ``code`` has the files that differ; ``why_no_code`` says why they cannot be shown.
+    """
+
+    a: str
+    b: str
+    pairs: tuple[Pair, ...]
+    only_in_a: tuple[str, ...] = ()
+    only_in_b: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    code: tuple[FileChange, ...] = ()
+    why_no_code: str = ""
+    is_of_sweeps: bool = False
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the results agree by the rule that applies; None: that cannot be said."""
+        return agreement([pair.comparison for pair in self.pairs], len(self.only_in_a) + len(self.only_in_b))
+
+    @property
+    def exit_code(self) -> int:
+        """0: the results agree by the rule that applies; 1: they do not; 3: they cannot be compared."""
+        return {True: 0, False: 1, None: 3}[self.agree]
+
+    @property
+    def environment(self) -> str:
+        """The answer about the environments, of several pairs with their numbers."""
+        return counts([name_of(pair.comparison.environment) for pair in self.pairs]) or "unknown"
+
+    @property
+    def inputs(self) -> str:
+        """The same about the inputs."""
+        return counts([name_of(pair.comparison.inputs) for pair in self.pairs]) or "unknown"
+
+    @property
+    def results(self) -> str:
+        """The same about the results."""
+        return counts([pair.comparison.results.answer for pair in self.pairs]) or "not comparable"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = (("environment", self.environment), ("inputs", self.inputs), ("results", self.results))
+        body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+        return f"<table><tr><th></th><th>{escape(self.a)} / {escape(self.b)}</th></tr>{body}</table>"
+
+
+def diff_json(found: Diff) -> dict[str, Any]:
+    """All of it as JSON values."""
+    return {
+        "a": found.a,
+        "b": found.b,
+        "agree": found.agree,
+        "verdict": {"environment": found.environment, "inputs": found.inputs, "results": found.results},
+        "pairs": [pair_json(pair) for pair in found.pairs],
+        "only_in_a": list(found.only_in_a),
+        "only_in_b": list(found.only_in_b),
+        "differences": [row._asdict() for row in found.differences],
+        "code": {
+            "files": [{"path": each.path, "change": each.change, "note": each.note} for each in found.code],
+            "diff": "".join(f"{line}\n" for line in code_lines(found.code)),
+            "why_not": found.why_no_code or None,
+        },
+    }
+
+
+def pair_json(pair: Pair) -> dict[str, Any]:
+    """Two runs."""
+    verdict = pair.comparison
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "parameters": dict(pair.parameters),
+        "environment": answer_json(verdict.environment),
+        "inputs": answer_json(verdict.inputs),
+        "results": results_json(verdict.results),
+        "acm": verdict.acm or None,
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """One of the first two answers."""
+    return {
+        "answer": answer.answer,
+        "differs": list(answer.differs),
+        "unknown": dict(answer.unknown),
+        "evidence": list(answer.evidence),
+    }
+
+
+def results_json(found: Results) -> dict[str, Any]:
+    """The third answer."""
+    files = found.files
+    return {
+        "answer": found.answer,
+        "rule": found.rule or None,
+        "agree": found.agree,
+        "evidence": list(found.evidence),
+        "metric": {"name": found.metric, "a": found.values[0], "b": found.values[1]} if found.metric else None,
+        "interval": found.interval._asdict() if found.interval else None,
+        "files": {
+            "identical": list(files.identical),
+            **{name: [{"path": path, "why": why} for path, why in getattr(files, name)] for name in WITH_REASON},
+            "only_in_a": list(files.only_in_a),
+            "only_in_b": list(files.only_in_b),
+            "why_not": files.why or None,
+        },
+    }
+
+
+WITH_REASON = ("without_time", "differ", "not_comparable")
+
+
+def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
+    """The three answers, each with its evidence: a label and a text."""
+    for name, answer in (("environment", found.environment), ("inputs", found.inputs), ("results", found.results)):
+        yield name, answer
+        evidence = getattr(found.pairs[0].comparison, name).evidence if len(found.pairs) == 1 else ()
+        yield from (("", line) for line in evidence[:MOST_EVIDENCE])
+        if len(evidence) > MOST_EVIDENCE:
+            yield "", f"and {len(evidence) - MOST_EVIDENCE} more lines, in --json"
+    if len(found.pairs) == 1 and found.pairs[0].comparison.acm:
+        yield "ACM v1.1", found.pairs[0].comparison.acm
+    for side, keys in (("A", found.only_in_a), ("B", found.only_in_b)):
+        if keys:
+            more = f" and {len(keys) - MOST_EVIDENCE} more" if len(keys) > MOST_EVIDENCE else ""
+            yield f"only in {side}", ", ".join(keys[:MOST_EVIDENCE]) + more
+
+
+def point_rows(found: Diff) -> list[list[str]]:
+    """A row for each point that both sweeps have."""
+    rows = []
+    for pair in found.pairs:
+        results = pair.comparison.results
+        values = [value or "" for value in results.values]
+        point = " ".join(f"{name}={value}" for name, value in pair.parameters.items())
+        rows.append([point, pair.a, pair.b, results.answer, *values])
+    return rows
+
+
+def code_lines(changes: Sequence[FileChange]) -> Iterator[str]:
+    """The files that differ as `git diff` shows them; a file without lines in one line."""
+    for each in changes:
+        if each.note or not each.lines:
+            yield f"{each.change}: {each.path}" + (f": {each.note}" if each.note else "")
+        yield from each.lines

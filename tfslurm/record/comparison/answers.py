@@ -1,0 +1,136 @@
+"""The verdict of two runs: three answers, each with its evidence, never one word for all of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from tfslurm.record.model import Output, Record
+from tfslurm.spec import Reproduce
+
+FEW = 10
+"Names that a line of evidence has before the others are counted."
+
+
+class Run(NamedTuple):
+    """A record, and the contents of those of its outputs that were read; each has the sha256 of the record.
+
+    ``unread`` says of a path why it was not read; of '' why none could be.
+    """
+
+    record: Record
+    contents: Mapping[str, bytes] = {}
+    unread: Mapping[str, str] = {}
+
+    @property
+    def key(self) -> str:
+        """The name of its job: ``alpha:1234``."""
+        return f"{self.record.job.cluster}:{self.record.job.job_id}"
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """Its outputs by their paths."""
+        return {output.path: output for output in self.record.experiment.outputs or ()}
+
+    def why_unread(self, path: str) -> str:
+        """Why the content of an output is not here."""
+        return self.unread.get(path) or self.unread.get("") or "it was not read"
+
+
+class Measure(NamedTuple):
+    """What the results are compared by, and who says so."""
+
+    asked: Reproduce
+    source: str  # 'exp.yaml' | 'the command line'; '' where nobody says anything
+    problem: str = ""  # why it cannot be used
+
+
+class Answer(NamedTuple):
+    """What is known of the environment, or of the inputs.
+
+    The environment is 'identical', 'same image', 'other image' or 'unknown'; the inputs are 'identical', 'other' or
+    'unknown'. ``differs`` names what is known to differ, ``unknown`` what is not known to be equal, and why.
+    """
+
+    answer: str
+    differs: tuple[str, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+    evidence: tuple[str, ...] = ()
+
+
+class Files(NamedTuple):
+    """The outputs of two runs beside each other."""
+
+    identical: tuple[str, ...] = ()
+    without_time: tuple[tuple[str, str], ...] = ()  # path, what in it holds time
+    differ: tuple[tuple[str, str], ...] = ()  # path, how
+    only_in_a: tuple[str, ...] = ()
+    only_in_b: tuple[str, ...] = ()
+    not_comparable: tuple[tuple[str, str], ...] = ()  # path, why
+    why: str = ""  # there is nothing to compare; '': there is
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether all that can be compared is the same; None: nothing can be."""
+        if self.differ or self.only_in_a or self.only_in_b:
+            return False
+        return True if self.identical or self.without_time else None
+
+
+class Interval(NamedTuple):
+    """The 95 % prediction interval for one more run with another seed."""
+
+    runs: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+class Results(NamedTuple):
+    """How the results compare.
+
+    ``answer`` is 'bit-identical', 'within tolerance', 'outside the tolerance', 'within the interval', 'outside the
+    interval', 'bits differ' or 'not comparable'. ``rule`` is the one that applies: 'bits', 'tolerance' or 'interval';
+    '' where none does. ``agree`` is None where that cannot be said.
+    """
+
+    answer: str
+    rule: str = ""
+    agree: bool | None = None
+    evidence: tuple[str, ...] = ()
+    files: Files = Files()
+    metric: str = ""
+    values: tuple[str | None, str | None] = (None, None)
+    interval: Interval | None = None
+
+
+class Comparison(NamedTuple):
+    """The verdict. ``acm`` is the word of ACM's that applies, with its reason; '' where none does."""
+
+    environment: Answer
+    inputs: Answer
+    results: Results
+    acm: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0: the results agree by the rule that applies; 1: they do not; 3: they cannot be compared."""
+        return {True: 0, False: 1, None: 3}[self.results.agree]
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of these names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - FEW} more" if len(listed) > FEW else ""
+    return ", ".join(listed[:FEW]) + more
+
+
+def reason(record: Record, path: str) -> str:
+    """Why a fact is null, by its own path or that of a part that contains it."""
+    at = path
+    while at:
+        if at in record.unknown:
+            return record.unknown[at]
+        at = at[:-1].rpartition("[")[0] if at.endswith("]") else at.rpartition(".")[0]
+    return "its record does not say it"

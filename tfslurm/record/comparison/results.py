@@ -1,0 +1,251 @@
+"""Do the results of two runs agree, by the rule that applies to their seeds and environments? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from tfslurm.record.comparison.answers import Answer, Files, Measure, Results, Run, reason, some
+from tfslurm.record.comparison.file_contents import (
+    MOST_BYTES,
+    holds_time,
+    same_but_for_time,
+    why_never_equal,
+)
+from tfslurm.record.comparison.prediction import FEWEST, interval
+from tfslurm.record.comparison.seeds import Seeds
+from tfslurm.record.metrics import metric_files, metrics_of
+from tfslurm.spec import Reproduce
+
+ENDED_WELL = "COMPLETED"
+NAME_ONE = "name one with --metric, or write `reproduce: {metric: …, tolerance: …}` in exp.yaml"
+
+
+class Metric(NamedTuple):
+    """The value of a metric in one run; None: there is none, and why."""
+
+    value: int | float | None
+    why: str = ""
+
+    @property
+    def exact(self) -> Decimal:
+        """The decimal number that was written: 0.98 - 0.96 is 0.02."""
+        return Decimal(repr(self.value))
+
+
+def measure(a: Reproduce | None, b: Reproduce | None, given: Reproduce | None) -> Measure:
+    """What the results are compared by: what the user gave now, else what the runs declare.
+
+    Where both declare a tolerance, the smaller one counts.
+    """
+    given = given or Reproduce()
+    declared = [each for each in (a, b) if each]
+    names = list(dict.fromkeys(each.metric for each in declared if each.metric))
+    files = tuple(sorted({file for each in declared for file in each.files}))
+    metric = given.metric or (names[0] if len(names) == 1 else None)
+    own = [each.tolerance for each in declared if each.tolerance is not None and each.metric == metric]
+    tolerance = given.tolerance if given.tolerance is not None else min(own, default=None)
+    source = "the command line" if given.tolerance is not None else "exp.yaml" if own else ""
+    why = f"they declare other metrics: {' and '.join(sorted(names))}" if len(names) > 1 and not metric else ""
+    return Measure(Reproduce(metric, tolerance, files), source, why)
+
+
+def results(a: Run, b: Run, environment: Answer, seeds: Seeds, measured: Measure) -> Results:
+    """The answer for two single runs."""
+    if why := unfinished(a) or unfinished(b):
+        return Results("not comparable", evidence=(why,))
+    files = compare_files(a, b, measured.asked.files)
+    lines = tuple(file_lines(files))
+    if files.agree:
+        return Results("bit-identical", "bits", True, lines, files)
+    if seeds.relation == "unknown":
+        why = f"whether the seed is the same is not known: {seeds.why}"
+        return Results("not comparable", evidence=(why, *lines), files=files)
+    if seeds.relation == "other":
+        why = f"another seed ({seeds.why}): one run is too few seeds to say, {FEWEST} of a sweep are needed"
+        return with_metric(Results("not comparable", "interval", None, (why, *lines), files), a, b, measured)
+    is_same_machine = environment.answer == "identical"
+    if measured.asked.tolerance is not None:
+        found = by_tolerance(a, b, measured, files)
+        if found.agree is not None or files.agree is None or not is_same_machine:
+            return found
+    if is_same_machine and files.agree is False:
+        return with_metric(Results("bits differ", "bits", False, lines, files), a, b, measured)
+    why = files.why or "no file can be compared by its bytes"
+    if files.agree is False:
+        why = "the bits differ, which says nothing where the environment is not known to be the same"
+    why += f"; {measured.problem or 'no tolerance is declared'}: {NAME_ONE}"
+    return with_metric(Results("not comparable", "", None, (why, *lines), files), a, b, measured)
+
+
+def unfinished(run: Run) -> str:
+    """Why a run has no results to compare; '': it ended well."""
+    state = run.record.job.state
+    return "" if state == ENDED_WELL else f"{run.key} is {state or 'in a state that is not known'}"
+
+
+def compare_files(a: Run, b: Run, named: Sequence[str] = ()) -> Files:
+    """The outputs of both by their hashes; contents count where a format holds time. ``named``: only these count."""
+    for run in (a, b):
+        if run.record.experiment.outputs is None:
+            return Files(why=f"the outputs of {run.key} are not known: {reason(run.record, 'experiment.outputs')}")
+    one, other = a.outputs, b.outputs
+    paths = named or sorted(one.keys() | other.keys())
+    if not paths:
+        return Files(why="neither run left a file in its outputs")
+    kinds: dict[str, list[tuple[str, str]]] = {name: [] for name in Files._fields}
+    for path in paths:
+        kind, why = kind_of(a, b, path, one.keys(), other.keys())
+        kinds[kind].append((path, why))
+    alone = {name: tuple(path for path, _ in found) for name, found in kinds.items()}
+    return Files(
+        identical=alone["identical"],
+        without_time=tuple(kinds["without_time"]),
+        differ=tuple(kinds["differ"]),
+        only_in_a=alone["only_in_a"],
+        only_in_b=alone["only_in_b"],
+        not_comparable=tuple(kinds["not_comparable"]),
+    )
+
+
+def kind_of(a: Run, b: Run, path: str, in_a: Collection[str], in_b: Collection[str]) -> tuple[str, str]:
+    """The field of Files that a path belongs to, and why."""
+    if path not in in_a and path not in in_b:
+        return "differ", "neither run left it"
+    if path not in in_a or path not in in_b:
+        why = why_never_equal(path, in_a if path in in_a else in_b)
+        return ("not_comparable", why) if why else ("only_in_a" if path in in_a else "only_in_b", "")
+    if a.outputs[path].sha256 == b.outputs[path].sha256:
+        return "identical", ""
+    if why := why_never_equal(path, in_a):
+        return "not_comparable", why
+    is_same, why = by_content(a, b, path)
+    return {True: "without_time", False: "differ", None: "not_comparable"}[is_same], why
+
+
+def by_content(a: Run, b: Run, path: str) -> tuple[bool | None, str]:
+    """Whether two files with other hashes are the same but for a time."""
+    if not holds_time(path):
+        return False, "its bytes differ"
+    for run in (a, b):
+        if path not in run.contents:
+            return None, f"its bytes differ, and it may hold a time: {run.key}: {run.why_unread(path)}"
+    return same_but_for_time(path, a.contents[path], b.contents[path])
+
+
+def wanted(a: Run, b: Run) -> list[str]:
+    """The outputs whose contents are needed: metrics, and files that may differ by a time alone."""
+    one, other = a.outputs, b.outputs
+    paths = [*metric_files(a.record)[0], *metric_files(b.record)[0]]
+    for path in one.keys() & other.keys():
+        is_small = max(one[path].bytes or 0, other[path].bytes or 0) <= MOST_BYTES
+        if one[path].sha256 != other[path].sha256 and holds_time(path) and is_small:
+            paths.append(path)
+    return list(dict.fromkeys(paths))
+
+
+def file_lines(files: Files) -> Iterator[str]:
+    """The outputs beside each other, in lines."""
+    if files.why:
+        yield files.why
+    if files.identical:
+        yield f"identical: {some(files.identical)}"
+    yield from (f"identical but for {why}: {path}" for path, why in files.without_time[:10])
+    yield from (f"differs: {path}: {why}" for path, why in files.differ[:10])
+    if len(files.differ) > 10:
+        yield f"differ: {len(files.differ) - 10} more files"
+    for name, paths in (("A", files.only_in_a), ("B", files.only_in_b)):
+        if paths:
+            yield f"only in {name}: {some(paths)}"
+    for why in dict.fromkeys(why for _, why in files.not_comparable):
+        yield f"not comparable by bytes: {some(path for path, each in files.not_comparable if each == why)}: {why}"
+
+
+# ------------------------------------------------------------------------------------------------------------- metrics
+
+
+def metrics(run: Run) -> tuple[dict[str, Any], str]:
+    """The metrics of a run, and why it has none."""
+    if run.record.experiment.outputs is None:
+        return {}, reason(run.record, "experiment.outputs")
+    paths, glob = metric_files(run.record)
+    if not paths:
+        return {}, f"it left no {glob}"
+    for path in paths:
+        if path not in run.contents:
+            return {}, f"{path}: {run.why_unread(path)}"
+    found, why = metrics_of({path: run.contents[path] for path in paths}, glob)
+    return found, why if not found else ""
+
+
+def metric_of(run: Run, name: str | None) -> Metric:
+    """The value of a metric; a text, true or false, NaN and infinity are none."""
+    found, why = metrics(run)
+    if not name:
+        return Metric(None, f"no metric is named; it has {some(found)}" if found else "no metric is named")
+    if name not in found:
+        return Metric(None, f"{run.key} has no {name}: {why or f'it has {some(found)}'}")
+    value = found[name]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Metric(value)
+    return Metric(None, f"{name} of {run.key} is {value!r}, which is no number to compare")
+
+
+def with_metric(found: Results, a: Run, b: Run, measured: Measure) -> Results:
+    """The same with the metric's values, where there is one."""
+    name = measured.asked.metric
+    one, other = metric_of(a, name), metric_of(b, name)
+    if not name or (one.value is None and other.value is None):
+        return found
+    left, right = (None if each.value is None else repr(each.value) for each in (one, other))
+    line = f"{name}: {left or one.why} / {right or other.why}"
+    return found._replace(metric=name, values=(left, right), evidence=(*found.evidence[:1], line, *found.evidence[1:]))
+
+
+def by_tolerance(a: Run, b: Run, measured: Measure, files: Files) -> Results:
+    """The declared tolerance: how far the metric is off, exactly."""
+    name, tolerance = measured.asked.metric, measured.asked.tolerance
+    one, other = metric_of(a, name), metric_of(b, name)
+    lines = tuple(file_lines(files))
+    if one.value is None or other.value is None:
+        return Results("not comparable", "tolerance", None, (one.why or other.why, *lines), files, name or "")
+    off, most = abs(one.exact - other.exact), Decimal(repr(tolerance))
+    is_within = off <= most
+    line = f"{name}: {one.value!r} / {other.value!r}: they differ by {off.normalize():f}, and {most:f} is declared"
+    line += f" ({measured.source})"
+    answer = "within tolerance" if is_within else "outside the tolerance"
+    values = (repr(one.value), repr(other.value))
+    return Results(answer, "tolerance", is_within, (line, *lines), files, name or "", values)
+
+
+def by_interval(group: Sequence[Run], run: Run, measured: Measure, names: tuple[str, str] = ("A", "B")) -> Results:
+    """Whether one run lies where a sweep's runs with other seeds let expect it; ``names``: the sweep's, the run's."""
+    if why := measured.problem or unfinished(run):
+        return Results("not comparable", "interval", None, (why,))
+    ended = [each for each in group if not unfinished(each)]
+    name = measured.asked.metric
+    found = [metric_of(each, name) for each in ended]
+    values = [each.value for each in found if each.value is not None]
+    missing = [each.why for each in found if each.value is None]
+    lines = []
+    if left := len(group) - len(ended):
+        lines.append(f"{left} of {len(group)} runs of {names[0]} did not end well")
+    lines += [f"{len(missing)} of {names[0]} have no value: {missing[0]}"] if missing else []
+    one = metric_of(run, name)
+    if one.value is None:
+        why = one.why if name else f"{one.why}: {NAME_ONE}"
+        return Results("not comparable", "interval", None, (why, *lines), metric=name or "")
+    between = interval(values)
+    if between is None:
+        why = f"too few seeds to say: {len(values)} of {names[0]} have the metric {name}, and {FEWEST} are needed"
+        why = why if len(values) < FEWEST else f"{name} has values beyond what an interval can be computed of"
+        return Results("not comparable", "interval", None, (why, *lines), metric=name or "")
+    is_within = between.low <= one.value <= between.high
+    line = (
+        f"{name}: {one.value!r}; {between.runs} seeds: mean {between.mean:.6g}, deviation {between.deviation:.3g}, "
+        f"95 % prediction interval {between.low:.6g} to {between.high:.6g}"
+    )
+    answer = "within the interval" if is_within else "outside the interval"
+    values_shown = (None, repr(one.value))
+    return Results(answer, "interval", is_within, (line, *lines), Files(), name or "", values_shown, between)

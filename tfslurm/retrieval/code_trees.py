@@ -1,0 +1,110 @@
+"""The code that a record names by its tree: from its cluster or crate, else from the repository of this folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
+from tfslurm.host import Host, get
+from tfslurm.host.files import tree_contents
+from tfslurm.job_plan import TREE
+from tfslurm.record.comparison.code import CodeFile, Tree, tree_of
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.snapshot.files import EXECUTABLE, REGULAR, SYMLINK, Entry, tree_id
+from tfslurm.snapshot.git import contents_of, files_of_tree, top_of
+
+MOST_BYTES = 16 * 2**20
+"Of the files of one tree that are read."
+MOST_OF_ONE = 2**20
+
+
+def code_of(evidence: Evidence, here: Path) -> tuple[Tree | None, str]:
+    """The tree of a record's code, and why it is not to be had; {} where no code was sent.
+
+    Raises nothing: a cluster that does not answer is a reason.
+    """
+    code = evidence.record.code
+    if code is None:
+        return {}, ""
+    if not TREE.fullmatch(code.tree):
+        return None, f"{evidence.key}: {code.tree[:80]!r} is not the id of a tree"
+    found, why = None, evidence.why or "its code is not on a machine that is known here"
+    if evidence.host and evidence.code:
+        found, why = tree_on(evidence.host, evidence.code, code.tree)
+    if found is None:
+        found = tree_in_git(here, code.tree)
+    return found, "" if found is not None else f"{evidence.key}: {why}"
+
+
+def tree_on(host: Host, folder: PurePosixPath, tree: str) -> tuple[Tree | None, str]:
+    """The tree in a folder of code on a machine, and why it is not the one of this id."""
+    try:
+        listed = tree_contents(host, folder)
+        contents = get(host, folder, max_bytes=MOST_BYTES, max_file_bytes=MOST_OF_ONE) if listed else {}
+    except (CommandFailed, HostError) as error:
+        return None, str(error).splitlines()[0]
+    if not listed:
+        return None, f"{folder} is not there any more"
+    found = {path: proved(each) for path, each in tree_of(listed, contents).items()}
+    if is_whole(found) and id_of(found, tree) != tree:
+        return None, f"{folder} was changed: it is not the tree of its name any more"
+    return found, ""
+
+
+def proved(file: CodeFile) -> CodeFile:
+    """The file without a content that is not the listed one."""
+    if file.content is None or file.target is not None or hashlib.sha256(file.content).hexdigest() == file.sha256:
+        return file
+    return file._replace(content=None, why="it changed while it was read")
+
+
+def is_whole(tree: Tree) -> bool:
+    """Whether every file was read, so that the id of the tree can be computed."""
+    return all(file.content is not None for file in tree.values())
+
+
+def id_of(tree: Tree, like: str) -> str:
+    """The id that Git gives to a tree, by the algorithm that made another id."""
+    algorithm = "sha256" if len(like) == 64 else "sha1"
+    return tree_id([entry_of(path, file, algorithm) for path, file in tree.items()], algorithm)
+
+
+def entry_of(path: str, file: CodeFile, algorithm: str) -> Entry:
+    """A file as the snapshot had it."""
+    mode = SYMLINK if file.target is not None else EXECUTABLE if file.is_executable else REGULAR
+    content = os.fsencode(file.target) if file.target is not None else file.content or b""
+    blob = hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return Entry(path, mode, blob, len(content), file.sha256)
+
+
+def tree_in_git(here: Path, tree: str) -> Tree | None:
+    """The tree as the repository of a folder has it; None where it has not, or not the whole."""
+    try:
+        if top_of(here.resolve()) is None:
+            return None
+        blobs = files_of_tree(here, tree)
+        small, left = {}, MOST_BYTES
+        for name, blob in sorted(blobs.items(), key=lambda item: item[1].size):
+            if 0 <= blob.size <= min(MOST_OF_ONE, left):
+                small[name] = blob
+                left -= blob.size
+        contents = contents_of(here, small.values())
+    except (InputError, TfslurmError):
+        return None
+    entries = [Entry(name, blob.mode, blob.id, blob.size, "") for name, blob in blobs.items()]
+    if not blobs or tree_id(entries, "sha256" if len(tree) == 64 else "sha1") != tree:
+        return None
+    return {name: of_blob(blob.mode, blob.size, blob.id, contents) for name, blob in blobs.items()}
+
+
+def of_blob(mode: int, size: int, blob: str, contents: Mapping[str, bytes]) -> CodeFile:
+    """A file of a commit; what was not read is known by Git's id of it alone."""
+    content = contents.get(blob)
+    if mode == SYMLINK and content is not None:
+        return CodeFile("", b"", target=os.fsdecode(content))
+    digest = f"git:{blob}" if content is None else hashlib.sha256(content).hexdigest()
+    why = f"it was not read: {size} bytes" if content is None else ""
+    return CodeFile(digest, content, why, mode == EXECUTABLE)
