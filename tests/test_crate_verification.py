@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 from tests.crates import JOB, files_in, made_crate, summed
+from tfslurm.export.anonymous import anonymous
+from tfslurm.record import record_from_json, record_json
 from tfslurm.record.crate_metadata import METADATA
 from tfslurm.record.crate_verification import read_sums
+from tfslurm.record.model import seal
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.crate_files import Crate, CrateFile, crate_at
 from tfslurm.retrieval.crate_verification import SUMS, CheckedCrate, crate_parts
@@ -191,7 +195,15 @@ def test_a_crate_of_another_tool_is_held_against_what_it_says_alone(tmp_path: Pa
     found = {part.name: part for part in parts(tmp_path)}
     assert found[f"{METADATA}: data.csv"].status == "changed"
     assert found[SUMS].status == "not verifiable"
-    assert "no actionStatus" in found["metadata"].reason
+    assert found["metadata"].status == "not verifiable" and "no actionStatus" in found["metadata"].reason
+    values["@graph"][-2] |= {"sha256": sha256(b"a,b").hexdigest()}
+    values["@graph"][4] |= {"actionStatus": "http://schema.org/CompletedActionStatus"}
+    (tmp_path / METADATA).write_text(json.dumps(values))
+    assert [(part.name, part.status) for part in parts(tmp_path)] == [
+        ("metadata", "not verifiable"),
+        ("listed files", "unchanged"),
+        (SUMS, "not verifiable"),
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------------- sums
@@ -279,3 +291,31 @@ def test_no_random_edit_of_a_crate_passes_as_unchanged(made: Path) -> None:
         name, data = next(every)
         assert any(part.is_bad for part in crate_parts(Edited(whole, name, data))), (name, data)
     assert not [part for part in crate_parts(whole) if part.is_bad]
+
+
+def test_an_output_whose_names_were_replaced_is_no_change_and_one_that_was_left_out_is_not_missing(crate: Path) -> None:
+
+    record = record_from_json(json.loads((crate / "record.json").read_text()))
+    hidden = anonymous(record)
+    hidden = seal(replace(hidden, job=replace(hidden.job, job_id=JOB)))
+    assert hidden.experiment.outputs and hidden.record_id != record.record_id
+    (crate / "record.json").write_text(json.dumps(record_json(hidden)))
+    (crate / "record.canonical.json").unlink()
+    (crate / JOB / "out" / "metrics.json").write_text("someone\n")
+    (crate / JOB / "out" / "sub" / "model.h5").unlink()
+    fit_metadata(crate)
+    edit(crate, lambda all: all["action"].update({"@id": hidden.record_id}))
+    edit(crate, lambda all: all[f"{JOB}/out/sub/model.h5"].update(left_out(f"{JOB}/out/sub/model.h5")))
+    found = {part.name: part for part in parts(crate)}
+    assert (
+        found["output metrics.json"].status == "not verifiable"
+        and "were replaced" in found["output metrics.json"].reason
+    )
+    assert found["output sub/model.h5"].reason == f"{JOB}/out/sub/model.h5 is not in this crate: too large"
+    (crate / JOB / "out" / "metrics.json").write_text("another\n")
+    assert "output metrics.json" in bad(crate)
+
+
+def left_out(path: str) -> dict[str, Any]:
+    """What makes of an entity one of a file that is not in the crate."""
+    return {"@id": "#absent", "@type": "PropertyValue", "name": path, "description": "Not in this crate: too large"}

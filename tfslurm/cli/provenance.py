@@ -115,7 +115,8 @@ def print_docker_run(evidence: Evidence, output: Path | None, as_json: bool) -> 
     """The command line, and on stderr what its reader must know."""
     from tfslurm.export.docker_run import docker_run
 
-    found = docker_run(evidence.record)
+    is_here = evidence.crate and evidence.code and Path(evidence.code).is_dir() and not evidence.crate.is_unpacked
+    found = docker_run(evidence.record, code=str(evidence.code) if is_here else "")
     if as_json:
         deliver(json_text({"docker": found.line, "fill": dict(found.fill), "notes": list(found.notes)}), output)
         return

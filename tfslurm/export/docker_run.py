@@ -32,7 +32,7 @@ class DockerRun(NamedTuple):
 def docker_run(record: Record, *, code: str = "", outputs: str = "out") -> DockerRun:
     """The line for one task of the record's job, to be typed in a folder that gets the outputs.
 
-    ``code`` and ``outputs`` are names in that folder; without ``code`` the reader has to say where the code lies.
+    ``code`` and ``outputs`` are names in that folder, or absolute; without ``code`` the reader has to say where it is.
 
     Raises:
         RecordError: the record does not have what it needs, or names no program.
@@ -89,13 +89,13 @@ def mounts(record: Record, code: str, outputs: str, fill: dict[str, str]) -> lis
     """The code, the outputs and the experiment's mounts; docker refuses a source that is not there."""
     found = []
     if record.code:
-        source = AsIs(f'"$PWD"{quoted("/" + code)}') if code else f"{TO_FILL}code"
+        source = here(code) if code else f"{TO_FILL}code"
         if not code:
             where = f"; commit {record.code.commit} of {record.code.remote}" if record.code.remote else ""
             fill[source] = f"the code: the files of Git's tree {record.code.tree}{where}"
         found.append(mount(source, WORKSPACE, read_only=not writes_code(record)))
     if record.asked and record.asked.outputs:
-        found.append(mount(AsIs(f'"$PWD"{quoted("/" + outputs)}'), record.asked.outputs, read_only=False))
+        found.append(mount(here(outputs), record.asked.outputs, read_only=False))
     inputs = {each.path: each for each in record.inputs or ()}
     for each in record.experiment.mounts:
         target, origin = str(each.get("target")), str(each.get("source"))
@@ -105,6 +105,11 @@ def mounts(record: Record, code: str, outputs: str, fill: dict[str, str]) -> lis
         fill[source] = f"what was {origin} on {record.job.cluster}" + (f", sha256 {digest}" if digest else "")
         found.append(mount(source, target, read_only=bool(each.get("read_only"))))
     return [word for each in found for word in ("--mount", each)]
+
+
+def here(name: str) -> str:
+    """A name as docker takes a source: from the top of the file system on."""
+    return name if name.startswith("/") else AsIs(f'"$PWD"{quoted("/" + name)}')
 
 
 def name_of(target: str, taken: Mapping[str, str]) -> str:

@@ -37,11 +37,15 @@ class CrateFile(NamedTuple):
 
 
 class Crate(NamedTuple):
-    """A crate as it was named, its folder, and everything in it that is no folder, by its path."""
+    """A crate as it was named, its folder, and everything in it that is no folder, by its path.
+
+    ``is_unpacked``: the folder is this command's own, and is gone when it ends.
+    """
 
     name: str
     folder: Path
     files: Mapping[str, CrateFile]
+    is_unpacked: bool = False
 
     @property
     def records(self) -> list[str]:
@@ -132,13 +136,14 @@ def crate_at(session: Session, path: Path) -> Crate:
     Raises:
         InputError: it is no crate, or one beyond the bounds.
     """
-    if path.suffix == ".zip" and not path.is_dir():
+    is_packed = path.suffix == ".zip" and not path.is_dir()
+    if is_packed:
         folder = Path(session.keep(TemporaryDirectory(prefix="tfslurm-crate-")))
         unpack(path, folder)
     else:
         folder = path if path.is_dir() else path.parent
     folder = only_folder(folder)
-    return Crate(str(path), folder, dict(listed(folder)))
+    return Crate(str(path), folder, dict(listed(folder)), is_packed)
 
 
 def only_folder(folder: Path) -> Path:

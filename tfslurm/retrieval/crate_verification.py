@@ -15,7 +15,7 @@ from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
 from tfslurm.record.crate_metadata import METADATA, Metadata
 from tfslurm.record.crate_verification import agreement, file_parts, metadata_parts, read_sums, sums_parts, text_parts
-from tfslurm.record.verification import Part, compared, inner_parts, output_parts, plan_part
+from tfslurm.record.verification import Part, compared, inner_parts, is_anonymous, output_parts, plan_part
 from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.records import NOT_NEEDED
@@ -84,7 +84,7 @@ def crate_parts(checked: CheckedCrate) -> Iterator[Part]:
     if checked.metadata is None:
         yield Part("metadata", "changed" if METADATA in crate.files else "missing", checked.why)
     else:
-        yield from metadata_parts(checked.metadata)
+        yield from metadata_parts(checked.metadata, is_own=bool(crate.records))
         yield from file_parts(checked.metadata, checked.sizes, checked.now)
     content = checked.text(SUMS)
     if content is None:
@@ -145,10 +145,22 @@ def outputs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
     """The outputs; one that the crate says it does not hold is not missing from it."""
     folder = f"{base}{record.job.job_id}/{paths.OUTPUTS}/"
     now = {each.path: checked.now.get(folder + each.path) for each in record.experiment.outputs or ()}
-    left_out = checked.metadata.absent if checked.metadata else {}
     for part in output_parts(record, now):
-        path = folder + part.name.removeprefix("output ")
-        yield absent(checked, path, part.name) if part.status == "missing" and path in left_out else part
+        yield excused(checked, record, part, folder + part.name.removeprefix("output "))
+
+
+def excused(checked: CheckedCrate, record: Record, part: Part, path: str) -> Part:
+    """A part of a file that the crate says is not in it, or in whose text names were replaced; else as it was."""
+    found = checked.metadata
+    if found is None:
+        return part
+    if part.status == "missing" and path in found.absent:
+        return absent(checked, path, part.name)
+    said = next((each.sha256 for each in found.files if each.path == path), None)
+    if part.status == "changed" and is_anonymous(record) and said == checked.now.get(path):
+        why = "names in it were replaced in the anonymous form; it has the sha256 that the metadata says"
+        return Part(part.name, "not verifiable", why)
+    return part
 
 
 def code(checked: CheckedCrate, record: Record) -> Part:
