@@ -114,7 +114,7 @@ def test_the_group_that_may_read_writes_nothing_whatever_the_umask_says(umask: i
     """Nor in what sbatch leaves, which runs with the umask that the job then has."""
     group = str(os.getgroups()[-1] if os.getgroups() else os.getegid())
     sbatch = ("sh", "-c", f"umask; : >{tmp_path}/root/runs/a-0123456789ab/slurm-1.out")
-    words = (str(tmp_path / "root" / "runs"), "a-0123456789ab", "700", "2", "", "0", group, "")
+    words = (str(tmp_path / "root" / "runs"), "a-0123456789ab", "700", "2", "", "0", group, "", "0")
     before = os.umask(umask)
     try:
         done = HOST.run(program("hand-over", *words, *sbatch), input=as_tar(FILES, 0o700))

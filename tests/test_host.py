@@ -559,7 +559,7 @@ def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, w
 
 def test_what_runs_after_the_files_have_arrived_has_the_users_umask(tmp_path: Path) -> None:
     """sbatch does, and gives it to the job."""
-    words = (str(tmp_path / "runs"), "run", "700", "1", "", "0", "", "", "sh", "-c", "umask")
+    words = (str(tmp_path / "runs"), "run", "700", "1", "", "0", "", "", "0", "sh", "-c", "umask")
     before = os.umask(0o027)
     try:
         stream = as_tar({"job.sbatch": File(b"")}, 0o700)

@@ -234,7 +234,7 @@ def test_an_id_is_told_whatever_becomes_of_the_tracker_meanwhile(evil: Evil, har
 
 
 def test_an_id_is_told_where_ctrl_c_ends_the_wait_for_the_tracker(evil: Evil, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     evil.program("sbatch", "echo Submitted batch job 4711")

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.laptop import Laptop
-from tfslurm.slurm.reasons import parse_reasons, reasons_argv
-from tfslurm.slurm.values import FIELD
 
 
 @pytest.fixture
@@ -66,7 +64,28 @@ def test_a_queue_that_does_not_answer_takes_nothing_from_a_job_that_is_queued(
     assert (out, "warning" in said) == ("alpha:101\n", False)
 
 
-def test_reasons_are_asked_for_all_ids_at_once_and_read_line_by_line() -> None:
-    assert reasons_argv(["7", "9"])[-2:] == ("--jobs=7,9", f"--format=%A{FIELD}%r")
-    text = f"7{FIELD}Priority\n9{FIELD}ReqNodeNotAvail, UnavailableNodes:n1\n\nno field\n"
-    assert parse_reasons(text) == {"7": "Priority", "9": "ReqNodeNotAvail, UnavailableNodes:n1"}
+@pytest.mark.parametrize("answer", ["101", "101;alpha", "checking 3 rules\\n101\\nbye"])
+def test_the_question_names_the_id_that_sbatch_gave_also_among_the_words_of_a_wrapper(
+    laptop: Laptop, answer: str
+) -> None:
+    waits_for(laptop, "Priority")
+    laptop.slurm.program("sbatch", f"printf '%b\\n' '{answer}'")
+    laptop.type("submit", laptop.experiment())
+    assert (laptop.folder / "asked").read_text().endswith(" --jobs=101\n")
+
+
+def test_a_job_that_sbatch_refuses_is_not_asked_about(laptop: Laptop) -> None:
+    waits_for(laptop, "Priority")
+    laptop.slurm.program("sbatch", "echo 'sbatch: error: Batch job submission failed: Invalid qos' >&2; exit 1")
+    assert laptop.type("submit", laptop.experiment()) == 1
+    assert not (laptop.folder / "asked").exists()
+
+
+def test_the_first_array_of_a_sweep_is_asked_about_and_told_of_once(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits_for(laptop, "PartitionTimeLimit")
+    laptop.type("submit", laptop.experiment(sweep={"grid": {"n": {"range": [0, 3]}}}, command=["echo", "{{ n }}"]))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "never start" in line]
+    assert line.startswith("warning: alpha:101: ")
+    assert (laptop.folder / "asked").read_text().count("\n") == 1

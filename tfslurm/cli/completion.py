@@ -84,11 +84,10 @@ def jobs_and_sweeps(context: click.Context, incomplete: str) -> Iterator[tuple[s
     yield "last", "what you submitted last"
     yield from sweeps(context, incomplete)
     yield from experiments(context, incomplete)
-    from tfslurm.workspace.config import has_tracker, open_tracker
+    from tfslurm.workspace.config import tracker_if_made
 
-    if not has_tracker():
-        return
-    jobs = open_tracker().jobs(recent=RECENT)[::-1]
+    tracker = tracker_if_made()
+    jobs = tracker.jobs(recent=RECENT)[::-1] if tracker else []
     clusters_of: dict[str, set[str]] = {}
     for job in jobs:
         clusters_of.setdefault(job.job_id, set()).add(job.cluster)
@@ -100,18 +99,20 @@ def jobs_and_sweeps(context: click.Context, incomplete: str) -> Iterator[tuple[s
 def sweeps(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """The ids of sweeps, the last one first."""
     from tfslurm.workspace.clock import local_time
-    from tfslurm.workspace.config import has_tracker, open_tracker
+    from tfslurm.workspace.config import tracker_if_made
 
-    found = open_tracker().sweeps.all()[::-1] if has_tracker() else []
+    tracker = tracker_if_made()
+    found = tracker.sweeps.all()[::-1] if tracker else []
     yield from ((sweep.sweep_id, f"sweep of {local_time(sweep.planned_at)}") for sweep in found)
 
 
 def experiments(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """The names of experiments that have jobs."""
     from tfslurm.tracker.submissions import experiments as names
-    from tfslurm.workspace.config import has_tracker, open_tracker
+    from tfslurm.workspace.config import tracker_if_made
 
-    yield from ((name, "experiment") for name in (names(open_tracker()) if has_tracker() else ()))
+    tracker = tracker_if_made()
+    yield from ((name, "experiment") for name in (names(tracker) if tracker else ()))
 
 
 def clusters(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:

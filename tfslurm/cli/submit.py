@@ -15,7 +15,7 @@ from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.pinning import pin_to_show
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.submission.secrets import read_secrets
-from tfslurm.workspace.config import Known, choose_clusters, local_cluster
+from tfslurm.workspace.config import choose_clusters, local_cluster
 from tfslurm.workspace.session import Session
 
 cluster_option = click.option(
@@ -117,6 +117,8 @@ def submit(
     For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
     on stderr. Several values of a parameter (--set lr=0.1,0.01) make a sweep.
     """
+    from tfslurm.submission.start import tell_of_start
+
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     queued: list[str] = []
@@ -130,7 +132,7 @@ def submit(
         from tfslurm.cli.sweep import send_sweep
 
         sweep = send_sweep(session, asked, chosen, told, force=force, again=again, as_json=as_json)
-        return wait_too_for(session, [sweep.sweep_id]) if wait_too else look(session, chosen, queued)
+        return wait_too_for(session, [sweep.sweep_id]) if wait_too else tell_of_start(session, queued)
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
@@ -141,15 +143,7 @@ def submit(
         sys.stdout.flush()
 
     jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=told, shown=shown)
-    return wait_too_for(session, jobs) if wait_too else look(session, chosen, jobs)
-
-
-def look(session: Session, clusters: Sequence[Known], jobs: Sequence[str]) -> int:
-    """Say which of the jobs that were queued cannot start; the exit code of `submit`."""
-    from tfslurm.submission.start import tell_of_start
-
-    tell_of_start(session, clusters, jobs)
-    return 0
+    return wait_too_for(session, jobs) if wait_too else tell_of_start(session, jobs)
 
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:

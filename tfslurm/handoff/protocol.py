@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from tfslurm import slurm
-from tfslurm.errors import CommandFailed, Completed, HostError, SlurmParseError, last_words
+from tfslurm.errors import LONGEST_WORDS, CommandFailed, Completed, HostError, SlurmParseError, last_words
 from tfslurm.host import File, Host
 from tfslurm.host.files import as_tar, patience_s
 from tfslurm.host.folder_permissions import Sharing
@@ -24,6 +24,7 @@ from tfslurm.slurm.values import lines_of
 
 CODE_ABSENT = 77
 HANDED = "tfslurm: sbatch ended with "
+ASKED_S = "5"
 KILLED = 124  # exit codes from here on: timeout(1) or a signal ended the far side, nobody knows where
 
 
@@ -34,8 +35,17 @@ class Left(NamedTuple):
     is_nothing: bool = False
 
 
-def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed | None:
+class Handed(NamedTuple):
+    """sbatch's answer, and the reason for which Slurm lets the new job wait; '' where it was not asked or gave none."""
+
+    answer: Completed
+    reason: str
+
+
+def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File], *, ask: bool = False) -> Handed | None:
     """sbatch's answer, after the run folder has arrived; None where the cluster does not have the code.
+
+    ``ask``: squeue is asked too why the job waits, in the same command.
 
     Raises:
         CommandFailed: the machine refused the run folder; sbatch was not called.
@@ -44,12 +54,16 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File]) -> Completed
     run_dir, code_dir = plan.run_dir, plan.code_dir
     code = (str(code_dir), str(plan.code.files)) if plan.code else ("", "0")
     shared, submit = sharing(plan), sbatch(plan.secrets, run_dir)
-    argv = program("hand-over", str(run_dir.parent), run_dir.name, "700", str(len(files)), *code, *shared, *submit)
+    question = ("timeout", ASKED_S, *slurm.REASON_ARGV) if ask else ()
+    words = (*code, *shared, str(len(question)), *question, *submit)
+    argv = program("hand-over", str(run_dir.parent), run_dir.name, "700", str(len(files)), *words)
     content = as_tar(files, 0o700)
     done = host.run(argv, input=content, timeout_s=patience_s(len(content)))
-    told, mark, code_text = done.stdout.rpartition(HANDED)
-    if mark and re.fullmatch(r"[0-9]{1,3}", code_text.strip()):
-        return Completed(submit, int(code_text), told, done.stderr, done.host)
+    told, mark, rest = done.stdout.rpartition(HANDED)
+    code_text, _, asked = rest.partition("\n")
+    if mark and re.fullmatch(r"[0-9]{1,3}", code_text):
+        reason = asked.partition(slurm.FIELD)[2].partition("\n")[0].strip()
+        return Handed(Completed(submit, int(code_text), told, done.stderr, done.host), reason[:LONGEST_WORDS])
     if done.exit_code == CODE_ABSENT:
         return None
     if 0 < done.exit_code < KILLED:

@@ -31,7 +31,7 @@ from tfslurm.slurm.jobs import (
     sbatch_argv,
 )
 from tfslurm.slurm.options import check_options
-from tfslurm.slurm.reasons import Outlook, explain_reason, outlook, parse_reasons, reasons_argv
+from tfslurm.slurm.reasons import REASON_ARGV, Outlook, explain_reason, outlook
 from tfslurm.slurm.site import (
     Account,
     Partition,
@@ -42,9 +42,12 @@ from tfslurm.slurm.site import (
     partitions_argv,
 )
 from tfslurm.slurm.states import STATES, is_final, state_from_exit
+from tfslurm.slurm.values import FIELD
 
 __all__ = [
+    "FIELD",
     "MOST_BYTES",
+    "REASON_ARGV",
     "STATES",
     "Account",
     "JobStatus",
@@ -66,12 +69,10 @@ __all__ = [
     "parse_accounts",
     "parse_partitions",
     "parse_queue",
-    "parse_reasons",
     "parse_sacct",
     "parse_sbatch",
     "partitions_argv",
     "queue_argv",
-    "reasons_argv",
     "sacct_argv",
     "sbatch_argv",
     "state_from_exit",

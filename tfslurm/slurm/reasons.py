@@ -6,11 +6,11 @@ Source: squeue(1), JOB REASON CODES; job_state_reason_string and the state_desc 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 
 from tfslurm.slurm.environment import clean
-from tfslurm.slurm.values import FIELD, lines_of
+from tfslurm.slurm.values import FIELD
 
 LONGEST = 1024
 "Characters of a reason."
@@ -139,16 +139,8 @@ THINGS: Mapping[str, tuple[str, str]] = {  # as a number of them, and before "ti
 }
 
 
-def reasons_argv(job_ids: Sequence[str]) -> tuple[str, ...]:
-    """One squeue for the reasons of those of the jobs that wait."""
-    options = ("--noheader", "--states=PENDING", f"--jobs={','.join(job_ids)}", f"--format=%A{FIELD}%r")
-    return (*clean("squeue"), "squeue", *options)
-
-
-def parse_reasons(text: str) -> dict[str, str]:
-    """Job, or job array -> the reason of ``reasons_argv``; the last one where tasks have several."""
-    pairs = (line.strip().partition(FIELD) for line in lines_of(text))
-    return {job_id: reason[:LONGEST] for job_id, separator, reason in pairs if separator}
+REASON_ARGV = (*clean("squeue"), "squeue", "--noheader", "--states=PENDING", f"--format=%A{FIELD}%r")
+"A squeue for the reason of a job that waits; `--jobs=ID` says which."
 
 
 def explain_reason(reason: str) -> str:

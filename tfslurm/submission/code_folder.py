@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfslurm.errors import InputError
+from tfslurm.snapshot import Snapshot
 from tfslurm.snapshot.files import Entry
 from tfslurm.spec import Experiment
 from tfslurm.workspace.project import holds_home, own_folders
@@ -103,7 +104,12 @@ def _is_given(folder: Path, own: Path) -> bool:
     """Whether a file's own folder holds the other; a home's hidden folders did not come with a file that lies there."""
     if not folder.is_relative_to(own):
         return False
-    return not (holds_home(own) and any(part.startswith(".") for part in folder.relative_to(own).parts))
+    return not (any(part.startswith(".") for part in folder.relative_to(own).parts) and holds_home(own))
+
+
+def private_files(code: Snapshot | None) -> list[str]:
+    """The files of the code that look as if they held a password, a key or a token."""
+    return private_looking([entry.name for entry in code.entries]) if code else []
 
 
 def private_looking(names: Iterable[str]) -> list[str]:

@@ -9,10 +9,10 @@ from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
+from tfslurm.submission.code_folder import private_files
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
-from tfslurm.submission.review import private_of, some
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import TrackedJob, Tracker
@@ -127,7 +127,7 @@ def submit_once(
         requeues = bool(job.plan.checkpoint and job.plan.checkpoint.requeue)
         live = tracker.jobs(plan_sha256=same, unfinished=True)
         refuse_twice(job, [each for each in live if not is_given_up(each, requeues=requeues)])
-    job_id = submit_job(job, tracker, host, secrets, untold=True)
+    job_id = submit_job(job, tracker, host, secrets, untold=True, ask=True)
     told(f"{name}:{job_id}", job.plan.plan_id)
     if job.plan.checkpoint and (note := preemption_note(job.plan, known, host)):
         session.say(f"note: {note}")
@@ -149,12 +149,16 @@ def tell_of_left_out(session: Session, jobs: Sequence[Prepared]) -> None:
     """Say on stderr which parts of the folder are not sent as code."""
     lines = jobs[0].code.left_out if jobs and jobs[0].code else ()
     if lines:
+        from tfslurm.submission.review import some
+
         session.say(f"note: code: left out: {printable(some(list(lines)))}")
 
 
 def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:
     """Say on stderr which files of the code look as if they held a secret."""
-    names = private_of(jobs[0]) if jobs else []
+    names = private_files(jobs[0].code) if jobs else []
     if names:
+        from tfslurm.submission.review import some
+
         fix = "name them in `code: {path: …, exclude: […]}` or .gitignore, or keep them elsewhere"
         session.say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")

@@ -17,7 +17,7 @@ from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
-from tfslurm.workspace.config import has_tracker, open_tracker, text_of
+from tfslurm.workspace.config import open_tracker, text_of, tracker_if_made
 from tfslurm.workspace.folders import config_folder, data_folder
 
 
@@ -25,7 +25,8 @@ def other_roots(cluster: Cluster) -> tuple[str, ...]:
     """The roots of this user's other clusters, which may be on the same file system, and those that jobs of this
     tracker still have, whatever files say now; for jobs that run on this machine or share its home also the folders of
     the tracker and of the cluster files. A file with mistakes names its root all the same."""
-    found = set(_roots()) | (set(open_tracker().roots()) if has_tracker() else set())
+    tracker = tracker_if_made()
+    found = set(_roots()) | set(tracker.roots() if tracker else ())
     if cluster.login is None:
         found |= {str(folder) for folder in (data_folder(), config_folder())}
     return tuple(sorted(found - {str(cluster.root)}))

@@ -11,7 +11,7 @@ from tfslurm.job_plan import own_variables
 from tfslurm.spec import Experiment, Mount, Option
 from tfslurm.spec.program_text import program_texts
 from tfslurm.spec.programs import is_code_variable
-from tfslurm.submission.code_folder import code_folder, private_looking
+from tfslurm.submission.code_folder import code_folder, private_files
 from tfslurm.submission.prepare import Asked, Prepared, find_templates
 from tfslurm.workspace.project import own_folders
 
@@ -107,14 +107,9 @@ def code_of(asked: Asked, job: Prepared) -> dict[str, Any] | None:
         "files": job.code.files,
         "size_bytes": job.code.bytes,
         "remote": job.code.remote,
-        "private_looking": private_of(job),
+        "private_looking": private_files(job.code),
         "left_out": list(job.code.left_out),
     }
-
-
-def private_of(job: Prepared) -> list[str]:
-    """The files of the code that look as if they held a secret."""
-    return private_looking(entry.name for entry in job.code.entries) if job.code else []
 
 
 def template_of(asked: Asked) -> dict[str, str] | None:

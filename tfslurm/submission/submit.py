@@ -18,7 +18,7 @@ from tfslurm.errors import (
     TrackerError,
     Untracked,
 )
-from tfslurm.handoff.protocol import KILLED, hand_over, sharing
+from tfslurm.handoff.protocol import KILLED, Handed, hand_over, sharing
 from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice, give_up, in_doubt, unreachable
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.job_plan import JobPlan, to_json
@@ -38,9 +38,17 @@ NO_SBATCH = (126, 127)
 
 
 def submit_job(
-    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+    prepared: Prepared,
+    tracker: Tracker,
+    host: Host,
+    secrets: Mapping[str, str],
+    *,
+    untold: bool = False,
+    ask: bool = False,
 ) -> str:
     """The id of the new job; ``untold``: it is kept as one that nobody has seen, until the tracker is told.
+
+    ``ask``: Slurm is asked too why the job waits, and the tracker keeps the reason.
 
     Raises:
         SubmitRejected: sbatch said no; nothing was queued.
@@ -48,24 +56,30 @@ def submit_job(
         Untracked: the job is queued, and the tracker could not be told.
     """
     with tracker.claim(prepared.plan.plan_id):
-        return submit_claimed(prepared, tracker, host, secrets, untold=untold)
+        return submit_claimed(prepared, tracker, host, secrets, untold=untold, ask=ask)
 
 
 def submit_claimed(
-    prepared: Prepared, tracker: Tracker, host: Host, secrets: Mapping[str, str], *, untold: bool = False
+    prepared: Prepared,
+    tracker: Tracker,
+    host: Host,
+    secrets: Mapping[str, str],
+    *,
+    untold: bool = False,
+    ask: bool = False,
 ) -> str:
     """The same for a plan that this process has claimed."""
     plan = prepared.plan
     is_there = tracker.has_sent(plan)
     tracker.plan(plan, prepared.cluster_text, untold=untold)
     try:
-        completed = send(prepared, host, secrets, is_there=is_there)
+        handed = send(prepared, host, secrets, is_there=is_there, ask=ask)
     except CommandFailed as error:  # before sbatch was called
         came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
         raise
-    job_id = accepted(prepared, completed, tracker, host)
+    job_id = accepted(prepared, handed.answer, tracker, host)
     with named(plan, job_id):
-        tracker.submit(plan, job_id)
+        tracker.submit(plan, job_id, reason=handed.reason)
     return job_id
 
 
@@ -84,7 +98,7 @@ def named(plan: JobPlan, job_id: str) -> Iterator[None]:
         raise Untracked(plan.cluster, job_id, plan.plan_id, "interrupted") from stop
 
 
-def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool) -> Completed:
+def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool, ask: bool) -> Handed:
     """sbatch's answer. The code goes first, unless it ``is_there``; the far side says where that is wrong.
 
     Raises:
@@ -94,14 +108,14 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
     files = run_files(prepared, secrets)
     if not is_there:
         send_code(prepared, host, look=False)
-    completed = hand_over(host, prepared.plan, files)
-    if completed is None:
+    handed = hand_over(host, prepared.plan, files, ask=ask)
+    if handed is None:
         send_code(prepared, host, look=False)
-        completed = hand_over(host, prepared.plan, files)
-    if completed is None:
+        handed = hand_over(host, prepared.plan, files, ask=ask)
+    if handed is None:
         what = ("write", str(prepared.plan.code_dir))
         raise CommandFailed(Completed(what, 1, "", "the code was removed as soon as it had arrived", host.name))
-    return completed
+    return handed
 
 
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:

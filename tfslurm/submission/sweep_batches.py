@@ -55,7 +55,7 @@ def send_wave(
         jobs: list[str] = []
         for waiting in tracker.sweeps.waiting(cluster=known.cluster.name, sweep_id=sweep.sweep_id):
             try:
-                job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets)
+                job_id = send_one(sweep, waiting, known, tracker, host, code=code, secrets=secrets, ask=not jobs)
             except Untracked as error:
                 told(error.job)
                 raise
@@ -79,15 +79,19 @@ def send_one(
     *,
     code: Snapshot | None,
     secrets: Callable[[tuple[str, ...]], Mapping[str, str]],
+    ask: bool = False,
 ) -> str | None:
-    """The id of the job that a plan which waited became; None: another process is at it, or has sent it."""
+    """The id of the job that a plan which waited became; None: another process is at it, or has sent it.
+
+    ``ask``: Slurm is asked too why it waits.
+    """
     plan = waiting.plan
     with tracker.claim(plan.plan_id) as mine:
         if not mine or not tracker.sweeps.is_waiting(plan.plan_id):
             return None
         entries = tracker.sweeps.entries(plan.plan_id)
         job = prepared(waiting, sweep.template, known.cluster, entries, code)
-        return submit_claimed(job, tracker, host, secrets(plan.secrets))
+        return submit_claimed(job, tracker, host, secrets(plan.secrets), ask=ask)
 
 
 def size(plan: JobPlan) -> int:

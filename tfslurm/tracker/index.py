@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tfslurm.errors import TrackerError
@@ -144,12 +145,15 @@ class Tracker:
             db.execute("UPDATE plans SET stage = 'refused', note = ? WHERE plan_id = ?", (note, plan_id))
             db.execute("DELETE FROM untold WHERE plan_id = ?", (plan_id,))
 
-    def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING") -> None:
-        """Write down the id that the scheduler gave, of an array that of all its tasks; twice changes nothing."""
+    def submit(self, plan: JobPlan, job_id: str, state: str = "PENDING", reason: str = "") -> None:
+        """Write down the id that the scheduler gave, of an array that of all its tasks; twice changes nothing.
+
+        ``reason``: why they wait, if that is known already.
+        """
         jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
-            put_jobs(db, plan, dict.fromkeys(jobs, state))
+            put_jobs(db, plan, dict.fromkeys(jobs, state), {"reason": reason} if reason else {})
 
     def restore(
         self,
@@ -375,9 +379,13 @@ def put_plan(db: sqlite3.Connection, plan: JobPlan, cluster_text: str, stage: st
     db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))
 
 
-def put_jobs(db: sqlite3.Connection, plan: JobPlan, jobs: Mapping[str, str]) -> None:
-    """The jobs of a plan (id -> state); those that are there stay as they are."""
+def put_jobs(
+    db: sqlite3.Connection, plan: JobPlan, jobs: Mapping[str, str], status: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """The jobs of a plan (id -> state), all with this status; those that are there stay as they are."""
+    said = json.dumps(dict(status))
     db.executemany(
-        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, name, state) VALUES (?, ?, ?, ?, ?, ?)",
-        [(plan.cluster, job_id, plan.planned_at, plan.plan_id, plan.name, state) for job_id, state in jobs.items()],
+        "INSERT OR IGNORE INTO jobs (cluster, job_id, submitted_at, plan_id, name, state, status) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(plan.cluster, id_, plan.planned_at, plan.plan_id, plan.name, state, said) for id_, state in jobs.items()],
     )

@@ -66,6 +66,12 @@ def has_tracker() -> bool:
     return (data_folder() / "tracker.sqlite").exists()
 
 
+def tracker_if_made() -> Tracker | None:
+    """This user's tracker, None if there is none yet."""
+    file = data_folder() / "tracker.sqlite"
+    return Tracker(file) if file.exists() else None
+
+
 def offered(folder: Path) -> list[Known]:
     """The clusters that a folder describes, for the user to look at before they are trusted.
 
