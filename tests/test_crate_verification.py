@@ -170,11 +170,14 @@ def test_a_crate_that_is_broken_is_named_right(crate: Path, name: str) -> None:
 
 def test_files_that_came_later_or_are_gone_and_links_are_named(crate: Path) -> None:
     (crate / "more.txt").write_text("x")
+    (crate / "more.sig").write_text("x")
+    (crate / "record.json.sig").write_text("x")
     (crate / JOB / "out" / "metrics.json").unlink()
     (crate / "job.sbatch").unlink()
     (crate / "job.sbatch").symlink_to("/etc/passwd")
     found = bad(crate)
-    assert "does not name it" in found["file more.txt"]
+    assert "does not name it" in found["file more.txt"] and "does not name it" in found["file more.sig"]
+    assert "file record.json.sig" not in found
     assert "not there any more" in found[f"file {JOB}/out/metrics.json"]
     assert "not there any more" in found["output metrics.json"]
     assert "file job.sbatch" in found

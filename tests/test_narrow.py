@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.laptop import Laptop
+from tests.test_record import case
 from tfslurm.cli.console import fitting, stand_ins
 from tfslurm.cli.status import DROPS
+from tfslurm.record import record_json
 
 HEADERS = ["JOB", "NAME", "SUBMITTED", "STATE", "TIME", "NODES", "REASON"]
 SWEEP = "a-sweep-with-a-long-name-25d82a"
@@ -46,7 +49,7 @@ def on_a_terminal(script: str, columns: int, **variables: str) -> str:
     """All that a program shows on a terminal of its own."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.update(COLUMNS=str(columns), TERM="xterm", NO_COLOR="1", **variables)
+        os.environ.update({"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1", **variables})
         os.execv(sys.executable, [sys.executable, "-c", script])
     shown = b""
     try:
@@ -136,3 +139,17 @@ def test_a_job_without_a_record_is_named_once(
     said = capsys.readouterr()
     (line,) = (line for line in (said.out + said.err).splitlines() if f"alpha:{job}: " in line)
     assert line.count(f"alpha:{job}: ") == 1, line
+
+
+@pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (40, "1")])
+def test_the_record_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
+    columns: int, no_color: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(record_json(case("refused").build())))
+    script = f"from tfslurm.cli import run; run(['provenance', {str(file)!r}])"
+    shown = on_a_terminal(script, columns, NO_COLOR=no_color, XDG_DATA_HOME=str(tmp_path / "data"))
+    coloured = {status: colour for colour, status in re.findall(r"\x1b\[(\d+)m (\w+) *\x1b\[0m", shown)}
+    assert coloured == ({} if no_color else {"ok": "32", "failed": "31", "unknown": "33"})
+    plain = re.sub(r"\x1b\[[0-9;]*m|\r", "", shown)
+    assert max(map(len, plain.splitlines())) <= columns and " failed  | the program was not started" in plain

@@ -11,13 +11,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, refuse
 from tfslurm.record.crate_metadata import METADATA, Metadata, metadata_of
-from tfslurm.retrieval.zip_files import unpack
 from tfslurm.workspace.session import Session
 
 RECORD = "record.json"
@@ -138,6 +136,10 @@ def crate_at(session: Session, path: Path) -> Crate:
     """
     is_packed = path.suffix == ".zip" and not path.is_dir()
     if is_packed:
+        from tempfile import TemporaryDirectory
+
+        from tfslurm.retrieval.zip_files import unpack
+
         folder = Path(session.keep(TemporaryDirectory(prefix="tfslurm-crate-")))
         unpack(path, folder)
     else:

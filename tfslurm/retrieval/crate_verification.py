@@ -28,8 +28,8 @@ from tfslurm.workspace.threads import at_once
 
 SUMS = "SHA256SUMS"
 CANONICAL = "record.canonical.json"
-SIGNATURES = (".sig",)
-"What may be added to a crate after its sums were written."
+ADDED = "record.json.sig"
+"What may come into a crate after its sums were written: a signature, which is verified by itself."
 MOST_FACTS, MOST_FACT = 64 * 2**20, 16 * 2**20
 MOST_TEXT = 2**24
 MOST_THREADS = 8
@@ -98,9 +98,8 @@ def crate_parts(checked: CheckedCrate) -> Iterator[Part]:
     except ValueError as error:
         yield Part(SUMS, "changed", str(error))
         return
-    yield from sums_parts(
-        SUMS, said, {path: each for path, each in checked.now.items() if not path.endswith(SIGNATURES)}
-    )
+    now = {path: each for path, each in checked.now.items() if path in said or path != ADDED}
+    yield from sums_parts(SUMS, said, now)
 
 
 def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
