@@ -222,7 +222,7 @@ class StandIns:
                 found[layer] = None
                 continue
             found |= dict.fromkeys(self._named_in(layer))
-            if UTF16_TEXT.search(layer):
+            if b"\0" in layer and UTF16_TEXT.search(layer):
                 found |= dict.fromkeys(self._named_in(layer.replace(b"\0", b"")))
         return [*found]
 
