@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, deliver, json_text, plain_table, say, show
+from tfslurm.cli.record_forms import STANDARDS
 from tfslurm.errors import RecordError, refuse
 from tfslurm.export.foreign_crate import claims_json, claims_rows
 from tfslurm.export.rows import Row, lines_of, rows_text
@@ -36,7 +37,7 @@ COLOURS = {"ok": "green", "failed": "red", "unknown": "yellow"}
 
 @click.command()
 @click.argument("name", metavar="JOB|SWEEP|RECORD|CRATE")
-@click.option("--format", "form", type=click.Choice([*FORMS]), default="text", help="Default: text.")
+@click.option("--format", "form", type=click.Choice([*FORMS, *STANDARDS]), default="text", help="Default: text.")
 @click.option("--docker", is_flag=True, help="Print the `docker run` line that runs the job's program again.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 @common
@@ -51,8 +52,10 @@ def provenance(session: Session, name: str, form: str, docker: bool, output: Pat
 
     For a SWEEP, it prints what you asked for and which Slurm jobs it became. As JSON, it also has every point with its
     job and the id of its record.
+
+    `--format in-toto`, `prov` and `mlperf` write the record, or the records of all points, as other programs read it.
     """
-    form = "docker" if docker else "json" if as_json else form
+    form = "docker" if docker else "json" if as_json and form not in STANDARDS else form
     crate = crate_named(session, name)
     if crate and not crate.records and form in ("text", "json"):
         said = crate.metadata()
@@ -134,6 +137,8 @@ def in_form(evidences: Sequence[Evidence], form: str, name: str) -> str:
         InputError: there are several, and the form is of one.
         RecordError: there is none.
     """
+    if form in STANDARDS and evidences:
+        return STANDARDS[form]([each.record for each in evidences])
     if form == "json" and len(evidences) > 1:
         return json_text([each.values for each in evidences])
     found = only(evidences, name, f"--format {form}")

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from tfslurm.document.visible import visible_json
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.model import Code, Image, Input
+from tfslurm.run_folder import paths
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -139,7 +140,7 @@ def dependencies(record: Record) -> Iterator[dict[str, Any]]:
     if asked:
         yield described("exp.lock.yaml", sha=sha256(asked.lock.encode("utf-8", "surrogateescape")).hexdigest())
     if record.job.script_sha256:
-        yield described("job.sbatch", sha=record.job.script_sha256)
+        yield described(paths.JOB_SCRIPT, sha=record.job.script_sha256)
 
 
 def image(about: Image) -> dict[str, Any]:
@@ -205,4 +206,4 @@ def byproducts(record: Record) -> Iterator[dict[str, Any]]:
         yield described(RECORD, uri=record.record_id, sha=record.integrity.record_sha256)
     for attempt in record.attempts:
         for log in attempt.logs or ():
-            yield described(f"attempt-{attempt.index}/{log.name}", sha=log.sha256, bytes=log.bytes)
+            yield described(f"{paths.attempt(attempt.index)}/{log.name}", sha=log.sha256, bytes=log.bytes)

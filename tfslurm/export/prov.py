@@ -16,6 +16,7 @@ from tfslurm.document.visible import visible_json
 from tfslurm.export.in_toto import HOME, RECORD, as_read, git_uri, known
 from tfslurm.record import Attempt, Record
 from tfslurm.record.model import Input
+from tfslurm.run_folder import paths
 
 PREFIXES = {
     "acct": "acct:",
@@ -87,7 +88,7 @@ def add_activities(made: Relations, record: Record) -> Iterator[str]:
     """One for each attempt, later ones informed by those before; one for a job that had none."""
     before = ""
     for attempt in record.attempts:
-        now = add(made, "activity", name(record, f"attempt-{attempt.index}"), **attempt_facts(record, attempt))
+        now = add(made, "activity", name(record, paths.attempt(attempt.index)), **attempt_facts(record, attempt))
         if before:
             relate(made, "wasInformedBy", **{"prov:informed": now, "prov:informant": before})
         before = now
@@ -223,7 +224,7 @@ def add_generated(made: Relations, record: Record, activities: Sequence[str]) ->
         for log in attempt.logs or ():
             facts = {"prov:label": log.name, "tfslurm:sha256": log.sha256, "tfslurm:bytes": log.bytes}
             generated.append(
-                (add(made, "entity", name(record, f"attempt-{attempt.index}/{log.name}"), **facts), activity)
+                (add(made, "entity", name(record, f"{paths.attempt(attempt.index)}/{log.name}"), **facts), activity)
             )
     whole = {"prov:label": RECORD, "prov:type": qualified("tfslurm:Record")}
     about = add(made, "entity", name(record), **whole, **{"tfslurm:sha256": record.integrity.record_sha256})
