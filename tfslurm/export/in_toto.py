@@ -1,7 +1,7 @@
 """Records -> in-toto Statements, version 1, with the predicate SLSA provenance, version 1. Pure.
 
 A run is told as what built its outputs: subject are the outputs, dependencies the image, the code and the inputs.
-A Statement is not signed: `cosign attest-blob`, or another program that makes DSSE envelopes, signs it.
+A Statement is not signed: a program that makes DSSE envelopes signs it.
 Sources: github.com/in-toto/attestation, spec/v1 (statement, resource_descriptor, digest_set, bundle);
 slsa.dev/spec/v1.2/build-provenance; github.com/package-url/purl-spec, types/oci.
 """
