@@ -220,6 +220,8 @@ ELSEWHERE = {
     "host/ssh_config.py": "the temporary folder of what ssh is given to read: a random name, this user's alone",
     "cli/failure.py": "/dev/null in place of a pipe that broke",
     "cli/files.py": "the folder that `init` was told to write into",
+    "cli/sign.py": "the folder that `sign` was told to write into; its files by write_file",
+    "images/save.py": "an archive of gigabytes, beside its name until it is whole, never through a link",
 }
 
 

@@ -61,7 +61,7 @@ def write_folder(signed: Signed, folder: Path) -> None:
         "record.canonical.json": record_bytes(signed.values),
         "record.json.sig": signed.values["integrity"]["signature"]["value"].encode(),
     }
-    sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
+    sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
     for name, data in {**files, "SHA256SUMS": sums.encode()}.items():
         save(data, folder / name)
 

@@ -82,7 +82,8 @@ def crate_parts(checked: CheckedCrate) -> Iterator[Part]:
         Part(f"file {path}", "changed", "is no regular file") for path, each in crate.files.items() if each.kind != "f"
     )
     if checked.metadata is None:
-        yield Part("metadata", "changed" if METADATA in crate.files else "missing", checked.why)
+        is_there = METADATA in crate.files  # the sums name it where it was; a folder that `sign` wrote has none
+        yield Part("metadata", "changed" if is_there else "not verifiable", checked.why)
     else:
         yield from metadata_parts(checked.metadata, is_own=bool(crate.records))
         yield from file_parts(checked.metadata, checked.sizes, checked.now)
