@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, deliver, json_text, plain_table, say, show
+from tfslurm.cli.crate_options import CrateOptions, crate_options, save_crate
 from tfslurm.cli.record_forms import STANDARDS
 from tfslurm.errors import RecordError, refuse
 from tfslurm.export.foreign_crate import claims_json, claims_rows
@@ -30,6 +31,7 @@ def json_form(record: Record, values: Mapping[str, Any]) -> str:
     return json_text(values)
 
 
+CRATE = "rocrate"
 FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": record_text, "json": json_form}
 "Each form of one record: its name, and what writes it."
 COLOURS = {"ok": "green", "failed": "red", "unknown": "yellow"}
@@ -37,11 +39,22 @@ COLOURS = {"ok": "green", "failed": "red", "unknown": "yellow"}
 
 @click.command()
 @click.argument("name", metavar="JOB|SWEEP|RECORD|CRATE")
-@click.option("--format", "form", type=click.Choice([*FORMS, *STANDARDS]), default="text", help="Default: text.")
+@click.option("--format", "form", type=click.Choice([*FORMS, CRATE, *STANDARDS]), default="text", help="Default: text.")
 @click.option("--docker", is_flag=True, help="Print the `docker run` line that runs the job's program again.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@click.option("--anonymous", is_flag=True, help="Leave out what says who you are, for a double-blind review.")
+@crate_options
 @common
-def provenance(session: Session, name: str, form: str, docker: bool, output: Path | None, as_json: bool) -> None:
+def provenance(
+    session: Session,
+    name: str,
+    form: str,
+    docker: bool,
+    output: Path | None,
+    anonymous: bool,
+    crate_asked: CrateOptions,
+    as_json: bool,
+) -> int:
     """Print a job's record: what ran, on which node, driver and GPUs, and the verdict on each link.
 
     JOB is a job, a point (`SWEEP:POINT`), a run folder, the digest of an image, a commit of the code (7 digits or more)
@@ -53,31 +66,38 @@ def provenance(session: Session, name: str, form: str, docker: bool, output: Pat
     For a SWEEP, it prints what you asked for and which Slurm jobs it became. As JSON, it also has every point with its
     job and the id of its record.
 
+    `--format rocrate -o FOLDER|FILE.zip` writes a crate for an archive: the records with every file that they name.
+    Authors, license and institution come from the options, else from CITATION.cff in this folder, else git's user.name.
+
     `--format in-toto`, `prov` and `mlperf` write the record, or the records of all points, as other programs read it.
     """
-    form = "docker" if docker else "json" if as_json and form not in STANDARDS else form
+    form = "docker" if docker else "json" if as_json and form not in (CRATE, *STANDARDS) else form
+    if form != CRATE:
+        crate_asked.refuse_without_crate(anonymous=anonymous)
     crate = crate_named(session, name)
     if crate and not crate.records and form in ("text", "json"):
         said = crate.metadata()
         print_claims(said, name, form, output)
-        return
+        return 0
     if not crate and form in ("text", "json") and (sweep := sweep_named(session, name)):
         whole = sweep_record(find_sweep(session.tracker, sweep), session.tracker)
         deliver(json_text(whole) if form == "json" else sweep_text(whole), output)
-        return
+        return 0
     found = of_crate(crate) if crate else named(session, name)
     if form == "text" and len(found) > 1:
         deliver(listed(found), output)
-        return
+        return 0
     evidences = gathered(session, found, latest=True)
     if form == "docker":
         print_docker_run(only(evidences, name, "--docker"), output, as_json)
-        return
-    if form == "text" and not output:
+    elif form == CRATE:
+        return save_crate(session, name, evidences, crate_asked, output, anonymous=anonymous, as_json=as_json)
+    elif form == "text" and not output:
         only_one = only(evidences, name, "--format text")
         show_rows(record_rows(only_one.record, only_one.values))
-        return
-    deliver(in_form(evidences, form, name), output)
+    else:
+        deliver(in_form(evidences, form, name), output)
+    return 0
 
 
 def sweep_named(session: Session, name: str) -> str | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from tfslurm.errors import HostError
+from tfslurm.errors import Completed, HostError
 from tfslurm.host.files import files_in, named, patience_s
 from tfslurm.host.protocol import Host
 from tfslurm.remote_programs import program
@@ -85,16 +85,47 @@ def look(host: Host, folder: PurePosixPath) -> Outputs:
         missing = folder if words[0] == "no folder" else folder / paths.OUTPUTS
         why = "is not there: the job has not begun, or it was removed, or you may not look there"
         raise HostError(f"{host.name}: {missing}: {why}")
-    if words.count("recorded") != 1:
+    entries, recorded = listed(words, done, folder)
+    return Outputs(entries, recorded, tuple(dict.fromkeys(unread[:MOST_UNREAD].splitlines())))
+
+
+def look_at(host: Host, folder: PurePosixPath, files: Sequence[str], folders: Sequence[str]) -> Outputs:
+    """Return what these files and folders of a run folder, or of one that is laid out so, are and hold.
+
+    ``recorded`` are the sums of the small files as they are now. Nothing is listed where the folder is not there.
+
+    Raises:
+        HostError: it holds too many files, or the machine could not be reached.
+        CommandFailed: it is a link or another user's, or cannot be read.
+    """
+    names = b"".join(as_bytes(name) + b"\0" for name in folders)
+    argv = program("list-run", str(folder), *files)
+    done = host.run(argv, input=names, timeout_s=600, max_bytes=MOST_LISTED)
+    if done.exit_code:
         raise named(done, "look into", folder)
-    middle = words.index("recorded")
+    if done.stdout.count("\0") > 2 * MOST_FILES + 2:
+        raise HostError(f"{host.name}: {folder}: holds more than {MOST_FILES} files")
+    if not done.stdout:
+        return Outputs((), {}, ())
+    entries, recorded = listed(done.stdout.split("\0"), done, folder)
+    return Outputs(tuple(replace(each, path=each.path.removeprefix("./")) for each in entries), recorded, ())
+
+
+def listed(words: Sequence[str], done: Completed, folder: PurePosixPath) -> tuple[tuple[Entry, ...], dict[str, str]]:
+    """The entries before the word `recorded`, and the sums after it.
+
+    Raises:
+        CommandFailed: they are no such list.
+    """
+    if "recorded" not in words:
+        raise named(done, "look into", folder)
+    middle = len(words) - 1 - words[::-1].index("recorded")  # the last one: a link may lead to a file of that name
     sums = (re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", word, re.DOTALL) for word in words[middle + 1 :])
     recorded = {found[2]: found[1] for found in sums if found}
     try:
-        entries = tuple(_entries(words[:middle]))
+        return tuple(_entries(words[:middle])), recorded
     except ValueError:
         raise named(done, "look into", folder) from None
-    return Outputs(entries, recorded, tuple(dict.fromkeys(unread[:MOST_UNREAD].splitlines())))
 
 
 def _entries(words: Iterable[str]) -> Iterable[Entry]:

@@ -41,6 +41,8 @@ LOG_SUMS = "logs.sha256"
 
 ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")
 TASK = re.compile(r"facts/task-([0-9]{1,6})/")
+LOG = re.compile(r"(stdout|stderr)(?:\.[0-9]{1,6})?\.log")
+"What a program printed."
 
 
 def runs(root: PurePosixPath) -> PurePosixPath:

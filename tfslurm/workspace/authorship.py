@@ -23,10 +23,13 @@ WITH_ORCID = re.compile(r"(.*?)\s*\((?:https://orcid\.org/)?([0-9]{4}-[0-9]{4}-[
 LICENCE = re.compile(r"[A-Za-z0-9.+-]{1,60}")  # a name of SPDX
 
 
-def authorship(folder: Path, authors: Sequence[str] = (), title: str = "", licence: str = "") -> Authorship:
+def authorship(
+    folder: Path, authors: Sequence[str] = (), title: str = "", licence: str = "", affiliation: str = ""
+) -> Authorship:
     """The authors, title and licence to cite. ``authors`` are 'Family, Given', each with ' (ORCID)' or without.
 
-    Nothing in the file is believed beyond its form: what is no name, ORCID or licence is left out.
+    ``affiliation`` is the institution of every author who has none in the file: its name, with ' (https://…)' or
+    without. Nothing in the file is believed beyond its form: what is no name, ORCID or licence is left out.
 
     Raises:
         InputError: one of the arguments is no name or licence.
@@ -34,15 +37,22 @@ def authorship(folder: Path, authors: Sequence[str] = (), title: str = "", licen
     given = [named(author) for author in authors]
     if licence and not LICENCE.fullmatch(licence):
         raise refuse("--license", f"{licence[:60]!r} is no name of SPDX", "for example Apache-2.0")
+    if len(affiliation) > LONGEST or printable(affiliation) != affiliation:
+        raise refuse("--affiliation", f"{affiliation[:60]!r} is no name", "for example 'Example University'")
     found = in_file(folder / CITATION)
     kept = given or list(zip(found.authors, (dict(found.orcids).get(name, "") for name in found.authors), strict=True))
-    if not kept and (name := user_name(folder)):
-        kept = [(name, "")]
+    user = "" if kept else user_name(folder)
+    kept = kept or [(name, "") for name in (user,) if name]
+    known = {} if given else dict(found.affiliations)
+    people = {name for name, orcid in kept if orcid or "," in name or name == user}
+    institutions = {name: known.get(name, affiliation) for name, _ in kept if name in known or name in people}
     return Authorship(
         tuple(name for name, _ in kept),
         title or found.title,
         licence or found.licence,
         tuple((name, orcid) for name, orcid in kept if orcid),
+        tuple((name, each) for name, each in institutions.items() if each),
+        (user,) if user else (),
     )
 
 
@@ -78,6 +88,7 @@ def in_file(path: Path) -> Authorship:
         text_of(value, "title"),
         licence if LICENCE.fullmatch(licence) else "",
         tuple((name, orcid) for name, person in kept if ORCID.fullmatch(orcid := text_of(person, "orcid"))),
+        tuple((name, where) for name, person in kept if (where := text_of(person, "affiliation"))),
     )
 
 

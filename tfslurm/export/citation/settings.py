@@ -102,6 +102,8 @@ class Authorship(NamedTuple):
     title: str = ""
     licence: str = ""
     orcids: tuple[tuple[str, str], ...] = ()  # author, https://orcid.org/…
+    affiliations: tuple[tuple[str, str], ...] = ()  # author, 'Institution' or 'Institution (https://ror.org/…)'
+    persons: tuple[str, ...] = ()  # authors who are people although their name has no comma
 
 
 def settings_of(records: Sequence[Record]) -> Settings:
