@@ -38,6 +38,7 @@ SLOW = [
     "test_good_rows_without_end_are_more_than_anybody_has",
     "test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards",
     "test_it_is_refused_in_time_and_in_few_lines",
+    "test_jq_gives_the_hash_of_three_hundred_random_records",
     "test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_them",
     "test_megabytes_of_nothing_are_refused_soon_and_in_little_memory",
     "test_more_tasks_than_an_answer_can_have_is_no_answer",

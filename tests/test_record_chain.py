@@ -20,6 +20,7 @@ import pytest
 
 from tests.made import plan, session
 from tests.test_record import case
+from tests.test_tracker_versions import older
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import from_json, identity, to_json
@@ -270,44 +271,17 @@ def test_a_record_of_another_tracker_is_not_verifiable_here(tracker: Tracker) ->
 
 
 def test_a_tracker_from_before_the_chain_is_used_and_its_records_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "tracker.sqlite"
-    first_version(path)
+    path = older(tmp_path / "tracker.sqlite", jobs=2)
+    values = record_json(case("tensorflow").build())
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE jobs SET record = ? WHERE record IS NOT NULL", (json.dumps(values),))
     tracker = Tracker(path)
-    (job,) = tracker.jobs()
+    job = tracker.jobs()[0]
     old = kept_record(job, tracker)
-    assert old.integrity.previous is None
+    assert (record_json(old), old.integrity.previous) == (values, None)
     assert [part.status for part in chain_parts(session(tracker), old)] == ["not verifiable"] * 2
-    assert keep(job, record_of(job), tracker).integrity.previous is None
+    assert keep(job, old, tracker) == old, "the first link of the chain is as it was"
     assert (tracker.chain.last(), broken(tracker)) == (1, [])
-
-
-def first_version(path: Path) -> None:
-    """Write the file of a tracker as it was before the chain, with the record of a job that has ended."""
-    made = plan()
-    values = record_json(record_of(TrackedJob("alpha", "1", made.planned_at, made.plan_id, "digits", "", True, {})))
-    with closing(sqlite3.connect(path)) as db:
-        for statement in FIRST_TABLES:
-            db.execute(statement)
-        row = (made.plan_id, made.plan_sha256, "alpha", made.name, made.planned_at, "submitted", "", to_json(made), "")
-        db.execute(
-            "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [json.dumps(each) if isinstance(each, dict) else each for each in row],
-        )
-        job = ("alpha", "1", made.planned_at, made.plan_id, "COMPLETED", 1, "{}", json.dumps(values))
-        db.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", job)
-        db.commit()
-
-
-FIRST_TABLES = (
-    "CREATE TABLE plans (plan_id TEXT PRIMARY KEY, plan_sha256 TEXT NOT NULL, cluster TEXT NOT NULL, name TEXT NOT "
-    "NULL, planned_at TEXT NOT NULL, stage TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', plan TEXT NOT NULL, "
-    "cluster_text TEXT NOT NULL)",
-    "CREATE TABLE jobs (cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, plan_id TEXT NOT NULL "
-    "REFERENCES plans, state TEXT NOT NULL, final INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '{}', "
-    "record TEXT, PRIMARY KEY (cluster, job_id, submitted_at))",
-    "CREATE TABLE tags (reference TEXT PRIMARY KEY, asked_at TEXT NOT NULL)",
-    "PRAGMA user_version = 1",
-)
 
 
 def swap(links: list[Link], at: int, chance: random.Random) -> None:
