@@ -98,6 +98,20 @@ def named(session: Session, name: str) -> Sequence[TrackedJob | Evidence]:
         raise
 
 
+def tracked_jobs(session: Session, name: str) -> list[TrackedJob]:
+    """The jobs of this tracker that a name stands for.
+
+    Raises:
+        InputError: it stands for nothing, or for a record that lies elsewhere.
+    """
+    found = [each for each in named(session, name) if isinstance(each, TrackedJob)]
+    if not found:
+        raise refuse(
+            name, "is no job of this machine's tracker", "`tfslurm tracker rebuild` reads the run folders again"
+        )
+    return found
+
+
 def crate_named(session: Session, name: str) -> Crate | None:
     """The crate that a name stands for, a stranger's too; None: it stands for something else.
 

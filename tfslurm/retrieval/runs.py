@@ -7,9 +7,10 @@ from typing import Any
 
 from tfslurm.document.moments import datetime_of
 from tfslurm.export.compute import Run
-from tfslurm.monitoring.lookup import find_jobs, plan_of
+from tfslurm.monitoring.lookup import plan_of
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
+from tfslurm.retrieval.evidence import tracked_jobs
 from tfslurm.retrieval.records_of_jobs import records_of
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
@@ -21,13 +22,13 @@ def runs_of(session: Session, names: Sequence[str]) -> list[Run]:
     Points that share a Slurm job are one run. Jobs that never began are left out.
 
     Raises:
-        InputError: a name is no job's or sweep's.
+        InputError: a name stands for no job of this tracker.
     """
     tracker = session.tracker
-    named = [job for name in names for job in find_jobs(tracker, name)]
-    for line in refresh_all(session, clusters_to_ask(tracker, named)).values():
+    asked = [job for name in names for job in tracked_jobs(session, name)]
+    for line in refresh_all(session, clusters_to_ask(tracker, asked)).values():
         session.say(f"error: {line}")
-    keys, experiments = {job.key for job in named}, dict.fromkeys(job.name for job in named)
+    keys, experiments = {job.key for job in asked}, dict.fromkeys(job.name for job in asked)
     jobs = [job for name in experiments for job in tracker.jobs(name=name)]
     began = [job for job in jobs if job.state != "PENDING" and job.status.get("elapsed_s") is not None]
     records = records_of(session, [job for job in began if job.key in keys])
