@@ -23,6 +23,7 @@ SCRIPT = b"#!/bin/bash\n#SBATCH --gres=gpu:1\n"
 CODE = {"train.py": b"print(1)\n", "lib/net.py": b"layers = 3\n"}
 OUTPUTS = {"metrics.json": b"1\n", "sub/model.h5": b"2\n"}
 LOGS = {"attempt-1/stdout.log": b"epoch 1\n", "attempt-1/stderr.log": b""}
+LOG_SUMS = "".join(f"{len(text)} {sha256(text).hexdigest()} {name[10:]}\n" for name, text in LOGS.items())
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 
 
@@ -32,6 +33,7 @@ def made_crate(folder: Path) -> Record:
     tree = written_code(folder)
     begin = json.loads(source.files["attempt-1/begin.json"]) | {"script_sha256": sha256(SCRIPT).hexdigest()}
     files = {**source.files, "attempt-1/begin.json": json.dumps(begin).encode()}
+    files["attempt-1/facts/task-0/logs.sha256"] = LOG_SUMS.encode()
     code = replace(made.CODE, tree=tree, commit="c" * 40, files=len(CODE))
     spec_sha256 = sha256(SPEC.encode()).hexdigest()
     plan = identify(replace(source.plan, code=code, spec_text=SPEC, spec_sha256=spec_sha256))

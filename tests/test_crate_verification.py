@@ -75,6 +75,7 @@ NAMED = {
     "job.sbatch": "script",
     "plan.json": "plan",
     f"{JOB}/out/metrics.json": "output metrics.json",
+    f"{JOB}/attempt-1/stdout.log": "log attempt-1/stdout.log",
     f"{JOB}/attempt-1/facts/task-0/gpus.txt": "facts",
     "train.py": "code",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -383,25 +384,41 @@ def test_a_paper_states_what_the_record_has(shared: Desk, long: Long, trained: d
 
 def test_one_byte_changed_in_what_a_record_names_is_found(desk: Desk) -> None:
     desk.write("code/train.py", "print(1)\n")
-    job = desk.submit(
-        desk.experiment("kept", ["sh", "-c", "echo 1 >/out/a; echo 2 >/out/b"], code="code", outputs="/out")
-    )
+    data = desk.data("alpha")
+    inside, file = data / "train" / "1.npy", data / "one.npz"
+    inside.parent.mkdir(parents=True)
+    for path in (inside, file):
+        path.write_text("1\n")
+    for path in (data, *data.rglob("*")):
+        os.chown(path, *ids())
+    desk.describe("alpha", mounts={"allow": [str(data)]})
+    mounts: list[dict[str, Any]] = [
+        {"source": str(data / "train"), "target": "/train", "hash": True},
+        {"source": str(file), "target": "/one", "hash": True},
+    ]
+    script = ["sh", "-c", "echo 1 >/out/a; echo 2 >/out/b; echo epoch 1; echo 1 >&2"]
+    job = desk.submit(desk.experiment("kept", script, code="code", outputs="/out", mounts=mounts))
     assert desk.ended(job) == "COMPLETED"
 
     def parts() -> dict[str, str]:
         done = desk.tfslurm("verify", job, "--json")
         found = {part["name"]: part["status"] for part in json.loads(done.stdout)["parts"]}
         assert done.returncode == (1 if {"changed", "missing"} & set(found.values()) else 0)
-        return {name: status for name, status in found.items() if name not in ("logs", "signature")}
+        return {name: status for name, status in found.items() if name not in ("chain", "anchor", "signature")}
 
-    whole = dict.fromkeys(("record", "experiment", "lock", "plan", "script", "outputs", "code", "facts"), "unchanged")
+    names = ("record", "experiment", "lock", "plan", "script", "outputs", "logs", "code", "facts")
+    whole = dict.fromkeys((*names, f"input {data / 'train'}", f"input {file}"), "unchanged")
     assert parts() == whole
     folder = desk.run_folder(job)
     (tree,) = (folder.parent.parent.parent / "code").iterdir()
     changed = {
         folder / "out" / "a": "output a",
+        folder / "attempt-1" / "stdout.log": "log attempt-1/stdout.log",
+        folder / "attempt-1" / "stderr.log": "log attempt-1/stderr.log",
         folder.parent / "job.sbatch": "script",
         tree / "train.py": "code",
+        inside: f"input {data / 'train'}",
+        file: f"input {file}",
         folder / "attempt-1" / "outputs.sha256": "facts",
         folder.parent / "plan.json": "plan",
     }
@@ -410,5 +427,10 @@ def test_one_byte_changed_in_what_a_record_names_is_found(desk: Desk) -> None:
         path.write_bytes(before.replace(b"1", b"3", 1))
         assert {part for part, status in parts().items() if status == "changed"} == {name}
         path.write_bytes(before)
+    (folder / "attempt-1" / "stdout.log").write_text("epoch 1\nmore\n")
+    assert "bytes were appended" in desk.tfslurm("verify", job).stdout
     (folder / "out" / "b").unlink()
     assert parts() == {**whole, "output b": "missing"}
+    (desk.folder / "kept.json").write_text(json.dumps(desk.record(job)))
+    several = desk.tfslurm("verify", job, "./kept.json")
+    assert "2 records:" in several.stdout and several.stdout.count("missing        output b") == 2

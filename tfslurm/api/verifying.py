@@ -9,7 +9,7 @@ from tfslurm.api import Job, session
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.evidence import Evidence, placed
-from tfslurm.retrieval.verify import verified, verified_record
+from tfslurm.retrieval.verify import verified, verified_records
 
 
 class Verification(NamedTuple):
@@ -40,6 +40,6 @@ def verify(what: Job | Record | str | Path, *, signers: str | Path | None = None
         what = str(what.absolute())
     if isinstance(what, Record):
         evidence = placed(session(), Evidence(what, record_json(what)))
-        return Verification(verified_record(session(), evidence, allowed).parts)
-    found = verified(session(), what.key if isinstance(what, Job) else what, allowed)
+        return Verification(verified_records(session(), [evidence], allowed)[0].parts)
+    found = verified(session(), [what.key if isinstance(what, Job) else what], allowed)
     return Verification(tuple(part for each in found for part in each.parts))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from tfslurm.cli.console import common, emit, show
-from tfslurm.retrieval.verify import verified
+from tfslurm.record.verification import Part, Status
+from tfslurm.retrieval.verify import Verified, verified
 from tfslurm.workspace.session import Session
 
 COLOURS = {"unchanged": "green", "changed": "red", "missing": "red"}
 
 
 @click.command()
-@click.argument("name", metavar="JOB|RECORD|CRATE")
+@click.argument("names", metavar="JOB|SWEEP|RECORD|CRATE...", nargs=-1, required=True)
 @click.option(
     "--signers",
     metavar="FILE",
@@ -22,21 +26,43 @@ COLOURS = {"unchanged": "green", "changed": "red", "missing": "red"}
     help="A file of allowed signers, as `ssh-keygen -Y verify` takes it: one of them must have signed the record.",
 )
 @common
-def verify(session: Session, name: str, signers: Path | None, as_json: bool) -> int:
+def verify(session: Session, names: tuple[str, ...], signers: Path | None, as_json: bool) -> int:
     """Check whether a record is unchanged, and whether the files that it names still are what it says.
 
     RECORD is a file that `tfslurm provenance --json` wrote. Of a JOB, it is the record that this machine kept. CRATE is
     the folder or the .zip of an RO-Crate, also of one that another tool made. Each part is unchanged, changed, missing
     or not verifiable. The exit code is 1 if one is changed or missing. With --signers, a record that none of them
     signed is missing its signature.
+
+    Of several records, verify prints the parts that are changed or missing, then how many parts of each name are what.
+    --json has every part.
     """
-    found = verified(session, name, signers)
+    found = verified(session, names, signers)
     if as_json:
         values = [{"record_id": each.record_id, "parts": [part._asdict() for part in each.parts]} for each in found]
         emit(values[0] if len(values) == 1 else values)
-    for each in found if not as_json else ():
-        if len(found) > 1:
-            show(f"{each.name}:")
-        for part in each.parts:
-            show((f"{part.status:<15}", COLOURS.get(part.status, "")), f"{part.name}: {part.reason}")
+    elif len(found) == 1:
+        show_parts(found[0].parts)
+    else:
+        show_several(found)
     return 1 if any(part.is_bad for each in found for part in each.parts) else 0
+
+
+def show_parts(parts: Sequence[Part]) -> None:
+    """A line for each."""
+    for part in parts:
+        show((f"{part.status:<15}", COLOURS.get(part.status, "")), f"{part.name}: {part.reason}")
+
+
+def show_several(found: Sequence[Verified]) -> None:
+    """What does not hold, by record; then the sums."""
+    for each in found:
+        if bad := [part for part in each.parts if part.is_bad]:
+            show(f"{each.name}:")
+            show_parts(bad)
+    names = dict.fromkeys(part.name.partition(" ")[0] for each in found for part in each.parts)
+    counts = Counter((part.name.partition(" ")[0], part.status) for each in found for part in each.parts)
+    show(f"{len(found)} records:")
+    for name in names:
+        told = [f"{counts[name, status]} {status}" for status in get_args(Status) if counts[name, status]]
+        show(f"{name}: {', '.join(told)}")

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.errors import Completed, HostError
 from tfslurm.host.files import files_in, named, patience_s
@@ -22,7 +23,8 @@ MOST_LISTED = 256 * 2**20
 MOST_FILES = 1_000_000
 "In it, each with its hash: they take half a gigabyte here."
 MOST_UNREAD = 2**20
-SUM_LINE = 65
+SUM_LINE = 84
+SUM = re.compile(r"(?:([0-9a-f]{64}) ([0-9]{1,18})|- -)")
 BLOCK = 512
 "The unit of find's %b."
 LAST_SECOND = 2**33 - 1
@@ -149,18 +151,31 @@ def _entries(words: Iterable[str]) -> Iterable[Entry]:
             yield Entry(kind, path)
 
 
-def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]]) -> list[str]:
-    """Return the sha256 of the first so many bytes of each of these files; '' where one cannot be read."""
+class Hashed(NamedTuple):
+    """The sha256 of the first bytes of a file, and how many it has in all."""
+
+    sha256: str
+    bytes: int
+
+
+def hashed(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]]) -> list[Hashed | None]:
+    """Return the hash of the first so many bytes of each of these files; None where one cannot be read."""
     if not beginnings:
         return []
     asked = b"".join(b"%d\0%s\0" % (count, as_bytes(path)) for path, count in beginnings)
     patience = patience_s(sum(count for _, count in beginnings) // 10)  # a disk there, not the line
     argv = program("hash-files", str(folder))
     said = host.run_bytes(argv, input=asked, timeout_s=patience, max_bytes=SUM_LINE * len(beginnings))
-    found = said.decode("ascii", "replace").split()
-    if len(found) != len(beginnings):
+    lines = said.decode("ascii", "replace").splitlines()
+    found = [SUM.fullmatch(line) for line in lines]
+    if len(found) != len(beginnings) or not all(found):
         raise HostError(f"{host.name}: {folder}: its files could not be hashed there: {said[-200:]!r}")
-    return ["" if word == "-" else word for word in found]
+    return [Hashed(each[1], int(each[2])) if each and each[1] else None for each in found]
+
+
+def sums(host: Host, folder: PurePosixPath, beginnings: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the sha256 of the first so many bytes of each of these files; '' where one cannot be read."""
+    return [each.sha256 if each else "" for each in hashed(host, folder, beginnings)]
 
 
 def pack(host: Host, folder: PurePosixPath, files: Sequence[Entry]) -> dict[str, bytes]:

@@ -108,24 +108,28 @@ def get(
     folder: PurePosixPath,
     *,
     exclude: Sequence[str] = (),
+    below: Sequence[str] = (),
     max_bytes: int = 64 * 2**20,
     max_file_bytes: int = 16 * 2**20,
 ) -> Mapping[str, bytes]:
     """Return the regular files below a folder, relative name -> content; nothing where the folder does not exist.
 
-    ``exclude`` are shell patterns against the whole relative name (``*`` crosses ``/``; a folder takes what it holds):
-    ``("*/out", "secrets")``. Files that change while they are read are kept as far as they were read. No link is
-    followed. A file that is too large, or does not fit in ``max_bytes`` beside the smaller ones, is left out; one with
-    its name and ``.error`` says so.
+    ``below``: only those in these folders in it, that are the user's own.
+
+    ``exclude`` are shell patterns against the whole name from the folder, or from one of ``below`` (``*`` crosses
+    ``/``; a folder takes what it holds): ``("*/out", "secrets")``. Files that change while they are read are kept as
+    far as they were read. No link is followed. A file that is too large, or does not fit in ``max_bytes`` beside the
+    smaller ones, is left out; one with its name and ``.error`` says so.
 
     Raises:
         CommandFailed: a file could not be read, or the folder is a link or another user's.
     """
-    pruned = [word for pattern in exclude for word in ("-path", f"./{pattern}", "-prune", "-o")]
+    pruned = [word for pattern in exclude for word in ("-path", f"{'*' if below else '.'}/{pattern}", "-prune", "-o")]
     limit = max_bytes + 2**12 * MOST_FILES + 2**24  # names and tar's own headers come on top
     argv = program("get", str(folder), str(max_file_bytes), str(max_bytes), str(MOST_FILES), *pruned)
     try:
-        stream = host.run_bytes(argv, timeout_s=patience_s(max_bytes), max_bytes=limit)
+        names = b"".join(b"%s\0" % each.encode("utf-8", "surrogateescape") for each in below)
+        stream = host.run_bytes(argv, input=names, timeout_s=patience_s(max_bytes), max_bytes=limit)
     except CommandFailed as failure:
         raise named(failure.completed, "read", folder) from None
     head, _, stream = stream.partition(b"\0") if stream.startswith(b"\0") else stream.partition(b"\0\0")
@@ -139,6 +143,21 @@ def get(
     if stream:
         found.update(files_in(host.name, folder, stream))
     return found
+
+
+def read_all(host: Host, files: Sequence[PurePosixPath], max_bytes: int = 64 * 2**20) -> dict[PurePosixPath, bytes]:
+    """Return the content of each of these regular files that is there; no link is followed.
+
+    Raises:
+        TooMuchOutput: they have more bytes.
+        HostError: the machine could not be reached.
+    """
+    if not files:
+        return {}
+    names = b"".join(b".%s\0" % str(file).encode("utf-8", "surrogateescape") for file in files)
+    limit = max_bytes + 2**12 * len(files) + 2**20  # tar's own headers
+    stream = host.run_bytes(program("pack-files", "/"), input=names, timeout_s=patience_s(max_bytes), max_bytes=limit)
+    return {PurePosixPath("/") / path: content for path, content in files_in(host.name, PurePosixPath("/"), stream)}
 
 
 def files_in(name: str, folder: PurePosixPath, stream: bytes) -> Iterator[tuple[str, bytes]]:

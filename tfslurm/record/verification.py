@@ -9,11 +9,19 @@ from typing import Any, Literal, NamedTuple
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_lock
 from tfslurm.job_plan import identity
-from tfslurm.record.model import Output, Record, record_sha256
+from tfslurm.record.model import Attempt, Log, Output, Record, record_sha256
+from tfslurm.run_folder import paths
 
 ANONYMOUS = "left out of the anonymous form of the record"
 "Why such a record has no run folder."
 Status = Literal["unchanged", "changed", "missing", "not verifiable"]
+
+
+class Beginning(NamedTuple):
+    """The sha256 of as many first bytes of a file as a record says of it, and how many it has in all now."""
+
+    sha256: str
+    bytes: int
 
 
 class Part(NamedTuple):
@@ -106,6 +114,46 @@ def output_parts(record: Record, now: Mapping[str, str | None]) -> Iterator[Part
     if kept or not parts:
         yield Part("outputs", "unchanged", f"{kept} of {len(parts)} files have the sha256 of the record")
     yield from (part for part in parts if part.status != "unchanged")
+
+
+def log_parts(record: Record, now: Mapping[str, Beginning | None]) -> Iterator[Part]:
+    """One part for all logs that are unchanged, and one for each other; ``now``: ``attempt-1/stdout.log`` -> itself."""
+    kept: list[Part] = []
+    others: list[Part] = []
+    for place, attempt in enumerate(record.attempts):
+        if attempt.logs is None:
+            why = record.unknown.get(f"attempts[{place}].logs", "a record of this age does not have their hashes")
+            others.append(Part(f"logs of {paths.attempt(attempt.index)}", "not verifiable", why))
+        for number, log in enumerate(attempt.logs or ()):
+            path = log_path(attempt, log)
+            part = log_part(f"log {path}", log, now.get(path))
+            if log.sha256 is None:
+                part = part._replace(reason=record.unknown.get(f"attempts[{place}].logs[{number}].sha256", part.reason))
+            (kept if part.status == "unchanged" else others).append(part)
+    if kept or not others:
+        more = "; ".join(f"{part.name[4:]}: {part.reason}" for part in kept if part.reason)
+        many = f"{len(kept)} of {len(kept) + len(others)} have the sha256 of the record"
+        none = "no program of the job has begun, so there are none"
+        yield Part("logs", "unchanged", (f"{many}; {more}" if more else many) if kept else none)
+    yield from others
+
+
+def log_path(attempt: Attempt, log: Log) -> str:
+    """A log in its job's folder."""
+    return f"{paths.attempt(attempt.index)}/{log.name}"
+
+
+def log_part(name: str, log: Log, now: Beginning | None) -> Part:
+    """One log; what was appended since it was hashed is no change, and said."""
+    if log.bytes is None or log.sha256 is None:
+        return Part(name, "not verifiable", "it was not hashed")
+    if now is not None and now.bytes < log.bytes:
+        return Part(name, "changed", f"it has {now.bytes} bytes, and the record says {log.bytes}")
+    part = compared(name, log.sha256, now.sha256 if now else None, f"its first {log.bytes} bytes" if now else "it")
+    if now is None or part.status == "changed":
+        return part
+    more = now.bytes - log.bytes
+    return part._replace(reason=f"{more} bytes were appended after the hash" if more else "")
 
 
 def output_part(output: Output, now: str | None) -> Part:

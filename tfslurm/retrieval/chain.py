@@ -19,6 +19,7 @@ from tfslurm.workspace.session import Session
 
 MOST_SAID = 3
 _SEEN: WeakKeyDictionary[Tracker, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+_ASKED: WeakKeyDictionary[Session, dict[Anchor, Part]] = WeakKeyDictionary()
 
 
 def chain_parts(session: Session, record: Record) -> Iterator[Part]:
@@ -65,7 +66,8 @@ def anchor_part(session: Session, place: int) -> Part:
     anchors = session.tracker.chain.anchors(place)
     if not anchors:
         return Part("anchor", "not verifiable", "no job was submitted since the record was chained")
-    parts = (anchored(session, anchor) for anchor in anchors)
+    asked = _ASKED.setdefault(session, {})
+    parts = (asked.get(anchor) or asked.setdefault(anchor, anchored(session, anchor)) for anchor in anchors)
     tried = list(islice(parts, 1))
     while tried[-1].status == "not verifiable" and (one := next(parts, None)):
         tried.append(one)

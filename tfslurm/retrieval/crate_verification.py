@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +16,17 @@ from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
 from tfslurm.record.crate_metadata import METADATA, Metadata
 from tfslurm.record.crate_verification import agreement, file_parts, metadata_parts, read_sums, sums_parts, text_parts
-from tfslurm.record.verification import Part, compared, inner_parts, is_anonymous, output_parts, plan_part
+from tfslurm.record.verification import (
+    Beginning,
+    Part,
+    compared,
+    inner_parts,
+    is_anonymous,
+    log_parts,
+    log_path,
+    output_parts,
+    plan_part,
+)
 from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.records import NOT_NEEDED
@@ -125,6 +136,7 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
     else:
         yield absent(checked, base + paths.JOB_SCRIPT, "script")
     yield from outputs(checked, record, base)
+    yield from logs(checked, record, base)
     yield code(checked, record)
     yield facts(checked, evidence, base, text)
 
@@ -161,6 +173,22 @@ def excused(checked: CheckedCrate, record: Record, part: Part, path: str) -> Par
         why = "names in it were replaced in the anonymous form; it has the sha256 that the metadata says"
         return Part(part.name, "not verifiable", why)
     return part
+
+
+def logs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
+    """The logs: of one to which something was appended before the crate was made, as many bytes as were hashed."""
+    folder = f"{base}{record.job.job_id}/"
+    now: dict[str, Beginning | None] = {}
+    for path, log in ((log_path(attempt, log), log) for attempt in record.attempts for log in attempt.logs or ()):
+        size, whole = checked.sizes.get(folder + path), checked.now.get(folder + path)
+        if size is not None and whole is not None and log.bytes is not None and size > log.bytes:
+            content = checked.text(folder + path, size)
+            whole = sha256(content[: log.bytes]).hexdigest() if content is not None else None
+        now[path] = Beginning(whole, size) if whole is not None and size is not None else None
+    left_out = checked.metadata.absent if checked.metadata else {}
+    for part in log_parts(record, now):
+        path = folder + part.name.removeprefix("log ")
+        yield absent(checked, path, part.name) if part.status == "missing" and path in left_out else part
 
 
 def code(checked: CheckedCrate, record: Record) -> Part:

@@ -1,112 +1,145 @@
-"""Hold a record against what is there now: its own text, and the files that it names on its cluster."""
+"""Hold records against what is there now: their own text, and the files that they name on their clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
 
-from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import CommandFailed, HostError, InputError, RecordError
-from tfslurm.host import Host, read_from
-from tfslurm.host.fetching import sums
-from tfslurm.host.files import tree_contents
+from tfslurm.host import Host
 from tfslurm.job_plan.folders import job_folder
-from tfslurm.monitoring.lookup import plan_of
 from tfslurm.record import Record, record_json
-from tfslurm.record.verification import Part, compared, inner_parts, output_parts, plan_part
+from tfslurm.record.model import Input
+from tfslurm.record.verification import Part, compared, inner_parts, log_parts, output_parts, plan_part
 from tfslurm.retrieval.evidence import Evidence
-from tfslurm.retrieval.records import read_folder
+from tfslurm.retrieval.facts_now import facts_now
+from tfslurm.retrieval.files_now import FilesNow, changed_in, files_now, is_whole, logs_of, outputs_of, script_of
 from tfslurm.run_folder import paths
 from tfslurm.workspace.session import Session
 
-FILES = ("plan", "script", "outputs", "code")
-MOST_BYTES = 2**24
-"Of a plan, or a script."
+FILES = ("plan", "script", "outputs", "logs", "inputs", "code", "facts")
+"The parts that are on a cluster."
+SHOWN = 5
+"Names of files that changed."
 
 
-def verified_parts(session: Session, evidence: Evidence) -> list[Part]:
-    """The record's own parts and its files; what is on a cluster that is not known, or silent, is not verifiable."""
-    record, host, folder = evidence.record, evidence.host, evidence.folder
-    parts = list(inner_parts(record, evidence.values))
+def verified_together(session: Session, evidences: Sequence[Evidence]) -> list[list[Part]]:
+    """The records' own parts and their files, with few questions to each cluster, however many they are.
+
+    What is on a cluster that is not known, or silent, is not verifiable.
+    """
+    found = [list(inner_parts(each.record, each.values)) for each in evidences]
+    hosts = {id(each.host): each.host for each in evidences}
+    for key, host in hosts.items():
+        places = [place for place, each in enumerate(evidences) if id(each.host) == key]
+        some = [evidences[place] for place in places]
+        for place, parts in zip(places, parts_on(session, host, some), strict=True):
+            found[place] += parts
+    return found
+
+
+def parts_on(session: Session, host: Host | None, evidences: Sequence[Evidence]) -> list[list[Part]]:
+    """The parts of records whose files are on one machine; None: those of which that is not known."""
+    if host is None:
+        return [unknown(each.why) for each in evidences]
     try:
-        if host is None or folder is None:
-            raise RecordError(evidence.why)
-        parts += in_folder(record, folder, evidence.code, host)
-        parts += facts_part(session, record, host)
+        now = files_now(session, host, evidences)
+        again = facts_now(session.tracker, host, evidences)
+        return [
+            [*file_parts(session, host, each, now), facts_part(each.record, record)]
+            for each, record in zip(evidences, again, strict=True)
+        ]
     except (HostError, InputError, RecordError) as error:
-        parts += [Part(name, "not verifiable", str(error).splitlines()[0]) for name in FILES]
-    logs = Part("logs", "not verifiable", "the record does not have the sha256 of what the program printed")
-    return [*parts, logs]
+        return [unknown(str(error).splitlines()[0]) for _ in evidences]
 
 
-def in_folder(record: Record, folder: PurePosixPath, code: PurePosixPath | None, host: Host) -> Iterator[Part]:
-    """The files of the run folder, and the code.
+def unknown(why: str) -> list[Part]:
+    """Every part that is on a cluster, for one reason."""
+    return [Part(name, "not verifiable", why) for name in FILES]
+
+
+def file_parts(session: Session, host: Host, evidence: Evidence, now: FilesNow) -> Iterator[Part]:
+    """The files of the run folder, the inputs, and the code.
 
     Raises:
-        HostError: the cluster does not answer.
+        RecordError: the record does not say where they are.
+        HostError: the machine does not answer.
     """
-    text = read_from(host, folder / paths.PLAN, 0, MOST_BYTES)
-    try:
-        plan: Any = read_json(text) if text else None
-    except ValueError:
-        plan = {}
+    record, folder = evidence.record, evidence.folder
+    if folder is None:
+        raise RecordError(evidence.why)
+    plan = now.plans.get(folder)
     part = plan_part(record, plan)
     yield part
-    (script,) = sums(host, folder, [(paths.JOB_SCRIPT, MOST_BYTES)]) if text else [""]
-    yield compared("script", record.job.script_sha256, script or None, paths.JOB_SCRIPT)
-    yield from output_parts(record, outputs_now(record, folder, host) if text else gone(record))
-    yield code_part(record, plan if part.status == "unchanged" else None, code, host)
+    script = now.files.get(script_of(folder))
+    yield compared("script", record.job.script_sha256, script.sha256 if script else None, paths.JOB_SCRIPT)
+    job = job_folder(folder, record.job.job_id)
+    yield from output_parts(record, outputs_now(record, job, now))
+    yield from log_parts(record, {path: now.files.get(asked) for path, asked in logs_of(record, job).items()})
+    yield from input_parts(record, now)
+    yield code_part(record, plan if part.status == "unchanged" else None, evidence.code, now)
 
 
-def gone(record: Record) -> dict[str, str | None]:
-    """The outputs of a run folder that is not there."""
-    return {output.path: None for output in record.experiment.outputs or ()}
+def outputs_now(record: Record, job: PurePosixPath, now: FilesNow) -> dict[str, str | None]:
+    """Path -> the sha256 that the output has now; None where it is not there."""
+    found: dict[str, str | None] = {output.path: None for output in record.experiment.outputs or ()}
+    for path, size in outputs_of(record):
+        beginning = now.files.get((job / paths.OUTPUTS / path, size + 1))
+        found[path] = beginning.sha256 if beginning else None
+    return found
 
 
-def outputs_now(record: Record, folder: PurePosixPath, host: Host) -> dict[str, str | None]:
-    """Path -> the sha256 that the output has now; None where it is not there. One byte more than it had is another."""
-    outputs = record.experiment.outputs or ()
-    named = [each for each in outputs if each.bytes is not None and ".." not in PurePosixPath(each.path).parts]
-    asked = [(each.path, (each.bytes or 0) + 1) for each in named]
-    found = sums(host, job_folder(folder, record.job.job_id) / paths.OUTPUTS, asked) if asked else []
-    return gone(record) | {each.path: now or None for each, now in zip(named, found, strict=True)}
+def input_parts(record: Record, now: FilesNow) -> Iterator[Part]:
+    """The read-only mounts, each by itself: the files of one may be larger than all else."""
+    for each in record.inputs or ():
+        name, path = f"input {each.name or each.path}", PurePosixPath(each.path)
+        listed = now.lists.get(path) if each.tree_sha256 else None
+        if each.hashed == "no" or each.bytes is None or not is_whole(each.path):
+            yield Part(name, "not verifiable", each.why or "its path or its size is not known")
+        elif each.sha256:
+            found = now.files.get((path, each.bytes + 1))
+            part = compared(name, each.sha256, found.sha256 if found else None, each.path)
+            yield part if found else part._replace(reason=f"{part.reason}, cannot be read, or is a link")
+        elif listed is None or isinstance(listed, HostError | CommandFailed):
+            yield Part(name, "not verifiable", str(listed).splitlines()[0] if listed else "it was not looked at")
+        else:
+            yield tree_part(name, each, listed, now)
 
 
-def code_part(record: Record, plan: Any, folder: PurePosixPath | None, host: Host) -> Part:
+def tree_part(name: str, said: Input, listed: bytes, now: FilesNow) -> Part:
+    """One mounted folder; where the list of its files was kept, the files that differ are named."""
+    part = compared(name, said.tree_sha256, sha256(listed).hexdigest() if listed else None, f"the list of {said.path}")
+    then = now.kept.get(said.tree_sha256 or "")
+    if part.status != "changed" or then is None or sha256(then).hexdigest() != said.tree_sha256:
+        return part
+    names = changed_in(then, listed)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return part._replace(reason=f"{', '.join(names[:SHOWN])}{more} in {said.path} changed, came or went")
+
+
+def code_part(record: Record, plan: Any, folder: PurePosixPath | None, now: FilesNow) -> Part:
     """The tree of code; the list's hash is in the plan, so it counts only where that is unchanged."""
     if record.code is None:
         return Part("code", "unchanged", "none was sent with the job")
     said = plan["code"].get("contents_sha256") if plan and isinstance(plan.get("code"), dict) else None
     if not said or folder is None:
         return Part("code", "not verifiable", "the hash of its list is not known from an unchanged plan")
-    try:
-        listed = tree_contents(host, folder)
-    except CommandFailed as error:
-        return Part("code", "not verifiable", str(error).splitlines()[0])
+    listed = now.lists.get(folder, b"")
+    if isinstance(listed, HostError | CommandFailed):
+        return Part("code", "not verifiable", str(listed).splitlines()[0])
     return compared("code", said, sha256(listed).hexdigest() if listed else None, f"the list of {folder}")
 
 
-def facts_part(session: Session, record: Record, host: Host) -> Iterator[Part]:
-    """The observations that the record was built from: a job of this tracker gives the same record again.
-
-    Raises:
-        HostError: the cluster does not answer.
-    """
-    about = record.job
-    jobs = session.tracker.jobs(cluster=about.cluster, job_id=about.job_id)
-    job = next((each for each in reversed(jobs) if each.plan_id == record.plan_id), None)
-    if job is None:
-        yield Part("facts", "not verifiable", f"{about.cluster}:{about.job_id} is not a job of this machine's tracker")
-        return
-    found = read_folder(job, plan_of(job, session.tracker), host)
-    if found is None:
-        yield Part("facts", "missing", "the job's folder is not there any more")
-        return
-    said, now = record_json(record), record_json(found)
-    differ = [key for key in said if key != "integrity" and said[key] != now.get(key)]
+def facts_part(said: Record, now: Record | str | None) -> Part:
+    """The observations that the record was built from: a job of this tracker gives the same record again."""
+    if isinstance(now, str):
+        return Part("facts", "not verifiable", now)
+    if now is None:
+        return Part("facts", "missing", "the job's folder is not there any more")
+    before, after = record_json(said), record_json(now)
+    differ = [key for key in before if key != "integrity" and before[key] != after.get(key)]
     if differ:
-        yield Part("facts", "changed", f"the run folder gives another record now: {', '.join(differ)}")
-    else:
-        yield Part("facts", "unchanged", "the run folder gives the same record now")
+        return Part("facts", "changed", f"the run folder gives another record now: {', '.join(differ)}")
+    return Part("facts", "unchanged", "the run folder gives the same record now")

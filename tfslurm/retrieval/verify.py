@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from tfslurm.retrieval.chain import chain_parts
 from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence, crate_named, evidence_of, of_crate
 from tfslurm.retrieval.signatures import signature_beside, signature_part
-from tfslurm.retrieval.verification import verified_parts
+from tfslurm.retrieval.verification import verified_together
 from tfslurm.workspace.session import Session
 
 RECORD, SIGNATURE = "record.json", "record.json.sig"
@@ -25,24 +26,32 @@ class Verified(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def verified(session: Session, name: str, signers: Path | None = None) -> list[Verified]:
-    """What a name stands for, verified. ``signers``: a file of allowed signers, one of whom must have signed it.
+def verified(session: Session, names: Sequence[str], signers: Path | None = None) -> list[Verified]:
+    """What names stand for, verified, in their order; the records with few questions to each cluster.
+
+    ``signers``: a file of allowed signers, one of whom must have signed each.
 
     Raises:
-        InputError: it stands for nothing, or a file holds no record; the file of signers cannot be read.
+        InputError: a name stands for nothing, or a file holds no record; the file of signers cannot be read.
         RecordError: a job has none.
         NoProgram: there are signers, and no ssh-keygen here that verifies.
     """
-    if crate := crate_named(session, name):
-        return verified_crate(session, crate, signers)
-    return [verified_record(session, each, signers) for each in evidence_of(session, name)]
+    found: list[Verified | Evidence] = []
+    for name in names:
+        crate = crate_named(session, name)
+        found += verified_crate(session, crate, signers) if crate else evidence_of(session, name)
+    records = iter(verified_records(session, [each for each in found if isinstance(each, Evidence)], signers))
+    return [next(records) if isinstance(each, Evidence) else each for each in found]
 
 
-def verified_record(session: Session, evidence: Evidence, signers: Path | None = None) -> Verified:
-    """One record with its files, its place in the chain and its signature."""
-    signed = signature_part(evidence.record.integrity.signature, evidence.values, signers)
-    parts = (*verified_parts(session, evidence), *chain_parts(session, evidence.record), signed)
-    return Verified(evidence.key, evidence.record.record_id, parts)
+def verified_records(session: Session, evidences: Sequence[Evidence], signers: Path | None = None) -> list[Verified]:
+    """Each record with its files, its place in the chain and its signature."""
+    found = []
+    for each, files in zip(evidences, verified_together(session, evidences), strict=True):
+        signed = signature_part(each.record.integrity.signature, each.values, signers)
+        parts = (*files, *chain_parts(session, each.record), signed)
+        found.append(Verified(each.key, each.record.record_id, parts))
+    return found
 
 
 def verified_crate(session: Session, crate: Crate, signers: Path | None = None) -> list[Verified]:
