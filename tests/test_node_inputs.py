@@ -225,7 +225,12 @@ def test_what_is_known_is_not_read_again_and_what_has_changed_is(site: Path) -> 
     assert first["hashed"] == "full" and len(read(site)) >= 11
     (second,) = looked(site, f"{data} ro", path=path, attempt=2, **PATIENT)
     assert (second, read(site)) == ({**first, "hashed": "cached"}, [])
-    assert (attempt_folder(site, 2) / "inputs" / "0.list").exists()
+    kept = input_list(PurePosixPath(site / "root"), first["tree_sha256"])
+    Path(kept).unlink()
+    (second,) = looked(site, f"{data} ro", path=path, attempt=5, **PATIENT)  # by each file
+    assert (second, read(site)) == ({**first, "hashed": "cached"}, [])
+    for attempt in (2, 5):
+        assert (attempt_folder(site, attempt) / "inputs" / "0.list").read_bytes() == Path(kept).read_bytes()
     before = (data / "deep" / "b").stat()
     (data / "deep" / "b").write_text("3" * 70_000)  # as large, and by its mtime as old
     os.utime(data / "deep" / "b", ns=(before.st_atime_ns, before.st_mtime_ns))

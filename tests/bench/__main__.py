@@ -10,11 +10,18 @@ import argparse
 import json
 import sys
 
-from tests.bench import before, node, processes, ssh, status, sweep
+from tests.bench import before, inputs, node, processes, ssh, status, sweep
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
 
-PARTS = {"local": processes.rows, "node": node.rows, "ssh": ssh.rows, "status": status.rows, "sweep": sweep.rows}
+PARTS = {
+    "local": processes.rows,
+    "node": node.rows,
+    "inputs": inputs.rows,
+    "ssh": ssh.rows,
+    "status": status.rows,
+    "sweep": sweep.rows,
+}
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 #
 # What the read-only mounts hold before the program starts: the size of a file; with `hash: true` the sha256 of every file.
 #
-# ROOT/inputs/known/DEVICE-INODE   of one source: what each file's inode was like when it was hashed, and its sha256
+# ROOT/inputs/known/DEVICE-INODE   of one source: the sha256 of what follows; the sum of all inodes, the hash and the size of the
+#                                  whole; then what each file's inode was like when it was hashed, and its sha256
 # ROOT/inputs/lists/SUM            the list of one folder's files; SUM is its own sha256
 # ATTEMPT/inputs.json              what the record says of each mount; ATTEMPT/inputs/N.list, the list of mount N where it is short
 #
@@ -16,6 +17,7 @@ readonly INPUT_MOST_KIB=524288          # of one of find's lists
 readonly INPUT_SHORT_BYTES=1048576      # a longer list is in the root alone
 readonly INPUT_FILE_WEIGHT=65536        # what opening a file costs, in bytes hashed
 readonly INPUT_LEAST_BATCH=33554432
+readonly INPUT_STRIDE=200 # so many small files are put into a batch at once
 readonly INPUT_TELL_BYTES=1073741824 # to read more than this is told in the job's own output
 
 # Reads a batch, $1: a file of paths. A sha256sum before coreutils 8.25 has no --zero.
@@ -118,14 +120,33 @@ inputs::_source() {
     fi
     inputs::_folder "$1"
     inputs::_inodes now || return
-    inputs::_recall
     input_hashed=cached
+    inputs::_recall
+    if inputs::_is_as_it_was "$1" "$2"; then return; fi
+    inputs::_in_order now && inputs::_match || return
     if [[ -s $input_work/missing ]]; then
-        lock::take "inputs-${input_id//:/-}"
+        lock::take "inputs-$input_id"
         inputs::_anew
         lock::drop
     fi
-    if [[ -z $input_why ]]; then inputs::_sum "$1" "$2"; fi
+    if [[ -z $input_why ]] && inputs::_sum "$1" "$2" && [[ $input_hashed == full ]]; then inputs::_keep; fi
+}
+
+# Is nothing of the whole another inode than when it was hashed?
+inputs::_is_as_it_was() {
+    local state tree bytes list
+    input_state=$(cat -- "$input_work"/now.{files,links,others} | sha256sum)
+    read -r state tree bytes <"$input_work/known.whole" || return
+    if [[ ${input_state%% *} != "$state" ]]; then return 1; fi
+    if [[ ! -d $1 ]]; then
+        input_sha256=$tree
+    else
+        list=$input_lists/$tree
+        if ! images::has "$list"; then return 1; fi
+        if (($(stat --format=%s -- "$list") <= INPUT_SHORT_BYTES)); then cp -- "$list" "$attempt_dir/inputs/$2.list"; fi
+        input_tree=$tree
+    fi
+    input_bytes=$bytes
 }
 
 inputs::_not() {
@@ -172,11 +193,10 @@ inputs::_inodes() {
         inputs::_failed
     elif [[ -s $work/unreadable ]]; then
         inputs::_not "$(inputs::_shown <"$work/unreadable") cannot be read; let $user read it (chmod), or mount a folder without it"
-    elif ! inputs::_in_order "$1"; then
-        inputs::_failed
     fi
 }
 
+# Sorts what was found.
 inputs::_in_order() {
     local work=$input_work
     tr '\0\n' '\n\0' <"$work/$1.files" | sort --field-separator=/ --key=1,1 >"$work/$1" || return
@@ -197,14 +217,20 @@ inputs::_failed() {
     inputs::_not "it cannot be read: ${said//[![:print:]]/?}; let $user read it, or mount a folder without it"
 }
 
-# Which files have the inode that they had when they were hashed: those in `have`, the others in `missing`.
+# What is known of the source: in known.whole of the whole, in `known` of each file.
 inputs::_recall() {
     local sum='' work=$input_work
     : >"$work/known"
-    if [[ -n $input_known ]] && images::has "$input_known"; then
-        { IFS= read -r sum && cat >"$work/known"; } <"$input_known"
-        if [[ $(sha256sum <"$work/known") != "$sum  -" ]]; then : >"$work/known"; fi
-    fi
+    : >"$work/known.whole"
+    if [[ -z $input_known ]] || ! images::has "$input_known"; then return; fi
+    { IFS= read -r sum; cat >"$work/known.all"; } <"$input_known"
+    if [[ $(sha256sum <"$work/known.all") != "$sum  -" ]]; then return; fi
+    { IFS= read -r sum && printf '%s\n' "$sum" >"$work/known.whole" && cat >"$work/known"; } <"$work/known.all"
+}
+
+# Which files have the inode that they had when they were hashed: those in `have`, the others in `missing`.
+inputs::_match() {
+    local work=$input_work
     join -t / "$work/known" "$work/now" >"$work/have" && join -t / -v 2 "$work/known" "$work/now" >"$work/missing" && return
     : >"$work/have"
     cp -- "$work/now" "$work/missing"
@@ -213,18 +239,16 @@ inputs::_recall() {
 # Hashes what is not known, with the lock.
 inputs::_anew() {
     local work=$input_work
-    inputs::_inodes now || return
     inputs::_recall # another task may have hashed it since
+    inputs::_match || return
     if [[ ! -s $work/missing ]]; then return; fi
     input_hashed=full
     mv -- "$work/young" "$work/young.now" 2>/dev/null || : >"$work/young.now"
     inputs::_read || return
-    inputs::_inodes after || return
+    inputs::_inodes after && inputs::_in_order after || return
     if ! cmp --silent "$work/now" "$work/after" || ! cmp --silent "$work/now.rest" "$work/after.rest"; then
         inputs::_not "it was changed while it was read: $(inputs::_changed); submit again when nobody writes there"
-        return
     fi
-    inputs::_keep
 }
 
 inputs::_changed() {
@@ -251,7 +275,7 @@ inputs::_read() {
         printf 'tfslurm: %s: inputs: hashes %d MB (files: %d) before the program starts\n' "$where" \
             "$((input_total / 1000000))" "${#sizes[@]}" >&"$input_told"
     fi
-    mkdir "$work/batches" && inputs::_batches "$workers" "${sizes[@]}" || inputs::_failed || return
+    mkdir "$work/batches" && inputs::_batches "$workers" || inputs::_failed || return
     printf '%s\0' "$work"/batches/* |
         timeout 0 xargs --null --max-procs="$workers" --max-args=1 bash -c "$INPUT_BATCH" - 2>"$work/errors" &
     input_reader=$!
@@ -266,17 +290,19 @@ inputs::_add() {
     input_total=$((${*:-0}))
 }
 
-# Cuts `by-size` into batches, the largest files first: each is a part of what is left, so that all processes end at once.
+# Cuts `by-size`, of which `sizes` has the sizes, into batches for $1 processes, the largest files first: each is a part of what is
+# left, so that all processes end at once.
 inputs::_batches() {
-    local -i workers=$1 left weight=0 number=1000000 count=0 seen=0
-    local size
-    shift
-    left=$((input_total + $# * INPUT_FILE_WEIGHT))
-    for size; do
-        weight=$((weight + size + INPUT_FILE_WEIGHT)) count=count+1 seen=seen+1
-        if ((weight < left / (4 * workers) || weight < INPUT_LEAST_BATCH)) && ((seen < $#)); then continue; fi
+    local -i left at=0 all=${#sizes[@]} weight=0 count=0 number=1000000 step
+    left=$((input_total + all * INPUT_FILE_WEIGHT))
+    while ((at < all)); do
+        step=$((sizes[at] < INPUT_FILE_WEIGHT ? INPUT_STRIDE : 1))
+        if ((at + step > all)); then step=$((all - at)); fi
+        weight=$((weight + step * (sizes[at] + INPUT_FILE_WEIGHT)))
+        count=$((count + step)) at=$((at + step))
+        if ((weight < left / (4 * $1) || weight < INPUT_LEAST_BATCH)) && ((at < all)); then continue; fi
         head --lines="$count" | cut --delimiter=/ --fields=2- >"$input_work/batches/$number" || return
-        left=left-weight number=number+1
+        left=$((left - weight)) number=$((number + 1))
         weight=0 count=0
     done <"$input_work/by-size"
 }
@@ -291,18 +317,6 @@ inputs::_together() {
         return
     fi
     cut --delimiter=/ --fields=1 "$work/by-path" | paste --delimiters=/ - "$work/sums" >>"$work/have" || inputs::_failed
-}
-
-# Remembers every file but those that changed just before they were read.
-inputs::_keep() {
-    local work=$input_work file=$input_known.$job.$BASHPID.tmp
-    if [[ -z $input_known ]]; then return; fi
-    sort --unique "$work/young.now" >"$work/young"
-    cut --delimiter=/ --fields=1,2 "$work/have" | sort --field-separator=/ --key=1,1 --unique |
-        join -t / -v 1 - "$work/young" >"$work/known" &&
-        { sha256sum <"$work/known" | cut --characters=1-64 && cat -- "$work/known"; } >"$file" &&
-        mv --no-target-directory -- "$file" "$input_known" 2>/dev/null && return
-    rm --force -- "$file"
 }
 
 # The hash of the whole, of the source $1 and the mount $2, and how large it is.
@@ -323,5 +337,20 @@ inputs::_sum() {
         file=$input_lists/$input_tree.$job.$BASHPID.tmp
         { cp -- "$list" "$file" && mv --no-target-directory -- "$file" "$input_lists/$input_tree" 2>/dev/null; } || rm --force -- "$file"
     fi
-    if (($(stat --format=%s -- "$list") <= INPUT_SHORT_BYTES)); then mv -- "$list" "$attempt_dir/inputs/$2.list"; fi
+    if (($(stat --format=%s -- "$list") <= INPUT_SHORT_BYTES)); then mv -- "$list" "$attempt_dir/inputs/$2.list" || return; fi
+}
+
+# Remembers every file but those that changed just before they were read, and the whole if there are none.
+inputs::_keep() {
+    local work=$input_work file=$input_known.$job.$BASHPID.tmp whole=-
+    if [[ -z $input_known ]]; then return; fi
+    if [[ ! -s $work/young.now ]]; then whole="${input_state%% *} $input_tree$input_sha256 $input_bytes"; fi
+    sort --unique "$work/young.now" >"$work/young"
+    {
+        printf '%s\n' "$whole"
+        cut --delimiter=/ --fields=1,2 "$work/have" | sort --field-separator=/ --key=1,1 --unique | join -t / -v 1 - "$work/young"
+    } >"$work/known.all" &&
+        { sha256sum <"$work/known.all" | cut --characters=1-64 && cat -- "$work/known.all"; } >"$file" &&
+        mv --no-target-directory -- "$file" "$input_known" 2>/dev/null && return
+    rm --force -- "$file"
 }
