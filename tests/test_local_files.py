@@ -221,6 +221,7 @@ ELSEWHERE = {
     "cli/failure.py": "/dev/null in place of a pipe that broke",
     "cli/files.py": "the folder that `init` was told to write into",
     "cli/sign.py": "the folder that `sign` was told to write into; its files by write_file",
+    "retrieval/crate/finishing.py": "a crate, in a folder of its own beside its name until it is whole",
     "images/save.py": "an archive of gigabytes, beside its name until it is whole, never through a link",
 }
 

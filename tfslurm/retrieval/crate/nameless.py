@@ -12,6 +12,7 @@ from tfslurm.export.anonymous import anonymous
 from tfslurm.export.anonymous.names import READERS
 from tfslurm.export.crate.contents import RECORD, RECORDS, RUNS, CrateFile, LeftOut, Run
 from tfslurm.retrieval.anonymity import table_for
+from tfslurm.retrieval.crate.finishing import move
 from tfslurm.retrieval.crate.gather import write
 from tfslurm.retrieval.destination import Destination
 from tfslurm.run_folder import paths
@@ -95,7 +96,7 @@ class Nameless:
             if any(self.table.leaks(piece) for piece in pieces(source)):
                 return None
             destination.make(os.fsencode(path.rpartition("/")[0]))
-            source.rename(destination.folder / path)
+            move(source, destination.folder / path)
             return CrateFile(path, each.bytes, each.sha256)
         data = self.table.scrub(source.read_bytes())
         if data is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
@@ -24,7 +23,7 @@ from tfslurm.export.crate.reproducing import reproducing
 from tfslurm.local_files import refuse_links
 from tfslurm.record import record_json
 from tfslurm.record.model import record_bytes, record_sha256
-from tfslurm.retrieval.crate.archive import pack
+from tfslurm.retrieval.crate.finishing import finish, is_archive, room
 from tfslurm.retrieval.crate.gather import sources, write
 from tfslurm.retrieval.crate.places import Placed, places
 from tfslurm.retrieval.destination import Destination
@@ -35,7 +34,6 @@ from tfslurm.workspace.session import Session
 if TYPE_CHECKING:
     from tfslurm.retrieval.crate.nameless import Nameless
 
-ZIP = ".zip"
 SPARE = 2**24
 "Bytes that stay free beside a crate."
 
@@ -52,7 +50,7 @@ class Wanted(NamedTuple):
     @property
     def is_archive(self) -> bool:
         """Whether it is one file."""
-        return self.output.suffix.lower() == ZIP
+        return is_archive(self.output)
 
 
 class Gathered(NamedTuple):
@@ -88,6 +86,7 @@ def write_crate(
     refuse_changed(evidences)
     placed = places(evidences)
     work = work_folder(evidences, wanted)
+    refuse_links(work)
     with progress() as shown:
         gathered = gather(session, placed, wanted, work, shown)
     crate = Crate(
@@ -102,7 +101,7 @@ def write_crate(
         tuple(sorted(gathered.nameless.rewritten)) if gathered.nameless else (),
     )
     crate = complete(crate, gathered, work / "crate", {} if wanted.anonymous else texts or {})
-    deliver(work, wanted, [*crate.by_path, contents.METADATA, contents.SUMS], moment_of(crate.runs))
+    finish(work, wanted.output, [*crate.by_path, contents.METADATA, contents.SUMS], moment_of(crate.runs))
     return crate
 
 
@@ -165,8 +164,8 @@ def announce(session: Session, count: int, size: int, wanted: Wanted) -> None:
     """
     less = "; --without-outputs leaves out what the program left" if wanted.with_outputs and size > 2**30 else ""
     session.say(f"{wanted.output}: {count} files, {size_of(size)}{less}")
-    free = shutil.disk_usage(wanted.output.parent).free
-    needed = size * (2 if wanted.is_archive or wanted.anonymous else 1) + SPARE
+    free = room(wanted.output.parent)
+    needed = size * (1 + wanted.is_archive + wanted.anonymous) + SPARE
     if needed > free:
         fix = "name a place with more room, or add --without-outputs"
         raise refuse(str(wanted.output), f"needs {size_of(needed)} and {size_of(free)} are free", fix)
@@ -249,37 +248,3 @@ def moment_of(runs: Sequence[Run]) -> datetime:
     with suppress(ValueError):
         return datetime_of(known[-1] if known else "")
     return datetime(1980, 1, 1)
-
-
-def deliver(work: Path, wanted: Wanted, names: Sequence[str], moment: datetime) -> None:
-    """Give the whole crate its name, and remove the folder in which it was made.
-
-    Raises:
-        InputError: this machine refuses, or the name is taken by now.
-    """
-    folder = work / "crate"
-    remove_others(folder, set(names))
-    try:
-        if wanted.is_archive:
-            archive = work / f"crate{ZIP}"
-            archive.unlink(missing_ok=True)
-            pack(folder, names, archive, moment)
-            os.link(archive, wanted.output)
-        else:
-            refuse_taken(wanted.output)
-            folder.rename(wanted.output)
-    except OSError as error:
-        raise refuse(str(wanted.output), f"cannot be written: {error.strerror}", "name another place") from error
-    shutil.rmtree(work)
-
-
-def remove_others(folder: Path, names: set[str]) -> None:
-    """Remove what is in the crate's folder and not in the crate: a file that is left out, or is of another call."""
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            whole = Path(path, name)
-            if str(whole.relative_to(folder)) not in names:
-                whole.unlink()
-        for name in folders:
-            with suppress(OSError):
-                Path(path, name).rmdir()  # one that holds something stays
