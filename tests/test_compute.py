@@ -73,9 +73,14 @@ def test_a_cpu_job_has_no_gpu_hours(venue: str) -> None:
     assert "8.00 CPU hours" in text or venue == "sc"
 
 
-def test_energy_is_told_only_where_every_run_has_it() -> None:
-    assert "The GPUs used 2 kWh" in compute_text([run(joules=3.6e6), run("2", joules=3.6e6)], "text")
-    assert "kWh" not in compute_text([run(joules=3.6e6), run("2")], "text")
+def test_energy_is_told_with_the_runs_of_which_it_is_known() -> None:
+    whole = [run(joules=3.6e6), run("2", joules=3.6e6)]
+    assert "The GPUs used 2 kWh, the sum of nvidia-smi's readings" in compute_text(whole, "text")
+    assert "Energy: the GPUs used 2 kWh, " in compute_text(whole, "cvpr")
+    part = [*whole, run("3"), run("4", gpus=0, gpu_names=())]
+    assert "The GPUs of 2 of 3 runs used 2 kWh" in compute_text(part, "neurips")
+    assert compute_json(part)["energy_joules"] is None
+    assert not any("kWh" in compute_text([run(), run("2")], venue) for venue in ("text", "neurips", "cvpr", "sc"))
 
 
 def test_a_reviewer_gets_minutes() -> None:

@@ -12,12 +12,15 @@ import pwd
 import re
 import uuid
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.made import HOSTILE
+from tfslurm.record.facts import parse_log_sums
+from tfslurm.record.machine import count_of, parse_driver_cuda
 from tfslurm.spec import Mount, Resources
 
 from . import images, registry
@@ -83,8 +86,28 @@ def test_beside_another_job_the_container_gets_the_very_gpus_that_slurm_gave(
     assert job.fact("container/gpu-check.txt") == "ok\n"
     assert re.findall(r"UUID: ([^)]+)", job.fact("container/nvidia-smi-L.txt")) == given
     assert job.fact("nvidia-smi-query.csv").startswith(
-        "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id\n"
+        "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id, compute_cap\n"
     )
+
+
+def test_gpus_and_what_the_program_loaded_for_them_are_looked_at_while_it_runs(engine: str) -> None:
+    """busybox by another name: what the kernel shows among the maps of its process is a file called so."""
+    named = "cp /bin/busybox /out/libcuda.so.545.23.08; ln -s libcuda.so.545.23.08 /out/sh"
+    script = f"{named}; exec /out/sh -c '{WAITING}'"
+    job = submit(plan(engine=engine, outputs="/out", resources=Resources(gpus=2), command=sh(script)))
+    job.runs()
+    assert wait_until((job.facts() / "libcuda.txt").exists, 40), job.said()
+    job.go()
+    assert job.end()["exit_code"] == 0, job.said()
+    head, *rows = job.fact("gpu-usage.csv").splitlines()
+    assert head == "seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]"
+    assert [row.split(", ")[1] for row in rows[:2]] == job.fact("gpus.txt").split()
+    assert all(row.endswith(", 41.27") for row in rows)
+    assert job.fact("libcuda.txt") == "/out/libcuda.so.545.23.08\n"
+    assert parse_driver_cuda(job.fact("nvidia-smi-driver.txt").encode()) == of_node("alpha1")[0].cuda
+    assert count_of(job.fact("container/cpus.txt").strip()) >= 1
+    sums = parse_log_sums(job.fact("logs.sha256").encode())
+    assert sums == {"stdout.log": (0, sha256(b"").hexdigest()), "stderr.log": (0, sha256(b"").hexdigest())}
 
 
 def hooked(job: Job) -> list[list[str]]:

@@ -165,17 +165,6 @@ def test_use_is_kept_when_the_node_script_is_killed() -> None:
     assert int(job.usage()["memory_peak_bytes"]) > 0
 
 
-def test_gpus_are_looked_at_while_the_program_runs() -> None:
-    job = submit(plan(outputs="/out", resources=Resources(gpus=2), command=sh(WAITING)))
-    job.runs()
-    assert wait_until((job.facts() / "gpu-usage.csv").exists, 30), job.said()
-    job.go()
-    assert job.end()["exit_code"] == 0, job.said()
-    head, *rows = job.fact("gpu-usage.csv").splitlines()
-    assert head == "seconds, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W]"
-    assert [row.split(", ")[1] for row in rows[:2]] == job.fact("gpus.txt").split()
-
-
 # --------------------------------------------------------------------------------------------------- as a user sees it
 
 

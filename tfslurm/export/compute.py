@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 VENUES = ("text", "neurips", "cvpr", "sc", "json")
+METER = "the sum of nvidia-smi's readings of their power, without what came after a run's last reading"
 RULED = "Time is Slurm's, from the begin to the end of each job; a GPU counts for as long as the job held it."
 
 
@@ -120,6 +121,16 @@ def energy(runs: Sequence[Run]) -> float | None:
     return sum(known) if known and len(known) == len(runs) else None
 
 
+def energy_words(runs: Sequence[Run]) -> str:
+    """`` used 2 kWh …``, of how many of the runs with GPUs, and how that was measured; '' where it is known of none."""
+    with_gpus = [run for run in runs if run.gpus]
+    known = [run.joules for run in with_gpus if run.joules is not None]
+    if not known:
+        return ""
+    some = f" of {len(known)} of {counted(len(with_gpus), 'run')}" if len(known) < len(with_gpus) else ""
+    return f"{some} used {sum(known) / 3.6e6:.3g} kWh, {METER}"
+
+
 def kinds(runs: Sequence[Run], names: Callable[[Run], tuple[str, ...] | None]) -> str:
     """The kinds of hardware with their runs; 'not observed' among them where a run has none."""
     found = [names(run) for run in runs]
@@ -187,9 +198,8 @@ def paragraph(runs: Sequence[Run]) -> Iterator[str]:
     yield f"In all: {used}, {counted(total.runs, 'run')}."
     if total.unknown:
         yield f"The time of {total.unknown} of them is not known, and is not in these sums."
-    joules = energy(runs)
-    if joules is not None:
-        yield f"The GPUs used {joules / 3.6e6:.3g} kWh, by their own counters."
+    if used := energy_words(runs):
+        yield f"The GPUs{used}."
     yield RULED
 
 
@@ -225,6 +235,8 @@ def cvpr(runs: Sequence[Run]) -> Iterator[str]:
     yield f"Failed runs: {told(summed(failed(runs)))}"
     yield f"Other runs of the same experiments: {told(summed(others(runs)))}"
     yield f"All runs: {told(total)}" + (f"; of {total.unknown} the time is not known" if total.unknown else "")
+    if used := energy_words(runs):
+        yield f"Energy: the GPUs{used}"
 
 
 def artifact(runs: Sequence[Run]) -> Iterator[str]:
