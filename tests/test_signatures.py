@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.crates import files_in, made_crate
 from tests.fakes.laptop import Laptop
 from tests.test_record import case
 from tests.test_record_chain import job_of, record_of
@@ -231,6 +232,21 @@ def test_without_an_ssh_keygen_that_can_nothing_is_said_of_a_signature(
 # --- which key
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("absent", "cannot be read"), ("text", "is no ssh key"), ("pipe", "is a pipe"), ("-x", "is no ssh key")],
+)
+def test_what_is_no_key_is_refused(
+    name: str, why: str, tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    for other in ("text", "-x"):
+        Path(other).write_text("alice\n")
+    with pytest.raises(InputError, match=why):
+        sign_values([values], Path(name))
+
+
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An agent of its own, empty, and a home without settings of git."""
@@ -320,6 +336,9 @@ def test_a_job_is_signed_and_verified_by_the_commands(
     parts = {part["name"]: part for part in json.loads(capsys.readouterr().out)["parts"]}
     assert parts["signature"]["status"] == "unchanged"
     assert parts["chain"]["reason"] == "link 1 of 1: each names the record before it"
+    assert laptop.type("verify", "./signed", "--signers", str(signers), "--json") == 0, "the folder by itself"
+    parts = {part["name"]: part["status"] for part in json.loads(capsys.readouterr().out)["parts"]}
+    assert (parts["signature"], parts["SHA256SUMS"], parts["canonical bytes"]) == ("unchanged",) * 3
     assert laptop.type("verify", "alpha:7", "--signers", str(signers)) == 0
     assert "unchanged      signature: alice signed it" in capsys.readouterr().out
     (tmp_path / "allowed_signers").write_text(f"alice {public(made_key(tmp_path / 'other'))}\n")
@@ -349,6 +368,27 @@ def test_a_file_is_signed_in_its_place_and_one_that_was_changed_is_not(
     assert laptop.type("sign", "./r.json", "--key", str(key)) == 1
     assert "./r.json: was changed: it has another sha256 than it says; nothing was signed" in capsys.readouterr().err
     assert laptop.type("sign", "./r.json", "./r.json", "--key", str(key), "-o", "there") == 2
+
+
+def test_the_signature_of_a_crate_goes_beside_its_record_and_is_verified_there(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    made_crate(laptop.folder / "crate")
+    before = files_in(laptop.folder / "crate")
+    signers = allowed(tmp_path, f"alice {public(key)}")
+    assert laptop.type("verify", "./crate", "--signers", str(signers)) == 1
+    assert "missing        signature: the record is not signed" in capsys.readouterr().out
+    assert laptop.type("sign", "./crate", "--key", str(key)) == 0
+    assert set(files_in(laptop.folder / "crate")) - set(before) == {"record.json.sig"}
+    assert laptop.type("verify", "crate", "--signers", str(signers)) == 0
+    assert "unchanged      signature: alice signed it" in capsys.readouterr().out
+    beside = laptop.folder / "crate" / "record.json.sig"
+    good = beside.read_text()
+    for bad in ("", good.replace("A", "B", 1), good + "x", "x" * 100_000):
+        beside.write_text(bad)
+        assert laptop.type("verify", "crate", "--signers", str(signers)) == 1, bad[:80]
+        assert "signature: the signature" in capsys.readouterr().out
 
 
 def test_signatures_are_values_of_the_record(values: dict[str, Any], key: Path) -> None:

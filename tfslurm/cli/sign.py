@@ -10,11 +10,12 @@ import click
 from tfslurm.cli.console import common, emit, json_text, save, show
 from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.signing import Signed
+from tfslurm.retrieval.verify import RECORD, SIGNATURE
 from tfslurm.workspace.session import Session
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="JOB|SWEEP|RECORD...")
+@click.argument("names", nargs=-1, required=True, metavar="JOB|SWEEP|RECORD|CRATE...")
 @click.option(
     "--key",
     metavar="PATH",
@@ -35,8 +36,8 @@ def sign(session: Session, names: tuple[str, ...], key: Path | None, output: Pat
 
     The signature of a JOB, or of each job of a SWEEP, goes into the record that this machine keeps, and from there
     into `tfslurm provenance JOB --json` and every export. The signature of a RECORD, a file that `tfslurm provenance
-    --json` wrote, goes into that file; with -o the file stays as it is. tfslurm asks for no passphrase: ssh-keygen
-    may, on the terminal.
+    --json` wrote, goes into that file; that of a CRATE, a folder, goes beside its record. With -o these stay as they
+    are. tfslurm asks for no passphrase: ssh-keygen may, on the terminal.
     """
     from tfslurm.retrieval.signing import sign as sign_records
 
@@ -45,7 +46,7 @@ def sign(session: Session, names: tuple[str, ...], key: Path | None, output: Pat
         if output:
             write_folder(each, output)
         elif each.job is None:
-            save(json_text(each.values).encode("utf-8", "backslashreplace"), Path(each.name))
+            replace(each, Path(each.name))
     if as_json:
         emit([as_value(each) for each in done])
         return
@@ -53,13 +54,21 @@ def sign(session: Session, names: tuple[str, ...], key: Path | None, output: Pat
         show(f"{each.name}: signed with {each.fingerprint}{f'; {output} has what it is over' if output else ''}")
 
 
+def replace(signed: Signed, path: Path) -> None:
+    """The signature in the file of its record; of a crate, whose sums cover that file, beside it."""
+    if path.is_dir():
+        save(signed.values["integrity"]["signature"]["value"].encode(), path / SIGNATURE)
+    else:
+        save(json_text(signed.values).encode("utf-8", "backslashreplace"), path)
+
+
 def write_folder(signed: Signed, folder: Path) -> None:
     """The files of one record as a crate has them too: the record, the bytes that were signed, the signature, sums."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "record.json": json_text(signed.values).encode("utf-8", "backslashreplace"),
+        RECORD: json_text(signed.values).encode("utf-8", "backslashreplace"),
         "record.canonical.json": record_bytes(signed.values),
-        "record.json.sig": signed.values["integrity"]["signature"]["value"].encode(),
+        SIGNATURE: signed.values["integrity"]["signature"]["value"].encode(),
     }
     sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
     for name, data in {**files, "SHA256SUMS": sums.encode()}.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tfslurm.errors import NoProgram, RecordError, TfslurmError
+from tfslurm.errors import InputError, NoProgram, RecordError, TfslurmError, refuse
 from tfslurm.local_files import read_file, write_file
 from tfslurm.record.model import Signature, record_bytes
 from tfslurm.record.ssh_signature import FORMAT, LONGEST, NAMESPACE, SshSignature, parse_signature
@@ -27,10 +27,13 @@ def sign_values(records: Sequence[Mapping[str, Any]], key: Path | None) -> list[
     """The signatures of records (as JSON values), all made with one key; without one with the user's usual.
 
     Raises:
-        TfslurmError: there is no such key, or ssh-keygen does not sign with it.
+        InputError: the key is in no file that can be read.
+        TfslurmError: there is no usual key, or ssh-keygen does not sign with it.
         RecordError: one of them cannot be hashed.
     """
     with TemporaryDirectory(prefix="tfslurm-sign-") as folder:
+        if key and not is_ssh_key(read_file(key, LARGEST_KEY)):
+            raise refuse(str(key), "is no ssh key", "name a private key, or a public one that your agent has")
         signing = key or default_key(Path(folder))
         files = [Path(folder) / str(number) for number in range(len(records))]
         for file, values in zip(files, records, strict=True):
@@ -74,9 +77,9 @@ def default_key(folder: Path) -> Path:
     literal = named.removeprefix("key::")
     if PUBLIC.fullmatch(literal):
         return public_file(literal, folder)
-    with suppress(RuntimeError):  # `~` of nobody
+    with suppress(RuntimeError, InputError):  # `~` of nobody, and what is no file
         path = Path(named).expanduser()
-        if path.is_absolute() and is_ssh_key(path):
+        if path.is_absolute() and is_ssh_key(read_file(path, LARGEST_KEY)):
             return path
     keys = agent_keys()
     plain = [key for key in keys if "-cert-v01@" not in key.split(" ")[0]] or keys
@@ -95,12 +98,9 @@ def public_file(key: str, folder: Path) -> Path:
     return file
 
 
-def is_ssh_key(path: Path) -> bool:
+def is_ssh_key(content: bytes) -> bool:
     """Whether a file holds a private or public key of ssh."""
-    try:
-        text = read_file(path, LARGEST_KEY).decode("utf-8", "replace")
-    except TfslurmError:
-        return False
+    text = content.decode("utf-8", "replace")
     return bool(re.match(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", text) or PUBLIC.match(text))
 
 

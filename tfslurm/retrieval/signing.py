@@ -12,15 +12,17 @@ from tfslurm.monitoring.lookup import find_jobs, one_name
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.record.chain import has_sha256
+from tfslurm.retrieval.crate_files import is_crate
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records_of_jobs import read
 from tfslurm.retrieval.signatures import sign_values
+from tfslurm.retrieval.verify import RECORD
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
 
 
 class Signed(NamedTuple):
-    """A record with its new signature, as JSON values; it is a job's, or the one in a file."""
+    """A record with its new signature, as JSON values; it is a job's, or the one in a file or a crate."""
 
     name: str
     values: dict[str, Any]
@@ -38,7 +40,8 @@ def sign(session: Session, names: Sequence[str], key: Path | None, *, one: bool 
     ``one``: no more than one.
 
     Raises:
-        InputError: a name is no job's, no sweep's and no file's with a record; they are several, and one is wanted.
+        InputError: a name is no job's, no sweep's and no file's or crate's with one record; they are several, and one
+            is wanted.
         RecordError: a job has not ended or has no record, or a record was changed.
         TfslurmError: there is no key, or ssh-keygen does not sign with it.
     """
@@ -59,8 +62,9 @@ def sign(session: Session, names: Sequence[str], key: Path | None, *, one: bool 
 
 def named(session: Session, name: str) -> list[Signed]:
     """The records that a name stands for."""
-    if is_file(name):
-        return [Signed(name, read_record(Path(name))[1], None)]
+    path = Path(name)
+    if is_file(name) or is_crate(path):
+        return [in_file(name, path)]
     tracker = session.tracker
     jobs = find_jobs(tracker, one_name(tracker, name))
     for line in refresh_all(session, clusters_to_ask(tracker, [job for job in jobs if not job.final])).values():
@@ -71,6 +75,18 @@ def named(session: Session, name: str) -> list[Signed]:
     kept = {job.key: chained(session, job) for job in jobs}
     read(session, [job for job in jobs if not kept[job.key]])
     return [Signed(job.key, of_chain(session, job), job) for job in jobs]
+
+
+def in_file(name: str, path: Path) -> Signed:
+    """The record in a file, or in a crate, in whose record no signature may be: its new one goes beside it.
+
+    Raises:
+        RecordError: there is one.
+    """
+    values = read_record(path / RECORD if path.is_dir() else path)[1]
+    if path.is_dir() and values["integrity"].get("signature"):
+        raise RecordError(f"{name}: its record is signed already; sign the job, and export it again")
+    return Signed(name, values, None)
 
 
 def chained(session: Session, job: TrackedJob) -> Mapping[str, Any] | None:

@@ -62,7 +62,8 @@ def verified_crate(session: Session, crate: Crate, signers: Path | None = None) 
     whole = tuple(crate_parts(checked))
     inside = []
     for each in of_crate(crate) if crate.records else []:
-        added = checked.text(SIGNATURE, LONGEST) if crate.records == [RECORD] else None
+        is_beside = crate.records == [RECORD] and SIGNATURE in crate.files
+        added = checked.text(SIGNATURE, LONGEST) or b"" if is_beside else None  # what cannot be read is none
         signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
         parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
         inside.append(Verified(each.key, each.record.record_id, parts))
