@@ -15,13 +15,14 @@ import pytest
 
 from tests.crates import JOB, files_in, made_crate, summed
 from tfslurm.export.anonymous import anonymous
+from tfslurm.export.crate.contents import SUMS
 from tfslurm.record import record_from_json, record_json
 from tfslurm.record.crate_metadata import METADATA
 from tfslurm.record.crate_verification import read_sums
 from tfslurm.record.model import seal
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.crate_files import Crate, CrateFile, crate_at
-from tfslurm.retrieval.crate_verification import SUMS, CheckedCrate, crate_parts
+from tfslurm.retrieval.crate_verification import CheckedCrate, crate_parts
 from tfslurm.retrieval.verify import verified_crate
 from tfslurm.workspace.session import Session
 

@@ -98,3 +98,52 @@ def test_the_printed_docker_run_gives_what_the_job_gave(desk: Desk) -> None:
     assert (ran.returncode, ran.stdout) == (0, printed), ran.stderr
     assert (here / "out" / "a").read_text() == (desk.run_folder(job) / "out" / "a").read_text()
     assert (here / "out" / "a").stat().st_uid == ids()[0]
+
+
+CRATE = ("--format", "rocrate", "--license", "MIT", "--author", "Doe, Alice", "--affiliation", "Example University")
+
+
+def verified(desk: Desk, name: str, code: int = 0) -> dict[str, str]:
+    """Part -> status of what `tfslurm verify` says on a machine without Slurm and tracker."""
+    done = desk.tfslurm("verify", name, "--json", cluster=None, env={"XDG_DATA_HOME": str(desk.folder / "nowhere")})
+    assert done.returncode == code, done.stdout + done.stderr
+    values = json.loads(done.stdout)
+    listed = values if isinstance(values, list) else [values]
+    return {part["name"]: part["status"] for each in listed for part in each["parts"]}
+
+
+def test_crates_of_real_jobs_are_verified_and_run_again_anywhere(desk: Desk) -> None:
+    commit = committed(desk)
+    command = ["sh", "-c", 'cat words.txt; echo "$(cat words.txt)" >/out/a; mkdir /out/deep; echo 2 >/out/deep/b']
+    job = desk.submit(desk.experiment("kept", command, code="code"), cluster="beta")
+    swept = desk.experiment("swept", ["sh", "-c", "echo $0 >/out/n", "{{ n }}"], sweep={"grid": {"n": [1, 2]}})
+    done = desk.tfslurm("submit", swept, "--cluster", "beta", "--wait", cluster="beta")
+    assert done.returncode == 0 and desk.ended(job) == "COMPLETED", done.stderr
+    for name, what in (("kept", job), ("kept.zip", job), ("swept", f"swept-{desk.token}")):
+        done = desk.tfslurm("provenance", what, *CRATE, "-o", name, cluster="beta")
+        assert done.returncode == 0, done.stderr
+    done = desk.tfslurm("provenance", job, "--format", "rocrate", "--anonymous", "-o", "hidden", cluster="beta")
+    assert done.returncode == 0, done.stderr
+    wanted = {"record", "experiment", "lock", "plan", "script", "outputs", "code", "facts", "metadata", "SHA256SUMS"}
+    for name in ("kept", "kept.zip", "swept"):
+        found = verified(desk, name)
+        assert {part for part, status in found.items() if status == "unchanged"} >= wanted, found
+    assert "changed" not in verified(desk, "hidden").values()
+    stranger = {"XDG_DATA_HOME": str(desk.folder / "nowhere")}
+    for name in ("kept", "kept.zip"):
+        record = json.loads(desk.tfslurm("provenance", name, "--json", cluster=None, env=stranger).stdout)
+        assert (record["code"]["commit"], f"beta:{record['job']['job_id']}") == (commit, job)
+    line = desk.tfslurm("provenance", "kept", "--docker", cluster=None, env=stranger)
+    here = desk.folder / "again"
+    here.mkdir()
+    shutil.chown(here, *ids())
+    ran = run_as(USER, ["sh", "-c", line.stdout], cwd=here, env=desk.environment(None), timeout_s=120)
+    assert (ran.returncode, ran.stdout) == (0, "it's here\n"), ran.stderr
+    assert (here / "out" / "deep" / "b").read_text() == "2\n"
+    folder, number = desk.folder / "kept", job.partition(":")[2]
+    for path in (f"{number}/out/a", f"{number}/attempt-1/stdout.log", f"{number}/attempt-1/begin.json", "plan.json"):
+        before = (folder / path).read_bytes()
+        (folder / path).write_bytes(before.replace(b"e", b"E", 1))
+        assert verified(desk, "kept", 1)[f"file {path}"] == "changed"
+        (folder / path).write_bytes(before)
+    assert "changed" not in verified(desk, "kept").values()

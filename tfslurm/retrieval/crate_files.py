@@ -7,6 +7,7 @@ of files, their depth and their size have bounds.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -15,11 +16,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, refuse
+from tfslurm.export.crate.contents import RECORD, RECORDS, RUNS
 from tfslurm.record.crate_metadata import METADATA, Metadata, metadata_of
 from tfslurm.workspace.session import Session
 
-RECORD = "record.json"
-RECORDS = "records/"
+RECORD_FILE = re.compile(rf"(?P<base>(?:{RUNS}[^/]+/)?)(?:{re.escape(RECORD)}|{RECORDS}[^/]+\.json)")
 MOST_FILES = 100_000
 MOST_DEEP = 64
 MOST_JSON = 64 * 2**20
@@ -48,8 +49,7 @@ class Crate(NamedTuple):
     @property
     def records(self) -> list[str]:
         """The paths of tfslurm's records in it; none: another tool made it."""
-        below = (path for path in self.files if path.startswith(RECORDS) and path.count("/") == 1)
-        return [path for path in (RECORD, *sorted(below)) if path in self.files and path.endswith(".json")]
+        return sorted(path for path in self.files if RECORD_FILE.fullmatch(path))
 
     def content(self, path: str, most: int = MOST_JSON) -> bytes:
         """The bytes of one of its regular files.
@@ -119,6 +119,12 @@ def opened(crate: Crate, path: str) -> BinaryIO:
         os.close(file)
         raise refuse(where, "is no regular file")
     return os.fdopen(file, "rb")
+
+
+def base_of(path: str) -> str:
+    """The beginning of the paths of a record's run folder in its crate: '' or ends with a slash."""
+    found = RECORD_FILE.fullmatch(path)
+    return found["base"] if found else ""
 
 
 def is_crate(path: Path) -> bool:

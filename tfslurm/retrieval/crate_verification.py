@@ -12,6 +12,7 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError, TfslurmError
+from tfslurm.export.crate.contents import CANONICAL, CANONICALS, CODE, LOCK, RECORD, SIGNATURE, SPEC, SUMS
 from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
 from tfslurm.record.crate_metadata import METADATA, Metadata
@@ -37,9 +38,7 @@ from tfslurm.snapshot.files import blob_id, entry_of, tree_id
 from tfslurm.sweeps.arrays import place_in_array
 from tfslurm.workspace.threads import at_once
 
-SUMS = "SHA256SUMS"
-CANONICAL = "record.canonical.json"
-ADDED = "record.json.sig"
+ADDED = SIGNATURE
 "What may come into a crate after its sums were written: a signature, which is verified by itself."
 MOST_FACTS, MOST_FACT = 64 * 2**20, 16 * 2**20
 MOST_TEXT = 2**24
@@ -119,8 +118,9 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
     record, crate = evidence.record, checked.crate
     yield from inner_parts(record, evidence.values)
     base = base_of(evidence, crate)
-    canon = checked.text(CANONICAL) if crate.records == ["record.json"] else None
-    texts = {name: checked.text(base + name) for name in ("exp.yaml", "exp.lock.yaml")}
+    is_alone = RECORD in crate.files and not base
+    canon = checked.text(CANONICAL if is_alone else f"{base}{CANONICALS}{record.job.job_id}.json")
+    texts = {name: checked.text(base + name) for name in (SPEC, LOCK)}
     yield from text_parts(record, evidence.values, canon, texts)
     if checked.metadata is not None:
         yield agreement(record, checked.metadata)
@@ -197,7 +197,7 @@ def code(checked: CheckedCrate, record: Record) -> Part:
     if record.code is None:
         return Part("code", "unchanged", "none was sent with the job")
     tree = record.code.tree
-    prefix = f"code/{tree}/"
+    prefix = f"{CODE}{tree}/"
     names = [path for path in checked.crate.files if path.startswith(prefix)]
     if not names:
         return absent(checked, prefix, "code")
@@ -210,6 +210,10 @@ def code(checked: CheckedCrate, record: Record) -> Part:
         now = tree_id(entries, algorithm)
     except (TfslurmError, OSError) as error:
         return Part("code", "not verifiable", str(error).splitlines()[0])
+    if now != tree and is_anonymous(record):
+        return Part(
+            "code", "not verifiable", "names in its files were replaced, or files left out, in the anonymous form"
+        )
     if now != tree:
         return Part("code", "changed", f"its files are the Git tree {now}, and the record says {tree}")
     return Part("code", "unchanged", f"its {len(names)} files are the Git tree {tree}")

@@ -18,7 +18,7 @@ from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import TREE
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name
 from tfslurm.record import Record, record_from_json, record_json
-from tfslurm.retrieval.crate_files import Crate, crate_at, is_crate
+from tfslurm.retrieval.crate_files import Crate, base_of, crate_at, is_crate
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records import latest_record
 from tfslurm.retrieval.records_of_jobs import records_of
@@ -169,9 +169,8 @@ def of_crate(crate: Crate) -> list[Evidence]:
             each = read(crate.values(path))
         except ValueError as error:
             raise refuse(f"{crate.name}: {path}", f"is no record: {error}", "take the crate as it was made") from error
-        several = f"runs/{each.record.plan_id}/"
-        base = folder / several if any(name.startswith(several) for name in crate.files) else folder
-        found.append(each._replace(host=host, folder=base, code=code_dir(each.record, folder), crate=crate))
+        place = folder / base_of(path)
+        found.append(each._replace(host=host, folder=place, code=code_dir(each.record, folder), crate=crate))
     return found
 
 

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from tfslurm.export.citation.settings import Authorship
-from tfslurm.record import Record
+from tfslurm.record import Record, crate_metadata
 from tfslurm.run_folder import paths
 
-METADATA = "ro-crate-metadata.json"
+METADATA = crate_metadata.METADATA
 RECORD = "record.json"
 CANONICAL = "record.canonical.json"
 "The bytes of the record whose hash is its record_sha256."

@@ -10,6 +10,7 @@ from tfslurm.export.crate.contents import LOCK, SPEC, Crate, Run
 from tfslurm.export.crate.entities import Entity, Graph, moment, one_or_all, uri
 from tfslurm.export.crate.machine import places, usage
 from tfslurm.export.crate.software import image, program
+from tfslurm.record.crate_metadata import ABSENT
 from tfslurm.record.model import Attempt, Input
 from tfslurm.run_folder import paths
 from tfslurm.slurm.states import STATES
@@ -75,7 +76,7 @@ def of_outputs(graph: Graph, run: Run, crate: Crate) -> Iterator[Entity]:
     """The outputs: files of the crate, and by their hash those that are not in it."""
     yield from ({"@id": uri(each.path)} for each in crate.below(run.outputs))
     for each in crate.absent[run.outputs]:
-        why = f"Not in this crate: {each.why}"
+        why = f"{ABSENT}{each.why}"
         yield graph.value("absent", each.path, f"sha256:{each.sha256}", description=why)
 
 
