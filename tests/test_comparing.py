@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.made import session
-from tests.test_comparison import declared, metrics, run, seeded
+from tests.test_comparison import OTHER_MACHINE, declared, metrics, run, seeded
 from tfslurm.cli import run as typed
+from tfslurm.errors import InputError
 from tfslurm.export.difference import diff_json, verdict_lines
 from tfslurm.host.local import LocalHost
 from tfslurm.record import record_json
@@ -119,6 +120,11 @@ def test_the_outputs_of_many_jobs_of_one_run_folder_come_in_one_command(tmp_path
     assert mirrored.pairs[0].comparison.results.values == ("0.95", None)
     twin = evidence(tmp_path, "9", {"metrics.json": metrics(accuracy=0.903)}, seeded(3), declared())
     assert of_run_and_seeds("sweep", "alpha:9", group, [twin], None, tmp_path).results == "bit-identical"
+    far = evidence(tmp_path, "10", {"metrics.json": metrics(accuracy=0.904)}, seeded(3), declared(), OTHER_MACHINE)
+    assert of_run_and_seeds("sweep", "alpha:10", group, [far], None, tmp_path).results == "within the interval"
+    with pytest.raises(InputError, match="none of its 6 points has the parameters of alpha:8"):
+        other = evidence(tmp_path, "8", {}, seeded(3, lr=1))
+        of_run_and_seeds("sweep", "alpha:8", group, [other], None, tmp_path)
 
 
 def test_the_points_of_two_sweeps_are_compared_one_by_one(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def task_of(record: Record) -> TaskFacts:
 def task(**facts: Any) -> Change:
     """Facts of the only task."""
     return lambda record: replace(
-        record, attempts=(replace(record.attempts[-1], tasks=(replace(task_of(record), **facts),)),)
+        record,
+        attempts=tuple(replace(each, tasks=(replace(task_of(record), **facts),)) for each in record.attempts[-1:]),
     )
 
 
@@ -246,6 +247,14 @@ def test_the_inputs_are_what_the_program_was_given(
     assert any(line in each for each in found.evidence), found.evidence
     mirrored = verdict(run(*b), run(*a)).inputs
     assert (mirrored.answer, mirrored.differs) == (answer, named)
+
+
+def test_a_record_with_parameters_without_end_takes_no_time() -> None:
+    many = {f"p{number}": str(number) for number in range(20_000)}
+    words = tuple(many.values())
+    one = run(experiment(parameters=many, command=words))
+    other = run(experiment(parameters=dict.fromkeys(many, "x"), command=("x",) * len(words)))
+    assert verdict(one, other).inputs.differs == ("parameters", "command")
 
 
 def test_files_of_the_code_that_differ_are_named() -> None:

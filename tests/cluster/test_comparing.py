@@ -45,7 +45,8 @@ def trained(shared: Desk) -> list[str]:
     return [shared.submit(file), shared.submit(file, "--again")]
 
 
-def test_the_verdict_of_two_runs_and_what_differs(desk: Desk) -> None:
+def test_the_verdict_of_two_runs_and_what_differs(desk: Desk, trained: list[str]) -> None:
+    assert trained  # those train meanwhile
     desk.write("code/run.sh", PROGRAM)
     file = desk.experiment(
         "runs", ["sh", "run.sh", "{{ seed }}"], code="code", parameters={"seed": 4},
@@ -91,7 +92,8 @@ def test_the_verdict_of_two_runs_and_what_differs(desk: Desk) -> None:
     record = desk.folder / "first.json"
     assert desk.tfslurm("provenance", first, "--json", "-o", record).returncode == 0
     assert desk.tfslurm("diff", record, again).returncode == 0
-    script = f"import tfslurm; d = tfslurm.diff({first!r}, tfslurm.job({changed!r})); print(d.results, d.code[0].path)"
+    script = f"import tfslurm; d = tfslurm.diff(tfslurm.job({first!r}).record, tfslurm.job({changed!r})); "
+    script += "print(d.results, d.code[0].path)"
     assert said_by_python(desk, script) == "within tolerance run.sh\n"
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from tfslurm.api import Job, Sweep, session
 from tfslurm.export.difference import Diff
+from tfslurm.record import Record
 from tfslurm.retrieval.comparing import diff_of
 from tfslurm.spec import Reproduce
 
-Run = Job | Sweep | str | Path
+Run = Job | Sweep | Record | str | Path
 
 
 def diff(a: Run, b: Run, *, metric: str | None = None, tolerance: float | None = None) -> Diff:
     """Return the verdict of two runs, and what differs, as ``tfslurm diff`` prints it.
 
-    ``a`` and ``b`` are jobs, sweeps, their names, files with a record, or crates. ``metric`` and ``tolerance`` stand
-    over what exp.yaml declares. ``agree`` is None where the results cannot be compared.
+    ``a`` and ``b`` are jobs, sweeps, records, names of these, files with a record, or crates. ``metric`` and
+    ``tolerance`` stand over what exp.yaml declares. ``agree`` is None where the results cannot be compared.
 
     Raises:
         InputError: one of them stands for nothing.
@@ -25,8 +26,8 @@ def diff(a: Run, b: Run, *, metric: str | None = None, tolerance: float | None =
     return diff_of(session(), named(a), named(b), Reproduce(metric, tolerance))
 
 
-def named(run: Run) -> str:
-    """The name by which a command finds it."""
+def named(run: Run) -> str | Record:
+    """The name by which a command finds it; a record is itself."""
     if isinstance(run, Job):
         return run.key
     if isinstance(run, Sweep):

@@ -12,6 +12,7 @@ from tfslurm.host import Host
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import fitting
 from tfslurm.job_plan.folders import job_folder
+from tfslurm.record import Record, record_json
 from tfslurm.record.comparison import Comparison, Run, compare, measure_of
 from tfslurm.record.comparison.code import FileChange, changes
 from tfslurm.record.comparison.differences import Difference, differences
@@ -21,7 +22,7 @@ from tfslurm.record.comparison.results import by_interval, wanted
 from tfslurm.record.metrics import LARGEST, metric_files
 from tfslurm.record.model import Output, record_sha256
 from tfslurm.retrieval.code_trees import code_of
-from tfslurm.retrieval.evidence import Evidence, evidence_of
+from tfslurm.retrieval.evidence import Evidence, evidence_of, placed
 from tfslurm.retrieval.selection import is_below
 from tfslurm.run_folder import paths
 from tfslurm.slurm import is_final
@@ -36,23 +37,28 @@ MOST_ROWS = 1000
 "Of the differences between two sweeps."
 
 
-def diff_of(session: Session, a: str, b: str, given: Reproduce | None = None, here: Path = Path()) -> Diff:
-    """The verdict of two names, and what differs; ``here`` is the folder whose repository may have the code.
+def diff_of(
+    session: Session, a: str | Record, b: str | Record, given: Reproduce | None = None, here: Path = Path()
+) -> Diff:
+    """The verdict of two names or records, and what differs; ``here`` is the folder whose repository may have the code.
 
     Raises:
         InputError: a name stands for nothing.
         RecordError: a job has no record.
     """
-    one, other = (ended(session, name) for name in (a, b))
+    one, other = (ended(session, each) for each in (a, b))
     if len(one) == 1 and len(other) == 1:
         return of_two(one[0], other[0], given, here)
+    left, right = (side[0].key if isinstance(each, Record) else each for each, side in ((a, one), (b, other)))
     if len(one) > 1 and len(other) > 1:
-        return of_sweeps(a, b, one, other, given, here)
-    return of_run_and_seeds(a, b, one, other, given, here)
+        return of_sweeps(left, right, one, other, given, here)
+    return of_run_and_seeds(left, right, one, other, given, here)
 
 
-def ended(session: Session, name: str) -> list[Evidence]:
+def ended(session: Session, name: str | Record) -> list[Evidence]:
     """What a name stands for; a record that the tracker kept before its job's end is read again."""
+    if isinstance(name, Record):
+        return [placed(session, Evidence(name, record_json(name)))]
     found = evidence_of(session, name)
     if len(found) == 1 and not is_final(found[0].record.job.state or "RUNNING"):
         found = evidence_of(session, name, latest=True)
@@ -116,7 +122,9 @@ def of_run_and_seeds(
         raise refuse(sweep, why, f"`tfslurm results {sweep}` lists them")
     if twin := with_its_seed(group, Run(single.record)):
         point = next(each for each in many if each.record is twin.record)
-        return of_two(*((single, point) if is_first else (point, single)), given, here)
+        beside = of_two(*((single, point) if is_first else (point, single)), given, here)
+        if beside.agree is not None:
+            return beside
     *seeded, run = read_all([(each, metric_files(each.record)[0]) for each in (*evidences, single)])
     at = max(range(len(seeded)), key=lambda number: unlikeness(seeded[number], run))  # stands for all of them
     pair = (run, seeded[at]) if is_first else (seeded[at], run)

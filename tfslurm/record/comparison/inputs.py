@@ -11,6 +11,10 @@ from tfslurm.record.comparison.seeds import text_of
 from tfslurm.record.model import Input, Record
 
 OF_PARAMETERS = "TFSLURM_PARAMS"
+MOST_CHANGES = 100
+"Parameters whose values are looked for in a command: a stranger's record may have any number."
+MOST_WORDS = 64
+"That a word may become with values in place of each other."
 
 
 def inputs(a: Record, b: Record, changed: Sequence[str] | None = None) -> Answer:
@@ -84,10 +88,12 @@ def follows(one: str, other: str, changes: Sequence[tuple[str, str, str]]) -> bo
     """Whether a word of A becomes B's when the values that differ are put in place of each other."""
     if one == other:
         return True
+    if len(changes) > MOST_CHANGES:
+        return False
     made = {one}
     for _, old, new in changes:
         made |= {word.replace(old, new) for word in made if old}
-        if len(made) > 64:
+        if len(made) > MOST_WORDS:
             return False
     return other in made
 
