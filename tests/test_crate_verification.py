@@ -27,7 +27,7 @@ from tfslurm.retrieval.verify import verified_crate
 from tfslurm.workspace.session import Session
 
 EDITS = 10_000
-NOT_HERE = {"chain", "anchor", "signature"}
+NOT_HERE = {"chain", "anchor", "signature", "input /var/tmp/tfslurm-bed/scratch/alpha/alice/data"}
 "What is not verifiable: this machine's tracker did not make the record, and nobody signed it."
 
 

@@ -137,6 +137,8 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
         yield absent(checked, base + paths.JOB_SCRIPT, "script")
     yield from outputs(checked, record, base)
     yield from logs(checked, record, base)
+    for each in record.inputs or ():
+        yield Part(f"input {each.name or each.path}", "not verifiable", "what was mounted is not in a crate")
     yield code(checked, record)
     yield facts(checked, evidence, base, text)
 
@@ -186,10 +188,8 @@ def logs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
             content = checked.text(folder + path, size)
             whole = sha256(content[: log.bytes]).hexdigest() if content is not None else None
         now[path] = Beginning(whole, size) if whole is not None and size is not None else None
-    left_out = checked.metadata.absent if checked.metadata else {}
     for part in log_parts(record, now):
-        path = folder + part.name.removeprefix("log ")
-        yield absent(checked, path, part.name) if part.status == "missing" and path in left_out else part
+        yield excused(checked, record, part, folder + part.name.removeprefix("log "))
 
 
 def code(checked: CheckedCrate, record: Record) -> Part:
