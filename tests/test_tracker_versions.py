@@ -17,6 +17,7 @@ from tfslurm.errors import TrackerError
 from tfslurm.job_plan import to_json
 from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.tracker.by_content import jobs_of_plans, plans_with
+from tfslurm.tracker.schema import VERSION
 from tfslurm.tracker.submissions import experiments, submitted
 
 # As versions before 0.3 made it; `drivers` and those of sweeps came later, and need not be there.
@@ -84,13 +85,27 @@ def test_a_file_of_the_first_version_keeps_its_jobs_and_records(tmp_path: Path, 
     assert tracker.drivers("alpha") == [] and tracker.sweeps.all() == [] and tracker.has_sent(plan())
     tracker.close()
     db = sqlite3.connect(tracker.path)
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not db.execute("PRAGMA foreign_key_check").fetchall()
     assert "record" not in [row[1] for row in db.execute("PRAGMA table_info (jobs)")]
     made = sqlite3.connect(Tracker(tmp_path / "new" / "tracker.sqlite").path)
     query = "SELECT type, name FROM sqlite_master ORDER BY name"
     assert db.execute(query).fetchall() == made.execute(query).fetchall()
+
+
+def test_a_file_gets_the_tables_and_indexes_that_it_lacks(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path / "tracker.sqlite")
+    job = kept(tracker)
+    tracker.close()
+    with sqlite3.connect(tracker.path) as db:
+        query = "SELECT type, name FROM sqlite_master ORDER BY name"
+        whole = db.execute(query).fetchall()
+        for statement in ("DROP TABLE chain", "DROP INDEX jobs_by_name", "PRAGMA user_version = 2"):
+            db.execute(statement)
+    db.close()
+    assert Tracker(tracker.path).record(job) == RECORD
+    assert sqlite3.connect(tracker.path).execute(query).fetchall() == whole
 
 
 def test_a_process_that_is_killed_while_it_brings_a_file_up_leaves_it_as_it_was(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
@@ -78,13 +79,21 @@ def inner_parts(record: Record, values: Mapping[str, Any]) -> Iterator[Part]:
 
 def lock_part(record: Record, text: str) -> Part:
     """The lock file's text beside the image of the record."""
+    digest, why = pinned(text)
+    if why:
+        return Part("lock", "changed", why)
+    if digest != record.image.digest:
+        return Part("lock", "changed", f"it pins {digest}, and the record's image is {record.image.digest}")
+    return Part("lock", "unchanged", f"it pins {digest}")
+
+
+@lru_cache(maxsize=256)
+def pinned(text: str) -> tuple[str, str]:
+    """The digest that the text of a lock file pins, or why it is none; the runs of one experiment have the same."""
     try:
-        pin = parse_lock(text, "the lock file in the record")
+        return parse_lock(text, "the lock file in the record").digest, ""
     except InputError as error:
-        return Part("lock", "changed", str(error.problems[0].why))
-    if pin.digest != record.image.digest:
-        return Part("lock", "changed", f"it pins {pin.digest}, and the record's image is {record.image.digest}")
-    return Part("lock", "unchanged", f"it pins {pin.digest}")
+        return "", str(error.problems[0].why)
 
 
 def plan_part(record: Record, values: Mapping[str, Any] | None) -> Part:

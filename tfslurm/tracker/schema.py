@@ -15,7 +15,7 @@ from pathlib import Path
 from tfslurm.errors import TrackerError
 from tfslurm.tracker.records import packed
 
-VERSION = 2
+VERSION = 3  # a new table or index is one more: files of any older version get what they lack
 ASK_VERSION = "PRAGMA user_version"
 JOBS_TABLE = (
     "CREATE TABLE {name} (cluster TEXT NOT NULL, job_id TEXT NOT NULL, submitted_at TEXT NOT NULL, "
@@ -50,18 +50,18 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS anchors (plan_id TEXT PRIMARY KEY, head TEXT NOT NULL) WITHOUT ROWID",
 )
 INDEXES = (
-    "CREATE INDEX jobs_by_plan ON jobs (plan_id)",
-    "CREATE INDEX jobs_by_id ON jobs (job_id)",
-    "CREATE INDEX jobs_by_name ON jobs (name, submitted_at)",
-    "CREATE INDEX jobs_by_state ON jobs (state, submitted_at)",
-    "CREATE INDEX jobs_by_moment ON jobs (submitted_at)",
-    "CREATE INDEX jobs_open ON jobs (cluster) WHERE final = 0",
-    "CREATE INDEX plans_by_moment ON plans (planned_at, plan_id)",
-    "CREATE INDEX plans_open ON plans (plan_id) WHERE stage = 'planned'",
+    "CREATE INDEX IF NOT EXISTS jobs_by_plan ON jobs (plan_id)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name, submitted_at)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, submitted_at)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_moment ON jobs (submitted_at)",
+    "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (cluster) WHERE final = 0",
+    "CREATE INDEX IF NOT EXISTS plans_by_moment ON plans (planned_at, plan_id)",
+    "CREATE INDEX IF NOT EXISTS plans_open ON plans (plan_id) WHERE stage = 'planned'",
     "CREATE INDEX IF NOT EXISTS points_by_sweep ON points (sweep_id, plan_id)",
-    "CREATE INDEX sweeps_by_name ON sweeps (name)",
-    "CREATE INDEX chain_by_job ON chain (cluster, job_id, submitted_at)",
-    "CREATE INDEX anchors_by_head ON anchors (head)",
+    "CREATE INDEX IF NOT EXISTS sweeps_by_name ON sweeps (name)",
+    "CREATE INDEX IF NOT EXISTS chain_by_job ON chain (cluster, job_id, submitted_at)",
+    "CREATE INDEX IF NOT EXISTS anchors_by_head ON anchors (head)",
 )
 # Of plans that cannot be read there are none; whoever needs one of these says so.
 PUT_NAMES = (
@@ -87,9 +87,9 @@ def bring_up(db: sqlite3.Connection, path: Path) -> None:
         return
     for statement in TABLES:
         db.execute(statement)
-    if found:
+    if found == 1:
         from_first(db)
-    else:
+    elif not found:
         db.execute(JOBS_TABLE.format(name="jobs"))
     for statement in INDEXES:
         db.execute(statement)
