@@ -226,7 +226,7 @@ def test_an_author_without_a_name_is_refused(author: str, tmp_path: Path) -> Non
 
 def test_a_record_in_a_file_is_cited_only_unchanged(tmp_path: Path) -> None:
     def record_in(path: Path) -> Record:
-        return unchanged(Evidence(*read_record(path)), str(path))
+        return unchanged(Evidence(*read_record(path)), str(path)).record
 
     file = tmp_path / "r.json"
     values = record_json(seal(run()))
