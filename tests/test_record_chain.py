@@ -69,7 +69,7 @@ def chained(tracker: Tracker, count: int) -> list[Record]:
 
 
 def broken(tracker: Tracker) -> list[str]:
-    return list(broken_links(tracker.chain.links(), tracker.chain.last()))
+    return list(broken_links(tracker.chain.links(1, 10_000), tracker.chain.last()))
 
 
 def test_each_record_names_the_one_before_it_and_the_first_names_none(tracker: Tracker) -> None:
@@ -99,7 +99,7 @@ def test_a_record_that_says_something_else_now_is_another_link(tracker: Tracker)
     third = keep(job, record_of(job, "Slurm has forgotten it"), tracker)
     assert third.integrity.previous == second.integrity.record_sha256
     assert kept_record(job, tracker) == third
-    links = list(tracker.chain.links())
+    links = list(tracker.chain.links(1, 100))
     assert [link.record_sha256 for link in links] == [each.integrity.record_sha256 for each in (first, second, third)]
     assert links[0].values == json.loads(json.dumps(record_json(first))), "what was chained stays"
     back = keep(job, record_of(job), tracker)
@@ -259,6 +259,29 @@ def test_an_end_that_a_job_was_submitted_with_is_missed(tracker: Tracker) -> Non
     assert part.reason == (
         f"the record that was the last one when plan {later.plan_id} was made is not in the chain any more"
     )
+
+
+def test_in_a_long_chain_every_link_is_looked_at_and_some_records_are_read(tracker: Tracker) -> None:
+    records = chained(tracker, 8)
+    made = session(tracker)
+
+    def said(place: int) -> tuple[str, str]:
+        part = next(iter(chain_parts(made, records[place - 1], 3)))
+        return part.status, part.reason
+
+    assert said(5) == (
+        "unchanged",
+        "link 5 of 8: each names the record before it; the records of links 4 to 6 are whole",
+    )
+    assert said(8)[1].endswith("the records of links 7 to 8 are whole")
+    edit_record(tracker, "5")
+    assert [said(place)[0] for place in (3, 4, 6, 7)] == ["unchanged", "changed", "changed", "unchanged"]
+    run_sql(f"UPDATE chain SET previous = '{'0' * 64}' WHERE place = 2")(tracker)
+    assert said(8) == ("changed", "link 2 does not follow the one before it")
+    run_sql("DELETE FROM chain WHERE place = 7")(tracker)
+    assert "link 7 is not there any more" in said(8)[1]
+    run_sql("DELETE FROM chain WHERE place = 3")(tracker)
+    assert said(5)[1].startswith("link 4 (alpha:4) follows the record "), "before it is none"
 
 
 def test_a_record_of_another_tracker_is_not_verifiable_here(tracker: Tracker) -> None:

@@ -6,12 +6,16 @@ Pure. A link's hash covers ``integrity.previous``, so a record that was changed,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from tfslurm.errors import RecordError
 from tfslurm.record.model import record_sha256, unsealed
+
+WHOLE = re.compile(r"(?<=[0-9])\.0(?=[,}\]])")
+"The end of a whole number that Python has as a float."
 
 
 class Link(NamedTuple):
@@ -29,9 +33,12 @@ class Link(NamedTuple):
         return f"link {self.place} ({self.job})"
 
 
-def broken_links(links: Iterable[Link], ended: int) -> Iterator[str]:
-    """One line for each place where the links, in their order, do not hold; ``ended`` is the place of the last ever."""
-    place, head = 0, None
+def broken_links(links: Iterable[Link], ended: int, after: tuple[int, str | None] = (0, None)) -> Iterator[str]:
+    """One line for each place where the links, in their order, do not hold.
+
+    ``ended`` is the place that the last of them must have; ``after`` the place and hash of the link before the first.
+    """
+    place, head = after
     for link in links:
         if link.place != place + 1:
             yield f"{places(place + 1, link.place - 1)} not there any more"
@@ -71,12 +78,12 @@ def fault(link: Link) -> str:
 def has_sha256(values: Mapping[str, Any], said: str) -> bool:
     """Whether a record's content has this hash.
 
-    Python's own JSON, with sorted keys, is the canonical form of most records, and made twenty times as fast. Bytes
-    with the hash are the canonical ones, whoever made them.
+    Python's own JSON, with sorted keys and `12` for `12.0`, is the canonical form of most records, and made ten times
+    as fast. Bytes with the hash are the canonical ones, whoever made them.
     """
     try:
         text = json.dumps(unsealed(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        if sha256(text.encode()).hexdigest() == said:
+        if any(sha256(each.encode()).hexdigest() == said for each in (text, WHOLE.sub("", text))):
             return True
         return record_sha256(values) == said
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError, RecordError):

@@ -18,25 +18,33 @@ from tfslurm.workspace.clusters_of_jobs import known_named
 from tfslurm.workspace.session import Session
 
 MOST_SAID = 3
-_SEEN: WeakKeyDictionary[Tracker, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+MOST_READ = 1000
+"Links whose records are read for one record: in a longer chain those of its own thousand."
+_SEEN: WeakKeyDictionary[Tracker, tuple[tuple[str, int], tuple[str, ...]]] = WeakKeyDictionary()
 _ASKED: WeakKeyDictionary[Session, dict[Anchor, Part]] = WeakKeyDictionary()
 
 
-def chain_parts(session: Session, record: Record) -> Iterator[Part]:
-    """The link that a record is, with every other one, and what Slurm's accounting says of the chain's end."""
+def chain_parts(session: Session, record: Record, most: int = MOST_READ) -> Iterator[Part]:
+    """The link that a record is, with every other one, and what Slurm's accounting says of the chain's end.
+
+    The records of ``most`` links are read, its own among them.
+    """
     digest = record.integrity.record_sha256
     place = session.tracker.chain.place_of(digest) if session.has_tracker else None
     if place is None:
         yield Part("chain", "not verifiable", unchained(record))
         yield Part("anchor", "not verifiable", "the record is in no chain that this machine has")
         return
-    broken = broken_in(session.tracker)
     last = session.tracker.chain.last()
+    first = place - (place - 1) % most
+    until = min(first + most - 1, last)
+    broken = broken_in(session.tracker, first, until)
     if broken:
         more = f"; and {len(broken) - MOST_SAID} more" if len(broken) > MOST_SAID else ""
         yield Part("chain", "changed", f"{'; '.join(broken[:MOST_SAID])}{more}")
     else:
-        yield Part("chain", "unchanged", f"link {place} of {last}: each names the record before it")
+        read = f"; the records of links {first} to {until} are whole" if last > most else ""
+        yield Part("chain", "unchanged", f"link {place} of {last}: each names the record before it{read}")
     yield anchor_part(session, place)
 
 
@@ -47,11 +55,18 @@ def unchained(record: Record) -> str:
     return "it is the first of another tracker's chain, its job had not ended, or an older tfslurm made it"
 
 
-def broken_in(tracker: Tracker) -> tuple[str, ...]:
-    """What does not hold of the whole chain; looked at once as long as nobody writes to the tracker."""
-    state = tracker.chain.version()
+def broken_in(tracker: Tracker, first: int, until: int) -> tuple[str, ...]:
+    """What does not hold of the chain, whose records are read from one place to another.
+
+    It is looked at once, as long as nobody writes to the tracker.
+    """
+    chain = tracker.chain
+    state = chain.version(), first
     if tracker not in _SEEN or _SEEN[tracker][0] != state:
-        _SEEN[tracker] = state, (*broken_links(tracker.chain.links(), tracker.chain.last()), *lost_ends(tracker))
+        found = [*broken_links(chain.links(first, until - first + 1), until, chain.before(first))]
+        elsewhere = [place for place in chain.gaps() if not first <= place <= until]
+        found += [f"link {place} does not follow the one before it" for place in elsewhere]
+        _SEEN[tracker] = state, (*found, *lost_ends(tracker))
     return _SEEN[tracker][1]
 
 

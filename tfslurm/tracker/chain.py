@@ -27,6 +27,7 @@ HEAD = "SELECT record_sha256 FROM chain ORDER BY place DESC LIMIT 1"
 THIS_JOB = "(cluster, job_id, submitted_at) = (?, ?, ?)"
 AT_ONCE = 500
 MOST_ANCHORS = 5
+MOST_GAPS = 3
 
 
 class Anchor(NamedTuple):
@@ -80,21 +81,34 @@ class Chain:
         rows = self._tracker.rows("SELECT seq FROM sqlite_sequence WHERE name = 'chain'", ())
         return int(rows[0]["seq"]) if rows else 0
 
-    def links(self) -> Iterator[Link]:
-        """Every link in its place, with its record."""
+    def links(self, first: int, most: int) -> Iterator[Link]:
+        """So many links from a place on, with their records."""
         from tfslurm.record.chain import Link
 
         query = (
             "SELECT place, record_sha256, previous, cluster||':'||job_id AS job, CASE WHEN place = (SELECT "
             "max(place) FROM chain AS own WHERE (own.cluster, own.job_id, own.submitted_at) = "
             "(chain.cluster, chain.job_id, chain.submitted_at)) THEN record ELSE replaced END AS data FROM chain "
-            "LEFT JOIN records USING (cluster, job_id, submitted_at) WHERE place > ? ORDER BY place LIMIT ?"
+            "LEFT JOIN records USING (cluster, job_id, submitted_at) WHERE place BETWEEN ? AND ? ORDER BY place"
         )
-        after = 0
-        while rows := self._tracker.rows(query, (str(after), str(AT_ONCE))):
-            for row in rows:
-                after = row["place"]
-                yield Link(after, str(row["job"]), str(row["record_sha256"]), row["previous"], values_of(row["data"]))
+        for start in range(first, first + most, AT_ONCE):
+            end = min(start + AT_ONCE, first + most) - 1
+            for row in self._tracker.rows(query, (str(start), str(end))):
+                values = values_of(row["data"])
+                yield Link(int(row["place"]), str(row["job"]), str(row["record_sha256"]), row["previous"], values)
+
+    def before(self, place: int) -> tuple[int, str | None]:
+        """The place before one, and the hash of the link there; None: there is none."""
+        rows = self._tracker.rows("SELECT record_sha256 FROM chain WHERE place = ?", (str(place - 1),))
+        return place - 1, rows[0]["record_sha256"] if rows else None
+
+    def gaps(self) -> list[int]:
+        """The first places whose link does not name the one before it; the records are not read."""
+        query = (
+            "SELECT each.place FROM chain AS each LEFT JOIN chain AS before ON before.place = each.place - 1 WHERE "
+            "each.place > 1 AND before.record_sha256 IS NOT each.previous ORDER BY each.place LIMIT ?"
+        )
+        return [int(row["place"]) for row in self._tracker.rows(query, (str(MOST_GAPS),))]
 
     def anchors(self, place: int) -> list[Anchor]:
         """The first jobs that were submitted to Slurm here once this link was in the chain, the tightest first."""
