@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from tfslurm.export.rows import Row
 from tfslurm.record import Record, TaskFacts
 from tfslurm.record.model import record_sha256
 
+FRACTION = r"\.[0-9]+"
+"Of a second, which the record has."
 FEW = 4
 "Nodes and kinds of GPU that are named before the rest is counted."
 
@@ -43,7 +46,7 @@ def pinned(record: Record) -> Row:
     image = record.image
     if not image.served_by:
         return link("unknown", "who said that the tag stands for this digest was not written down")
-    moment = f" {image.pinned_at}" if image.pinned_at else ""
+    moment = f" {re.sub(FRACTION, '', image.pinned_at)}" if image.pinned_at else ""
     how = "pinned" if image.tag else "asked for by its digest, found"
     return link("ok", f"{how}{moment} from {image.served_by}")
 

@@ -32,7 +32,7 @@ from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.records import NOT_NEEDED
 from tfslurm.run_folder import paths
-from tfslurm.run_folder.plan_file import read_points
+from tfslurm.run_folder.plan_file import point_values, read_points
 from tfslurm.slurm import JobStatus
 from tfslurm.snapshot.files import blob_id, entry_of, tree_id
 from tfslurm.sweeps.arrays import place_in_array
@@ -215,8 +215,8 @@ def code(checked: CheckedCrate, record: Record) -> Part:
             "code", "not verifiable", "names in its files were replaced, or files left out, in the anonymous form"
         )
     if now != tree:
-        return Part("code", "changed", f"its files are the Git tree {now}, and the record says {tree}")
-    return Part("code", "unchanged", f"its {len(names)} files are the Git tree {tree}")
+        return Part("code", "changed", f"Git gives its files the tree {now}, and the record says {tree}")
+    return Part("code", "unchanged", f"Git gives its files the tree {tree}")
 
 
 def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes | None) -> Part:
@@ -283,8 +283,7 @@ def point_of(checked: CheckedCrate, plan: JobPlan, record: Record, base: str) ->
     place = place_in_array(record.job.job_id)
     if place is None or place >= len(entries):
         raise RecordError(f"{record.job.job_id} is none of the plan's points")
-    entry = entries[place]
-    return {"parameters": read_json(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
+    return point_values(entries[place])
 
 
 def status_of(record: Record) -> JobStatus | None:
@@ -292,23 +291,5 @@ def status_of(record: Record) -> JobStatus | None:
     job = record.job
     if job.state is None:
         return None
-    return JobStatus(
-        job_id=job.job_id,
-        array_job_id=job.array_job_id,
-        array_task_id=job.array_task_id,
-        name=job.name,
-        state=job.state,
-        reason="",
-        exit_code=job.exit_code,
-        signal=job.signal,
-        submitted_at=job.submitted_at,
-        started_at=job.started_at,
-        ended_at=job.ended_at,
-        elapsed_s=job.elapsed_s,
-        time_limit_s=job.time_limit_s,
-        nodes=job.nodes,
-        partition=job.partition or "",
-        comment="",
-        restarts=job.restarts,
-        user=job.user,
-    )
+    same: dict[str, Any] = {key: getattr(job, key) for key in JobStatus._fields if hasattr(job, key)}
+    return JobStatus(**{**same, "partition": job.partition or "", "reason": "", "comment": ""})

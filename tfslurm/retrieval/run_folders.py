@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import CommandFailed, RecordError, refuse
 from tfslurm.host import Host, read_from
 from tfslurm.host.files import named
@@ -22,7 +21,7 @@ from tfslurm.record import Record
 from tfslurm.remote_programs import program
 from tfslurm.retrieval.records import read_folder
 from tfslurm.run_folder import paths
-from tfslurm.run_folder.plan_file import checked_plan, is_job_of, read_plan, read_points
+from tfslurm.run_folder.plan_file import checked_plan, is_job_of, point_values, read_plan, read_points
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters
@@ -188,5 +187,4 @@ def points_in(host: Host, folder: PurePosixPath, plan: JobPlan) -> list[dict[str
     """
     if not plan.points:
         return []
-    entries = read_points(plan, read_from(host, folder / paths.POINTS, 0, MOST_BYTES[paths.POINTS]))
-    return [{"parameters": read_json(each.text), "command": list(each.argv), "env": dict(each.env)} for each in entries]
+    return [*map(point_values, read_points(plan, read_from(host, folder / paths.POINTS, 0, MOST_BYTES[paths.POINTS])))]

@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from math import inf
 from pathlib import PurePosixPath
-from typing import get_args
+from typing import Any, get_args
 
 from tfslurm.cluster import Cluster, Engine
 from tfslurm.document.bounded_json import read_json
@@ -130,6 +130,11 @@ def read_points(plan: JobPlan, text: bytes) -> tuple[Entry, ...]:
     if not is_same:
         raise RecordError("points.jsonl: these are not the points that its plan was made for")
     return entries
+
+
+def point_values(entry: Entry) -> dict[str, Any]:
+    """A point as a record takes it: over the parameters, the command and the variables of its plan."""
+    return {"parameters": read_json(entry.text), "command": list(entry.argv), "env": dict(entry.env)}
 
 
 def is_job_of(plan: JobPlan, job_id: str) -> bool:
