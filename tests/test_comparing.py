@@ -19,6 +19,7 @@ from tfslurm.errors import InputError
 from tfslurm.export.difference import diff_json, verdict_lines
 from tfslurm.host.local import LocalHost
 from tfslurm.record import record_json
+from tfslurm.record.comparison.differences import differences
 from tfslurm.record.model import Code, Output, seal
 from tfslurm.retrieval import comparing
 from tfslurm.retrieval.code_trees import code_of, id_of, tree_on
@@ -93,6 +94,11 @@ def test_outputs_that_lead_elsewhere_or_are_too_large_are_not_read(tmp_path: Pat
     nameless = replace(record, job=replace(record.job, job_id="../1"))
     (lost,) = read_all([(made._replace(record=nameless), ["none.json"])])
     assert "is not the id of a job" in lost.why_unread("none.json")
+    (gone,) = read_all([(made._replace(folder=PurePosixPath("/no/such/folder")), ["metrics.json"])])
+    why = "it cannot be read on alpha: /no/such/folder: No such file or directory"
+    assert gone.why_unread("metrics.json") == why
+    rows = {row.what: (row.a, row.b) for row in differences(gone, read_all([(made, ["metrics.json"])])[0])}
+    assert rows == {}
     (far,) = read_all([(made._replace(host=None, why="beta does not answer"), ["metrics.json"])])
     assert far.why_unread("metrics.json") == "beta does not answer"
 
@@ -177,6 +183,10 @@ def test_code_is_compared_line_by_line_where_both_trees_are_what_they_are_named(
     (Path(b.code) / "train.py").write_text("a\nX\n")
     assert "was changed: it is not the tree of its name any more" in code_changes(a, b, tmp_path)[1]
     subprocess.run(["rm", "-r", b.code], check=True)
+    Path(b.code).symlink_to(tmp_path)
+    refused = f"alpha:2: {b.code} cannot be read on alpha: {b.code} is a link, or another user's; move it away"
+    assert code_changes(a, b, tmp_path)[1] == refused
+    Path(b.code).unlink()
     assert "is not there any more" in code_changes(a, b, tmp_path)[1]
     assert code_changes(a, a, tmp_path) == ((), "")
 

@@ -32,6 +32,7 @@ from tfslurm.record.comparison.results import by_interval, wanted
 from tfslurm.record.metrics import pattern_of
 from tfslurm.record.model import Code, Determinism, Input, Output, Package
 from tfslurm.record.task_model import Engine, Gpu, TaskFacts
+from tfslurm.record.verification import ANONYMOUS
 from tfslurm.snapshot.files import EXECUTABLE, REGULAR, SYMLINK, Entry, contents
 from tfslurm.spec import Reproduce
 
@@ -377,6 +378,7 @@ def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
     lost = verdict(a, b).results
     assert lost.answer == "not comparable" and "it is not there any more" in lost.evidence[0]
     assert wanted(a, b) == ["metrics.json"]
+    assert ("metric accuracy", "1.0", "unknown") in differences(a, b)
 
 
 # ------------------------------------------------------------------------------------------------------- the time apart
@@ -625,7 +627,7 @@ def test_a_run_is_identical_to_itself_where_everything_was_observed(name: str) -
         "identical",
         "bit-identical",
     )
-    assert same.acm.startswith("repeatability (same team, same setup)")
+    assert same.acm == ""
 
 
 CHANGES: tuple[Change, ...] = (
@@ -672,7 +674,12 @@ def test_acms_words_stand_only_where_they_apply() -> None:
     assert verdict(run(files=files), run(seeded(1), files=files)).acm == ""
     assert verdict(run(files=files), run(files={"w.h5": V})).acm == ""
     assert verdict(run(data(None, "no"), files=files), run(data(None, "no"), files=files)).acm == ""
-    bob = verdict(run(files=files), run(job(user="bob", cluster="beta"), files=files)).acm
+    again: Change = lambda record: replace(record, record_id="urn:uuid:2")  # noqa: E731
+    assert verdict(run(files=files), run(files=files)).acm == "", "one run is no repetition"
+    assert verdict(run(files=files), run(again, files=files)).acm.startswith("repeatability (same team, same setup)")
+    hidden = (again, unknown("run_folder", ANONYMOUS), lambda record: replace(record, run_folder=None))
+    assert verdict(run(files=files), run(*hidden, files=files)).acm == ""
+    bob = verdict(run(files=files), run(again, job(user="bob", cluster="beta"), files=files)).acm
     assert bob.startswith("reproducibility (different team, same setup), if ") and "bob" in bob
 
 

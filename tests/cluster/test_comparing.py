@@ -92,6 +92,11 @@ def test_the_verdict_of_two_runs_and_what_differs(desk: Desk, trained: list[str]
     record = desk.folder / "first.json"
     assert desk.tfslurm("provenance", first, "--json", "-o", record).returncode == 0
     assert desk.tfslurm("diff", record, again).returncode == 0
+    author = ("--author", "Doe, Alice", "--license", "MIT")
+    made = desk.tfslurm("provenance", first, "--format", "rocrate", *author, "-o", desk.folder / "crate")
+    assert made.returncode == 0, made.stderr
+    crate = desk.tfslurm("diff", desk.folder / "crate", changed)
+    assert crate.returncode == 0 and f"\n-{old}\n+{new}\n" in crate.stdout, crate.stderr
     script = f"import tfslurm; d = tfslurm.diff(tfslurm.job({first!r}).record, tfslurm.job({changed!r})); "
     script += "print(d.results, d.code[0].path)"
     assert said_by_python(desk, script) == "within tolerance run.sh\n"

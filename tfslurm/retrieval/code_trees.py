@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
+from tfslurm.errors import CommandFailed, HostError, TfslurmError, last_words
 from tfslurm.host import Host, get
 from tfslurm.host.files import tree_contents
 from tfslurm.job_plan import TREE
@@ -44,7 +44,9 @@ def tree_on(host: Host, folder: PurePosixPath, tree: str) -> tuple[Tree | None, 
     try:
         listed = tree_contents(host, folder)
         contents = get(host, folder, max_bytes=MOST_BYTES, max_file_bytes=MOST_OF_ONE) if listed else {}
-    except (CommandFailed, HostError) as error:
+    except CommandFailed as error:
+        return None, f"{folder} cannot be read on {host.name}: {last_words(error.completed)}"
+    except HostError as error:
         return None, str(error).splitlines()[0]
     if not listed:
         return None, f"{folder} is not there any more"
@@ -92,7 +94,7 @@ def tree_in_git(here: Path, tree: str) -> Tree | None:
                 small[name] = blob
                 left -= blob.size
         contents = contents_of(here, small.values())
-    except (InputError, TfslurmError):
+    except TfslurmError:
         return None
     entries = [Entry(name, blob.mode, blob.id, blob.size, "") for name, blob in blobs.items()]
     if not blobs or tree_id(entries, "sha256" if len(tree) == 64 else "sha1") != tree:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from tfslurm.errors import CommandFailed, HostError, RecordError, refuse
+from tfslurm.errors import CommandFailed, HostError, RecordError, last_words, refuse
 from tfslurm.export.difference import Diff, Pair
 from tfslurm.host import Host
 from tfslurm.host.fetching import Entry, pack
@@ -236,7 +237,10 @@ def bring(host: Host, folder: PurePosixPath, entries: Sequence[Entry]) -> tuple[
             return found, f"more than {MOST_IN_ALL} bytes would have to be read"
         try:
             found.update(pack(host, folder, left[:count]))
-        except (CommandFailed, HostError) as error:
+        except CommandFailed as error:
+            words = re.sub(r"^[\w.-]+: line [0-9]+: (?:cd: )?", "", last_words(error.completed))
+            return found, f"it cannot be read on {host.name}: {words}"
+        except HostError as error:
             return found, str(error).splitlines()[0]
         del left[:count]
     return found, ""

@@ -22,6 +22,7 @@ from tfslurm.record.comparison.inputs import inputs, is_one_command
 from tfslurm.record.comparison.results import measure, results
 from tfslurm.record.comparison.seeds import seeds
 from tfslurm.record.model import Record
+from tfslurm.record.verification import is_anonymous
 from tfslurm.spec import Reproduce
 
 __all__ = ["Answer", "Comparison", "Files", "Measure", "Results", "Run", "compare", "measure_of"]
@@ -44,12 +45,14 @@ def measure_of(a: Run, b: Run, given: Reproduce | None = None) -> Measure:
 def acm(a: Record, b: Record, where: Answer, what: Answer, found: Results) -> str:
     """ACM's word for results that agree, as its version 1.1 defines it; '' where none is known to apply.
 
-    Repeatability is of the same team with the same setup, reproducibility of another team with the same setup. Who is
-    in a team is in no record: users are. Replicability is of another setup, made without the author's artifacts, which
-    is nothing that two records show.
+    Repeatability is of the same team with the same setup, reproducibility of another team with the same setup; both are
+    of several runs. Who is in a team is in no record: users are, unless it is anonymous. Replicability is of another
+    setup, made without the author's artifacts, which is nothing that two records show.
     """
     same_setup = where.answer == what.answer == "identical"
-    if not found.agree or not same_setup or not a.job.user or not b.job.user:
+    if not found.agree or not same_setup or a.record_id == b.record_id:
+        return ""
+    if any(not record.job.user or is_anonymous(record) for record in (a, b)):
         return ""
     if a.job.user == b.job.user and a.job.cluster == b.job.cluster:
         return f"repeatability (same team, same setup): both runs are of {a.job.user}"

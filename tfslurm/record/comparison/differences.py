@@ -131,13 +131,16 @@ def plan_rows(a: Record, b: Record) -> Iterator[Difference]:
 
 def result_rows(a: Run, b: Run) -> Iterator[Difference]:
     """The metrics, and the outputs by their hashes."""
-    yield from each_key("metric", metrics(a)[0], metrics(b)[0])
+    (one, why_a), (other, why_b) = metrics(a), metrics(b)
+    for row in each_key("metric", one, other):
+        texts = [UNKNOWN if why else text for text, why in ((row.a, why_a), (row.b, why_b))]
+        yield Difference(row.what, *texts)
     if a.record.experiment.outputs is None or b.record.experiment.outputs is None:
         texts = [UNKNOWN if run.record.experiment.outputs is None else f"{len(run.outputs)} files" for run in (a, b)]
         yield Difference("outputs", *texts)
         return
-    one, other = ({path: f"sha256:{each.sha256}" for path, each in run.outputs.items()} for run in (a, b))
-    yield from each_key("output", one, other)
+    hashes = ({path: f"sha256:{each.sha256}" for path, each in run.outputs.items()} for run in (a, b))
+    yield from each_key("output", *hashes)
 
 
 def job_rows(a: Record, b: Record) -> Iterator[Difference]:
