@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_record import CASES, case
-from tfslurm.document.canonical import MOST, canonical
+from tfslurm.document.canonical import MOST, canonical, plain_values
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import identity
 from tfslurm.record import record_json
@@ -102,3 +103,21 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_any_value_that_both_allow_has_the_same_bytes(value: object) -> None:
     assert canonical(value, "it") == first_form(value).encode()
+
+
+@given(VALUES)
+def test_pythons_own_writer_is_used_only_where_it_writes_what_the_library_does(value: Any) -> None:
+    try:
+        plain = plain_values(value)
+    except ValueError:
+        return
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert text.encode() == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "value", [{"é": 1}, {1: 1}, 1e-5, 2**53, 1e300, math.nan, math.inf, 5e-324, {1}, b"x", [0, {"a": 1e21}]]
+)
+def test_values_that_it_might_write_otherwise_are_left_to_the_library(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"a key|a value"):
+        plain_values(value)

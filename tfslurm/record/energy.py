@@ -64,8 +64,9 @@ def told(uses: Sequence[Use]) -> str:
     readings, seconds = sum(use.readings for use in uses), sum(use.seconds for use in uses)
     apart = max(use.longest for use in uses)
     gpus = f"{len(uses)} GPUs" if len(uses) > 1 else "1 GPU"
+    many = f"{readings} readings" if readings > 1 else "1 reading"
     return (
-        f"{HOW} of {gpus}: {readings} readings, at most {apart} s apart, summed over the {seconds} s from each start "
+        f"{HOW} of {gpus}: {many}, at most {apart} s apart, summed over the {seconds} s from each start "
         "to its last reading; what came after that is not in it"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -293,18 +294,25 @@ def record_json(record: Record) -> dict[str, Any]:
 
 def plain(value: object, schema: str) -> Any:
     """The same value of dict, list, str, int, float, bool and None, its texts all valid UTF-8."""
-    if is_dataclass(value):
-        kept = (each.name for each in fields(value) if "since" not in each.metadata or schema != FIRST)
-        return {name: plain(getattr(value, name), schema) for name in kept}
-    if isinstance(value, Mapping):
-        return {plain(str(key), schema): plain(item, schema) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item, schema) for item in value]
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return (
+            value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        )
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, tuple | list):
+        return [plain(item, schema) for item in value]
+    if is_dataclass(value):
+        return {name: plain(getattr(value, name), schema) for name in names_of(value.__class__, schema)}
+    if isinstance(value, Mapping):
+        return {plain(str(key), schema): plain(item, schema) for key, item in value.items()}
     return str(value)
+
+
+@cache
+def names_of(kind: Any, schema: str) -> tuple[str, ...]:
+    """The keys that a part of the record has in a schema."""
+    return tuple(each.name for each in fields(kind) if "since" not in each.metadata or schema != FIRST)
 
 
 def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from tfslurm.errors import CommandFailed, HostError, InputError, RecordError
 from tfslurm.host import Host
 from tfslurm.job_plan.folders import job_folder
-from tfslurm.record import Record, record_json
-from tfslurm.record.model import Input
+from tfslurm.record import Record
+from tfslurm.record.model import Input, names_of, plain
 from tfslurm.record.verification import Part, compared, inner_parts, log_parts, output_parts, plan_part
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.facts_now import facts_now
@@ -48,7 +48,7 @@ def parts_on(session: Session, host: Host | None, evidences: Sequence[Evidence])
         now = files_now(session, host, evidences)
         again = facts_now(session.tracker, host, evidences)
         return [
-            [*file_parts(session, host, each, now), facts_part(each.record, record)]
+            [*file_parts(each, now), facts_part(each.record, record)]
             for each, record in zip(evidences, again, strict=True)
         ]
     except (HostError, InputError, RecordError) as error:
@@ -60,12 +60,11 @@ def unknown(why: str) -> list[Part]:
     return [Part(name, "not verifiable", why) for name in FILES]
 
 
-def file_parts(session: Session, host: Host, evidence: Evidence, now: FilesNow) -> Iterator[Part]:
+def file_parts(evidence: Evidence, now: FilesNow) -> Iterator[Part]:
     """The files of the run folder, the inputs, and the code.
 
     Raises:
         RecordError: the record does not say where they are.
-        HostError: the machine does not answer.
     """
     record, folder = evidence.record, evidence.folder
     if folder is None:
@@ -138,8 +137,14 @@ def facts_part(said: Record, now: Record | str | None) -> Part:
         return Part("facts", "not verifiable", now)
     if now is None:
         return Part("facts", "missing", "the job's folder is not there any more")
-    before, after = record_json(said), record_json(now)
-    differ = [key for key in before if key != "integrity" and before[key] != after.get(key)]
+    pairs = {
+        key: (getattr(said, key), getattr(now, key)) for key in names_of(Record, said.schema) if key != "integrity"
+    }
+    differ = [
+        key
+        for key, (before, after) in pairs.items()
+        if before != after and plain(before, said.schema) != plain(after, said.schema)
+    ]
     if differ:
         return Part("facts", "changed", f"the run folder gives another record now: {', '.join(differ)}")
     return Part("facts", "unchanged", "the run folder gives the same record now")
