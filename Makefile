@@ -51,8 +51,9 @@ shellcheck:
 	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck)
 
 tex:
-	@command -v biber >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-	  texlive-latex-base texlive-latex-recommended texlive-bibtex-extra biber)
+	@{ command -v biber && kpsewhich CJKutf8.sty; } >/dev/null || (apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends texlive-latex-base texlive-latex-recommended \
+	  texlive-bibtex-extra biber latex-cjk-chinese latex-cjk-chinese-arphic-gbsn00lp)
 
 validator:  ## roc-validator in an environment of its own, for the tests of crates
 	@$(PYTHON) -m tests.validator

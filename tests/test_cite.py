@@ -291,6 +291,20 @@ def test_the_statement_and_its_entries_are_typeset_within_their_columns(
         assert not over, f"{columns}, {form}: {over}\n{log[log.index('Overfull') :][:400]}"
 
 
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+def test_the_chinese_statement_is_typeset_within_its_columns(columns: str, tmp_path: Path) -> None:
+    for records in ([run()], many()):
+        text = citation(records, "latex", language="zh")
+        body = f"\\begin{{CJK*}}{{UTF8}}{{gbsn}}\n{text}\n\\end{{CJK*}}"
+        bibliography = "\\nocite{*}\\bibliographystyle{plain}\\bibliography{refs}"
+        (tmp_path / "refs.bib").write_text(citation(records, "bibtex", by=BY))
+        paper = ARTICLE % (columns, "21cm", "\\usepackage{CJKutf8}", body, bibliography)
+        (tmp_path / "paper.tex").write_text(paper)
+        log = typeset(tmp_path, "pdflatex", "bibtex", "pdflatex", "pdflatex")
+        assert not re.findall(r"Overfull \\hbox \(([0-9.]+)pt", log), log
+        assert "gbsn" in log and "Missing character" not in log
+
+
 def poisoned(value: Any, name: str = "") -> Any:
     """The same with every text that is no word of ours replaced."""
     if is_dataclass(value) and not isinstance(value, type):

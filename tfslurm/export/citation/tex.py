@@ -13,6 +13,7 @@ SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "×": r"$\times$",
+    **{stop: f"{stop}\\allowbreak " for stop in "、，。；："},  # before a Latin word CJK breaks no line by itself
     **{character: f"\\{character}" for character in "{}$&#%_"},
 }
 
