@@ -16,6 +16,7 @@ from tfslurm.errors import InputError
 from tfslurm.job_plan import JobPlan, identify
 from tfslurm.record import Record, record_json
 from tfslurm.record.model import seal
+from tfslurm.record.verification import inner_parts
 from tfslurm.retrieval.evidence import evidence_of, named
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.session import Session
@@ -63,6 +64,21 @@ def test_jobs_are_found_by_image_commit_and_plan(session: Session) -> None:
     assert (found.record.job.job_id, found.host, found.folder) == ("17", None, None)
     assert "cluster file" in found.why or "run folder" in found.why
     assert [each.key for each in evidence_of(session, CONFIG, reach=False)] == ["alpha:17", "alpha:18"]
+
+
+def test_a_record_is_found_by_its_hash_even_where_its_job_has_another_one_now(session: Session) -> None:
+    made = put(session.tracker, "17")
+    (job,) = session.tracker.jobs(job_id="17")
+    hashes = []
+    for warning in ("one", "two"):
+        record = replace(record_of(made, "17"), warnings=(warning,))
+        (kept,) = session.tracker.chain.keep([(job, seal(record))])
+        hashes.append(kept.integrity.record_sha256)
+    for digest, warning in zip(hashes, ("one", "two"), strict=True):
+        for name in (f"sha256:{digest}", f"sha256:{digest[:12]}"):
+            (found,) = evidence_of(session, name, reach=False)
+            assert (found.record.warnings, found.record.integrity.record_sha256) == ((warning,), digest)
+            assert not [part for part in inner_parts(found.record, found.values) if part.is_bad]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Records by any name that a user may type, each with the place of the files that it names.
 
 A name is a job's (also of one that this tracker does not know, looked for on its cluster), a point's or a sweep's; the
-digest of an image, the commit of the code, the id of a plan; a file with a record, a run folder, a crate.
+digest of an image, the hash of a record, the commit of the code, the id of a plan; a file with a record, a run folder,
+a crate.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def named(session: Session, name: str) -> Sequence[TrackedJob | Evidence]:
     """
     tracker = session.tracker
     if digest := DIGEST.fullmatch(name):
-        return jobs_with(tracker, f"sha256:{digest['hex']}", name, "image")
+        return records_with(tracker, digest["hex"]) or jobs_with(tracker, f"sha256:{digest['hex']}", name, "image")
     if crate := crate_named(session, name):
         return of_crate(crate)
     if is_file(name):
@@ -199,6 +200,22 @@ def jobs_with(tracker: Tracker, beginning: str, name: str, what: str) -> list[Tr
         fix = "`tfslurm status --all` lists your jobs; `tfslurm tracker rebuild` reads the run folders again"
         raise refuse(f"{what} {name!r}", "no job of this machine's tracker ran it", fix)
     return jobs
+
+
+def records_with(tracker: Tracker, beginning: str) -> list[Evidence]:
+    """The record whose hash begins so, as it was chained, be it its job's last or not.
+
+    Raises:
+        InputError: several do.
+        RecordError: the tracker's copy of it is none.
+    """
+    links = [link for place in tracker.chain.places(beginning)[:2] for link in tracker.chain.links(place, 1)]
+    if len(links) > 1:
+        raise refuse(f"record sha256:{beginning}", "is the beginning of several", "write more")
+    try:
+        return [read(link.values) for link in links if link.values]
+    except ValueError as error:
+        raise RecordError(f"record sha256:{beginning}: the tracker's copy cannot be read: {error}") from error
 
 
 def of_jobs(session: Session, jobs: Sequence[TrackedJob], *, latest: bool = False) -> dict[str, Evidence]:

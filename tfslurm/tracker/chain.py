@@ -76,6 +76,11 @@ class Chain:
         rows = self._tracker.rows("SELECT place FROM chain WHERE record_sha256 = ?", (digest,))
         return int(rows[0]["place"]) if rows else None
 
+    def places(self, beginning: str) -> list[int]:
+        """The places of the links whose record's hash begins with these hexadecimal digits."""
+        query = "SELECT place FROM chain WHERE record_sha256 >= ? AND record_sha256 < ? ORDER BY place"
+        return [int(row["place"]) for row in self._tracker.rows(query, (beginning, f"{beginning}g"))]
+
     def last(self) -> int:
         """The place of the last link that there ever was; 0: there was none."""
         rows = self._tracker.rows("SELECT seq FROM sqlite_sequence WHERE name = 'chain'", ())
