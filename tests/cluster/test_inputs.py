@@ -66,7 +66,11 @@ def test_what_a_job_found_is_in_its_record_and_known_to_the_next(engine: str, de
     again = inputs_of(desk, desk.submit(file, "--again"))
     assert [each["hashed"] for each in again] == ["cached", "cached", "no", "no"]
     assert [each["tree_sha256"] for each in again] == [each["tree_sha256"] for each in found]
+    assert f"unchanged      input lab:set: sha256 {tree}" in desk.tfslurm("verify", job).stdout
     (data / "a").write_text("2")
+    said = desk.tfslurm("verify", job)
+    assert said.returncode == 1 and f"changed        input lab:set: a in {data} changed" in said.stdout, said.stdout
+    assert f"unchanged      input {data.parent / 'one'}: sha256 {found[1]['sha256']}" in said.stdout
     changed, known, *_ = inputs_of(desk, desk.submit(file, "--again"))
     assert (changed["hashed"], known["hashed"]) == ("full", "cached")
     assert changed["tree_sha256"] == sha256(listed(data)).hexdigest() != tree
