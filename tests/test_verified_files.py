@@ -181,12 +181,18 @@ def test_the_file_that_changed_in_a_mounted_folder_is_named(kept: Kept, tracker:
     assert reason == f"a/0001.npy, new in {kept.tree} changed, came or went"
 
 
-def test_a_link_in_the_place_of_a_file_is_not_followed(kept: Kept, tracker: Tracker, tmp_path: Path) -> None:
-    for path in (kept.log, kept.output, kept.file):
-        copy = written(tmp_path / "elsewhere" / path.name, path.read_text())
-        path.unlink()
+def test_a_link_in_the_place_of_a_file_is_not_followed_but_of_what_was_mounted(
+    kept: Kept, tracker: Tracker, tmp_path: Path
+) -> None:
+    """A source may be a link: the mount has followed it."""
+    for path in (kept.log, kept.output, kept.file, kept.tree):
+        copy = tmp_path / "elsewhere" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        path.rename(copy)
         path.symlink_to(copy)
-    assert set(bad(kept, tracker).values()) == {"missing"} and len(bad(kept, tracker)) == 3
+    assert bad(kept, tracker) == {"output sub/metrics.json": "missing", "log attempt-1/stdout.log": "missing"}
+    (tmp_path / "elsewhere" / kept.file.name).write_text("3\n")
+    assert bad(kept, tracker)["input one"] == "changed"
 
 
 @pytest.mark.parametrize("path", ["../../../etc/passwd", "/etc/passwd", "a\0b", ""])

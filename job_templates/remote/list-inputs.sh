@@ -1,7 +1,9 @@
 #!/bin/bash
-# $1 a folder that was mounted. Prints the list of its files, whose sha256 a record has as tree_sha256; nothing where it is not there.
+# $1 a folder that was mounted: prints the list of its files, whose sha256 a record has as tree_sha256; of a file its own sha256;
+# nothing where it is not there. A link in its place is followed, as the mount has followed it.
 set -eo pipefail
 export LC_ALL=C
+if [ -f "$1" ]; then exec sha256sum <"$1"; fi
 [ -d "$1" ] || exit 0
 cd -- "$1"
 find . -type f -print0 | sort --zero-terminated | xargs --null --no-run-if-empty sha256sum --zero --

@@ -26,6 +26,7 @@ def data_of(desk: Desk) -> Path:
         (folder / name).write_text(text)
     (folder / "link").symlink_to("/etc/shadow")
     (desk.data("alpha") / "one").write_text("alone")
+    (desk.data("alpha") / "to-one").symlink_to("one")
     for path in (desk.data("alpha"), *desk.data("alpha").rglob("*")):
         os.chown(path, *ids(), follow_symlinks=False)
     until(lambda: time.time() - folder.stat().st_ctime > 2.5, 10)
@@ -46,7 +47,7 @@ def test_what_a_job_found_is_in_its_record_and_known_to_the_next(engine: str, de
     desk.describe("alpha", engine=engine, mounts=names)
     mounts = [
         {"source": "lab:set", "target": "/d", "hash": True},
-        {"source": str(data.parent / "one"), "target": "/one", "hash": True},
+        {"source": str(data.parent / "to-one"), "target": "/one", "hash": True},
         {"source": str(data / "a"), "target": "/a"},
         {"source": str(data / "deep"), "target": "/deep"},
     ]
@@ -57,7 +58,7 @@ def test_what_a_job_found_is_in_its_record_and_known_to_the_next(engine: str, de
     found = inputs_of(desk, job)
     tree = sha256(listed(data)).hexdigest()
     assert [(each["name"], each["path"], each["bytes"], each["hashed"]) for each in found] == [
-        ("lab:set", str(data), 100_001, "full"), (None, str(data.parent / "one"), 5, "full"),
+        ("lab:set", str(data), 100_001, "full"), (None, str(data.parent / "to-one"), 5, "full"),
         (None, str(data / "a"), 1, "no"), (None, str(data / "deep"), None, "no"),
     ]  # fmt: skip
     assert (found[0]["tree_sha256"], found[1]["sha256"]) == (tree, sha256(b"alone").hexdigest())
@@ -70,7 +71,7 @@ def test_what_a_job_found_is_in_its_record_and_known_to_the_next(engine: str, de
     (data / "a").write_text("2")
     said = desk.tfslurm("verify", job)
     assert said.returncode == 1 and f"changed        input lab:set: a in {data} changed" in said.stdout, said.stdout
-    assert f"unchanged      input {data.parent / 'one'}: sha256 {found[1]['sha256']}" in said.stdout
+    assert f"unchanged      input {data.parent / 'to-one'}: sha256 {found[1]['sha256']}" in said.stdout
     changed, known, *_ = inputs_of(desk, desk.submit(file, "--again"))
     assert (changed["hashed"], known["hashed"]) == ("full", "cached")
     assert changed["tree_sha256"] == sha256(listed(data)).hexdigest() != tree

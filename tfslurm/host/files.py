@@ -97,7 +97,8 @@ def tree_contents(host: Host, folder: PurePosixPath) -> bytes:
 def input_contents(host: Host, folder: PurePosixPath, *, timeout_s: int) -> bytes:
     """Return the list of a mounted folder's files as they are now, whose sha256 a record has as ``tree_sha256``.
 
-    Every file is read there, one after the other. Nothing comes out where the folder is not there.
+    Of a mounted file its own sha256 comes out, in the first 64 bytes. Links in the place of either are followed, as the
+    mount has followed them. Every file is read there, one after the other. Nothing comes out where it is not there.
 
     Raises:
         CommandFailed: it cannot be read.

@@ -68,12 +68,12 @@ def files_now(session: Session, host: Host, evidences: Sequence[Evidence]) -> Fi
 
 
 def look_into_inputs(session: Session, host: Host, evidences: Sequence[Evidence], found: FilesNow) -> None:
-    """Read the folders that were mounted, each once; what takes too long is no reason to say nothing of the rest."""
+    """Read what was mounted, each folder and file once; what takes too long is no reason to say nothing of the rest."""
     trees = {
         PurePosixPath(each.path): each
         for evidence in evidences
         for each in evidence.record.inputs or ()
-        if each.tree_sha256 and each.bytes is not None and is_whole(each.path)
+        if (each.sha256 or each.tree_sha256) and each.bytes is not None and is_whole(each.path)
     }
     for path, each in trees.items():
         size = each.bytes or 0
@@ -99,7 +99,7 @@ def json_or_nothing(text: bytes) -> Any:
 
 
 def named_files(evidence: Evidence) -> Iterator[Asked]:
-    """The script, the outputs, the logs, the inputs that are files. One byte more than a file had is another file."""
+    """The script, the outputs, the logs. One byte more than a file had is another file."""
     record, folder = evidence.record, evidence.folder
     if folder is None:
         return
@@ -108,9 +108,6 @@ def named_files(evidence: Evidence) -> Iterator[Asked]:
     for output in outputs_of(record):
         yield job / paths.OUTPUTS / output[0], output[1] + 1
     yield from logs_of(record, job).values()
-    for each in record.inputs or ():
-        if each.sha256 and each.bytes is not None and is_whole(each.path):
-            yield PurePosixPath(each.path), each.bytes + 1
 
 
 def script_of(folder: PurePosixPath) -> Asked:
