@@ -13,6 +13,7 @@ import pytest
 
 from tests import made
 from tests.test_record import case
+from tfslurm.cli.verify import show_several
 from tfslurm.host.fetching import hashed
 from tfslurm.host.files import get, input_contents, read_all, tree_contents
 from tfslurm.host.local import LocalHost
@@ -22,6 +23,7 @@ from tfslurm.record.model import Input, Log, Output, seal
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.verification import verified_together
+from tfslurm.retrieval.verify import Verified
 from tfslurm.tracker import Tracker
 
 JOB = "59"
@@ -213,6 +215,18 @@ def test_many_records_are_few_questions(tmp_path: Path, tracker: Tracker) -> Non
     wrong = [place for place, each in enumerate(found) if any(part.is_bad for part in each)]
     assert wrong == [7]
     assert len(host.asked) <= 6, host.asked
+
+
+def test_of_several_records_what_does_not_hold_is_shown_then_the_sums(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name with a line break makes no line that verify did not write."""
+    parts = (Part("outputs", "unchanged", "1 of 2"), Part("output a\nunchanged", "changed", "b\x1b[31m"))
+    show_several([Verified("alpha:1", "x", parts), Verified("alpha:2", "y", (Part("outputs", "unchanged", ""),))])
+    assert capsys.readouterr().out.splitlines() == [
+        "alpha:1:",
+        "changed        output a\\nunchanged: b\\x1b[31m",
+        "2 records:",
+        "outputs: 2 unchanged, 1 changed",
+    ]
 
 
 # --------------------------------------------------------------------------------------------- what the machine answers

@@ -10,6 +10,7 @@ from typing import get_args
 import click
 
 from tfslurm.cli.console import common, emit, show
+from tfslurm.document.tree import printable
 from tfslurm.record.verification import Part, Status
 from tfslurm.retrieval.verify import Verified, verified
 from tfslurm.workspace.session import Session
@@ -51,18 +52,24 @@ def verify(session: Session, names: tuple[str, ...], signers: Path | None, as_js
 def show_parts(parts: Sequence[Part]) -> None:
     """A line for each."""
     for part in parts:
-        show((f"{part.status:<15}", COLOURS.get(part.status, "")), f"{part.name}: {part.reason}")
+        show((f"{part.status:<15}", COLOURS.get(part.status, "")), printable(f"{part.name}: {part.reason}"))
 
 
 def show_several(found: Sequence[Verified]) -> None:
     """What does not hold, by record; then the sums."""
     for each in found:
         if bad := [part for part in each.parts if part.is_bad]:
-            show(f"{each.name}:")
+            show(printable(f"{each.name}:"))
             show_parts(bad)
-    names = dict.fromkeys(part.name.partition(" ")[0] for each in found for part in each.parts)
-    counts = Counter((part.name.partition(" ")[0], part.status) for each in found for part in each.parts)
+    counts = Counter((kind_of(part), part.status) for each in found for part in each.parts)
+    names = dict.fromkeys(kind_of(part) for each in found for part in each.parts)
     show(f"{len(found)} records:")
     for name in names:
         told = [f"{counts[name, status]} {status}" for status in get_args(Status) if counts[name, status]]
-        show(f"{name}: {', '.join(told)}")
+        show(printable(f"{name}: {', '.join(told)}"))
+
+
+def kind_of(part: Part) -> str:
+    """What a part is one of: ``outputs`` of ``output a`` too."""
+    word = part.name.partition(" ")[0]
+    return f"{word}s" if word in ("output", "log", "input", "file") else word
