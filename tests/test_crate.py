@@ -387,26 +387,25 @@ def test_the_command_writes_a_crate_of_a_crate_and_refuses_what_it_must(
 # --- the validator
 
 
+@pytest.mark.timeout(600)
 def test_the_validator_finds_nothing_wanting_in_any_crate(tmp_path: Path) -> None:
     """Whatever is REQUIRED or RECOMMENDED by RO-Crate 1.1 and Process Run Crate 0.5; of 1.3 what is REQUIRED."""
     single = evidence(tmp_path / "single", outputs=dict.fromkeys((*ODD, "deep/er/x"), b"x") | {"empty": b""})
-    crates: dict[str, Crate] = {}
-    for name, found in {
-        "single": single,
-        "requeued": evidence(tmp_path / "requeued", "requeued"),
-        "failed": evidence(tmp_path / "failed", "failed", outputs={}),
-        "tasks": evidence(tmp_path / "tasks", "tasks"),
-        "codeless": evidence(tmp_path / "codeless", code=None)._replace(code=None),
-        "lost": evidence(tmp_path / "lost")._replace(host=None, folder=None, why="alpha does not answer"),
-    }.items():
-        crates[name] = made(tmp_path, found, name=f"{name}-crate")
-        crates[f"{name}-13"] = made(tmp_path, found, name=f"{name}-13-crate", version="1.3")
     sweep = [evidence(tmp_path / "sweep", job_id=f"146_{number}") for number in range(3)]
-    apart = [evidence(tmp_path / "a", job_id="7", plan_id="a" * 12), evidence(tmp_path / "b", job_id="8")]
-    crates["sweep"] = made(tmp_path, *sweep, name="sweep-crate")
-    crates["apart"] = made(tmp_path, *apart, name="apart-crate")
-    crates["anonymous"] = made(tmp_path, planted(tmp_path / "p")[0], name="anonymous-crate", anonymous=True)
-    crates["lacking"] = made(tmp_path, single, name="lacking-crate", with_outputs=False)
+    crates: dict[str, Crate] = {}
+    wished: dict[str, dict[str, Any]] = {
+        "single": {"found": [single]},
+        "requeued": {"found": [evidence(tmp_path / "requeued", "requeued")]},
+        "failed": {"found": [evidence(tmp_path / "failed", "failed", outputs={})]},
+        "codeless": {"found": [evidence(tmp_path / "codeless", code=None)._replace(code=None)]},
+        "lost": {"found": [evidence(tmp_path / "lost")._replace(host=None, folder=None, why="no answer")]},
+        "sweep": {"found": [*sweep, evidence(tmp_path / "b", job_id="8", plan_id="b" * 12)]},
+        "anonymous": {"found": [planted(tmp_path / "p")[0]], "anonymous": True, "by": Authorship(licence="MIT")},
+        "single-13": {"found": [single], "version": "1.3"},
+        "codeless-13": {"found": [evidence(tmp_path / "codeless", code=None)._replace(code=None)], "version": "1.3"},
+    }
+    for name, wish in wished.items():
+        crates[name] = made(tmp_path, *wish.pop("found"), name=f"{name}-crate", **wish)
     levels = [("REQUIRED" if "13" in name else "RECOMMENDED", each.version) for name, each in crates.items()]
     wanted = [(*level, tmp_path / f"{name}-crate") for level, name in zip(levels, crates, strict=True)]
     found_in = dict(zip(crates, validator.issues(*wanted, cache=tmp_path / "cache"), strict=True))
