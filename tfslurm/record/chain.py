@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from tfslurm.errors import RecordError
-from tfslurm.record.model import record_sha256, unsealed
+from tfslurm.record.model import record_bytes, unsealed
 
 WHOLE = re.compile(r"(?<=[0-9])\.0(?=[,}\]])")
 "The end of a whole number that Python has as a float."
@@ -76,15 +76,20 @@ def fault(link: Link) -> str:
 
 
 def has_sha256(values: Mapping[str, Any], said: str) -> bool:
-    """Whether a record's content has this hash.
+    """Whether a record's content has this hash."""
+    return bytes_with(values, said) is not None
+
+
+def bytes_with(values: Mapping[str, Any], said: str) -> bytes | None:
+    """The canonical bytes of a record, if they have this hash; else None.
 
     Python's own JSON, with sorted keys and `12` for `12.0`, is the canonical form of most records, and made ten times
     as fast. Bytes with the hash are the canonical ones, whoever made them.
     """
     try:
         text = json.dumps(unsealed(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        if any(sha256(each.encode()).hexdigest() == said for each in (text, WHOLE.sub("", text))):
-            return True
-        return record_sha256(values) == said
+        quick = (each.encode() for each in (text, WHOLE.sub("", text)))
+        made = next((each for each in quick if sha256(each).hexdigest() == said), None) or record_bytes(values)
+        return made if sha256(made).hexdigest() == said else None
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError, RecordError):
-        return False
+        return None

@@ -46,7 +46,8 @@ class Destination:
     """A folder, made if need be (unless ``make`` is false: then it may be missing); a context manager.
 
     Paths are relative to it, as bytes. ``modes`` are those that folders below it have on the cluster; a folder that it
-    makes here is open to nobody else, and neither is one whose mode is not known.
+    makes here is open to nobody else, and neither is one whose mode is not known. With ``keeps`` a file that was
+    written outlives the machine's crash; where only the whole folder counts, that is not worth the time.
 
     Raises (all methods):
         Obstacle: one path alone is concerned.
@@ -54,8 +55,8 @@ class Destination:
         TfslurmError: this machine refuses (no space, no permission).
     """
 
-    def __init__(self, folder: Path, *, make: bool) -> None:
-        self.folder, self._make, self._root = folder, make, -1
+    def __init__(self, folder: Path, *, make: bool, keeps: bool = True) -> None:
+        self.folder, self._make, self.keeps, self._root = folder, make, keeps, -1
         self._most = 0o777
         self.modes: Mapping[bytes, int] = {}
 
@@ -163,7 +164,8 @@ class Destination:
             os.ftruncate(file, offset)
             put_at(file, offset, content)
             os.ftruncate(file, offset + len(content))
-            os.fsync(file)
+            if self.keeps:
+                os.fsync(file)
 
     def _refuse_foreign(self, file: int) -> None:
         """Refuse a partial file that is another user's, or that somebody could read under another name."""

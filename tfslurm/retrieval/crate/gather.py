@@ -59,7 +59,7 @@ class Source:
 
     def bring(self, crate: Path, progress: Progress) -> Iterator[CrateFile]:
         """Send the files; those that did not arrive as they must be are left out."""
-        with Destination(crate / self.base, make=True) as destination:
+        with Destination(crate / self.base, make=True, keeps=False) as destination:
             transfer = Fetch(self.host, self.folder, destination, Selection(overwrite=True), progress)
             transfer.run(Outputs(tuple(self.entries), self.sums, ()))
         for outcome in transfer.outcomes:

@@ -59,7 +59,7 @@ class Nameless:
         """Write the files that may be seen into the crate's folder; the others are left out by a name that may be."""
         kept: list[CrateFile] = []
         left_out: dict[str, LeftOut] = {}
-        with Destination(crate, make=True) as destination:
+        with Destination(crate, make=True, keeps=False) as destination:
             for each in files:
                 path, why = self.place(each.path)
                 if not why:

@@ -22,7 +22,8 @@ from tfslurm.export.crate.graph import metadata
 from tfslurm.export.crate.reproducing import reproducing
 from tfslurm.local_files import refuse_links
 from tfslurm.record import record_json
-from tfslurm.record.model import record_bytes, record_sha256
+from tfslurm.record.chain import bytes_with, has_sha256
+from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.crate.finishing import finish, is_archive, room
 from tfslurm.retrieval.crate.gather import sources, write
 from tfslurm.retrieval.crate.places import Placed, places
@@ -125,7 +126,7 @@ def refuse_changed(evidences: Sequence[Evidence]) -> None:
         RecordError: it is not.
     """
     for each in evidences:
-        if record_sha256(each.values) != each.record.integrity.record_sha256:
+        if not has_sha256(each.values, each.record.integrity.record_sha256):
             raise RecordError(f"{each.key}: the record is not what its record_sha256 says: take the original")
 
 
@@ -198,7 +199,7 @@ def unfinished(runs: Sequence[Run]) -> Iterator[str]:
 def complete(crate: Crate, gathered: Gathered, folder: Path, texts: Mapping[str, bytes]) -> Crate:
     """Write what is tfslurm's own into the crate's folder: records, experiment, and at last what describes them all."""
     own = {**texts, **records(gathered)}
-    with Destination(folder, make=True) as destination:
+    with Destination(folder, make=True, keeps=False) as destination:
         for path, data in own.items():
             write(destination, path, data)
         made = [CrateFile(path, len(data), sha256(data).hexdigest()) for path, data in own.items()]
@@ -222,7 +223,7 @@ def records(gathered: Gathered) -> dict[str, bytes]:
     for run, values in zip(gathered.runs, gathered.values, strict=True):
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
         found[run.file] = f"{visible_json(text)}\n".encode()
-        found[canonical_name(run)] = record_bytes(values)
+        found[canonical_name(run)] = bytes_with(values, run.record.integrity.record_sha256) or record_bytes(values)
         signature = run.record.integrity.signature
         if signature:
             found[f"{run.file}.sig"] = signature.value.encode()
