@@ -166,6 +166,23 @@ def test_the_environment_is_what_decides_about_bits(
     assert (mirrored.answer, mirrored.differs) == (answer, named)
 
 
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        (lambda record: record, "identical"),
+        (task(driver_version="560.35.03"), "same image"),
+        (task(driver_version=None), "unknown"),
+        (image(config_digest="sha256:" + "0" * 64), "other image"),
+    ],
+)
+def test_an_unseen_libcuda_counts_only_where_image_or_driver_may_be_another(change: Change, answer: str) -> None:
+    unseen = task(libcuda_in_container=None)
+    for one in (run(GPU), run(GPU, unseen)):
+        found = verdict(one, run(GPU, unseen, change)).environment
+        assert found.answer == answer, found
+        assert ("libcuda" in dict(found.unknown)) is (answer != "identical")
+
+
 def test_a_fact_that_neither_run_observed_is_not_equal() -> None:
     hidden = (task(cpu_flags=None), unknown("attempts[0].tasks[0].cpu_flags", "/proc/cpuinfo was not read"))
     found = verdict(run(*hidden), run(*hidden)).environment

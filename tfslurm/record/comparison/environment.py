@@ -52,9 +52,14 @@ class Fact(NamedTuple):
 
 
 def environment(a: Record, b: Record) -> Answer:
-    """The answer. A fact that was not observed of both is never taken for equal."""
-    facts = list(zip(facts_of(a), facts_of(b), strict=True))
+    """The answer. A fact that was not observed of both is never taken for equal.
+
+    A libcuda that was not observed says nothing more where image and driver are the same: it comes from one of them.
+    """
     image, why = same_image(a, b)
+    facts = list(zip(facts_of(a), facts_of(b), strict=True))
+    if image and (one := facts[0])[0].text is not None and one[0].text == one[1].text:
+        facts = [each for each in facts if each[0].name != "libcuda" or None not in (each[0].text, each[1].text)]
     pairs = [(one, other) for one, other in facts if one.text is not None and other.text is not None]
     differs = [(one.name, one.beside(other)) for one, other in pairs if one.text != other.text]
     unknown = [(one.name, one.why or other.why) for one, other in facts if None in (one.text, other.text)]
@@ -131,7 +136,7 @@ def facts_of(record: Record) -> Iterator[Fact]:
     def of_gpus(name: str, key: str, get: Callable[[TaskFacts], str | None]) -> Fact:
         return of_tasks(name, key, get) if has_gpus or not tasks else Fact(name, NONE)
 
-    yield of_gpus("driver", "driver_version", lambda task: task.driver_version)
+    yield of_gpus("driver", "driver_version", lambda task: task.driver_version)  # the first: see environment()
     yield of_tasks("GPU", "gpus", lambda task: gpu_text(task.gpus))
     yield of_gpus("libcuda", "libcuda_in_container", lambda task: task.libcuda_in_container)
     yield of_tasks("CPU model", "cpu_model", lambda task: task.cpu_model)
