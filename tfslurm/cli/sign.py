@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from tfslurm.cli.console import common, emit, json_text, save, show
+from tfslurm.export.crate.contents import CANONICAL, RECORD, SIGNATURE, SUMS
 from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.signing import Signed
-from tfslurm.retrieval.verify import RECORD, SIGNATURE
 from tfslurm.workspace.session import Session
 
 
@@ -67,11 +67,11 @@ def write_folder(signed: Signed, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         RECORD: json_text(signed.values).encode("utf-8", "backslashreplace"),
-        "record.canonical.json": record_bytes(signed.values),
+        CANONICAL: record_bytes(signed.values),
         SIGNATURE: signed.values["integrity"]["signature"]["value"].encode(),
     }
     sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-    for name, data in {**files, "SHA256SUMS": sums.encode()}.items():
+    for name, data in {**files, SUMS: sums.encode()}.items():
         save(data, folder / name)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfslurm.errors import RecordError, refuse
+from tfslurm.export.crate.contents import RECORD
 from tfslurm.monitoring.lookup import find_jobs, one_name
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.wait import clusters_to_ask
@@ -16,7 +17,6 @@ from tfslurm.retrieval.crate_files import is_crate
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records_of_jobs import read
 from tfslurm.retrieval.signatures import sign_values
-from tfslurm.retrieval.verify import RECORD
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
 

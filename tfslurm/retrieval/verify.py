@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfslurm.export.crate.contents import RECORD, SIGNATURE
 from tfslurm.record.ssh_signature import LONGEST
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.chain import chain_parts
@@ -14,8 +15,6 @@ from tfslurm.retrieval.evidence import Evidence, crate_named, evidence_of, of_cr
 from tfslurm.retrieval.signatures import signature_beside, signature_part
 from tfslurm.retrieval.verification import verified_together
 from tfslurm.workspace.session import Session
-
-RECORD, SIGNATURE = "record.json", "record.json.sig"
 
 
 class Verified(NamedTuple):
