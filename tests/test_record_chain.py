@@ -25,7 +25,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import from_json, identity, to_json
 from tfslurm.record import Record, record_json
-from tfslurm.record.chain import Link, broken_links, has_sha256
+from tfslurm.record.chain import ChainEntry, broken_links, has_sha256
 from tfslurm.record.model import Signature, record_sha256, seal
 from tfslurm.retrieval.chain import chain_parts
 from tfslurm.retrieval.records import keep, keep_all, kept_record
@@ -69,7 +69,7 @@ def chained(tracker: Tracker, count: int) -> list[Record]:
 
 
 def broken(tracker: Tracker) -> list[str]:
-    return list(broken_links(tracker.chain.links(1, 10_000), tracker.chain.last()))
+    return list(broken_links(tracker.chain.entries(1, 10_000), tracker.chain.last()))
 
 
 def test_each_record_names_the_one_before_it_and_the_first_names_none(tracker: Tracker) -> None:
@@ -99,9 +99,11 @@ def test_a_record_that_says_something_else_now_is_another_link(tracker: Tracker)
     third = keep(job, record_of(job, "Slurm has forgotten it"), tracker)
     assert third.integrity.previous == second.integrity.record_sha256
     assert kept_record(job, tracker) == third
-    links = list(tracker.chain.links(1, 100))
-    assert [link.record_sha256 for link in links] == [each.integrity.record_sha256 for each in (first, second, third)]
-    assert links[0].values == json.loads(json.dumps(record_json(first))), "what was chained stays"
+    entries = list(tracker.chain.entries(1, 100))
+    assert [entry.record_sha256 for entry in entries] == [
+        each.integrity.record_sha256 for each in (first, second, third)
+    ]
+    assert entries[0].values == json.loads(json.dumps(record_json(first))), "what was chained stays"
     back = keep(job, record_of(job), tracker)
     assert (back.integrity.previous, tracker.chain.last()) == (third.integrity.record_sha256, 4)
     assert not broken(tracker)
@@ -202,35 +204,41 @@ SWAP = (
     "UPDATE chain SET place = 5 + place WHERE place < 0",
 )
 CHANGES: dict[str, tuple[Callable[[Tracker], None], str]] = {
-    "a byte in the middle": (lambda tracker: edit_record(tracker, "3"), r"^link 3 \(alpha:3\): its record was changed"),
-    "a byte at the end": (lambda tracker: edit_record(tracker, "5"), r"^link 5 \(alpha:5\): its record was changed"),
-    "the last link removed": (run_sql("DELETE FROM chain WHERE place = 5"), r"^link 5 is not there any more: the end"),
+    "a byte in the middle": (
+        lambda tracker: edit_record(tracker, "3"),
+        r"^entry 3 \(alpha:3\): its record was changed",
+    ),
+    "a byte at the end": (lambda tracker: edit_record(tracker, "5"), r"^entry 5 \(alpha:5\): its record was changed"),
+    "the last entry removed": (
+        run_sql("DELETE FROM chain WHERE place = 5"),
+        r"^entry 5 is not there any more: the end",
+    ),
     "the last two removed": (
         run_sql("DELETE FROM chain WHERE place > 3", *remove("4"), *remove("5")),
-        r"^links 4 to 5 are not there any more: the end",
+        r"^entries 4 to 5 are not there any more: the end",
     ),
-    "one in the middle removed": (run_sql("DELETE FROM chain WHERE place = 3"), r"^link 3 is not there any more$"),
-    "the first removed": (run_sql("DELETE FROM chain WHERE place = 1"), r"^link 1 is not there any more$"),
+    "one in the middle removed": (run_sql("DELETE FROM chain WHERE place = 3"), r"^entry 3 is not there any more$"),
+    "the first removed": (run_sql("DELETE FROM chain WHERE place = 1"), r"^entry 1 is not there any more$"),
     "a record removed": (
         run_sql("DELETE FROM records WHERE job_id = '2'"),
-        r"^link 2 \(alpha:2\): its record is not there any more, or cannot be read",
+        r"^entry 2 \(alpha:2\): its record is not there any more, or cannot be read",
     ),
     "a record that is no JSON": (
         run_sql("UPDATE records SET record = x'7b' WHERE job_id = '2'"),
-        r"^link 2 \(alpha:2\): its record is not there any more, or cannot be read",
+        r"^entry 2 \(alpha:2\): its record is not there any more, or cannot be read",
     ),
-    "two swapped": (run_sql(*SWAP), r"^link 2 \(alpha:3\) follows the record"),
+    "two swapped": (run_sql(*SWAP), r"^entry 2 \(alpha:3\) follows the record"),
     "two records swapped": (
         run_sql("UPDATE records SET record = (SELECT record FROM records WHERE job_id = '4') WHERE job_id = '2'"),
-        r"^link 2 \(alpha:2\): its record was changed",
+        r"^entry 2 \(alpha:2\): its record was changed",
     ),
     "another hash": (
         run_sql(f"UPDATE chain SET record_sha256 = '{'0' * 64}' WHERE place = 4"),
-        r"^link 4 \(alpha:4\): its record was changed",
+        r"^entry 4 \(alpha:4\): its record was changed",
     ),
     "another one before it": (
         run_sql(f"UPDATE chain SET previous = '{'0' * 64}' WHERE place = 4"),
-        r"^link 4 \(alpha:4\) follows the record 0{16}…, and before it is",
+        r"^entry 4 \(alpha:4\) follows the record 0{16}…, and before it is",
     ),
 }
 
@@ -240,7 +248,7 @@ def test_verify_says_which_link_was_changed(tracker: Tracker, what: str) -> None
     records = chained(tracker, 5)
     made = session(tracker)
     seen = next(iter(chain_parts(made, records[1])))
-    assert (seen.status, seen.reason) == ("unchanged", "link 2 of 5: each names the record before it")
+    assert (seen.status, seen.reason) == ("unchanged", "entry 2 of 5: each names the record before it")
     change, why = CHANGES[what]
     change(tracker)
     part = next(iter(chain_parts(made, records[1])))
@@ -271,17 +279,17 @@ def test_in_a_long_chain_every_link_is_looked_at_and_some_records_are_read(track
 
     assert said(5) == (
         "unchanged",
-        "link 5 of 8: each names the record before it; the records of links 4 to 6 are whole",
+        "entry 5 of 8: each names the record before it; the records of entries 4 to 6 are whole",
     )
-    assert said(8)[1].endswith("the records of links 7 to 8 are whole")
+    assert said(8)[1].endswith("the records of entries 7 to 8 are whole")
     edit_record(tracker, "5")
     assert [said(place)[0] for place in (3, 4, 6, 7)] == ["unchanged", "changed", "changed", "unchanged"]
     run_sql(f"UPDATE chain SET previous = '{'0' * 64}' WHERE place = 2")(tracker)
-    assert said(8) == ("changed", "link 2 does not follow the one before it")
+    assert said(8) == ("changed", "entry 2 does not follow the one before it")
     run_sql("DELETE FROM chain WHERE place = 7")(tracker)
-    assert "link 7 is not there any more" in said(8)[1]
+    assert "entry 7 is not there any more" in said(8)[1]
     run_sql("DELETE FROM chain WHERE place = 3")(tracker)
-    assert said(5)[1].startswith("link 4 (alpha:4) follows the record "), "before it is none"
+    assert said(5)[1].startswith("entry 4 (alpha:4) follows the record "), "before it is none"
 
 
 def test_a_record_of_another_tracker_is_not_verifiable_here(tracker: Tracker) -> None:
@@ -303,23 +311,23 @@ def test_a_tracker_from_before_the_chain_is_used_and_its_records_are_read(tmp_pa
     old = kept_record(job, tracker)
     assert (record_json(old), old.integrity.previous) == (values, None)
     assert [part.status for part in chain_parts(session(tracker), old)] == ["not verifiable"] * 2
-    assert keep(job, old, tracker) == old, "the first link of the chain is as it was"
+    assert keep(job, old, tracker) == old, "the first entry of the chain is as it was"
     assert (tracker.chain.last(), broken(tracker)) == (1, [])
 
 
-def swap(links: list[Link], at: int, chance: random.Random) -> None:
-    other = (at + chance.randrange(1, len(links))) % len(links)
-    one, two = links[at], links[other]
-    links[at], links[other] = two._replace(place=one.place), one._replace(place=two.place)
+def swap(entries: list[ChainEntry], at: int, chance: random.Random) -> None:
+    other = (at + chance.randrange(1, len(entries))) % len(entries)
+    one, two = entries[at], entries[other]
+    entries[at], entries[other] = two._replace(place=one.place), one._replace(place=two.place)
 
 
-EDITS: tuple[Callable[[list[Link], int, random.Random], None], ...] = (
-    lambda links, at, chance: links.__setitem__(at, links[at]._replace(values=byte_changed(links[at].values, chance))),
-    lambda links, at, chance: links.__delitem__(at),
-    lambda links, at, chance: links.__setitem__(at, links[at]._replace(record_sha256=digit(links[at], chance))),
-    lambda links, at, chance: links.__setitem__(at, links[at]._replace(previous=digit(links[at], chance))),
+EDITS: tuple[Callable[[list[ChainEntry], int, random.Random], None], ...] = (
+    lambda them, at, chance: them.__setitem__(at, them[at]._replace(values=byte_changed(them[at].values, chance))),
+    lambda them, at, chance: them.__delitem__(at),
+    lambda them, at, chance: them.__setitem__(at, them[at]._replace(record_sha256=digit(them[at], chance))),
+    lambda them, at, chance: them.__setitem__(at, them[at]._replace(previous=digit(them[at], chance))),
     swap,
-    lambda links, at, chance: links.__setitem__(at, links[at]._replace(values=links[at - 1].values)),
+    lambda them, at, chance: them.__setitem__(at, them[at]._replace(values=them[at - 1].values)),
 )
 
 
@@ -337,29 +345,29 @@ def byte_changed(values: Any, chance: random.Random) -> Any:
             return found
 
 
-def digit(link: Link, chance: random.Random) -> str:
+def digit(entry: ChainEntry, chance: random.Random) -> str:
     at = chance.randrange(64)
-    said = link.record_sha256
+    said = entry.record_sha256
     return said[:at] + chance.choice([each for each in "0123456789abcdef" if each != said[at]]) + said[at + 1 :]
 
 
 def test_no_random_edit_of_a_chain_passes_as_unchanged() -> None:
-    links: list[Link] = []
+    entries: list[ChainEntry] = []
     for place in range(1, 7):
-        before = links[-1].record_sha256 if links else None
+        before = entries[-1].record_sha256 if entries else None
         values = {"job": f"{place}", "use": place / 8, "integrity": {"previous": before, "signature": None}}
         digest = sha256(canonical({**values, "integrity": {"previous": before}}, "it")).hexdigest()
         values["integrity"] = {"previous": before, "record_sha256": digest, "signature": None}
-        links.append(Link(place, f"alpha:{place}", digest, before, values))
-    assert not list(broken_links(links, 6))
+        entries.append(ChainEntry(place, f"alpha:{place}", digest, before, values))
+    assert not list(broken_links(entries, 6))
     chance = random.Random(20261128)
     unseen = 0
     for _ in range(10_000):
-        made = list(links)
+        made = list(entries)
         chance.choice(EDITS)(made, chance.randrange(6), chance)
         if not list(broken_links(made, 6)):
             only_signature = [each._replace(values=without_signature(each.values)) for each in made]
-            assert only_signature == [each._replace(values=without_signature(each.values)) for each in links], made
+            assert only_signature == [each._replace(values=without_signature(each.values)) for each in entries], made
             unseen += 1
     assert unseen < 500, "a signature is looked at by itself"
 

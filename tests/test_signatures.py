@@ -335,7 +335,7 @@ def test_a_job_is_signed_and_verified_by_the_commands(
     assert laptop.type("verify", "signed/record.json", "--signers", str(signers), "--json") == 0
     parts = {part["name"]: part for part in json.loads(capsys.readouterr().out)["parts"]}
     assert parts["signature"]["status"] == "unchanged"
-    assert parts["chain"]["reason"] == "link 1 of 1: each names the record before it"
+    assert parts["chain"]["reason"] == "entry 1 of 1: each names the record before it"
     assert laptop.type("verify", "./signed", "--signers", str(signers), "--json") == 0, "the folder by itself"
     parts = {part["name"]: part["status"] for part in json.loads(capsys.readouterr().out)["parts"]}
     assert (parts["signature"], parts["SHA256SUMS"], parts["canonical bytes"]) == ("unchanged",) * 3

@@ -42,9 +42,9 @@ def test_the_end_of_the_chain_goes_with_each_job_and_slurms_accounting_has_it(de
     later = desk.record(second)
     assert later["integrity"]["previous"] == digest
     parts = parts_of(desk, first)
-    assert parts["chain"] == ("unchanged", "link 1 of 2: each names the record before it")
+    assert parts["chain"] == ("unchanged", "entry 1 of 2: each names the record before it")
     status, reason = parts["anchor"]
-    assert (status, reason.startswith("Slurm's accounting has link 1 as of 20")) == ("unchanged", True), reason
+    assert (status, reason.startswith("Slurm's accounting has entry 1 as of 20")) == ("unchanged", True), reason
     assert reason.endswith(f"when {second} was submitted")
 
     third = desk.submit(file, cluster="gamma")  # it keeps no accounting
@@ -62,7 +62,7 @@ def test_the_end_of_the_chain_goes_with_each_job_and_slurms_accounting_has_it(de
     (desk.run_folder(first) / "attempt-1" / "facts" / "task-0" / "container-diff.txt").write_text("A /forged\n")
     again = desk.record(first)
     assert again["integrity"]["previous"] == later["integrity"]["record_sha256"], "another record, another link"
-    assert parts_of(desk, first)["chain"] == ("unchanged", "link 3 of 3: each names the record before it")
+    assert parts_of(desk, first)["chain"] == ("unchanged", "entry 3 of 3: each names the record before it")
 
 
 def test_a_real_record_is_signed_and_checked_by_a_stranger(desk: Desk) -> None:

@@ -1,6 +1,6 @@
-"""The chain of a tracker's records, each of which names the hash of the record before it: which link does not hold?
+"""The chain of a tracker's records, each of which names the hash of the record before it: which entry does not hold?
 
-Pure. A link's hash covers ``integrity.previous``, so a record that was changed, taken out or moved breaks the chain.
+Pure. An entry's hash covers ``integrity.previous``, so a record that was changed, taken out or moved breaks the chain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ WHOLE = re.compile(r"(?<=[0-9])\.0(?=[,}\]])")
 "The end of a whole number that Python has as a float."
 
 
-class Link(NamedTuple):
-    """One link as the tracker has it; ``values`` are its record's JSON values, None: they are not there or no JSON."""
+class ChainEntry(NamedTuple):
+    """One entry as the tracker has it; ``values`` are its record's JSON values, None: they are not there or no JSON."""
 
     place: int  # from 1
     job: str  # CLUSTER:ID
@@ -29,31 +29,31 @@ class Link(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The link for a reader."""
-        return f"link {self.place} ({self.job})"
+        """The entry for a reader."""
+        return f"entry {self.place} ({self.job})"
 
 
-def broken_links(links: Iterable[Link], ended: int, after: tuple[int, str | None] = (0, None)) -> Iterator[str]:
-    """One line for each place where the links, in their order, do not hold.
+def broken_links(entries: Iterable[ChainEntry], ended: int, after: tuple[int, str | None] = (0, None)) -> Iterator[str]:
+    """One line for each place where the entries, in their order, do not hold.
 
-    ``ended`` is the place that the last of them must have; ``after`` the place and hash of the link before the first.
+    ``ended`` is the place that the last of them must have; ``after`` the place and hash of the entry before the first.
     """
     place, head = after
-    for link in links:
-        if link.place != place + 1:
-            yield f"{places(place + 1, link.place - 1)} not there any more"
-        elif link.previous != head:
-            yield f"{link.name} follows the record {shown(link.previous)}, and before it is {shown(head)}"
-        if why := fault(link):
-            yield f"{link.name}: {why}"
-        place, head = link.place, link.record_sha256
+    for entry in entries:
+        if entry.place != place + 1:
+            yield f"{places(place + 1, entry.place - 1)} not there any more"
+        elif entry.previous != head:
+            yield f"{entry.name} follows the record {shown(entry.previous)}, and before it is {shown(head)}"
+        if why := fault(entry):
+            yield f"{entry.name}: {why}"
+        place, head = entry.place, entry.record_sha256
     if ended > place:
         yield f"{places(place + 1, ended)} not there any more: the end of the chain"
 
 
 def places(first: int, last: int) -> str:
-    """The subject of a sentence about links that are gone."""
-    return f"link {first} is" if first == last else f"links {first} to {last} are"
+    """The subject of a sentence about entries that are gone."""
+    return f"entry {first} is" if first == last else f"entries {first} to {last} are"
 
 
 def shown(digest: str | None) -> str:
@@ -61,17 +61,17 @@ def shown(digest: str | None) -> str:
     return "none" if digest is None else f"{digest[:16]}…"
 
 
-def fault(link: Link) -> str:
-    """Why a link's record is not the one that was chained; '' if it is."""
-    if link.values is None:
+def fault(entry: ChainEntry) -> str:
+    """Why an entry's record is not the one that was chained; '' if it is."""
+    if entry.values is None:
         return "its record is not there any more, or cannot be read"
-    if not has_sha256(link.values, link.record_sha256):
-        return f"its record was changed: it does not have the sha256 {shown(link.record_sha256)} any more"
-    integrity = link.values["integrity"]
-    if integrity.get("record_sha256") != link.record_sha256:
+    if not has_sha256(entry.values, entry.record_sha256):
+        return f"its record was changed: it does not have the sha256 {shown(entry.record_sha256)} any more"
+    integrity = entry.values["integrity"]
+    if integrity.get("record_sha256") != entry.record_sha256:
         return f"its record says the sha256 {shown(str(integrity.get('record_sha256')))} of itself"
-    if integrity.get("previous") != link.previous:
-        return f"its record follows {shown(str(integrity.get('previous')))}, and the chain says {shown(link.previous)}"
+    if integrity.get("previous") != entry.previous:
+        return f"its record follows {shown(str(integrity.get('previous')))}, and the chain says {shown(entry.previous)}"
     return ""
 
 

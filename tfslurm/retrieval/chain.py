@@ -25,9 +25,9 @@ _ASKED: WeakKeyDictionary[Session, dict[Anchor, Part]] = WeakKeyDictionary()
 
 
 def chain_parts(session: Session, record: Record, most: int = MOST_READ) -> Iterator[Part]:
-    """The link that a record is, with every other one, and what Slurm's accounting says of the chain's end.
+    """The entry that a record is, with every other one, and what Slurm's accounting says of the chain's end.
 
-    The records of ``most`` links are read, its own among them.
+    The records of ``most`` entries are read, its own among them.
     """
     digest = record.integrity.record_sha256
     place = session.tracker.chain.place_of(digest) if session.has_tracker else None
@@ -43,8 +43,8 @@ def chain_parts(session: Session, record: Record, most: int = MOST_READ) -> Iter
         more = f"; and {len(broken) - MOST_SAID} more" if len(broken) > MOST_SAID else ""
         yield Part("chain", "changed", f"{'; '.join(broken[:MOST_SAID])}{more}")
     else:
-        read = f"; the records of links {first} to {until} are whole" if last > most else ""
-        yield Part("chain", "unchanged", f"link {place} of {last}: each names the record before it{read}")
+        read = f"; the records of entries {first} to {until} are whole" if last > most else ""
+        yield Part("chain", "unchanged", f"entry {place} of {last}: each names the record before it{read}")
     yield anchor_part(session, place)
 
 
@@ -63,9 +63,9 @@ def broken_in(tracker: Tracker, first: int, until: int) -> tuple[str, ...]:
     chain = tracker.chain
     state = chain.version(), first
     if tracker not in _SEEN or _SEEN[tracker][0] != state:
-        found = [*broken_links(chain.links(first, until - first + 1), until, chain.before(first))]
+        found = [*broken_links(chain.entries(first, until - first + 1), until, chain.before(first))]
         elsewhere = [place for place in chain.gaps() if not first <= place <= until]
-        found += [f"link {place} does not follow the one before it" for place in elsewhere]
+        found += [f"entry {place} does not follow the one before it" for place in elsewhere]
         _SEEN[tracker] = state, (*found, *lost_ends(tracker))
     return _SEEN[tracker][1]
 
@@ -77,7 +77,7 @@ def lost_ends(tracker: Tracker) -> Iterator[str]:
 
 
 def anchor_part(session: Session, place: int) -> Part:
-    """Whether Slurm's accounting has, as a job's comment, the end that the chain had when it held this link."""
+    """Whether Slurm's accounting has, as a job's comment, the end that the chain had when it held this entry."""
     anchors = session.tracker.chain.anchors(place)
     if not anchors:
         return Part("anchor", "not verifiable", "no job was submitted since the record was chained")
@@ -106,7 +106,7 @@ def anchored(session: Session, anchor: Anchor) -> Part:
     found = next((each for each in commented if each.comment == f"tfslurm:{anchor.plan_id}:{anchor.head}"), None)
     if found:
         when = f"as of {found.submitted_at}, when {anchor.job} was submitted"
-        return Part("anchor", "unchanged", f"Slurm's accounting has link {anchor.place} {when}")
+        return Part("anchor", "unchanged", f"Slurm's accounting has entry {anchor.place} {when}")
     if commented:
         return Part("anchor", "changed", f"the comment of {anchor.job} in Slurm's accounting names another end")
     why = "has no comment of it (it has not ended, or the site does not keep comments)" if jobs else "does not know it"

@@ -64,7 +64,7 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
 
 
 def keep_all(found: Sequence[tuple[TrackedJob, Record]], tracker: Tracker) -> list[Record]:
-    """The records as the tracker keeps them: those of jobs that have ended are links of its chain."""
+    """The records as the tracker keeps them: those of jobs that have ended are entries of its chain."""
     chained = iter(tracker.chain.keep([(job, record) for job, record in found if job.final]))
     for job, record in found:
         if not job.final:

@@ -1,7 +1,7 @@
 """The chain of the tracker's records: a record of a job that has ended names the hash of the one chained before it.
 
-A link is appended and never rewritten. Where a job's record becomes another one (Slurm has forgotten the job, a file of
-its run folder was changed), the new record is another link, and the link before keeps the text of the old one.
+An entry is appended and never rewritten. Where a job's record becomes another one (Slurm has forgotten the job, a file
+of its run folder was changed), the new record is another entry, and the entry before keeps the text of the old one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tfslurm.tracker.rows import TrackedJob
 
 if TYPE_CHECKING:
     from tfslurm.record import Record
-    from tfslurm.record.chain import Link
+    from tfslurm.record.chain import ChainEntry
     from tfslurm.record.model import Signature
     from tfslurm.tracker.index import Tracker
 
@@ -36,7 +36,7 @@ class Anchor(NamedTuple):
     job: str  # CLUSTER:ID, of an array without its task
     plan_id: str
     head: str
-    place: int  # of the head's link
+    place: int  # of the head's entry
 
 
 class Chain:
@@ -53,7 +53,7 @@ class Chain:
     def keep(self, found: Sequence[tuple[TrackedJob, Record]]) -> list[Record]:
         """The records of jobs that have ended as they are chained, in one step: all of them are, or none.
 
-        A record that says the same as the job's last link is that link's, with its signature.
+        A record that says the same as the job's last entry is that entry's, with its signature.
         """
         with self._tracker.change() as db:
             kept = [keep_one(db, job, record) for job, record in found]
@@ -72,7 +72,7 @@ class Chain:
             return True
 
     def place_of(self, digest: str) -> int | None:
-        """The place of the link with this record; None: it is not in the chain."""
+        """The place of the entry with this record; None: it is not in the chain."""
         rows = self._tracker.rows("SELECT place FROM chain WHERE record_sha256 = ?", (digest,))
         return int(rows[0]["place"]) if rows else None
 
@@ -82,13 +82,13 @@ class Chain:
         return [int(row["place"]) for row in self._tracker.rows(query, (beginning, f"{beginning}g"))]
 
     def last(self) -> int:
-        """The place of the last link that there ever was; 0: there was none."""
+        """The place of the last entry that there ever was; 0: there was none."""
         rows = self._tracker.rows("SELECT seq FROM sqlite_sequence WHERE name = 'chain'", ())
         return int(rows[0]["seq"]) if rows else 0
 
-    def links(self, first: int, most: int) -> Iterator[Link]:
-        """So many links from a place on, with their records."""
-        from tfslurm.record.chain import Link
+    def entries(self, first: int, most: int) -> Iterator[ChainEntry]:
+        """So many entries from a place on, with their records."""
+        from tfslurm.record.chain import ChainEntry
 
         query = (
             "SELECT place, record_sha256, previous, cluster||':'||job_id AS job, CASE WHEN place = (SELECT "
@@ -100,15 +100,15 @@ class Chain:
             end = min(start + AT_ONCE, first + most) - 1
             for row in self._tracker.rows(query, (str(start), str(end))):
                 values = values_of(row["data"])
-                yield Link(int(row["place"]), str(row["job"]), str(row["record_sha256"]), row["previous"], values)
+                yield ChainEntry(int(row["place"]), str(row["job"]), str(row["record_sha256"]), row["previous"], values)
 
     def before(self, place: int) -> tuple[int, str | None]:
-        """The place before one, and the hash of the link there; None: there is none."""
+        """The place before one, and the hash of the entry there; None: there is none."""
         rows = self._tracker.rows("SELECT record_sha256 FROM chain WHERE place = ?", (str(place - 1),))
         return place - 1, rows[0]["record_sha256"] if rows else None
 
     def gaps(self) -> list[int]:
-        """The first places whose link does not name the one before it; the records are not read."""
+        """The first places whose entry does not name the one before it; the records are not read."""
         query = (
             "SELECT each.place FROM chain AS each LEFT JOIN chain AS before ON before.place = each.place - 1 WHERE "
             "each.place > 1 AND before.record_sha256 IS NOT each.previous ORDER BY each.place LIMIT ?"
@@ -116,7 +116,7 @@ class Chain:
         return [int(row["place"]) for row in self._tracker.rows(query, (str(MOST_GAPS),))]
 
     def anchors(self, place: int) -> list[Anchor]:
-        """The first jobs that were submitted to Slurm here once this link was in the chain, the tightest first."""
+        """The first jobs that were submitted to Slurm here once this entry was in the chain, the tightest first."""
         query = (
             "SELECT chain.place, head, anchors.plan_id, jobs.cluster, min(jobs.job_id) AS job_id FROM chain "
             "JOIN anchors ON head = record_sha256 JOIN jobs USING (plan_id) "
