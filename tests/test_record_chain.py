@@ -25,7 +25,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import from_json, identity, to_json
 from tfslurm.record import Record, record_json
-from tfslurm.record.chain import ChainEntry, broken_links, has_sha256
+from tfslurm.record.chain import ChainEntry, broken_entries, has_sha256
 from tfslurm.record.model import Signature, record_sha256, seal
 from tfslurm.retrieval.chain import chain_parts
 from tfslurm.retrieval.records import keep, keep_all, kept_record
@@ -69,7 +69,7 @@ def chained(tracker: Tracker, count: int) -> list[Record]:
 
 
 def broken(tracker: Tracker) -> list[str]:
-    return list(broken_links(tracker.chain.entries(1, 10_000), tracker.chain.last()))
+    return list(broken_entries(tracker.chain.entries(1, 10_000), tracker.chain.last()))
 
 
 def test_each_record_names_the_one_before_it_and_the_first_names_none(tracker: Tracker) -> None:
@@ -359,13 +359,13 @@ def test_no_random_edit_of_a_chain_passes_as_unchanged() -> None:
         digest = sha256(canonical({**values, "integrity": {"previous": before}}, "it")).hexdigest()
         values["integrity"] = {"previous": before, "record_sha256": digest, "signature": None}
         entries.append(ChainEntry(place, f"alpha:{place}", digest, before, values))
-    assert not list(broken_links(entries, 6))
+    assert not list(broken_entries(entries, 6))
     chance = random.Random(20261128)
     unseen = 0
     for _ in range(10_000):
         made = list(entries)
         chance.choice(EDITS)(made, chance.randrange(6), chance)
-        if not list(broken_links(made, 6)):
+        if not list(broken_entries(made, 6)):
             only_signature = [each._replace(values=without_signature(each.values)) for each in made]
             assert only_signature == [each._replace(values=without_signature(each.values)) for each in entries], made
             unseen += 1

@@ -33,7 +33,9 @@ class ChainEntry(NamedTuple):
         return f"entry {self.place} ({self.job})"
 
 
-def broken_links(entries: Iterable[ChainEntry], ended: int, after: tuple[int, str | None] = (0, None)) -> Iterator[str]:
+def broken_entries(
+    entries: Iterable[ChainEntry], ended: int, after: tuple[int, str | None] = (0, None)
+) -> Iterator[str]:
     """One line for each place where the entries, in their order, do not hold.
 
     ``ended`` is the place that the last of them must have; ``after`` the place and hash of the entry before the first.

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from tfslurm import slurm
 from tfslurm.errors import CommandFailed, HostError, InputError, RecordError, SlurmParseError
 from tfslurm.record import Record
-from tfslurm.record.chain import broken_links
+from tfslurm.record.chain import broken_entries
 from tfslurm.record.verification import Part
 from tfslurm.tracker import Tracker
 from tfslurm.tracker.chain import Anchor
@@ -63,7 +63,7 @@ def broken_in(tracker: Tracker, first: int, until: int) -> tuple[str, ...]:
     chain = tracker.chain
     state = chain.version(), first
     if tracker not in _SEEN or _SEEN[tracker][0] != state:
-        found = [*broken_links(chain.entries(first, until - first + 1), until, chain.before(first))]
+        found = [*broken_entries(chain.entries(first, until - first + 1), until, chain.before(first))]
         elsewhere = [place for place in chain.gaps() if not first <= place <= until]
         found += [f"entry {place} does not follow the one before it" for place in elsewhere]
         _SEEN[tracker] = state, (*found, *lost_ends(tracker))

@@ -209,11 +209,11 @@ def records_with(tracker: Tracker, beginning: str) -> list[Evidence]:
         InputError: several do.
         RecordError: the tracker's copy of it is none.
     """
-    links = [link for place in tracker.chain.places(beginning)[:2] for link in tracker.chain.links(place, 1)]
-    if len(links) > 1:
+    entries = [entry for place in tracker.chain.places(beginning)[:2] for entry in tracker.chain.entries(place, 1)]
+    if len(entries) > 1:
         raise refuse(f"record sha256:{beginning}", "is the beginning of several", "write more")
     try:
-        return [read(link.values) for link in links if link.values]
+        return [read(entry.values) for entry in entries if entry.values]
     except ValueError as error:
         raise RecordError(f"record sha256:{beginning}: the tracker's copy cannot be read: {error}") from error
 

@@ -77,7 +77,7 @@ class Chain:
         return int(rows[0]["place"]) if rows else None
 
     def places(self, beginning: str) -> list[int]:
-        """The places of the links whose record's hash begins with these hexadecimal digits."""
+        """The places of the entries whose record's hash begins with these hexadecimal digits."""
         query = "SELECT place FROM chain WHERE record_sha256 >= ? AND record_sha256 < ? ORDER BY place"
         return [int(row["place"]) for row in self._tracker.rows(query, (beginning, f"{beginning}g"))]
 
