@@ -15,27 +15,25 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 WORDS = """
-" a account accuracy adam admin all alpha amd an anaconda and anonymous any api app apps archive arm array at
-audio author aws backup bash bastion batch batches beta bin boot branch build cache cached centos ceph check
-checkpoint cite class cloud cluster code com common compute conda config container core cpu cuda dask data dataset
-datasets day days debian debug default delta dev devel develop device docker dropout email end engine env epoch
-epochs epsilon error etc example exp experiment export false fat file files final first for free ftp full gamma
-gateway general git gpu gpus graph group groups guest gw hdfs head high highmem home host hostname hpc hub id
-image images in index info input int intel interactive job jobs jovyan jump keras kernel lab lambda large last
-latest layer lib lib64 license linear linux list local localdomain localhost log login login01 login02 login1
-login2 logs long loss low mail main mamba master max mean media medium mem memory min mirror mirrors mnt model
-models module mu name net network new nfs no nobody node nodes none noreply normal null number numpy nvidia of off
-ok old omega on one open opt option org out output outputs owner pandas parallel param path phi pi plan point
-points preempt private prod production project projects proxy public pull push pytest python python3 qos queue
-rand random ray read record registry regular release research rho rocky root run runs sbin scale science scipy
-scratch script seed serial server service set share shared short sigma sign site size slurm small somebody source
-spark spec src srv ssh staff standard start state static step storage student students sub sum sweep sys system
-table tag target task tasks tau team temp tensor tensorflow test tests text tf tfslurm the theta time tmp train
-training true two type ubuntu unknown unlimited user username users usr utils vagrant value values var version
-video vm volume vpn web weights wheel with work worker workers workspace write www x86 y zero zeta
+" a accuracy adam admin all alpha amd an anaconda and anonymous any api app apps archive arm array at audio aws
+backup bash bastion batch batches beta bin boot branch build cache cached centos ceph check checkpoint cite class
+cloud cluster code com common compute conda config container core cpu cuda dask data dataset datasets day days
+debian debug default delta dev devel develop device docker dropout email end engine env epoch epochs epsilon error
+etc example exp experiment export false fat file files final first for free ftp full gamma gateway general git gpu
+gpus graph gw hdfs head high highmem home host hostname hub id image images in index info input int intel
+interactive job jobs jump keras kernel lambda large last latest layer lib lib64 license linear linux list local
+localdomain localhost log login login01 login02 login1 login2 logs long loss low mail main mamba master max mean
+media medium mem memory min mirror mirrors mnt model models module mu name net network new nfs no node nodes none
+normal null number numpy nvidia of off ok old omega on one open opt option org out output outputs pandas parallel
+param path phi pi plan point points preempt proxy pull push pytest python python3 qos queue rand random ray read
+record registry regular release rho rocky root run runs sbin scale scipy scratch script seed serial server set
+share shared short sigma sign site size slurm small source spark spec src srv ssh standard start state static step
+storage sub sum sweep sys system table tag target task tasks tau temp tensor tensorflow test tests text tf tfslurm
+the theta time tmp train training true two type ubuntu unknown unlimited user username users usr utils value
+values var version video vm volume vpn web weights with worker workers workspace write www x86 y zero zeta
 """
 ORDINARY = frozenset(WORDS.split())
-"Words that a file may hold for its own sake; a name that is one of them is told apart only where its place says so."
+"Words that programs, paths and logs hold for their own sake: in place of one no name would do."
 GPU_MODEL = re.compile(r"(?:[abhklmptv][0-9]{1,4}[a-z]?|[gr]tx[a-z0-9]*|mi[0-9]{2,3}[a-z]?|gh?[0-9]{3})", re.IGNORECASE)
 SHORTEST = 3
 LONG = 8  # letters: by chance no longer word has the name in it
@@ -102,10 +100,16 @@ def word(name: str) -> bytes:
     last = rb"(?![0-9])" if name[-1].isdigit() else b""
     if len(name) >= LONG or not name.isascii() or (len(name) >= SHORTEST + 2 and not name.isalpha()):
         return first + b"(?i:" + any_of(name) + b")" + last
-    alone = LEFT + first + b"(?i:" + any_of(name) + rb")(?![A-Za-z])" + last
+    alone = b"(?:" + LEFT + first + b"(?i:" + any_of(name) + rb")(?![A-Za-z])" + last
     lower, upper = re.escape(name.lower().encode()), re.escape(name.capitalize().encode())
     camel = rb"(?<![A-Z])" + upper + rb"(?![a-z])|" + rb"(?<![A-Za-z])" + lower + rb"(?=[A-Z])"
-    return b"(?:" + alone + b"|" + camel + b")"
+    return beginning(name) + alone + b"|" + camel + b")"
+
+
+def beginning(name: str) -> bytes:
+    """That a name may begin here: tried first, because it fails quickly at most places."""
+    firsts = {each[:1] for form in spellings(name) for each in (form, form.lower(), form.upper())}
+    return b"(?=[" + b"".join(re.escape(each) for each in sorted(firsts)) + b"])"
 
 
 def in_place(name: str) -> bytes:

@@ -35,8 +35,8 @@ GENERAL = frozenset(GENERAL_WORDS.split())
 ENDINGS = rb"(?:[a-z]{2}|com|org|net|edu|gov|mil|int|info|dev|cloud|local|lan|example|invalid)"
 EMAIL = rb"[A-Za-z0-9][A-Za-z0-9._%+-]*@(?:[A-Za-z0-9-]+\.)+" + ENDINGS + rb"(?![A-Za-z0-9_(\[])"
 HOME = rb"(?<![A-Za-z0-9_.])/(?:home|Users)/[^/\s\"'`:;,()<>\\\0]+"
-HASH = rb"(?<![0-9A-Za-z])(?=[0-9a-f]*[0-9])[0-9a-f]{8,}(?![0-9A-Za-z])"
-"The digits of a hash, in which a short name may be by chance."
+HEXADECIMAL = re.compile(rb"[0-9a-f]+")
+HASH = re.compile(rb"[0-9A-Za-z]{8,}")
 UID = rb"((?<![A-Za-z])(?i:[ug]id)[\"']?[ =:_\0]{1,3}[\"']?)([1-9][0-9]*)"
 LONGEST_HASH = 160
 ENCODED = re.compile(rb"[0-9A-Za-z+/_-]{16,}")
@@ -62,14 +62,14 @@ class Replaced(NamedTuple):
 
     def is_in(self, data: bytes, lowered: bytes) -> bool:
         """Whether the name is in a file; looked for around each sign of it, as most bytes of most files are none."""
-        pattern, places = pattern_of((self,))
+        pattern, _ = pattern_of((self,))
         around = LONGEST_HASH + 4 * len(self.name)
         for sign in self.signs:
             at = lowered.find(sign)
             while at >= 0:
                 end = min(at + len(sign) + around, len(data))
                 for found in pattern.finditer(data, max(0, at - around), end):
-                    if found.lastindex in places and (found.end() < end or end == len(data)):
+                    if (found.end() < end or end == len(data)) and not is_in_hash(found):
                         return True
                 at = lowered.find(sign, end - len(sign) - around // 2) if end < len(data) else -1
         return False
@@ -182,9 +182,9 @@ class StandIns:
         put = dict(zip(places, there, strict=True))
 
         def stand_in(found: re.Match[bytes]) -> bytes:
-            each = put.get(found.lastindex or 0)
-            if each is None:
-                return found[0]  # a hash
+            each = put[found.lastindex or 0]
+            if is_in_hash(found):
+                return found[0]
             if each.stand_in == SOMEWHERE:
                 head, _, user = found[0].rpartition(b"/")
                 return head + b"/" + self._seen.get(user.decode("utf-8", "replace").casefold(), "somebody").encode()
@@ -242,14 +242,24 @@ def signs_of(name: str) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(each.lower() for each in spellings(name)))
 
 
+def is_in_hash(found: re.Match[bytes]) -> bool:
+    """Whether a short name is found by chance in the digits of a longer hash."""
+    if not HEXADECIMAL.fullmatch(found[0]):
+        return False
+    start, end = found.span()
+    digits = found.string[max(0, start - LONGEST_HASH) : end + LONGEST_HASH]
+    at = start - max(0, start - LONGEST_HASH)
+    token = next((each for each in HASH.finditer(digits) if each.start() <= at < each.end()), None)
+    if token is None or len(token[0]) == end - start:
+        return False
+    return bool(HEXADECIMAL.fullmatch(token[0]) and re.search(rb"[0-9]", token[0]))
+
+
 @lru_cache(maxsize=4096)
 def pattern_of(names: tuple[Replaced, ...]) -> tuple[re.Pattern[bytes], tuple[int, ...]]:
-    """One pattern for several names, and which of its groups is that of each. A hash comes before the words."""
-    parts, places, groups, words = [], [], 0, False
+    """One pattern for several names, and which of its groups is that of each."""
+    parts, places, groups = [], [], 0
     for each in names:
-        if not words and not IS_WHOLE.search(each.name or "@"):
-            words = True
-            parts.append(HASH)
         groups += each.groups or 1
         places.append(groups)
         parts.append(each.pattern if each.groups else b"(" + each.pattern + b")")
