@@ -233,6 +233,17 @@ def test_a_name_that_is_an_ordinary_word_is_replaced_where_its_place_says_that_i
     assert table.leaks(f'{{"user": "{user}"}}'.encode()) == [user] and table.leaks(b"python /data a gpu") == []
 
 
+@pytest.mark.parametrize("account", ["energy", "account", "user", "warnings", "invalid", "hidden", "path"])
+def test_a_name_that_is_a_key_of_the_export_does_not_keep_it_from_being_written(account: str) -> None:
+    record = case("tensorflow").build()
+    assert record.asked
+    record = replace(record, asked=replace(record.asked, options={"account": account}))
+    table = stand_ins_of([record])
+    other = anonymous(record, table)
+    assert other.asked and other.asked.options == {"account": "account-1"} and account in table.unclear
+    assert table.leaks(json.dumps(record_json(other)).encode()) == []
+
+
 def test_an_image_by_a_known_publisher_keeps_its_name() -> None:
     other = anonymous(case("tensorflow").build())
     assert other.image.reference == "tensorflow/tensorflow:2.16.1-gpu"

@@ -33,14 +33,14 @@ class CrateOptions(NamedTuple):
     title: str
     licence: str
 
-    def refuse_without_crate(self, *, anonymous: bool) -> None:
+    def refuse_without_crate(self) -> None:
         """Refuse them where no crate is asked for.
 
         Raises:
             InputError: one was given.
         """
         names = ("--ro-crate", "--without-outputs", "--author", "--affiliation", "--title", "--license")
-        for name, value in (*zip(names, self, strict=True), ("--anonymous", anonymous)):
+        for name, value in zip(names, self, strict=True):
             if value:
                 raise refuse(name, OUTSIDE, "add --format rocrate, or leave it out")
 

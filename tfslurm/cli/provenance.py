@@ -20,7 +20,7 @@ from tfslurm.export.text import record_rows, record_text
 from tfslurm.monitoring.lookup import find_sweep, one_name
 from tfslurm.record import Record
 from tfslurm.record.crate_metadata import Metadata
-from tfslurm.retrieval.evidence import Evidence, crate_named, gathered, named, of_crate
+from tfslurm.retrieval.evidence import Evidence, crate_named, gathered, named, of_crate, placed
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
@@ -73,31 +73,44 @@ def provenance(
     """
     form = "docker" if docker else "json" if as_json and form not in (CRATE, *STANDARDS) else form
     if form != CRATE:
-        crate_asked.refuse_without_crate(anonymous=anonymous)
+        crate_asked.refuse_without_crate()
     crate = crate_named(session, name)
-    if crate and not crate.records and form in ("text", "json"):
+    if crate and not crate.records and form in ("text", "json") and not anonymous:
         said = crate.metadata()
         print_claims(said, name, form, output)
         return 0
-    if not crate and form in ("text", "json") and (sweep := sweep_named(session, name)):
+    if not crate and form in ("text", "json") and not anonymous and (sweep := sweep_named(session, name)):
         whole = sweep_record(find_sweep(session.tracker, sweep), session.tracker)
         deliver(json_text(whole) if form == "json" else sweep_text(whole), output)
         return 0
     found = of_crate(crate) if crate else named(session, name)
-    if form == "text" and len(found) > 1:
+    if form == "text" and len(found) > 1 and not anonymous:
         deliver(listed(found), output)
         return 0
     evidences = gathered(session, found, latest=True)
+    if form == CRATE:
+        return save_crate(session, name, evidences, crate_asked, output, anonymous=anonymous, as_json=as_json)
+    if anonymous:
+        evidences = nameless(session, evidences)
     if form == "docker":
         print_docker_run(only(evidences, name, "--docker"), output, as_json)
-    elif form == CRATE:
-        return save_crate(session, name, evidences, crate_asked, output, anonymous=anonymous, as_json=as_json)
     elif form == "text" and not output:
         only_one = only(evidences, name, "--format text")
         show_rows(record_rows(only_one.record, only_one.values))
     else:
         deliver(in_form(evidences, form, name), output)
     return 0
+
+
+def nameless(session: Session, evidences: Sequence[Evidence]) -> list[Evidence]:
+    """The records in their anonymous forms.
+
+    Raises:
+        RecordError: one would still hold a name.
+    """
+    from tfslurm.retrieval.anonymity import without_names  # costly, and seldom asked for
+
+    return without_names(session, [each if each.host else placed(session, each) for each in evidences])
 
 
 def sweep_named(session: Session, name: str) -> str | None:

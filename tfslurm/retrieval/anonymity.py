@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tfslurm.errors import TfslurmError
-from tfslurm.export.anonymous import Name, StandIns, names_in_files, stand_ins_of
+from tfslurm.errors import RecordError, TfslurmError
+from tfslurm.export.anonymous import Name, StandIns, anonymous, names_in_files, stand_ins_of
 from tfslurm.export.anonymous.names import cluster_names, email_names, folder_names, host_names, person_names
-from tfslurm.record import Record
+from tfslurm.host import get, read_from
+from tfslurm.job_plan.folders import job_folder
+from tfslurm.record import Record, record_json
+from tfslurm.record.verification import ANONYMOUS
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.records import NOT_NEEDED
+from tfslurm.run_folder import paths
 from tfslurm.snapshot.git import user_setting
 from tfslurm.workspace.authorship import in_file
 from tfslurm.workspace.clusters_of_jobs import known_named
 from tfslurm.workspace.session import Session
 
+MOST_BYTES = 2**24
+"Of a plan."
 FIRST_OF_USERS = 1000
 "The groups below it are the system's own, on every machine."
 
@@ -29,6 +38,47 @@ def table_for(session: Session, records: Sequence[Record], files: Mapping[str, b
     path may be that of several attempts and jobs.
     """
     return stand_ins_of(records, names_in_files(files or {}), names_of_clusters(session, records), who_am_i())
+
+
+def without_names(session: Session, evidences: Sequence[Evidence]) -> list[Evidence]:
+    """The records in their anonymous forms, with one table; their files are left behind.
+
+    Raises:
+        RecordError: a record still holds a name that its table has. This must not happen, and nothing is written then.
+    """
+    records = [each.record for each in evidences]
+    table = table_for(session, records, files_of(evidences))
+    tell_unclear(session, table)
+    made = [anonymous(record, table) for record in records]
+    values = [record_json(record) for record in made]
+    if found := table.leaks(json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass")):
+        raise RecordError(f"--anonymous: the record would still hold {', '.join(found[:5])}: nothing is written")
+    return [Evidence(record, each, why=ANONYMOUS) for record, each in zip(made, values, strict=True)]
+
+
+def tell_unclear(session: Session, table: StandIns) -> None:
+    """Say which names cannot be told from words of the trade."""
+    if table.unclear:
+        names = ", ".join(map(repr, table.unclear))
+        session.say(
+            f"note: {names}: tfslurm replaces these names where a key or a sign says that they are names. In other"
+            " places they are ordinary words, and stay: look for them before you publish"
+        )
+
+
+def files_of(evidences: Sequence[Evidence]) -> dict[str, bytes]:
+    """The files of the run folders in which further names are looked for; of several points, those of the first."""
+    found: dict[str, bytes] = {}
+    for each in {str(each.folder): each for each in reversed(evidences)}.values():
+        if each.host is None or each.folder is None:
+            continue
+        try:
+            files = get(each.host, job_folder(each.folder, each.record.job.job_id), exclude=NOT_NEEDED)
+            plan = read_from(each.host, each.folder / paths.PLAN, 0, MOST_BYTES)
+        except TfslurmError:
+            continue  # what the record itself holds is known without them
+        found |= {f"{each.folder}/{path}": raw for path, raw in files.items()} | {f"{each.folder}/{paths.PLAN}": plan}
+    return found
 
 
 def names_of_clusters(session: Session, records: Sequence[Record]) -> Iterator[Name]:

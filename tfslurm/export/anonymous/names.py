@@ -65,6 +65,8 @@ PUBLIC_HOSTS = frozenset(
     (DOCKER_HUB, "registry-1.docker.io", "index.docker.io", "mirror.gcr.io", "ghcr.io", "nvcr.io", "quay.io")
 ) | frozenset(("github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "huggingface.co", "gitee.com"))
 PUBLIC_MAIL = frozenset(("gmail.com", "outlook.com", "hotmail.com", "qq.com", "163.com", "proton.me", "icloud.com"))
+USUAL = 8
+"A repository whose name is one word of so few letters, such as `digits`, is not found by it."
 HOMES = ("home", "Users", "users", "u")
 "Folders each of whose entries has a user's name."
 REMOTE = re.compile(
@@ -181,7 +183,7 @@ def code_names(record: Record) -> Iterator[Name]:
         parts = found["path"].removesuffix(".git").strip("/").split("/")
         yield Name("repository", "/".join(parts))
         yield from (Name("owner", part) for part in parts[:-1])
-        if parts[-1] != record.experiment.name:
+        if parts[-1] not in record.experiment.name and (len(parts[-1]) > USUAL or not parts[-1].isalpha()):
             yield Name("repository", parts[-1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -42,7 +42,18 @@ def stand_ins_of(records: Sequence[Record], *names: Iterable[Name]) -> StandIns:
     """The table for these records, and for further names; what runs together is exported with one table."""
     found = [name for record in records for name in names_of(record)]
     paths_inside = tuple(dict.fromkeys(path for record in records for path in inside(record)))
-    return StandIns([*found, *(name for several in names for name in several)], paths_inside)
+    keys = {word for record in records for key in keys_of(record) for word in (key, *key.split("_"))}
+    return StandIns([*found, *(name for several in names for name in several)], paths_inside, keys)
+
+
+def keys_of(value: object) -> Iterator[str]:
+    """The keys of a record's own, and none of those that a user wrote."""
+    if is_dataclass(value):
+        for each in fields(value):
+            yield each.name
+            yield from keys_of(getattr(value, each.name))
+    elif isinstance(value, tuple):
+        yield from (key for each in value for key in keys_of(each))
 
 
 def planted(record: Record) -> tuple[str, ...]:

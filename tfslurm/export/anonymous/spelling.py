@@ -15,25 +15,31 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 WORDS = """
-" a accuracy adam admin all alpha amd an anaconda and anonymous any api app apps archive arm array at audio aws
-backup bash bastion batch batches beta bin boot branch build cache cached centos ceph check checkpoint cite class
-cloud cluster code com common compute conda config container core cpu cuda dask data dataset datasets day days
-debian debug default delta dev devel develop device docker dropout email end engine env epoch epochs epsilon error
-etc example exp experiment export false fat file files final first for free ftp full gamma gateway general git gpu
-gpus graph gw hdfs head high highmem home host hostname hub id image images in index info input int intel
-interactive job jobs jump keras kernel lambda large last latest layer lib lib64 license linear linux list local
-localdomain localhost log login login01 login02 login1 login2 logs long loss low mail main mamba master max mean
-media medium mem memory min mirror mirrors mnt model models module mu name net network new nfs no node nodes none
-normal null number numpy nvidia of off ok old omega on one open opt option org out output outputs pandas parallel
-param path phi pi plan point points preempt proxy pull push pytest python python3 qos queue rand random ray read
-record registry regular release rho rocky root run runs sbin scale scipy scratch script seed serial server set
-share shared short sigma sign site size slurm small source spark spec src srv ssh standard start state static step
-storage sub sum sweep sys system table tag target task tasks tau temp tensor tensorflow test tests text tf tfslurm
-the theta time tmp train training true two type ubuntu unknown unlimited user username users usr utils value
-values var version video vm volume vpn web weights with worker workers workspace write www x86 y zero zeta
+" a account accuracy action activity adam address admin agent all alpha amd an anaconda and annotations anonymous
+any api app application apps archive arm array at audio author aws backup bash bastion batch batches beta bin boot
+branch build builder bundle byproducts cache cached centos ceph check checkpoint cite class cloud cluster code
+collection com commit common compute conda config conforms container context cooling core cpu create creative cuda
+dask data dataset datasets date day days debian debug default definition delta dependencies description details
+dev devel develop device digest division docker domain dropout email encoding end engine entity env epoch epochs
+epsilon error etc example exp experiment export false fat file files final first folder for form format framework
+free ftp full gamma gateway general generated git gpu gpus graph group gw has hdfs head hidden high highmem home
+host hostname hub id identifier image images in index info input instrument int intel interactive invalid
+invocation job jobs jump keras kernel lambda large last latest layer lib lib64 licence license linear linux list
+local localdomain localhost location log login login01 login02 login1 login2 logs long loss low mail main mamba
+master max mean media medium mem member memory mentions metadata min mirror mirrors mnt model models module mu
+name net network new nfs no nobody node nodes none normal null number numpy nvidia object of off ok old omega on
+one open opt option org organization out output outputs owner pandas parallel param parameters part partition path
+person phi pi place plan point points predicate preempt property prov provenance proxy published publisher pull
+push pytest python python3 qos queue rand random ray read readme record registry regular release repository
+reproducing reservation resolved result rho rocky role root run runs sbin scale scipy scratch script seed serial
+server set share shared short sigma sign signature site size slurm small software somebody source spark spec src
+srv ssh standard start state statement static status step storage sub subject submitter sum sums sweep sys system
+table tag target task tasks tau temp tensor tensorflow test tests text tf tfslurm the theta time tmp train
+training true two type ubuntu unknown unlimited uri used user username users usr utils value values var version
+video vm volume vpn warnings web weights with worker workers workspace write www x86 y zero zeta
 """
 ORDINARY = frozenset(WORDS.split())
-"Words that programs, paths and logs hold for their own sake: in place of one no name would do."
+"Words that programs, paths, logs and our own exports hold for their own sake: in place of one no name would do."
 GPU_MODEL = re.compile(r"(?:[abhklmptv][0-9]{1,4}[a-z]?|[gr]tx[a-z0-9]*|mi[0-9]{2,3}[a-z]?|gh?[0-9]{3})", re.IGNORECASE)
 SHORTEST = 3
 LONG = 8  # letters: by chance no longer word has the name in it

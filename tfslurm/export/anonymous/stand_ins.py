@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -78,10 +78,10 @@ class Replaced(NamedTuple):
 class StandIns:
     """A table of names, each with what stands in for it: the same everywhere for the same name.
 
-    ``inside`` are paths of the container, which stay.
+    ``inside`` are paths of the container, which stay, and ``keys`` words that the export itself has to hold.
     """
 
-    def __init__(self, names: Iterable[Name], inside: Sequence[str] = ()) -> None:
+    def __init__(self, names: Iterable[Name], inside: Sequence[str] = (), keys: Collection[str] = ()) -> None:
         self._inside = [PurePosixPath(each) for each in inside]
         self._counts: dict[str, int] = {}
         self._table: dict[str, str] = {}
@@ -92,7 +92,8 @@ class StandIns:
         names = [*names]
         for name in names:
             if name.kind not in ("path", "above") and name.text.casefold() not in self._seen:
-                kept = self._ordinary if is_ordinary(name.text) else self._table
+                is_word = is_ordinary(name.text) or name.text.casefold() in keys
+                kept = self._ordinary if is_word else self._table
                 stand_in = FORMS.get(name.kind, name.kind + "-{}").format(self._number(name.kind))
                 kept[name.text] = self._seen[name.text.casefold()] = stand_in
         folders = [PurePosixPath(name.text) for name in names if name.kind == "path"]

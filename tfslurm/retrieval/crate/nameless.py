@@ -114,8 +114,9 @@ class Nameless:
             RecordError: one does.
         """
         for path, data in texts.items():
-            if self.table.leaks(data):
-                raise RecordError(f"{path}: would hold what says who ran it; give no name in --title or --license")
+            if found := self.table.leaks(data):
+                why = f"would hold {', '.join(found[:5])}, which says who ran it"
+                raise RecordError(f"{path}: {why}; give no name in --title or --license")
 
 
 def names_who(each: CrateFile) -> bool:

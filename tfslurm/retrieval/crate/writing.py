@@ -149,9 +149,11 @@ def gather(session: Session, placed: Sequence[Placed], wanted: Wanted, work: Pat
     runs = [each.run for each in placed]
     if not wanted.anonymous:
         return Gathered(runs, [each.evidence.values for each in placed], files, left_out)
+    from tfslurm.retrieval.anonymity import tell_unclear
     from tfslurm.retrieval.crate.nameless import Nameless  # costly, and seldom asked for
 
     hidden = Nameless(session, runs, files, fetched)
+    tell_unclear(session, hidden.table)
     kept, more = hidden.bring(files, work / "crate")
     values = [record_json(run.record) for run in hidden.runs]
     return Gathered(hidden.runs, values, kept, [*hidden.renamed(left_out), *more], hidden)
