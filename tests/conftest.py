@@ -50,6 +50,7 @@ SLOW = [
     "test_nothing_that_acts_or_hides_is_left_of_any_text",
     "test_plan_hides_nothing_that_matters",
     "test_results_count_for_no_size",
+    "test_roc_validator_refuses_the_broken_crates_that_verify_leaves_to_it",
     "test_review_shows_all_that_the_file_could_touch",
     "test_shellcheck_has_no_complaint_about_the_node_side",
     "test_the_node_side_watches_a_program_that_runs_long_enough",

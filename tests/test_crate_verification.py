@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import validator
 from tests.crates import JOB, files_in, made_crate, summed
 from tfslurm.export.anonymous import anonymous
 from tfslurm.export.crate.contents import SUMS
@@ -324,3 +325,38 @@ def test_an_output_whose_names_were_replaced_is_no_change_and_one_that_was_left_
 def left_out(path: str) -> dict[str, Any]:
     """What makes of an entity one of a file that is not in the crate."""
     return {"@id": "#absent", "@type": "PropertyValue", "name": path, "description": "Not in this crate: too large"}
+
+
+# What `verify` leaves to roc-validator: its own check, as it names it, finds that.
+LEFT: dict[str, tuple[Callable[[dict[str, Any], dict[str, dict[str, Any]]], object], str]] = {
+    "whole": (lambda document, all: None, ""),
+    "no licence": (lambda document, all: all["./"].pop("license"), "license"),
+    "no instrument": (lambda document, all: all["action"].pop("instrument"), "instrument"),
+    "unknown key": (lambda document, all: all["action"].update(gpuModel="A100"), "gpuModel"),
+    "no context": (lambda document, all: document["@context"].pop(), "containerImage"),
+    "no publisher": (lambda document, all: all["./"].pop("publisher"), "publisher"),
+    "kind as text": (lambda document, all: all["#image"].update(additionalType=DOCKER), "additionalType"),
+    "error": (
+        lambda document, all: all["action"].update(
+            error="exit 1", actionStatus="http://schema.org/CompletedActionStatus"
+        ),
+        "error",
+    ),
+    "time with Z": (lambda document, all: all["action"].update(endTime="2026-11-23T08:28:05Z"), "endTime"),
+}
+
+
+def test_roc_validator_refuses_the_broken_crates_that_verify_leaves_to_it(tmp_path: Path) -> None:
+    for number, (change, _) in enumerate(LEFT.values()):
+        document = json.loads((Path(__file__).parent / "golden" / "foreign-crate.json").read_text())
+        entities = {entity["@id"]: entity for entity in document["@graph"]}
+        action = next(each for each in entities.values() if each["@type"] == "CreateAction")
+        change(document, {**entities, "action": action})
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / METADATA).write_text(json.dumps(document))
+        (tmp_path / str(number) / "record.json").write_text("{}")
+    wanted = [("RECOMMENDED", "1.1", tmp_path / str(number)) for number in range(len(LEFT))]
+    found = dict(zip(LEFT, validator.issues(*wanted, cache=tmp_path / "cache"), strict=True))
+    assert found["whole"] == []
+    for name, (_, word) in LEFT.items():
+        assert name == "whole" or any(word in issue for issue in found[name]), (name, found[name])
