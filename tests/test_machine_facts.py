@@ -15,6 +15,7 @@ import pytest
 
 from tests.test_node_functions import bash
 from tests.test_record import IMAGE_FACTS, TASK, case
+from tfslurm.export.text import record_text
 from tfslurm.image import lacking
 from tfslurm.record import Record
 from tfslurm.record.machine import count_of, parse_driver_cuda, parse_libcuda
@@ -325,3 +326,18 @@ def test_odd_versions_are_no_fault(odd: str) -> None:
         "",
         f"CUDA 12.3 and cuDNN 8, and the image holds CUDA {odd} and cuDNN {odd}",
     )
+
+
+def test_the_screen_shows_energy_a_libcuda_of_the_image_and_its_libraries() -> None:
+    source = case("gpu")
+    files = {**source.files, TASK + "libcuda.txt": b"/usr/local/cuda/compat/libcuda.so.999.1.2"}
+    files[TASK + "gpu-usage.csv"] = rows((5, "100")).encode()
+    text = record_text(source.build(files=files, image_facts=json.dumps({**IMAGE_FACTS, **LACKING}).encode()))
+    for words in (
+        "CUDA 12.5.1 (the image has 12.3.101), cuDNN 9 (the image has 8.9.6)",
+        "libcuda 999.1.2 in the container",
+        "500 J by nvidia-smi power.draw of 1 GPU: 1 reading, at most 5 s apart",
+    ):
+        assert words in text
+    plain = record_text(source.build())
+    assert " J by " not in plain and "libcuda" not in plain

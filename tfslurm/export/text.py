@@ -29,7 +29,7 @@ def record_rows(record: Record, values: Mapping[str, Any] | None = None) -> Iter
     links = [*chain(record, record_json(record) if values is None else values)]
     yield from links
     yield Row("", "")
-    for part in (time_rows, attempt_rows, node_rows, code_rows, asked_rows, environment_rows, output_rows):
+    for part in (time_rows, attempt_rows, node_rows, code_rows, asked_rows, environment_rows, energy_rows, output_rows):
         yield from part(record)
     yield Row("id", record.record_id)
     said = [each.text for each in links]
@@ -92,7 +92,9 @@ def describe(task: TaskFacts) -> str:
     memory = f"{task.memory_mib} MiB" if task.memory_mib else None
     sizes = sorted({gpu.memory_mib for gpu in task.gpus or () if gpu.memory_mib})
     gpu = f"GPU with {' or '.join(map(str, sizes))} MiB" if sizes else None
-    known = [text for text in (task.os, task.kernel, task.cpu_model, cpus, memory, gpu) if text]
+    own = task.libcuda_in_container if task.libcuda_in_container != task.driver_version else None
+    libcuda = f"libcuda {own} in the container" if own else None
+    known = [text for text in (task.os, task.kernel, task.cpu_model, cpus, memory, gpu, libcuda) if text]
     return ", ".join(known) or "a node of which nothing was observed"
 
 
@@ -134,8 +136,8 @@ def environment_rows(record: Record) -> Iterator[Row]:
     versions = (
         ("TensorFlow", inside.tensorflow),
         ("Python", inside.python),
-        ("CUDA", inside.cuda),
-        ("cuDNN", inside.cudnn),
+        ("CUDA", both(inside.cuda, inside.cuda_present)),
+        ("cuDNN", both(inside.cudnn, inside.cudnn_present)),
     )
     known = [f"{name} {version}" for name, version in versions if version]
     packages = [f"{len(inside.packages)} packages"] if inside.packages else []
@@ -143,6 +145,17 @@ def environment_rows(record: Record) -> Iterator[Row]:
     what = ", ".join([*known, *packages, *system]) if known else why(record, "environment", None)
     form = " for ".join(filter(None, (record.image.digest_kind, record.image.platform)))
     yield Row("inside", f"{what} ({form})")
+
+
+def both(built: str | None, present: str | None) -> str | None:
+    """What TensorFlow was built with, and the library that the image holds."""
+    return f"{built} (the image has {present})" if built and present else built
+
+
+def energy_rows(record: Record) -> Iterator[Row]:
+    """What the GPUs used, where that is known."""
+    if record.energy:
+        yield Row("energy", f"{record.energy.joules:g} J by {record.energy.source}")
 
 
 def output_rows(record: Record) -> Iterator[Row]:
