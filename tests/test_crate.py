@@ -25,9 +25,11 @@ from tfslurm.errors import InputError, RecordError
 from tfslurm.export.citation.settings import Authorship
 from tfslurm.export.crate.contents import Crate
 from tfslurm.export.crate.entities import uri
+from tfslurm.record import record_json
 from tfslurm.record.model import record_sha256
 from tfslurm.retrieval.crate.writing import Wanted, write_crate
 from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.signatures import sign_values
 from tfslurm.tracker import Tracker
 
 ODD = (
@@ -297,6 +299,22 @@ def test_a_crate_of_another_program_in_the_way_is_not_followed(tmp_path: Path) -
     (run / "146" / "attempt-1").symlink_to(outside)
     made(tmp_path, found)
     assert not any(b"not yours" in data for data in files(tmp_path / "crate").values())
+
+
+def test_a_signature_in_a_crate_is_verified_as_its_guide_says(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", key], check=True)
+    found = evidence(tmp_path)
+    (signature,) = sign_values([found.values], key)
+    record = replace(found.record, integrity=replace(found.record.integrity, signature=signature))
+    made(tmp_path, found._replace(record=record, values=record_json(record)))
+    crate = tmp_path / "crate"
+    (crate / "signers").write_text(f"NAME {key.with_suffix('.pub').read_text()}")
+    (line,) = [each for each in (crate / "REPRODUCING.md").read_text().splitlines() if "ssh-keygen" in each]
+    done = subprocess.run(["sh", "-c", line], cwd=crate, capture_output=True, text=True)
+    assert done.returncode == 0 and 'Good "tfslurm-record-v1" signature for NAME' in done.stdout, done.stderr
+    (crate / "record.canonical.json").write_bytes(b"{}")
+    assert subprocess.run(["sh", "-c", line], cwd=crate, capture_output=True).returncode != 0
 
 
 # --- for a double-blind review
