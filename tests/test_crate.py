@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,10 +22,12 @@ from tests.fakes.laptop import Laptop
 from tests.made import session
 from tests.run_folders import BY, LOGS, OUTPUTS, TREE, evidence, quiet, write
 from tfslurm.cli import run
-from tfslurm.errors import InputError, RecordError
+from tfslurm.errors import HostError, InputError, RecordError
 from tfslurm.export.citation.settings import Authorship
 from tfslurm.export.crate.contents import Crate
 from tfslurm.export.crate.entities import uri
+from tfslurm.host.command import Raw
+from tfslurm.host.local import LocalHost
 from tfslurm.record import record_json
 from tfslurm.record.model import record_sha256
 from tfslurm.retrieval.crate.writing import Wanted, write_crate
@@ -278,15 +281,36 @@ def test_a_run_folder_that_cannot_be_read_is_said_in_the_crate(tmp_path: Path) -
     assert (tmp_path / "crate" / "record.json").exists()
 
 
+class Tiring(LocalHost):
+    """This machine, whose line is lost at a command, and then for good."""
+
+    def __init__(self, lost_at: int) -> None:
+        super().__init__("alpha")
+        self.left, self.sent = lost_at, 0
+
+    def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
+        self.left -= 1
+        if not self.left:
+            raise HostError("alpha: the line was lost", transient=True)
+        raw = super().execute(argv, input, timeout_s, max_bytes)
+        self.sent += len(raw.stdout)
+        return raw
+
+
 def test_an_export_that_was_interrupted_is_taken_up_again(tmp_path: Path) -> None:
-    found = evidence(tmp_path)
-    taken = tmp_path / "full"
-    taken.mkdir()
-    made(tmp_path, found, name="whole.zip")
-    out = Path(str(found.folder)) / "146" / "out"
-    shutil.move(out, tmp_path / "away")
-    out.mkdir()
-    assert {each.path for each in made(tmp_path, found, name="crate").left_out} >= {"146/out/metrics.json"}
+    big = os.urandom(5 * 2**20)
+    found = evidence(tmp_path, outputs={"big": big, "small": b"x"})
+    with pytest.raises(HostError, match="the same command continues from there"):
+        made(tmp_path, found._replace(host=Tiring(6)))
+    (part,) = tmp_path.glob(".tfslurm-crate-*")
+    assert not (tmp_path / "crate").exists()
+    write(part / "crate" / "146" / "out", {"left from before": b"not in the record"})
+    again = Tiring(0)
+    made(tmp_path, found._replace(host=again))
+    assert (tmp_path / "crate" / "146" / "out" / "big").read_bytes() == big
+    assert again.sent < len(big), "the first pieces were not sent again"
+    assert sorted(path.name for path in (tmp_path / "crate" / "146" / "out").iterdir()) == ["big", "small"]
+    assert not part.exists()
 
 
 def test_a_crate_of_another_program_in_the_way_is_not_followed(tmp_path: Path) -> None:
@@ -395,6 +419,7 @@ def test_the_command_writes_a_crate_of_a_crate_and_refuses_what_it_must(
         ([], "-o FOLDER"),
         (["-o", "again.zip"], "is there already"),
         (["-o", "x", "--license", "all mine!"], "no name of SPDX"),
+        (["-o", "x", "--anonymous"], "names nobody"),
     ):
         assert run([*words, *wrong]) == 2
         assert why in capsys.readouterr().err

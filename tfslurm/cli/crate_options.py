@@ -90,6 +90,8 @@ def save_crate(
 
     if output is None:
         raise refuse("--format rocrate", "needs the name of a folder or a .zip", "add -o FOLDER or -o FILE.zip")
+    if anonymous and (asked.authors or asked.affiliation):
+        raise refuse("--anonymous", "names nobody, and --author and --affiliation do", "leave one of them out")
     if not evidences:
         raise RecordError(f"{name}: none of its jobs has a record that can be read")
     by = Authorship(title=asked.title, licence=asked.licence) if anonymous else authorship(

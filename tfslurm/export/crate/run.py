@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from itertools import islice
 
 from tfslurm.export.crate.contents import LOCK, SPEC, Crate, Run
-from tfslurm.export.crate.entities import Entity, Graph, moment, one_or_all, uri
+from tfslurm.export.crate.entities import Entity, Graph, mark, moment, one_or_all, uri
 from tfslurm.export.crate.machine import places, usage
 from tfslurm.export.crate.software import image, program
 from tfslurm.record.crate_metadata import ABSENT
@@ -16,6 +17,7 @@ from tfslurm.run_folder import paths
 from tfslurm.slurm.states import STATES
 
 COMPLETED, FAILED = "http://schema.org/CompletedActionStatus", "http://schema.org/FailedActionStatus"
+URN = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LONGEST = 2000
 "Characters of a command in a description; the record has it whole."
 
@@ -31,13 +33,14 @@ def action(graph: Graph, run: Run, attempt: Attempt, crate: Crate, agent: Entity
     is_last = attempt is record.attempts[-1]
     which = f", attempt {attempt.index} of {len(record.attempts)}" if len(record.attempts) > 1 else ""
     status, error = outcome(run, attempt)
+    own = record.record_id if URN.fullmatch(record.record_id) else f"urn:tfslurm:{mark(record.record_id)}"
     results = [*(of_outputs(graph, run, crate) if is_last else ()), *of_logs(run, attempt, crate)]
     values = (used_by(graph, run, crate), results, environment(graph, run), usage(graph, record, attempt))
     objects, results, variables, uses = map(list, values)
     places_of = places(graph, attempt)
     return graph.add(
         {
-            "@id": record.record_id if is_last else f"{record.record_id}#attempt-{attempt.index}",
+            "@id": own if is_last else f"{own}#attempt-{attempt.index}",
             "@type": "CreateAction",
             "name": f"{record.experiment.name}: Slurm job {run.key}{which}",
             "description": shlex.join(record.experiment.command)[:LONGEST] or "the command of the image",
