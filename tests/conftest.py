@@ -30,6 +30,7 @@ SLOW = [
     "test_an_installed_wheel_finds_its_templates_without_the_checkout",
     "test_an_object_larger_than_any_commit_is_not_read",
     "test_any_text_is_read_or_refused_and_both_loaders_read_the_same",
+    "test_batches_of_any_size_leave_no_file_out",
     "test_ctrl_c_at_any_early_moment_shows_no_traceback",
     "test_every_key_of_the_file_is_in_the_review",
     "test_every_step_runs_and_one_that_fails_keeps_no_other",
@@ -52,6 +53,7 @@ SLOW = [
     "test_results_count_for_no_size",
     "test_roc_validator_refuses_the_broken_crates_that_verify_leaves_to_it",
     "test_review_shows_all_that_the_file_could_touch",
+    "test_several_jobs_at_once_agree",
     "test_shellcheck_has_no_complaint_about_the_node_side",
     "test_the_node_side_watches_a_program_that_runs_long_enough",
     "test_the_same_as_json",
@@ -63,8 +65,10 @@ SLOW = [
     "test_values_of_any_kind_under_any_key_are_read_or_refused",
     "test_what_arrives_is_the_users_alone_from_its_first_moment",
     "test_what_is_dumped_is_read_back_equal",
+    "test_what_is_known_counts_only_whole_and_as_it_was_written",
     "test_what_json_can_say_comes_out_as_it_is",
     "test_what_never_ends_costs_little_memory_and_one_short_line",
+    "test_where_others_could_write_nothing_is_kept_and_nothing_believed",
 ]
 
 

@@ -196,11 +196,14 @@ inputs::_inodes() {
     fi
 }
 
+# A long list is sorted on the disk: the memory is the job's.
+inputs::_sort() { sort --buffer-size=64M "$@"; }
+
 # Sorts what was found.
 inputs::_in_order() {
     local work=$input_work
-    tr '\0\n' '\n\0' <"$work/$1.files" | sort --field-separator=/ --key=1,1 >"$work/$1" || return
-    { sort --zero-terminated "$work/$1.links" && sort --zero-terminated "$work/$1.others"; } >"$work/$1.rest"
+    tr '\0\n' '\n\0' <"$work/$1.files" | inputs::_sort --field-separator=/ --key=1,1 >"$work/$1" || return
+    { inputs::_sort --zero-terminated "$work/$1.links" && inputs::_sort --zero-terminated "$work/$1.others"; } >"$work/$1.rest"
 }
 
 # The first line on standard input, harmless wherever it is shown.
@@ -264,12 +267,12 @@ inputs::_read() {
     local -i count workers=$cpus code=0
     local work=$input_work
     local -a sizes
-    sort --field-separator=: --key=3,3nr "$work/missing" >"$work/by-size" || inputs::_failed || return
+    inputs::_sort --field-separator=: --key=3,3nr "$work/missing" >"$work/by-size" || inputs::_failed || return
     mapfile -t sizes < <(cut --delimiter=: --fields=3 "$work/by-size")
     unset -v OMP_NUM_THREADS OMP_THREAD_LIMIT # nproc obeys them
     count=$(nproc)
     if ((count < workers)); then workers=count; fi
-    inputs::_add "${sizes[@]}"
+    inputs::_add "$work/by-size"
     event inputs-began "${#sizes[@]} files, $input_total bytes, $workers processes"
     if ((input_total > INPUT_TELL_BYTES)); then
         printf 'tfslurm: %s: inputs: hashes %d MB (files: %d) before the program starts\n' "$where" \
@@ -284,10 +287,9 @@ inputs::_read() {
     if ((code != 0)); then inputs::_failed; else inputs::_together; fi
 }
 
-# The sum of the words, in input_total.
+# The sum of the sizes of the files that are named in $1, in input_total.
 inputs::_add() {
-    local IFS=+
-    input_total=$((${*:-0}))
+    input_total=$(($(cut --delimiter=: --fields=3 "$1" | paste --serial --delimiters=+)))
 }
 
 # Cuts `by-size`, of which `sizes` has the sizes, into batches for $1 processes, the largest files first: each is a part of what is
@@ -310,8 +312,9 @@ inputs::_batches() {
 # Adds what was hashed to `have`, if it is what was missing: no file more and none less.
 inputs::_together() {
     local work=$input_work
-    printf '%s\0' "$work"/batches/*.sums | xargs --null cat -- | tr '\0\n' '\n\0' | sort --field-separator=/ --key=2 >"$work/sums"
-    sort --field-separator=/ --key=2 "$work/missing" >"$work/by-path"
+    printf '%s\0' "$work"/batches/*.sums | xargs --null cat -- | tr '\0\n' '\n\0' |
+        inputs::_sort --field-separator=/ --key=2 >"$work/sums"
+    inputs::_sort --field-separator=/ --key=2 "$work/missing" >"$work/by-path"
     if ! cmp --silent <(cut --delimiter=/ --fields=2- "$work/sums") <(cut --delimiter=/ --fields=2- "$work/by-path"); then
         inputs::_failed
         return
@@ -322,11 +325,10 @@ inputs::_together() {
 # The hash of the whole, of the source $1 and the mount $2, and how large it is.
 inputs::_sum() {
     local work=$input_work list=$input_work/list tree file
-    local -a sizes
-    mapfile -t sizes < <(cut --delimiter=: --fields=3 "$work/now")
-    inputs::_add ${sizes[@]+"${sizes[@]}"}
+    inputs::_add "$work/now"
     input_bytes=$input_total
-    cut --delimiter=/ --fields=2- "$work/have" | tr '\n\0' '\0\n' | sort --zero-terminated --field-separator=/ --key=2 >"$list" || return
+    cut --delimiter=/ --fields=2- "$work/have" | tr '\n\0' '\0\n' |
+        inputs::_sort --zero-terminated --field-separator=/ --key=2 >"$list" || return
     if [[ ! -d $1 ]]; then
         IFS= read -r -d '' -n 64 input_sha256 <"$list"
         return
@@ -345,10 +347,10 @@ inputs::_keep() {
     local work=$input_work file=$input_known.$job.$BASHPID.tmp whole=-
     if [[ -z $input_known ]]; then return; fi
     if [[ ! -s $work/young.now ]]; then whole="${input_state%% *} $input_tree$input_sha256 $input_bytes"; fi
-    sort --unique "$work/young.now" >"$work/young"
+    inputs::_sort --unique "$work/young.now" >"$work/young"
     {
         printf '%s\n' "$whole"
-        cut --delimiter=/ --fields=1,2 "$work/have" | sort --field-separator=/ --key=1,1 --unique | join -t / -v 1 - "$work/young"
+        cut --delimiter=/ --fields=1,2 "$work/have" | inputs::_sort --field-separator=/ --key=1,1 --unique | join -t / -v 1 - "$work/young"
     } >"$work/known.all" &&
         { sha256sum <"$work/known.all" | cut --characters=1-64 && cat -- "$work/known.all"; } >"$file" &&
         mv --no-target-directory -- "$file" "$input_known" 2>/dev/null && return
