@@ -29,6 +29,7 @@ from tfslurm.snapshot import take
 from tfslurm.tracker import Tracker
 
 HOST = LocalHost("alpha")
+WITHIN, OUTSIDE = (f"{word} the seeds' 95 % prediction interval" for word in ("within", "outside"))
 
 
 def evidence(folder: Path, job_id: str, files: dict[str, str], *made: Any) -> Evidence:
@@ -120,14 +121,22 @@ def test_the_outputs_of_many_jobs_of_one_run_folder_come_in_one_command(tmp_path
     single = evidence(tmp_path, "8", {"metrics.json": metrics(accuracy=0.95)}, seeded(9), declared())
     found = of_run_and_seeds("sweep", "alpha:8", group, [single._replace(host=host)], None, tmp_path)
     assert asked == ["command"]
-    assert (found.results, found.exit_code, found.inputs) == ("outside the interval", 1, "other: parameters")
+    assert (found.results, found.exit_code, found.inputs) == (
+        OUTSIDE,
+        1,
+        "parameters differ",
+    )
     mirrored = of_run_and_seeds("alpha:8", "sweep", [single], group, None, tmp_path)
-    assert (mirrored.results, mirrored.a, mirrored.b) == ("outside the interval", "alpha:8", "sweep")
+    assert (mirrored.results, mirrored.a, mirrored.b) == (
+        OUTSIDE,
+        "alpha:8",
+        "sweep",
+    )
     assert mirrored.pairs[0].comparison.results.values == ("0.95", None)
     twin = evidence(tmp_path, "9", {"metrics.json": metrics(accuracy=0.903)}, seeded(3), declared())
     assert of_run_and_seeds("sweep", "alpha:9", group, [twin], None, tmp_path).results == "bit-identical"
     far = evidence(tmp_path, "10", {"metrics.json": metrics(accuracy=0.904)}, seeded(3), declared(), OTHER_MACHINE)
-    assert of_run_and_seeds("sweep", "alpha:10", group, [far], None, tmp_path).results == "within the interval"
+    assert of_run_and_seeds("sweep", "alpha:10", group, [far], None, tmp_path).results == WITHIN
     with pytest.raises(InputError, match="none of its 6 points has the parameters of alpha:8"):
         other = evidence(tmp_path, "8", {}, seeded(3, lr=1))
         of_run_and_seeds("sweep", "alpha:8", group, [other], None, tmp_path)

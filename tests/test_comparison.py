@@ -82,8 +82,8 @@ def unknown(path: str, why: str) -> Change:
 
 def declared(metric: str | None = "accuracy", tolerance: float | None = None, files: tuple[str, ...] = ()) -> Change:
     def change(record: Record) -> Record:
-        assert record.asked
-        return replace(record, asked=replace(record.asked, reproduce=Reproduce(metric, tolerance, files)))
+        asked = record.asked and replace(record.asked, reproduce=Reproduce(metric, tolerance, files))
+        return replace(record, asked=asked)
 
     return change
 
@@ -552,10 +552,10 @@ def sweep(values: tuple[float, ...] = DIGITS, **others: Any) -> list[Run]:
 @pytest.mark.parametrize(
     ("value", "count", "answer", "agree"),
     [
-        (0.98, 12, "within the interval", True),
-        (0.96, 12, "outside the interval", False),
-        (1.0, 12, "outside the interval", False),
-        (0.98, 5, "within the interval", True),
+        (0.98, 12, "within the seeds' 95 % prediction interval", True),
+        (0.96, 12, "outside the seeds' 95 % prediction interval", False),
+        (1.0, 12, "outside the seeds' 95 % prediction interval", False),
+        (0.98, 5, "within the seeds' 95 % prediction interval", True),
         (0.98, 4, "not comparable", None),
     ],
 )
@@ -658,7 +658,7 @@ CHANGES: tuple[Change, ...] = (
 FILES = ("w.h5", "m.keras", "metrics.json", "events.out.tfevents.1")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from(CHANGES), max_size=3), st.lists(st.sampled_from(CHANGES), max_size=3),
     st.dictionaries(st.sampled_from(FILES), st.sampled_from(['{"accuracy": 1}', '{"accuracy": 0.95}', "x"])),

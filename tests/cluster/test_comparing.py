@@ -78,7 +78,7 @@ def test_the_verdict_of_two_runs_and_what_differs(desk: Desk, trained: list[str]
     assert "accuracy: 0.94 / 0.96\n" in other.stdout
     told = json.loads(desk.tfslurm("diff", seeds, seed, "--json").stdout)
     assert (told["agree"], told["pairs"][0]["results"]["interval"]["runs"]) == (False, 5)
-    assert told["verdict"]["results"] == "outside the interval"
+    assert told["verdict"]["results"] == "outside the seeds' 95 % prediction interval"
 
     lines = desk.tfslurm("diff", first, changed)
     assert lines.returncode == 0 and "results      within tolerance\n" in lines.stdout
@@ -88,7 +88,7 @@ def test_the_verdict_of_two_runs_and_what_differs(desk: Desk, trained: list[str]
 
     far = desk.tfslurm("diff", first, beta)
     assert (far.returncode, "ACM" in far.stdout) == (0, False)
-    assert "environment  same image: schedulable CPUs\n" in far.stdout  # beta confines none
+    assert "environment  same image, other: schedulable CPUs\n" in far.stdout  # beta confines none
     record = desk.folder / "first.json"
     assert desk.tfslurm("provenance", first, "--json", "-o", record).returncode == 0
     assert desk.tfslurm("diff", record, again).returncode == 0

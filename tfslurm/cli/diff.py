@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from itertools import islice
 
 import click
@@ -11,6 +13,7 @@ from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible
 from tfslurm.errors import InputError, TfslurmError, refuse
 from tfslurm.export.difference import WIDTH, Diff, code_lines, diff_json, point_rows, verdict_lines
+from tfslurm.export.rows import LEAST, folded
 from tfslurm.retrieval.comparing import diff_of
 from tfslurm.spec import Reproduce
 from tfslurm.workspace.session import Session
@@ -61,9 +64,12 @@ def diff(
 
 def show_diff(found: Diff, all_code: bool) -> None:
     """The verdict, the points of sweeps, what differs, and the code."""
+    width = shutil.get_terminal_size().columns - WIDTH if sys.stdout.isatty() else 0
     for label, text in verdict_lines(found):
-        colour = ANSWERS[found.agree] if label == "results" else ""
-        show(f"{label:<{WIDTH}}", (printable(text), colour))
+        colour, head = ANSWERS[found.agree] if label == "results" else "", label
+        for line in folded(printable(text), max(LEAST, width)) if width else (printable(text),):
+            show(f"{head:<{WIDTH}}", (line, colour))
+            head = ""
     if found.is_of_sweeps and found.pairs:
         show("")
         rows = point_rows(found)

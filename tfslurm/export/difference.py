@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tfslurm.record.comparison import Answer, Comparison, Results
 from tfslurm.record.comparison.code import FileChange
 from tfslurm.record.comparison.differences import Difference
-from tfslurm.record.comparison.points import agreement, counts, name_of
+from tfslurm.record.comparison.points import agreement, counts, environment_text, inputs_text
 
 WIDTH = 13
 MOST_EVIDENCE = 12
@@ -54,12 +54,12 @@ class Diff(NamedTuple):
     @property
     def environment(self) -> str:
         """The answer about the environments, of several pairs with their numbers."""
-        return counts([name_of(pair.comparison.environment) for pair in self.pairs]) or "unknown"
+        return counts([environment_text(pair.comparison.environment) for pair in self.pairs]) or "unknown"
 
     @property
     def inputs(self) -> str:
         """The same about the inputs."""
-        return counts([name_of(pair.comparison.inputs) for pair in self.pairs]) or "unknown"
+        return counts([inputs_text(pair.comparison.inputs) for pair in self.pairs]) or "unknown"
 
     @property
     def results(self) -> str:

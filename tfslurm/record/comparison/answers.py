@@ -90,9 +90,9 @@ class Interval(NamedTuple):
 class Results(NamedTuple):
     """How the results compare.
 
-    ``answer`` is 'bit-identical', 'within tolerance', 'outside the tolerance', 'within the interval', 'outside the
-    interval', 'bits differ' or 'not comparable'. ``rule`` is the one that applies: 'bits', 'tolerance' or 'interval';
-    '' where none does. ``agree`` is None where that cannot be said.
+    ``answer`` is 'bit-identical', 'within tolerance', 'outside the tolerance', 'bits differ', 'within the seeds' 95 %
+    prediction interval', 'outside' that, or 'not comparable'. ``rule`` is the one that applies: 'bits', 'tolerance' or
+    'interval'; '' where none does. ``agree`` is None where that cannot be said.
     """
 
     answer: str

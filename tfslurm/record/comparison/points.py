@@ -53,10 +53,20 @@ def counts(answers: Sequence[str]) -> str:
     return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {answer}" for answer, n in found.most_common())
 
 
-def name_of(answer: Answer) -> str:
-    """An answer with what it is about."""
-    named = answer.differs or tuple(name for name, _ in answer.unknown)
-    return f"{answer.answer}: {', '.join(named)}" if named else answer.answer
+def environment_text(answer: Answer) -> str:
+    """The answer about the environment in words: ``same image, other: driver, GPU``."""
+    names = ", ".join(answer.differs or tuple(name for name, _ in answer.unknown))
+    if answer.differs:
+        return f"{answer.answer}, other: {names}"
+    return f"{answer.answer}: {names}" if names else answer.answer
+
+
+def inputs_text(answer: Answer) -> str:
+    """The answer about the inputs in words: ``code differs, parameters differ``."""
+    if answer.differs:
+        return ", ".join(f"{name} differ{'' if name.endswith('s') else 's'}" for name in answer.differs)
+    names = ", ".join(name for name, _ in answer.unknown)
+    return f"{answer.answer}: {names}" if names else answer.answer
 
 
 def agreement(compared: Sequence[Comparison], unmatched: int) -> bool | None:

@@ -19,7 +19,7 @@ from tfslurm.record.metrics import metric_files, metrics_of
 from tfslurm.spec import Reproduce
 
 ENDED_WELL = "COMPLETED"
-NAME_ONE = "name one with --metric, or write `reproduce: {metric: …, tolerance: …}` in exp.yaml"
+NAME_ONE = "give --metric and --tolerance, or write `reproduce: {metric: …, tolerance: …}` in exp.yaml"
 
 
 class Metric(NamedTuple):
@@ -75,7 +75,7 @@ def results(a: Run, b: Run, environment: Answer, seeds: Seeds, measured: Measure
     why = files.why or "no file can be compared by its bytes"
     if files.agree is False:
         why = "the bits differ, which says nothing where the environment is not known to be the same"
-    why += f"; {measured.problem or 'no tolerance is declared'}: {NAME_ONE}"
+    why += f"; {measured.problem or 'no tolerance is declared'}; {NAME_ONE}"
     return with_metric(Results("not comparable", "", None, (why, *lines), files), a, b, measured)
 
 
@@ -209,7 +209,8 @@ def by_tolerance(a: Run, b: Run, measured: Measure, files: Files) -> Results:
     one, other = metric_of(a, name), metric_of(b, name)
     lines = tuple(file_lines(files))
     if one.value is None or other.value is None:
-        return Results("not comparable", "tolerance", None, (one.why or other.why, *lines), files, name or "")
+        why = (one.why or other.why) if name else f"{measured.problem or one.why}; {NAME_ONE}"
+        return Results("not comparable", "tolerance", None, (why, *lines), files, name or "")
     off, most = abs(one.exact - other.exact), Decimal(repr(tolerance))
     is_within = off <= most
     line = f"{name}: {one.value!r} / {other.value!r}: they differ by {off.normalize():f}, and {most:f} is declared"
@@ -234,7 +235,7 @@ def by_interval(group: Sequence[Run], run: Run, measured: Measure, names: tuple[
     lines += [f"{len(missing)} of {names[0]} have no value: {missing[0]}"] if missing else []
     one = metric_of(run, name)
     if one.value is None:
-        why = one.why if name else f"{one.why}: {NAME_ONE}"
+        why = one.why if name else f"{one.why}; {NAME_ONE}"
         return Results("not comparable", "interval", None, (why, *lines), metric=name or "")
     between = interval(values)
     if between is None:
@@ -246,6 +247,6 @@ def by_interval(group: Sequence[Run], run: Run, measured: Measure, names: tuple[
         f"{name}: {one.value!r}; {between.runs} seeds: mean {between.mean:.6g}, deviation {between.deviation:.3g}, "
         f"95 % prediction interval {between.low:.6g} to {between.high:.6g}"
     )
-    answer = "within the interval" if is_within else "outside the interval"
+    answer = f"{'within' if is_within else 'outside'} the seeds' 95 % prediction interval"
     values_shown = (None, repr(one.value))
     return Results(answer, "interval", is_within, (line, *lines), Files(), name or "", values_shown, between)
