@@ -32,6 +32,7 @@ def json_form(record: Record, values: Mapping[str, Any]) -> str:
 
 
 CRATE = "rocrate"
+DOCKER_RUN = "the line of --docker"
 FORMS: Mapping[str, Callable[[Record, Mapping[str, Any]], str]] = {"text": record_text, "json": json_form}
 "Each form of one record: its name, and what writes it."
 COLOURS = {"ok": "green", "failed": "red", "unknown": "yellow"}
@@ -71,7 +72,7 @@ def provenance(
 
     `--format in-toto`, `prov` and `mlperf` write the record, or the records of all points, as other programs read it.
     """
-    form = "docker" if docker else "json" if as_json and form not in (CRATE, *STANDARDS) else form
+    form = DOCKER_RUN if docker else "json" if as_json and form not in (CRATE, *STANDARDS) else form
     if form != CRATE:
         crate_asked.refuse_without_crate()
     crate = crate_named(session, name)
@@ -92,7 +93,7 @@ def provenance(
         return save_crate(session, name, evidences, crate_asked, output, anonymous=anonymous, as_json=as_json)
     if anonymous:
         evidences = nameless(session, evidences)
-    if form == "docker":
+    if form == DOCKER_RUN:
         print_docker_run(only(evidences, name, "--docker"), output, as_json)
     elif form == "text" and not output:
         only_one = only(evidences, name, "--format text")
