@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.made import CODE, NOW, PIN, plan
+from tests.made import CODE, NOW, PIN, experiment, plan
 from tfslurm.errors import TrackerError
 from tfslurm.job_plan import to_json
 from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.tracker.by_content import jobs_of_plans, plans_with
 from tfslurm.tracker.schema import VERSION
-from tfslurm.tracker.submissions import experiments, submitted
+from tfslurm.tracker.submissions import experiments, fitting, submitted
 
 # As versions before 0.3 made it; `drivers` and those of sweeps came later, and need not be there.
 FIRST = """
@@ -222,7 +222,14 @@ def test_jobs_are_found_by_what_they_ran_when_and_in_which_state(tmp_path: Path)
     assert found(name="other") == [] == found(name="other*")
     assert found(unfinished=True, recent=1) == ["100", "102", "103", "104"]
     assert submitted(tracker, 0) == "alpha:104" and submitted(tracker, 5) is None
-    assert experiments(tracker) == ["digits"]
+    for name, moment in (("other", "2026-11-19"), ("dig", "2026-11-28"), ("digits-z", "2026-11-27")):
+        made = plan(experiment(name=name), planned_at=f"{moment}T07:50:01.000000Z")
+        tracker.plan(made, "name: alpha\n")
+        tracker.submit(made, "7")
+    assert experiments(tracker) == ["dig", "digits-z", "digits", "other"]
+    fits = {"dig*": ["dig", "digits", "digits-z"], "*": ["dig", "digits", "digits-z", "other"], "d?g": ["dig"]}
+    assert {pattern: fitting(tracker, pattern) for pattern in fits} == fits
+    assert fitting(tracker, "[d]ig") == ["dig"] and fitting(tracker, "x*") == [] == fitting(tracker, "digits-zz*")
     assert tracker.texts() == [("alpha", "name: alpha\n")] == tracker.texts([made.plan_id])
     assert tracker.roots() == ["/scratch/alice/tfslurm"] and tracker.texts([]) == []
 
@@ -241,6 +248,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "recent": {"recent": 20},
     "untold": {"untold": True},
     "the same plan": {"plan_sha256": "a" * 64, "unfinished": True},
+    "a name and a state": {"name": "digits", "states": ["FAILED"]},
     "the last of a name": {"name": "digits", "alone": True, "newest": 1},
 }
 
@@ -269,6 +277,7 @@ def test_no_question_of_a_command_walks_through_all_jobs_or_plans(tmp_path: Path
     submitted(tracker, 3)
     for query, values in asked:
         steps = [row["detail"] for row in rows(f"EXPLAIN QUERY PLAN {query}", values)]
+        assert not (values and "digits" in values and any("jobs_by_state" in step for step in steps)), steps
         scans = [step for step in steps if step.startswith("SCAN") and not is_small(step)]
         assert not scans, f"{query}\n{steps}"
 

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 
-from tests.bench import before, inputs, node, processes, ssh, status, sweep
+from tests.bench import before, crate, inputs, node, processes, ssh, status, sweep, tracker
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
 
@@ -21,6 +21,8 @@ PARTS = {
     "ssh": ssh.rows,
     "status": status.rows,
     "sweep": sweep.rows,
+    "crate": crate.rows,
+    "tracker": tracker.rows,
 }
 
 

@@ -34,7 +34,8 @@ def save(session: Session, name: str, output: Path, as_json: bool) -> None:
         with progress_bar() as step:
             saved = save_image(found.pin, found.mirrors, output, engine=found.engine, step=step)
     except KeyboardInterrupt:
-        say("", f"{output}.part is kept; the same command continues it")
+        if Path(f"{output}.part").exists():
+            say("", f"{output}.part is kept; the same command continues it")
         raise
     if as_json:
         emit({**saved._asdict(), "file": str(saved.file)})

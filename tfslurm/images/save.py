@@ -93,7 +93,8 @@ def refuse_other(file: Path, wanted: Sequence[Member]) -> None:
         with file.open("rb") as there:
             if good_until(there, wanted) == (len(wanted), 0) and there.read() == END:
                 return
-    raise refuse(str(file), "is there, and is not this image's archive", "remove it, or name another file with -o")
+    why = "is there, and is not this image's archive"
+    raise refuse(str(file), why, "remove it, or name another file with -o" if file.is_file() else "name a file with -o")
 
 
 @contextmanager

@@ -41,6 +41,7 @@ from tfslurm.tracker.submissions import RECENT_JOBS, fitting, recent_plans
 from tfslurm.tracker.sweeps import SweepIndex, TrackedSweep, put_points, put_sweep
 
 ALONE = "job_id NOT GLOB '*_*'"
+AMONG = "(SELECT value FROM json_each(?))"  # `+` in front of a column keeps SQLite from its index
 UNFINISHED = "rowid IN (SELECT rowid FROM jobs WHERE final = 0)"  # else SQLite walks through all jobs in their order
 
 
@@ -327,10 +328,10 @@ class Tracker:
             "cluster = ?": cluster,
             "job_id = ?": job_id,
             "name = ?": name if names is None else None,
-            "name IN (SELECT value FROM json_each(?))": None if names is None else json.dumps(names),
+            f"name IN {AMONG}": None if names is None else json.dumps(names),
             "plan_id IN (SELECT plan_id FROM known_as WHERE name = ?)": plan_sha256,
             "job_id GLOB ?": array and (f"{array}.*" if "_" in array else f"{array}_*"),
-            "state IN (SELECT value FROM json_each(?))": json.dumps(list(states)) if states else None,
+            f"{'state' if name is None else '+state'} IN {AMONG}": json.dumps(list(states)) if states else None,
             "submitted_at >= ?": since or None,
             f"rowid IN ({RECENT_JOBS})": recently,
         }

@@ -52,7 +52,7 @@ TABLES = (
 INDEXES = (
     "CREATE INDEX IF NOT EXISTS jobs_by_plan ON jobs (plan_id)",
     "CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id)",
-    "CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name, submitted_at)",
+    "CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name, submitted_at, state)",
     "CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, submitted_at)",
     "CREATE INDEX IF NOT EXISTS jobs_by_moment ON jobs (submitted_at)",
     "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (cluster) WHERE final = 0",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import json
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -21,12 +23,16 @@ PLANS = (
 )
 SWEEPS = "SELECT planned_at, sweep_id AS name FROM sweeps ORDER BY planned_at DESC, rowid DESC"
 JOBS_OF_PLAN = "SELECT cluster||':'||job_id AS name FROM jobs WHERE plan_id = ? ORDER BY rowid DESC"
-# Each name once, by one step in the index for each.
+# Each name in a range once, by one step in the index for each.
 EXPERIMENTS = (
-    "WITH RECURSIVE each (name) AS (SELECT min(name) FROM jobs UNION ALL SELECT (SELECT min(name) FROM jobs WHERE "
-    "name > each.name) FROM each WHERE name IS NOT NULL) SELECT name, (SELECT max(submitted_at) FROM jobs WHERE "
-    "jobs.name = each.name) AS moment FROM each WHERE name IS NOT NULL ORDER BY moment DESC"
+    "WITH RECURSIVE each (name) AS (SELECT min(name) FROM jobs WHERE name >= ?1 UNION ALL SELECT (SELECT min(name) "
+    "FROM jobs WHERE name > each.name) FROM each WHERE name < ?2) SELECT name FROM each WHERE name < ?2"
 )
+LAST_OF_EACH = (
+    "SELECT value AS name FROM json_each(?) ORDER BY (SELECT max(submitted_at) FROM jobs WHERE name = value) DESC"
+)
+AFTER = "\U0010ffff"
+"No name goes on with a later letter."
 
 
 class Submission(NamedTuple):
@@ -90,9 +96,12 @@ def recent_plans(tracker: Tracker, count: int) -> list[str]:
 
 def experiments(tracker: Tracker) -> list[str]:
     """The names of the experiments that have jobs, the last one first."""
-    return [row["name"] for row in tracker.rows(EXPERIMENTS, ())]
+    found = json.dumps(fitting(tracker, "*"))
+    return [row["name"] for row in tracker.rows(LAST_OF_EACH, [found])]
 
 
 def fitting(tracker: Tracker, pattern: str) -> list[str]:
     """The names of experiments that a pattern fits, in which * and ? stand for any text."""
-    return [name for name in experiments(tracker) if fnmatchcase(name, pattern)]
+    begins = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    names = (row["name"] for row in tracker.rows(EXPERIMENTS, [begins, begins + AFTER]))
+    return [name for name in names if fnmatchcase(name, pattern)]
