@@ -29,7 +29,7 @@ from tfslurm.export.crate.entities import uri
 from tfslurm.host.command import Raw
 from tfslurm.host.local import LocalHost
 from tfslurm.record import record_json
-from tfslurm.record.model import record_sha256
+from tfslurm.record.model import Energy, Input, Log, record_sha256
 from tfslurm.retrieval.crate.writing import Wanted, write_crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.signatures import sign_values
@@ -148,6 +148,36 @@ def test_the_action_says_what_the_record_does(tmp_path: Path) -> None:
     assert parameters == {*found.record.experiment.parameters}
     variables = [entities[each] for each in listed(action.get("environment"))]
     assert {each["name"]: each["value"] for each in variables} == dict(found.record.experiment.env)
+
+
+def test_what_the_run_used_and_what_it_was_given_are_values(tmp_path: Path) -> None:
+    inputs = (
+        Input("moons:train", "/data/moons", 12, None, "d" * 64, "full", ""),
+        Input(None, "/data/x.csv", None, None, None, "no", "without `hash: true`"),
+    )
+    made(tmp_path, evidence(tmp_path, energy=Energy(1234.5, "nvidia-smi"), inputs=inputs))
+    entities, (action,) = graph(tmp_path / "crate"), actions(tmp_path / "crate")
+    given = {entities[each]["name"]: entities[each]["value"] for each in listed(action["object"]) if "#input" in each}
+    assert given == {
+        "moons:train": f"sha256 of its list of files: {'d' * 64}",
+        "/data/x.csv": "not hashed: without `hash: true`",
+    }
+    used = {entities[each]["name"]: entities[each] for each in listed(action["resourceUsage"])}
+    assert (used["energy of the GPUs"]["value"], used["energy of the GPUs"]["unitCode"][-5:]) == (1234.5, "nit/J")
+    assert all(each["propertyID"].startswith("https://") for each in used.values())
+
+
+def test_of_a_log_the_crate_has_what_the_record_has_the_hash_of(tmp_path: Path) -> None:
+    logs = tuple(Log(name, len(data), sha256(data).hexdigest()) for name, data in LOGS.items())
+    attempts = tuple(replace(each, logs=logs) for each in evidence(tmp_path).record.attempts)
+    found = evidence(tmp_path, attempts=attempts)
+    with (Path(str(found.folder)) / "146" / "attempt-1" / "stdout.log").open("ab") as log:
+        log.write(b"appended later\n")
+    assert not made(tmp_path, found).left_out
+    assert (tmp_path / "crate" / "146" / "attempt-1" / "stdout.log").read_bytes() == LOGS["stdout.log"]
+    (Path(str(found.folder)) / "146" / "attempt-1" / "stdout.log").write_bytes(b"another text, as long\n.")
+    crate = made(tmp_path, found, name="other")
+    assert [each.path for each in crate.lacking] == ["146/attempt-1/stdout.log"]
 
 
 def test_an_output_that_changed_or_is_gone_is_not_in_the_crate_and_is_named(tmp_path: Path) -> None:

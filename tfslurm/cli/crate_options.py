@@ -10,9 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import click
 
 from tfslurm.cli.console import emit, say, show
-from tfslurm.cli.fetch import plain
 from tfslurm.errors import RecordError, refuse
-from tfslurm.export.citation.settings import Authorship
 from tfslurm.export.crate.contents import VERSIONS, Crate
 from tfslurm.retrieval.evidence import Evidence, placed
 from tfslurm.workspace.session import Session
@@ -83,6 +81,7 @@ def save_crate(
         InputError: no name for it was given, or nobody is known as an author.
     """
     from tfslurm.cli.fetch import progress
+    from tfslurm.export.citation.settings import Authorship
     from tfslurm.export.crate.people import missing
     from tfslurm.retrieval.crate.sweep import sweep_parts
     from tfslurm.retrieval.crate.writing import Wanted, write_crate
@@ -110,6 +109,8 @@ def save_crate(
 
 def report(crate: Crate, output: Path, *, as_json: bool) -> int:
     """A line for each file that is not in the crate, and one for all; 1 where a record's own file is not."""
+    from tfslurm.cli.fetch import plain
+
     for each in crate.left_out[:MOST]:
         say(f"not in the crate: {plain(each.path)}: {plain(each.why)}")
     if len(crate.left_out) > MOST:

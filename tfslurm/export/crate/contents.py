@@ -6,11 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tfslurm.export.citation.settings import Authorship
 from tfslurm.record import Record, crate_metadata
 from tfslurm.run_folder import paths
+
+if TYPE_CHECKING:
+    from tfslurm.export.citation.settings import Authorship
 
 METADATA = crate_metadata.METADATA
 RECORD = "record.json"

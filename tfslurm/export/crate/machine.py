@@ -61,7 +61,8 @@ def usage(graph: Graph, record: Record, attempt: Attempt) -> list[Entity]:
                     used(graph, f"peak GPU memory{whose}", gpu.peak_memory_mib, TERMS + "gpuMemMax", "MebiBYTE")
                 )
     if record.energy and attempt is record.attempts[-1]:
-        made.append(used(graph, "energy of the GPUs", record.energy.joules, ENERGY, "J"))
+        about = {"description": record.energy.source, "propertyID": ENERGY, "unitCode": UNITS + "J"}
+        made.append(graph.value("use", "energy of the GPUs", record.energy.joules, **about))
     return made
 
 
