@@ -192,6 +192,14 @@ def test_what_a_crate_must_have_is_missed(crate: Path, name: str) -> None:
     assert bad(crate), name
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "tfslurm.record/2"}', "[" * 10_000])
+def test_a_record_that_is_none_any_more_is_named_and_hides_nothing_else(crate: Path, text: str) -> None:
+    (crate / "record.json").write_text(text)
+    (crate / "job.sbatch").write_text("x")
+    found = bad(crate)
+    assert {"record.json", "file record.json", "file job.sbatch"} <= {*found}
+
+
 def test_a_crate_of_another_tool_is_held_against_what_it_says_alone(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parent / "golden" / "foreign-crate.json", tmp_path / METADATA)
     values = json.loads((tmp_path / METADATA).read_text())

@@ -92,6 +92,11 @@ def test_a_record_is_found_by_its_hash_even_where_its_job_has_another_one_now(se
         ("f" * 40, "neither the id of a job"),
         ("f" * 12, "neither the id of a job"),
         ("alpha:20", "not in the tracker"),
+        ("a" * 5000, "neither the id of a job"),
+        ("a/" * 3000, "cannot be read: File name too long"),
+        ("", "neither the id of a job"),
+        ("/runs/x-0123456789ab", "no cluster that is known here has this run folder"),
+        ("alpha:/runs/x-0123456789ab/17", "no cluster that is known here has this run folder"),
     ],
 )
 def test_a_name_that_means_nothing_or_too_much_is_refused(session: Session, name: str, why: str) -> None:

@@ -16,7 +16,7 @@ from tfslurm.workspace.session import Session
 
 
 @click.command()
-@click.argument("names", metavar="JOB|SWEEP|RECORD...", nargs=-1, required=True)
+@click.argument("names", metavar="JOB|SWEEP|RECORD|CRATE...", nargs=-1, required=True)
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Default: text.")
 @click.option("--lang", "language", type=click.Choice(LANGUAGES), default="en", help="Default: en.")
 @click.option("--anonymous", is_flag=True, help="Leave out what says who you are, for a double-blind review.")
@@ -49,7 +49,8 @@ def cite(
     """Print the statement of the environment for a paper, or its entries for a bibliography.
 
     It says only what was observed when the jobs ran. Jobs with the same image, software, GPUs and driver are one group;
-    of a sweep, the points that COMPLETED count. RECORD is a file that `tfslurm provenance --json` wrote.
+    of a sweep, the points that COMPLETED count. RECORD is a file that `tfslurm provenance --json` wrote. A job
+    may be named as for `tfslurm provenance`: by its image, commit or run folder too.
 
     Authors, title and license of the code come from these options, else from CITATION.cff in this folder, else from
     git's user.name.

@@ -129,9 +129,15 @@ def base_of(path: str) -> str:
 
 def is_crate(path: Path) -> bool:
     """Whether a path is one of a crate: a .zip, a folder with a crate's metadata or a record, or that metadata."""
-    if path.is_dir():
+    if is_folder(path):
         return any((path / name).is_file() for name in (METADATA, RECORD))
-    return path.is_file() and (path.suffix == ".zip" or path.name == METADATA)
+    is_file = os.path.isfile(path)  # noqa: PTH113  (false for a name that no file can have)
+    return is_file and (path.suffix == ".zip" or path.name == METADATA)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name; there is none of a name that is too long for one."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def crate_at(session: Session, path: Path) -> Crate:

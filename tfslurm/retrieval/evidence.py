@@ -19,7 +19,7 @@ from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import TREE
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name
 from tfslurm.record import Record, record_from_json, record_json
-from tfslurm.retrieval.crate_files import Crate, base_of, crate_at, is_crate
+from tfslurm.retrieval.crate_files import Crate, base_of, crate_at, is_crate, is_folder
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records import latest_record
 from tfslurm.retrieval.records_of_jobs import records_of
@@ -140,7 +140,7 @@ def in_path(session: Session, name: str) -> Sequence[TrackedJob | Evidence]:
         return meant
     if place and (found := on_clusters(session, name)):
         return [in_folder(each) for each in found]
-    if path.is_dir():
+    if is_folder(path):
         return [in_folder(each) for each in on_this_machine(path)]
     if place:
         raise refuse(name, "no cluster that is known here has this run folder", "copy it here, and name the copy")
@@ -164,15 +164,22 @@ def of_crate(crate: Crate) -> list[Evidence]:
     if not crate.records:
         fix = "`tfslurm provenance` and `tfslurm verify` show what it says of itself"
         raise refuse(crate.name, "is a crate without a record of tfslurm: another tool made it", fix)
-    host, folder, found = LocalHost("this machine"), PurePosixPath(crate.folder.absolute()), []
-    for path in crate.records:
-        try:
-            each = read(crate.values(path))
-        except ValueError as error:
-            raise refuse(f"{crate.name}: {path}", f"is no record: {error}", "take the crate as it was made") from error
-        place = folder / base_of(path)
-        found.append(each._replace(host=host, folder=place, code=code_dir(each.record, folder), crate=crate))
-    return found
+    return [in_crate(crate, path) for path in crate.records]
+
+
+def in_crate(crate: Crate, path: str) -> Evidence:
+    """One record in a crate, by its path there.
+
+    Raises:
+        InputError: it is none.
+    """
+    folder = PurePosixPath(crate.folder.absolute())
+    try:
+        found = read(crate.values(path))
+    except ValueError as error:
+        raise refuse(f"{crate.name}: {path}", f"is no record: {error}", "take the crate as it was made") from error
+    code = code_dir(found.record, folder)
+    return found._replace(host=LocalHost("this machine"), folder=folder / base_of(path), code=code, crate=crate)
 
 
 def gathered(session: Session, found: Sequence[TrackedJob | Evidence], *, latest: bool = False) -> list[Evidence]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfslurm.errors import InputError
 from tfslurm.export.crate.contents import RECORD, SIGNATURE
 from tfslurm.record.ssh_signature import LONGEST
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.chain import chain_parts
 from tfslurm.retrieval.crate_files import Crate
-from tfslurm.retrieval.evidence import Evidence, crate_named, evidence_of, of_crate
+from tfslurm.retrieval.evidence import Evidence, crate_named, evidence_of, in_crate
 from tfslurm.retrieval.signatures import signature_beside, signature_part
 from tfslurm.retrieval.verification import verified_together
 from tfslurm.workspace.session import Session
@@ -60,13 +61,18 @@ def verified_crate(session: Session, crate: Crate, signers: Path | None = None) 
     checked = CheckedCrate(crate)
     whole = tuple(crate_parts(checked))
     inside = []
-    for each in of_crate(crate) if crate.records else []:
+    for path in crate.records:
+        try:
+            each = in_crate(crate, path)
+        except InputError as error:
+            whole = (Part(path, "changed", error.problems[0].why), *whole)
+            continue
         is_beside = crate.records == [RECORD] and SIGNATURE in crate.files
         added = checked.text(SIGNATURE, LONGEST) or b"" if is_beside else None  # what cannot be read is none
         signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
         parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
         inside.append(Verified(each.key, each.record.record_id, parts))
-    if len(inside) == 1:
+    if len(inside) == len(crate.records) == 1:
         return [inside[0]._replace(parts=(*inside[0].parts, *whole))]
     if signers and not inside:
         whole = (*whole, Part("signature", "missing", "the crate has no record of tfslurm that could be signed"))
