@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -59,8 +60,17 @@ def test_crates_of_real_jobs_are_whole_and_as_the_standard_wants_them(desk: Desk
     for folder in folders.values():
         checked = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder)
         assert checked.returncode == 0
-    verified = desk.tfslurm("verify", "single", cluster=None)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    done = desk.tfslurm("provenance", single, "--format", "rocrate", "--anonymous", "-o", "review.zip", cluster="beta")
+    assert done.returncode == 0, done.stderr
+    for name in (*folders, "review.zip"):
+        verified = desk.tfslurm("verify", name, cluster=None)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+    with zipfile.ZipFile(desk.folder / "review.zip") as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    known = ("alice", "beta1", "beta2", str(desk.root("beta")), str(desk.folder), single)
+    assert {
+        (path, each) for path, data in held.items() for each in known if each in path or each.encode() in data
+    } == set()
 
     (desk.run_folder(single) / "out" / "metrics.json").write_text("{}")
     done = desk.tfslurm("provenance", single, *CRATE, "-o", "changed.zip", cluster="beta")
