@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from tests.test_registry import (
     no_settings_of_this_machine,
     start,
 )
+from tfslurm.cli import run
 from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, parse_reference
 from tfslurm.images import save_image
@@ -212,6 +215,34 @@ def test_two_that_write_one_archive_do_not_mix(start: Start, tmp_path: Path) -> 
         running.kill()
     saved = save_image(pin_of(registry), {}, tmp_path / "a.tar")
     assert saved.bytes == (tmp_path / "a.tar").stat().st_size
+
+
+def test_ctrl_c_keeps_what_arrived_and_the_same_command_continues(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, asked_for, may_answer = start(), threading.Event(), threading.Event()
+    digest = serve(registry)
+    large = f"{BASE}/blobs/{digest_of(LAYERS[0])}"
+
+    def stall(asked: Asked) -> Said:
+        asked_for.set()
+        assert may_answer.wait(60)
+        return ranged(LAYERS[0])(asked)
+
+    registry.paths[large] = stall
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    words = ["image", "save", f"{registry.address}/team/tf:1", "-o", str(tmp_path / "a.tar")]
+    argv = [sys.executable, "-m", "tfslurm", *words]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent) as running:
+        assert asked_for.wait(60)
+        running.send_signal(signal.SIGINT)
+        assert running.stderr
+        said = running.stderr.read()
+    may_answer.set()
+    assert running.returncode == 130 and "a.tar.part is kept; the same command continues it" in said
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == digest
 
 
 # --- bytes and places that are not what they are said to be
