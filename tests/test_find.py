@@ -143,9 +143,10 @@ def test_an_option_without_text_chooses_no_job(
     command: list[str], option: str, laptop: Laptop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(laptop, "moons")
+    before = laptop.tracker.jobs()
     assert laptop.type(*command, option, "") == 2
     assert f"{option} " in capsys.readouterr().err
-    assert not any(job.final or job.status for job in laptop.tracker.jobs())
+    assert laptop.tracker.jobs() == before and not before[0].final
 
 
 def test_before_the_first_submission_last_says_so(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
