@@ -291,13 +291,17 @@ def test_where_others_could_write_nothing_is_kept_and_nothing_believed(mode: int
     assert (attempt_folder(site, 2) / "inputs" / "0.list").exists()
 
 
-def test_several_jobs_at_once_agree(site: Path) -> None:
+def test_of_several_jobs_at_once_one_reads(site: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(site / "home")}
-    words = [argv(site, f"{site}/data ro", f"{site}/data ro", hashed="0 1", attempt=at) for at in range(1, 5)]
+    both = (f"{site}/data ro", f"{site}/data ro")
+    words = [argv(site, *both, hashed="0 1", attempt=at, **PATIENT) for at in range(1, 5)]
     running = [subprocess.Popen(each, env=env) for each in words]
     assert [each.wait(120) for each in running] == [0] * 4
     found = [json.loads((attempt_folder(site, at) / "inputs.json").read_text()) for at in range(1, 5)]
-    assert {one["tree_sha256"] for both in found for one in both} == {sha256(listed(site / "data")).hexdigest()}
+    assert {one["tree_sha256"] for two in found for one in two} == {sha256(listed(site / "data")).hexdigest()}
+    assert sorted(one["hashed"] for two in found for one in two) == ["cached"] * 7 + ["full"], (
+        "one reads, the others wait"
+    )
 
 
 def test_a_long_list_is_in_the_root_alone(site: Path) -> None:

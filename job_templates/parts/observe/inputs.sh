@@ -126,10 +126,11 @@ inputs::_source() {
     inputs::_in_order now && inputs::_match || return
     if [[ -s $input_work/missing ]]; then
         lock::take "inputs-$input_id"
-        inputs::_anew
+        inputs::_anew && inputs::_sum "$1" "$2" && [[ $input_hashed == full ]] && inputs::_keep
         lock::drop
+    else
+        inputs::_sum "$1" "$2"
     fi
-    if [[ -z $input_why ]] && inputs::_sum "$1" "$2" && [[ $input_hashed == full ]]; then inputs::_keep; fi
 }
 
 # Is nothing of the whole another inode than when it was hashed?
@@ -244,7 +245,7 @@ inputs::_anew() {
     local work=$input_work
     inputs::_recall # another task may have hashed it since
     inputs::_match || return
-    if [[ ! -s $work/missing ]]; then return; fi
+    if [[ ! -s $work/missing ]]; then return 0; fi
     input_hashed=full
     mv -- "$work/young" "$work/young.now" 2>/dev/null || : >"$work/young.now"
     inputs::_read || return
