@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from prov.model import ProvBundle, ProvDocument
 
 from tests.test_anonymous import NAMES, full, in_bytes
 from tests.test_record import CASES, case
+from tests.typed import Type, typed_in
 from tfslurm.export.anonymous import anonymous
 from tfslurm.export.in_toto import git_uri, in_toto_json
 from tfslurm.export.mlperf import KEYS, system_descriptions
 from tfslurm.export.prov import prov_json
-from tfslurm.record import Record
+from tfslurm.record import Record, record_json
 from tfslurm.record.model import Code, Input, Log, Output
 from tfslurm.record.task_model import Gpu
 
@@ -327,3 +329,31 @@ def test_no_form_of_an_anonymous_record_holds_a_name() -> None:
         json.dumps(system_descriptions([record])),
     ):
         assert in_bytes(NAMES, text.encode()) == []
+
+
+# ------------------------------------------------------------------------------------------------------------- command
+
+
+@pytest.fixture
+def type_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    environment = {"HOME": tmp_path, "XDG_CONFIG_HOME": tmp_path / "config", "XDG_DATA_HOME": tmp_path / "data"}
+    return typed_in(tmp_path, environment, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("options", ["--format=in-toto", "--format=prov", "--format=mlperf", "--anonymous --json"])
+def test_a_record_that_was_changed_gets_no_form_that_hides_it(type_in: Type, tmp_path: Path, options: str) -> None:
+    values = record_json(case("gpu").build())
+    (tmp_path / "whole.json").write_text(json.dumps(values))
+    values["job"]["user"] = "mallory"
+    (tmp_path / "changed.json").write_text(json.dumps(values))
+    assert type_in("provenance", "whole.json", *options.split())[0] == 0
+    code, out, err = type_in("provenance", "changed.json", *options.split())
+    assert code == 1 and "mallory" not in out and "is not what its record_sha256 says" in out + err
+
+
+def test_an_anonymous_form_says_which_names_cannot_be_told_from_words(type_in: Type, tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(record_json(full())))
+    code, out, err = type_in("provenance", "record.json", "--anonymous", "--json")
+    assert code == 0 and in_bytes(NAMES, out.encode()) == [] and "'gpu'" in err and "ordinary words" in err
+    code, out, err = type_in("provenance", "record.json", "--anonymous")
+    assert code == 0 and in_bytes(NAMES, out.encode()) == [] and "user-1" in out

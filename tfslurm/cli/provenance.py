@@ -20,7 +20,15 @@ from tfslurm.export.text import record_rows, record_text
 from tfslurm.monitoring.lookup import find_sweep, one_name
 from tfslurm.record import Record
 from tfslurm.record.crate_metadata import Metadata
-from tfslurm.retrieval.evidence import Evidence, crate_named, gathered, named, of_crate, placed
+from tfslurm.retrieval.evidence import (
+    Evidence,
+    crate_named,
+    gathered,
+    named,
+    of_crate,
+    placed,
+    refuse_changed,
+)
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.session import Session
@@ -169,9 +177,10 @@ def in_form(evidences: Sequence[Evidence], form: str, name: str) -> str:
 
     Raises:
         InputError: there are several, and the form is of one.
-        RecordError: there is none.
+        RecordError: there is none, or one was changed after it was made, which a standard's form does not show.
     """
     if form in STANDARDS and evidences:
+        refuse_changed(evidences)
         return STANDARDS[form]([each.record for each in evidences])
     if form == "json" and len(evidences) > 1:
         return json_text([each.values for each in evidences])

@@ -17,7 +17,7 @@ from tfslurm.host import get, read_from
 from tfslurm.job_plan.folders import job_folder
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import ANONYMOUS
-from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.evidence import Evidence, refuse_changed
 from tfslurm.retrieval.records import NOT_NEEDED
 from tfslurm.run_folder import paths
 from tfslurm.snapshot.git import user_setting
@@ -44,8 +44,10 @@ def without_names(session: Session, evidences: Sequence[Evidence]) -> list[Evide
     """The records in their anonymous forms, with one table; their files are left behind.
 
     Raises:
-        RecordError: a record still holds a name that its table has. This must not happen, and nothing is written then.
+        RecordError: a record was changed after it was made: an anonymous form would give it a hash that holds. Or one
+            still holds a name of the table, which must not happen.
     """
+    refuse_changed(evidences)
     records = [each.record for each in evidences]
     table = table_for(session, records, files_of(evidences))
     tell_unclear(session, table)
@@ -108,7 +110,7 @@ def user_names() -> Iterator[Name]:
         user = pwd.getpwuid(os.geteuid())
     except KeyError:
         return
-    yield Name("user", user.pw_name)
+    yield from (Name("user", user.pw_name),) if user.pw_uid else ()
     yield from person_names(user.pw_gecos.split(",")[0])
     yield from folder_names(user.pw_dir)
     for gid in os.getgroups():

@@ -19,6 +19,7 @@ from tfslurm.host.local import LocalHost
 from tfslurm.job_plan import TREE
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name
 from tfslurm.record import Record, record_from_json, record_json
+from tfslurm.record.chain import has_sha256
 from tfslurm.retrieval.crate_files import Crate, base_of, crate_at, is_crate, is_folder
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records import latest_record
@@ -258,6 +259,17 @@ def placed(session: Session, evidence: Evidence) -> Evidence:
     except (HostError, InputError, RecordError) as error:
         return evidence._replace(why=str(error).splitlines()[0])
     return evidence._replace(host=host, folder=folder, code=code_dir(record, known.cluster.root))
+
+
+def refuse_changed(evidences: Sequence[Evidence]) -> None:
+    """Refuse a record that is not what its hash says.
+
+    Raises:
+        RecordError: it is not.
+    """
+    for each in evidences:
+        if not has_sha256(each.values, each.record.integrity.record_sha256):
+            raise RecordError(f"{each.key}: the record is not what its record_sha256 says: take the original")
 
 
 def run_dir(record: Record, known: Known) -> PurePosixPath:

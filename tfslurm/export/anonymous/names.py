@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import SlurmParseError
+from tfslurm.export.anonymous.spelling import is_ordinary
 from tfslurm.export.citation.settings import PUBLISHERS
 from tfslurm.image.reference import DOCKER_HUB
 from tfslurm.record.model import Record
@@ -93,12 +94,11 @@ def names_of(record: Record) -> list[Name]:
         for gpu in task.gpus or ()
     ]
     found += [Name("plan", record.plan_id or ""), Name("plan", record.plan_sha256 or "")]
-    found += [Name("record", record.record_id.removeprefix("urn:uuid:")), Name("signature", signed_by(record))]
-    return once(found)
+    return once([*found, Name("signature", signed_by(record))])
 
 
-def once(names: list[Name]) -> list[Name]:
-    """Each text once, as what it was first."""
+def once(names: Iterable[Name]) -> list[Name]:
+    """Each text once, as what it was first; none that is empty."""
     kept: dict[str, Name] = {}
     for name in names:
         if name.text.strip():
@@ -158,10 +158,8 @@ def host_names(host: str, kind: str) -> Iterator[Name]:
     labels = host.split(".")
     if len(labels) < 2 or all(label.isdigit() for label in labels):
         return
-    yield Name(kind, labels[0])
-    for start in range(1, len(labels) - 1):
-        yield Name("domain", ".".join(labels[start:]))
-    yield Name("domain", labels[-2])
+    yield from (Name("domain", ".".join(labels[start:])) for start in range(1, len(labels) - 1))
+    yield from (Name(kind, label) for label in (labels[0], labels[-2]) if not is_ordinary(label))
 
 
 def code_names(record: Record) -> Iterator[Name]:
@@ -182,7 +180,7 @@ def code_names(record: Record) -> Iterator[Name]:
         yield from host_names(found["host"], "host")
         parts = found["path"].removesuffix(".git").strip("/").split("/")
         yield Name("repository", "/".join(parts))
-        yield from (Name("owner", part) for part in parts[:-1])
+        yield from (Name("owner", part) for part in parts[:-1] if not is_ordinary(part))
         if parts[-1] not in record.experiment.name and (len(parts[-1]) > USUAL or not parts[-1].isalpha()):
             yield Name("repository", parts[-1])
 
@@ -201,7 +199,7 @@ def image_names(record: Record) -> Iterator[Name]:
     sources += [text for task in tasks for text in task.image_digests or ()]
     if not is_public(record):
         yield Name("image", image.repository)
-        yield from (Name("owner", part) for part in image.repository.split("/")[:-1])
+        yield from (Name("owner", part) for part in image.repository.split("/")[:-1] if not is_ordinary(part))
         yield from registry_names(image.registry)
     for source in sources:
         place = source.partition("@")[0]
@@ -235,7 +233,7 @@ def path_names(record: Record) -> Iterator[Name]:
 def root_names(root: str) -> Iterator[Name]:
     """A cluster's root, and each folder in which it lies but the first: they are named after users and groups."""
     yield from folder_names(root)
-    yield from (Name("folder", part) for part in PurePosixPath(root).parts[2:-1])
+    yield from (Name("folder", part) for part in PurePosixPath(root).parts[2:-1] if not is_ordinary(part))
 
 
 def folder_names(folder: str) -> Iterator[Name]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from tfslurm.export.anonymous.names import Name
+from tfslurm.export.anonymous.names import Name, once
 from tfslurm.export.anonymous.opening import opened
 from tfslurm.export.anonymous.spelling import (
     before_a_job,
@@ -89,7 +89,7 @@ class StandIns:
         self._paths: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, str] = {}  # by the name in lower case
-        names = [*names]
+        names = once(names)
         for name in names:
             if name.kind not in ("path", "above") and name.text.casefold() not in self._seen:
                 is_word = is_ordinary(name.text) or name.text.casefold() in keys
@@ -171,7 +171,17 @@ class StandIns:
 
     def text(self, text: str) -> str:
         """The same text with the names replaced, and every e-mail address and home folder too."""
-        return self._replaced(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return self._cleaned(text, len(self._paths))
+
+    @cached_property
+    def _cleaned(self) -> Callable[[str, int], str]:
+        """Records of one sweep have most texts in common. The number is of the paths that are known by now."""
+
+        @lru_cache(maxsize=2**14)
+        def cleaned(text: str, _: int) -> str:
+            return self._replaced(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+        return cleaned
 
     def _replaced(self, data: bytes) -> bytes:
         """By lines, of which most hold none."""

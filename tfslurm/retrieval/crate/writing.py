@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfslurm.document.moments import datetime_of
 from tfslurm.document.visible import visible_json
-from tfslurm.errors import RecordError, refuse
+from tfslurm.errors import refuse
 from tfslurm.export.citation.settings import Authorship
 from tfslurm.export.crate import contents
 from tfslurm.export.crate.checksums import sums
@@ -22,13 +22,13 @@ from tfslurm.export.crate.graph import metadata
 from tfslurm.export.crate.reproducing import reproducing
 from tfslurm.local_files import refuse_links
 from tfslurm.record import record_json
-from tfslurm.record.chain import bytes_with, has_sha256
+from tfslurm.record.chain import bytes_with
 from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.crate.finishing import finish, is_archive, room
 from tfslurm.retrieval.crate.gather import sources, write
 from tfslurm.retrieval.crate.places import Placed, places
 from tfslurm.retrieval.destination import Destination
-from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.evidence import Evidence, refuse_changed
 from tfslurm.retrieval.fetch import Progress
 from tfslurm.workspace.session import Session
 
@@ -117,17 +117,6 @@ def refuse_taken(output: Path) -> None:
         raise refuse(str(output.parent), "is no folder", "make it, or name another place")
     if os.path.lexists(output):
         raise refuse(str(output), "is there already, and a crate is written into nothing that is there", "name another")
-
-
-def refuse_changed(evidences: Sequence[Evidence]) -> None:
-    """Refuse a record that is not what its hash says.
-
-    Raises:
-        RecordError: it is not.
-    """
-    for each in evidences:
-        if not has_sha256(each.values, each.record.integrity.record_sha256):
-            raise RecordError(f"{each.key}: the record is not what its record_sha256 says: take the original")
 
 
 def work_folder(evidences: Sequence[Evidence], wanted: Wanted) -> Path:
