@@ -114,13 +114,13 @@ container::end() {
         said=$(task::insist engine::remove "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
-    logs::keep &
-    log_sums=$!
     container_id=''
     if [[ -n $started ]]; then
         lifetime::cause
         container::_judge # while docker removes it
     fi
+    logs::keep & # not before: of a job that is being stopped the end may be written down only just in time
+    log_sums=$!
     node::_wait "$removal"
 }
 
