@@ -106,7 +106,7 @@ gpu::_choose() {
     fi
     if ((${#listed[@]} == want)) && gpu::_are_its_own; then
         gpu_ids=("${listed[@]}") gpu_source=cgroup
-        if [[ -n $is_local ]]; then gpu_source=whole-machine; fi
+        if [[ -n $is_local ]]; then gpu_source='whole-machine'; fi
     elif ((${#listed[@]} >= want)); then
         for word in ${granted[@]+"${granted[@]}"}; do
             if [[ $has_mig || ! $word =~ ^[0-9]{1,4}$ ]]; then
