@@ -301,6 +301,19 @@ def test_a_record_of_another_tracker_is_not_verifiable_here(tracker: Tracker) ->
         assert why in parts["chain"].reason
 
 
+def test_a_record_that_was_exchanged_with_its_hash_is_not_the_one_that_was_chained(tracker: Tracker) -> None:
+    chained(tracker, 3)
+    forged = seal(replace(record_of(tracker.jobs()[1], "forged"), plan_id=tracker.jobs()[1].plan_id))
+    made = session(tracker)
+    part = next(iter(chain_parts(made, forged)))
+    assert (part.status, part.reason) == ("not verifiable", "this tracker has another record of the job, entry 2 of 3")
+    with tracker.change() as db:
+        text = packed(json.dumps(record_json(forged)))
+        db.execute("UPDATE records SET record = ? WHERE job_id = '2'", (text,))
+    part = next(iter(chain_parts(made, forged)))
+    assert (part.status, part.reason.partition(":")[0]) == ("changed", "entry 2 (alpha")
+
+
 def test_a_tracker_from_before_the_chain_is_used_and_its_records_are_read(tmp_path: Path) -> None:
     path = older(tmp_path / "tracker.sqlite", jobs=2)
     values = record_json(case("tensorflow").build())

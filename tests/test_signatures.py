@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import tfslurm
 from tests.crates import files_in, made_crate
 from tests.fakes.laptop import Laptop
 from tests.test_record import case
@@ -344,6 +345,19 @@ def test_a_job_is_signed_and_verified_by_the_commands(
     (tmp_path / "allowed_signers").write_text(f"alice {public(made_key(tmp_path / 'other'))}\n")
     assert laptop.type("verify", "alpha:7", "--signers", str(signers)) == 1
     assert "missing        signature: " in capsys.readouterr().out
+
+
+def test_python_verifies_with_signers_too(
+    tmp_path: Path, key: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Laptop.made(tmp_path, monkeypatch)
+    record = with_signature(values, key)
+    signers = allowed(tmp_path, f"alice {public(key)}")
+    parts = {part.name: part for part in tfslurm.verify(record, signers=signers).parts}
+    assert (parts["signature"].status, parts["record"].status) == ("unchanged", "unchanged")
+    unsigned = tfslurm.verify(record_from_json(values), signers=str(signers))
+    assert not unsigned.is_unchanged
+    assert {part.name: part.status for part in unsigned.parts}["signature"] == "missing"
 
 
 def test_a_file_is_signed_in_its_place_and_one_that_was_changed_is_not(

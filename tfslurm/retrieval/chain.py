@@ -29,23 +29,30 @@ def chain_parts(session: Session, record: Record, most: int = MOST_READ) -> Iter
 
     The records of ``most`` entries are read, its own among them.
     """
-    digest = record.integrity.record_sha256
-    place = session.tracker.chain.place_of(digest) if session.has_tracker else None
-    if place is None:
+    chain = session.tracker.chain if session.has_tracker else None
+    about = record.job
+    own = chain.place_of(record.integrity.record_sha256) if chain else None
+    place = own or (chain.place_of_job(about.cluster, about.job_id, record.plan_id) if chain else None)
+    if chain is None or place is None:
         yield Part("chain", "not verifiable", unchained(record))
         yield Part("anchor", "not verifiable", "the record is in no chain that this machine has")
         return
-    last = session.tracker.chain.last()
+    last = chain.last()
     first = place - (place - 1) % most
     until = min(first + most - 1, last)
     broken = broken_in(session.tracker, first, until)
     if broken:
         more = f"; and {len(broken) - MOST_SAID} more" if len(broken) > MOST_SAID else ""
         yield Part("chain", "changed", f"{'; '.join(broken[:MOST_SAID])}{more}")
+    elif own is None:
+        yield Part("chain", "not verifiable", f"this tracker has another record of the job, entry {place} of {last}")
     else:
         read = f"; the records of entries {first} to {until} are whole" if last > most else ""
         yield Part("chain", "unchanged", f"entry {place} of {last}: each names the record before it{read}")
-    yield anchor_part(session, place)
+    if own is None:
+        yield Part("anchor", "not verifiable", "the record is in no chain that this machine has")
+    else:
+        yield anchor_part(session, place)
 
 
 def unchained(record: Record) -> str:

@@ -28,6 +28,8 @@ NOT_NEEDED = (
     paths.OUTPUTS,
     *(f"attempt-*/{name}" for name in ("*.log", "home", "program", "workspace", paths.INPUT_LISTS)),
 )
+AT_ONCE = 500
+"Records that are chained in one step: other commands wait for it, up to 30 s."
 
 
 def latest_record(session: Session, job: TrackedJob) -> Record:
@@ -65,7 +67,9 @@ def keep(job: TrackedJob, found: Record | None, tracker: Tracker) -> Record:
 
 def keep_all(found: Sequence[tuple[TrackedJob, Record]], tracker: Tracker) -> list[Record]:
     """The records as the tracker keeps them: those of jobs that have ended are entries of its chain."""
-    chained = iter(tracker.chain.keep([(job, record) for job, record in found if job.final]))
+    final = [(job, record) for job, record in found if job.final]
+    steps = (final[at : at + AT_ONCE] for at in range(0, len(final), AT_ONCE))
+    chained = iter([kept for step in steps for kept in tracker.chain.keep(step)])
     for job, record in found:
         if not job.final:
             tracker.keep(job, record_json(record))

@@ -81,6 +81,15 @@ class Chain:
         query = "SELECT place FROM chain WHERE record_sha256 >= ? AND record_sha256 < ? ORDER BY place"
         return [int(row["place"]) for row in self._tracker.rows(query, (beginning, f"{beginning}g"))]
 
+    def place_of_job(self, cluster: str, job_id: str, plan_id: str | None) -> int | None:
+        """The place of a job's last entry; None: the job is not in the chain."""
+        query = (
+            "SELECT max(place) AS place FROM chain JOIN jobs USING (cluster, job_id, submitted_at) "
+            "WHERE (chain.cluster, chain.job_id, plan_id) = (?, ?, ?)"
+        )
+        place = self._tracker.rows(query, (cluster, job_id, plan_id))[0]["place"]
+        return None if place is None else int(place)
+
     def last(self) -> int:
         """The place of the last entry that there ever was; 0: there was none."""
         rows = self._tracker.rows("SELECT seq FROM sqlite_sequence WHERE name = 'chain'", ())
