@@ -21,12 +21,12 @@ ABOUT = {
     contents.RECORD: "The record of the job: what ran, where, on what, with what result, and how each fact is known.",
     contents.CANONICAL: "The bytes of the record of which record_sha256 is the hash (RFC 8785).",
     contents.SIGNATURE: "A signature by ssh-keygen over record.canonical.json.",
-    contents.SWEEP: "The sweep: its axes, its Slurm jobs, and each point with its job.",
+    contents.SWEEP: "The sweep: its axes, the jobs that it became, and each point with its job.",
     contents.SPEC: "The experiment as it was asked for.",
     contents.LOCK: "The pin of the container image.",
     contents.REPRODUCING: "How to check, run again and compare what is in this crate.",
     contents.SUMS: "The sha256 of every other file of this crate.",
-    paths.JOB_SCRIPT: "The script as Slurm got it.",
+    paths.JOB_SCRIPT: "The batch script of the job.",
     paths.PLAN: "The plan that the script was made from.",
     paths.POINTS: "The points of the sweep, one on each line.",
 }
@@ -85,7 +85,7 @@ def whole(graph: Graph, crate: Crate) -> Entity:
 def agent(graph: Graph, record: Record) -> Entity:
     """Who ran the job: its user, of whom no more was observed."""
     job = record.job
-    described = f"The user of the Slurm jobs on the cluster {job.cluster}."
+    described = f"The user of the jobs on the cluster {job.cluster}."
     return graph.add(
         {
             "@id": local("user", f"{job.cluster}-{job.user}"),
@@ -107,7 +107,7 @@ def described(crate: Crate) -> str:
     """What the crate is, in sentences, and first of all what it lacks."""
     first = crate.runs[0].record
     count = len(crate.runs)
-    what = "One Slurm job that" if count == 1 else f"{count} Slurm jobs that"
+    what = "One job that" if count == 1 else f"{count} jobs that"
     lacking = f"{len(crate.left_out)} files that were looked for are not in it: REPRODUCING.md names them."
     return " ".join(
         [

@@ -32,7 +32,7 @@ def opening(crate: Crate) -> list[str]:
     lines = [
         f"# {printable(crate.title)}",
         "",
-        f"This folder holds {what} that ran in a container on a Slurm cluster: the experiment as it was asked for,",
+        f"This folder holds {what} that ran in a container: the experiment as it was asked for,",
         "the script, the code, what the program printed and left, and a record of what was observed.",
         "",
         *names(crate),
@@ -47,7 +47,7 @@ def names(crate: Crate) -> Iterator[str]:
         contents.RECORD if is_one else f"{contents.RECORDS}*.json": f"the record of {'the' if is_one else 'each'} job",
         contents.SPEC: "the experiment",
         contents.LOCK: "the container image, by its digest",
-        paths.JOB_SCRIPT: "the script that Slurm ran",
+        paths.JOB_SCRIPT: "the batch script",
         f"{contents.CODE}": "the code",
         "JOB/out/": "what the program left",
         "JOB/attempt-N/": "what it printed, and what was observed on the node",

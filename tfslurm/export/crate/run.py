@@ -42,7 +42,7 @@ def action(graph: Graph, run: Run, attempt: Attempt, crate: Crate, agent: Entity
         {
             "@id": own if is_last else f"{own}#attempt-{attempt.index}",
             "@type": "CreateAction",
-            "name": f"{record.experiment.name}: Slurm job {run.key}{which}",
+            "name": f"{record.experiment.name}: job {run.key}{which}",
             "description": shlex.join(record.experiment.command)[:LONGEST] or "the command of the image",
             "instrument": program(graph, run, crate),
             "agent": agent,
@@ -53,7 +53,7 @@ def action(graph: Graph, run: Run, attempt: Attempt, crate: Crate, agent: Entity
             "object": one_or_all(objects) if objects else None,
             "result": one_or_all(results or [{"@id": uri(run.file)}]),
             "containerImage": image(graph, record, crate.version),
-            "identifier": graph.value("job", "Slurm job", run.key),
+            "identifier": graph.value("job", "job id", run.key),
             "location": one_or_all(places_of) if places_of else None,
             "environment": one_or_all(variables) if variables else None,
             "resourceUsage": one_or_all(uses) if uses else None,

@@ -82,8 +82,6 @@ class Nameless:
                 attempt, _, name = rest.partition("/")
                 if paths.ATTEMPT.match(rest) and not paths.LOG.fullmatch(name):
                     return f"{run.folder}{attempt}/", OBSERVED
-                if not paths.ATTEMPT.match(rest) and not rest.startswith(f"{paths.OUTPUTS}/"):
-                    return run.folder + self.table.text(rest), OBSERVED
                 return run.folder + self.table.text(rest), ""
         base = next((each for each in self.bases if each and path.startswith(each)), "")
         rest = self.bases.get(base, "") + self.table.text(path[len(base) :])

@@ -175,7 +175,7 @@ def title_of(runs: Sequence[Run], title: str) -> str:
     """The title that was given, or the experiment's name; the job's after it."""
     first = runs[0].record
     what = title or first.experiment.name
-    return f"{what}: Slurm job {runs[0].key}" if len(runs) == 1 else f"{what}: {len(runs)} Slurm jobs"
+    return f"{what}: job {runs[0].key}" if len(runs) == 1 else f"{what}: {len(runs)} jobs"
 
 
 def unfinished(runs: Sequence[Run]) -> Iterator[str]:
