@@ -68,6 +68,7 @@ def test_only_what_has_the_hash_of_the_record_is_compared(tmp_path: Path) -> Non
     found = of_two(a, b, None, tmp_path)
     assert (found.results, found.exit_code) == ("bit-identical", 0)
     assert found.pairs[0].comparison.results.files.without_time == (("metrics.json", "seconds"),)
+    assert "<tr><th>results</th><td>bit-identical</td></tr>" in found._repr_html_()
     (tmp_path / "2" / "out" / "metrics.json").write_text(metrics(accuracy=0.98, seconds=1.5))
     ((_, why),) = of_two(a, b, None, tmp_path).pairs[0].comparison.results.files.not_comparable
     assert "alpha:2: it was changed after the job ended" in why

@@ -46,6 +46,7 @@ def test_jobs_sweeps_clusters_keys_and_states_are_completed(laptop: Laptop) -> N
     sweep_id = laptop.tracker.sweeps.all()[0].sweep_id
     assert completed("logs", "") == ["last", sweep_id, "many", "moons", "102_1", "102_0", "101"]
     assert completed("wait", "101", "10") == ["102_1", "102_0", "101"]
+    assert completed("diff", "many", "10") == ["102_1", "102_0", "101"]
     assert completed("cancel", "alpha:10") == ["alpha:102_1", "alpha:102_0", "alpha:101"]
     assert completed("results", "m") == [sweep_id] and completed("status", "--name", "mo") == ["moons"]
     assert completed("submit", "--cluster", "") == ["alpha"] == completed("check", "al")

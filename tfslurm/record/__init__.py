@@ -18,6 +18,8 @@ unsaved_files
            the files that a program wrote where nothing keeps them
 verification
            whether a record, and what it names, is unchanged
+comparison two runs beside each other: environment, inputs, results
+metrics    what a program measured, from its outputs
 numbers    numbers that no record can hold
 """
 
