@@ -51,6 +51,13 @@ ODD = (
 )
 
 
+USED = Energy(1234.5, "nvidia-smi")
+GIVEN = (
+    Input("moons:train", "/data/moons", 12, None, "d" * 64, "full", ""),
+    Input(None, "/data/x.csv", None, None, None, "no", "without `hash: true`"),
+)
+
+
 def made(folder: Path, *evidences: Evidence, name: str = "crate", by: Authorship = BY, **wanted: Any) -> Crate:
     """A crate in ``folder``."""
     tracker = Tracker(folder / "tracker.sqlite")
@@ -151,11 +158,7 @@ def test_the_action_says_what_the_record_does(tmp_path: Path) -> None:
 
 
 def test_what_the_run_used_and_what_it_was_given_are_values(tmp_path: Path) -> None:
-    inputs = (
-        Input("moons:train", "/data/moons", 12, None, "d" * 64, "full", ""),
-        Input(None, "/data/x.csv", None, None, None, "no", "without `hash: true`"),
-    )
-    made(tmp_path, evidence(tmp_path, energy=Energy(1234.5, "nvidia-smi"), inputs=inputs))
+    made(tmp_path, evidence(tmp_path, energy=USED, inputs=GIVEN))
     entities, (action,) = graph(tmp_path / "crate"), actions(tmp_path / "crate")
     given = {entities[each]["name"]: entities[each]["value"] for each in listed(action["object"]) if "#input" in each}
     assert given == {
@@ -468,7 +471,7 @@ def test_the_validator_finds_nothing_wanting_in_any_crate(tmp_path: Path) -> Non
     crates: dict[str, Crate] = {}
     wished: dict[str, dict[str, Any]] = {
         "single": {"found": [single]},
-        "requeued": {"found": [evidence(tmp_path / "requeued", "requeued")]},
+        "requeued": {"found": [evidence(tmp_path / "requeued", "requeued", energy=USED, inputs=GIVEN)]},
         "failed": {"found": [evidence(tmp_path / "failed", "failed", outputs={})]},
         "codeless": {"found": [evidence(tmp_path / "codeless", code=None)._replace(code=None)]},
         "lost": {"found": [evidence(tmp_path / "lost")._replace(host=None, folder=None, why="no answer")]},
