@@ -24,15 +24,14 @@ def rows(rounds: int) -> list[Row]:
         if desk.ended(job) != "COMPLETED":
             raise BedError(f"{job} did not end well")
         copy = ["cp", "-r", str(desk.run_folder(job).parent), str(desk.root("alpha") / "code"), "copy"]
-        words = ["provenance", job, "--format", "rocrate", "-o", "crate"]
+        words = ["provenance", job, "--format", "rocrate", "-o", "crate", "--author", "Doe, Jane"]
         found = turns(
             rounds,
             {"crate": lambda: desk.tfslurm(*words).returncode, "copy": command(desk.folder, *copy)},
             before=lambda: emptied(desk),
         )
-    return [
-        Row("a job with 50 MB of outputs as a crate", found["crate"], f"`cp -r`, as {USER}", found["copy"], 1.0, "s")
-    ]
+    what = "`provenance --format rocrate` of a job with 50 MB of outputs"
+    return [Row(what, found["crate"], "`cp -r` of its files", found["copy"], 1.0, "s")]
 
 
 def emptied(desk: Desk) -> None:

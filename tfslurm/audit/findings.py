@@ -151,8 +151,7 @@ def outputs_finding(record: Record, there: There) -> Finding:
     if there.why:
         return Finding("outputs", "unknown", there.why)
     if not there.missing:
-        some = f"{there.looked_for} of {len(outputs)}" if there.looked_for < len(outputs) else str(len(outputs))
-        return Finding("outputs", "ok", f"{some} files are there")
+        return Finding("outputs", "ok", f"{there.looked_for} of {len(outputs)} files are there")
     first = f"{there.missing[0]} and {len(there.missing) - 1} more" if len(there.missing) > 1 else there.missing[0]
     fix = "compare your own copies with the record's sha256, or run it again"
     return Finding("outputs", "rot", f"{len(there.missing)} of {there.looked_for} files are gone: {first}", fix)

@@ -93,13 +93,13 @@ def audited(each: Evidence, pin: Pin, image: Served, left: There, seen: Sequence
 
 
 def evidences_of(session: Session, names: Sequence[str], *, everything: bool) -> list[Evidence]:
-    """The records that are meant, each once; no machine is asked for their files yet."""
+    """The records that are meant, each once for each place of its files; no machine is asked for these yet."""
     if names:
         found = [each for name in names for each in evidence_of(session, name, reach=False)]
     else:
         jobs = [job for job in session.tracker.jobs(recent=None if everything else RECENT) if job.final]
         found = [each for each in gathered(session, jobs) if each] if len(jobs) > 1 else of_one(session, jobs)
-    return list({each.record.record_id: each for each in found}.values())
+    return list({(each.record.record_id, each.folder): each for each in found}.values())
 
 
 def of_one(session: Session, jobs: Sequence[TrackedJob]) -> list[Evidence]:
