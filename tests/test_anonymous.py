@@ -204,6 +204,17 @@ def test_hashes_of_texts_that_held_names_are_not_those_of_the_original() -> None
     assert {part.name: part.status for part in inner_parts(other, record_json(other))}["experiment"] == "unchanged"
 
 
+@pytest.mark.parametrize("name", ["node-1", "node-2", "NODE-1", "user-1", "registry-1.uni.example:5000", "host-7"])
+def test_no_stand_in_is_another_ones_name(name: str) -> None:
+    record = case("tensorflow").build()
+    task = replace(record.attempts[0].tasks[0], node=name, image_source=f"{name}/tensorflow/tensorflow@sha256:x")
+    job = replace(record.job, nodes=(name, "node-2"), user="user-1")
+    record = replace(record, job=job, attempts=(replace(record.attempts[0], tasks=(task,)),))
+    table = stand_ins_of([record])
+    values = json.dumps(record_json(anonymous(record, table))).encode()
+    assert table.leaks(values) == [] and in_bytes((name, "node-2", "user-1"), values) == []
+
+
 def test_an_empty_name_is_none() -> None:
     table = StandIns([Name("user", ""), Name("host", " "), Name("path", ""), Name("path", "/"), Name("user", "alice")])
     assert table.planted == ("alice",) and table.unclear == () and table.text("a  b") == "a  b"

@@ -120,7 +120,7 @@ def beginning(name: str) -> bytes:
 
 def in_place(name: str) -> bytes:
     """The pattern of an ordinary word where what stands before it says that it is a name. It has a group of its own."""
-    return PLACE + b"(" + any_of(name) + rb")(?![A-Za-z0-9]|-[0-9])"
+    return PLACE + b"(" + any_of(name) + rb")(?![A-Za-z0-9]|-+[0-9])"
 
 
 def before_a_job(cluster: str) -> bytes:

@@ -90,12 +90,13 @@ class StandIns:
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, str] = {}  # by the name in lower case
         names = once(names)
+        self._dash = dash_of(names)
         for name in names:
             if name.kind not in ("path", "above") and name.text.casefold() not in self._seen:
                 is_word = is_ordinary(name.text) or name.text.casefold() in keys
                 kept = self._ordinary if is_word else self._table
-                stand_in = FORMS.get(name.kind, name.kind + "-{}").format(self._number(name.kind))
-                kept[name.text] = self._seen[name.text.casefold()] = stand_in
+                form = FORMS.get(name.kind, name.kind + "-{}").replace("-{}", self._dash + "{}")
+                kept[name.text] = self._seen[name.text.casefold()] = form.format(self._number(name.kind))
         folders = [PurePosixPath(name.text) for name in names if name.kind == "path"]
         for folder in sorted(folders, key=lambda each: len(each.parts)):
             self._add_path(folder, ends=True)
@@ -112,7 +113,7 @@ class StandIns:
         if folder.is_absolute() and not all(is_ordinary(part) for part in parts) and str(folder) not in self._paths:
             is_name = parts[-1].casefold() in self._seen or self.text(parts[-1]) != parts[-1]
             shown = f"/{parts[-1]}" if ends and not is_name else ""
-            self._paths[str(folder)] = f"/path-{self._number('path')}{shown}"
+            self._paths[str(folder)] = f"/path{self._dash}{self._number('path')}{shown}"
 
     def _add_above(self, folder: PurePosixPath) -> None:
         """A path and those above it, but for what any machine, or the container, has."""
@@ -246,6 +247,14 @@ class StandIns:
     @cached_property
     def _encoded(self) -> list[tuple[str, tuple[bytes, ...]]]:
         return [(each, tuple(dict.fromkeys(encoded(each)))) for each in self._table]
+
+
+def dash_of(names: Sequence[Name]) -> str:
+    """What stands before a stand-in's number. A node may have the name `node-1`, and no stand-in may be a name."""
+    kinds = {name.kind for name in names} | {"address", "registry", "image", "mirror", "repository", "path", "job"}
+    numbered = re.compile(rf"(?:{'|'.join(map(re.escape, kinds))})(-+)[0-9]{{1,7}}", re.IGNORECASE)
+    taken = {found[1] for name in names if (found := numbered.fullmatch(name.text))}
+    return next(dash for dash in ("-" * count for count in range(1, len(taken) + 2)) if dash not in taken)
 
 
 def signs_of(name: str) -> tuple[bytes, ...]:
