@@ -126,6 +126,16 @@ def edit(crate: Path, change: Callable[[dict[str, dict[str, Any]]], object]) -> 
     summed(crate)
 
 
+@pytest.mark.parametrize("run", ["#another", "urn:uuid:00000000-0000-0000-0000-000000000000"])
+def test_a_run_that_is_in_no_record_is_named(crate: Path, run: str) -> None:
+    values = json.loads((crate / METADATA).read_text())
+    action = next(each for each in values["@graph"] if each["@type"] == "CreateAction")
+    values["@graph"].append({**action, "@id": run, "name": "accuracy 0.99"})
+    (crate / METADATA).write_text(json.dumps(values))
+    summed(crate)
+    assert bad(crate) == {"metadata": f"no record in the crate has the run {run}"}
+
+
 DOCKER = "https://w3id.org/ro/terms/workflow-run#DockerImage"
 BROKEN: dict[str, tuple[Callable[[dict[str, dict[str, Any]]], object], str]] = {
     "no image": (lambda all: all["action"].pop("containerImage"), "it has no containerImage"),
@@ -134,6 +144,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, dict[str, Any]]], object], str]] = {
     "wrong text": (lambda all: all["#image"].update(sha256="latest"), "not 64 hexadecimal digits"),
     "upper case": (lambda all: all["#image"].update(sha256="A" * 64), "not 64 hexadecimal digits"),
     "another image": (lambda all: all["#image"].update(sha256="b" * 64), "its image has the sha256 bbbb"),
+    "another tag": (lambda all: all["#image"].update(tag="9"), "its image is named "),
+    "another registry": (lambda all: all["#image"].update(registry="ghcr.io"), "its image is named ghcr.io/"),
     "kind as text": (lambda all: all["#image"].update(additionalType=DOCKER), "additionalType of its image is ''"),
     "short kind": (lambda all: all["#image"].update(additionalType={"@id": "DockerImage"}), "'DockerImage', not a"),
     "no status": (lambda all: all["action"].pop("actionStatus"), "no actionStatus says how"),

@@ -7,7 +7,7 @@ whether the action's status fits its error, which versions go together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -167,11 +167,26 @@ def agreement(record: Record, found: Metadata) -> Part:
     return Part(name, "changed", "; ".join(wrong)) if wrong else Part(name, "unchanged", "image, times and end agree")
 
 
+def strange_runs(found: Metadata, records: Iterable[Record]) -> Iterator[Part]:
+    """The runs in the metadata of a crate of tfslurm's that are no attempt of its records."""
+    known = {
+        record.record_id if attempt is record.attempts[-1] else f"{record.record_id}#attempt-{attempt.index}"
+        for record in records
+        for attempt in record.attempts
+    }
+    strange = [run for run in found.runs if run.id not in known]
+    yield from few([Part("metadata", "changed", f"no record in the crate has the run {run.id}") for run in strange])
+
+
 def differences(record: Record, attempt: Attempt, run: RunClaim) -> Iterator[str]:
     """What a run in the metadata says otherwise than the record's attempt."""
     digest = record.image.digest.removeprefix("sha256:")
     if run.image is None or run.image.sha256 != digest:
         yield f"its image has the sha256 {run.image.sha256 if run.image else 'of nothing'}, and the record {digest}"
+    about = record.image
+    name = "/".join(filter(None, (about.registry, about.repository))) + (f":{about.tag}" if about.tag else "")
+    if run.image is not None and run.image.name != name:
+        yield f"its image is named {run.image.name}, and the record's {name}"
     for key, said, known in (
         ("startTime", run.started_at, attempt.started_at),
         ("endTime", run.ended_at, attempt.ended_at),

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from tfslurm.errors import InputError
 from tfslurm.export.crate.contents import RECORD, SIGNATURE
+from tfslurm.record import Record
+from tfslurm.record.crate_verification import strange_runs
 from tfslurm.record.ssh_signature import LONGEST
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.chain import chain_parts
@@ -60,18 +62,22 @@ def verified_crate(session: Session, crate: Crate, signers: Path | None = None) 
 
     checked = CheckedCrate(crate)
     whole = tuple(crate_parts(checked))
-    inside = []
+    inside: list[Verified] = []
+    records: list[Record] = []
     for path in crate.records:
         try:
             each = in_crate(crate, path)
         except InputError as error:
             whole = (Part(path, "changed", error.problems[0].why), *whole)
             continue
+        records.append(each.record)
         is_beside = crate.records == [RECORD] and SIGNATURE in crate.files
         added = checked.text(SIGNATURE, LONGEST) or b"" if is_beside else None  # what cannot be read is none
         signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
         parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
         inside.append(Verified(each.key, each.record.record_id, parts))
+    if checked.metadata and records:
+        whole = (*whole, *strange_runs(checked.metadata, records))
     if len(inside) == len(crate.records) == 1:
         return [inside[0]._replace(parts=(*inside[0].parts, *whole))]
     if signers and not inside:
