@@ -1,4 +1,4 @@
-"""The bytes of a file, and of what is packed in it: gzip, bzip2, xz, zip, also one in another. Pure."""
+"""The bytes of a file, and of what is packed in it: gzip, zlib, bzip2, xz, lzma, zip, also one in another. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ MOST = 2**28
 DEEPEST = 3
 TOO_LARGE = "(more than can be unpacked)"
 BROKEN = "(packed, and cannot be unpacked to its end)"
+ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
+"How most streams of zlib begin (joblib, git); so may a text."
+BEGINNING = 4096
+"Bytes after which no text is taken for a stream any more."
+LZMA = (b"\xfd7zXZ\0", b"]\0\0")
+NOT_READ = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"LZIP", b"\x1f\x9d")
+"How zstd, lz4, 7z, rar, lzip and compress begin, which Python's own library does not unpack."
 
 
 def opened(data: bytes) -> Iterator[bytes | str]:
@@ -41,11 +48,25 @@ def unpacked(data: bytes, left: list[int]) -> list[bytes | str]:
         return [stream(zlib.decompressobj(31), data, left)]
     if data[:3] == b"BZh":
         return [stream(bz2.BZ2Decompressor(), data, left)]
-    if data[:6] == b"\xfd7zXZ\0":
+    if data.startswith(ZLIB) and is_zlib(data):
+        return [stream(zlib.decompressobj(), data, left)]
+    if data.startswith(NOT_READ):
+        return [BROKEN]
+    if data.startswith(LZMA):
         return [stream(lzma.LZMADecompressor(memlimit=MOST), data, left)]
     if data[:4] == b"PK\x03\x04":
         return [*members(data, left)]
     return []
+
+
+def is_zlib(data: bytes) -> bool:
+    """Whether a file that begins like a stream of zlib is one, and no text."""
+    reader = zlib.decompressobj()
+    try:
+        found = reader.decompress(data[:BEGINNING])
+    except zlib.error:
+        return False
+    return reader.eof or (bool(found) and len(data) > BEGINNING)
 
 
 def stream(reader: Any, data: bytes, left: list[int]) -> bytes | str:

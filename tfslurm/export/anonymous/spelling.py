@@ -130,7 +130,8 @@ def before_a_job(cluster: str) -> bytes:
 
 def encoded(name: str) -> Iterator[bytes]:
     """What of a name is in its base64, at each of the three places that it can begin at, and in its hexadecimal."""
-    for raw in {form.encode("utf-8", "surrogatepass") for form in (name, name.lower(), name.capitalize())}:
+    forms = (name, name.lower(), name.upper(), name.capitalize())
+    for raw in {form.encode("utf-8", "surrogatepass") for form in forms}:
         for before, cut in ((0, 0), (1, 2), (2, 3)):
             whole_bits = (before + len(raw)) * 8 // 6
             digits = b64encode(bytes(before) + raw)[cut:whole_bits]

@@ -39,8 +39,14 @@ HEXADECIMAL = re.compile(rb"[0-9a-f]+")
 HASH = re.compile(rb"[0-9A-Za-z]{8,}")
 UID = rb"((?<![A-Za-z])(?i:[ug]id)[\"']?[ =:_\0]{1,3}[\"']?)([1-9][0-9]*)"
 LONGEST_HASH = 160
-ENCODED = re.compile(rb"[0-9A-Za-z+/_-]{16,}")
-UTF16_TEXT = re.compile(rb"(?:[\t\n\r -~]\0){3}")
+ENCODED = re.compile(rb"[0-9A-Za-z+/_-]{7,}(?:(?:\r?\n|\\n)[0-9A-Za-z+/_-]+)*")
+"Base64 or hexadecimal digits, in lines too; of a name of five letters, base64 has seven."
+LINE_END = re.compile(rb"\r?\n|\\n")
+WIDE_TEXT = (
+    (re.compile(rb"(?:[\t\n\r -~]\0){3}"), rb"\0"),
+    (re.compile(rb"(?:[\t\n\r -~]\0{3}){2}"), rb"(?<=[^\0])\0{3}"),
+)
+"A text in UTF-16 and in UTF-32 (arrays of NumPy are), and the bytes without which it is one of single bytes."
 SOMEBODY, SOMEWHERE = b"somebody@example.invalid", b"/home/somebody"
 IS_WHOLE = re.compile(r"[/:@\s]|^[0-9a-f]{7,}$|^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-")
 BINARY = re.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
@@ -171,7 +177,7 @@ class StandIns:
         return made
 
     def text(self, text: str) -> str:
-        """The same text with the names replaced, and every e-mail address and home folder too."""
+        """The same text with the names replaced, and every e-mail address, home folder and base64 with a name too."""
         return self._cleaned(text, len(self._paths))
 
     @cached_property
@@ -180,7 +186,9 @@ class StandIns:
 
         @lru_cache(maxsize=2**14)
         def cleaned(text: str, _: int) -> str:
-            return self._replaced(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+            data = self._replaced(text.encode("utf-8", "surrogatepass"))
+            data = ENCODED.sub(lambda found: b"hidden" if self._is_encoded(found[0]) else found[0], data)
+            return data.decode("utf-8", "surrogatepass")
 
         return cleaned
 
@@ -223,7 +231,7 @@ class StandIns:
         return None if self.leaks(cleaned) else cleaned
 
     def leaks(self, data: bytes) -> list[str]:
-        """The names that are in a file's bytes; also in UTF-16, base64, hexadecimal, and in gzip, bzip2, xz and zip.
+        """The names that are in a file's bytes; also in UTF-16, UTF-32, base64 and hexadecimal, and in packed files.
 
         Not seen: what is encrypted, or compressed within another format (PNG, PDF, HDF5, Parquet); a name written
         backwards or in pieces. A file that is packed and cannot be unpacked counts as one, with the reason.
@@ -234,18 +242,24 @@ class StandIns:
                 found[layer] = None
                 continue
             found |= dict.fromkeys(self._named_in(layer))
-            if b"\0" in layer and UTF16_TEXT.search(layer):
-                found |= dict.fromkeys(self._named_in(layer.replace(b"\0", b"")))
+            for text, filling in WIDE_TEXT if b"\0" in layer else ():
+                if text.search(layer):
+                    found |= dict.fromkeys(self._named_in(re.sub(filling, b"", layer)))
         return [*found]
 
     def _named_in(self, data: bytes) -> Iterator[str]:
         lowered = data.lower()
         yield from (each.name for each in self._ready() if each.name and each.is_in(data, lowered))
-        digits = b"\n".join(ENCODED.findall(data))
+        digits = b"\n".join(LINE_END.sub(b"", each) for each in ENCODED.findall(data))
         yield from (name for name, forms in self._encoded if digits and any(form in digits for form in forms))
+
+    def _is_encoded(self, data: bytes) -> bool:
+        digits = LINE_END.sub(b"", data)
+        return any(form in digits for _, forms in self._encoded for form in forms)
 
     @cached_property
     def _encoded(self) -> list[tuple[str, tuple[bytes, ...]]]:
+        """Name -> its forms; the names are all known when the table is made."""
         return [(each, tuple(dict.fromkeys(encoded(each)))) for each in self._table]
 
 
