@@ -101,10 +101,10 @@ def refuse_members(path: Path, members: Sequence[zipfile.ZipInfo], size: int, fr
         if member.is_dir() and name in files:
             raise refuse(f"{path}: {name[:200]!r}", "stands in it twice", FIX)
     total = sum(member.file_size for member in members)
-    if total > min(MOST_BYTES, FREELY + MOST_TIMES * size, free):
-        raise refuse(
-            str(path), f"{total} bytes would come out of {size}; at most {MOST_BYTES}, and {free} are free", FIX
-        )
+    most = min(MOST_BYTES, FREELY + MOST_TIMES * size)
+    if total > min(most, free):
+        why = f"{total} bytes would come out of {size}; at most {most} may, and {free} are free"
+        raise refuse(str(path), why, FIX)
 
 
 def refusal(member: zipfile.ZipInfo) -> str:
