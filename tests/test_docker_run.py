@@ -116,3 +116,18 @@ def test_a_record_without_what_it_takes_has_no_line() -> None:
         docker_run(replace(record(), asked=None))
     with pytest.raises(RecordError, match="names no program"):
         docker_run(record(command=()))
+
+
+@pytest.mark.parametrize(
+    ("registry", "digest"),
+    [("-v=/:/host", ""), ("--privileged", ""), ("", ""), ("docker.io", "-v=/:/host"), ("docker.io", "sha256:1")],
+)
+@pytest.mark.parametrize("kind", ["manifest", "config"])
+def test_a_strangers_record_puts_no_option_where_the_image_stands(registry: str, digest: str, kind: Any) -> None:
+    found = record()
+    said = replace(found.image, registry=registry, digest=digest or found.image.digest, digest_kind=kind)
+    if kind == "config" and not digest:
+        assert registry not in docker_run(replace(found, image=said)).line.split()
+        return
+    with pytest.raises(RecordError, match="names no image"):
+        docker_run(replace(found, image=said))

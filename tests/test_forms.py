@@ -340,7 +340,9 @@ def type_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return typed_in(tmp_path, environment, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("options", ["--format=in-toto", "--format=prov", "--format=mlperf", "--anonymous --json"])
+@pytest.mark.parametrize(
+    "options", ["--format=in-toto", "--format=prov", "--format=mlperf", "--anonymous --json", "--docker"]
+)
 def test_a_record_that_was_changed_gets_no_form_that_hides_it(type_in: Type, tmp_path: Path, options: str) -> None:
     values = record_json(case("gpu").build())
     (tmp_path / "whole.json").write_text(json.dumps(values))

@@ -157,9 +157,14 @@ def show_rows(rows: Iterable[Row]) -> None:
 
 
 def print_docker_run(evidence: Evidence, output: Path | None, as_json: bool) -> None:
-    """The command line, and on stderr what its reader must know."""
+    """The command line, and on stderr what its reader must know.
+
+    Raises:
+        RecordError: the record was changed after it was made, which the line does not show; or has not what it needs.
+    """
     from tfslurm.export.docker_run import docker_run
 
+    refuse_changed([evidence])
     is_here = evidence.crate and evidence.code and Path(evidence.code).is_dir() and not evidence.crate.is_unpacked
     found = docker_run(evidence.record, code=str(evidence.code) if is_here else "")
     if as_json:

@@ -16,6 +16,8 @@ from tfslurm.document import read
 from tfslurm.errors import InputError, RecordError
 from tfslurm.record import Record
 
+IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
+"The word that docker takes for an image; one that begins with a dash would be an option."
 PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 TO_FILL = "/PATH/TO/"
 WORKSPACE = "/workspace"
@@ -142,9 +144,16 @@ def writes_code(record: Record) -> bool:
 
 
 def image(record: Record) -> str:
-    """The image by its digest; one that only a daemon has by its id."""
+    """The image by its digest; one that only a daemon has by its id.
+
+    Raises:
+        RecordError: the record is a stranger's, and names none.
+    """
     about = record.image
-    return about.digest if about.digest_kind == "config" else f"{about.registry}/{about.repository}@{about.digest}"
+    word = about.digest if about.digest_kind == "config" else f"{about.registry}/{about.repository}@{about.digest}"
+    if not IMAGE.fullmatch(word):
+        raise RecordError(f"the record names no image: {word[:200]!r}; take the original")
+    return word
 
 
 def notes(record: Record) -> Iterator[str]:
