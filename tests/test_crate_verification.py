@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -134,6 +136,18 @@ def test_a_run_that_is_in_no_record_is_named(crate: Path, run: str) -> None:
     (crate / METADATA).write_text(json.dumps(values))
     summed(crate)
     assert bad(crate) == {"metadata": f"no record in the crate has the run {run}"}
+
+
+def test_what_was_appended_to_a_log_is_told_and_never_read_into_memory(crate: Path) -> None:
+    log = crate / f"{JOB}/attempt-1/stdout.log"
+    os.truncate(log, log.stat().st_size + 2**27)
+    fit_metadata(crate)
+    tracemalloc.start()
+    found = parts(crate)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not [part for part in found if part.is_bad] and most < 2**27
+    assert any(f"{2**27} bytes were appended" in part.reason for part in found if part.name == "logs")
 
 
 DOCKER = "https://w3id.org/ro/terms/workflow-run#DockerImage"

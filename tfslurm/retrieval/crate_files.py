@@ -90,13 +90,14 @@ class Crate(NamedTuple):
                 f"{self.name}: {METADATA}", f"is no metadata of a crate: {error}", "take a whole crate"
             ) from None
 
-    def sha256(self, path: str) -> str | None:
-        """The hash of one of its files; None: there is no regular file of this path that can be read."""
+    def sha256(self, path: str, first: int | None = None) -> str | None:
+        """The hash of one of its files, or of its ``first`` bytes; None: there is no regular file that can be read."""
         digest = sha256()
         try:
             with opened(self, path) as file:
-                while chunk := file.read(CHUNK):
+                while chunk := file.read(CHUNK if first is None else max(0, min(CHUNK, first))):
                     digest.update(chunk)
+                    first = None if first is None else first - len(chunk)
         except (InputError, OSError):
             return None
         return digest.hexdigest()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -185,8 +184,7 @@ def logs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
     for path, log in ((log_path(attempt, log), log) for attempt in record.attempts for log in attempt.logs or ()):
         size, whole = checked.sizes.get(folder + path), checked.now.get(folder + path)
         if size is not None and whole is not None and log.bytes is not None and size > log.bytes:
-            content = checked.text(folder + path, size)
-            whole = sha256(content[: log.bytes]).hexdigest() if content is not None else None
+            whole = checked.crate.sha256(folder + path, log.bytes)
         now[path] = Beginning(whole, size) if whole is not None and size is not None else None
     for part in log_parts(record, now):
         yield excused(checked, record, part, folder + part.name.removeprefix("log "))
