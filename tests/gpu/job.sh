@@ -6,7 +6,7 @@
 set -euo pipefail
 
 plan_id=0123456789ab name=gpu-check cluster=gpu-check
-run_dir=$GPU_CHECK_RUN own_dir=$GPU_CHECK_RUN images_dir=$GPU_CHECK_RUN/images
+run_dir=$GPU_CHECK_RUN own_dir=$GPU_CHECK_RUN images_dir=$GPU_CHECK_RUN/images inputs_dir=$GPU_CHECK_RUN/inputs
 code_dir='' code_contents='' code_writable=false
 engine=$GPU_CHECK_ENGINE cgroup_parent=auto network=none prepull=false
 image_reference=gpu-check image_digest=$GPU_CHECK_IMAGE image_digest_kind=config pin_kind=image-id
@@ -16,7 +16,7 @@ image_missing=(CUDA_VERSION NVIDIA_REQUIRE_CUDA NVIDIA_DISABLE_REQUIRE)
 points=0
 command=()
 IFS=$'\t' read -r -a command <<<"$GPU_CHECK_COMMAND"
-environment=() mounts=() mounts_allow=() roots=() shared_parents='' read_group='' outputs=/out secrets=()
+environment=() mounts=() mounts_hashed=() mounts_allow=() roots=() shared_parents='' read_group='' outputs=/out secrets=()
 gpus=1 cpus=2 memory_mib=0 shm_mib=0 pids=4096 log_mib=16 layer_mib=0 gpus_per_task=0
 tensorflow_check=off tensorflow_check_key=none loader_variables=(CUDA_ LD_ NVIDIA_ PATH PYTHON TF_ XLA_)
 minimum_driver='' minimum_driver_for='' nodes=1 tasks_per_node=1 slurm_variables=() engine_environment=()
