@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -50,7 +49,3 @@ def _run(*argv: str) -> str:
     if done.returncode:
         raise RuntimeError(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-2000:]}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    sys.exit(0 if installed() else 1)
