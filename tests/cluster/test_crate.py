@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -43,7 +45,10 @@ def test_crates_of_real_jobs_are_whole_and_as_the_standard_wants_them(desk: Desk
     assert done.returncode == 0, done.stderr
     assert (desk.ended(single), desk.ended(failed)) == ("COMPLETED", "FAILED")
     for name, what in (("single", single), ("failed", failed), ("points", f"points-{desk.token}")):
-        done = desk.tfslurm("provenance", what, *CRATE, "-o", name, cluster=None if name == "single" else "alpha")
+        image = ("--with-image",) if name == "failed" else ()
+        done = desk.tfslurm(
+            "provenance", what, *CRATE, *image, "-o", name, cluster=None if name == "single" else "alpha"
+        )
         assert done.returncode == 0, done.stderr
     folders = {name: desk.folder / name for name in ("single", "failed", "points")}
 
@@ -56,6 +61,13 @@ def test_crates_of_real_jobs_are_whole_and_as_the_standard_wants_them(desk: Desk
     assert "alpha" not in action["name"] and action["location"]["@id"] in entities(folders["single"])
     (action,) = actions(folders["failed"])
     assert action["actionStatus"].endswith("FailedActionStatus") and "exit code 3" in action["error"]
+    (image_file,) = folders["failed"].glob("image-*.oci.tar")
+    digest = desk.record(failed)["image"]["digest"].removeprefix("sha256:")
+    with tarfile.open(image_file) as members:
+        blob = members.extractfile(f"blobs/sha256/{digest}")
+        assert blob and sha256(blob.read()).hexdigest() == digest
+    assert entities(folders["failed"])[image_file.name]["about"]["@id"] == action["containerImage"]["@id"]
+    assert f"docker load --input {image_file.name}" in (folders["failed"] / "REPRODUCING.md").read_text()
     assert len(actions(folders["points"])) == 2 and len([*folders["points"].glob("runs/*/records/*.json")]) == 2
     for folder in folders.values():
         checked = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder)

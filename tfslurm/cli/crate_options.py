@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -26,6 +26,7 @@ class CrateOptions(NamedTuple):
 
     version: str | None
     without_outputs: bool
+    with_image: bool
     authors: Sequence[str]
     affiliation: str
     title: str
@@ -37,7 +38,7 @@ class CrateOptions(NamedTuple):
         Raises:
             InputError: one was given.
         """
-        names = ("--ro-crate", "--without-outputs", "--author", "--affiliation", "--title", "--license")
+        names = ("--ro-crate", "--without-outputs", "--with-image", "--author", "--affiliation", "--title", "--license")
         for name, value in zip(names, self, strict=True):
             if value:
                 raise refuse(name, OUTSIDE, "add --format rocrate, or leave it out")
@@ -54,6 +55,7 @@ def crate_options(function: F) -> F:
     kinds = (
         click.option("--ro-crate", "version", type=click.Choice(VERSIONS), help="Of --format rocrate; default: 1.1."),
         click.option("--without-outputs", is_flag=True, help="Leave what the program left out of the crate."),
+        click.option("--with-image", is_flag=True, help="Put the container image into the crate, as an OCI archive."),
         click.option("--author", "authors", multiple=True, metavar='"FAMILY, GIVEN (ORCID)"', help="Of the crate."),
         click.option("--affiliation", default="", metavar='"NAME (URL)"', help="The authors' institution."),
         click.option("--title", default="", help="Of the crate; default: the experiment's name and job."),
@@ -91,6 +93,8 @@ def save_crate(
         raise refuse("--format rocrate", "needs the name of a folder or a .zip", "add -o FOLDER or -o FILE.zip")
     if anonymous and (asked.authors or asked.affiliation):
         raise refuse("--anonymous", "names nobody, and --author and --affiliation do", "leave one of them out")
+    if anonymous and asked.with_image:
+        raise refuse("--anonymous", "is about every byte, and an image may hold names", "leave --with-image out")
     if not evidences:
         raise RecordError(f"{name}: none of its jobs has a record that can be read")
     by = Authorship(title=asked.title, licence=asked.licence) if anonymous else authorship(
@@ -102,9 +106,34 @@ def save_crate(
         say(f"note: {word}")
     found = [each if each.host else placed(session, each) for each in evidences]
     notes, texts = sweep_parts(session, name, found)
-    wanted = Wanted(output, by, asked.version or VERSIONS[0], anonymous, not asked.without_outputs)
-    crate = write_crate(session, found, wanted, progress, notes=notes, texts=texts)
+    version = asked.version or VERSIONS[0]
+    wanted = Wanted(output, by, version, anonymous, not asked.without_outputs, asked.with_image)
+    images = partial(save_images, session, found if asked.with_image else ())
+    crate = write_crate(session, found, wanted, progress, notes=notes, texts=texts, images=images)
     return report(crate, output, as_json=as_json)
+
+
+def save_images(session: Session, evidences: Sequence[Evidence], folder: Path) -> Iterator[Path]:
+    """Write each image that the records name into a folder, as `tfslurm image save` does; the archives.
+
+    Raises:
+        InputError: no registry has an image.
+        RecordError: a record does not have the pin of its image.
+    """
+    from tfslurm.cli.console import progress_bar
+    from tfslurm.export.citation.settings import pin_of
+    from tfslurm.export.crate.contents import image_name
+    from tfslurm.images import save_image
+    from tfslurm.submission.prepare import mirrors_of
+    from tfslurm.workspace.config import known_clusters
+
+    pins = {each.record.image.digest: (each, pin_of(each.record)) for each in evidences}
+    mirrors, engine = mirrors_of([known.cluster for known in known_clusters(tell=session.say)])
+    for digest, (evidence, pin) in pins.items():
+        if pin is None:
+            raise RecordError(f"{evidence.key}: its record does not have the pin of its image; leave --with-image out")
+        with progress_bar() as step:
+            yield save_image(pin, mirrors, folder / image_name(digest), engine=engine, step=step).file
 
 
 def report(crate: Crate, output: Path, *, as_json: bool) -> int:

@@ -30,6 +30,8 @@ LOCK = "exp.lock.yaml"
 CODE = "code/"
 RUNS = "runs/"
 "Where a sweep has several run folders, each lies in the one of its plan's id."
+IMAGE = ".oci.tar"
+"How the name of an image's archive ends: image-DIGITS.oci.tar, with the first 16 digits of the digest."
 NOT_WANTED = "left out by --without-outputs"
 VERSIONS = ("1.1", "1.3")
 "Of RO-Crate; the first is the usual one."
@@ -41,6 +43,11 @@ class CrateFile(NamedTuple):
     path: str  # below the crate's folder
     bytes: int
     sha256: str
+
+
+def image_name(digest: str) -> str:
+    """The name in a crate of the archive of an image."""
+    return f"image-{digest.removeprefix('sha256:')[:16]}{IMAGE}"
 
 
 class LeftOut(NamedTuple):

@@ -34,6 +34,7 @@ ATTEMPT = "attempt-[0-9]{1,6}"
 BASE = re.compile(rf"{contents.RUNS}[0-9a-f]+/")
 OUTPUT = re.compile(rf"[^/]+/{paths.OUTPUTS}/(.+)", re.DOTALL)
 LOG = re.compile(rf"[^/]+/{ATTEMPT}/(?P<name>{paths.LOG.pattern})")
+ARCHIVE = re.compile(rf"image-([0-9a-f]{{16}}){re.escape(contents.IMAGE)}")
 FOLDERS = (
     (
         re.compile(rf"{contents.CODE}[^/]+/"),
@@ -157,6 +158,9 @@ def entity(each: CrateFile) -> Entity:
         name, what = rest, ABOUT[contents.RECORD]
     else:
         name, what = rest, ABOUT.get(rest, "A file of the run folder.")
-    about = {"name": name, "description": what, "encodingFormat": format_of(each.path)}
+    about: Entity = {"name": name, "description": what, "encodingFormat": format_of(each.path)}
+    if archive := ARCHIVE.fullmatch(each.path):
+        what = "The container image as an OCI archive, with the very bytes that its digest names."
+        about |= {"description": what, "about": {"@id": local("image", archive[1])}}
     size = {"contentSize": str(each.bytes), "sha256": each.sha256}
     return {"@id": uri(each.path), "@type": "File", **about, **size}

@@ -51,12 +51,15 @@ def names(crate: Crate) -> Iterator[str]:
         f"{contents.CODE}": "the code",
         "JOB/out/": "what the program left",
         "JOB/attempt-N/": "what it printed, and what was observed on the node",
+        f"image-*{contents.IMAGE}": "the container image itself",
         contents.METADATA: "all of this for machines (RO-Crate, Process Run Crate)",
     }
     there = {path.partition("/")[0] for path in crate.by_path}
-    yield from (
-        f"- `{name}`: {what}" for name, what in listed.items() if name != contents.CODE or contents.CODE[:-1] in there
-    )
+    if contents.CODE[:-1] not in there:
+        del listed[contents.CODE]
+    if not any(path.endswith(contents.IMAGE) for path in there):
+        del listed[f"image-*{contents.IMAGE}"]
+    yield from (f"- `{name}`: {what}" for name, what in listed.items())
 
 
 def checking(crate: Crate) -> list[str]:
@@ -93,6 +96,12 @@ def running(crate: Crate, run: Run) -> list[str]:
     which = "" if len(crate.runs) == 1 else f" This is the job {record.job.job_id}, one of {len(crate.runs)}."
     lines += [f"In this folder, on a machine with {needs(record)}.{which}", "", f"    {printable(found.line)}", ""]
     lines += [f"Its results are then in `{AGAIN}/`. {duration(record)}"] if AGAIN in found.line else [duration(record)]
+    image = contents.image_name(record.image.digest)
+    if image in crate.by_path:
+        load = (
+            f"If no registry has the image any more: `docker load --input {image}`, or `podman load --input {image}`."
+        )
+        lines += ["", load, "Put what it prints in the place of the image's name in the line above."]
     notes = [f"Replace {place} by {what}." for place, what in found.fill.items()]
     notes += [f"{note[:1].upper()}{note[1:]}." for note in found.notes]
     return [*lines, "", *(f"- {printable(note)}" for note in notes)] if notes else lines

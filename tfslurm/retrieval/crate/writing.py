@@ -47,6 +47,7 @@ class Wanted(NamedTuple):
     version: str = contents.VERSIONS[0]
     anonymous: bool = False
     with_outputs: bool = True
+    with_image: bool = False
 
     @property
     def is_archive(self) -> bool:
@@ -72,11 +73,12 @@ def write_crate(
     *,
     notes: Sequence[str] = (),
     texts: Mapping[str, bytes] | None = None,
+    images: Callable[[Path], Iterator[Path]] = lambda folder: iter(()),
 ) -> Crate:
     """Write a crate of these records with the files that they name; what it says of itself is returned.
 
-    ``texts`` are further files for it. Nothing appears under the wanted name before all is there; an interrupted call
-    is continued by the same one.
+    ``texts`` are further files for it; ``images`` writes the archives of images into a folder. Nothing appears under
+    the wanted name before all is there; an interrupted call is continued by the same one.
 
     Raises:
         InputError: the name is taken, or this machine refuses to write.
@@ -90,6 +92,7 @@ def write_crate(
     refuse_links(work)
     with progress() as shown:
         gathered = gather(session, placed, wanted, work, shown)
+    gathered.files.extend(map(file_in, images(work / "crate")))
     crate = Crate(
         title_of(gathered.runs, wanted.by.title),
         tuple(gathered.runs),
@@ -104,6 +107,15 @@ def write_crate(
     crate = complete(crate, gathered, work / "crate", {} if wanted.anonymous else texts or {})
     finish(work, wanted.output, [*crate.by_path, contents.METADATA, contents.SUMS], moment_of(crate.runs))
     return crate
+
+
+def file_in(path: Path) -> CrateFile:
+    """A large file that was written into the crate's folder."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return CrateFile(path.name, path.stat().st_size, digest.hexdigest())
 
 
 def refuse_taken(output: Path) -> None:
@@ -122,7 +134,9 @@ def refuse_taken(output: Path) -> None:
 def work_folder(evidences: Sequence[Evidence], wanted: Wanted) -> Path:
     """The folder in which a crate is made; the same for the same crate, so that what has arrived is not sent again."""
     what = [each.record.integrity.record_sha256 for each in evidences]
-    key = json.dumps([what, wanted.output.name, wanted.version, wanted.anonymous, wanted.with_outputs])
+    key = json.dumps(
+        [what, wanted.output.name, wanted.version, wanted.anonymous, wanted.with_outputs, wanted.with_image]
+    )
     return wanted.output.parent / f".tfslurm-crate-{sha256(key.encode()).hexdigest()[:16]}"
 
 
