@@ -175,6 +175,21 @@ echo "$mount_wrong"
     assert (node / "lifeline").read_text() == ""
 
 
+def test_a_process_that_cannot_be_looked_at_yet_is_waited_for(node: Path) -> None:
+    """The runtime's own, before it has become the image's program; here one that does not exist."""
+    (node / "program").mkdir()
+    script = f"""
+program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
+admit_targets=(/nowhere) admit_files=(0)
+engine::process() {{ if [[ -e $asked ]]; then echo $$; else echo 4194304 | tee "$asked"; fi; }}
+engine::signal() {{ :; }}
+exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
+mount::admit
+echo "$mount_wrong"
+"""
+    assert "/nowhere is no mount in the container" in bash(node, script)
+
+
 @pytest.mark.parametrize(
     ("kind", "fits"), [("file", True), ("pipe", False), ("socket", False), ("gone", False), ("set", False)]
 )

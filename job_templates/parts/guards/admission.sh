@@ -28,7 +28,8 @@ mount::admit() {
         if ! kill -0 "$client" 2>/dev/null; then break; fi
         read -r -t 0.02 -u "$bell" || :
         if ((++turns % 25 == 0)); then mount::_process; fi # a shell that means no good does not say that it waits
-        if [[ $container_pid == [1-9]* ]]; then break; fi
+        # until it has become the image's program, it is the runtime's, and nobody may look at it
+        if [[ $container_pid == [1-9]* ]] && { mount::_is_visible "$container_pid" || ((turns > 500)); }; then break; fi
     done
     exec {bell}<&-
     if [[ -e $program_dir/waiting ]]; then
@@ -48,6 +49,10 @@ mount::admit() {
     event mounts "${mount_wrong:-are what was looked at}"
 }
 
+mount::_is_visible() {
+    [[ -r /proc/$1/mountinfo && -e /proc/$1/root/. ]]
+}
+
 # In container_pid: the container's first process; 0 before it has begun.
 mount::_process() {
     container_pid=$(engine::process "$container_id" 2>"$facts/admit.stderr") || container_pid=''
@@ -59,7 +64,7 @@ mount::_compare() {
     local root place target options rest
     local -i at
     local -A there=()
-    if [[ ! $1 =~ ^[1-9][0-9]*$ || ! -r /proc/$1/mountinfo || ! -e /proc/$1/root/. ]]; then
+    if [[ ! $1 =~ ^[1-9][0-9]*$ ]] || ! mount::_is_visible "$1"; then
         mount_wrong="the container's mounts cannot be looked at: it has no process here that this user may see"
         return
     fi
