@@ -13,13 +13,10 @@ from tfslurm.host.folder_permissions import ALONE, Sharing
 from tfslurm.host.protocol import Host
 from tfslurm.remote_programs import program
 
-MOST_FILES = 1000
-"In one answer."
-
 SLOWEST_BYTES_PER_S = 250_000
 "What a line must carry at least before a transfer is given up."
 MOST_FILES = 20_000
-"Of one folder."
+"Of one folder, and in one answer."
 
 
 LONGEST_S = 86_400.0

@@ -32,7 +32,7 @@ def sign_files(key: Path, files: Sequence[Path]) -> None:
     for at in range(0, len(files), AT_ONCE):
         argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key.absolute())]
         try:
-            done = subprocess.run(  # in this session: it asks on the terminal
+            done = subprocess.run(  # not apart from the terminal: it asks there
                 [*argv, *map(str, files[at : at + AT_ONCE])],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
