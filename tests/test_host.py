@@ -23,7 +23,7 @@ from tests.made import CLUSTER
 from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
-from tfslurm.host.command import NOISE, Raw, Received, Transport, remote_line, remote_result, run_process, shown
+from tfslurm.host.command import BEGIN, NOISE, Raw, Received, Transport, remote_line, remote_result, run_process, shown
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import as_tar
 from tfslurm.host.local import LocalHost
@@ -88,6 +88,20 @@ def test_an_exit_code_is_told_and_never_raised(host: Host) -> None:
     done = host.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
     assert (done.exit_code, done.stdout, done.stderr, done.host) == (7, "out\n", "err\n", host.name)
     assert done.argv == ("sh", "-c", "echo out; echo err >&2; exit 7")
+
+
+@pytest.mark.parametrize(("stdout", "code"), [(BEGIN + b"all<tfslurm-end:0>", 255), (BEGIN + b"al", 255)])
+def test_a_line_lost_after_the_last_byte_and_before_the_exit_code_is_worth_another_try(
+    stdout: bytes, code: int
+) -> None:
+    with pytest.raises(HostError, match="line was lost while cat ran") as caught:
+        remote_result("alpha", ["cat"], Raw(code, stdout, b""))
+    assert caught.value.transient
+
+
+def test_a_command_may_end_with_the_exit_code_that_ssh_has_for_itself(host: Host) -> None:
+    done = host.run(["sh", "-c", "printf '<tfslurm-end:0>'; exit 255"])
+    assert (done.exit_code, done.stdout) == (255, "<tfslurm-end:0>")
 
 
 def test_a_program_that_hears_of_no_exit_code_runs_nothing() -> None:

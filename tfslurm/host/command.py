@@ -23,7 +23,9 @@ from tfslurm.remote_programs import one_line
 LONGEST_COMMAND = 120
 NOISE = 2**16
 "Bytes that start-up files may print beside the command, with the marks."
-BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end>"
+BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end:"
+ENDED = re.compile(re.escape(END) + rb"([0-9]{1,3})>\Z")
+"The end mark with the exit code of the command, which ssh alone would not tell from its own 255."
 
 
 class Raw(NamedTuple):
@@ -296,8 +298,9 @@ def remote_result(name: str, argv: Sequence[str], raw: Raw) -> Raw:
     if not begin:
         said = (raw.stderr or noise).decode("utf-8", "replace").strip()[-400:] or "it said nothing"
         raise HostError(f"{name}: the login shell there did not start {argv[0]!r} (exit {raw.exit_code}): {said}")
-    if not body.endswith(END):
+    end = ENDED.search(body, max(0, len(body) - len(END) - 4))
+    if not end or int(end[1]) != raw.exit_code:
         raise HostError(f"{name}: the line was lost while {shlex.join(argv)[:400]} ran; try again", transient=True)
     if raw.exit_code in (126, 127) and b"timeout: failed to run command" in raw.stderr:
         raise no_program(name, argv[0], remote=True)
-    return Raw(raw.exit_code, body.removesuffix(END), raw.stderr)
+    return Raw(raw.exit_code, body[: end.start()], raw.stderr)
