@@ -27,7 +27,7 @@ def test_each_cause_that_the_node_scripts_write_has_a_meaning_here() -> None:
     text = "".join(node_side("docker", points=True).values())
     written = set(re.findall(r"(?:\b|_)cause=(?:\$\{\w+:[-+])?([a-z_]{4,})\b", text))
     written |= set(re.findall(r'batch::_exit_json "\S+" ([a-z_]+)', text))
-    written |= set(re.findall(r'lifetime::blame "\S+" ([a-z]+)', text)) | {"program", "engine"}
+    written |= set(re.findall(r'supervision::blame "\S+" ([a-z]+)', text)) | {"program", "engine"}
     assert written == set(CAUSES) == set(ENDED_BY)
 
 

@@ -97,7 +97,7 @@ def test_the_reason_names_whose_memory_it_was(parent: str, oom: str, words: str,
     put(task / "cgroup-parent.txt", f"{parent}\n")
     put(task / "oom.txt", oom)
     settings = f"attempt_dir={tmp_path} memory_mib=64 end_reason='' end_cause=''"
-    assert said(tmp_path, f"{settings}; lifetime::memory; echo $end_cause $end_reason") == f"memory {words}\n"
+    assert said(tmp_path, f"{settings}; supervision::memory; echo $end_cause $end_reason") == f"memory {words}\n"
 
 
 # ------------------------------------------------------------------------------------------- where a container is put

@@ -8,7 +8,7 @@
 #   batch   node::begin, node::batch   once per attempt, on the first node: starts one task per srun task, keeps the end
 #   prepare node::prepare              before several tasks, once per task: has the image pulled, says where it can be reached
 #   task    node::task                 once per task, on its node: observe, guard, run one container, observe again
-#   sweep   node::sweep                once per node, only when a task died without an end: ends and removes its container
+#   cleanup node::cleanup              once per node, only when a task died without an end: ends and removes its container
 #
 # They observe, guard, run and write what they saw to files, one per observation; nothing here reads meaning into them.
 # A link that does not hold ends the task with 78 before the program starts, an engine that fails with 75; there is no

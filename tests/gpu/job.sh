@@ -28,7 +28,7 @@ sent::check() { return 0; }
 
 source "$run_dir/node.sh"
 case "${1-}" in
-prepare | task | sweep)
+prepare | task | cleanup)
     source "$run_dir/task.sh"
     "node::$1"
     ;;

@@ -96,7 +96,7 @@ container::end() {
     container::_diff
     container::look
     usage::end
-    if [[ -z $looked ]] && lifetime::engine_is_back; then
+    if [[ -z $looked ]] && supervision::engine_is_back; then
         container::_diff
         container::look
     fi
@@ -116,7 +116,7 @@ container::end() {
     removal=$!
     container_id=''
     if [[ -n $started ]]; then
-        lifetime::cause
+        supervision::cause
         container::_judge # while docker removes it
     fi
     logs::keep & # not before: of a job that is being stopped the end may be written down only just in time
@@ -156,7 +156,7 @@ container::_end_without_client() {
     event client-lost "$container_id"
     container::_mute
     if [[ -z $stopped && -n $client && -z $job_oom ]]; then
-        lifetime::blame "$facts/lost.txt" engine "$engine" "${mute:-the client that attends the container ended before it}"
+        supervision::blame "$facts/lost.txt" engine "$engine" "${mute:-the client that attends the container ended before it}"
     fi
     engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
@@ -248,27 +248,27 @@ container::tell() {
 
 # Was a container that ended, and that nobody here has stopped, ended by what attends it? Its client tells with the
 # container's own code.
-lifetime::cause() {
+supervision::cause() {
     if [[ -z $looked || -z $state_began || -z $client || -n $stopped$mount_wrong || $state_oom == true ]]; then return 0; fi
     container::_mute
     if [[ $mute_what == end ]]; then return 0; fi # the client was ended after the program had
     if [[ ${client_code:-$state_code} != "$state_code" ]]; then
-        lifetime::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
+        supervision::blame "$facts/lost.txt" engine "$engine" "the client that attends the container ended with $client_code before it"
     elif engine::ended_by_daemon "$ended_id"; then
-        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon stopped the container, or was restarted under it'
+        supervision::blame "$facts/lost.txt" engine "$engine" 'its daemon stopped the container, or was restarted under it'
     fi
 }
 
 # Waits for a daemon that does not answer, which without live-restore ends its containers as it goes and as it comes.
 # Not for long where Slurm will kill this script soon.
-lifetime::engine_is_back() {
+supervision::engine_is_back() {
     local said
     local -i back_by=SECONDS+DAEMON_PATIENCE_S
     said=$(<"$facts/container-inspect.json.error")
     if ! engine::is_gone "$said"; then return 1; fi
     event engine-gone "$said"
     if [[ -z $stopped ]]; then
-        lifetime::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
+        supervision::blame "$facts/lost.txt" engine "$engine" 'its daemon went away under the container'
     fi
     until engine::answers; do
         if [[ -n $stopped ]] && ((back_by > SECONDS + grace_s)); then back_by=$((SECONDS + grace_s)); fi

@@ -58,7 +58,7 @@ node::batch() {
     ${runner[@]+"${runner[@]}"} "${script[@]}" task </dev/null &
     local tasks=$!
     waited_for=$tasks
-    lifetime::watch "$attempt_dir/lost.txt" "$tasks"
+    supervision::watch "$attempt_dir/lost.txt" "$tasks"
     node::_wait "$tasks" batch::_have_ended
     waited_for=''
     if [[ -z $waited_code ]]; then
@@ -67,7 +67,7 @@ node::batch() {
     fi
     batch::_sweep
     batch::_end "$waited_code"
-    lifetime::unwatch
+    supervision::unwatch
     if kill -0 "$tasks" 2>/dev/null; then node::_wait "$tasks"; fi
 }
 
@@ -124,7 +124,7 @@ batch::_sweep() {
     local -a again=()
     if [[ -z $is_local ]]; then again=(srun --export=ALL --input=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1); fi
     if [[ -z $stopped ]]; then export TFSLURM_TASK_CODE=$waited_code; fi
-    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} "${script[@]}" sweep </dev/null || :
+    timeout --kill-after=5 30 ${again[@]+"${again[@]}"} "${script[@]}" cleanup </dev/null || :
 }
 
 # Its code, cause and reason are end_code, end_cause and end_reason, which what is called here may set.
@@ -134,7 +134,7 @@ batch::_end() {
     set +e # whatever cannot be written any more, the secrets are removed and the end is told
     batch::_own_code
     batch::_blame
-    lifetime::lost
+    supervision::lost
     job_exit_code=$end_code
     foreign::look &
     foreign_look=$!
@@ -160,12 +160,12 @@ batch::_end() {
     fi
     if [[ -z $end_reason && ! -d $attempt_dir/facts/task-0 ]]; then end_cause=lost end_reason="no task began: srun ended with $end_code"; fi
     if [[ -z $end_reason && -n $stopped ]]; then end_cause=stopped end_reason="stopped by SIG$stopped"; fi
-    if [[ -z $end_cause ]]; then lifetime::memory; fi
+    if [[ -z $end_cause ]]; then supervision::memory; fi
     if [[ -z $end_reason && -n $early ]]; then
         end_cause=lost end_reason="${early##*/} ended before its program began; see the output of the job"
     fi
     checkpoint::end "$end_code" "${end_cause:-program}" "$end_reason"
-    lifetime::tell
+    supervision::tell
 }
 
 # What ended a task, by the word that it left in its folder ($1), in cause_left; $2 where it left none.
@@ -248,7 +248,7 @@ batch::_exit_json() {
 node::_batch_left() {
     local code=$?
     trap - EXIT
-    lifetime::unwatch
+    supervision::unwatch
     if [[ -n $waited_for ]]; then kill -s TERM "$waited_for" 2>/dev/null || :; fi
     if [[ ! -e $attempt_dir/exit.json ]]; then
         local cause=script

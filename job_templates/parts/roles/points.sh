@@ -107,7 +107,7 @@ point::_watch() {
     node::_deaf
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
-        if lifetime::_is_attended "$stat"; then continue; fi
+        if supervision::_is_attended "$stat"; then continue; fi
         kill -s KILL $$
         return
     done

@@ -8,7 +8,7 @@ node::task() {
     node::_task
     trap task::_left EXIT
     trap 'task::_told_to_stop' TERM INT HUP
-    lifetime::watch "$facts/lost.txt"
+    supervision::watch "$facts/lost.txt"
     checkpoint::listen
     event task-began "step $step"
     groups::look
@@ -115,7 +115,7 @@ task::engine_failed() {
 
 task::_finish() {
     facts::wait
-    lifetime::unwatch
+    supervision::unwatch
     event task-ended "$1"
     trap - EXIT
     exit "$1"
@@ -130,7 +130,7 @@ task::_left() {
     facts::slow
     if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' '' || code=$EX_TEMPFAIL; fi
     facts::wait
-    lifetime::unwatch
+    supervision::unwatch
     event task-ended "$code"
     exit "$code"
 }

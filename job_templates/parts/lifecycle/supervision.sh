@@ -6,43 +6,43 @@
 # reaches them any more. They notice by having become another's children: this looks every second, without starting a process
 # for it, and has the script end as if it had been told to, with the reason in the file. srun waits for ever for a task whose
 # attendant is dead, so the batch role looks for that too.
-lifetime::watch() {
-    lifetime_watch=''
+supervision::watch() {
+    supervision_watch=''
     if [[ -n $is_local ]]; then return; fi
     (
         node::_deaf
-        lifetime::_look "$1" "${2-}"
+        supervision::_look "$1" "${2-}"
     ) </dev/null >/dev/null 2>&1 &
-    lifetime_watch=$!
-    disown "$lifetime_watch" 2>/dev/null || : # or bash would say on standard error that it was killed
+    supervision_watch=$!
+    disown "$supervision_watch" 2>/dev/null || : # or bash would say on standard error that it was killed
 }
 
-lifetime::_look() {
+supervision::_look() {
     local stat bell
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
-        if lifetime::_is_attended "$stat"; then
-            if [[ -n $2 ]] && kill -0 "$2" && lifetime::_task_is_lost; then
-                lifetime::_abandon "$2"
+        if supervision::_is_attended "$stat"; then
+            if [[ -n $2 ]] && kill -0 "$2" && supervision::_task_is_lost; then
+                supervision::_abandon "$2"
                 return
             fi
             continue
         fi
-        lifetime::blame "$1" lost slurmstepd 'it ended before what it attends'
+        supervision::blame "$1" lost slurmstepd 'it ended before what it attends'
         kill -s TERM $$
         return
     done 2>/dev/null
 }
 
 # Has this script the parent that started it? By what its file `stat` in /proc says.
-lifetime::_is_attended() {
+supervision::_is_attended() {
     local rest=${1##*) } # state parent …
     rest=${rest#* }
     [[ ${rest%% *} == "$PPID" ]]
 }
 
 # Has a task that no slurmstepd attends any more come to its end?
-lifetime::_task_is_lost() {
+supervision::_task_is_lost() {
     local file
     for file in "$attempt_dir"/facts/task-*/lost.txt; do
         if [[ -s $file && -e ${file%/*}/exit.json && -s ${file%/*}/cause && $(<"${file%/*}/cause") == lost ]]; then return 0; fi
@@ -51,7 +51,7 @@ lifetime::_task_is_lost() {
 }
 
 # Ends srun, once the other tasks have had the time to end.
-lifetime::_abandon() {
+supervision::_abandon() {
     local -i left=${kill_wait:-30}+5
     local folder running=yes
     kill -s TERM "$1"
@@ -65,18 +65,18 @@ lifetime::_abandon() {
     kill -s KILL "$1"
 }
 
-lifetime::unwatch() {
-    if [[ -z ${lifetime_watch-} ]]; then return 0; fi # see task::_told_to_stop
-    kill -s KILL "$lifetime_watch" 2>/dev/null || :
+supervision::unwatch() {
+    if [[ -z ${supervision_watch-} ]]; then return 0; fi # see task::_told_to_stop
+    kill -s KILL "$supervision_watch" 2>/dev/null || :
     # Whatever of a step outlives its script by a moment, Slurm waits a second for.
     local -i looks=5000
-    while ((looks-- > 0)) && kill -0 "$lifetime_watch" 2>/dev/null; do :; done
-    lifetime_watch=''
+    while ((looks-- > 0)) && kill -0 "$supervision_watch" 2>/dev/null; do :; done
+    supervision_watch=''
 }
 
 # Puts down, once, what stood between Slurm and the program and was lost: the program's end is not its own then. $1 the file,
 # $2 the cause, as batch::_exit_json has it, $3 what was lost, $4 why.
-lifetime::blame() {
+supervision::blame() {
     if [[ -s $1 ]]; then return 0; fi
     printf '%s\n' "$2" >"${1%/*}/cause"
     printf 'tfslurm: %s: %s: %s, so the program was ended; submit again\n' "$where" "$3" "$4" >"$1.tmp"
@@ -84,7 +84,7 @@ lifetime::blame() {
 }
 
 # Batch role: the reason in end_reason and 75 in end_code, where the attempt or a task of it was lost.
-lifetime::lost() {
+supervision::lost() {
     local file
     for file in "$attempt_dir"/lost.txt "$attempt_dir"/facts/task-*/lost.txt; do
         if [[ -s $file && ! -s ${file%/*}/refused.txt ]]; then
@@ -98,7 +98,7 @@ lifetime::lost() {
 }
 
 # Batch role: docker's word that the memory was used up, which Slurm does not see, in end_cause, and in end_reason if it has none.
-lifetime::memory() {
+supervision::memory() {
     local folder of
     for folder in "$attempt_dir"/facts/task-*/; do
         if [[ -r $folder/exit.json && $(<"$folder/exit.json") == *'"oom_killed": true'* ]]; then
@@ -115,6 +115,6 @@ lifetime::memory() {
 }
 
 # Batch role, last: where nobody is left to tell Slurm that the script has ended, Slurm would wait for it.
-lifetime::tell() {
+supervision::tell() {
     if [[ -s $attempt_dir/lost.txt ]]; then scancel "$raw_job_id" >/dev/null 2>&1 || :; fi
 }

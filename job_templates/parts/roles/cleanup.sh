@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# Sweep role: once per node, only when a task died without an end.
+# Cleanup role: once per node, only when a task died without an end.
 
-node::sweep() {
+node::cleanup() {
     node::_job
     attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
     local left named
-    rank=sweep stopped='' warned='' client='' facts=$(mktemp --directory)
+    rank=cleanup stopped='' warned='' client='' facts=$(mktemp --directory)
     node::_user
     engine::available
     rm --recursive "$facts"
@@ -22,7 +22,7 @@ node::sweep() {
         container_id=$left
         event swept "$left"
         if [[ -n ${TFSLURM_TASK_CODE-} ]] && ! grep --quiet told-to-stop "$facts/events.tsv" 2>/dev/null; then
-            lifetime::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
+            supervision::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
         fi
         container::end
         logs::wait
