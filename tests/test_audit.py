@@ -341,3 +341,20 @@ def test_an_image_in_which_tensorflow_finds_no_gpu_is_rot_for_a_job_with_gpus(ta
         (found,) = gpu_findings(told, pin)
         assert (found.name, found.status) == ("tensorflow", wanted) and "2.17.0-gpu" in found.fix
     assert not list(gpu_findings(record, replace(pin, tag="2.17.0-gpu")))
+
+
+# --- the look after a submit
+
+
+def test_a_submit_looks_with_one_head_whether_the_tag_still_stands(
+    start: Start, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = start()
+    serve_image(registry)
+    name = laptop.experiment(image=f"{registry.address}/team/tf:1")
+    (laptop.folder / "exp.lock.yaml").unlink()
+    assert laptop.type("pin", name) == 0
+    registry.asked.clear()
+    assert laptop.type("submit", name, "--cluster", "alpha") == 0
+    assert "moved" not in capsys.readouterr().err
+    assert [(one.method, one.path) for one in registry.asked] == [("HEAD", "/v2/team/tf/manifests/1")]

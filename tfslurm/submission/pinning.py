@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+from tfslurm.cluster import Cluster
 from tfslurm.document import read
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError, Problem, RegistryError
 from tfslurm.image import Pin, false_claims, moved, pin_to_json, without_claims
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.local_files import read_text
-from tfslurm.submission.prepare import Asked, pin_now, pinned, resolve_now, write_lock
+from tfslurm.submission.prepare import Asked, mirrors_of, pin_now, pinned, resolve_now, write_lock
 from tfslurm.workspace.clock import now, stamp
 from tfslurm.workspace.config import Known, known_clusters
 from tfslurm.workspace.session import Session
@@ -112,6 +113,14 @@ def lock_sha256(pin: Pin) -> str:
     return hashlib.sha256(canonical(pin_to_json(pin), "lock file")).hexdigest()
 
 
+def stands_still(pin: Pin, clusters: Sequence[Cluster]) -> bool:
+    """Whether the first place that serves the image says that the tag still stands for it: no registry counts HEAD."""
+    from tfslurm.registry.served import served
+
+    mirrors, engine = mirrors_of(clusters)
+    return served(pin, mirrors, engine).tag_now == pin.digest
+
+
 def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> None:
     """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag."""
     moment = datetime.now(timezone.utc)
@@ -120,6 +129,8 @@ def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Kno
         or not pin.tag
         or not session.tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN))
     ):
+        return
+    if stands_still(pin, [known.cluster for known in clusters]):
         return
     try:
         found = pin_now(asked, [known.cluster for known in clusters], stamp(moment), session.say)
