@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.made import session
 from tests.test_comparison import OTHER_MACHINE, declared, metrics, run, seeded
 from tfslurm.cli import run as typed
 from tfslurm.errors import InputError
@@ -23,10 +22,9 @@ from tfslurm.record.comparison.differences import differences
 from tfslurm.record.model import Code, Output, seal
 from tfslurm.retrieval import comparing
 from tfslurm.retrieval.code_trees import code_of, id_of, tree_on
-from tfslurm.retrieval.comparing import code_changes, of_run_and_seeds, of_sweeps, of_two, read_all, trusted
+from tfslurm.retrieval.comparing import changed_records, code_changes, of_run_and_seeds, of_sweeps, of_two, read_all
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.snapshot import take
-from tfslurm.tracker import Tracker
 
 HOST = LocalHost("alpha")
 WITHIN, OUTSIDE = (f"{word} the seeds' 95 % prediction interval" for word in ("within", "outside"))
@@ -165,18 +163,11 @@ def test_the_points_of_two_sweeps_are_compared_one_by_one(tmp_path: Path) -> Non
     assert (none.results, none.exit_code) == ("not comparable", 3)
 
 
-def test_a_record_that_was_changed_is_compared_with_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("values", [{}, {"integrity": 7}])
+def test_what_has_no_hash_at_all_does_not_have_its_own(values: dict[str, Any], tmp_path: Path) -> None:
     made = evidence(tmp_path, "1", {"w.h5": "1"})
-    user = session(Tracker(tmp_path / "tracker.sqlite"))
-    trusted(user, made)
-    assert capsys.readouterr().err == ""
-    changed = json.loads(json.dumps(made.values))
-    changed["environment"]["python"] = "3.9"
-    for values in (changed, {}, {"integrity": 7}):
-        trusted(user, made._replace(values=values))
-        assert "its record was changed after it was made" in capsys.readouterr().err
+    assert [*changed_records([made])] == []
+    assert "alpha:1: its record was changed" in next(changed_records([made, made._replace(values=values)]))
 
 
 # ---------------------------------------------------------------------------------------------------------------- code
@@ -262,6 +253,23 @@ def test_records_in_files_are_compared_as_far_as_they_go(
     assert json.loads(capsys.readouterr().out)["agree"] is False
 
 
+@pytest.mark.parametrize("at", ["A", "B"])
+def test_a_record_that_was_changed_is_compared_only_by_who_says_so(
+    at: str, two: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = json.loads(Path("a.json").read_text())
+    values["environment"]["python"] = "3.9"
+    Path("changed.json").write_text(json.dumps(values))
+    names = ("changed.json", "a.json") if at == "A" else ("a.json", "changed.json")
+    assert two(*names) == 3
+    said = capsys.readouterr()
+    assert "alpha:1: its record was changed after it was made" in said.err and "--anyway" in said.err and not said.out
+    assert two(*names, "--anyway") == 0
+    assert capsys.readouterr().out.startswith("warning      alpha:1: its record was changed after it was made")
+    assert two(*names, "--anyway", "--json") == 0
+    assert "its record was changed" in json.loads(capsys.readouterr().out)["warnings"][0]
+
+
 @pytest.mark.parametrize(
     "words", [("--tolerance", "nan"), ("--tolerance", "-1"), ("--metric", ""), ("--tolerance", "x")]
 )
@@ -281,7 +289,7 @@ def test_nothing_of_a_strangers_record_acts_on_a_terminal(
     values["job"]["cluster"] = evil
     Path("b.json").write_text(json.dumps(values))
     for words in ((), ("--json",)):
-        assert two("a.json", "b.json", *words) in (1, 3)
+        assert two("a.json", "b.json", "--anyway", *words) in (1, 3)
         said = capsys.readouterr()
         for text in (said.out, said.err):
             assert "\x1b" not in text and "\u202e" not in text

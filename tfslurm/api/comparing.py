@@ -13,7 +13,7 @@ from tfslurm.spec import Reproduce
 Run = Job | Sweep | Record | str | Path
 
 
-def diff(a: Run, b: Run, *, metric: str | None = None, tolerance: float | None = None) -> Diff:
+def diff(a: Run, b: Run, *, metric: str | None = None, tolerance: float | None = None, anyway: bool = False) -> Diff:
     """Return the verdict of two runs, and what differs, as ``tfslurm diff`` prints it.
 
     ``a`` and ``b`` are jobs, sweeps, records, names of these, files with a record, or crates. ``metric`` and
@@ -21,9 +21,9 @@ def diff(a: Run, b: Run, *, metric: str | None = None, tolerance: float | None =
 
     Raises:
         InputError: one of them stands for nothing.
-        RecordError: a job has no record.
+        RecordError: a job has none, or one was changed after it was made; ``anyway``: the ``warnings`` only say so.
     """
-    return diff_of(session(), named(a), named(b), Reproduce(metric, tolerance))
+    return diff_of(session(), named(a), named(b), Reproduce(metric, tolerance), anyway=anyway)
 
 
 def named(run: Run) -> str | Record:

@@ -34,9 +34,17 @@ ANSWERS = {True: "green", False: "red", None: "yellow"}
 @click.option("--metric", metavar="NAME", help="Compare by this metric; default: the one that exp.yaml declares.")
 @click.option("--tolerance", type=float, metavar="NUMBER", help="How far that metric may be off.")
 @click.option("--code", "all_code", is_flag=True, help=f"Show all of the code's difference, not {MOST_CODE} lines.")
+@click.option("--anyway", is_flag=True, help="Compare records that were changed too; the verdict says so.")
 @common
 def diff(
-    session: Session, a: str, b: str, metric: str | None, tolerance: float | None, all_code: bool, as_json: bool
+    session: Session,
+    a: str,
+    b: str,
+    metric: str | None,
+    tolerance: float | None,
+    all_code: bool,
+    anyway: bool,
+    as_json: bool,
 ) -> int:
     """Compare two runs: the verdict first, then what differs, the most telling first.
 
@@ -44,14 +52,15 @@ def diff(
     inputs and the results. Points of two sweeps are matched by their parameters. A run with a seed that a sweep does
     not have is held against the 95 % prediction interval of the sweep's seeds.
 
-    Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they cannot be compared.
+    Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they cannot be compared. A record that
+    was changed after it was made is not compared.
     """
     if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise refuse("--tolerance", f"{tolerance} is no tolerance", "write a number such as 0.02")
     if metric == "":
         raise refuse("--metric", "names no metric", "write a key of metrics.json, such as accuracy")
     try:
-        found = diff_of(session, a, b, Reproduce(metric, tolerance))
+        found = diff_of(session, a, b, Reproduce(metric, tolerance), anyway=anyway)
     except TfslurmError as error:
         error.exit_code = error.exit_code if isinstance(error, InputError) else NOT_COMPARABLE
         raise
@@ -66,7 +75,7 @@ def show_diff(found: Diff, all_code: bool) -> None:
     """The verdict, the points of sweeps, what differs, and the code."""
     width = shutil.get_terminal_size().columns - WIDTH if sys.stdout.isatty() else 0
     for label, text in verdict_lines(found):
-        colour, head = ANSWERS[found.agree] if label == "results" else "", label
+        colour, head = colour_of(label, found), label
         for line in folded(printable(text), max(LEAST, width)) if width else (printable(text),):
             show(f"{head:<{WIDTH}}", (line, colour))
             head = ""
@@ -83,6 +92,11 @@ def show_diff(found: Diff, all_code: bool) -> None:
         if len(rows) > MOST_ROWS:
             show(f"and {len(rows) - MOST_ROWS} more differences, in --json")
     show_code(found, None if all_code else MOST_CODE)
+
+
+def colour_of(label: str, found: Diff) -> str:
+    """Of a line of the verdict."""
+    return {"results": ANSWERS[found.agree], "warning": "red"}.get(label, "")
 
 
 def cut(text: str) -> str:

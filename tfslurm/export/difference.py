@@ -29,6 +29,7 @@ class Diff(NamedTuple):
 
     ``pairs`` has one element for two runs, and one for each point that both sweeps have. ``differences`` has the most
     telling first. ``code`` has the files that differ; ``why_no_code`` says why they cannot be shown.
+    ``warnings`` say what the verdict rests on that is not to be trusted, such as a record that was changed.
     """
 
     a: str
@@ -40,6 +41,7 @@ class Diff(NamedTuple):
     code: tuple[FileChange, ...] = ()
     why_no_code: str = ""
     is_of_sweeps: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def agree(self) -> bool | None:
@@ -69,7 +71,8 @@ class Diff(NamedTuple):
     def _repr_html_(self) -> str:
         from html import escape
 
-        rows = (("environment", self.environment), ("inputs", self.inputs), ("results", self.results))
+        rows = [("environment", self.environment), ("inputs", self.inputs), ("results", self.results)]
+        rows = [*(("warning", text) for text in self.warnings), *rows]
         body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
         return f"<table><tr><th></th><th>{escape(self.a)} / {escape(self.b)}</th></tr>{body}</table>"
 
@@ -79,6 +82,7 @@ def diff_json(found: Diff) -> dict[str, Any]:
     return {
         "a": found.a,
         "b": found.b,
+        "warnings": list(found.warnings),
         "agree": found.agree,
         "verdict": {"environment": found.environment, "inputs": found.inputs, "results": found.results},
         "pairs": [pair_json(pair) for pair in found.pairs],
@@ -141,7 +145,8 @@ WITH_REASON = ("without_time", "differ", "not_comparable")
 
 
 def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
-    """The three answers, each with its evidence: a label and a text."""
+    """The warnings, then the three answers, each with its evidence: a label and a text."""
+    yield from (("warning", text) for text in found.warnings)
     for name, answer in (("environment", found.environment), ("inputs", found.inputs), ("results", found.results)):
         yield name, answer
         evidence = getattr(found.pairs[0].comparison, name).evidence if len(found.pairs) == 1 else ()

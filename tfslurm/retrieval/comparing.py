@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from tfslurm.errors import CommandFailed, HostError, RecordError, last_words, refuse
@@ -39,15 +39,40 @@ MOST_ROWS = 1000
 
 
 def diff_of(
-    session: Session, a: str | Record, b: str | Record, given: Reproduce | None = None, here: Path = Path()
+    session: Session,
+    a: str | Record,
+    b: str | Record,
+    given: Reproduce | None = None,
+    here: Path = Path(),
+    *,
+    anyway: bool = False,
 ) -> Diff:
     """The verdict of two names or records, and what differs; ``here`` is the folder whose repository may have the code.
 
     Raises:
         InputError: a name stands for nothing.
-        RecordError: a job has no record.
+        RecordError: a job has none, or one was changed after it was made; ``anyway``: the verdict only says so.
     """
     one, other = (ended(session, each) for each in (a, b))
+    warnings = tuple(changed_records([*one, *other]))
+    if warnings and not anyway:
+        raise RecordError(f"{warnings[0]}; take the original, or add --anyway to compare what it says")
+    return compared(a, b, one, other, given, here)._replace(warnings=warnings)
+
+
+def compared(
+    a: str | Record,
+    b: str | Record,
+    one: Sequence[Evidence],
+    other: Sequence[Evidence],
+    given: Reproduce | None,
+    here: Path,
+) -> Diff:
+    """The verdict by how many runs each side has.
+
+    Raises:
+        InputError: no point of a sweep has the parameters of the one run beside it.
+    """
     if len(one) == 1 and len(other) == 1:
         return of_two(one[0], other[0], given, here)
     left, right = (side[0].key if isinstance(each, Record) else each for each, side in ((a, one), (b, other)))
@@ -63,19 +88,18 @@ def ended(session: Session, name: str | Record) -> list[Evidence]:
     found = evidence_of(session, name)
     if len(found) == 1 and not is_final(found[0].record.job.state or "RUNNING"):
         found = evidence_of(session, name, latest=True)
-    return [trusted(session, each) for each in found]
+    return found
 
 
-def trusted(session: Session, evidence: Evidence) -> Evidence:
-    """The evidence; a word is said where the record is not the one that its hash names."""
-    said = evidence.record.integrity.record_sha256
-    try:
-        is_whole = record_sha256(evidence.values) == said
-    except (RecordError, KeyError, TypeError, AttributeError):
-        is_whole = False
-    if not is_whole:
-        session.say(f"warning: {evidence.key}: its record was changed after it was made: it does not have its own hash")
-    return evidence
+def changed_records(evidences: Iterable[Evidence]) -> Iterator[str]:
+    """A line for each record that is not the one that its hash names."""
+    for each in evidences:
+        try:
+            is_whole = record_sha256(each.values) == each.record.integrity.record_sha256
+        except (RecordError, KeyError, TypeError, AttributeError):
+            is_whole = False
+        if not is_whole:
+            yield f"{each.key}: its record was changed after it was made: it does not have its own hash"
 
 
 def of_two(a: Evidence, b: Evidence, given: Reproduce | None, here: Path) -> Diff:
