@@ -223,4 +223,9 @@ def kept_environment(entries: Sequence[str]) -> dict[str, str]:
     A name that sounds like a secret (``…_TOKEN``, ``…_KEY``) is left out: a lock file is committed and published.
     """
     pairs = (entry.partition("=") for entry in entries)
-    return {name: value for name, _, value in pairs if re.fullmatch(_KEPT, name) and not re.fullmatch(_HIDDEN, name)}
+    return {name: value for name, _, value in pairs if re.fullmatch(_KEPT, name) and not sounds_secret(name)}
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a variable of this name may hold a secret, so that its value is neither shown nor kept."""
+    return bool(re.fullmatch(_HIDDEN, name))

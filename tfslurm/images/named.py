@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tfslurm.image import Pin, parse_reference
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name, plan_of
-from tfslurm.submission.prepare import mirrors_of, resolve_now
+from tfslurm.submission.prepare import mirrors_of, pin_now, pinned, read_experiment, resolve_now
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.config import known_clusters
@@ -23,14 +24,18 @@ class NamedImage(NamedTuple):
 
 
 def image_named(session: Session, name: str) -> NamedImage:
-    """The image of a job or a sweep, as it was pinned, with the mirrors of its cluster; else the image of this name as
-    a registry has it now, with the mirrors of all clusters.
+    """The image of a job or a sweep, as it was pinned, with the mirrors of its cluster; that of an experiment's file,
+    as its lock file has it; else the image of this name as a registry has it now, with the mirrors of all clusters.
 
     Raises:
-        InputError: it is neither, or a tag that is meant to move.
+        InputError: it is none of them, or a tag that is meant to move.
         RegistryError: no registry has it.
     """
     tracker = session.tracker
+    if name.endswith((".yaml", ".yml")):
+        asked = read_experiment(Path(name), sweeps=True)
+        clusters = [known.cluster for known in known_clusters(asked.experiment.clusters, session.say)]
+        return NamedImage(pinned(asked) or pin_now(asked, clusters, now(), session.say), *mirrors_of(clusters))
     if is_reference(session, name):
         clusters = [known.cluster for known in known_clusters(tell=session.say)]
         mirrors, engine = mirrors_of(clusters)

@@ -44,6 +44,23 @@ class Facts:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What an image's config says for a reader; '' and empty: it does not say. ``steps``: the command that made each
+    layer, from the first one; () where the history does not fit the layers."""
+
+    created: str
+    user: str
+    working_dir: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    ports: tuple[str, ...]
+    volumes: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
 class Unreadable(RegistryError):
     """A reason why a document cannot be used; whoever asked for it puts the name in front."""
 
@@ -189,6 +206,40 @@ def read_config(body: bytes) -> Facts:
         entrypoint=texts(runtime.get("Entrypoint"), "Entrypoint"),
         environment=kept_environment(texts(runtime.get("Env"), "Env")),
     )
+
+
+def read_details(body: bytes, layers: int) -> Details:
+    """What a config says of an image with so many layers; Unreadable if it is none.
+
+    Source: OCI image specification, config.md (a step of the history with ``empty_layer`` made none).
+    """
+    value = _mapping(body)
+    runtime = value.get("config")
+    runtime = runtime if isinstance(runtime, Mapping) else {}
+    history = value.get("history")
+    made = [step for step in history if isinstance(step, Mapping)] if isinstance(history, list) else []
+    steps = tuple(_word(step.get("created_by")) for step in made if step.get("empty_layer") is not True)
+    pairs = (entry.partition("=") for entry in texts(runtime.get("Env"), "Env"))
+    return Details(
+        created=read_config(body).created,
+        user=_word(runtime.get("User")),
+        working_dir=_word(runtime.get("WorkingDir")),
+        entrypoint=texts(runtime.get("Entrypoint"), "Entrypoint"),
+        command=texts(runtime.get("Cmd"), "Cmd"),
+        environment={name: text for name, _, text in pairs},
+        labels={str(name): _word(text) for name, text in _object(runtime.get("Labels")).items()},
+        ports=tuple(_object(runtime.get("ExposedPorts"))),
+        volumes=tuple(_object(runtime.get("Volumes"))),
+        steps=steps if len(steps) == layers else (),
+    )
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _mapping(body: bytes) -> Mapping[str, object]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, mirror_names
-from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, choose, platforms
+from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, choose, platforms, sha256_of
 from tfslurm.registry.resolve import manifest_at
-from tfslurm.registry.wire import Patience, Remote
+from tfslurm.registry.wire import CONFIG_LIMIT, Patience, Remote
 
 PATIENCE = Patience(place_s=30 * 86400.0)
 "A blob's own time grows with its size; that of a whole image has no other bound."
@@ -93,6 +93,24 @@ class ImageSource:
             if have() == blob.size:
                 return
         raise failure
+
+    def config(self, contents: Contents) -> bytes:
+        """The bytes of the image's config, as its manifest names them.
+
+        Raises:
+            RegistryError: no place has them, or they are too many.
+        """
+        blob, body = contents.blobs[0], bytearray()
+        if blob.size > CONFIG_LIMIT:
+            raise RegistryError(f"{self._pin.name}: its config has {blob.size} bytes; {CONFIG_LIMIT} are the most")
+
+        def take(place: int, piece: bytes) -> None:
+            body[place:] = piece
+
+        self.download(blob, lambda: len(body), take)
+        if (found := sha256_of(bytes(body))) != blob.digest:
+            raise RegistryError(f"{contents.served_by}: its config is {found}, its manifest says {blob.digest}")
+        return bytes(body)
 
     def _contents_at(self, remote: Remote) -> Contents:
         pin, what = self._pin, f"{self._pin.digest[:19]}…"
