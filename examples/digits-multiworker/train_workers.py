@@ -41,6 +41,7 @@ def main() -> None:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     workers, rank = strategy.cluster_resolver.cluster_spec().num_tasks("worker"), strategy.cluster_resolver.task_id
     tf.keras.utils.set_random_seed(args.seed)
+    tf.config.experimental.enable_op_determinism()
     images, labels = load_digits(return_X_y=True)
     data = tf.data.Dataset.from_tensor_slices(((images / 16.0).astype("float32"), labels))
     options = tf.data.Options()

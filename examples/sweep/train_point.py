@@ -1,6 +1,7 @@
 """Train one point of the sweep: a dense network of some depth on the UCI handwritten digits.
 
-Leaves in --out: metrics.json, and TensorBoard logs in logs/ with the point's parameters, for the HParams tab.
+Leaves in --out: metrics.json, the weights in model.weights.h5, and TensorBoard logs in logs/ with the point's
+parameters, for the HParams tab.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> None:
     model.fit(train_x, train_y, batch_size=64, epochs=args.epochs, verbose=2, callbacks=[board])
     loss, accuracy = model.evaluate(test_x, test_y, verbose=0)
 
+    model.save_weights(args.out / "model.weights.h5")
     point = json.loads(os.environ.get("TFSLURM_PARAMS", "{}"))
     with tf.summary.create_file_writer(str(logs)).as_default():
         hparams.hparams(point)

@@ -12,6 +12,7 @@ from .desk import Desk, ids
 from .install import CHECKOUT
 
 BLOCKED = "  spread: blocked "
+SEEDS = "seed: {range: [0, 6]}"
 UNBALANCED = ("  # spread: even\n", "  # where: ")
 
 
@@ -23,7 +24,8 @@ def test_the_example_ends_with_a_table_and_warns_where_depth_and_cluster_cannot_
     shutil.copytree(CHECKOUT / "examples" / "sweep", folder, ignore=shutil.ignore_patterns("*.lock.yaml"))
     file = folder / "exp.yaml"
     text = file.read_text("utf-8")
-    assert BLOCKED in text
+    assert BLOCKED in text and SEEDS in text
+    text = text.replace(SEEDS, "seed: [0, 1]")
     assert all(line in text for line in UNBALANCED)
     if variant == "unbalanced":
         text = text.replace(BLOCKED, "  # spread: blocked ")
