@@ -248,7 +248,8 @@ def test_records_in_files_are_compared_as_far_as_they_go(
     assert capsys.readouterr().out.startswith("environment  identical\n")
     assert two("a.json", "b.json") == 1
     shown = capsys.readouterr().out
-    assert "results      bits differ\n             differs: w.h5: its bytes differ\n" in shown
+    assert "results      bits differ\n             seed, environment and inputs are the same, so" in shown
+    assert "\n             differs: w.h5: its bytes differ\n" in shown
     assert two("a.json", "b.json", "--json") == 1
     assert json.loads(capsys.readouterr().out)["agree"] is False
 

@@ -366,6 +366,21 @@ def test_a_tolerance_counts_where_bits_differ_and_says_that_they_do() -> None:
     assert given.evidence[0].endswith("(the command line)")
 
 
+def test_files_that_exp_yaml_names_are_a_promise_of_bits_that_no_tolerance_excuses() -> None:
+    a, b = ({"metrics.json": metrics(accuracy=0.98, noise=noise), "w.h5": text} for noise, text in ((1, W), (2, V)))
+    promised = declared("accuracy", 0.02, ("w.h5",))
+    found = both(a, b, seeded(0), promised).results
+    assert (found.answer, found.rule, found.agree) == ("bits differ", "bits", False)
+    assert found.evidence[0].endswith("so the program itself is not deterministic")
+    assert found.evidence[1:] == ("accuracy: 0.98 / 0.98", "differs: w.h5: its bytes differ")
+    unhashed = experiment(mounts=({"source": "/data", "target": "/data", "read_only": True},))
+    assert both(a, b, seeded(0), promised, unhashed).results.answer == "bits differ"
+    for to_b in (OTHER_MACHINE, seeded(0, lr=1)):
+        assert both(a, b, seeded(0), promised, to_b=(to_b,)).results.answer == "within tolerance"
+    assert both(a, b, seeded(0), promised, given=Reproduce("accuracy", 0.02)).results.answer == "within tolerance"
+    assert both(a, b, seeded(0), declared("accuracy", 0.02)).results.answer == "within tolerance"
+
+
 def test_what_the_two_declare_differently_is_no_measure_or_the_stricter_one() -> None:
     a, b = ({"metrics.json": metrics(accuracy=value)} for value in (0.98, 0.97))
     stricter = both(a, b, declared("accuracy", 0.1), to_b=(OTHER_MACHINE, declared("accuracy", 0.001))).results

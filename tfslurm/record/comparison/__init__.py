@@ -32,7 +32,7 @@ def compare(a: Run, b: Run, given: Reproduce | None = None, changed: Sequence[st
     """The verdict of two runs. ``given`` stands over what they declare; ``changed`` are those files of the code."""
     where, what = environment(a.record, b.record), inputs(a.record, b.record, changed)
     seeded = seeds(a.record, b.record, is_one_command(a.record, b.record))
-    found = results(a, b, where, seeded, measure_of(a, b, given))
+    found = results(a, b, where, what, seeded, measure_of(a, b, given))
     return Comparison(where, what, found, acm(a.record, b.record, where, what, found))
 
 

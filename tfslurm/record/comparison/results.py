@@ -19,6 +19,8 @@ from tfslurm.record.metrics import metric_files, metrics_of
 from tfslurm.spec import Reproduce
 
 ENDED_WELL = "COMPLETED"
+BY_HAND = "the command line"
+UNDETERMINED = "seed, environment and inputs are the same, so the program itself is not deterministic"
 NAME_ONE = "give --metric and --tolerance, or write `reproduce: {metric: …, tolerance: …}` in exp.yaml"
 
 
@@ -46,12 +48,12 @@ def measure(a: Reproduce | None, b: Reproduce | None, given: Reproduce | None) -
     metric = given.metric or (names[0] if len(names) == 1 else None)
     own = [each.tolerance for each in declared if each.tolerance is not None and each.metric == metric]
     tolerance = given.tolerance if given.tolerance is not None else min(own, default=None)
-    source = "the command line" if given.tolerance is not None else "exp.yaml" if own else ""
+    source = BY_HAND if given.tolerance is not None else "exp.yaml" if own else ""
     why = f"they declare other metrics: {' and '.join(sorted(names))}" if len(names) > 1 and not metric else ""
     return Measure(Reproduce(metric, tolerance, files), source, why)
 
 
-def results(a: Run, b: Run, environment: Answer, seeds: Seeds, measured: Measure) -> Results:
+def results(a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, measured: Measure) -> Results:
     """The answer for two single runs."""
     if why := unfinished(a) or unfinished(b):
         return Results("not comparable", evidence=(why,))
@@ -66,17 +68,24 @@ def results(a: Run, b: Run, environment: Answer, seeds: Seeds, measured: Measure
         why = f"another seed ({seeds.why}): one run is too few seeds to say, {FEWEST} of a sweep are needed"
         return with_metric(Results("not comparable", "interval", None, (why, *lines), files), a, b, measured)
     is_same_machine = environment.answer == "identical"
-    if measured.asked.tolerance is not None:
+    bits_are_due = is_same_machine and files.agree is False and promises_bits(measured, inputs)
+    if measured.asked.tolerance is not None and not bits_are_due:
         found = by_tolerance(a, b, measured, files)
         if found.agree is not None or files.agree is None or not is_same_machine:
             return found
     if is_same_machine and files.agree is False:
+        lines = (UNDETERMINED, *lines) if inputs.answer == "identical" else lines
         return with_metric(Results("bits differ", "bits", False, lines, files), a, b, measured)
     why = files.why or "no file can be compared by its bytes"
     if files.agree is False:
         why = "the bits differ, which says nothing where the environment is not known to be the same"
     why += f"; {measured.problem or 'no tolerance is declared'}; {NAME_ONE}"
     return with_metric(Results("not comparable", "", None, (why, *lines), files), a, b, measured)
+
+
+def promises_bits(measured: Measure, inputs: Answer) -> bool:
+    """Whether bits must be the same on an equal machine: exp.yaml names files, and no input is known to differ."""
+    return bool(measured.asked.files) and measured.source != BY_HAND and inputs.answer != "other"
 
 
 def unfinished(run: Run) -> str:
