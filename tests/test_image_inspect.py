@@ -23,7 +23,7 @@ from tests.test_registry import (
     no_settings_of_this_machine,
     start,
 )
-from tfslurm.image import Pin
+from tfslurm.image import Pin, lock_text, parse_lock
 from tfslurm.images.known import known_of, ubuntu_end
 from tfslurm.record.model import Environment, Package
 from tfslurm.registry.documents import Unreadable, read_details
@@ -212,3 +212,28 @@ A_PIN = Pin(
     "r/team/tf:1", "r", "team/tf", "1", "sha256:" + "0" * 64, "manifest", "registry", "linux/amd64", "", "", 0, "", "",
     "", "2026-01-01T00:00:00Z", (), {},
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus", "said"),
+    [
+        ({"PATH": "/bin"}, 1, "its configuration names no CUDA"),
+        ({"PATH": "/bin"}, 0, ""),
+        ({"CUDA_VERSION": "12.3.0"}, 0, "it is made for GPUs, and the job asks for none"),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, 0, "it is made for GPUs"),
+        ({"LD_LIBRARY_PATH": "/usr/local/cuda/compat"}, 0, "it is made for GPUs"),
+        ({"CUDA_VERSION": "12.3.0"}, 2, ""),
+        ({}, 1, ""),
+    ],
+)
+def test_plan_says_it_where_the_variant_of_the_image_does_not_suit_the_job(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str], environment: dict[str, str], gpus: int, said: str
+) -> None:
+    name = laptop.experiment(resources={"gpus": gpus})
+    lock = laptop.folder / "exp.lock.yaml"
+    pin = parse_lock(lock.read_text(), "lock", json.loads((laptop.folder / name).read_text())["image"])
+    lock.write_text(lock_text(replace(pin, environment=environment)))
+    assert laptop.type("plan", name, "--json") == 0
+    notes = [note for note in json.loads(capsys.readouterr().out)[0]["notes"] if note.startswith("image: ")]
+    assert len(notes) == bool(said)
+    assert all(note.startswith(f"image: {said}") for note in notes)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfslurm.document.tree import printable
+from tfslurm.image.driver import names_cuda
 from tfslurm.job_plan import CodeState, JobPlan, to_json
-from tfslurm.snapshot import Snapshot
 from tfslurm.spec.notes import notes
 from tfslurm.submission.prepare import Asked, Prepared
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached, written_env
@@ -81,12 +81,27 @@ def code_text(code: CodeState) -> str:
 def as_value(job: Prepared, asked: Asked) -> dict[str, Any]:
     """The plan of one job or array for --json; ``left_out`` and ``notes`` are for a reader."""
     left_out = list(job.code.left_out) if job.code else []
-    return {**to_json(job.plan), "script": job.script, "left_out": left_out, "notes": notes_of(asked, job.code)}
+    return {**to_json(job.plan), "script": job.script, "left_out": left_out, "notes": notes_of(asked, job)}
 
 
-def notes_of(asked: Asked, code: Snapshot | None) -> list[str]:
+def notes_of(asked: Asked, job: Prepared | None) -> list[str]:
     """What the writer may not have meant, and what is not set yet."""
+    code = job.code if job else None
     files = {entry.name for entry in code.entries} if code else None
     unset = [name for name in asked.experiment.secrets if not os.environ.get(name)]
     missing = [f"secrets: {', '.join(unset)}: not set in this shell, and submit refuses that"] if unset else []
-    return [*notes(asked.experiment, files), *missing]
+    return [*notes(asked.experiment, files), *missing, *(of_variant(job.plan) if job else ())]
+
+
+def of_variant(plan: JobPlan) -> Iterator[str]:
+    """That the variant of the image does not suit the job: with CUDA and without a GPU, or the other way round."""
+    if not plan.pin.environment:  # not known yet
+        return
+    gpus, has_cuda = plan.resources.gpus, names_cuda(plan.pin.environment)
+    if gpus and not has_cuda:
+        yield "image: its configuration names no CUDA, so TensorFlow may find no GPU; the -gpu variants name it"
+    if has_cuda and not gpus:
+        yield (
+            "image: it is made for GPUs, and the job asks for none; add `resources: {gpus: 1}`, or use the variant "
+            "without -gpu, which is smaller"
+        )

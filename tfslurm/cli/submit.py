@@ -84,7 +84,7 @@ def plan(
     if as_json:
         emit([as_value(job, asked) for job in jobs])
     else:
-        noted = [("note", note) for note in notes_of(asked, jobs[0].code)]
+        noted = [("note", note) for note in notes_of(asked, jobs[0])]
         show("\n\n".join(text_of([*lines_of_job(job, asked), *noted]) for job in jobs))
 
 

@@ -44,7 +44,7 @@ def show_sweep(session: Session, asked: Asked, chosen: Sequence[Known], as_json:
         for known in chosen:
             refuse_unfit(experiment, known.cluster, ())
             check_options(slurm_options(experiment, known.cluster), file=str(asked.file))
-    notes = [*([f"image: not pinned: {why}"] if why else ()), *notes_of(asked, bases[0].code if bases else None)]
+    notes = [*([f"image: not pinned: {why}"] if why else ()), *notes_of(asked, bases[0] if bases else None)]
     if as_json:
         plans = [plan_value(base, asked) for base in bases]
         found = to_json(experiment.name, sweep, places)

@@ -108,6 +108,12 @@ def has_own_libcuda(environment: Mapping[str, str]) -> bool:
     return named or any("compat" in folder.split("/") for folder in folders)
 
 
+def names_cuda(environment: Mapping[str, str]) -> bool:
+    """Whether the variables of an image say that it holds CUDA, as those that are built on NVIDIA's do."""
+    names = ("CUDA_VERSION", "NVIDIA_REQUIRE_CUDA", "NVIDIA_VISIBLE_DEVICES")
+    return any(environment.get(name, "").strip() for name in names) or has_own_libcuda(environment)
+
+
 def _by_toolkit(cuda: _Version, driver: _Version, said: str, requirement: _Requirement, own: bool) -> Verdict:
     """Rules 1 and 2, for an image whose own requirement does not refuse the driver."""
     name = "CUDA " + ".".join(map(str, cuda))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfslurm.image import Pin
-from tfslurm.image.driver import has_own_libcuda
+from tfslurm.image.driver import names_cuda
 from tfslurm.registry.documents import Details
 from tfslurm.submission.preflight import sees_no_gpu
 
@@ -26,7 +26,7 @@ def known_of(pin: Pin, details: Details, inside: Mapping[str, Any], month: str) 
     if is_jupyter(details):
         how = "as root" if details.user in ("", "0", "root") else f"as {details.user}"
         yield f"its own command starts Jupyter, {how}; a job gives its own command, and the plain variant is smaller"
-    if not has_cuda(details.environment):
+    if not names_cuda(details.environment):
         yield "its variables name no CUDA: on a GPU TensorFlow may run on the CPU; the -gpu variants name it"
     if end := ubuntu_end(details.labels, month):
         yield end
@@ -35,12 +35,6 @@ def known_of(pin: Pin, details: Details, inside: Mapping[str, Any], month: str) 
 def is_jupyter(details: Details) -> bool:
     """Whether the image starts Jupyter where a job gives no command."""
     return any("jupyter" in word for word in (*details.entrypoint, *details.command))
-
-
-def has_cuda(environment: Mapping[str, str]) -> bool:
-    """Whether the image says that it holds CUDA, as those that are built on NVIDIA's do."""
-    names = ("CUDA_VERSION", "NVIDIA_REQUIRE_CUDA", "NVIDIA_VISIBLE_DEVICES")
-    return any(environment.get(name, "").strip() for name in names) or has_own_libcuda(environment)
 
 
 def ubuntu_end(labels: Mapping[str, str], month: str) -> str:
