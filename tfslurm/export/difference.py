@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tfslurm.record import Record
 from tfslurm.record.comparison import Answer, Comparison, Results
 from tfslurm.record.comparison.code import FileChange
 from tfslurm.record.comparison.differences import Difference
@@ -16,12 +17,16 @@ MOST_EVIDENCE = 12
 
 
 class Pair(NamedTuple):
-    """Two runs that were compared, by their names; of points of sweeps with their parameters."""
+    """Two runs that were compared, by their names; of points of sweeps with their parameters.
+
+    ``records`` are theirs; where a name is a sweep's, the record is that of the point that is most unlike the run.
+    """
 
     a: str
     b: str
     comparison: Comparison
     parameters: Mapping[str, Any] = {}
+    records: tuple[Record, Record] | None = None
 
 
 class Diff(NamedTuple):
@@ -106,7 +111,7 @@ def pair_json(pair: Pair) -> dict[str, Any]:
         "parameters": dict(pair.parameters),
         "environment": answer_json(verdict.environment),
         "inputs": answer_json(verdict.inputs),
-        "results": results_json(verdict.results),
+        "results": {**results_json(verdict.results), "why_this_rule": verdict.because or None},
         "acm": verdict.acm or None,
     }
 
@@ -153,6 +158,8 @@ def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
         yield from (("", line) for line in evidence[:MOST_EVIDENCE])
         if len(evidence) > MOST_EVIDENCE:
             yield "", f"and {len(evidence) - MOST_EVIDENCE} more lines, in --json"
+    if len(found.pairs) == 1 and found.pairs[0].comparison.because:
+        yield "rule", f"{found.pairs[0].comparison.results.rule}: {found.pairs[0].comparison.because}"
     if len(found.pairs) == 1 and found.pairs[0].comparison.acm:
         yield "ACM v1.1", found.pairs[0].comparison.acm
     for side, keys in (("A", found.only_in_a), ("B", found.only_in_b)):

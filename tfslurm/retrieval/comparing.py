@@ -20,6 +20,7 @@ from tfslurm.record.comparison.differences import Difference, differences
 from tfslurm.record.comparison.file_contents import MOST_BYTES
 from tfslurm.record.comparison.points import matched, seeds_beside, with_its_seed
 from tfslurm.record.comparison.results import by_interval, wanted
+from tfslurm.record.comparison.rule import why_the_interval
 from tfslurm.record.metrics import LARGEST, metric_files
 from tfslurm.record.model import Output, record_sha256
 from tfslurm.retrieval.code_trees import code_of
@@ -108,7 +109,7 @@ def of_two(a: Evidence, b: Evidence, given: Reproduce | None, here: Path) -> Dif
     code, why = code_changes(a, b, here)
     verdict = compare(one, other, given, [each.path for each in code])
     rows = tuple(differences(one, other))
-    return Diff(a.key, b.key, (Pair(a.key, b.key, verdict),), (), (), rows, code, why)
+    return Diff(a.key, b.key, (Pair(a.key, b.key, verdict, {}, (a.record, b.record)),), (), (), rows, code, why)
 
 
 def of_sweeps(
@@ -120,7 +121,13 @@ def of_sweeps(
     evidences = [(by_run[id(left.record)], by_run[id(right.record)]) for left, right in found.pairs]
     runs = read_pairs(evidences)
     pairs = tuple(
-        Pair(left.key, right.key, compare(left, right, given), left.record.experiment.parameters)
+        Pair(
+            left.key,
+            right.key,
+            compare(left, right, given),
+            left.record.experiment.parameters,
+            (left.record, right.record),
+        )
         for left, right in runs
     )
     code, why = code_changes(*evidences[0], here) if evidences else ((), "")
@@ -145,7 +152,8 @@ def of_run_and_seeds(
     if not group:
         why = f"none of its {len(many)} points has the parameters of {single.key}, whatever the seed"
         raise refuse(sweep, why, f"`tfslurm results {sweep}` lists them")
-    if twin := with_its_seed(group, Run(single.record)):
+    twin = with_its_seed(group, Run(single.record))
+    if twin is not None:
         point = next(each for each in many if each.record is twin.record)
         beside = of_two(*((single, point) if is_first else (point, single)), given, here)
         if beside.agree is not None:
@@ -158,9 +166,10 @@ def of_run_and_seeds(
     found = by_interval(seeded, run, measure_of(*pair, given), names)
     if is_first:
         found = found._replace(values=(found.values[1], found.values[0]))
-    verdict = Comparison(verdict.environment, verdict.inputs, found)
+    verdict = Comparison(verdict.environment, verdict.inputs, found, "", why_the_interval(sweep, twin is not None))
     left, right = (single.key, sweep) if is_first else (sweep, single.key)
-    return Diff(left, right, (Pair(left, right, verdict),), (), (), tuple(differences(*pair)), code, why)
+    records = (pair[0].record, pair[1].record)
+    return Diff(left, right, (Pair(left, right, verdict, {}, records),), (), (), tuple(differences(*pair)), code, why)
 
 
 def unlikeness(one: Run, other: Run) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +9,7 @@ from tfslurm.document.tree import printable
 from tfslurm.export.citation.settings import key
 from tfslurm.export.citation.statement import Mark, Paragraph, Table
 from tfslurm.export.citation.tex import breakable, special
+from tfslurm.export.markdown import code_span, escaped, table
 
 COLUMNS = 100
 SHARES = (0.03, 0.06, 0.25, 0.13, 0.12, 0.19, 0.11)
@@ -42,23 +42,18 @@ def markdown(parts: Sequence[Paragraph | Table]) -> str:
 
 
 def _marked_down(part: Paragraph) -> str:
-    return "".join(_code_span(piece) if isinstance(piece, Mark) else _escaped(piece) for piece in part) + "\n"
+    return "".join(_code_span(piece) if isinstance(piece, Mark) else escaped(piece) for piece in part) + "\n"
 
 
 def _code_span(mark: Mark) -> str:
     if mark.kind == "tensorflow":
         return f"[doi:{mark.text}](https://doi.org/{mark.text})"
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", mark.text)), default=0))
-    return f"{fence}{printable(mark.text)}{fence}"
-
-
-def _escaped(words: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", printable(words))
+    return code_span(mark.text)
 
 
 def _table_lines(part: Table) -> str:
-    rows = [part.headers, tuple("---" for _ in part.headers), *part.rows]
-    return "".join(f"| {' | '.join(cell if cell == '---' else _escaped(cell) for cell in row)} |\n" for row in rows)
+    headers, *rows = ([escaped(cell) for cell in row] for row in (part.headers, *part.rows))
+    return table(headers, rows).removesuffix("\n")
 
 
 def latex(parts: Sequence[Paragraph | Table]) -> str:

@@ -5,6 +5,7 @@ environment    image, machine, engine, and the variables that TensorFlow obeys
 inputs         code, parameters, command, variables, data
 seeds          the seeds that can be seen from outside
 results        bits, tolerance or prediction interval: the rule that applies, and what it says
+rule           why it is that one
 prediction     the interval for one more seed
 file_contents  two files that may differ by a time alone
 differences    what differs, the most telling first
@@ -20,6 +21,7 @@ from tfslurm.record.comparison.answers import Answer, Comparison, Files, Measure
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.comparison.inputs import inputs, is_one_command
 from tfslurm.record.comparison.results import measure, results
+from tfslurm.record.comparison.rule import why_this_rule
 from tfslurm.record.comparison.seeds import seeds
 from tfslurm.record.model import Record
 from tfslurm.record.verification import is_anonymous
@@ -32,8 +34,10 @@ def compare(a: Run, b: Run, given: Reproduce | None = None, changed: Sequence[st
     """The verdict of two runs. ``given`` stands over what they declare; ``changed`` are those files of the code."""
     where, what = environment(a.record, b.record), inputs(a.record, b.record, changed)
     seeded = seeds(a.record, b.record, is_one_command(a.record, b.record))
-    found = results(a, b, where, what, seeded, measure_of(a, b, given))
-    return Comparison(where, what, found, acm(a.record, b.record, where, what, found))
+    measured = measure_of(a, b, given)
+    found = results(a, b, where, what, seeded, measured)
+    word, because = acm(a.record, b.record, where, what, found), why_this_rule(found, where, seeded, measured)
+    return Comparison(where, what, found, word, because)
 
 
 def measure_of(a: Run, b: Run, given: Reproduce | None = None) -> Measure:

@@ -106,12 +106,16 @@ class Results(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The verdict. ``acm`` is the word of ACM's that applies, with its reason; '' where none does."""
+    """The verdict. ``acm`` is the word of ACM's that applies, with its reason; '' where none does.
+
+    ``because`` says why the results were held against each other by their rule; '' where none applies.
+    """
 
     environment: Answer
     inputs: Answer
     results: Results
     acm: str = ""
+    because: str = ""
 
     @property
     def exit_code(self) -> int:
