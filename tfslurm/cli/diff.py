@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show, table
+from tfslurm.cli.console import common, deliver, emit, say, show, table
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible
 from tfslurm.errors import InputError, TfslurmError, refuse
@@ -18,6 +18,7 @@ from tfslurm.retrieval.comparing import diff_of
 from tfslurm.spec import Reproduce
 from tfslurm.workspace.session import Session
 
+FORMS = ("text", "markdown")
 NOT_COMPARABLE = 3
 MOST_ROWS = 40
 MOST_POINTS = 20
@@ -34,6 +35,7 @@ ANSWERS = {True: "green", False: "red", None: "yellow"}
 @click.option("--metric", metavar="NAME", help="Compare by this metric; default: the one that exp.yaml declares.")
 @click.option("--tolerance", type=float, metavar="NUMBER", help="How far that metric may be off.")
 @click.option("--code", "all_code", is_flag=True, help=f"Show all of the code's difference, not {MOST_CODE} lines.")
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Default: text.")
 @click.option("--anyway", is_flag=True, help="Compare records that were changed too; the verdict says so.")
 @common
 def diff(
@@ -43,6 +45,7 @@ def diff(
     metric: str | None,
     tolerance: float | None,
     all_code: bool,
+    form: str,
     anyway: bool,
     as_json: bool,
 ) -> int:
@@ -52,11 +55,15 @@ def diff(
     inputs and the results. Points of two sweeps are matched by their parameters. A run with a seed that a sweep does
     not have is held against the 95 % prediction interval of the sweep's seeds.
 
+    --format markdown prints the verdict as a report for an artifact evaluation.
+
     Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they cannot be compared. A record that
     was changed after it was made is not compared.
     """
     if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise refuse("--tolerance", f"{tolerance} is no tolerance", "write a number such as 0.02")
+    if as_json and form != "text":
+        raise click.UsageError("--json and --format exclude each other")
     if metric == "":
         raise refuse("--metric", "names no metric", "write a key of metrics.json, such as accuracy")
     try:
@@ -64,11 +71,20 @@ def diff(
     except TfslurmError as error:
         error.exit_code = error.exit_code if isinstance(error, InputError) else NOT_COMPARABLE
         raise
+    deliver_diff(found, form, all_code=all_code, as_json=as_json)
+    return found.exit_code
+
+
+def deliver_diff(found: Diff, form: str, *, all_code: bool, as_json: bool) -> None:
+    """The verdict in the form that was asked for."""
     if as_json:
         emit(diff_json(found))
+    elif form == "markdown":
+        from tfslurm.export.diff_report import report
+
+        deliver(report(found), None)
     else:
         show_diff(found, all_code)
-    return found.exit_code
 
 
 def show_diff(found: Diff, all_code: bool) -> None:

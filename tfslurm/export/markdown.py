@@ -33,6 +33,11 @@ def code_span(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def quoted(text: str) -> str:
+    """A text as it is, in a sentence, cut to what a reader takes in."""
+    return code_span(shortened(text, MOST_CELL))
+
+
 def cell(text: str) -> str:
     """A text as it is, in a table, cut to what a reader takes in.
 
