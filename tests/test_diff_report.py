@@ -19,7 +19,7 @@ from tests.test_comparison import GPU, OTHER_MACHINE, declared, experiment, imag
 from tfslurm.cli import run as typed
 from tfslurm.export.diff_report import report
 from tfslurm.export.diff_report.judgement import acm_lines
-from tfslurm.export.difference import Diff
+from tfslurm.export.difference import Diff, diff_json, verdict_lines
 from tfslurm.export.markdown import block, cell, code_span, escaped, table
 from tfslurm.record.model import LostFile
 from tfslurm.record.verification import ANONYMOUS
@@ -163,6 +163,29 @@ def test_acms_words_are_those_that_could_apply(to_b: tuple[Any, ...], said: str,
     lines = list(acm_lines(two(to_b=to_b)))
     assert any(said in line for line in lines)
     assert any("Replicability" in line for line in lines) and "does not award it" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "to_b", "files_b", "rule", "why"),
+    [
+        ((), (), None, "bits", "all that can be compared is equal"),
+        ((), (), {"w.h5": "X"}, "bits", "the environment is identical, and no tolerance is declared"),
+        ((declared(None, None, ("w.h5",)),), (), {"w.h5": "X"}, "bits", "exp.yaml names the files that must be equal"),
+        ((declared("accuracy", 0.1),), (), {"w.h5": "X"}, "bits", "its tolerance cannot be applied"),
+        ((declared("accuracy", 0.1),), (OTHER_MACHINE,), {"w.h5": "X"}, "tolerance", "equal bits cannot be expected"),
+        ((seeded(1),), (seeded(2),), {"w.h5": "X"}, "interval", "the seed is another (seed 1 / 2)"),
+        ((), (job(state="FAILED"),), None, None, None),
+    ],
+)
+def test_the_rule_says_why_it_is_the_one(
+    changes: Any, to_b: Any, files_b: Any, rule: str | None, why: str | None, two: Callable[..., Diff]
+) -> None:
+    found = two(*changes, to_b=to_b, files_b=files_b)
+    results = diff_json(found)["pairs"][0]["results"]
+    assert results["rule"] == rule and (results["why_this_rule"] is None) == (why is None)
+    assert (why or "") in (results["why_this_rule"] or "")
+    lines = dict(verdict_lines(found))
+    assert lines.get("rule") == (f"{rule}: {results['why_this_rule']}" if rule else None)
 
 
 def test_a_run_beside_itself_repeats_nothing(tmp_path: Path) -> None:
