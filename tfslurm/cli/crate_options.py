@@ -108,8 +108,8 @@ def save_crate(
     notes, texts = sweep_parts(session, name, found)
     version = asked.version or VERSIONS[0]
     wanted = Wanted(output, by, version, anonymous, not asked.without_outputs, asked.with_image)
-    images = partial(save_images, session, found if asked.with_image else ())
-    crate = write_crate(session, found, wanted, progress, notes=notes, texts=texts, images=images)
+    images = {"images": partial(save_images, session, found)} if asked.with_image else {}
+    crate = write_crate(session, found, wanted, progress, notes=notes, texts=texts, **images)
     return report(crate, output, as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import re
@@ -14,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput
@@ -23,6 +25,8 @@ from tfslurm.remote_programs import one_line
 LONGEST_COMMAND = 120
 NOISE = 2**16
 "Bytes that start-up files may print beside the command, with the marks."
+ROOM = 2**20
+"Bytes that wait in a pipe: many at once are fewer turns for the program that writes and for this one."
 BEGIN, END = b"<tfslurm-begin>", b"<tfslurm-end:"
 ENDED = re.compile(re.escape(END) + rb"([0-9]{1,3})>\Z")
 "The end mark with the exit code of the command, which ssh alone would not tell from its own 255."
@@ -46,21 +50,21 @@ class Received:
     def __init__(self, name: str, argv: Sequence[str], max_bytes: int = MOST_BYTES, *, spare: int = 0) -> None:
         self.name, self.argv, self._spare = name, argv, spare
         self._limits = {"stdout": max_bytes, "stderr": MOST_STDERR}
-        self._kept = {stream: bytearray() for stream in self._limits}
+        self._kept = {stream: BytesIO() for stream in self._limits}
         self.full = ""  # the stream that passed its limit
 
     def add(self, stream: str, chunk: bytes) -> bool:
         """Keep a chunk; False where the stream has passed its limit and is not to be read on."""
         kept = self._kept[stream]
-        if len(kept) + len(chunk) > self._limits[stream] + self._spare:
+        if kept.tell() + len(chunk) > self._limits[stream] + self._spare:
             self.full = self.full or stream
             return False
-        kept += chunk
+        kept.write(chunk)
         return True
 
     def ended(self, exit_code: int) -> Raw:
         """The exit code and the kept output, as the end of the command."""
-        return Raw(exit_code, bytes(self._kept["stdout"]), bytes(self._kept["stderr"]))
+        return Raw(exit_code, self._kept["stdout"].getvalue(), self._kept["stderr"].getvalue())
 
     def too_much(self) -> TooMuchOutput:
         """The error for the stream that passed its limit."""
@@ -227,12 +231,14 @@ def _read(process: subprocess.Popen[bytes], received: Received, ends: float) -> 
         for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None  # noqa: S101 - asked for
             selector.register(pipe, selectors.EVENT_READ, stream)
+            with suppress(AttributeError, OSError):  # no Linux, or no more of this size for this user
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, ROOM)
         while selector.get_map():
             ready = selector.select(max(0.0, ends - time.monotonic()))
             if time.monotonic() >= ends:  # also of what drips without end
                 raise subprocess.TimeoutExpired(process.args, 0)
             for key, _ in ready:
-                chunk = os.read(key.fd, 2**16)
+                chunk = os.read(key.fd, ROOM)
                 if not chunk:
                     selector.unregister(key.fileobj)
                 elif not received.add(key.data, chunk):

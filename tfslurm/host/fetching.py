@@ -194,8 +194,8 @@ def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: in
 
     Of a file with holes the line carries what is left when zeros are taken out.
     """
-    through = ("gzip", "-1") if file.has_holes else ("cat",)
-    argv = program("piece-of-file", str(folder), str(offset + 1), str(count), *through)
+    through = ("gzip", "-1") if file.has_holes else ()
+    argv = program("piece-of-file", str(folder), str(offset), str(count), *through)
     most = count + 2**16  # gzip's own words
     said = host.run_bytes(argv, input=as_bytes(file.path) + b"\0", timeout_s=patience_s(count), max_bytes=most)
     if not said or not file.has_holes:
