@@ -52,6 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("tfslurm.cli.verify:verify", "Check whether a record and its files are unchanged."),
     "sign": ("tfslurm.cli.sign:sign", "Sign records with your ssh key."),
     "diff": ("tfslurm.cli.diff:diff", "Compare two runs: the verdict, then what differs."),
+    "rerun": (
+        "tfslurm.cli.rerun:rerun",
+        "Run a job again from its record, and print the verdict against the original.",
+    ),
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
     "audit": ("tfslurm.cli.audit:audit_command", "Check whether records would still run today."),

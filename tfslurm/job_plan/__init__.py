@@ -19,6 +19,7 @@ from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.job_plan.contents import CodeState as CodeState
+from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
 from tfslurm.job_plan.folders import FOLDER, UNTRUE
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
@@ -29,7 +30,7 @@ SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # Absent from the plans of an older version, and where they are empty.
-NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head")
+NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from")
 # No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
 BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head")
 
@@ -45,7 +46,8 @@ class JobPlan:
     every submission has its own. Paths are paths on the cluster unless a field says container. ``roots`` are the
     folders of tfslurm's beside ``root`` that no mount may reach. ``spec_text`` is exp.yaml's, ``template_text`` that of
     the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm. ``chain_head`` is
-    the hash of the last record in the chain of the tracker that made the plan; '': it had none.
+    the hash of the last record in the chain of the tracker that made the plan; '': it had none. ``derived_from`` is the
+    run that this one repeats.
     """
 
     name: str
@@ -87,6 +89,7 @@ class JobPlan:
     template_text: str = ""
     reproduce: Reproduce | None = None
     chain_head: str = ""
+    derived_from: DerivedFrom | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -231,6 +234,7 @@ def make_plan(
     template_sha256: str = "",
     template_text: str = "",
     chain_head: str = "",
+    derived_from: DerivedFrom | None = None,
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
@@ -276,6 +280,7 @@ def make_plan(
             template_text=template_text,
             reproduce=experiment.reproduce,
             chain_head=chain_head,
+            derived_from=derived_from,
         )
     )
 

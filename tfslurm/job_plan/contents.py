@@ -1,8 +1,9 @@
-"""The code and the points of a plan. Pure."""
+"""The code and the points of a plan, and the run that it repeats. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tfslurm.sweeps.arrays import Array
 
@@ -43,3 +44,16 @@ class Points:
     def option(self) -> str:
         """The value of ``--array``."""
         return Array(0, self.count, self.points_per_job).option(self.max_parallel)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedFrom:
+    """The run that a job repeats, by its name and its record; ``set`` are the settings that make it a variation.
+
+    ``job`` is a sweep's or a crate's name where several runs are repeated: then no one record is meant.
+    """
+
+    job: str
+    record_sha256: str | None = None
+    record_id: str | None = None
+    set: Mapping[str, str] = field(default_factory=dict)

@@ -78,6 +78,7 @@ def build_record(
         plan_id=plan.plan_id,
         plan_sha256=plan.plan_sha256,
         run_folder=str(plan.run_dir),
+        derived_from=plan.derived_from,
         job=job,
         experiment=experiment,
         asked=read_asked(plan, root),

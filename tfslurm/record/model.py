@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
+from tfslurm.job_plan import DerivedFrom
 from tfslurm.record.schema import FIRST, NEW
 from tfslurm.record.task_model import TaskFacts
 from tfslurm.spec import Checkpoint, Reproduce
@@ -270,6 +271,7 @@ class Record:
     plan_id: str | None = field(default=None, metadata=NEW)
     plan_sha256: str | None = field(default=None, metadata=NEW)
     run_folder: str | None = field(default=None, metadata=NEW)
+    derived_from: DerivedFrom | None = field(default=None, metadata=NEW)  # the run that it repeats
     job: Job
     experiment: Experiment
     asked: Asked | None = field(default=None, metadata=NEW)

@@ -41,19 +41,26 @@ def code_of(evidence: Evidence, here: Path) -> tuple[Tree | None, str]:
 
 def tree_on(host: Host, folder: PurePosixPath, tree: str) -> tuple[Tree | None, str]:
     """The tree in a folder of code on a machine, and why it is not the one of this id."""
+    found, why = files_on(host, folder)
+    if found and is_whole(found) and id_of(found, tree) != tree:
+        return None, f"{folder} was changed: it is not the tree of its name any more"
+    return found, why
+
+
+def files_on(
+    host: Host, folder: PurePosixPath, most: int = MOST_BYTES, most_of_one: int = MOST_OF_ONE
+) -> tuple[Tree | None, str]:
+    """The files in a folder of code on a machine, whatever tree they are, and why they cannot be read."""
     try:
         listed = tree_contents(host, folder)
-        contents = get(host, folder, max_bytes=MOST_BYTES, max_file_bytes=MOST_OF_ONE) if listed else {}
+        contents = get(host, folder, max_bytes=most, max_file_bytes=most_of_one) if listed else {}
     except CommandFailed as error:
         return None, f"{folder} cannot be read on {host.name}: {last_words(error.completed)}"
     except HostError as error:
         return None, str(error).splitlines()[0]
     if not listed:
         return None, f"{folder} is not there any more"
-    found = {path: proved(each) for path, each in tree_of(listed, contents).items()}
-    if is_whole(found) and id_of(found, tree) != tree:
-        return None, f"{folder} was changed: it is not the tree of its name any more"
-    return found, ""
+    return {path: proved(each) for path, each in tree_of(listed, contents).items()}, ""
 
 
 def proved(file: CodeFile) -> CodeFile:
@@ -82,15 +89,15 @@ def entry_of(path: str, file: CodeFile, algorithm: str) -> Entry:
     return Entry(path, mode, blob, len(content), file.sha256)
 
 
-def tree_in_git(here: Path, tree: str) -> Tree | None:
+def tree_in_git(here: Path, tree: str, most: int = MOST_BYTES, most_of_one: int = MOST_OF_ONE) -> Tree | None:
     """The tree as the repository of a folder has it; None where it has not, or not the whole."""
     try:
         if top_of(here.resolve()) is None:
             return None
         blobs = files_of_tree(here, tree)
-        small, left = {}, MOST_BYTES
+        small, left = {}, most
         for name, blob in sorted(blobs.items(), key=lambda item: item[1].size):
-            if 0 <= blob.size <= min(MOST_OF_ONE, left):
+            if 0 <= blob.size <= min(most_of_one, left):
                 small[name] = blob
                 left -= blob.size
         contents = contents_of(here, small.values())

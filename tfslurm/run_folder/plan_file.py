@@ -49,6 +49,8 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "read_group": re.compile(r"(?:[a-z_][a-z0-9_.-]{0,63})?", re.IGNORECASE),
 }
 SHA256 = FORMS["spec_sha256"]
+RECORD_ID = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LONGEST_NAME = 4096  # of the run that is repeated: a crate's is a path
 OWN_WORDS = ("TFSLURM_PARAMS",)
 "The variables of a plan that tfslurm itself adds."
 GPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -204,6 +206,7 @@ def refuse_values(plan: JobPlan) -> None:
     if plan.outputs is not None:
         places.target(plan.outputs)
     refuse_reproduce(plan)
+    refuse_origin(plan)
     for mount in plan.mounts:
         places.folder(mount.source)
         places.target(mount.target)
@@ -251,6 +254,18 @@ def refuse_reproduce(plan: JobPlan) -> None:
         raise ValueError("reproduce.tolerance is below 0")
     for file in plan.reproduce.files[:MOST_LISTED]:
         names.output_file(file)
+
+
+def refuse_origin(plan: JobPlan) -> None:
+    """The run that it repeats."""
+    origin = plan.derived_from
+    if origin is None:
+        return
+    if not 0 < len(origin.job) <= LONGEST_NAME or len(origin.set) > MOST_LISTED:
+        raise ValueError("derived_from names no run")
+    for value, form in ((origin.record_sha256, SHA256), (origin.record_id, RECORD_ID)):
+        if value is not None and not form.fullmatch(value):
+            raise ValueError(f"derived_from: {value[:80]!r} names no record")
 
 
 def refuse_image(plan: JobPlan) -> None:

@@ -22,7 +22,7 @@ from tfslurm.snapshot.git import branch_of, head_of, remote_of, top_of
 from tfslurm.snapshot.left_out import LeftOut
 from tfslurm.snapshot.listing import Listing, listing
 
-__all__ = ["Snapshot", "take"]
+__all__ = ["Snapshot", "take", "take_all"]
 
 LIMIT_BYTES = 256 * 2**20
 
@@ -91,18 +91,10 @@ def take(folder: Path, exclude: Sequence[str] = ()) -> Snapshot:
     top = top_of(folder)
     left_out = LeftOut(folder, exclude)
     listed = listing(folder, left_out) if top else Listing(tuple(_walk(folder, left_out)), ())
-    found = dict(_stat_all(folder, listed.names))
-    if not found:
-        raise _empty(folder, top is not None, left_out.lines())
-    total = sum(status.st_size for status in found.values())
-    if total > LIMIT_BYTES:
-        raise _too_large(folder, found, total, top is not None)
-    entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
-    for entry in entries:
-        _refuse_leaving(folder, entry)
+    taken = _taken(folder, listed.names, left_out, is_repository=top is not None)
     is_whole = not left_out.patterns and not left_out.results
-    unsaid = (*(() if is_whole else left_out.lines()), *_leading_out(folder, entries))
-    taken = Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total, left_out=unsaid)
+    if not is_whole:
+        taken = taken._replace(left_out=(*left_out.lines(), *taken.left_out))
     if not top:
         return taken
     head, branch = head_of(folder, top), branch_of(folder)
@@ -110,8 +102,39 @@ def take(folder: Path, exclude: Sequence[str] = ()) -> Snapshot:
         remote=remote_of(folder, branch),
         commit=head.commit if head else None,
         branch=branch,
-        dirty=not is_committed(folder, head, entries, listed.nested),
+        dirty=not is_committed(folder, head, taken.entries, listed.nested),
     )
+
+
+def take_all(folder: Path) -> Snapshot:
+    """Return every file of a folder that tfslurm itself has written: no name is left out, and git is not asked.
+
+    Raises:
+        InputError: it is empty or too large, or a symbolic link leaves it.
+        TfslurmError: (transient) a file changed while it was read.
+    """
+    folder = folder.resolve()
+    names = [
+        f"{here}/{name}".removeprefix(f"{folder}/")
+        for here, folders, files in os.walk(folder)
+        for name in (*files, *(each for each in folders if os.path.islink(f"{here}/{each}")))  # noqa: PTH114
+    ]
+    return _taken(folder, names, LeftOut(folder), is_repository=False)
+
+
+def _taken(folder: Path, names: Iterable[str], left_out: LeftOut, *, is_repository: bool) -> Snapshot:
+    """The files of these names, each read and hashed."""
+    found = dict(_stat_all(folder, names))
+    if not found:
+        raise _empty(folder, is_repository, left_out.lines())
+    total = sum(status.st_size for status in found.values())
+    if total > LIMIT_BYTES:
+        raise _too_large(folder, found, total, is_repository)
+    entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
+    for entry in entries:
+        _refuse_leaving(folder, entry)
+    unsaid = tuple(_leading_out(folder, entries))
+    return Snapshot(folder=folder, entries=entries, tree=tree_id(entries), bytes=total, left_out=unsaid)
 
 
 def _walk(folder: Path, left_out: LeftOut) -> Iterator[str]:

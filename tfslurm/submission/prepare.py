@@ -15,7 +15,7 @@ from tfslurm.cluster import Cluster
 from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, TfslurmError, refuse
 from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
-from tfslurm.job_plan import CodeState, JobPlan, Points, make_plan
+from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
 from tfslurm.render import render
@@ -36,13 +36,18 @@ MAX_TEMPLATE_BYTES = 2**18
 
 
 class Asked(NamedTuple):
-    """An experiment as it stands in its file, with what the command line set."""
+    """An experiment as it stands in its file, with what the command line set.
+
+    Of a rerun ``derived_from`` is the run that it repeats, and ``code`` that run's own, in place of the file's folder.
+    """
 
     file: Path
     text: str
     experiment: Experiment
     reference: Reference
     parameters: Mapping[str, str | int | float | bool]
+    derived_from: DerivedFrom | None = None
+    code: Snapshot | None = None
 
     @property
     def lock_file(self) -> Path:
@@ -277,6 +282,7 @@ def prepare(
         points=points,
         roots=roots,
         chain_head=chain_head,
+        derived_from=asked.derived_from,
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
 
@@ -293,6 +299,9 @@ def snapshot(asked: Asked) -> Snapshot | None:
     """The code that the experiment brings, as it is on disk now; None when it brings none."""
     if asked.experiment.code is None:
         return None
+    if asked.code is not None:
+        refuse_unfit_files(asked.experiment, asked.code.folder, asked.code.entries)
+        return asked.code
     folder = code_folder(asked.experiment, asked.file)
     taken = take(folder, asked.experiment.code.exclude)
     if taken.folder != folder:

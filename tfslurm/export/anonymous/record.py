@@ -32,7 +32,7 @@ T = TypeVar("T")
 HASHED = f"{ANONYMOUS}: whoever guesses a name could test it on this hash"
 NOT_THERE = (
     *("run_folder", "plan_id", "plan_sha256", "job.script_sha256", "experiment.spec_sha256", "asked.template.sha256"),
-    *("code.remote", "code.commit", "code.branch", "integrity.previous", "integrity.signature"),
+    *("code.remote", "code.commit", "code.branch", "integrity.previous", "integrity.signature", "derived_from"),
 )
 "What no anonymous form has, or has of the text that stands in it."
 UID = "1000"
@@ -77,6 +77,7 @@ def anonymous(record: Record, table: StandIns | None = None) -> Record:
         plan_id=None,
         plan_sha256=None,
         run_folder=None,
+        derived_from=None,
         job=job_of(record.job, cleaned.job, table),
         experiment=experiment_of(record, cleaned.experiment, table),
         asked=asked_of(record, cleaned.asked, table),

@@ -1,0 +1,133 @@
+"""tfslurm rerun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.submit import set_option
+from tfslurm.errors import refuse
+from tfslurm.export.difference import Diff, diff_json
+from tfslurm.rerun.original import original_named
+from tfslurm.rerun.run import Rerun, make_rerun, run_here, submit_rerun, verdict
+from tfslurm.rerun.workspace import Wish
+from tfslurm.workspace.session import Session
+
+
+@click.command()
+@click.argument("name", metavar="JOB|RECORD|CRATE")
+@click.option("--cluster", metavar="NAME", default="", help="The cluster to use; default: where the original ran.")
+@click.option("--local", "here", is_flag=True, help="Run it on this machine, with docker alone and no scheduler.")
+@set_option
+@click.option("--data", multiple=True, metavar="TARGET=SOURCE", help="Where the data of a mount lie here. Repeatable.")
+@click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
+@click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
+@click.option("--anyway", is_flag=True, help="Run a record or code that was changed; the verdict says so.")
+@common
+def rerun(
+    session: Session,
+    name: str,
+    cluster: str,
+    here: bool,
+    sets: tuple[str, ...],
+    data: tuple[str, ...],
+    wait_too: bool,
+    again: bool,
+    anyway: bool,
+    as_json: bool,
+) -> int:
+    """Run a job again from its record, and print the verdict against the original.
+
+    The rerun has the same image digest, code, command, parameters, variables and resources. By default it runs where
+    the original ran. --set makes a variation, and the verdict says so.
+
+    Without --wait, rerun prints the new job and the command that compares it. With --wait or --local, it prints the
+    verdict as `tfslurm diff` does. Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they
+    cannot be compared.
+    """
+    if here and cluster:
+        raise click.UsageError("--cluster and --local exclude each other")
+    wish = Wish(cluster, here, pairs_of(sets, "--set"), pairs_of(data, "--data"), anyway, Path().resolve())
+    made = make_rerun(session, original_named(session, name, anyway=anyway), wish)
+    tell(made)
+    key = started(session, made, again=again, wait_too=wait_too, as_json=as_json)
+    if not key:
+        return 0
+    return show_verdict(made, verdict(session, made, key), as_json)
+
+
+def pairs_of(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """The values of an option by their names.
+
+    Raises:
+        InputError: one has no name or no value.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            form = "KEY=VALUE" if option == "--set" else "TARGET=SOURCE"
+            raise refuse(f"{option} {text}", f"is not {form}", f"for example {option} {EXAMPLES[option]}")
+        found[name.strip()] = value
+    return found
+
+
+EXAMPLES = {"--set": "lr=0.1", "--data": "/data=/scratch/alice/digits"}
+
+
+def tell(made: Rerun) -> None:
+    """Say what is not as it was."""
+    for line in made.workspace.warnings:
+        say(f"warning: {line}")
+    for line in made.workspace.notes:
+        say(f"note: {line}")
+    for loss in made.losses:
+        if not loss.stops:
+            say(f"note: {loss.what}: {loss.asked}; {loss.here}")
+
+
+def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, as_json: bool) -> str:
+    """The new job, which has ended; '' where it was submitted alone."""
+    if made.is_here:
+        from tfslurm.cli.logs import pour_stream
+
+        result: dict[str, Any] = run_here(session, made, None if as_json else pour_stream)
+        say(f"{result['job']}: {result['state']}, exit {result['exit_code']}")
+        return str(result["job"])
+    queued: list[str] = []
+
+    def told(key: str) -> None:
+        queued.append(key)
+        if not as_json:
+            show(key)
+
+    key = submit_rerun(session, made, told, again=again)
+    if wait_too:
+        from tfslurm.cli.wait import wait_and_report
+
+        wait_and_report(session, [key])
+        return key
+    from tfslurm.submission.start import tell_of_start
+
+    say(f"`tfslurm wait {key}`, then `tfslurm diff {made.original.name} {key}`")
+    tell_of_start(session, [key])
+    if as_json:
+        emit({"job": key, "original": made.original.evidence.key})
+    return ""
+
+
+def show_verdict(made: Rerun, found: Diff, as_json: bool) -> int:
+    """Print the verdict."""
+    from tfslurm.cli.diff import show_diff
+
+    settings = made.wish.settings
+    if as_json:
+        emit({**diff_json(found), "variation": dict(settings) or None})
+        return found.exit_code
+    if settings:
+        show(f"{'variation':<13}" + " ".join(f"{name}={value}" for name, value in settings.items()))
+    show_diff(found, all_code=False)
+    return found.exit_code

@@ -1,0 +1,85 @@
+"""The code of a run, written into a folder of this command's own, where it is proved by its tree id."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from tfslurm.errors import RecordError
+from tfslurm.job_plan import TREE
+from tfslurm.record.comparison.code import CodeFile, Tree
+from tfslurm.rerun.original import Original
+from tfslurm.retrieval.code_trees import files_on, id_of, is_whole, tree_in_git
+from tfslurm.snapshot import LIMIT_BYTES, Snapshot, take_all
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CHANGED = "its files are not those of the tree that the record names"
+
+
+def bring_code(original: Original, folder: Path, here: Path, *, anyway: bool) -> tuple[Snapshot, str]:
+    """The code as it lies in the new ``folder`` now, and a warning where it is not the record's.
+
+    It comes from the original's crate or cluster, else from the repository that ``here`` lies in.
+
+    Raises:
+        RecordError: it is nowhere to be had, or it was changed; ``anyway``: the changed code is taken.
+    """
+    found, warning = found_code(original, here, anyway=anyway)
+    write_tree(found, folder, original)
+    taken = take_all(folder)
+    tree = original.record.code.tree if original.record.code else ""
+    if taken.tree != tree and not warning:
+        raise RecordError(f"{original.name}: code: {CHANGED}: {taken.tree}, not {tree}; take the original")
+    return taken, warning
+
+
+def found_code(original: Original, here: Path, *, anyway: bool) -> tuple[Tree, str]:
+    """The files of the code, and a warning where they are not the record's."""
+    evidence = original.evidence
+    assert original.record.code is not None  # noqa: S101 - asked for where there is code
+    tree = original.record.code.tree
+    if not TREE.fullmatch(tree):
+        raise RecordError(f"{original.name}: code: {tree[:80]!r} is not the id of a tree")
+    why, there = evidence.why or "its files are not on a machine that is known here", None
+    if evidence.host and evidence.code:
+        there, why = files_on(evidence.host, evidence.code, LIMIT_BYTES, LIMIT_BYTES)
+        if there and not is_whole(there):
+            unread = next(f"{path}: {file.why}" for path, file in there.items() if file.content is None)
+            there, why = None, f"{evidence.code}: {unread}"
+        elif there and id_of(there, tree) == tree:
+            return there, ""
+        elif there:
+            why = f"{evidence.code}: {CHANGED}"
+    if in_git := tree_in_git(here, tree, LIMIT_BYTES, LIMIT_BYTES):
+        return in_git, ""
+    if there and anyway:
+        return there, f"code: {why}; --anyway runs it"
+    fix = "take the original, or add --anyway to run it as it is" if there else "run this in a clone of its repository"
+    raise RecordError(f"{original.name}: code: {why}; {fix}")
+
+
+def write_tree(tree: Tree, folder: Path, original: Original) -> None:
+    """Write the files into a new folder: links last, so that nothing is written through one.
+
+    Raises:
+        RecordError: a name leads out of the folder, or is a repository's own.
+    """
+    folder.mkdir(mode=0o700)
+    for path, file in sorted(tree.items(), key=lambda item: item[1].target is not None):
+        parts = PurePosixPath(path).parts
+        if path.startswith("/") or not parts or ".." in parts or ".git" in (part.lower() for part in parts):
+            raise RecordError(f"{original.name}: code: {path[:200]!r} is no name of a file of code")
+        try:
+            write_file(folder / path, file)
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{original.name}: code: {path[:200]!r} cannot be written here: {error}") from error
+
+
+def write_file(path: Path, file: CodeFile) -> None:
+    """Write one file or link, of which nothing is there."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if file.target is not None:
+        path.symlink_to(file.target)
+        return
+    with os.fdopen(os.open(path, NEW, 0o700 if file.is_executable else 0o600), "wb") as written:
+        written.write(file.content or b"")

@@ -1,0 +1,54 @@
+"""The run that is to be repeated: its record, believed as far as its hash holds, and the files that it names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tfslurm.errors import RecordError, refuse
+from tfslurm.record import Record
+from tfslurm.retrieval.comparing import changed_records, ended
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.slurm import is_final
+from tfslurm.workspace.session import Session
+
+
+class Original(NamedTuple):
+    """The run, by the name that was typed. ``warnings`` say what of it was changed after it ended."""
+
+    name: str
+    evidence: Evidence
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """Its record."""
+        return self.evidence.record
+
+
+def original_named(session: Session, name: str, *, anyway: bool = False) -> Original:
+    """The one run that a name stands for.
+
+    Raises:
+        InputError: the name stands for nothing, or for several runs.
+        RecordError: it has no record, has not ended, or its record was changed; ``anyway``: the latter is only said.
+    """
+    found = ended(session, name)
+    if len(found) > 1:
+        some = ", ".join(each.key for each in found[:5])
+        raise refuse(name, f"stands for {len(found)} runs: {some}", "name one of them")
+    return original_of(found[0], name, anyway=anyway)
+
+
+def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Original:
+    """The run that a record is of.
+
+    Raises:
+        RecordError: it has not ended, or its record was changed; ``anyway``: the latter is only said.
+    """
+    state = evidence.record.job.state or "RUNNING"
+    if not is_final(state):
+        raise RecordError(f"{name}: {evidence.key} has not ended ({state}); `tfslurm wait {evidence.key}` first")
+    warnings = tuple(changed_records([evidence]))
+    if warnings and not anyway:
+        raise RecordError(f"{warnings[0]}; take the original, or add --anyway to run what it says")
+    return Original(name, evidence, warnings)

@@ -1,0 +1,122 @@
+"""The course of a rerun: where, what is lost there, the submission, and the verdict against the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tfslurm.document import nearest
+from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.export.difference import Diff
+from tfslurm.rerun.losses import Loss, losses
+from tfslurm.rerun.original import Original
+from tfslurm.rerun.workspace import Wish, Workspace, changed_mounts, make_workspace
+from tfslurm.retrieval.comparing import ended, of_two
+from tfslurm.submission.local import follow_process, refuse_several_tasks
+from tfslurm.submission.once import prepared_for, submit_jobs
+from tfslurm.submission.pinning import Pinning, pin_on_first_use
+from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.secrets import read_secrets
+from tfslurm.workspace.cluster_files import cluster_files
+from tfslurm.workspace.config import LOCAL, Known, known_clusters, local_cluster
+from tfslurm.workspace.session import Session
+
+
+class Rerun(NamedTuple):
+    """A run that is ready to be run again."""
+
+    original: Original
+    known: Known
+    wish: Wish
+    workspace: Workspace
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, without a scheduler."""
+        return self.known.cluster.name == LOCAL
+
+
+def make_rerun(session: Session, original: Original, wish: Wish) -> Rerun:
+    """The rerun of an original, as the user wants it; nothing has started.
+
+    Raises:
+        InputError: no cluster is meant, or a setting fits nothing.
+        RecordError: a part of the original is not to be had, or was changed.
+    """
+    known = place_of(session, original, wish)
+    lost = tuple(losses(original, known))
+    return Rerun(original, known, wish, make_workspace(session, original, known, wish), lost)
+
+
+def place_of(session: Session, original: Original, wish: Wish) -> Known:
+    """Where it runs: the cluster that was named, this machine, or where the original ran.
+
+    Raises:
+        InputError: the cluster is not known here.
+    """
+    name = LOCAL if wish.is_here else wish.cluster or original.record.job.cluster
+    if name == LOCAL:
+        return local_cluster(session.say)
+    used = [each for each in cluster_files().used if each != LOCAL]
+    if not wish.cluster and name not in used:
+        have = f"--cluster NAME ({', '.join(used)}), or --local" if used else "--local"
+        why = f"it ran on cluster {name!r}, which is not known here"
+        raise refuse(original.name, why, f"{nearest(name, used)}say where: {have}")
+    return known_clusters([name], session.say)[0]
+
+
+def refuse_losses(rerun: Rerun) -> None:
+    """Refuse to start where something that the run needs is not to be had.
+
+    Raises:
+        InputError: all of it.
+    """
+    stopping = [loss for loss in rerun.losses if loss.stops]
+    if stopping:
+        where = rerun.original.name
+        raise InputError([Problem(where, 0, loss.what, f"{loss.asked}; {loss.here}", loss.fix) for loss in stopping])
+
+
+def prepare_rerun(session: Session, rerun: Rerun, pinning: Pinning = pin_on_first_use) -> Prepared:
+    """The job as it will run.
+
+    Raises:
+        InputError: what the cluster's file does not allow; outputs of a run that are another run's here.
+    """
+    (job,) = prepared_for(session, rerun.workspace.asked, [rerun.known], pinning)
+    sources = [mount.source for mount in job.plan.mounts]
+    for target in changed_mounts(rerun.original.record, sources, rerun.wish.data):
+        why = "it mounts the outputs of a run of another tracker, and a run of that name here is another one"
+        raise refuse(f"{rerun.original.name}: mount at {target}", why, f"say where they lie: --data {target}=SOURCE")
+    return job
+
+
+def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *, again: bool = False) -> str:
+    """The new job's name, ``told`` as soon as it is queued.
+
+    Raises:
+        TfslurmError: as submit_jobs.
+    """
+    refuse_losses(rerun)
+    prepare_rerun(session, rerun)
+    asked, where = rerun.workspace.asked, [rerun.known]
+    (key,) = submit_jobs(
+        session, asked, where, force=rerun.wish.anyway, again=again, told=told, shown=lambda jobs: None
+    )
+    return key
+
+
+def run_here(session: Session, rerun: Rerun, shown: Callable[[str, str], None] | None) -> dict[str, Any]:
+    """Run it on this machine to its end; how it ended. ``shown`` is called with what the program prints."""
+    refuse_losses(rerun)
+    refuse_several_tasks(rerun.workspace.asked.experiment)
+    secrets = read_secrets(rerun.workspace.asked.experiment.secrets)
+    return follow_process(session, rerun.known, prepare_rerun(session, rerun), secrets, shown)
+
+
+def verdict(session: Session, rerun: Rerun, key: str) -> Diff:
+    """The verdict of the original and its rerun, which has ended."""
+    (made,) = ended(session, key)
+    found = of_two(rerun.original.evidence, made, None, rerun.wish.here)
+    return found._replace(warnings=rerun.workspace.warnings)

@@ -1,0 +1,184 @@
+"""The folder that a user would have had: exp.yaml, its lock, the template and the code of one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from tfslurm.document import Refused, nearest
+from tfslurm.errors import RecordError, refuse
+from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
+from tfslurm.job_plan import DerivedFrom
+from tfslurm.local_files import write_file
+from tfslurm.record import Record
+from tfslurm.record.model import Asked as AskedBefore
+from tfslurm.rerun.code_files import bring_code
+from tfslurm.rerun.experiment_text import CODE, Text, experiment_text
+from tfslurm.rerun.older import asked_of
+from tfslurm.rerun.original import Original
+from tfslurm.spec import KEYS
+from tfslurm.spec.names import template_file
+from tfslurm.submission.prepare import Asked, read_with, resolve_now
+from tfslurm.workspace.clock import now
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
+
+EXPERIMENT = "exp.yaml"
+
+
+class Wish(NamedTuple):
+    """What the user wants otherwise: ``settings`` as --set takes them, ``data`` the place of each mount by its target.
+
+    ``here`` is the folder that paths of ``settings`` begin in, and whose repository may have the code.
+    """
+
+    cluster: str = ""
+    is_here: bool = False
+    settings: Mapping[str, str] = {}
+    data: Mapping[str, str] = {}
+    anyway: bool = False
+    here: Path = Path()
+
+
+class Workspace(NamedTuple):
+    """The experiment as the submission reads it, and what a reader must know of how it was made."""
+
+    asked: Asked
+    text: Text
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def make_workspace(
+    session: Session,
+    original: Original,
+    known: Known,
+    wish: Wish,
+    *,
+    sweep: Mapping[str, Any] | None = None,
+    derived_from: DerivedFrom | None = None,
+) -> Workspace:
+    """The folder of a run, in this command's own temporary one; ``sweep`` makes many jobs of it.
+
+    Raises:
+        InputError: a setting or a place of data fits nothing, or a file of the record is none that a user could write.
+        RecordError: a part of the original is not to be had, or was changed.
+    """
+    record = original.record
+    before, notes = asked_of(record)
+    os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
+    is_same = known.cluster.name == record.job.cluster
+    text = experiment_text(record, before, is_same_cluster=is_same, sources=sources_of(record, wish.data), sweep=sweep)
+    refuse_lost_parameters(original, text, wish.settings)
+    folder = Path(session.keep(TemporaryDirectory(prefix="tfslurm-rerun-"))).resolve()
+    file = folder / EXPERIMENT
+    write_file(file, text.text.encode())
+    write_template(original, before, folder)
+    if "image" not in wish.settings:
+        write_file(folder / "exp.lock.yaml", lock_of(session, original, before, known).encode())
+    code, warning = None, ""
+    if record.code is not None and not {"code", "code.path"} & wish.settings.keys():
+        code, warning = bring_code(original, folder / CODE, wish.here, anyway=wish.anyway)
+    asked = read_with(file, placed(wish), sweeps=sweep is not None)
+    asked = asked._replace(derived_from=derived_from or origin_of(original, wish), code=code)
+    dropped = [f"slurm option {name} is left out: {why}" for name, why in text.left_out]
+    return Workspace(asked, text, (*notes, *dropped), tuple(filter(None, (*original.warnings, warning))))
+
+
+def origin_of(original: Original, wish: Wish) -> DerivedFrom:
+    """The original as the plan and the record of its rerun name it."""
+    record = original.record
+    return DerivedFrom(original.evidence.key, record.integrity.record_sha256, record.record_id, dict(wish.settings))
+
+
+def sources_of(record: Record, data: Mapping[str, str]) -> Mapping[str, str]:
+    """The places of data by the targets of the record's mounts.
+
+    Raises:
+        InputError: a target that nothing is mounted at.
+    """
+    targets = [str(mount.get("target")) for mount in record.experiment.mounts]
+    for target in data:
+        if target not in targets:
+            have = f"the mounts are at {', '.join(targets)}" if targets else "the original mounts nothing"
+            raise refuse(f"--data {target}", "nothing is mounted there", f"{nearest(target, targets)}{have}")
+    return data
+
+
+def placed(wish: Wish) -> dict[str, str]:
+    """The settings, with the paths of this machine that they name beginning at its root."""
+    local = {name: value for name, value in wish.settings.items() if name in ("code", "code.path") and value[:1] != "{"}
+    return {**wish.settings, **{name: str((wish.here / value).resolve()) for name, value in local.items()}}
+
+
+def refuse_lost_parameters(original: Original, text: Text, settings: Mapping[str, str]) -> None:
+    """Refuse a parameter's new value if nobody knows where in the command it stands.
+
+    Raises:
+        InputError: it would change nothing.
+    """
+    names = [name for name in settings if name.partition(".")[0] not in (KEYS - {"parameters"})]
+    if text.is_literal and names and "command" not in settings:
+        why = f"the record of {original.name} has the command alone, and not where in it the parameters stand"
+        raise refuse(f"--set {names[0]}", why, "give the whole command: --set 'command=python train.py …'")
+
+
+def write_template(original: Original, before: AskedBefore, folder: Path) -> None:
+    """Write the experiment's own template beside it.
+
+    Raises:
+        RecordError: the record has not its text, or its name is none of a file.
+    """
+    template = before.template
+    if template.name is None:
+        return
+    try:
+        name = template_file(template.name)
+    except Refused as error:
+        raise RecordError(f"{original.name}: template: {error.why}") from error
+    if template.text is None:
+        raise RecordError(
+            f"{original.name}: the record has not the text of its template {name}: it cannot be run again"
+        )
+    write_file(folder / name, template.text.encode())
+
+
+def lock_of(session: Session, original: Original, before: AskedBefore, known: Known) -> str:
+    """The text of the lock file: the record's own; of an older record what the registry says of the digest.
+
+    Raises:
+        RecordError: it is not of the image that the record names.
+        RegistryError: an older record, and the registry does not have the digest, or does not answer.
+    """
+    record = original.record
+    pin = parse_lock(before.lock, f"{original.name}: lock", record.image.reference) if before.lock else None
+    if pin is None:
+        return lock_text(pin_of_older(session, record, known))
+    if pin.digest != record.image.digest:
+        raise RecordError(f"{original.name}: its lock file is of {pin.digest}, and its image is {record.image.digest}")
+    return before.lock
+
+
+def pin_of_older(session: Session, record: Record, known: Known) -> Pin:
+    """The pin of a record that has not its lock file."""
+    reference = parse_reference(record.image.reference)
+    if record.image.digest_kind == "config":
+        raise RecordError(
+            "the image is known by its id on one docker daemon alone, and the record has not its lock file"
+        )
+    found = resolve_now(replace(reference, tag="", digest=record.image.digest), [known.cluster], now(), session.say)
+    return replace(found, reference=record.image.reference, tag=reference.tag)
+
+
+def changed_mounts(record: Record, sources: Sequence[str], data: Mapping[str, str]) -> list[str]:
+    """The targets of runs' outputs that are another run's here: ``sources`` are the paths of the new plan."""
+    pairs = zip(record.experiment.mounts, sources, strict=False)
+    return [
+        str(mount.get("target"))
+        for mount, source in pairs
+        if mount.get("run") and mount.get("target") not in data and mount.get("source") != source
+    ]
