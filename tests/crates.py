@@ -11,6 +11,9 @@ from typing import Any
 from tests import made
 from tests.test_record import case
 from tfslurm.document.canonical import canonical
+from tfslurm.export.citation.settings import Authorship
+from tfslurm.export.crate import graph
+from tfslurm.export.crate.contents import Crate, CrateFile, Run
 from tfslurm.image import lock_text
 from tfslurm.job_plan import identify, to_json
 from tfslurm.record import Record, build_record, record_json
@@ -24,7 +27,6 @@ CODE = {"train.py": b"print(1)\n", "lib/net.py": b"layers = 3\n"}
 OUTPUTS = {"metrics.json": b"1\n", "sub/model.h5": b"2\n"}
 LOGS = {"attempt-1/stdout.log": b"epoch 1\n", "attempt-1/stderr.log": b""}
 LOG_SUMS = "".join(f"{len(text)} {sha256(text).hexdigest()} {name[10:]}\n" for name, text in LOGS.items())
-CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 
 
 def made_crate(folder: Path) -> Record:
@@ -52,7 +54,7 @@ def made_crate(folder: Path) -> Record:
     for name, content in held.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    (folder / METADATA).write_text(json.dumps(metadata(record, folder), indent=1))
+    (folder / METADATA).write_text(metadata(record, folder))
     summed(folder)
     return record
 
@@ -86,38 +88,8 @@ def summed(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text("".join(row for row in rows if not row.endswith("  SHA256SUMS\n")))
 
 
-def metadata(record: Record, folder: Path) -> dict[str, Any]:
-    """The metadata, as Process Run Crate 0.5 has it."""
-    attempt = record.attempts[-1]
-    action = {
-        "@id": record.record_id,
-        "@type": "CreateAction",
-        "name": "Slurm job alpha:59",
-        "description": "sh -c …",
-        "instrument": {"@id": "#program"},
-        "startTime": (attempt.started_at or "").replace("Z", "+00:00"),
-        "endTime": (attempt.ended_at or "").replace("Z", "+00:00"),
-        "actionStatus": "http://schema.org/CompletedActionStatus",
-        "containerImage": {"@id": "#image"},
-        "result": [{"@id": f"{JOB}/out/{name}"} for name in OUTPUTS],
-    }
-    image = {
-        "@id": "#image",
-        "@type": "ContainerImage",
-        "additionalType": {"@id": "https://w3id.org/ro/terms/workflow-run#DockerImage"},
-        "registry": record.image.registry,
-        "name": record.image.repository,
-        "tag": record.image.tag,
-        "sha256": record.image.digest.removeprefix("sha256:"),
-    }
-    held = [
-        {"@id": name, "@type": "File", "contentSize": str(len(content)), "sha256": sha256(content).hexdigest()}
-        for name in files_in(folder)
-        for content in [(folder / name).read_bytes()]
-    ]
-    profile = "https://w3id.org/ro/wfrun/process/0.5"
-    root = {"@id": "./", "@type": "Dataset", "name": "Run", "conformsTo": {"@id": profile}}
-    about = {"@id": METADATA, "@type": "CreativeWork", "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"}}
-    program = {"@id": "#program", "@type": "SoftwareApplication", "name": "sh"}
-    graph = [about | {"about": {"@id": "./"}}, root, action, image, program, *held]
-    return {"@context": CONTEXT, "@graph": graph}
+def metadata(record: Record, folder: Path) -> str:
+    """The metadata, as tfslurm writes them."""
+    held = ((name, (folder / name).read_bytes()) for name in files_in(folder))
+    files = tuple(CrateFile(name, len(content), sha256(content).hexdigest()) for name, content in held)
+    return graph.metadata(Crate("Run", (Run(record, "", "record.json"),), files, (), Authorship(("Doe, Alice",))))

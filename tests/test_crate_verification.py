@@ -30,7 +30,7 @@ from tfslurm.retrieval.verify import verified_crate
 from tfslurm.workspace.session import Session
 
 EDITS = 10_000
-NOT_HERE = {"chain", "anchor", "signature", "input /var/tmp/tfslurm-bed/scratch/alpha/alice/data"}
+NOT_HERE = {"chain", "anchor", "signature", "people", "input /var/tmp/tfslurm-bed/scratch/alpha/alice/data"}
 "What is not verifiable: this machine's tracker did not make the record, and nobody signed it."
 
 
@@ -47,9 +47,10 @@ def crate(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "crate"))
 
 
-def parts(folder: Path) -> list[Part]:
+def parts(folder: Path, *, partial: bool = False) -> list[Part]:
     with Session(print) as session:
-        return [part for each in verified_crate(session, crate_at(session, folder)) for part in each.parts]
+        found = verified_crate(session, crate_at(session, folder), partial=partial)
+        return [part for each in found for part in each.parts]
 
 
 def bad(folder: Path) -> dict[str, str]:
@@ -85,6 +86,10 @@ NAMED = {
 }
 
 
+IN_FOLDERS = ("train.py", f"{JOB}/attempt-1/facts/task-0/gpus.txt")
+"Whose folders the metadata list."
+
+
 def path_of(crate: Path, name: str) -> Path:
     return next(crate.glob(f"code/*/{name}")) if name == "train.py" else crate / name
 
@@ -101,7 +106,7 @@ def fit_metadata(crate: Path) -> None:
     values = json.loads((crate / METADATA).read_text())
     for entity in values["@graph"]:
         path = crate / entity["@id"]
-        if entity["@type"] == "File" and path.is_file():
+        if entity["@type"] == "File" and path.is_file() and path.name != SUMS:
             entity |= {"sha256": sha256(path.read_bytes()).hexdigest(), "contentSize": str(path.stat().st_size)}
     (crate / METADATA).write_text(json.dumps(values, indent=1))
     summed(crate)
@@ -112,7 +117,7 @@ def test_a_changed_byte_is_named_even_where_the_sums_were_made_to_fit(crate: Pat
     change_byte(path_of(crate, name))
     file = str(path_of(crate, name).relative_to(crate))
     found = bad(crate)
-    assert f"file {file}" in found and f"{METADATA}: {file}" in found
+    assert f"file {file}" in found and (f"{METADATA}: {file}" in found or name in IN_FOLDERS)
     fit_metadata(crate)
     found = bad(crate)
     assert NAMED[name] in found and f"file {file}" not in found, found
@@ -123,7 +128,8 @@ def edit(crate: Path, change: Callable[[dict[str, dict[str, Any]]], object]) -> 
     values = json.loads((crate / METADATA).read_text())
     entities = {entity["@id"]: entity for entity in values["@graph"]}
     action = next(each for each in entities.values() if each["@type"] == "CreateAction")
-    change({**entities, "action": action})
+    image = next(each for each in entities.values() if each["@type"] == "ContainerImage")
+    change({**entities, "action": action, "#image": image})
     (crate / METADATA).write_text(json.dumps(values))
     summed(crate)
 
@@ -208,7 +214,7 @@ def test_files_that_came_later_or_are_gone_and_links_are_named(crate: Path) -> N
     assert "does not name it" in found["file more.txt"] and "does not name it" in found["file more.sig"]
     assert "file record.json.sig" not in found
     assert "not there any more" in found[f"file {JOB}/out/metrics.json"]
-    assert "not there any more" in found["output metrics.json"]
+    assert "the record names it" in found["output metrics.json"]
     assert "file job.sbatch" in found
 
 
@@ -333,7 +339,7 @@ def test_no_random_edit_of_a_crate_passes_as_unchanged(made: Path) -> None:
     assert not [part for part in crate_parts(whole) if part.is_bad]
 
 
-def test_an_output_whose_names_were_replaced_is_no_change_and_one_that_was_left_out_is_not_missing(crate: Path) -> None:
+def test_an_output_whose_names_were_replaced_is_no_change(crate: Path) -> None:
 
     record = record_from_json(json.loads((crate / "record.json").read_text()))
     hidden = anonymous(record)
@@ -342,23 +348,135 @@ def test_an_output_whose_names_were_replaced_is_no_change_and_one_that_was_left_
     (crate / "record.json").write_text(json.dumps(record_json(hidden)))
     (crate / "record.canonical.json").unlink()
     (crate / JOB / "out" / "metrics.json").write_text("someone\n")
-    (crate / JOB / "out" / "sub" / "model.h5").unlink()
     fit_metadata(crate)
     edit(crate, lambda all: all["action"].update({"@id": hidden.record_id}))
-    edit(crate, lambda all: all[f"{JOB}/out/sub/model.h5"].update(left_out(f"{JOB}/out/sub/model.h5")))
     found = {part.name: part for part in parts(crate)}
     assert (
         found["output metrics.json"].status == "not verifiable"
         and "were replaced" in found["output metrics.json"].reason
     )
-    assert found["output sub/model.h5"].reason == f"{JOB}/out/sub/model.h5 is not in this crate: too large"
     (crate / JOB / "out" / "metrics.json").write_text("another\n")
     assert "output metrics.json" in bad(crate)
 
 
-def left_out(path: str) -> dict[str, Any]:
-    """What makes of an entity one of a file that is not in the crate."""
-    return {"@id": "#absent", "@type": "PropertyValue", "name": path, "description": "Not in this crate: too large"}
+def take_out(crate: Path, path: str, why: str) -> None:
+    """Take a file, or a folder, out of a crate so that nothing in it names it but a note; '' for no note."""
+    values = json.loads((crate / METADATA).read_text())
+    outputs = {
+        each["path"]: each["sha256"]
+        for each in json.loads((crate / "record.json").read_text())["experiment"]["outputs"]
+    }
+    note = {"@id": "#absent", "@type": "PropertyValue", "name": path, "description": f"Not in this crate: {why}"}
+    note["value"] = f"sha256:{outputs.get(path.partition('/out/')[2], '')}"
+    kept = [each for each in values["@graph"] if not each["@id"].startswith(path)]
+    for each in kept:
+        for key in ("hasPart", "result", "object", "subjectOf"):
+            if isinstance(each.get(key), list):
+                each[key] = [ref for ref in each[key] if not ref["@id"].startswith(path)]
+        if why and each["@type"] == "CreateAction":
+            each["result"].append({"@id": "#absent"})
+    (crate / METADATA).write_text(json.dumps({**values, "@graph": [*kept, *([note] if why else [])]}))
+    whole = crate / path
+    shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
+    summed(crate)
+
+
+CUT = {
+    f"{JOB}/out/sub/model.h5": "output sub/model.h5",
+    f"{JOB}/attempt-1/stdout.log": "log attempt-1/stdout.log",
+    "plan.json": "plan",
+    "job.sbatch": "script",
+    "code/": "code",
+    f"{JOB}/attempt-1/": "facts",
+}
+
+
+@pytest.mark.parametrize("why", ["", "too large"])
+@pytest.mark.parametrize("path", CUT)
+def test_what_was_taken_out_of_a_crate_is_missing_whatever_the_crate_says(crate: Path, path: str, why: str) -> None:
+    take_out(crate, path, why)
+    found = {part.name: part for part in parts(crate)}
+    assert found[CUT[path]].status == "missing", found[CUT[path]]
+    assert not any(name.startswith(("file ", METADATA)) for name in bad(crate)), bad(crate)
+    assert ("statement result" in bad(crate)) is (bool(why) and "/out/" not in path)  # tfslurm notes outputs alone
+
+
+def test_a_crates_own_list_of_what_it_lacks_is_believed_by_who_says_so(crate: Path) -> None:
+    take_out(crate, f"{JOB}/out/sub/model.h5", "left out by --without-outputs")
+    found = {part.name: part for part in parts(crate, partial=True)}
+    assert not any(part.is_bad for part in found.values())
+    assert "left out by --without-outputs; so says the crate" in found["output sub/model.h5"].reason
+    take_out(crate, f"{JOB}/out/metrics.json", "")
+    assert [part.name for part in parts(crate, partial=True) if part.is_bad] == ["output metrics.json"]
+
+
+def test_a_note_of_a_file_with_another_hash_is_a_change(crate: Path) -> None:
+    take_out(crate, f"{JOB}/out/sub/model.h5", "too large")
+    edit(crate, lambda all: all["#absent"].update(value="sha256:" + "0" * 64))
+    assert "statement result" in bad(crate)
+
+
+def test_a_record_alone_names_files_that_are_elsewhere(crate: Path) -> None:
+    for path in files_in(crate):
+        if path not in ("record.json", "record.canonical.json"):
+            (crate / path).unlink()
+    summed(crate)
+    assert not bad(crate)
+    (crate / "notes.txt").write_text("x")
+    summed(crate)
+    assert {"output metrics.json", "plan", "code", "facts"} <= {*bad(crate)}
+
+
+PLANTED: dict[str, tuple[Callable[[dict[str, dict[str, Any]]], object], str]] = {
+    "name": (lambda all: all["action"].update(name="gpu: job alpha:60"), "statement run"),
+    "command": (lambda all: all["action"].update(description="python better.py"), "statement run"),
+    "error": (lambda all: all["action"].update(error="none"), "statement run"),
+    "user": (lambda all: value_of(all, "agent").update(name="mallory"), "statement agent"),
+    "job": (lambda all: value_of(all, "identifier").update(value="alpha:60"), "statement identifier"),
+    "node": (lambda all: value_of(all, "location").update(name="gpu-9"), "statement node"),
+    "program": (lambda all: value_of(all, "instrument").update(version="d" * 40), "statement program"),
+    "GPU": (lambda all: named_value(all, "GPU").update(value="NVIDIA H200 (143771 MiB), GPU-1"), "statement facts of"),
+    "driver": (lambda all: named_value(all, "NVIDIA driver").update(value="999.1"), "statement facts of"),
+    "more parameters": (lambda all: planted_value(all, "object", "decay", 0.1), "statement parameter or input"),
+    "more variables": (lambda all: planted_value(all, "environment", "TF_X", "1"), "statement variable"),
+    "more results": (lambda all: planted_value(all, "result", "accuracy", 0.999), "statement result"),
+    "date": (lambda all: all["./"].update(datePublished="2020-01-01"), "statement date"),
+    "image": (lambda all: all["./"].update(description=f"In sha256:{'a' * 64}."), "statement image"),
+}
+
+
+def value_of(entities: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+    """The entity that the run refers to by a key."""
+    return entities[entities["action"][key]["@id"]]
+
+
+def named_value(entities: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """The value of a name."""
+    return next(each for each in entities.values() if each["@type"] == "PropertyValue" and each["name"] == name)
+
+
+def planted_value(entities: dict[str, dict[str, Any]], key: str, name: str, value: object) -> None:
+    """Put one more value into the metadata: in the place of the license, of which the records know nothing."""
+    entities["#no-licence"].clear()
+    entities["#no-licence"].update({"@id": "#planted", "@type": "PropertyValue", "name": name, "value": value})
+    held = entities["action"].get(key, [])
+    entities["action"][key] = [*(held if isinstance(held, list) else [held]), {"@id": "#planted"}]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_a_record_knows_cannot_be_told_otherwise_by_the_metadata(crate: Path, name: str) -> None:
+    change, part = PLANTED[name]
+    edit(crate, change)
+    assert any(each.startswith(part) for each in bad(crate)), bad(crate)
+
+
+def test_a_fact_of_another_version_of_tfslurm_is_no_change_and_people_are_nobodys_word(crate: Path) -> None:
+    edit(crate, lambda all: planted_value(all, "resourceUsage", "peak CPU", 7))
+    edit(crate, lambda all: next(each for each in all.values() if each.get("familyName")).update(name="Mallory"))
+    found = {part.name: part for part in parts(crate)}
+    assert not any(part.is_bad for part in found.values())
+    assert "knows no such fact" in found["statement use"].reason
+    assert found["people"].status == "not verifiable" and "Mallory" in found["people"].reason
 
 
 # What `verify` leaves to roc-validator: its own check, as it names it, finds that.

@@ -23,12 +23,14 @@ class Verification(NamedTuple):
         return not any(part.is_bad for part in self.parts)
 
 
-def verify(what: Job | Record | str | Path, *, signers: str | Path | None = None) -> Verification:
+def verify(
+    what: Job | Record | str | Path, *, signers: str | Path | None = None, partial: bool = False
+) -> Verification:
     """Return whether a record is unchanged, and the files that it names, as ``tfslurm verify`` prints it.
 
     ``what`` is a job, a record, or a name: a job's, of a file with a record, of a crate. What is on a cluster that does
     not answer is not verifiable. ``signers`` is a file of allowed signers (see ssh-keygen(1)): a record that none of
-    them signed is missing its signature.
+    them signed is missing its signature. ``partial``: a crate's own list of the files that are not in it is believed.
 
     Raises:
         InputError: the name stands for none of these, or the file of signers cannot be read.
@@ -41,5 +43,5 @@ def verify(what: Job | Record | str | Path, *, signers: str | Path | None = None
     if isinstance(what, Record):
         evidence = placed(session(), Evidence(what, record_json(what)))
         return Verification(verified_records(session(), [evidence], allowed)[0].parts)
-    found = verified(session(), [what.key if isinstance(what, Job) else what], allowed)
+    found = verified(session(), [what.key if isinstance(what, Job) else what], allowed, partial=partial)
     return Verification(tuple(part for each in found for part in each.parts))

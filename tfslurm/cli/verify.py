@@ -26,19 +26,21 @@ COLOURS = {"unchanged": "green", "changed": "red", "missing": "red"}
     type=click.Path(path_type=Path),
     help="A file of allowed signers, as `ssh-keygen -Y verify` takes it: one of them must have signed the record.",
 )
+@click.option("--partial", is_flag=True, help="Believe a crate's own list of the files that are not in it.")
 @common
-def verify(session: Session, names: tuple[str, ...], signers: Path | None, as_json: bool) -> int:
+def verify(session: Session, names: tuple[str, ...], signers: Path | None, partial: bool, as_json: bool) -> int:
     """Check whether a record is unchanged, and whether the files that it names still are what it says.
 
     RECORD is a file that `tfslurm provenance --json` wrote. Of a JOB, it is the record that this machine kept. CRATE is
     the folder or the .zip of an RO-Crate, also of one that another tool made. Each part is unchanged, changed, missing
     or not verifiable. The exit code is 1 if one is changed or missing. With --signers, a record that none of them
-    signed is missing its signature.
+    signed is missing its signature. A file that a record names and its crate does not hold is missing, whatever the
+    crate says of it, unless you add --partial.
 
     Of several records, verify prints the parts that are changed or missing, then how many parts of each name are what.
     --json has every part.
     """
-    found = verified(session, names, signers)
+    found = verified(session, names, signers, partial=partial)
     if as_json:
         values = [{"record_id": each.record_id, "parts": [part._asdict() for part in each.parts]} for each in found]
         emit(values[0] if len(values) == 1 else values)

@@ -11,11 +11,30 @@ from typing import Any
 
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError, TfslurmError
-from tfslurm.export.crate.contents import CANONICAL, CANONICALS, CODE, LOCK, RECORD, SIGNATURE, SPEC, SUMS
+from tfslurm.export.crate.contents import (
+    CANONICAL,
+    CANONICALS,
+    CODE,
+    LOCK,
+    RECORD,
+    SIGNATURE,
+    SPEC,
+    SUMS,
+    CrateFile,
+    Run,
+)
 from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
 from tfslurm.record.crate_metadata import METADATA, Metadata
-from tfslurm.record.crate_verification import agreement, file_parts, metadata_parts, read_sums, sums_parts, text_parts
+from tfslurm.record.crate_verification import (
+    agreement,
+    file_parts,
+    metadata_parts,
+    read_sums,
+    strange_runs,
+    sums_parts,
+    text_parts,
+)
 from tfslurm.record.verification import (
     Beginning,
     Part,
@@ -39,16 +58,21 @@ from tfslurm.workspace.threads import at_once
 
 ADDED = SIGNATURE
 "What may come into a crate after its sums were written: a signature, which is verified by itself."
+ALONE = (RECORD, CANONICAL, SIGNATURE, SUMS)
 MOST_FACTS, MOST_FACT = 64 * 2**20, 16 * 2**20
 MOST_TEXT = 2**24
 MOST_THREADS = 8
 
 
 class CheckedCrate:
-    """A crate with the sha256 that each of its files has now, and what its metadata says."""
+    """A crate with the sha256 that each of its files has now, and what its metadata says.
 
-    def __init__(self, crate: Crate) -> None:
+    ``partial``: its own word on what it does not hold is believed.
+    """
+
+    def __init__(self, crate: Crate, *, partial: bool = False) -> None:
         self.crate = crate
+        self.partial = partial
         self.now = hashes(crate)
         self.metadata: Metadata | None = None
         self.why = ""
@@ -61,6 +85,11 @@ class CheckedCrate:
     def sizes(self) -> Mapping[str, int]:
         """Path -> bytes of its regular files."""
         return {path: each.bytes for path, each in self.crate.files.items() if each.kind == "f"}
+
+    @property
+    def is_record_alone(self) -> bool:
+        """Whether it is what `sign` writes: a record, and no file of its job."""
+        return all(path in ALONE for path in self.crate.files)
 
     def text(self, path: str, most: int = MOST_TEXT) -> bytes | None:
         """The content of a file; None: it is not there, or too large."""
@@ -128,12 +157,12 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
         plan: Any = read_json(text) if text else None
     except ValueError:
         plan = {}
-    yield plan_part(record, plan) if text else absent(checked, base + paths.PLAN, "plan")
-    script = checked.now.get(base + paths.JOB_SCRIPT)
+    yield plan_part(record, plan) if text else absent(checked, base + paths.PLAN, "plan", record.plan_sha256)
+    script, said = checked.now.get(base + paths.JOB_SCRIPT), record.job.script_sha256
     if script:
-        yield compared("script", record.job.script_sha256, script, paths.JOB_SCRIPT)
+        yield compared("script", said, script, paths.JOB_SCRIPT)
     else:
-        yield absent(checked, base + paths.JOB_SCRIPT, "script")
+        yield absent(checked, base + paths.JOB_SCRIPT, "script", said)
     yield from outputs(checked, record, base)
     yield from logs(checked, record, base)
     for each in record.inputs or ():
@@ -142,35 +171,57 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
     yield facts(checked, evidence, base, text)
 
 
+def run_parts(checked: CheckedCrate, evidences: Mapping[str, Evidence]) -> Iterator[Part]:
+    """The runs that the metadata tell of, beside the records in the crate, by their paths there."""
+    from tfslurm.export.crate.statements import statement_parts  # brings the writer of crates along
+
+    if checked.metadata is None or not evidences:
+        return
+    yield from strange_runs(checked.metadata, [each.record for each in evidences.values()])
+    runs = [Run(each.record, base_of(each, checked.crate), path) for path, each in evidences.items()]
+    listed = (CrateFile(path, size, checked.now.get(path) or "") for path, size in checked.sizes.items())
+    files = (each for each in listed if each.path not in (METADATA, SUMS))
+    yield from statement_parts(checked.metadata, runs, files)
+
+
 def base_of(evidence: Evidence, crate: Crate) -> str:
     """The beginning of the paths of a record's run folder in the crate: '' or ends with a slash."""
     inside = (evidence.folder or PurePosixPath()).relative_to(crate.folder.absolute())
     return f"{inside}/" if inside.parts else ""
 
 
-def absent(checked: CheckedCrate, path: str, name: str) -> Part:
-    """A file that a job has and the crate does not."""
+def absent(checked: CheckedCrate, path: str, name: str, said: str | None) -> Part:
+    """A file that a job has and the crate does not. Where its record has its hash, it is missing.
+
+    Whoever takes a file out of a crate can also write there that it was never in it.
+    """
+    if checked.is_record_alone:
+        return Part(name, "not verifiable", "here is the record alone, without the files of its job")
     why = (checked.metadata.absent if checked.metadata else {}).get(path, "")
-    return Part(name, "not verifiable", f"{path} is not in this crate{f': {why}' if why else ''}")
+    reason = f"{path} is not in this crate"
+    if not said:
+        return Part(name, "not verifiable", f"{reason}, and the record does not have its hash")
+    if not why:
+        return Part(name, "missing", f"{reason}, and the record names it")
+    if checked.partial:
+        return Part(name, "not verifiable", f"{reason}: {why}; so says the crate, which is believed (--partial)")
+    return Part(name, "missing", f"{reason}, and the record names it; the crate says: {why}")
 
 
 def outputs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
-    """The outputs; one that the crate says it does not hold is not missing from it."""
+    """The outputs."""
     folder = f"{base}{record.job.job_id}/{paths.OUTPUTS}/"
     now = {each.path: checked.now.get(folder + each.path) for each in record.experiment.outputs or ()}
     for part in output_parts(record, now):
-        yield excused(checked, record, part, folder + part.name.removeprefix("output "))
+        yield judged(checked, record, part, folder + part.name.removeprefix("output "))
 
 
-def excused(checked: CheckedCrate, record: Record, part: Part, path: str) -> Part:
-    """A part of a file that the crate says is not in it, or in whose text names were replaced; else as it was."""
-    found = checked.metadata
-    if found is None:  # a folder that `sign` wrote has no files of its job; the sums name those of a crate
-        has_none = part.status == "missing" and METADATA not in checked.crate.files
-        return absent(checked, path, part.name) if has_none else part
-    if part.status == "missing" and path in found.absent:
-        return absent(checked, path, part.name)
-    said = next((each.sha256 for each in found.files if each.path == path), None)
+def judged(checked: CheckedCrate, record: Record, part: Part, path: str) -> Part:
+    """A part of a file that is not in the crate, or in whose text names were replaced; else as it was."""
+    if part.status == "missing":
+        return absent(checked, path, part.name, "its hash")
+    files = checked.metadata.files if checked.metadata else ()
+    said = next((each.sha256 for each in files if each.path == path), None)
     if part.status == "changed" and is_anonymous(record) and said == checked.now.get(path):
         why = "names in it were replaced in the anonymous form; it has the sha256 that the metadata says"
         return Part(part.name, "not verifiable", why)
@@ -187,7 +238,7 @@ def logs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
             whole = checked.crate.sha256(folder + path, log.bytes)
         now[path] = Beginning(whole, size) if whole is not None and size is not None else None
     for part in log_parts(record, now):
-        yield excused(checked, record, part, folder + part.name.removeprefix("log "))
+        yield judged(checked, record, part, folder + part.name.removeprefix("log "))
 
 
 def code(checked: CheckedCrate, record: Record) -> Part:
@@ -198,7 +249,7 @@ def code(checked: CheckedCrate, record: Record) -> Part:
     prefix = f"{CODE}{tree}/"
     names = [path for path in checked.crate.files if path.startswith(prefix)]
     if not names:
-        return absent(checked, prefix, "code")
+        return absent(checked, prefix, "code", tree)
     folder = Path(os.path.realpath(checked.crate.folder / prefix))
     algorithm = "sha1" if len(tree) == 40 else "sha256"
     try:
@@ -220,13 +271,14 @@ def code(checked: CheckedCrate, record: Record) -> Part:
 def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes | None) -> Part:
     """The observations that the record was built from: they must give the same record again."""
     record = evidence.record
+    files = facts_of(checked, f"{base}{record.job.job_id}/")
+    if not files:
+        is_left_out = is_anonymous(record) or checked.is_record_alone or not record.attempts
+        return Part("facts", "not verifiable" if is_left_out else "missing", "what was observed is not in the crate")
     try:
         if plan_text is None:
             raise RecordError("the plan is not in the crate, without which no record can be built")
         plan = from_json(read_json(plan_text))
-        files = facts_of(checked, f"{base}{record.job.job_id}/")
-        if not files:
-            raise RecordError("what was observed is not in the crate")
         point = point_of(checked, plan, record, base)
         built = [build_record(plan, record.job.job_id, files, each, point=point) for each in (status_of(record), None)]
     except (RecordError, ValueError, KeyError, TypeError) as error:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from tfslurm.errors import InputError
 from tfslurm.export.crate.contents import RECORD, SIGNATURE
-from tfslurm.record import Record
-from tfslurm.record.crate_verification import strange_runs
 from tfslurm.record.ssh_signature import LONGEST
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.chain import chain_parts
@@ -28,10 +26,13 @@ class Verified(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def verified(session: Session, names: Sequence[str], signers: Path | None = None) -> list[Verified]:
+def verified(
+    session: Session, names: Sequence[str], signers: Path | None = None, *, partial: bool = False
+) -> list[Verified]:
     """What names stand for, verified, in their order; the records with few questions to each cluster.
 
-    ``signers``: a file of allowed signers, one of whom must have signed each.
+    ``signers``: a file of allowed signers, one of whom must have signed each. ``partial``: a crate may say itself which
+    files it does not hold.
 
     Raises:
         InputError: a name stands for nothing, or a file holds no record; the file of signers cannot be read.
@@ -41,7 +42,7 @@ def verified(session: Session, names: Sequence[str], signers: Path | None = None
     found: list[Verified | Evidence] = []
     for name in names:
         crate = crate_named(session, name)
-        found += verified_crate(session, crate, signers) if crate else evidence_of(session, name)
+        found += verified_crate(session, crate, signers, partial=partial) if crate else evidence_of(session, name)
     records = iter(verified_records(session, [each for each in found if isinstance(each, Evidence)], signers))
     return [next(records) if isinstance(each, Evidence) else each for each in found]
 
@@ -56,28 +57,29 @@ def verified_records(session: Session, evidences: Sequence[Evidence], signers: P
     return found
 
 
-def verified_crate(session: Session, crate: Crate, signers: Path | None = None) -> list[Verified]:
+def verified_crate(
+    session: Session, crate: Crate, signers: Path | None = None, *, partial: bool = False
+) -> list[Verified]:
     """A crate, then each record in it; the parts of the only record stand with those of its crate."""
-    from tfslurm.retrieval.crate_verification import CheckedCrate, crate_parts, record_parts
+    from tfslurm.retrieval.crate_verification import CheckedCrate, crate_parts, record_parts, run_parts
 
-    checked = CheckedCrate(crate)
+    checked = CheckedCrate(crate, partial=partial)
     whole = tuple(crate_parts(checked))
     inside: list[Verified] = []
-    records: list[Record] = []
+    runs: dict[str, Evidence] = {}
     for path in crate.records:
         try:
             each = in_crate(crate, path)
         except InputError as error:
             whole = (Part(path, "changed", error.problems[0].why), *whole)
             continue
-        records.append(each.record)
+        runs[path] = each
         is_beside = crate.records == [RECORD] and SIGNATURE in crate.files
         added = checked.text(SIGNATURE, LONGEST) or b"" if is_beside else None  # what cannot be read is none
         signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
         parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
         inside.append(Verified(each.key, each.record.record_id, parts))
-    if checked.metadata and records:
-        whole = (*whole, *strange_runs(checked.metadata, records))
+    whole = (*whole, *run_parts(checked, runs))
     if len(inside) == len(crate.records) == 1:
         return [inside[0]._replace(parts=(*inside[0].parts, *whole))]
     if signers and not inside:
