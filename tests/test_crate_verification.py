@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -121,6 +122,24 @@ def test_a_changed_byte_is_named_even_where_the_sums_were_made_to_fit(crate: Pat
     fit_metadata(crate)
     found = bad(crate)
     assert NAMED[name] in found and f"file {file}" not in found, found
+
+
+def test_the_file_of_the_code_that_was_changed_is_named_by_the_sums_or_by_git(
+    crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree,) = (crate / "code").iterdir()
+    repository = tmp_path / "repository"
+    shutil.copytree(tree, repository)
+    git = ["git", "-C", str(repository), "-c", "user.name=A", "-c", "user.email=a@b.example"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], check=True)
+    change_byte(tree / "train.py")
+    (tree / "more.py").write_text("x")
+    assert bad(crate)["code"].startswith("more.py, train.py changed, came or went: Git gives its files the tree ")
+    fit_metadata(crate)
+    assert bad(crate)["code"].startswith("Git gives its files the tree ")
+    monkeypatch.chdir(repository)
+    assert bad(crate)["code"].startswith("more.py, train.py changed, came or went: ")
 
 
 def edit(crate: Path, change: Callable[[dict[str, dict[str, Any]]], object]) -> None:

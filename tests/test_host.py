@@ -15,6 +15,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -25,7 +26,7 @@ from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
 from tfslurm.host.command import BEGIN, NOISE, Raw, Received, Transport, remote_line, remote_result, run_process, shown
 from tfslurm.host.fetching import Entry, pack
-from tfslurm.host.files import as_tar
+from tfslurm.host.files import as_tar, tree_contents
 from tfslurm.host.local import LocalHost
 from tfslurm.host.openssh import runtime_folder
 from tfslurm.host.user import user_name
@@ -528,7 +529,7 @@ def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp
     assert send(host, target, snapshot)
     assert not send(host, target, snapshot)
     assert take(target).tree == snapshot.tree
-    assert names(Path(target.parent)) == [snapshot.tree]
+    assert names(Path(target.parent)) == [snapshot.tree, f"{snapshot.tree}.contents"]
     for path in [target, *target.rglob("*")]:
         executable = path.is_dir() or path.name == "a.py"
         assert path.is_symlink() or stat.S_IMODE(path.stat().st_mode) == (0o500 if executable else 0o400), path
@@ -599,6 +600,14 @@ def test_a_code_folder_that_lost_files_is_named(tmp_path: Path) -> None:
         send(LocalHost(), tmp_path / "tree", snapshot)
 
 
+def test_the_list_of_a_code_folder_is_kept_beside_it(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path / "code")
+    send(LocalHost(), tmp_path / "tree", snapshot)
+    kept = (tmp_path / "tree.contents").read_bytes()
+    assert sha256(kept).hexdigest() == snapshot.contents_sha256
+    assert kept == tree_contents(LocalHost(), PurePosixPath(tmp_path, "tree"))
+
+
 def test_bytes_that_change_on_the_way_are_noticed(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path / "code")
     stream = b"".join(snapshot.stream()).replace(b"value = 1", b"value = 2")
@@ -633,7 +642,7 @@ def test_two_clients_at_once_are_harmless(tmp_path: Path) -> None:
     for each in clients:
         each.join()
     assert not failures
-    assert names(tmp_path / "trees") == [snapshot.tree]
+    assert names(tmp_path / "trees") == [snapshot.tree, f"{snapshot.tree}.contents"]
     assert take(tmp_path / "trees" / snapshot.tree).tree == snapshot.tree
 
 
@@ -655,7 +664,7 @@ def test_an_ordinary_user_can_move_and_clean_what_is_read_only(tmp_path: Path) -
             put_tree(UserHost(), PurePosixPath(root, "trees", "t"), files=3, bytes=99, stream=[stream])
         assert send(UserHost(), root / "trees" / "t", snapshot)
         assert not send(UserHost(), root / "trees" / "t", snapshot)
-        assert names(root / "trees") == ["t"]
+        assert names(root / "trees") == ["t", "t.contents"]
     finally:
         shutil.rmtree(root)
 

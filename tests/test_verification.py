@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -18,9 +18,11 @@ from tfslurm.errors import InputError
 from tfslurm.image import lock_text
 from tfslurm.job_plan import identity, to_json
 from tfslurm.record import Record, record_from_json, record_json
-from tfslurm.record.model import Asked, Output, record_sha256, seal
+from tfslurm.record.model import Asked, Code, Output, record_sha256, seal
 from tfslurm.record.verification import inner_parts, output_parts, plan_part
+from tfslurm.retrieval.files_now import FilesNow
 from tfslurm.retrieval.record_files import read_record
+from tfslurm.retrieval.verification import code_part
 
 SPEC = "name: tensorflow\n"
 
@@ -127,6 +129,19 @@ def test_a_plan_is_held_against_both_of_its_ids() -> None:
     for other in others:
         assert plan_part(made, other).status == "changed"
     assert plan_part(replace(made, plan_sha256=None), values).status == "not verifiable"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_files_of_the_code_that_differ_are_named_where_the_list_was_kept(kept: bool) -> None:
+    code = Code(None, None, None, None, "c" * 40)
+    made = replace(record(), code=code)
+    folder = PurePosixPath("/r/code", code.tree)
+    then = b"".join(b"%s  ./%s\0" % (sha256(text).hexdigest().encode(), text) for text in (b"a.py", b"b.py", b"c.py"))
+    was = then.replace(b"./c.py", b"./d.py").replace(then[:64], b"0" * 64) + b"x ./b.py\0"
+    now = FilesNow({}, {}, {folder: was}, {code.tree: then if kept else b"forged"})
+    part = code_part(made, {"code": {"contents_sha256": sha256(then).hexdigest()}}, folder, now)
+    assert part.status == "changed"
+    assert part.reason.startswith("a.py, b.py, c.py, d.py in /r/code/") is kept
 
 
 def test_outputs_are_told_one_by_one_where_they_differ() -> None:

@@ -2,7 +2,7 @@
 # A folder of code out of the stream on stdin. $1 parent, $2 name, $3 and $4 guard's GROUP and ACCEPT. Prints how many files are
 # there already, and nothing where it wrote them. Times become now, because scratch file systems remove what looks old. Whoever
 # loses a race finds the other's folder, which is the same. A folder without w cannot change its parent, so it loses its w last.
-# A tree that others could read is closed.
+# A tree that others could read is closed. The list of its files is kept beside it, to name those that change; nobody relies on it.
 . ./folder-permissions.sh
 . ./own-tree.sh
 guard "$1" "$3" "$4"
@@ -30,3 +30,4 @@ mv --no-target-directory -- "$new/tree" "$1/$2" 2>"$new/said" || [ -d "$1/$2" ] 
     exit 1
 }
 chmod a-w -- "$1/$2"
+mv -f -- "$new/contents" "$1/$2.contents"

@@ -410,7 +410,7 @@ def test_one_byte_changed_in_what_a_record_names_is_found(desk: Desk) -> None:
     whole = dict.fromkeys((*names, f"input {data / 'train'}", f"input {file}"), "unchanged")
     assert parts() == whole
     folder = desk.run_folder(job)
-    (tree,) = (folder.parent.parent.parent / "code").iterdir()
+    (tree,) = filter(Path.is_dir, (folder.parent.parent.parent / "code").iterdir())
     changed = {
         folder / "out" / "a": "output a",
         folder / "attempt-1" / "stdout.log": "log attempt-1/stdout.log",

@@ -164,7 +164,7 @@ def test_what_others_put_in_the_place_of_code_or_of_a_run_folder_does_not_run(de
     shutil.copytree(aside, tfs, symlinks=True)
     for path in (tfs, *tfs.rglob("*")):
         shutil.chown(path, USER, USER)
-    (code,) = (tfs / "code").iterdir()
+    (code,) = filter(Path.is_dir, (tfs / "code").iterdir())
     (code / "train.sh").chmod(0o644)
     (code / "train.sh").write_text("echo evil\n")
     (run,) = (tfs / "runs").glob("run-*")

@@ -11,7 +11,7 @@ from tfslurm.errors import CommandFailed, HostError, TfslurmError, last_words
 from tfslurm.host import Host, get
 from tfslurm.host.files import tree_contents
 from tfslurm.job_plan import TREE
-from tfslurm.record.comparison.code import CodeFile, Tree, tree_of
+from tfslurm.record.comparison.code import CodeFile, Tree, is_same, tree_of
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.snapshot.files import EXECUTABLE, REGULAR, SYMLINK, Entry, tree_id
 from tfslurm.snapshot.git import contents_of, files_of_tree, top_of
@@ -19,6 +19,11 @@ from tfslurm.snapshot.git import contents_of, files_of_tree, top_of
 MOST_BYTES = 16 * 2**20
 "Of the files of one tree that are read."
 MOST_OF_ONE = 2**20
+SHOWN = 5
+"Names of files that are not as they were."
+GIT = "git:"
+"How the id of a file begins whose content was not read."
+NOTHING = CodeFile("")
 
 
 def code_of(evidence: Evidence, here: Path) -> tuple[Tree | None, str]:
@@ -89,6 +94,23 @@ def entry_of(path: str, file: CodeFile, algorithm: str) -> Entry:
     return Entry(path, mode, blob, len(content), file.sha256)
 
 
+def changed_files(tree: str, now: Tree, then: Tree | None, here: Path) -> str:
+    """The files in which a tree of code is not the one of its id any more; '' where what they were is not to be had.
+
+    ``then`` is the tree as it was, where that is known; else the repository of the folder ``here`` may have it.
+    """
+    before = then or tree_in_git(here, tree)
+    if before is None:
+        return ""
+    names = [
+        path
+        for path in sorted(before.keys() | now.keys())
+        if not is_same(before.get(path), now.get(path)) and not before.get(path, NOTHING).sha256.startswith(GIT)
+    ]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}" if names else ""
+
+
 def tree_in_git(here: Path, tree: str, most: int = MOST_BYTES, most_of_one: int = MOST_OF_ONE) -> Tree | None:
     """The tree as the repository of a folder has it; None where it has not, or not the whole."""
     try:
@@ -114,6 +136,6 @@ def of_blob(mode: int, size: int, blob: str, contents: Mapping[str, bytes]) -> C
     content = contents.get(blob)
     if mode == SYMLINK and content is not None:
         return CodeFile("", b"", target=os.fsdecode(content))
-    digest = f"git:{blob}" if content is None else hashlib.sha256(content).hexdigest()
+    digest = f"{GIT}{blob}" if content is None else hashlib.sha256(content).hexdigest()
     why = f"it was not read: {size} bytes" if content is None else ""
     return CodeFile(digest, content, why, mode == EXECUTABLE)

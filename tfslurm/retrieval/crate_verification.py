@@ -25,6 +25,7 @@ from tfslurm.export.crate.contents import (
 )
 from tfslurm.job_plan import JobPlan, from_json
 from tfslurm.record import Record, build_record, record_json
+from tfslurm.record.comparison.code import CodeFile
 from tfslurm.record.crate_metadata import METADATA, Metadata
 from tfslurm.record.crate_verification import (
     agreement,
@@ -46,13 +47,14 @@ from tfslurm.record.verification import (
     output_parts,
     plan_part,
 )
+from tfslurm.retrieval.code_trees import SHOWN, changed_files
 from tfslurm.retrieval.crate_files import Crate
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.records import NOT_NEEDED
 from tfslurm.run_folder import paths
 from tfslurm.run_folder.plan_file import point_values, read_points
 from tfslurm.slurm import JobStatus
-from tfslurm.snapshot.files import blob_id, entry_of, tree_id
+from tfslurm.snapshot.files import EXECUTABLE, blob_id, entry_of, tree_id
 from tfslurm.sweeps.arrays import place_in_array
 from tfslurm.workspace.threads import at_once
 
@@ -264,8 +266,21 @@ def code(checked: CheckedCrate, record: Record) -> Part:
             "code", "not verifiable", "names in its files were replaced, or files left out, in the anonymous form"
         )
     if now != tree:
-        return Part("code", "changed", f"Git gives its files the tree {now}, and the record says {tree}")
+        held = {each.name: CodeFile(each.sha256, is_executable=each.mode == EXECUTABLE) for each in entries}
+        differ = changed_files(tree, held, None, Path()) or ", ".join(other_sums(checked, prefix))
+        which = f"{differ} changed, came or went: " if differ else ""
+        return Part("code", "changed", f"{which}Git gives its files the tree {now}, and the record says {tree}")
     return Part("code", "unchanged", f"Git gives its files the tree {tree}")
+
+
+def other_sums(checked: CheckedCrate, prefix: str) -> list[str]:
+    """The first files below a folder whose sums are not those of the crate."""
+    try:
+        said = read_sums(checked.text(SUMS) or b"")
+    except ValueError:
+        return []
+    names = sorted(path for path in {*said, *checked.now} if path.startswith(prefix))
+    return [path.removeprefix(prefix) for path in names if said.get(path) != checked.now.get(path)][:SHOWN]
 
 
 def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes | None) -> Part:

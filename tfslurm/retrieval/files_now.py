@@ -42,7 +42,7 @@ class FilesNow:
     plans: Mapping[PurePosixPath, Any]  # run folder -> plan.json as JSON values; {} where it is no JSON
     files: Mapping[Asked, Beginning]
     lists: dict[PurePosixPath, bytes | HostError | CommandFailed] = field(default_factory=dict)  # of folders; b"": none
-    kept: dict[str, bytes] = field(default_factory=dict)  # tree_sha256 -> the list of an input as it was
+    kept: dict[str, bytes] = field(default_factory=dict)  # tree, or tree_sha256 -> the list of its files as it was
 
 
 def files_now(session: Session, host: Host, evidences: Sequence[Evidence]) -> FilesNow:
@@ -63,8 +63,27 @@ def files_now(session: Session, host: Host, evidences: Sequence[Evidence]) -> Fi
             found.lists[code] = tree_contents(host, code)
         except CommandFailed as error:
             found.lists[code] = error
+    look_into_code(host, found)
     look_into_inputs(session, host, evidences, found)
     return found
+
+
+def look_into_code(host: Host, found: FilesNow) -> None:
+    """Read the lists of the trees of code that are not as their plans say, as they were when they arrived."""
+    said = {code.get("contents_sha256") for plan in found.plans.values() if (code := code_in(plan))}
+    others = {
+        code.name: paths.code_list(code)
+        for code, listed in found.lists.items()
+        if isinstance(listed, bytes) and listed and sha256(listed).hexdigest() not in said
+    }
+    there = read_all(host, [*others.values()])
+    found.kept |= {tree: there[path] for tree, path in others.items() if path in there}
+
+
+def code_in(plan: Any) -> dict[str, Any]:
+    """What the values of a plan say of the code; {}: nothing that can be read."""
+    code = plan.get("code") if isinstance(plan, dict) else None
+    return code if isinstance(code, dict) else {}
 
 
 def look_into_inputs(session: Session, host: Host, evidences: Sequence[Evidence], found: FilesNow) -> None:

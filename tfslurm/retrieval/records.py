@@ -135,8 +135,13 @@ def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
         return kept_record(job, tracker)
     if job.status.get("reason") == NO_FOLDER:
         raise RecordError(f"{job.key}: {job.state}: {NO_FOLDER} ({plan.run_dir}); no record of it was read before that")
+    where = job_dir(plan, job.job_id)
+    if job.final and job.status.get("started_at"):
+        why = "it was removed" if job.state == "COMPLETED" else "it was removed, or the job could not make it"
+        raise RecordError(
+            f"{job.key}: {job.state}: its folder {where} is not there: {why}; no record was read before that"
+        )
     if job.final:
-        where = job_dir(plan, job.job_id)
         raise RecordError(f"{job.key}: {job.state}: it left nothing in {where}; `tfslurm logs {job.key}` may say why")
     raise RecordError(f"{job.key}: the program has not started yet ({job.state}); its record begins when it does")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tfslurm.errors import CommandFailed, HostError, InputError, RecordError
 from tfslurm.host import Host
 from tfslurm.job_plan.folders import job_folder
 from tfslurm.record import Record
+from tfslurm.record.comparison.code import tree_of
 from tfslurm.record.model import Input, names_of, plain
 from tfslurm.record.verification import Part, compared, inner_parts, log_parts, output_parts, plan_part
+from tfslurm.retrieval.code_trees import changed_files
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.facts_now import facts_now
 from tfslurm.retrieval.files_now import FilesNow, changed_in, files_now, is_whole, logs_of, outputs_of, script_of
@@ -126,7 +128,13 @@ def code_part(record: Record, plan: Any, folder: PurePosixPath | None, now: File
     listed = now.lists.get(folder, b"")
     if isinstance(listed, HostError | CommandFailed):
         return Part("code", "not verifiable", str(listed).splitlines()[0])
-    return compared("code", said, sha256(listed).hexdigest() if listed else None, f"the list of {folder}")
+    part = compared("code", said, sha256(listed).hexdigest() if listed else None, f"the list of {folder}")
+    if part.status != "changed":
+        return part
+    kept = now.kept.get(record.code.tree, b"")
+    then = tree_of(kept, {}) if sha256(kept).hexdigest() == said else None
+    names = changed_files(record.code.tree, tree_of(listed, {}), then, Path())
+    return part._replace(reason=f"{names} in {folder} changed, came or went; {part.reason}") if names else part
 
 
 def facts_part(said: Record, now: Record | str | None) -> Part:

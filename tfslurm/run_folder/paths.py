@@ -1,6 +1,6 @@
 """The names of files and folders below ROOT. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
 
-ROOT/code/TREE, ROOT/images/DIGEST.json
+ROOT/code/TREE, ROOT/code/TREE.contents, ROOT/images/DIGEST.json
 ROOT/inputs/lists/SHA256         the list of the files of a mounted folder, whose own sha256 is its name
 ROOT/inputs/known/DEVICE-INODE   what is known of a mounted folder's or file's hashes
 ROOT/runs/NAME-PLANID            run_folder: what was sent, and what came of sending it
@@ -48,6 +48,11 @@ LOG = re.compile(r"(stdout|stderr)(?:\.[0-9]{1,6})?\.log")
 def runs(root: PurePosixPath) -> PurePosixPath:
     """The folder of all run folders of a cluster."""
     return root / "runs"
+
+
+def code_list(code: PurePosixPath) -> PurePosixPath:
+    """The list of the files of a tree of code as they arrived, beside the tree; older trees have none."""
+    return code.with_name(f"{code.name}.contents")
 
 
 def input_list(root: PurePosixPath, tree_sha256: str) -> PurePosixPath:

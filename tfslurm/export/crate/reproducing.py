@@ -80,7 +80,10 @@ def checking(crate: Crate) -> list[str]:
         ]
         signed = f"-n tfslurm-record-v1 -s {contents.SIGNATURE} <{contents.CANONICAL}"
         lines += ["", f"    ssh-keygen -Y verify -f signers -I NAME {signed}"]
-    return [*lines, "", "`tfslurm verify .` does both, and compares each file with the record."]
+    lines += ["", "`tfslurm verify .` does both, and compares each file with the record."]
+    if any(crate.absent.values()):
+        lines += ["It says that the files at the end of this page are missing, unless you add `--partial`."]
+    return lines
 
 
 def running(crate: Crate, run: Run) -> list[str]:
