@@ -65,14 +65,15 @@ def test_only_what_has_the_hash_of_the_record_is_compared(tmp_path: Path) -> Non
     b = evidence(tmp_path, "2", {**values, "metrics.json": metrics(accuracy=0.98, seconds=2.5)})
     found = of_two(a, b, None, tmp_path)
     assert (found.results, found.exit_code) == ("bit-identical", 0)
-    assert found.pairs[0].comparison.results.files.without_time == (("metrics.json", "seconds"),)
+    (apart,) = found.pairs[0].comparison.results.files.those("same content")
+    assert (apart.path, apart.why) == ("metrics.json", "seconds")
     assert "<tr><th>results</th><td>bit-identical</td></tr>" in found._repr_html_()
     (tmp_path / "2" / "out" / "metrics.json").write_text(metrics(accuracy=0.98, seconds=1.5))
-    ((_, why),) = of_two(a, b, None, tmp_path).pairs[0].comparison.results.files.not_comparable
-    assert "alpha:2: it was changed after the job ended" in why
+    (lost,) = of_two(a, b, None, tmp_path).pairs[0].comparison.results.files.those("not comparable")
+    assert "alpha:2: it was changed after the job ended" in lost.why
     (tmp_path / "2" / "out" / "metrics.json").unlink()
-    ((_, why),) = of_two(a, b, None, tmp_path).pairs[0].comparison.results.files.not_comparable
-    assert "alpha:2: it is not there any more" in why
+    (lost,) = of_two(a, b, None, tmp_path).pairs[0].comparison.results.files.those("not comparable")
+    assert "alpha:2: it is not there any more" in lost.why
 
 
 def test_outputs_that_lead_elsewhere_or_are_too_large_are_not_read(tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_records_in_files_are_compared_as_far_as_they_go(
     assert two("a.json", "b.json") == 1
     shown = capsys.readouterr().out
     assert "results      bits differ\n             seed, environment and inputs are the same, so" in shown
-    assert "\n             differs: w.h5: its bytes differ\n" in shown
+    assert "\n             differs: w.h5: its bytes differ" in shown
     assert two("a.json", "b.json", "--json") == 1
     assert json.loads(capsys.readouterr().out)["agree"] is False
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -16,19 +14,13 @@ from hypothesis import strategies as st
 
 from tests.test_record import CASES, case
 from tfslurm.record import Record
-from tfslurm.record.comparison import Comparison, Run, compare, file_contents, measure_of
+from tfslurm.record.comparison import Comparison, Run, compare, measure_of
 from tfslurm.record.comparison.code import CodeFile, changes, tree_of
 from tfslurm.record.comparison.differences import differences
-from tfslurm.record.comparison.file_contents import (
-    MOST_MEMBERS,
-    holds_time,
-    is_time,
-    same_but_for_time,
-    why_never_equal,
-)
+from tfslurm.record.comparison.files import wanted
 from tfslurm.record.comparison.points import matched, seeds_beside
 from tfslurm.record.comparison.prediction import interval, quantile
-from tfslurm.record.comparison.results import by_interval, wanted
+from tfslurm.record.comparison.results import by_interval
 from tfslurm.record.metrics import pattern_of
 from tfslurm.record.model import Code, Determinism, Input, Output, Package
 from tfslurm.record.task_model import Engine, Gpu, TaskFacts
@@ -359,7 +351,7 @@ def test_a_tolerance_counts_where_bits_differ_and_says_that_they_do() -> None:
     a, b = ({"metrics.json": metrics(accuracy=value), "w.h5": text} for value, text in ((0.98, W), (0.97, V)))
     found = both(a, b, declared("accuracy", 0.02)).results
     assert (found.answer, found.rule) == ("within tolerance", "tolerance")
-    assert "differs: w.h5: its bytes differ" in found.evidence
+    assert any(line.startswith("differs: w.h5: its bytes differ") for line in found.evidence)
     assert found.evidence[0] == "accuracy: 0.98 / 0.97: they differ by 0.01, and 0.02 is declared (exp.yaml)"
     given = both(a, b, declared("accuracy", 0.02), given=Reproduce("accuracy", 0.001)).results
     assert (given.answer, given.agree) == ("outside the tolerance", False)
@@ -372,7 +364,8 @@ def test_files_that_exp_yaml_names_are_a_promise_of_bits_that_no_tolerance_excus
     found = both(a, b, seeded(0), promised).results
     assert (found.answer, found.rule, found.agree) == ("bits differ", "bits", False)
     assert found.evidence[0].endswith("so the program itself is not deterministic")
-    assert found.evidence[1:] == ("accuracy: 0.98 / 0.98", "differs: w.h5: its bytes differ")
+    assert found.evidence[1] == "accuracy: 0.98 / 0.98"
+    assert found.evidence[2].startswith("differs: w.h5: its bytes differ; its values are not compared: ")
     unhashed = experiment(mounts=({"source": "/data", "target": "/data", "read_only": True},))
     assert both(a, b, seeded(0), promised, unhashed).results.answer == "bits differ"
     for to_b in (OTHER_MACHINE, seeded(0, lr=1)):
@@ -413,129 +406,60 @@ def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
     assert ("metric accuracy", "1.0", "unknown") in differences(a, b)
 
 
-# ------------------------------------------------------------------------------------------------------- the time apart
-
-
-def keras(saved: str = "2026-11-28@10:00:00", weights: bytes = W, memory: int = 140012, **config: Any) -> bytes:
-    """A `.keras` as Keras 3 writes it."""
-    policy = {"class_name": "DTypePolicy", "shared_object_id": memory}
-    layers = [{"name": name, "dtype": policy} for name in ("conv", "dense")]
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "3.0.5", "date_saved": saved}))
-        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "layers": layers, **config}))
-        archive.writestr(zipfile.ZipInfo("model.weights.h5", (2026, 11, 28, 10, int(saved[-5:-3]), 0)), weights)
-    return held.getvalue()
-
-
-def packed(members: list[tuple[str, bytes]]) -> bytes:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return held.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("other", "same", "why"),
-    [
-        (keras("2026-11-28@10:07:00", memory=99), True, "the time at which it was saved"),
-        (keras(weights=V), False, "model.weights.h5 differs"),
-        (keras(units=3), False, "config.json differs"),
-        (keras(duration=3), False, "config.json differs"),
-        (keras(loss="<function f at 0x7f01a2b3c4d5>"), False, "config.json differs"),
-        (packed([("metadata.json", b"{}")]), False, "only one of them has config.json"),
-        (b"no archive", None, "it is no archive that can be read"),
-        (packed([("a.json", b'{"a": NaN')]), None, "cannot be read"),
-        (packed([(str(number), b"") for number in range(MOST_MEMBERS + 1)]), None, "more than 1000 members"),
-        (keras()[:-30], None, "no archive"),
-    ],
-)  # fmt: skip
-def test_a_model_is_its_members_without_the_time(other: bytes, same: bool | None, why: str) -> None:
-    assert len(other) < 2**20
-    for pair in ((keras(), other), (other, keras())):
-        found, reason = same_but_for_time("model.keras", *pair)
-        assert found is same and why in reason, reason
-
-
-def test_an_archive_is_unpacked_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_contents, "MOST_UNPACKED", 2**20)
-    small = packed([("a.h5", b"\0" * 2**19), ("b.h5", b"\0" * 2**19)])
-    large = packed([("a.h5", b"\0" * 2**19), ("b.h5", b"\0" * (2**19 + 1))])
-    assert same_but_for_time("m.keras", small, large)[0] is None
-    assert "holds more bytes than are read" in same_but_for_time("m.keras", small, large)[1]
-    assert same_but_for_time("m.keras", small, small)[0] is True
-
-
-def test_a_place_in_memory_is_no_part_of_a_model() -> None:
-    one, other = (keras(loss=f"<function f at 0x{place}>") for place in ("7f01a2b3c4d5", "7f01a2b3c4d6"))
-    assert same_but_for_time("m.keras", one, other)[0] is True
-
-
-def test_layers_that_share_an_object_are_not_layers_that_do_not() -> None:
-    one, other = ([{"shared_object_id": number} for number in numbers] for numbers in ((7, 7), (7, 8)))
-    assert same_but_for_time("m.keras", keras(layers=one), keras(layers=other))[0] is False
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "same", "why"),
-    [
-        ('{"a": 1, "seconds": 1.5}', '{"seconds": 2.5, "a": 1}', True, "seconds"),
-        ('{"a": [{"saved_at": 1}]}', '{"a": [{"saved_at": 2}]}', True, "saved_at"),
-        ('{"a": {"trainTime": 1}}', '{"a": {"trainTime": 2}}', True, "a.trainTime"),
-        ('{"a": 1}', '{"a":1}', True, "the layout of its text"),
-        ('{"a": 1, "date": "x"}', '{"a": 1}', True, "date"),
-        ('{"loss": NaN}', '{"loss": NaN }', True, "the layout of its text"),
-        ('{"a": 1, "seconds": 1}', '{"a": 2, "seconds": 1}', False, "its content differs"),
-        ('{"a": 1}', '{"a": true}', False, "its content differs"),
-        ('{"time_steps": 1}', '{"time_steps": 2}', False, "its content differs"),
-        ("{", "{}", None, "cannot be read"),
-        ("[" * 10_000, "[]", None, "cannot be read"),
-    ],
-)
-def test_json_is_its_values_without_the_time(a: str, b: str, same: bool | None, why: str) -> None:
-    found, reason = same_but_for_time("metrics.json", a.encode(), b.encode())
-    assert found is same and why in reason
-
-
-@pytest.mark.parametrize(
-    "key", ["time", "seconds", "train_seconds", "trainTime", "timestamp", "saved_at", "time_ms", "saved_date",
-            "images_per_second", "seconds_per_epoch", "wall_clock", "Elapsed"],
-)  # fmt: skip
-def test_a_key_that_names_a_time_is_left_out(key: str) -> None:
-    assert is_time(key)
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["accuracy", "time_steps", "loss_s", "at", "look_at", "", "sometimes2x", "update", "candidate", "epochs"],
-)
-def test_a_key_that_could_be_a_result_stays(key: str) -> None:
-    assert not is_time(key)
+# ---------------------------------------------------------------------------------------------------- files by content
 
 
 def test_files_that_are_never_equal_are_named_and_decide_nothing() -> None:
-    a = {
-        "w.h5": W,
-        "model/saved_model.pb": "1",
-        "model/variables/variables.index": "1",
-        "events.out.tfevents.1.n": "1",
-    }
-    b = {
-        "w.h5": W,
-        "model/saved_model.pb": "2",
-        "model/variables/variables.index": "2",
-        "events.out.tfevents.2.n": "2",
-    }
+    a = {"w.h5": W, "model/saved_model.pb": "1", "checkpoint": "1", "logs/events.out.tfevents.1.n": "1"}
+    b = {"w.h5": W, "model/saved_model.pb": "2", "checkpoint": "2", "logs/events.out.tfevents.2.n": "2"}
     found = both(a, b).results
     assert (found.answer, found.files.identical) == ("bit-identical", ("w.h5",))
-    assert len(found.files.not_comparable) == 4
+    assert {each.path: each.answer for each in found.files.each} == {
+        "w.h5": "identical",
+        **dict.fromkeys(["model/saved_model.pb", "checkpoint", "logs/events.out.tfevents.*"], "not compared"),
+    }
     del a["w.h5"], b["w.h5"]
     assert both(a, b).results.answer == "not comparable"
-    assert why_never_equal("ckpt/ckpt-1.data-00000-of-00001", []) and why_never_equal("checkpoint", [])
-    assert why_never_equal("ckpt-1.index", ["ckpt-1.data-00000-of-00001"])
-    assert not why_never_equal("data.index", []) and not why_never_equal("assets/saved_model.txt", ["saved_model.pb"])
-    assert holds_time("a.keras") and not holds_time("a.h5")
+    assert both(a, {}).results.answer == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("named", "lost", "answer"),
+    [
+        ((), (), "bit-identical"),
+        (("w.h5",), (), "bit-identical"),
+        (("w.h5", "model/saved_model.pb"), (), "not comparable"),
+        (("model/saved_model.pb",), (), "not comparable"),
+        ((), ("m.json",), "not comparable"),
+        (("w.h5",), ("m.json",), "bit-identical"),
+        (("w.h5", "m.json"), ("m.json",), "not comparable"),
+    ],
+)
+def test_what_should_count_and_cannot_be_compared_is_not_passed(
+    named: tuple[str, ...], lost: tuple[str, ...], answer: str
+) -> None:
+    files = {"w.h5": W, "model/saved_model.pb": "1", "m.json": metrics(loss=1, seconds=1)}
+    again = {**files, "model/saved_model.pb": "2", "m.json": metrics(loss=1, seconds=2)}
+    measure = declared(None, None, named)
+    found = verdict(run(measure, files=files), run(measure, files=again, lost=lost)).results
+    assert found.answer == answer, found.evidence
+    assert found.agree is (True if answer == "bit-identical" else None)
+
+
+def test_each_file_has_its_rule_and_how_far_it_is_off() -> None:
+    a = {"m.json": metrics(loss=1.0, seconds=1), "t.csv": "loss\n1.5\n", "x.bin": "1", "gone": "", "w.h5": W}
+    b = {"m.json": metrics(loss=1.0, seconds=2), "t.csv": "loss\n1.25\n", "x.bin": "2", "w.h5": W}
+    found = verdict(run(files=a), run(files=b)).results
+    assert [tuple(each) for each in found.files.each] == [
+        ("gone", "only in A", "bytes", "", None, None),
+        ("m.json", "same content", "JSON by value, without times", "seconds", None, None),
+        ("t.csv", "differs", "table by cell, without columns of times",
+         "loss, row 2: 1.5 / 1.25, by at most 0.25 (relative: 0.167)", 0.25, 0.25 / 1.5),
+        ("w.h5", "identical", "bytes", "", None, None),
+        ("x.bin", "differs", "bytes", "its bytes differ", None, None),
+    ]  # fmt: skip
+    assert wanted(run(files=a), run(files=b)) == ["m.json", "t.csv"]
+    assert "identical but for seconds: m.json (JSON by value, without times)" in found.evidence
 
 
 # -------------------------------------------------------------------------------------------------------------- seeds

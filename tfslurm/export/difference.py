@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tfslurm.record import Record
 from tfslurm.record.comparison import Answer, Comparison, Results
+from tfslurm.record.comparison.answers import FileResult
 from tfslurm.record.comparison.code import FileChange
 from tfslurm.record.comparison.differences import Difference
 from tfslurm.record.comparison.points import agreement, counts, environment_text, inputs_text
@@ -137,16 +138,16 @@ def results_json(found: Results) -> dict[str, Any]:
         "metric": {"name": found.metric, "a": found.values[0], "b": found.values[1]} if found.metric else None,
         "interval": found.interval._asdict() if found.interval else None,
         "files": {
-            "identical": list(files.identical),
-            **{name: [{"path": path, "why": why} for path, why in getattr(files, name)] for name in WITH_REASON},
-            "only_in_a": list(files.only_in_a),
-            "only_in_b": list(files.only_in_b),
+            "each": [file_json(each) for each in files.each],
             "why_not": files.why or None,
         },
     }
 
 
-WITH_REASON = ("without_time", "differ", "not_comparable")
+def file_json(found: FileResult) -> dict[str, Any]:
+    """One output; differences of numbers are texts, as JSON has no infinity."""
+    numbers = {"max_abs": found.max_abs, "max_rel": found.max_rel}
+    return {**found._asdict(), **{name: None if value is None else repr(value) for name, value in numbers.items()}}
 
 
 def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:

@@ -16,10 +16,11 @@ from tfslurm.job_plan.folders import job_folder
 from tfslurm.record import Record, record_json
 from tfslurm.record.comparison import Comparison, Run, compare, measure_of
 from tfslurm.record.comparison.code import FileChange, changes
+from tfslurm.record.comparison.contents import MOST_BYTES
 from tfslurm.record.comparison.differences import Difference, differences
-from tfslurm.record.comparison.file_contents import MOST_BYTES
+from tfslurm.record.comparison.files import wanted
 from tfslurm.record.comparison.points import matched, seeds_beside, with_its_seed
-from tfslurm.record.comparison.results import by_interval, wanted
+from tfslurm.record.comparison.results import by_interval
 from tfslurm.record.comparison.rule import why_the_interval
 from tfslurm.record.metrics import LARGEST, metric_files
 from tfslurm.record.model import Output, record_sha256

@@ -60,9 +60,9 @@ def of_the_rules(found: Diff) -> Iterator[str]:
     if ("bits", True) in rules:
         yield "Whether what the program does is right: equal bits show that it did the same."
     files = [pair.comparison.results.files for pair in found.pairs]
-    if found.agree and (paths := [path for each in files for path, _ in each.differ]):
+    if found.agree and (paths := [one.path for each in files for one in each.those("differs")]):
         yield f"Files whose bytes differ although the results agree by the rule: {names(iter(paths))}."
-    if paths := [path for each in files for path, _ in each.not_comparable]:
+    if paths := [one.path for each in files for one in each.undecided]:
         yield f"Files that could not be compared: {names(iter(paths))}."
 
 

@@ -122,18 +122,21 @@ def metric_table(pair: Pair) -> str:
 
 
 def files_table(files: Files) -> str:
-    """Each output, and how it compares."""
-    return bounded(["output", "", "why"], list(file_rows(files)))
+    """Each output, how it compares, by which rule, and how far its numbers are apart."""
+    return bounded(["output", "", "rule", "why", "max abs", "max rel"], list(file_rows(files)))
+
+
+BAD = ("differs", "only in A", "only in B")
+FIRST = (*BAD, "not comparable", "not compared", "within tolerance", "same content", "identical")
 
 
 def file_rows(files: Files) -> Iterator[list[str]]:
     """What differs first."""
-    yield from ([cell(path), "**differs**", cell(why)] for path, why in files.differ)
-    yield from ([cell(path), "**only in A**", ""] for path in files.only_in_a)
-    yield from ([cell(path), "**only in B**", ""] for path in files.only_in_b)
-    yield from ([cell(path), "not comparable", cell(why)] for path, why in files.not_comparable)
-    yield from ([cell(path), "same but for a time", cell(why)] for path, why in files.without_time)
-    yield from ([cell(path), "identical", "sha256"] for path in files.identical)
+    for answer in FIRST:
+        for each in files.those(answer):
+            shown = f"**{answer}**" if answer in BAD else answer
+            numbers = ("" if value is None else f"{value:.3g}" for value in (each.max_abs, each.max_rel))
+            yield [cell(each.path), shown, cell(each.rule), cell(each.why), *numbers]
 
 
 # -------------------------------------------------------------------------------------------------------------- points
@@ -172,4 +175,4 @@ def unlike_rows(pair: Pair, found: Diff) -> Iterator[list[str]]:
     yield from ([of, cell(name), cell(why)] for name, why in (*verdict.environment.unknown, *verdict.inputs.unknown))
     if verdict.results.agree is None:
         yield [of, "the results", cell(next(iter(verdict.results.evidence), UNKNOWN))]
-    yield from ([of, cell(path), cell(why)] for path, why in verdict.results.files.not_comparable)
+    yield from ([of, cell(each.path), cell(each.why)] for each in verdict.results.files.undecided)

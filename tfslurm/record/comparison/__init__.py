@@ -7,7 +7,8 @@ seeds          the seeds that can be seen from outside
 results        bits, tolerance or prediction interval: the rule that applies, and what it says
 rule           why it is that one
 prediction     the interval for one more seed
-file_contents  two files that may differ by a time alone
+files          the outputs beside each other
+contents       two files by the values in them: a package
 differences    what differs, the most telling first
 code           the files of two trees, as a unified diff
 points         the points of sweeps, matched by their parameters
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfslurm.record.comparison.answers import Answer, Comparison, Files, Measure, Results, Run
+from tfslurm.record.comparison.answers import Answer, Comparison, FileResult, Files, Measure, Results, Run
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.comparison.inputs import inputs, is_one_command
 from tfslurm.record.comparison.results import measure, results
@@ -27,7 +28,7 @@ from tfslurm.record.model import Record
 from tfslurm.record.verification import is_anonymous
 from tfslurm.spec import Reproduce
 
-__all__ = ["Answer", "Comparison", "Files", "Measure", "Results", "Run", "compare", "measure_of"]
+__all__ = ["Answer", "Comparison", "FileResult", "Files", "Measure", "Results", "Run", "compare", "measure_of"]
 
 
 def compare(a: Run, b: Run, given: Reproduce | None = None, changed: Sequence[str] | None = None) -> Comparison:

@@ -58,23 +58,63 @@ class Answer(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
-class Files(NamedTuple):
-    """The outputs of two runs beside each other."""
+class FileResult(NamedTuple):
+    """How one output compares; files that belong together are one: `saved/variables/variables.*`.
 
-    identical: tuple[str, ...] = ()
-    without_time: tuple[tuple[str, str], ...] = ()  # path, what in it holds time
-    differ: tuple[tuple[str, str], ...] = ()  # path, how
-    only_in_a: tuple[str, ...] = ()
-    only_in_b: tuple[str, ...] = ()
-    not_comparable: tuple[tuple[str, str], ...] = ()  # path, why
+    ``answer`` is 'identical' (its bytes are), 'same content' (its values are; ``why`` names what else differs), 'within
+    tolerance', 'differs', 'only in A', 'only in B', 'not comparable' (it should be, and ``why`` it is not), or 'not
+    compared': nothing in it is the same in two equal runs, so that it decides nothing. ``rule`` says by what it was
+    compared. ``max_abs`` and ``max_rel`` are the largest differences of two numbers in it; None: no number differs, or
+    none was read.
+    """
+
+    path: str
+    answer: str
+    rule: str = "bytes"
+    why: str = ""
+    max_abs: float | None = None
+    max_rel: float | None = None
+
+
+class Files(NamedTuple):
+    """The outputs of two runs beside each other, in the order of their paths."""
+
+    each: tuple[FileResult, ...] = ()
     why: str = ""  # there is nothing to compare; '': there is
+
+    def those(self, answer: str) -> tuple[FileResult, ...]:
+        """The files with this answer."""
+        return tuple(each for each in self.each if each.answer == answer)
+
+    @property
+    def identical(self) -> tuple[str, ...]:
+        """Those with equal bytes."""
+        return tuple(each.path for each in self.those("identical"))
+
+    @property
+    def undecided(self) -> tuple[FileResult, ...]:
+        """Those that could not be compared, or never can."""
+        return (*self.those("not comparable"), *self.those("not compared"))
+
+    @property
+    def only_in_a(self) -> tuple[str, ...]:
+        """Those that B does not have."""
+        return tuple(each.path for each in self.those("only in A"))
+
+    @property
+    def only_in_b(self) -> tuple[str, ...]:
+        """Those that A does not have."""
+        return tuple(each.path for each in self.those("only in B"))
 
     @property
     def agree(self) -> bool | None:
-        """Whether all that can be compared is the same; None: nothing can be."""
-        if self.differ or self.only_in_a or self.only_in_b:
+        """Whether all files that should be are the same; None: one of them cannot be compared, or none can."""
+        answers = {each.answer for each in self.each}
+        if answers & {"differs", "only in A", "only in B"}:
             return False
-        return True if self.identical or self.without_time else None
+        if "not comparable" in answers:
+            return None
+        return True if answers - {"not compared"} else None
 
 
 class Interval(NamedTuple):

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from tfslurm.record.comparison.answers import Answer, Files, Measure, Results, Run, reason, some
-from tfslurm.record.comparison.file_contents import (
-    MOST_BYTES,
-    holds_time,
-    same_but_for_time,
-    why_never_equal,
-)
+from tfslurm.record.comparison.files import compare_files, file_lines
 from tfslurm.record.comparison.prediction import FEWEST, interval
 from tfslurm.record.comparison.seeds import Seeds
 from tfslurm.record.metrics import metric_files, metrics_of
@@ -76,7 +71,7 @@ def results(a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, m
     if is_same_machine and files.agree is False:
         lines = (UNDETERMINED, *lines) if inputs.answer == "identical" else lines
         return with_metric(Results("bits differ", "bits", False, lines, files), a, b, measured)
-    why = files.why or "no file can be compared by its bytes"
+    why = files.why or ("a file cannot be compared" if files.those("not comparable") else "no file can be compared")
     if files.agree is False:
         why = "the bits differ, which says nothing where the environment is not known to be the same"
     why += f"; {measured.problem or 'no tolerance is declared'}; {NAME_ONE}"
@@ -92,83 +87,6 @@ def unfinished(run: Run) -> str:
     """Why a run has no results to compare; '': it ended well."""
     state = run.record.job.state
     return "" if state == ENDED_WELL else f"{run.key} is {state or 'in a state that is not known'}"
-
-
-def compare_files(a: Run, b: Run, named: Sequence[str] = ()) -> Files:
-    """The outputs of both by their hashes; contents count where a format holds time. ``named``: only these count."""
-    for run in (a, b):
-        if run.record.experiment.outputs is None:
-            return Files(why=f"the outputs of {run.key} are not known: {reason(run.record, 'experiment.outputs')}")
-    one, other = a.outputs, b.outputs
-    paths = named or sorted(one.keys() | other.keys())
-    if not paths:
-        return Files(why="neither run left a file in its outputs")
-    kinds: dict[str, list[tuple[str, str]]] = {name: [] for name in Files._fields}
-    for path in paths:
-        kind, why = kind_of(a, b, path, one.keys(), other.keys())
-        kinds[kind].append((path, why))
-    alone = {name: tuple(path for path, _ in found) for name, found in kinds.items()}
-    return Files(
-        identical=alone["identical"],
-        without_time=tuple(kinds["without_time"]),
-        differ=tuple(kinds["differ"]),
-        only_in_a=alone["only_in_a"],
-        only_in_b=alone["only_in_b"],
-        not_comparable=tuple(kinds["not_comparable"]),
-    )
-
-
-def kind_of(a: Run, b: Run, path: str, in_a: Collection[str], in_b: Collection[str]) -> tuple[str, str]:
-    """The field of Files that a path belongs to, and why."""
-    if path not in in_a and path not in in_b:
-        return "differ", "neither run left it"
-    if path not in in_a or path not in in_b:
-        why = why_never_equal(path, in_a if path in in_a else in_b)
-        return ("not_comparable", why) if why else ("only_in_a" if path in in_a else "only_in_b", "")
-    if a.outputs[path].sha256 == b.outputs[path].sha256:
-        return "identical", ""
-    if why := why_never_equal(path, in_a):
-        return "not_comparable", why
-    is_same, why = by_content(a, b, path)
-    return {True: "without_time", False: "differ", None: "not_comparable"}[is_same], why
-
-
-def by_content(a: Run, b: Run, path: str) -> tuple[bool | None, str]:
-    """Whether two files with other hashes are the same but for a time."""
-    if not holds_time(path):
-        return False, "its bytes differ"
-    for run in (a, b):
-        if path not in run.contents:
-            return None, f"its bytes differ, and it may hold a time: {run.key}: {run.why_unread(path)}"
-    return same_but_for_time(path, a.contents[path], b.contents[path])
-
-
-def wanted(a: Run, b: Run) -> list[str]:
-    """The outputs whose contents are needed: metrics, and files that may differ by a time alone."""
-    one, other = a.outputs, b.outputs
-    paths = [*metric_files(a.record)[0], *metric_files(b.record)[0]]
-    for path in one.keys() & other.keys():
-        is_small = max(one[path].bytes or 0, other[path].bytes or 0) <= MOST_BYTES
-        if one[path].sha256 != other[path].sha256 and holds_time(path) and is_small:
-            paths.append(path)
-    return list(dict.fromkeys(paths))
-
-
-def file_lines(files: Files) -> Iterator[str]:
-    """The outputs beside each other, in lines."""
-    if files.why:
-        yield files.why
-    if files.identical:
-        yield f"identical: {some(files.identical)}"
-    yield from (f"identical but for {why}: {path}" for path, why in files.without_time[:10])
-    yield from (f"differs: {path}: {why}" for path, why in files.differ[:10])
-    if len(files.differ) > 10:
-        yield f"differ: {len(files.differ) - 10} more files"
-    for name, paths in (("A", files.only_in_a), ("B", files.only_in_b)):
-        if paths:
-            yield f"only in {name}: {some(paths)}"
-    for why in dict.fromkeys(why for _, why in files.not_comparable):
-        yield f"not comparable by bytes: {some(path for path, each in files.not_comparable if each == why)}: {why}"
 
 
 # ------------------------------------------------------------------------------------------------------------- metrics

@@ -1,0 +1,117 @@
+"""The outputs of two runs beside each other: each file by its hash, then by its content where that says more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tfslurm.record.comparison.answers import FileResult, Files, Run, reason, some
+from tfslurm.record.comparison.contents import (
+    compare_contents,
+    format_of,
+    has_content,
+    is_together,
+    unit_of,
+    why_not_compared,
+)
+from tfslurm.record.metrics import metric_files
+
+ANSWERS = {"same": "same content", "within": "within tolerance", "differs": "differs", "unread": "not comparable"}
+MOST_LINES = 10
+"Of one kind, in the evidence."
+
+
+def compare_files(a: Run, b: Run, named: Sequence[str] = ()) -> Files:
+    """The outputs of both. ``named``: only these count, and each of them must be comparable."""
+    for run in (a, b):
+        if run.record.experiment.outputs is None:
+            return Files(why=f"the outputs of {run.key} are not known: {reason(run.record, 'experiment.outputs')}")
+    one, other = units(a), units(b)
+    asked = {unit_of(path, (*a.outputs, *b.outputs)) for path in named}
+    found = [compare_unit(a, b, unit, one, other) for unit in sorted(asked or one.keys() | other.keys())]
+    if asked:
+        found = [each._replace(answer="not comparable") if each.answer == "not compared" else each for each in found]
+    return Files(tuple(found)) if found else Files(why="neither run left a file in its outputs")
+
+
+def units(run: Run) -> dict[str, list[str]]:
+    """What is compared as one thing -> its files."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(run.outputs):
+        found.setdefault(unit_of(path, run.outputs), []).append(path)
+    return found
+
+
+def compare_unit(a: Run, b: Run, unit: str, in_a: dict[str, list[str]], in_b: dict[str, list[str]]) -> FileResult:
+    """How one file, or files that belong together, compare."""
+    one, other = in_a.get(unit, []), in_b.get(unit, [])
+    if not one and not other:
+        return FileResult(unit, "differs", "bytes", "neither run left it")
+    why = why_not_compared(unit, a.outputs.keys() | b.outputs.keys())
+    if not one or not other:
+        side = "A" if one else "B"
+        if why or is_together(unit):  # the name of its folder may hold a time
+            return FileResult(unit, "not compared", "", why or f"only {side} has it")
+        return FileResult(unit, f"only in {side}", "bytes")
+    if is_equal(a, b, one, other):
+        return FileResult(unit, "identical", "bytes")
+    if why:
+        return FileResult(unit, "not compared", "", why)
+    return by_content(a, b, unit, one, other)
+
+
+def is_equal(a: Run, b: Run, one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the files have the same names and bytes."""
+    return one == other and all(a.outputs[path].sha256 == b.outputs[path].sha256 for path in one)
+
+
+def by_content(a: Run, b: Run, unit: str, one: Sequence[str], other: Sequence[str]) -> FileResult:
+    """How files with other hashes compare."""
+    if not has_content(unit):
+        return FileResult(unit, "differs", "bytes", "its bytes differ")
+    kind = format_of(unit)
+    for run, paths in ((a, one), (b, other)):
+        for path in paths:
+            if path not in run.contents:
+                why = f"its bytes differ, and its content was not read: {run.key}: {run.why_unread(path)}"
+                return FileResult(unit, "differs" if kind and kind.is_exact else "not comparable", "bytes", why)
+    left, right = ({path: run.contents[path] for path in paths} for run, paths in ((a, one), (b, other)))
+    found = compare_contents(unit, left, right)
+    answer = ANSWERS[found.answer]
+    if answer == "not comparable" and is_together(unit):
+        answer = "not compared"  # it holds more than is read of it, which is never the same twice
+    return FileResult(unit, answer, found.rule, found.why, found.max_abs, found.max_rel)
+
+
+def wanted(a: Run, b: Run) -> list[str]:
+    """The outputs of both whose contents are needed: metrics, and files that differ and are looked into."""
+    paths = [*metric_files(a.record)[0], *metric_files(b.record)[0]]
+    one, other = units(a), units(b)
+    for unit in sorted(one.keys() & other.keys()):
+        if has_content(unit) and not is_equal(a, b, one[unit], other[unit]):
+            paths += [*one[unit], *other[unit]]
+    return list(dict.fromkeys(paths))
+
+
+def file_lines(files: Files) -> Iterator[str]:
+    """The outputs beside each other, in lines."""
+    if files.why:
+        yield files.why
+    if files.identical:
+        yield f"identical: {some(files.identical)}"
+    yield from lines_of(files.those("same content"), "identical but for {why}: {path} ({rule})")
+    yield from lines_of(files.those("within tolerance"), "within its tolerance: {path}: {why} ({rule})")
+    yield from lines_of(files.those("differs"), "differs: {path}: {why}")
+    for name, paths in (("A", files.only_in_a), ("B", files.only_in_b)):
+        if paths:
+            yield f"only in {name}: {some(paths)}"
+    for answer in ("not comparable", "not compared"):
+        found = files.those(answer)
+        for why in dict.fromkeys(each.why for each in found):
+            yield f"{answer}: {some(each.path for each in found if each.why == why)}: {why}"
+
+
+def lines_of(found: Sequence[FileResult], form: str) -> Iterable[str]:
+    """A line for each of the first files, and one for the others."""
+    shown = [form.format(**each._asdict()) for each in found[:MOST_LINES]]
+    more = len(found) - len(shown)
+    return [*shown, f"{form.partition(':')[0].partition(' {')[0]}: {more} more files"] if more else shown
