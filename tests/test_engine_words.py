@@ -29,7 +29,7 @@ def refusal(tmp_path: Path, script: str, program: str = "", engine: str = "docke
     elif program:
         (tmp_path / "bin" / "docker").write_text(program)
     settings = f"facts={facts} where=alpha1 own_dir=/r run_dir=/r engine={engine} image_sources=(a@b) image_look=''"
-    more = "stopped='' warned='' interrupted=''; checkpoint::refuse_if_told() { :; }"
+    more = "image_archive='' stopped='' warned='' interrupted=''; checkpoint::refuse_if_told() { :; }"
     done = subprocess.run(
         ["bash", "-c", f"{sourced(engine)}\nset -euo pipefail; {settings} {more}\n{script}"],
         env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},

@@ -842,7 +842,7 @@ def found_image(tmp_path: Path, answer: str, sources: str = "a/b@sha256:2") -> s
     (tmp_path / "fake").write_text(f"#!/bin/sh\ncat {tmp_path}/said\n")
     (tmp_path / "fake").chmod(0o755)
     script = f"""
-engine={tmp_path}/fake image_sources=({sources}) stopped='' warned='' image_look=''
+engine={tmp_path}/fake image_sources=({sources}) stopped='' warned='' image_look='' image_archive=''
 image::_find || {{ echo none; exit; }}
 image_platform=linux/amd64 image_entrypoint='["run"]' image_environment=() image_missing=()
 image::_compare
@@ -871,3 +871,46 @@ def test_a_refusal_that_cannot_be_written_down_is_a_refusal(tmp_path: Path) -> N
     said = bash(tmp_path, script)
     assert "image: why; fix" in said
     assert "ended with 78" in said
+
+
+def loaded(tmp_path: Path, content: bytes | None, answer: str = "exit 0") -> str:
+    """What comes of an archive that was sent as ``content`` had to be; ``answer`` is the engine's to load."""
+    images = tmp_path / "images"
+    images.mkdir(mode=0o700)
+    sent = hashlib.sha256(b"as it was sent").hexdigest()
+    if content is not None:
+        (images / f"{sent}.tar").write_bytes(content)
+    (tmp_path / "fake").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n{answer}\n')
+    (tmp_path / "fake").chmod(0o755)
+    return bash(
+        tmp_path,
+        f"""
+engine={tmp_path}/fake images_dir={images} image_archive={sent} stopped='' warned='' waited_for='' interrupted=''
+lock_folder='' checkpoint_signal=''
+image::_load
+echo "$pulled_from, and $engine had: $(<{tmp_path}/asked)"
+""",
+    )
+
+
+def test_an_archive_is_loaded_only_as_it_was_sent(tmp_path: Path) -> None:
+    said = loaded(tmp_path, b"as it was sent")
+    sent = hashlib.sha256(b"as it was sent").hexdigest()
+    assert said.startswith(f"the archive sha256:{sent}, and ")
+    assert said.strip().endswith(f"had: load --quiet --input {tmp_path}/images/{sent}.tar")
+
+
+@pytest.mark.parametrize(
+    ("content", "answer", "words"),
+    [
+        (None, "exit 0", ".tar is not there; give the same command again"),
+        (b"as a disk has spoilt it", "exit 0", ".tar was changed after it was sent; give the same command again"),
+        (b"as it was sent", "echo 'no space left on device' >&2; exit 1", "no space left on device; see whether"),
+    ],
+)
+def test_an_archive_that_cannot_be_loaded_is_refused(
+    tmp_path: Path, content: bytes | None, answer: str, words: str
+) -> None:
+    said = loaded(tmp_path, content, answer)
+    assert "tfslurm: alpha1: image: " in said and words in said and ", and " not in said
+    assert (tmp_path / "asked").exists() == (content == b"as it was sent"), "nothing else reaches the engine"

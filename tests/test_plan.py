@@ -43,6 +43,13 @@ def test_another_question_has_another_hash(change: dict[str, Any]) -> None:
     assert plan(**change).plan_sha256 != plan().plan_sha256
 
 
+def test_the_archive_that_an_image_comes_from_is_beside_what_is_asked() -> None:
+    without, with_archive = plan(), plan(image_archive="a" * 64)
+    assert with_archive.plan_sha256 == without.plan_sha256 and with_archive.plan_id != without.plan_id
+    assert "image_archive" not in to_json(without), "as a plan of an older version"
+    assert from_json(json.loads(json.dumps(to_json(with_archive)))) == with_archive
+
+
 def test_the_token_is_in_the_name_and_in_the_comment() -> None:
     made = plan()
     assert made.directives["job-name"] == f"digits-{made.plan_id}"

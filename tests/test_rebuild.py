@@ -105,6 +105,10 @@ HOSTILE = {
     "a name with a line break": put("name", value="digits\n"),
     "a name of a wrong type": put("name", value=["digits"]),
     "a long name": put("name", value="a" * 65),
+    "an archive that climbs": put("image_archive", value="../../x"),
+    "an archive of an image without a config": lambda values: values.update(
+        image_archive="a" * 64, pin=values["pin"] | {"config_digest": ""}
+    ),
     "a cluster that climbs": put("cluster", value="../alpha"),
     "a root that climbs": put("root", value="/scratch/alice/../bob"),
     "a relative root": put("root", value="scratch"),

@@ -26,7 +26,7 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.record import Record, build_record, facts, record_from_json, record_json
 from tfslurm.record.asked import OLDER
 from tfslurm.record.efficiency import efficiency
-from tfslurm.record.model import record_sha256, seal
+from tfslurm.record.model import Verdict, record_sha256, seal
 from tfslurm.record.task import queried_driver
 from tfslurm.record.task_model import Engine
 from tfslurm.record.unsaved_files import lost_files
@@ -670,6 +670,27 @@ def test_only_a_report_with_its_end_is_believed_and_an_older_folder_is_told(link
     assert (old.status, whole.status, cut.status) == ("ok", "ok", "unknown")
     assert old.reason == f"{whole.reason}, by its own word in a folder that the program could write"
     assert cut.reason == "the check in the container did not report to its end: what was reported has no end"
+
+
+def test_a_loaded_image_is_known_by_its_config_alone_and_only_where_an_archive_was_sent() -> None:
+    """As docker's own store knows it: without a digest, by an id that its manifest names."""
+    raw = json.loads(case("gpu").files[TASK + "image-inspect.json"])
+    raw[0]["RepoDigests"] = []
+    config, sent = raw[0]["Id"], "a" * 64
+    pulled = f"pulled from the archive sha256:{sent}"
+    loaded = {"image-inspect.json": json.dumps(raw).encode(), "image-pulled.txt": f"{pulled}\n".encode()}
+    files = {**case("gpu").files, **{TASK + name: text for name, text in loaded.items()}}
+
+    def verdict(archive: str, config_digest: str) -> Verdict:
+        pin = replace(case("gpu").plan.pin, config_digest=config_digest)
+        made = replace(case("gpu").plan, pin=pin, image_archive=archive)
+        return case("gpu").build(plan=made, files=files).verified.image
+
+    good = verdict(sent, config)
+    assert good.status == "ok" and f"loaded from the archive sha256:{sent}" in good.reason
+    assert f"the image whose id is the digest of the config that the pinned manifest names, {config}" in good.reason
+    assert verdict("", config).status == "failed"
+    assert verdict(sent, "sha256:" + "0" * 64).status == "failed"
 
 
 def test_an_image_with_another_id_than_the_lock_file_says_is_a_failed_link() -> None:

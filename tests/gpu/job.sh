@@ -10,7 +10,7 @@ run_dir=$GPU_CHECK_RUN own_dir=$GPU_CHECK_RUN images_dir=$GPU_CHECK_RUN/images i
 code_dir='' code_contents='' code_writable=false
 engine=$GPU_CHECK_ENGINE cgroup_parent=auto network=none prepull=false
 image_reference=gpu-check image_digest=$GPU_CHECK_IMAGE image_digest_kind=config pin_kind=image-id
-image_sources=("$GPU_CHECK_IMAGE")
+image_sources=("$GPU_CHECK_IMAGE") image_archive='' image_config_digest=''
 image_platform=$GPU_CHECK_PLATFORM image_entrypoint='[]' image_environment=()
 image_missing=(CUDA_VERSION NVIDIA_REQUIRE_CUDA NVIDIA_DISABLE_REQUIRE)
 points=0

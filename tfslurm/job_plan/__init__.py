@@ -30,9 +30,12 @@ SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # Absent from the plans of an older version, and where they are empty.
-NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from")
+NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive")
 # No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
-BESIDE = ("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head")
+BESIDE = (
+    *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
+    "image_archive",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class JobPlan:
     folders of tfslurm's beside ``root`` that no mount may reach. ``spec_text`` is exp.yaml's, ``template_text`` that of
     the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm. ``chain_head`` is
     the hash of the last record in the chain of the tracker that made the plan; '': it had none. ``derived_from`` is the
-    run that this one repeats.
+    run that this one repeats. ``image_archive`` is the sha256 of the archive in ``images_dir`` that the image is loaded
+    from; '': it is pulled.
     """
 
     name: str
@@ -90,6 +94,7 @@ class JobPlan:
     reproduce: Reproduce | None = None
     chain_head: str = ""
     derived_from: DerivedFrom | None = None
+    image_archive: str = ""
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -235,6 +240,7 @@ def make_plan(
     template_text: str = "",
     chain_head: str = "",
     derived_from: DerivedFrom | None = None,
+    image_archive: str = "",
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
@@ -281,6 +287,7 @@ def make_plan(
             reproduce=experiment.reproduce,
             chain_head=chain_head,
             derived_from=derived_from,
+            image_archive=image_archive,
         )
     )
 

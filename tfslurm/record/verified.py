@@ -72,6 +72,8 @@ def image_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "image") or Verdict("unknown", files.why("image"))
     image_id, digests = image
     level = matched_level(plan, digests, image_id)
+    if level and one.task.image_pulled == f"pulled from the archive sha256:{plan.image_archive}":
+        level += f", loaded from the archive sha256:{plan.image_archive}"
     if level is None:
         has = ", ".join([*digests, image_id])
         return Verdict("failed", f"the image on the node is {has}, not {pin.digest}")
@@ -103,6 +105,8 @@ def matched_level(plan: JobPlan, digests: Sequence[str], image_id: str) -> str |
     if pin.digest_kind == "index" and sent and pin.manifest_digest in names:
         manifest = pin.manifest_digest
         return f"the manifest that this index names for {pin.platform}, {manifest}, as {names[manifest]}"
+    if plan.image_archive and image_id == pin.config_digest:
+        return f"the image whose id is the digest of the config that the pinned manifest names, {image_id}"
     return None
 
 

@@ -46,6 +46,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "spec_sha256": re.compile(r"[0-9a-f]{64}"),
     "template_sha256": re.compile(r"(?:[0-9a-f]{64})?"),
     "chain_head": re.compile(r"(?:[0-9a-f]{64})?"),
+    "image_archive": re.compile(r"(?:[0-9a-f]{64})?"),
     "read_group": re.compile(r"(?:[a-z_][a-z0-9_.-]{0,63})?", re.IGNORECASE),
 }
 SHA256 = FORMS["spec_sha256"]
@@ -272,6 +273,8 @@ def refuse_image(plan: JobPlan) -> None:
     """The pin, and the places that the image may be pulled from: by the pinned digests and no other."""
     if mistakes := pin_mistakes(pin_to_json(plan.pin)):
         raise ValueError(f"pin.{mistakes[0].field}: {mistakes[0].why}")
+    if plan.image_archive and (plan.pin.pin_kind == "image-id" or not plan.pin.config_digest):
+        raise ValueError("image_archive needs the digest of the image's config, and its pin has none")
     for source in plan.image_sources:
         name, _, digest = source.rpartition("@")
         if digest not in (plan.pin.digest, plan.pin.manifest_digest) or not digest:

@@ -79,12 +79,19 @@ def pin_to_show(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pi
 def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> Pin:
     """The lock's pin as it may be used: each lock file is compared once with what the registry has for its digest.
 
-    Where no registry answers, what only it could confirm is left out, and the node compares the rest.
+    Where no registry answers, what only it could confirm is left out, and the node compares the rest. An archive of the
+    image knows all of it.
 
     Raises:
         InputError: every field that says other than the image has, with its line.
     """
     sha256 = lock_sha256(pin)
+    if asked.archive:
+        if problems := list(wrong_claims(asked, pin, asked.archive.pin)):
+            raise InputError(problems)
+        return replace(
+            pin, manifest_digest=asked.archive.pin.manifest_digest, config_digest=asked.archive.pin.config_digest
+        )
     if pin.pin_kind != "registry" or session.tracker.knows_lock(sha256):
         return pin
     try:

@@ -25,6 +25,7 @@ from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.spec.names import key_of_option
 from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
+from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.sweeps.points_file import Entry
@@ -38,7 +39,8 @@ MAX_TEMPLATE_BYTES = 2**18
 class Asked(NamedTuple):
     """An experiment as it stands in its file, with what the command line set.
 
-    Of a rerun ``derived_from`` is the run that it repeats, and ``code`` that run's own, in place of the file's folder.
+    Of a rerun ``derived_from`` is the run that it repeats, and ``code`` that run's own, in place of the file's folder;
+    its image comes from ``archive``, where it has one, and no registry is asked.
     """
 
     file: Path
@@ -48,6 +50,7 @@ class Asked(NamedTuple):
     parameters: Mapping[str, str | int | float | bool]
     derived_from: DerivedFrom | None = None
     code: Snapshot | None = None
+    archive: ImageArchive | None = None
 
     @property
     def lock_file(self) -> Path:
@@ -67,6 +70,7 @@ class Prepared(NamedTuple):
     cluster: Cluster
     cluster_text: str
     entries: tuple[Entry, ...] = ()
+    archive: ImageArchive | None = None
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
@@ -283,8 +287,9 @@ def prepare(
         roots=roots,
         chain_head=chain_head,
         derived_from=asked.derived_from,
+        image_archive=asked.archive.sha256 if asked.archive else "",
     )
-    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text)
+    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive)
 
 
 def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:

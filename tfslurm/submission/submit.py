@@ -23,6 +23,7 @@ from tfslurm.handoff.recovery import came_to_nothing, find_by_token, find_twice,
 from tfslurm.host import File, Host, put, put_tree
 from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.run_folder import paths
+from tfslurm.submission.image_archive import send_archive
 from tfslurm.submission.prepare import Prepared
 from tfslurm.sweeps.points_file import encode, point_json
 from tfslurm.tracker import Tracker
@@ -106,6 +107,7 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
         HostError: nobody knows whether it was.
     """
     files = run_files(prepared, secrets)
+    send_image(prepared, host)
     if not is_there:
         send_code(prepared, host, look=False)
     handed = hand_over(host, prepared.plan, files, ask=ask)
@@ -120,8 +122,15 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
 
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
+    send_image(prepared, host)
     send_code(prepared, host)
     put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
+
+
+def send_image(prepared: Prepared, host: Host) -> None:
+    """Put the image's archive there, where the job has one."""
+    if prepared.archive:
+        send_archive(prepared.archive, prepared.plan, host)
 
 
 def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:

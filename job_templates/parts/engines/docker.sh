@@ -80,6 +80,11 @@ engine::can_limit() { return 0; }
 # Does this variable reach the program as it is?
 engine::can_pass() { return 0; }
 
+# In image_loaded_name: the name of a loaded image beside name@digest. Docker computes a digest again only in containerd's store;
+# in its own it knows the image by its config's digest, and holds every layer against that config as it loads it.
+# Source: github.com/moby/moby, image/tarexport/load.go.
+engine::loaded_name() { image_loaded_name=$image_config_digest; }
+
 # Refuses an image that the engine would obey.
 engine::refuse_image() { return 0; }
 

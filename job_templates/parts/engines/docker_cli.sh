@@ -4,14 +4,14 @@
 # engines/docker and engines/podman, which define the same functions. No other part calls an engine or asks which one it is:
 #
 #   before   available ask_ahead ask_info info grace inherits cgroup can_limit can_pass
-#   image    has_image is_named is_absence is_gone reason refuse_words refuse_image pull
+#   image    has_image is_named is_absence is_gone reason refuse_words refuse_image pull load loaded_name
 #   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
 #            add_env add_host add_network add_shell create_argv create not_created
 #   running  run run_alone attach signal stop process cgroup_folders answers
 #   end      end_state await_end init_failed ended_by_daemon unsaved_files remove remove_soon list list_mine
 #   probes   version describe address images_folder describe_containers is_no_container is_client
 #
-# begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image and pull become the
+# begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image, pull and load become the
 # engine's program: they are called in processes of their own.
 #
 # An engine may never answer. Every call of it has a patience, after which it ends with 124: by its first word in
@@ -22,7 +22,7 @@ cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI
 
 readonly ENGINE_PATIENCE_S=120
 # Without root podman may copy the whole image for create. A pull says nothing until it is over: a large image on a slow line.
-declare -A engine_patience=([create]=600 [start]=600 [pull]=3600)
+declare -A engine_patience=([create]=600 [start]=600 [pull]=3600 [load]=3600)
 
 # In within_s: the seconds for a call by its first word; of a job that is being stopped no more than Slurm leaves to write
 # down its end.
@@ -120,6 +120,9 @@ engine::is_gone() {
 }
 
 engine::pull() { engine::_become pull --quiet "$1"; }
+
+# Loads an image's archive.
+engine::load() { engine::_become load --quiet --input "$1"; }
 
 # A container of this name, whose first process is an init, and whose output its client alone gets.
 engine::begin() { create=(--name "$1" --init --log-driver none); }

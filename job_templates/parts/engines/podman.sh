@@ -54,6 +54,9 @@ engine::can_limit() {
 # Does this variable reach the program as it is? Podman reads --env as CSV, whose reader makes LF of CR LF.
 engine::can_pass() { [[ $1 != *$'\r\n'* ]]; }
 
+# It computes the digest of what it loads.
+engine::loaded_name() { image_loaded_name=''; }
+
 # Podman hands an image's annotations to the OCI runtime, which obeys some: crun gives the container all of the task's groups.
 engine::refuse_image() {
     local -r orders='"((run\.oci|org\.(systemd\.property|criu)|module\.wasm|io\.katacontainers|dev\.gvisor|io\.podman|([a-z.]*\.)?cdi\.k8s\.io)[./][^"]*|io\.containers\.trace-syscall)":'

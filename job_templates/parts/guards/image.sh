@@ -24,6 +24,10 @@ image::ensure() {
 # complains of the others.
 image::look() {
     image_look_at=$SECONDS
+    if [[ -n $image_archive && -z ${image_loaded_name-} ]]; then
+        engine::loaded_name
+        image_sources+=(${image_loaded_name:+"$image_loaded_name"})
+    fi
     engine::has_image "${image_sources[@]}" </dev/null >"$facts/image-inspect.stdout" 2>"$facts/image-inspect.stderr" &
     image_look=$!
 }
@@ -99,7 +103,7 @@ image::_fetch() {
     elif IFS=$'\t' read -r failed_at why 2>/dev/null <"$pull_note" && [[ $failed_at > $since ]]; then
         task::refuse image "$why" 'another task of yours tried on this node while this one waited'
     else
-        image::_pull
+        if [[ -n $image_archive ]]; then image::_load; else image::_pull; fi
         if ! image::_find; then
             task::refuse image "$pulled_from was pulled and the daemon does not list it under that digest" "report it with $facts"
         fi
@@ -144,6 +148,31 @@ image::_pull() {
     image::_note "$last"
     task::refuse image "$last" \
         "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
+}
+
+# What was sent with the job, by a client that has compared each of its blobs with the pinned digest. It must still be that, or
+# nothing of it reaches the engine.
+image::_load() {
+    local archive=$images_dir/$image_archive.tar sum='' said words code=0 began
+    local -r again='give the same command again: it is sent again'
+    pulled_from="the archive sha256:$image_archive"
+    event load "$archive"
+    if ! images::folder || ! images::has "$archive"; then task::refuse image "$archive is not there" "$again"; fi
+    task::_in_background sha256sum -- "$archive" >"$facts/image-archive.stdout" 2>"$facts/pull.stderr" || :
+    task::_stop_if_told
+    read -r sum _ <"$facts/image-archive.stdout" || :
+    if [[ ${sum#\\} != "$image_archive" ]]; then task::refuse image "$archive was changed after it was sent" "$again"; fi
+    began=$SECONDS
+    task::_in_background engine::load "$archive" >/dev/null 2>"$facts/pull.stderr" || code=$?
+    if ((code == 0)); then return; fi
+    task::_stop_if_told
+    engine::mute load "$code" "$began"
+    if [[ -n $engine_mute ]]; then image::_give_up "$engine_mute: $pulled_from"; fi
+    IFS= read -r -d '' said <"$facts/pull.stderr" || :
+    engine::refuse_words "$said"
+    engine::reason "$said"
+    if engine::is_gone "$said"; then task::engine_failed "$said"; fi
+    task::refuse image "$engine does not load $archive: ${words:-$said}" "see whether there is room for it on $where"
 }
 
 # For those that wait: trying it all again, one by one, would take them hours.
