@@ -69,8 +69,8 @@ def case(name: str) -> Case:
 # --- the wire contract
 
 CONTRACT = {
-    "": "schema record_id plan_id plan_sha256 run_folder derived_from job experiment asked inputs determinism image code "
-    "attempts environment energy verified warnings unknown integrity",
+    "": "schema record_id plan_id plan_sha256 run_folder derived_from job experiment asked inputs determinism image "
+    "code attempts environment energy verified warnings unknown integrity",
     "asked": "resources network options checkpoint template entrypoint secrets gpu_check prepull shm outputs spec lock "
     "reproduce",
     "asked.resources": "gpus gpu_type cpus memory_mib time_s nodes tasks_per_node",
