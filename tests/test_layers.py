@@ -109,47 +109,60 @@ def strings(path: Path) -> list[tuple[int, str]]:
     return [(node.lineno, node.value) for node in constants if isinstance(node.value, str)]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_up_and_pure_rooms_stay_pure(path: Path) -> None:
+def wrong_imports(path: Path) -> Iterator[str]:
+    """What is amiss with the imports of a module; a line each."""
     room = room_of(path)
-    assert room in ROOMS, f"{path} is in no room of the list; add it where it belongs"
-    wrong = []
+    if room not in ROOMS:
+        yield f"{path} is in no room of the list; add it where it belongs"
+        return
     for line, name in imports(path):
         top, _, rest = name.partition(".")
         if top == "tfslurm" and rest:
             target = rest.split(".")[0]
             if target in ROOMS and ROOMS.index(target) > ROOMS.index(room):
-                wrong.append(f"{path}:{line}: {room} imports {target}, which comes after it")
+                yield f"{path}:{line}: {room} imports {target}, which comes after it"
         if room in PURE and top in IMPURE:
-            wrong.append(f"{path}:{line}: {room} is pure and imports {top}")
+            yield f"{path}:{line}: {room} is pure and imports {top}"
         if top in OWNERS and room not in OWNERS[top]:
-            wrong.append(f"{path}:{line}: {top} belongs to {', '.join(sorted(OWNERS[top]))}, not to {room}")
+            yield f"{path}:{line}: {top} belongs to {', '.join(sorted(OWNERS[top]))}, not to {room}"
+
+
+def test_imports_point_up_and_pure_rooms_stay_pure() -> None:
+    assert len(modules()) > 300
+    wrong = [line for path in modules() for line in wrong_imports(path)]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_modules_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines; split it by what it does"
+def too_large(path: Path) -> Iterator[str]:
+    """What of a module is longer than it may be; a line each."""
+    lines = path.read_text("utf-8").count("\n")
+    if lines > 400:
+        yield f"{path} has {lines} lines; split it by what it does"
     for node in parsed(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             length = (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
-            assert length <= 40, f"{path}:{node.lineno}: {node.name} has {length} lines"
+            if length > 40:
+                yield f"{path}:{node.lineno}: {node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_string_is_a_shell_program(path: Path) -> None:
+def test_modules_and_functions_stay_small() -> None:
+    wrong = [line for path in modules() for line in too_large(path)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_string_is_a_shell_program() -> None:
     """They are files: job_templates/remote holds those of a login node, which shellcheck sees and tests run."""
-    found = [line for line, text in strings(path) if SHELL.search(text)]
-    assert not found or path in SAYS_WHAT_TO_WRITE, f"{path}:{found[0]}: put it into job_templates/remote"
+    others = [path for path in modules() if path not in SAYS_WHAT_TO_WRITE]
+    found = [f"{path}:{line}" for path in others for line, text in strings(path) if SHELL.search(text)]
+    assert not found, f"put these into job_templates/remote: {', '.join(found)}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_a_run_folder_holds_is_named_in_one_module(path: Path) -> None:
+def test_what_a_run_folder_holds_is_named_in_one_module() -> None:
     own = {text for _, text in strings(PATHS) if "/" in text or "-" in text or "." in text} - {"slurm-", ".out"}
-    found = [line for line, text in strings(path) if text in own]
-    assert not found or path == PATHS, f"{path}:{found[0]}: take the name from run_folder/paths.py"
+    others = [path for path in modules() if path != PATHS]
+    found = [f"{path}:{line}" for path in others for line, text in strings(path) if text in own]
+    assert not found, f"take these names from run_folder/paths.py: {', '.join(found)}"
 
 
 # ------------------------------------------------------------------------------------------------------------- circles
