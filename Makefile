@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Python keeps what it compiled, whatever the shell says: else each command that a test starts compiles the package anew.
 export PYTHONDONTWRITEBYTECODE :=
+# One more than there are processors: a test of the bed waits for Slurm most of its time. Its files are collected first, and the
+# quick ones at the end leave no worker without work.
+WORKERS := $(shell expr $$(nproc) + 1)
 SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) $(wildcard tests/gpu/*.sh) .ci/run
 
 .PHONY: help demo test test-unit gpu-check shellcheck tex validator check format bench faults wheel lock cluster cluster-down cluster-status clean
@@ -17,7 +20,7 @@ demo: cluster  ## set up the test bed and run the main job: examples/digits, sub
 
 test: $(BIN)/.ready shellcheck tex validator cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
 
 test-unit: $(BIN)/.ready  ## what needs no root, Slurm, docker or cluster, with the coverage of branches; for any laptop

@@ -55,6 +55,7 @@ SLOW = [
     "test_review_shows_all_that_the_file_could_touch",
     "test_roc_validator_refuses_the_broken_crates_that_verify_leaves_to_it",
     "test_shellcheck_has_no_complaint_about_the_node_side",
+    "test_the_chinese_statement_is_typeset_within_its_columns",
     "test_the_node_side_watches_a_program_that_runs_long_enough",
     "test_the_same_as_json",
     "test_the_statement_and_its_entries_are_typeset_within_their_columns",
