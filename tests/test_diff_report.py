@@ -215,7 +215,7 @@ def test_the_report_of_points_has_a_row_for_each_and_names_the_others(tmp_path: 
     rows = rows_of(text, "Points")
     assert list(rows)[2:] == ["seed=1", "seed=0"] and rows["seed=0"][4] == "bit-identical"
     assert rows["seed=1"][:2] == ["alpha:1_1", "alpha:2_1"] and rows["seed=1"][4] == "bits differ"
-    assert "Only in `s`: `alpha:1_2`" in text
+    assert "- only in A: `alpha:1_2`\n" in text
 
 
 def test_what_a_reviewer_must_judge_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tfslurm.record import Record
 from tfslurm.record.comparison import Answer, Comparison, Results
-from tfslurm.record.comparison.answers import FileResult
+from tfslurm.record.comparison.answers import FileResult, some
 from tfslurm.record.comparison.code import FileChange
 from tfslurm.record.comparison.differences import Difference
 from tfslurm.record.comparison.points import agreement, counts, environment_text, inputs_text
@@ -35,6 +35,7 @@ class Diff(NamedTuple):
 
     ``pairs`` has one element for two runs, and one for each point that both sweeps have. ``differences`` has the most
     telling first. ``code`` has the files that differ; ``why_no_code`` says why they cannot be shown.
+    ``not_rerun`` are points that the reruns of some of a sweep's points leave out: they say nothing of the results.
     ``warnings`` say what the verdict rests on that is not to be trusted, such as a record that was changed.
     """
 
@@ -48,6 +49,7 @@ class Diff(NamedTuple):
     why_no_code: str = ""
     is_of_sweeps: bool = False
     warnings: tuple[str, ...] = ()
+    not_rerun: tuple[str, ...] = ()
 
     @property
     def agree(self) -> bool | None:
@@ -94,6 +96,7 @@ def diff_json(found: Diff) -> dict[str, Any]:
         "pairs": [pair_json(pair) for pair in found.pairs],
         "only_in_a": list(found.only_in_a),
         "only_in_b": list(found.only_in_b),
+        "not_rerun": list(found.not_rerun),
         "differences": [row._asdict() for row in found.differences],
         "code": {
             "files": [{"path": each.path, "change": each.change, "note": each.note} for each in found.code],
@@ -163,10 +166,12 @@ def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
         yield "rule", f"{found.pairs[0].comparison.results.rule}: {found.pairs[0].comparison.because}"
     if len(found.pairs) == 1 and found.pairs[0].comparison.acm:
         yield "ACM v1.1", found.pairs[0].comparison.acm
-    for side, keys in (("A", found.only_in_a), ("B", found.only_in_b)):
-        if keys:
-            more = f" and {len(keys) - MOST_EVIDENCE} more" if len(keys) > MOST_EVIDENCE else ""
-            yield f"only in {side}", ", ".join(keys[:MOST_EVIDENCE]) + more
+    yield from ((label, some(keys, MOST_EVIDENCE)) for label, keys in alone(found) if keys)
+
+
+def alone(found: Diff) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The points that only one side has, by what is said of them."""
+    return ("only in A", found.only_in_a), ("only in B", found.only_in_b), ("not rerun", found.not_rerun)
 
 
 def point_rows(found: Diff) -> list[list[str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.export.difference import Diff
+from tfslurm.job_plan import DerivedFrom
 from tfslurm.rerun.losses import Loss, losses
 from tfslurm.rerun.original import Original
 from tfslurm.rerun.workspace import Wish, Workspace, changed_mounts, make_workspace
@@ -37,8 +38,15 @@ class Rerun(NamedTuple):
         return self.known.cluster.name == LOCAL
 
 
-def make_rerun(session: Session, original: Original, wish: Wish) -> Rerun:
-    """The rerun of an original, as the user wants it; nothing has started.
+def make_rerun(
+    session: Session,
+    original: Original,
+    wish: Wish,
+    *,
+    sweep: Mapping[str, Any] | None = None,
+    derived_from: DerivedFrom | None = None,
+) -> Rerun:
+    """The rerun of an original, as the user wants it, or with ``sweep`` many of them; nothing has started.
 
     Raises:
         InputError: no cluster is meant, or a setting fits nothing.
@@ -46,7 +54,8 @@ def make_rerun(session: Session, original: Original, wish: Wish) -> Rerun:
     """
     known = place_of(session, original, wish)
     lost = tuple(losses(original, known))
-    return Rerun(original, known, wish, make_workspace(session, original, known, wish), lost)
+    made = make_workspace(session, original, known, wish, sweep=sweep, derived_from=derived_from)
+    return Rerun(original, known, wish, made, lost)
 
 
 def place_of(session: Session, original: Original, wish: Wish) -> Known:
@@ -85,11 +94,20 @@ def prepare_rerun(session: Session, rerun: Rerun, pinning: Pinning = pin_on_firs
         InputError: what the cluster's file does not allow; outputs of a run that are another run's here.
     """
     (job,) = prepared_for(session, rerun.workspace.asked, [rerun.known], pinning)
+    refuse_other_outputs(rerun, job)
+    return job
+
+
+def refuse_other_outputs(rerun: Rerun, job: Prepared) -> None:
+    """Refuse a job that would mount the outputs of another run than the original did.
+
+    Raises:
+        InputError: it would.
+    """
     sources = [mount.source for mount in job.plan.mounts]
     for target in changed_mounts(rerun.original.record, sources, rerun.wish.data):
         why = "it mounts the outputs of a run of another tracker, and a run of that name here is another one"
         raise refuse(f"{rerun.original.name}: mount at {target}", why, f"say where they lie: --data {target}=SOURCE")
-    return job
 
 
 def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *, again: bool = False) -> str:

@@ -59,7 +59,8 @@ def diff_of(
     warnings = tuple(changed_records([*one, *other]))
     if warnings and not anyway:
         raise RecordError(f"{warnings[0]}; take the original, or add --anyway to compare what it says")
-    return compared(a, b, one, other, given, here)._replace(warnings=warnings)
+    found = compared(a, b, one, other, given, here)._replace(warnings=warnings)
+    return of_sample(session, found, one, other) if found.is_of_sweeps else found
 
 
 def compared(
@@ -134,6 +135,28 @@ def of_sweeps(
     code, why = code_changes(*evidences[0], here) if evidences else ((), "")
     only_a, only_b = (tuple(run.key for run in side) for side in (found.only_in_a, found.only_in_b))
     return Diff(a, b, pairs, only_a, only_b, common_rows(runs), code, why, is_of_sweeps=True)
+
+
+def of_sample(session: Session, found: Diff, one: Sequence[Evidence], other: Sequence[Evidence]) -> Diff:
+    """The verdict of two sweeps; reruns of some points of one are a sample of it, and the others say nothing.
+
+    A point of the reruns without a record is not one of these: then all that have no partner count.
+    """
+    for name, made, originals, alone, more in (
+        (found.b, other, one, found.only_in_a, found.only_in_b),
+        (found.a, one, other, found.only_in_b, found.only_in_a),
+    ):
+        is_whole = len(session.tracker.sweeps.points(name)) in (0, len(made))
+        if alone and not more and is_whole and are_reruns(made, originals):
+            return found._replace(only_in_a=(), only_in_b=(), not_rerun=alone)
+    return found
+
+
+def are_reruns(made: Sequence[Evidence], originals: Sequence[Evidence]) -> bool:
+    """Whether all of these runs say that they repeat points of those."""
+    jobs = [each.record.job for each in originals]
+    names = {f"{job.cluster}:{each}" for job in jobs for each in (job.job_id, job.array_job_id)}
+    return all(each.record.derived_from and each.record.derived_from.job in names for each in made)
 
 
 def of_run_and_seeds(

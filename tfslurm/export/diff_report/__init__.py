@@ -8,10 +8,10 @@ Our own words stand as they are; all that came from a record or a file stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfslurm import __version__
-from tfslurm.export.diff_report.judgement import acm_lines, left_to_judge
+from tfslurm.export.diff_report.judgement import acm_lines, left_to_judge, names
 from tfslurm.export.diff_report.tables import (
     environment_table,
     files_table,
@@ -20,7 +20,7 @@ from tfslurm.export.diff_report.tables import (
     runs_table,
     unlike_table,
 )
-from tfslurm.export.difference import Diff, Pair
+from tfslurm.export.difference import Diff, Pair, alone
 from tfslurm.export.markdown import block, cell, escaped, quoted, table
 
 MOST_EVIDENCE = 100
@@ -46,7 +46,7 @@ def parts(found: Diff) -> Iterator[str]:
         yield from of_two(found.pairs[0], found)
     else:
         yield section("Points", points_table(found))
-        yield section("Not rerun, or not in both", *only_in(found))
+        yield section("Points of one side", bullets(f"{label}: {names(keys)}" for label, keys in alone(found) if keys))
     yield section("What could not be compared", unlike_table(found))
     yield section("What is left to judge", bullets(left_to_judge(found)))
     yield section("ACM's words", bullets(acm_lines(found)))
@@ -58,7 +58,7 @@ def section(title: str, *texts: str) -> str:
     return f"## {title}\n\n{body}" if body else ""
 
 
-def bullets(lines: Iterator[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
     """A list."""
     return "".join(f"- {line}\n" for line in lines)
 
@@ -95,11 +95,3 @@ def changed_files(found: Diff) -> str:
         return f"The code cannot be compared line by line: {quoted(found.why_no_code)}"
     named = [[cell(each.path), escaped(each.change), cell(each.note)] for each in found.code]
     return table(["file of the code", "change", ""], named[:MOST_EVIDENCE]) if named else ""
-
-
-def only_in(found: Diff) -> Iterator[str]:
-    """The points that only one side has."""
-    for name, keys in ((found.a, found.only_in_a), (found.b, found.only_in_b)):
-        if keys:
-            more = f" and {len(keys) - MOST_EVIDENCE} more" if len(keys) > MOST_EVIDENCE else ""
-            yield f"Only in {quoted(name)}: {', '.join(map(quoted, keys[:MOST_EVIDENCE]))}{more}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfslurm.export.difference import Diff, Pair
 from tfslurm.export.markdown import quoted
@@ -38,7 +38,7 @@ def records_of(found: Diff) -> list[Record]:
     return [record for pair in found.pairs for record in pair.records or ()]
 
 
-def names(of: Iterator[str]) -> str:
+def names(of: Iterable[str]) -> str:
     """The first of these names, each once, as code."""
     listed = [*dict.fromkeys(of)]
     more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
@@ -61,22 +61,22 @@ def of_the_rules(found: Diff) -> Iterator[str]:
         yield "Whether what the program does is right: equal bits show that it did the same."
     files = [pair.comparison.results.files for pair in found.pairs]
     if found.agree and (paths := [one.path for each in files for one in each.those("differs")]):
-        yield f"Files whose bytes differ although the results agree by the rule: {names(iter(paths))}."
+        yield f"Files whose bytes differ although the results agree by the rule: {names(paths)}."
     if paths := [one.path for each in files for one in each.undecided]:
-        yield f"Files that could not be compared: {names(iter(paths))}."
+        yield f"Files that could not be compared: {names(paths)}."
 
 
 def of_the_inputs(found: Diff) -> Iterator[str]:
     """What was put in that is not the same, or not known to be."""
     inputs = [pair.comparison.inputs for pair in found.pairs]
     if differ := [name for each in inputs for name in each.differs]:
-        yield f"The inputs are not the same ({names(iter(differ))}): B is not A once more, but a variation of it."
+        yield f"The inputs are not the same ({names(differ)}): B is not A once more, but a variation of it."
     if unknown := [name for each in inputs for name, _ in each.unknown]:
-        yield f"Whether these inputs were the same: {names(iter(unknown))}."
+        yield f"Whether these inputs were the same: {names(unknown)}."
     dirty = {key for pair in found.pairs for key, record in of_records(pair) if record.code and record.code.dirty}
     if dirty:
         yield (
-            f"The code of {names(iter(sorted(dirty)))} had changes on top of its commit: its tree id names what ran, "
+            f"The code of {names(sorted(dirty))} had changes on top of its commit: its tree id names what ran, "
             "and its commit does not."
         )
 
@@ -90,11 +90,11 @@ def of_the_environment(found: Diff) -> Iterator[str]:
     """What is not the same around the program, or not known to be."""
     environments = [pair.comparison.environment for pair in found.pairs]
     if differ := [name for each in environments for name in each.differs]:
-        yield f"Whether these differences matter for the claim, above all for one about speed: {names(iter(differ))}."
+        yield f"Whether these differences matter for the claim, above all for one about speed: {names(differ)}."
     if any(each.answer == "other image" for each in environments):
         yield "Whether another image is the same experiment: its software is not the same."
     if unknown := [name for each in environments for name, _ in each.unknown]:
-        yield f"What the environment was where it was not observed: {names(iter(unknown))}."
+        yield f"What the environment was where it was not observed: {names(unknown)}."
 
 
 def of_the_rest(found: Diff) -> Iterator[str]:
@@ -103,6 +103,8 @@ def of_the_rest(found: Diff) -> Iterator[str]:
         yield "Whether records or files that were changed can be trusted at all: see the warnings."
     if count := len(found.only_in_a) + len(found.only_in_b):
         yield f"The {count} points that only one of the two has."
+    if found.not_rerun:
+        yield f"The {len(found.not_rerun)} points that were not rerun: the others are a sample of them."
     broken = [
         f"{key}: {link}: {verdict.status}: {verdict.reason}"
         for pair in found.pairs
@@ -111,11 +113,11 @@ def of_the_rest(found: Diff) -> Iterator[str]:
         if (verdict := getattr(record.verified, link)).status != "ok"
     ]
     if broken:
-        yield f"Links of the chain that are not verified: {names(iter(broken))}."
+        yield f"Links of the chain that are not verified: {names(broken)}."
     sides = (side for pair in found.pairs for side in of_records(pair))
     lost = [f"{key}: {each.path}" for key, record in sides for each in record.experiment.lost or ()]
     if lost:
-        yield f"What the program wrote outside its outputs, which is gone: {names(iter(lost))}."
+        yield f"What the program wrote outside its outputs, which is gone: {names(lost)}."
 
 
 # ---------------------------------------------------------------------------------------------------------- ACM's words
@@ -158,6 +160,6 @@ def could_apply(found: Diff) -> Iterator[str]:
         )
     else:
         yield (
-            f"The runs are of {names(iter(sorted(users)))}. *Reproducibility* (different team, same setup), if they "
+            f"The runs are of {names(sorted(users))}. *Reproducibility* (different team, same setup), if they "
             "are of different teams, which no record says; else *repeatability*."
         )

@@ -163,11 +163,11 @@ class Comparison(NamedTuple):
         return {True: 0, False: 1, None: 3}[self.results.agree]
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], most: int = FEW) -> str:
     """The first of these names, and how many more there are."""
     listed = list(names)
-    more = f" and {len(listed) - FEW} more" if len(listed) > FEW else ""
-    return ", ".join(listed[:FEW]) + more
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def reason(record: Record, path: str) -> str:

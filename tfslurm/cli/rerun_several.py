@@ -1,0 +1,112 @@
+"""`tfslurm rerun` of many runs: the points of a sweep, a sample of them, or one run with other seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfslurm.cli.console import emit, say, show, table
+from tfslurm.cli.diff import deliver_diff
+from tfslurm.export.diff_report.tables import with_values
+from tfslurm.export.difference import Diff, diff_json
+from tfslurm.rerun.chosen import Chosen
+from tfslurm.rerun.several import Group, make_groups, run_group_here, submit_group, verdict_of_groups
+from tfslurm.rerun.workspace import Wish
+from tfslurm.workspace.session import Session
+
+MOST_POINTS = 20
+
+
+def rerun_several(
+    session: Session,
+    chosen: Chosen,
+    wish: Wish,
+    *,
+    dry_run: bool,
+    wait_too: bool,
+    again: bool,
+    form: str,
+    as_json: bool,
+) -> int:
+    """Run them again, and print one verdict for all; its exit code, or 0 where they were submitted alone."""
+    groups = make_groups(session, chosen, wish)
+    tell(chosen, groups)
+    if dry_run:
+        show_chosen(chosen, groups, as_json)
+        return 0
+    if wish.is_here:
+        made = here(session, groups, quiet=as_json or form != "text")
+    else:
+        made = submitted(session, groups, again=again, quiet=as_json or form != "text")
+        if not wait_too:
+            tell_next(session, chosen, made, as_json)
+            return 0
+        from tfslurm.cli.wait import wait_and_report
+
+        wait_and_report(session, made)
+    found = verdict_of_groups(session, groups, made)
+    show_verdict(chosen, found, wish.settings, made, form, as_json)
+    return found.exit_code
+
+
+def tell(chosen: Chosen, groups: Sequence[Group]) -> None:
+    """Say how the runs were chosen, and what is not as it was."""
+    from tfslurm.cli.rerun import tell as tell_of_one
+
+    for line in chosen.said:
+        say(f"note: {line}")
+    for group in groups:
+        tell_of_one(group.rerun)
+
+
+def show_chosen(chosen: Chosen, groups: Sequence[Group], as_json: bool) -> None:
+    """The runs that would be made, and where."""
+    where = [(group, point) for group in groups for point in group.chosen.points]
+    if as_json:
+        points = [{"cluster": group.rerun.known.cluster.name, "parameters": dict(point)} for group, point in where]
+        emit({"original": chosen.name, "how": list(chosen.said), "points": points})
+        return
+    rows = [[group.rerun.known.cluster.name, with_values(point)] for group, point in where]
+    table(["cluster", "parameters"], rows[:MOST_POINTS])
+    if len(rows) > MOST_POINTS:
+        show(f"and {len(rows) - MOST_POINTS} more, in --json")
+
+
+def here(session: Session, groups: Sequence[Group], *, quiet: bool) -> list[str]:
+    """The jobs that ran on this machine."""
+    from tfslurm.cli.logs import pour_stream
+
+    return [key for group in groups for key in run_group_here(session, group, None if quiet else pour_stream)]
+
+
+def submitted(session: Session, groups: Sequence[Group], *, again: bool, quiet: bool) -> list[str]:
+    """The sweeps that were submitted; their Slurm jobs are printed as they are queued."""
+
+    def told(key: str) -> None:
+        if not quiet:
+            show(key)
+
+    return [submit_group(session, group, told, again=again) for group in groups]
+
+
+def tell_next(session: Session, chosen: Chosen, made: Sequence[str], as_json: bool) -> None:
+    """Say which commands give the verdict."""
+    for name in made:
+        say(f"`tfslurm wait {name}`, then `tfslurm diff {chosen.name} {name}`")
+    if as_json:
+        emit({"original": chosen.name, "how": list(chosen.said), "sweeps": list(made)})
+
+
+def show_verdict(
+    chosen: Chosen, found: Diff, settings: Mapping[str, str], made: Sequence[str], form: str, as_json: bool
+) -> None:
+    """Print the verdict; of other seeds, where the value of each is."""
+    if as_json:
+        value: dict[str, Any] = {**diff_json(found), "how": list(chosen.said), "made": list(made)}
+        emit({**value, "variation": dict(settings) or None})
+        return
+    if settings and form == "text":
+        show(f"{'variation':<13}" + with_values(settings))
+    deliver_diff(found, form, all_code=False, as_json=False)
+    if chosen.of_seeds and len(made) == 1:
+        say(f"`tfslurm results {made[0]}` prints the value of each seed")
