@@ -8,22 +8,30 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.diff import FORMS, deliver_diff
 from tfslurm.cli.submit import set_option
 from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff, diff_json
-from tfslurm.rerun.original import original_named
+from tfslurm.rerun.chosen import chosen_points, chosen_seeds
+from tfslurm.rerun.original import original_of
 from tfslurm.rerun.run import Rerun, make_rerun, run_here, submit_rerun, verdict
 from tfslurm.rerun.workspace import Wish
+from tfslurm.retrieval.comparing import ended
 from tfslurm.workspace.session import Session
+
+COUNT = click.IntRange(min=1)
 
 
 @click.command()
-@click.argument("name", metavar="JOB|RECORD|CRATE")
+@click.argument("name", metavar="JOB|SWEEP|RECORD|CRATE")
 @click.option("--cluster", metavar="NAME", default="", help="The cluster to use; default: where the original ran.")
 @click.option("--local", "here", is_flag=True, help="Run it on this machine, with docker alone and no scheduler.")
 @set_option
 @click.option("--data", multiple=True, metavar="TARGET=SOURCE", help="Where the data of a mount lie here. Repeatable.")
+@click.option("--points", type=COUNT, metavar="N", help="Of a sweep, run N points: a stratified sample.")
+@click.option("--seeds", type=COUNT, metavar="N", help="Run it with N other seeds, to learn how far its metric varies.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
 @click.option("--anyway", is_flag=True, help="Run a record or code that was changed; the verdict says so.")
 @common
@@ -34,7 +42,10 @@ def rerun(
     here: bool,
     sets: tuple[str, ...],
     data: tuple[str, ...],
+    points: int | None,
+    seeds: int | None,
     wait_too: bool,
+    form: str,
     again: bool,
     anyway: bool,
     as_json: bool,
@@ -44,19 +55,33 @@ def rerun(
     The rerun has the same image digest, code, command, parameters, variables and resources. By default it runs where
     the original ran. --set makes a variation, and the verdict says so.
 
+    A sweep is run again in one submission, all of it or --points of it, and the verdict has a row for each point.
+
     Without --wait, rerun prints the new job and the command that compares it. With --wait or --local, it prints the
     verdict as `tfslurm diff` does. Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they
     cannot be compared.
     """
     if here and cluster:
         raise click.UsageError("--cluster and --local exclude each other")
+    if points is not None and seeds is not None:
+        raise click.UsageError("--points and --seeds exclude each other")
+    if as_json and form != "text":
+        raise click.UsageError("--json and --format exclude each other")
     wish = Wish(cluster, here, pairs_of(sets, "--set"), pairs_of(data, "--data"), anyway, Path().resolve())
-    made = make_rerun(session, original_named(session, name, anyway=anyway), wish)
+    found = ended(session, name)
+    if len(found) > 1 or points or seeds:
+        from tfslurm.cli.rerun_several import rerun_several
+
+        chosen = chosen_seeds(name, found, seeds, wish.settings) if seeds else chosen_points(name, found, points)
+        return rerun_several(
+            session, chosen, wish, dry_run=False, wait_too=wait_too, again=again, form=form, as_json=as_json
+        )
+    made = make_rerun(session, original_of(found[0], name, anyway=anyway), wish)
     tell(made)
     key = started(session, made, again=again, wait_too=wait_too, as_json=as_json)
     if not key:
         return 0
-    return show_verdict(made, verdict(session, made, key), as_json)
+    return show_verdict(made, verdict(session, made, key), form, as_json)
 
 
 def pairs_of(texts: tuple[str, ...], option: str) -> dict[str, str]:
@@ -119,15 +144,13 @@ def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, as_js
     return ""
 
 
-def show_verdict(made: Rerun, found: Diff, as_json: bool) -> int:
+def show_verdict(made: Rerun, found: Diff, form: str, as_json: bool) -> int:
     """Print the verdict."""
-    from tfslurm.cli.diff import show_diff
-
     settings = made.wish.settings
     if as_json:
         emit({**diff_json(found), "variation": dict(settings) or None})
         return found.exit_code
-    if settings:
+    if settings and form == "text":
         show(f"{'variation':<13}" + " ".join(f"{name}={value}" for name, value in settings.items()))
-    show_diff(found, all_code=False)
+    deliver_diff(found, form, all_code=False, as_json=False)
     return found.exit_code

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfslurm.export.difference import Diff, Pair
 from tfslurm.export.markdown import MOST_CELL, cell, table
+from tfslurm.job_plan import DerivedFrom
 from tfslurm.record import Record
 from tfslurm.record.comparison import Files
 from tfslurm.record.comparison.environment import Fact, facts_of
@@ -39,7 +40,16 @@ def runs_table(pair: Pair) -> str:
         "and its seeds decide about the results.\n"
         for name in stands_for
     )
-    return table(["", "A", "B"], rows) + note
+    return table(["", *sides(a, b)], rows) + note
+
+
+def sides(a: Record, b: Record) -> tuple[str, str]:
+    """What A and B are to each other."""
+    if b.derived_from and b.derived_from.record_sha256 == a.integrity.record_sha256:
+        return "A, the original", "B, the rerun"
+    if a.derived_from and a.derived_from.record_sha256 == b.integrity.record_sha256:
+        return "A, the rerun", "B, the original"
+    return "A", "B"
 
 
 def key_of(record: Record) -> str:
@@ -61,6 +71,13 @@ def code_of(record: Record) -> str:
     return f"tree {code.tree}, {commit}"
 
 
+def origin_of(given: DerivedFrom | None) -> str:
+    """The run that another repeats, and what was set otherwise."""
+    if given is None:
+        return "none"
+    return given.job + (f" with {with_values(given.set)}" if given.set else "")
+
+
 def with_values(values: Mapping[str, Any]) -> str:
     """Parameters on one line."""
     return " ".join(f"{name}={text_of(value)}" for name, value in values.items()) or "none"
@@ -79,6 +96,7 @@ RUN_ROWS: dict[str, Callable[[Record], str | None]] = {
     "code": code_of,
     "command": lambda record: shlex.join(record.experiment.command),
     "parameters": lambda record: with_values(record.experiment.parameters),
+    "rerun of": lambda record: origin_of(record.derived_from),
 }
 
 
