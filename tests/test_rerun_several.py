@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -80,7 +81,7 @@ def test_runs_of_several_experiments_are_no_sweep(other: Any) -> None:
 
 
 def test_one_run_has_no_points() -> None:
-    with pytest.raises(InputError, match="is one run, and not a sweep.*--seeds 5"):
+    with pytest.raises(InputError, match=r"is one run, and not a sweep.*--seeds 5"):
         chosen_points("alpha:8", [made("8")], 5)
     assert len(chosen_points("alpha:8", [made("8")], None).points) == 1
 
@@ -135,9 +136,8 @@ def test_several_seeds_advance_together() -> None:
 def test_seeds_that_would_say_nothing_are_refused(
     changes: tuple[Any, ...], count: int, settings: dict[str, str], why: str
 ) -> None:
-    with pytest.raises(TfslurmError, match=".*") as refused:
+    with pytest.raises(TfslurmError, match=re.escape(why)):
         chosen_seeds("alpha:8", [made("8", *changes)], count, settings)
-    assert why in str(refused.value)
 
 
 def test_a_metric_may_be_named_now_and_seeds_are_of_one_run() -> None:

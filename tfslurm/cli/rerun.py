@@ -74,7 +74,7 @@ def rerun(
 
         chosen = chosen_seeds(name, found, seeds, wish.settings) if seeds else chosen_points(name, found, points)
         return rerun_several(
-            session, chosen, wish, dry_run=False, wait_too=wait_too, again=again, form=form, as_json=as_json
+            session, chosen, wish, tell, dry_run=False, wait_too=wait_too, again=again, form=form, as_json=as_json
         )
     made = make_rerun(session, original_of(found[0], name, anyway=anyway), wish)
     tell(made)

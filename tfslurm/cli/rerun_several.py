@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfslurm.cli.console import emit, say, show, table
@@ -10,6 +10,7 @@ from tfslurm.cli.diff import deliver_diff
 from tfslurm.export.diff_report.tables import with_values
 from tfslurm.export.difference import Diff, diff_json
 from tfslurm.rerun.chosen import Chosen
+from tfslurm.rerun.run import Rerun
 from tfslurm.rerun.several import Group, make_groups, run_group_here, submit_group, verdict_of_groups
 from tfslurm.rerun.workspace import Wish
 from tfslurm.workspace.session import Session
@@ -21,6 +22,7 @@ def rerun_several(
     session: Session,
     chosen: Chosen,
     wish: Wish,
+    tell_of_one: Callable[[Rerun], None],
     *,
     dry_run: bool,
     wait_too: bool,
@@ -28,9 +30,15 @@ def rerun_several(
     form: str,
     as_json: bool,
 ) -> int:
-    """Run them again, and print one verdict for all; its exit code, or 0 where they were submitted alone."""
+    """Run them again, and print one verdict for all; its exit code, or 0 where they were submitted alone.
+
+    ``tell_of_one`` says what of a rerun is not as it was.
+    """
+    for line in chosen.said:
+        say(f"note: {line}")
     groups = make_groups(session, chosen, wish)
-    tell(chosen, groups)
+    for group in groups:
+        tell_of_one(group.rerun)
     if dry_run:
         show_chosen(chosen, groups, as_json)
         return 0
@@ -47,16 +55,6 @@ def rerun_several(
     found = verdict_of_groups(session, groups, made)
     show_verdict(chosen, found, wish.settings, made, form, as_json)
     return found.exit_code
-
-
-def tell(chosen: Chosen, groups: Sequence[Group]) -> None:
-    """Say how the runs were chosen, and what is not as it was."""
-    from tfslurm.cli.rerun import tell as tell_of_one
-
-    for line in chosen.said:
-        say(f"note: {line}")
-    for group in groups:
-        tell_of_one(group.rerun)
 
 
 def show_chosen(chosen: Chosen, groups: Sequence[Group], as_json: bool) -> None:
