@@ -725,6 +725,24 @@ def test_the_text_of_local_is_a_cluster_file_whatever_its_folder_is_called(
     assert local_cluster().cluster.mounts_allow == known.cluster.mounts_allow
 
 
+@pytest.mark.parametrize(
+    ("there", "engine"), [("docker podman", "docker"), ("docker", "docker"), ("podman", "podman"), ("", "docker")]
+)
+def test_without_a_file_local_runs_the_engine_that_is_there(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, there: str, engine: str
+) -> None:
+    programs = desk / "programs"
+    programs.mkdir()
+    for name in there.split():
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    known = local_cluster()
+    assert known.cluster.engine == engine
+    own(known.text, "local")
+    assert local_cluster().cluster.engine == engine
+
+
 def test_a_local_yaml_of_the_folder_is_not_taken_for_the_user_s(say: Say) -> None:
     put("name: local\nroot: /scratch/evil\nmounts: {allow: [/home]}\n", "local")
     told: list[str] = []

@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from shutil import which
 from typing import NamedTuple
 
-from tfslurm.cluster import Cluster, parse_cluster
+from tfslurm.cluster import Cluster, Engine, parse_cluster
 from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.host import remote_user, user_name
@@ -176,7 +177,7 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
 
 
 def local_cluster(tell: Tell | None = None) -> Known:
-    """The cluster `local`: as a file describes it, else docker here, run folders under the user's data folder."""
+    """The cluster `local`: as a file describes it, else this machine's engine, and run folders among the user's data."""
     files = cluster_files()
     if tell:
         tell_unused(files, [LOCAL], tell)
@@ -187,10 +188,10 @@ def local_without_file() -> Known:
     """The same where no file speaks of it, be there one or not."""
     root = PurePosixPath(data_folder()) / LOCAL
     allow = here_to_mount()
-    text = (
-        f"name: {LOCAL}\nroot: {json.dumps(str(root))}\nmounts: {{allow: {json.dumps([str(one) for one in allow])}}}\n"
-    )
-    return Known(Cluster(name=LOCAL, root=root, mounts_allow=allow), text, None, "built in")
+    engine: Engine = "podman" if which("podman") and not which("docker") else "docker"
+    mounts = json.dumps([str(one) for one in allow])
+    text = f"name: {LOCAL}\nroot: {json.dumps(str(root))}\nengine: {engine}\nmounts: {{allow: {mounts}}}\n"
+    return Known(Cluster(name=LOCAL, root=root, engine=engine, mounts_allow=allow), text, None, "built in")
 
 
 def here_to_mount() -> tuple[PurePosixPath, ...]:
