@@ -177,7 +177,7 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
 
 
 def local_cluster(tell: Tell | None = None) -> Known:
-    """The cluster `local`: as a file describes it, else this machine's engine, and run folders among the user's data."""
+    """The cluster `local`: as a file describes it, else this machine's engine, run folders among the user's data."""
     files = cluster_files()
     if tell:
         tell_unused(files, [LOCAL], tell)
