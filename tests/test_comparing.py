@@ -21,7 +21,7 @@ from tfslurm.record import record_json
 from tfslurm.record.comparison.differences import differences
 from tfslurm.record.model import Code, Output, seal
 from tfslurm.retrieval import comparing
-from tfslurm.retrieval.code_trees import code_of, id_of, tree_on
+from tfslurm.retrieval.code_trees import MOST_OF_ONE, code_of, id_of, tree_on
 from tfslurm.retrieval.comparing import changed_records, code_changes, of_run_and_seeds, of_sweeps, of_two, read_all
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.snapshot import take
@@ -193,13 +193,13 @@ def test_code_is_compared_line_by_line_where_both_trees_are_what_they_are_named(
     assert code_changes(a, a, tmp_path) == ((), "")
 
 
-def test_a_large_tree_is_listed_whole_and_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfslurm.retrieval.code_trees.MOST_OF_ONE", 10)
-    a = code(tmp_path, evidence(tmp_path, "1", {}), {"big.py": "1234567890\n", "b.py": "x\n"})
-    b = code(tmp_path, evidence(tmp_path, "2", {}), {"big.py": "1234567890!\n", "b.py": "x\n"})
+def test_a_large_tree_is_listed_whole_and_read_in_part(tmp_path: Path) -> None:
+    large = "x" * MOST_OF_ONE
+    a = code(tmp_path, evidence(tmp_path, "1", {}), {"big.py": f"{large}\n", "b.py": "x\n"})
+    b = code(tmp_path, evidence(tmp_path, "2", {}), {"big.py": f"{large}!\n", "b.py": "x\n"})
     (found,), why = code_changes(a, b, tmp_path)
     assert (found.path, found.lines, why) == ("big.py", (), "")
-    assert "11 bytes" in found.note
+    assert f"{MOST_OF_ONE + 1} bytes" in found.note
 
 
 def test_code_that_is_gone_comes_from_the_repository_that_has_its_tree(tmp_path: Path) -> None:
