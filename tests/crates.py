@@ -29,8 +29,8 @@ LOGS = {"attempt-1/stdout.log": b"epoch 1\n", "attempt-1/stderr.log": b""}
 LOG_SUMS = "".join(f"{len(text)} {sha256(text).hexdigest()} {name[10:]}\n" for name, text in LOGS.items())
 
 
-def made_crate(folder: Path) -> Record:
-    """Write one; the record that is in it."""
+def made_crate(folder: Path, **changes: Any) -> Record:
+    """Write one; the record that is in it. ``changes`` are of the job's plan."""
     source = case("gpu")
     tree = written_code(folder)
     begin = json.loads(source.files["attempt-1/begin.json"]) | {"script_sha256": sha256(SCRIPT).hexdigest()}
@@ -38,7 +38,7 @@ def made_crate(folder: Path) -> Record:
     files["attempt-1/facts/task-0/logs.sha256"] = LOG_SUMS.encode()
     code = replace(made.CODE, tree=tree, commit="c" * 40, files=len(CODE))
     spec_sha256 = sha256(SPEC.encode()).hexdigest()
-    plan = identify(replace(source.plan, code=code, spec_text=SPEC, spec_sha256=spec_sha256))
+    plan = identify(replace(source.plan, code=code, spec_text=SPEC, spec_sha256=spec_sha256, **changes))
     record = build_record(plan, JOB, files, source.status, image_facts=source.image_facts)
     values = record_json(record)
     held = {

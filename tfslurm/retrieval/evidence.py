@@ -20,6 +20,7 @@ from tfslurm.job_plan import TREE
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.chain import has_sha256
+from tfslurm.record.crate_metadata import METADATA
 from tfslurm.retrieval.crate_files import Crate, base_of, crate_at, is_crate, is_folder
 from tfslurm.retrieval.record_files import is_file, read_record
 from tfslurm.retrieval.records import latest_record
@@ -162,6 +163,10 @@ def of_crate(crate: Crate) -> list[Evidence]:
     Raises:
         InputError: another tool made it, or one of its records is none.
     """
+    if not crate.records and METADATA not in crate.files:
+        inner = next((path for path in crate.files if path.endswith(".zip")), "")
+        fix = f"take the crate as it was made{f', or unpack it and name {inner[:200]}' if inner else ''}"
+        raise refuse(crate.name, "is no crate: it has neither a record of tfslurm nor a crate's metadata", fix)
     if not crate.records:
         fix = "`tfslurm provenance` and `tfslurm verify` show what it says of itself"
         raise refuse(crate.name, "is a crate without a record of tfslurm: another tool made it", fix)
