@@ -8,10 +8,9 @@ import re
 import shutil
 import stat
 import struct
-import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,12 @@ import pytest
 from tests.crates import JOB, made_crate, summed
 from tests.fakes.laptop import Laptop
 from tests.test_crate_verification import fit_metadata
+from tests.test_record import FACTS, case
 from tfslurm.cli import run
 from tfslurm.export.anonymous import anonymous
-from tfslurm.record import record_from_json, record_json
+from tfslurm.job_plan import DerivedFrom, identify
+from tfslurm.record import build_record, record_from_json, record_json
+from tfslurm.record.crate_metadata import METADATA
 from tfslurm.record.model import record_sha256
 from tfslurm.snapshot.files import entry_of, tree_id
 
@@ -241,9 +243,20 @@ def repository_in_code(crate: Path) -> None:
     recorded(crate, lambda values: values["code"].update(tree=tree))
 
 
-def pipe(path: Path) -> None:
+def forged_code(crate: Path) -> None:
+    change(tree_of(crate) / "train.py")
+    fit_metadata(crate)
+
+
+def link_to_code(crate: Path) -> None:
+    tree_of(crate).rename(crate / "aside")
+    (crate / "code" / "x").symlink_to("/etc")
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    """Put something else into a file's place."""
     path.unlink()
-    os.mkfifo(path)
+    make(path)
 
 
 def text(path: str, content: bytes) -> Callable[[Path], object]:
@@ -259,7 +272,7 @@ EVIL = "\x1b[2J\u202eevil"
 FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a byte of the code": (lambda crate: change(tree_of(crate) / "train.py"), "are not those of the tree"),
     "a byte of the code and the sums": (
-        lambda crate: (change(tree_of(crate) / "train.py"), fit_metadata(crate)),
+        forged_code,
         "are not those of the tree",
     ),
     "more code": (lambda crate: (tree_of(crate) / "sitecustomize.py").write_text("x"), "are not those of the tree"),
@@ -268,7 +281,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link out of the code": (link_in_code, "out.*/etc/passwd|leaves"),
     "a repository in the code": (repository_in_code, "'.git/.*' is no name of a file of code"),
     "the code is a link": (
-        lambda crate: (tree_of(crate).rename(crate / "c"), (crate / "code" / "x").symlink_to("/etc")),
+        link_to_code,
         "code: ",
     ),
     "a byte of the record": (
@@ -280,12 +293,12 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another lock": (lock, "its lock file is of sha256:0000.*, and its image is sha256:43ac"),
     "no record": (lambda crate: (crate / "record.json").unlink(), "without a record of tfslurm"),
     "the record is a link": (
-        lambda crate: ((crate / "record.json").unlink(), (crate / "record.json").symlink_to("/etc/passwd")),
+        lambda crate: instead(crate / "record.json", lambda path: path.symlink_to("/etc/passwd")),
         "is no regular file",
     ),
-    "the record is a pipe": (lambda crate: pipe(crate / "record.json"), "is no regular file"),
+    "the record is a pipe": (lambda crate: instead(crate / "record.json", os.mkfifo), "is no regular file"),
     "the record is a folder": (
-        lambda crate: ((crate / "record.json").unlink(), (crate / "record.json").mkdir()),
+        lambda crate: instead(crate / "record.json", Path.mkdir),
         "without a record of tfslurm",
     ),
     "UTF-16": (text("record.json", '{"schema": "tfslurm.record/2"}'.encode("utf-16")), "cannot be read"),
@@ -310,7 +323,6 @@ def test_a_crate_that_was_broken_is_refused(
 
 FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "tree": (lambda record: record["code"].update(tree="../../../etc"), "is not the id of a tree"),
-    "job": (lambda record: record["job"].update(job_id="../../59"), ""),
     "cluster": (lambda record: record["job"].update(cluster="../../x"), "not known here"),
     "cluster that acts": (lambda record: record["job"].update(cluster=EVIL), "not known here"),
     "name": (lambda record: record["experiment"].update(name="../../x"), "name"),
@@ -330,7 +342,7 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda record: record["experiment"].update(
             mounts=[{"source": "/root", "target": "/x", "read_only": False, "hash": False, "name": None, "run": None}]
         ),
-        "is outside what cluster alpha allows",
+        "is never mounted|is outside what cluster alpha allows",
     ),
     "unfinished": (lambda record: record["job"].update(state="RUNNING"), "has not ended"),
 }
@@ -343,3 +355,99 @@ def test_a_forged_record_reaches_nothing(
     forge, why = FORGED[name]
     recorded(crate, forge)
     assert re.search(why, said := refused(laptop, capsys, "crate")), said
+
+
+# ------------------------------------------------------------------------------------------------------------- --anyway
+
+
+def plan_of(laptop: Laptop) -> dict[str, Any]:
+    """The plan of the only job that was sent."""
+    (folder,) = (laptop.root / "runs").iterdir()
+    found: dict[str, Any] = json.loads((folder / "plan.json").read_text())
+    return found
+
+
+def test_changed_code_runs_only_anyway_and_the_new_record_has_another_tree(
+    laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(tree_of(crate) / "train.py")
+    assert run(["rerun", "crate", "--anyway"]) == 0
+    assert "warning: code: " in capsys.readouterr().err
+    record = json.loads((crate / "record.json").read_text())
+    plan = plan_of(laptop)
+    assert plan["derived_from"]["record_sha256"] == record["integrity"]["record_sha256"]
+    assert plan["code"]["tree"] != record["code"]["tree"]
+
+
+def test_a_changed_record_runs_only_anyway_and_the_new_one_does_not_name_its_hash(
+    laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = json.loads((crate / "record.json").read_text())
+    values["experiment"]["parameters"]["lr"] = 0.2
+    (crate / "record.json").write_text(json.dumps(values))
+    assert run(["rerun", "crate", "--anyway"]) == 0
+    assert "warning: alpha:59: its record was changed after it was made" in capsys.readouterr().err
+    assert plan_of(laptop)["derived_from"] == {
+        "job": "alpha:59", "record_sha256": None, "record_id": values["record_id"], "set": {}
+    }  # fmt: skip
+
+
+def test_the_record_of_such_a_rerun_says_so() -> None:
+    source = case("gpu")
+    for sha256, warns in (("0" * 64, False), (None, True)):
+        origin = DerivedFrom("alpha:59", sha256, "urn:uuid:1f522cf4-ad30-87d2-ab1a-563d98247e26")
+        plan = identify(replace(source.plan, derived_from=origin))
+        record = build_record(plan, JOB, source.files, source.status)
+        line = "it repeats alpha:59 by a record that was changed after it was made"
+        assert (line in record.warnings) is warns
+
+
+# ----------------------------------------------------------------------------------------------------------- old things
+
+
+def test_a_cluster_that_is_not_known_any_more_is_replaced_by_who_says_which(
+    laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(crate, lambda record: record["job"].update(cluster="gone"))
+    said = refused(laptop, capsys, "crate")
+    assert "it ran on cluster 'gone', which is not known here; say where: --cluster NAME (alpha), or --local" in said
+    assert run(["rerun", "crate", "--cluster", "alpha"]) == 0
+    assert capsys.readouterr().out == "alpha:101\n"
+
+
+@pytest.mark.parametrize("at", ["", "asked", "job"])
+def test_a_record_of_a_newer_tfslurm_is_not_read_in_part(
+    at: str, laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(crate, lambda record: (record[at] if at else record).update(futures=7))
+    said = refused(laptop, capsys, "crate")
+    assert "futures is not a field of it; if a newer tfslurm wrote it, update this one" in said
+
+
+def test_an_anonymous_crate_runs(laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = anonymous(record_from_json(json.loads((crate / "record.json").read_text())))
+    (crate / "record.json").write_text(json.dumps(record_json(hidden)))
+    summed(crate)
+    assert run(["rerun", "crate", "--cluster", "alpha"]) == 0, capsys.readouterr().err
+    assert plan_of(laptop)["derived_from"]["job"] == f"{hidden.job.cluster}:{hidden.job.job_id}"
+
+
+def test_a_crate_of_another_tool_cannot_be_run_and_that_is_said(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (laptop.folder / "other").mkdir()
+    shutil.copy(Path(__file__).parent / "golden" / "foreign-crate.json", laptop.folder / "other" / METADATA)
+    said = refused(laptop, capsys, "other")
+    assert "is a crate without a record of tfslurm: another tool made it; `tfslurm provenance`" in said
+
+
+@pytest.mark.parametrize("path", sorted((FACTS / "first").glob("*.json")), ids=lambda path: path.stem)
+def test_a_record_of_the_first_schema_whose_registry_is_gone_is_refused_by_its_digest(
+    path: Path, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = json.loads(path.read_text())
+    values["image"] |= {"reference": "127.0.0.1:9/small:1", "registry": "127.0.0.1:9"}
+    values["integrity"]["record_sha256"] = record_sha256(values)
+    (laptop.folder / "old.json").write_text(json.dumps(values))
+    said = refused(laptop, capsys, "old.json")
+    assert "127.0.0.1:9" in said or "older tfslurm" in said or "has not ended" in said

@@ -14,9 +14,10 @@ from tfslurm.document.tree import key_text
 
 T = TypeVar("T")
 
+UNKNOWN = "is not a field of it"
 _TOLD = {
     "missing": "is missing",
-    "unexpected_keyword_argument": "is not a field of it",
+    "unexpected_keyword_argument": UNKNOWN,
     "dataclass_type": "is no object",
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfslurm.document.typed import build
+from tfslurm.document.typed import UNKNOWN, build
 from tfslurm.record.model import Record
 from tfslurm.record.schema import FIRST, SCHEMA
+
+NEWER = "; if a newer tfslurm wrote it, update this one"
 
 
 def record_from_json(values: Mapping[str, Any]) -> Record:
@@ -18,5 +20,8 @@ def record_from_json(values: Mapping[str, Any]) -> Record:
             record has.
     """
     if values.get("schema") not in (FIRST, SCHEMA):
-        raise ValueError(f"its schema {str(values.get('schema'))[:40]!r} is not one that this version reads")
-    return build(Record, values)
+        raise ValueError(f"its schema {str(values.get('schema'))[:40]!r} is not one that this version reads{NEWER}")
+    try:
+        return build(Record, values)
+    except ValueError as error:
+        raise ValueError(f"{error}{NEWER if UNKNOWN in str(error) else ''}") from error

@@ -22,6 +22,7 @@ def lines(plan: JobPlan, record: Record) -> Iterator[str]:
     """The warnings, the gravest first."""
     yield from about_files(plan, record)
     yield from about_others(record)
+    yield from about_origin(record)
     yield from about_code(record)
     if plan.pin.pin_kind == "image-id":
         yield "image: it is pinned by the id that one docker daemon gave it; nobody else can pull it by that"
@@ -43,6 +44,13 @@ def about_others(record: Record) -> Iterator[str]:
     if shared:
         named = ", ".join(f"{each.folder} (mode {each.mode}, uid {each.uid})" for each in shared[:SHOWN])
         yield f"folders: others could replace the run folder, its outputs and its record: {named}"
+
+
+def about_origin(record: Record) -> Iterator[str]:
+    """A rerun of a record that nobody made so."""
+    origin = record.derived_from
+    if origin and origin.record_id and not origin.record_sha256:
+        yield f"it repeats {origin.job} by a record that was changed after it was made"
 
 
 def about_code(record: Record) -> Iterator[str]:

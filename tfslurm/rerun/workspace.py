@@ -20,6 +20,7 @@ from tfslurm.rerun.code_files import bring_code
 from tfslurm.rerun.experiment_text import CODE, Text, experiment_text
 from tfslurm.rerun.older import asked_of
 from tfslurm.rerun.original import Original
+from tfslurm.retrieval.comparing import changed_records
 from tfslurm.spec import KEYS
 from tfslurm.spec.names import template_file
 from tfslurm.submission.prepare import Asked, read_with, resolve_now
@@ -90,9 +91,11 @@ def make_workspace(
 
 
 def origin_of(original: Original, wish: Wish) -> DerivedFrom:
-    """The original as the plan and the record of its rerun name it."""
+    """The original as the plan and the record of its rerun name it; a record that was changed has not its hash."""
     record = original.record
-    return DerivedFrom(original.evidence.key, record.integrity.record_sha256, record.record_id, dict(wish.settings))
+    is_changed = any(changed_records([original.evidence]))
+    said = None if is_changed else record.integrity.record_sha256
+    return DerivedFrom(original.evidence.key, said, record.record_id, dict(wish.settings))
 
 
 def sources_of(record: Record, data: Mapping[str, str]) -> Mapping[str, str]:
