@@ -209,13 +209,16 @@ def test_the_report_of_points_has_a_row_for_each_and_names_the_others(tmp_path: 
     def sweep(name: str, *points: tuple[int, str]) -> list[Any]:
         return [evidence(tmp_path, f"{name}_{seed}", {"w.h5": text}, seeded(seed)) for seed, text in points]
 
-    text = report(
-        of_sweeps("s", "t", sweep("1", (0, "a"), (1, "b"), (2, "c")), sweep("2", (0, "a"), (1, "X")), None, tmp_path)
-    )
+    one, other = sweep("1", (0, "a"), (1, "b"), (2, "c")), sweep("2", (0, "a"), (1, "X"))
+    found = of_sweeps("s", "t", one, other, None, tmp_path)
+    text = report(found)
     rows = rows_of(text, "Points")
     assert list(rows)[2:] == ["seed=1", "seed=0"] and rows["seed=0"][4] == "bit-identical"
     assert rows["seed=1"][:2] == ["alpha:1_1", "alpha:2_1"] and rows["seed=1"][4] == "bits differ"
     assert "- only in A: `alpha:1_2`\n" in text
+    assert "| rule | **bits**: `all that can be compared is equal, and no other rule is needed (1 of 2)` |" in text
+    lines = [line for _, line in verdict_lines(found)]
+    assert any(line.startswith("alpha:1_1 / alpha:2_1: ") and "not deterministic" in line for line in lines), lines
 
 
 def test_what_a_reviewer_must_judge_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -159,14 +160,30 @@ def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
     for name, answer in (("environment", found.environment), ("inputs", found.inputs), ("results", found.results)):
         yield name, answer
         evidence = getattr(found.pairs[0].comparison, name).evidence if len(found.pairs) == 1 else ()
+        evidence = reasons(found) if name == "results" and len(found.pairs) > 1 else evidence
         yield from (("", line) for line in evidence[:MOST_EVIDENCE])
         if len(evidence) > MOST_EVIDENCE:
             yield "", f"and {len(evidence) - MOST_EVIDENCE} more lines, in --json"
-    if len(found.pairs) == 1 and found.pairs[0].comparison.because:
-        yield "rule", f"{found.pairs[0].comparison.results.rule}: {found.pairs[0].comparison.because}"
+    yield from (("rule", text) for text in rules(found)[:MOST_EVIDENCE])
     if len(found.pairs) == 1 and found.pairs[0].comparison.acm:
         yield "ACM v1.1", found.pairs[0].comparison.acm
     yield from ((label, some(keys, MOST_EVIDENCE)) for label, keys in alone(found) if keys)
+
+
+def rules(found: Diff) -> list[str]:
+    """The rules that were applied, each with why it is that one; of several pairs with how many it was for."""
+    verdicts = (pair.comparison for pair in found.pairs)
+    counted = Counter(f"{each.results.rule}: {each.because}" for each in verdicts if each.because)
+    if len(found.pairs) == 1:
+        return [*counted]
+    return [f"{rule} ({count} of {len(found.pairs)})" for rule, count in counted.most_common()]
+
+
+def reasons(found: Diff) -> tuple[str, ...]:
+    """Why the results of those pairs do not agree that do not: the first line of the evidence of each."""
+    pairs = sorted(found.pairs, key=lambda pair: pair.comparison.results.agree is None)
+    lines = ((f"{pair.a} / {pair.b}", pair.comparison.results) for pair in pairs)
+    return tuple(f"{names}: {next(iter(each.evidence), each.answer)}" for names, each in lines if not each.agree)
 
 
 def alone(found: Diff) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -20,7 +20,7 @@ from tfslurm.export.diff_report.tables import (
     runs_table,
     unlike_table,
 )
-from tfslurm.export.difference import Diff, Pair, alone
+from tfslurm.export.difference import Diff, Pair, alone, rules
 from tfslurm.export.markdown import block, cell, escaped, quoted, table
 
 MOST_EVIDENCE = 100
@@ -67,10 +67,10 @@ def verdict_table(found: Diff) -> str:
     """The three answers, the rule, and ACM's word where one is known to apply."""
     rows = [["environment", cell(found.environment)], ["inputs", cell(found.inputs)], ["results", cell(found.results)]]
     rows.append(["the results", AGREE[found.agree]])
-    if len(found.pairs) == 1:
-        (pair,) = found.pairs
-        rule, because = pair.comparison.results.rule, pair.comparison.because
-        rows.append(["rule", f"**{rule}**: {cell(because)}" if rule else "none applies: the evidence below says why"])
+    applied = [text.partition(": ") for text in rules(found)[:MOST_EVIDENCE]]
+    rows += [["rule", f"**{rule}**: {cell(because)}"] for rule, _, because in applied]
+    if not applied:
+        rows.append(["rule", "none applies: the evidence below says why"])
     return table(["", "answer"], rows)
 
 
