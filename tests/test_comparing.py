@@ -12,19 +12,32 @@ from typing import Any
 
 import pytest
 
-from tests.test_comparison import OTHER_MACHINE, declared, metrics, run, seeded
+from tests.made import SWEEP, entries, session
+from tests.made import array as array_of
+from tests.test_comparison import OTHER_MACHINE, declared, job, metrics, run, seeded
 from tfslurm.cli import run as typed
 from tfslurm.errors import InputError
+from tfslurm.export.diff_report import report
 from tfslurm.export.difference import diff_json, verdict_lines
 from tfslurm.host.local import LocalHost
+from tfslurm.job_plan import DerivedFrom
 from tfslurm.record import record_json
 from tfslurm.record.comparison.differences import differences
 from tfslurm.record.model import Code, Output, seal
 from tfslurm.retrieval import comparing
 from tfslurm.retrieval.code_trees import MOST_OF_ONE, code_of, id_of, tree_on
-from tfslurm.retrieval.comparing import changed_records, code_changes, of_run_and_seeds, of_sweeps, of_two, read_all
+from tfslurm.retrieval.comparing import (
+    changed_records,
+    code_changes,
+    of_run_and_seeds,
+    of_sample,
+    of_sweeps,
+    of_two,
+    read_all,
+)
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.snapshot import take
+from tfslurm.tracker import Tracker
 
 HOST = LocalHost("alpha")
 WITHIN, OUTSIDE = (f"{word} the seeds' 95 % prediction interval" for word in ("within", "outside"))
@@ -303,3 +316,34 @@ def test_what_is_brought_is_bounded_together(tmp_path: Path, monkeypatch: pytest
     made = evidence(tmp_path, "1", {"a.json": "[1]", "b.json": "[2]"})
     (found,) = read_all([(made, ["a.json", "b.json"])])
     assert "more than 5 bytes" in found.why_unread("b.json")
+
+
+def test_reruns_of_some_points_are_a_sample_and_a_lost_one_is_none(tmp_path: Path) -> None:
+    def point(name: str, seed: int, *changes: Any) -> Evidence:
+        return evidence(tmp_path, f"{name}_{seed}", {"w.h5": str(seed)}, seeded(seed), *changes)
+
+    def again(of: str) -> list[Evidence]:
+        return [point("2", seed, lambda each: replace(each, derived_from=DerivedFrom(of))) for seed in (0, 2)]
+
+    array = job(array_job_id="1")
+    one = [point("1", seed, array) for seed in range(4)]
+    user = session(Tracker(tmp_path / "tracker.sqlite"))
+
+    def verdict(other: list[Evidence], turned: bool = False) -> Any:
+        sides = (other, one) if turned else (one, other)
+        return of_sample(user, of_sweeps("a", SWEEP.sweep_id, *sides, None, tmp_path), *sides)
+
+    for origin in ("alpha:1", "alpha:1_2", "a"):
+        found = verdict(again(origin))
+        assert (found.only_in_a, found.not_rerun, found.agree) == ((), ("alpha:1_1", "alpha:1_3"), True)
+    assert dict(verdict_lines(found))["not rerun"] == "alpha:1_1, alpha:1_3"
+    assert diff_json(found)["not_rerun"] == ["alpha:1_1", "alpha:1_3"]
+    assert "The 2 points that were not rerun" in report(found)
+    assert verdict(again("alpha:1"), turned=True).not_rerun == ("alpha:1_1", "alpha:1_3")
+    stranger = [*again("alpha:1"), point("3", 9)]
+    for other in ([point("2", 0), point("2", 2)], again("beta:1"), stranger):
+        found = verdict(other)
+        assert (len(found.only_in_a), found.not_rerun, found.agree) == (2, (), None)
+    user.tracker.sweeps.add(SWEEP, [(array_of(entries()), "", entries())])
+    found = verdict(again("alpha:1"))
+    assert (found.not_rerun, found.agree) == ((), None), "of the three that were sent, one has no record"

@@ -142,20 +142,20 @@ def of_sample(session: Session, found: Diff, one: Sequence[Evidence], other: Seq
 
     A point of the reruns without a record is not one of these: then all that have no partner count.
     """
-    for name, made, originals, alone, more in (
-        (found.b, other, one, found.only_in_a, found.only_in_b),
-        (found.a, one, other, found.only_in_b, found.only_in_a),
+    for name, made, of, originals, alone, more in (
+        (found.b, other, found.a, one, found.only_in_a, found.only_in_b),
+        (found.a, one, found.b, other, found.only_in_b, found.only_in_a),
     ):
         is_whole = len(session.tracker.sweeps.points(name)) in (0, len(made))
-        if alone and not more and is_whole and are_reruns(made, originals):
+        if alone and not more and is_whole and are_reruns(made, of, originals):
             return found._replace(only_in_a=(), only_in_b=(), not_rerun=alone)
     return found
 
 
-def are_reruns(made: Sequence[Evidence], originals: Sequence[Evidence]) -> bool:
-    """Whether all of these runs say that they repeat points of those."""
+def are_reruns(made: Sequence[Evidence], name: str, originals: Sequence[Evidence]) -> bool:
+    """Whether all of these runs say that they repeat points of a sweep, by its name, its arrays or its jobs."""
     jobs = [each.record.job for each in originals]
-    names = {f"{job.cluster}:{each}" for job in jobs for each in (job.job_id, job.array_job_id)}
+    names = {name, *(f"{job.cluster}:{each}" for job in jobs for each in (job.job_id, job.array_job_id))}
     return all(each.record.derived_from and each.record.derived_from.job in names for each in made)
 
 
