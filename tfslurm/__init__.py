@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
     from tfslurm.api.citing import cite
     from tfslurm.api.comparing import diff
+    from tfslurm.api.rerunning import rerun
     from tfslurm.api.verifying import verify
     from tfslurm.errors import (
         CommandFailed,
@@ -35,6 +36,7 @@ _FROM = {
     **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
     "cite": "tfslurm.api.citing",
     "diff": "tfslurm.api.comparing",
+    "rerun": "tfslurm.api.rerunning",
     "verify": "tfslurm.api.verifying",
     "Record": "tfslurm.record",
     **dict.fromkeys(
@@ -66,6 +68,7 @@ __all__ = [
     "job",
     "jobs",
     "plan",
+    "rerun",
     "submit",
     "sweep",
     "verify",

@@ -34,6 +34,19 @@ def asked_for(
     Raises:
         InputError: a setting is no key of exp.yaml, a parameter is one, or a file or a value is wrong.
     """
+    asked = read_with(Path(experiment), texts_of(settings, parameters), sweeps=sweeps)
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    return asked, choose_clusters(names, asked.experiment.clusters, session.say)
+
+
+def texts_of(
+    settings: Mapping[str, Value | Sequence[Value]], parameters: Mapping[str, Value | Sequence[Value]]
+) -> dict[str, str]:
+    """The values as `--set` takes them.
+
+    Raises:
+        InputError: a setting is no key of exp.yaml, a parameter is one, or a value is none.
+    """
     for name in settings:
         if name.partition(".")[0] not in KEYS:
             fix = f"{nearest(name, KEYS)}a value of {{{{ {name} }}}} is an argument of its own: {name}=VALUE"
@@ -41,10 +54,7 @@ def asked_for(
     for name in parameters:
         if name.partition(".")[0] in KEYS:
             raise refuse(f"argument {name}", "is a key of exp.yaml", f"write settings={{{name!r}: VALUE}}")
-    texts = {name: as_text(name, value) for name, value in {**settings, **parameters}.items()}
-    asked = read_with(Path(experiment), texts, sweeps=sweeps)
-    names = [cluster] if isinstance(cluster, str) else list(cluster)
-    return asked, choose_clusters(names, asked.experiment.clusters, session.say)
+    return {name: as_text(name, value) for name, value in {**settings, **parameters}.items()}
 
 
 def only(experiment: str | Path, chosen: Sequence[Known]) -> Known:

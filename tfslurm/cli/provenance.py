@@ -31,6 +31,7 @@ from tfslurm.retrieval.evidence import (
 )
 from tfslurm.retrieval.sweep_record import sweep_record, sweep_text
 from tfslurm.tracker import TrackedJob
+from tfslurm.tracker.by_content import reruns_of
 from tfslurm.workspace.session import Session
 
 
@@ -103,9 +104,13 @@ def provenance(
         evidences = nameless(session, evidences)
     if form == DOCKER_RUN:
         print_docker_run(only(evidences, name, "--docker"), output, as_json)
-    elif form == "text" and not output:
+    elif form == "text":
         only_one = only(evidences, name, "--format text")
-        show_rows(record_rows(only_one.record, only_one.values))
+        known = [each.key for each in reruns_of(session.tracker, only_one.record.record_id)]
+        if output:
+            deliver(record_text(only_one.record, only_one.values, known), output)
+        else:
+            show_rows(record_rows(only_one.record, only_one.values, known))
     else:
         deliver(in_form(evidences, form, name), output)
     return 0

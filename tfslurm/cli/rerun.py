@@ -30,6 +30,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--data", multiple=True, metavar="TARGET=SOURCE", help="Where the data of a mount lie here. Repeatable.")
 @click.option("--points", type=COUNT, metavar="N", help="Of a sweep, run N points: a stratified sample.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Run it with N other seeds, to learn how far its metric varies.")
+@click.option("--dry-run", is_flag=True, help="Show the job that would run and what differs; run nothing.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
@@ -44,6 +45,7 @@ def rerun(
     data: tuple[str, ...],
     points: int | None,
     seeds: int | None,
+    dry_run: bool,
     wait_too: bool,
     form: str,
     again: bool,
@@ -74,9 +76,13 @@ def rerun(
 
         chosen = chosen_seeds(name, found, seeds, wish.settings) if seeds else chosen_points(name, found, points)
         return rerun_several(
-            session, chosen, wish, tell, dry_run=False, wait_too=wait_too, again=again, form=form, as_json=as_json
+            session, chosen, wish, tell, dry_run=dry_run, wait_too=wait_too, again=again, form=form, as_json=as_json
         )
     made = make_rerun(session, original_of(found[0], name, anyway=anyway), wish)
+    if dry_run:
+        from tfslurm.cli.rerun_plan import show_plan
+
+        return show_plan(session, made, as_json)
     tell(made)
     key = started(session, made, again=again, wait_too=wait_too, as_json=as_json)
     if not key:

@@ -67,6 +67,7 @@ def described(record: Record, ids: Mapping[str, str], version: str) -> Relations
         for entity in used:
             relate(made, "used", **{"prov:activity": activity, "prov:entity": entity})
     add_generated(made, record, activities)
+    add_origin(made, record)
     for source in (entity for entity, is_of_run in inputs if is_of_run):
         relate(made, "wasDerivedFrom", **{"prov:generatedEntity": name(record, "out"), "prov:usedEntity": source})
     return made
@@ -179,6 +180,18 @@ def add_origins(made: Relations, record: Record) -> Iterator[str]:
         yield add(
             made, "entity", f"tree:{code.tree}", **facts, **{"prov:atLocation": git_uri(code.remote or "") or None}
         )
+
+
+def add_origin(made: Relations, record: Record) -> None:
+    """The record that a rerun's own was derived from, and the settings that make it a variation."""
+    origin = record.derived_from
+    if origin is None or origin.record_id is None:
+        return
+    facts = {"prov:type": qualified("tfslurm:Record"), "tfslurm:sha256": origin.record_sha256}
+    about = f"uuid:{origin.record_id.removeprefix('urn:uuid:')}"
+    entity = add(made, "entity", about, **{"prov:label": origin.job}, **facts)
+    changed = {"tfslurm:set": json.dumps({**origin.set}, ensure_ascii=False)} if origin.set else {}
+    relate(made, "wasDerivedFrom", **{"prov:generatedEntity": name(record), "prov:usedEntity": entity}, **changed)
 
 
 def add_inputs(made: Relations, record: Record, ids: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tfslurm.export.chain import FEW as FEW_GPUS
@@ -16,24 +16,36 @@ from tfslurm.record import Record, TaskFacts, record_json
 FEW = 6  # files named before the rest is counted
 
 
-def record_text(record: Record, values: Mapping[str, Any] | None = None) -> str:
+def record_text(record: Record, values: Mapping[str, Any] | None = None, reruns: Sequence[str] = ()) -> str:
     """The record for a file or a pipe, no line of which is broken."""
-    return rows_text(record_rows(record, values))
+    return rows_text(record_rows(record, values, reruns))
 
 
-def record_rows(record: Record, values: Mapping[str, Any] | None = None) -> Iterator[Row]:
+def record_rows(record: Record, values: Mapping[str, Any] | None = None, reruns: Sequence[str] = ()) -> Iterator[Row]:
     """The rows of the screen. A fact that is not known is written as ``unknown``, with the reason where there is one.
 
-    ``values`` are the JSON values that the record was read from.
+    ``values`` are the JSON values that the record was read from, ``reruns`` the jobs that repeat it.
     """
     links = [*chain(record, record_json(record) if values is None else values)]
     yield from links
     yield Row("", "")
     for part in (time_rows, attempt_rows, node_rows, code_rows, asked_rows, environment_rows, energy_rows, output_rows):
         yield from part(record)
+    yield from origin_rows(record, reruns)
     yield Row("id", record.record_id)
     said = [each.text for each in links]
     yield from (Row("warning", each) for each in record.warnings if not any(each in text for text in said))
+
+
+def origin_rows(record: Record, reruns: Sequence[str]) -> Iterator[Row]:
+    """The run that it repeats, and the jobs that repeat it."""
+    if origin := record.derived_from:
+        changed = " ".join(f"{name}={value}" for name, value in origin.set.items())
+        known = f"  record sha256:{origin.record_sha256[:12]}…" if origin.record_sha256 else ""
+        yield Row("repeats", f"{origin.job}{f', with {changed}' if changed else ''}{known}")
+    if reruns:
+        more = f" and {len(reruns) - FEW} more" if len(reruns) > FEW else ""
+        yield Row("reruns", f"{', '.join(reruns[-FEW:])}{more}")
 
 
 def why(record: Record, path: str, value: object) -> str:

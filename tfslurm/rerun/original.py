@@ -25,18 +25,19 @@ class Original(NamedTuple):
         return self.evidence.record
 
 
-def original_named(session: Session, name: str, *, anyway: bool = False) -> Original:
-    """The one run that a name stands for.
+def original_named(session: Session, name: str | Record, *, anyway: bool = False) -> Original:
+    """The one run that a name stands for, or that a record is of.
 
     Raises:
         InputError: the name stands for nothing, or for several runs.
         RecordError: it has no record, has not ended, or its record was changed; ``anyway``: the latter is only said.
     """
     found = ended(session, name)
+    typed = name if isinstance(name, str) else found[0].key
     if len(found) > 1:
         some = ", ".join(each.key for each in found[:5])
-        raise refuse(name, f"stands for {len(found)} runs: {some}", "name one of them")
-    return original_of(found[0], name, anyway=anyway)
+        raise refuse(typed, f"stands for {len(found)} runs: {some}", "name one of them")
+    return original_of(found[0], typed, anyway=anyway)
 
 
 def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Original:

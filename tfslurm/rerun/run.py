@@ -117,7 +117,8 @@ def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *,
         TfslurmError: as submit_jobs.
     """
     refuse_losses(rerun)
-    prepare_rerun(session, rerun)
+    if any(mount.get("run") for mount in rerun.original.record.experiment.mounts):
+        prepare_rerun(session, rerun)  # which looks whose outputs these are
     asked, where = rerun.workspace.asked, [rerun.known]
     (key,) = submit_jobs(
         session, asked, where, force=rerun.wish.anyway, again=again, told=told, shown=lambda jobs: None

@@ -28,7 +28,7 @@ from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
-EXPERIMENT = "exp.yaml"
+EXPERIMENT, LOCK = "exp.yaml", "exp.lock.yaml"
 
 
 class Wish(NamedTuple):
@@ -80,7 +80,7 @@ def make_workspace(
     write_file(file, text.text.encode())
     write_template(original, before, folder)
     if "image" not in wish.settings:
-        write_file(folder / "exp.lock.yaml", lock_of(session, original, before, known).encode())
+        write_file(folder / LOCK, lock_of(session, original, before, known).encode())
     code, warning = None, ""
     if record.code is not None and not {"code", "code.path"} & wish.settings.keys():
         code, warning = bring_code(original, folder / CODE, wish.here, anyway=wish.anyway)
@@ -143,6 +143,8 @@ def write_template(original: Original, before: AskedBefore, folder: Path) -> Non
         name = template_file(template.name)
     except Refused as error:
         raise RecordError(f"{original.name}: template: {error.why}") from error
+    if name in (EXPERIMENT, LOCK, CODE):
+        raise RecordError(f"{original.name}: template: {name} is not the name of a template")
     if template.text is None:
         raise RecordError(
             f"{original.name}: the record has not the text of its template {name}: it cannot be run again"

@@ -1,4 +1,4 @@
-"""Jobs by what they ran: the image's digests, the tree and the commit of the code, the plan."""
+"""Jobs by what they ran: the image's digests, the tree and the commit of the code, the plan, the run repeated."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def jobs_of_plans(tracker: Tracker, plan_ids: Sequence[str]) -> list[TrackedJob]
     mine = "plan_id IN (SELECT value FROM json_each(?))"
     query = f"{JOBS} WHERE {mine} ORDER BY submitted_at, rowid"
     return [tracked(row) for row in tracker.rows(query, [json.dumps(list(plan_ids))])]
+
+
+def reruns_of(tracker: Tracker, record_id: str) -> list[TrackedJob]:
+    """The jobs that repeat the run of this record, oldest submission first."""
+    return jobs_of_plans(tracker, plans_with(tracker, record_id).get(record_id, []))

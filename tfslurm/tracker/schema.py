@@ -2,9 +2,10 @@
 
 ``jobs`` has what a list of jobs shows, and the experiment's name, so that a list reads no plan. ``records`` has their
 records, apart, so that a list reads none. ``known_as`` has every name by which somebody may know a plan: image digests,
-the code's tree, commit and folder, and the hash of what was asked. ``chain`` has the hashes of the records of jobs that
-have ended, each beside that of the record before it, and ``replaced`` the records that are not their job's any more.
-``anchors`` has the plans that name the chain's head of the moment when they were made.
+the code's tree, commit and folder, the hash of what was asked, and the id of the record that it repeats. ``chain`` has
+the hashes of the records of jobs that have ended, each beside that of the record before it, and ``replaced`` the
+records that are not their job's any more. ``anchors`` has the plans that name the chain's head of the moment when they
+were made.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ PUT_NAMES = (
     "json_valid(plan) THEN plan ELSE '{{}}' END AS plan FROM plans WHERE {which}) AS plans, json_each(json_array("
     "plan_sha256, json_extract(plan, '$.pin.digest'), json_extract(plan, '$.pin.manifest_digest'), "
     "json_extract(plan, '$.pin.config_digest'), json_extract(plan, '$.code.tree'), "
-    "json_extract(plan, '$.code.commit'), cluster||':'||json_extract(plan, '$.root')||'/code/'||"
-    "json_extract(plan, '$.code.tree'))) AS each WHERE typeof(each.value) = 'text' AND each.value != ''"
+    "json_extract(plan, '$.code.commit'), json_extract(plan, '$.derived_from.record_id'), "
+    "cluster||':'||json_extract(plan, '$.root')||'/code/'||json_extract(plan, '$.code.tree'))) AS each "
+    "WHERE typeof(each.value) = 'text' AND each.value != ''"
 )
 
 

@@ -65,6 +65,7 @@ def metadata(crate: Crate) -> str:
 def whole(graph: Graph, crate: Crate) -> Entity:
     """The crate itself."""
     parts = data(graph, crate)
+    add_origins(graph, crate)
     nobody = people.anonymous(graph) if crate.anonymous else None
     authors = [nobody] if nobody else people.authors(graph, crate.by)
     made = [action for run in crate.runs for action in actions(graph, run, crate, nobody or agent(graph, run.record))]
@@ -81,6 +82,18 @@ def whole(graph: Graph, crate: Crate) -> Entity:
         "hasPart": one_or_all(parts),
         "mentions": one_or_all(made) if made else None,
     }
+
+
+def add_origins(graph: Graph, crate: Crate) -> None:
+    """Of each rerun's record the one that it is based on, which is in another crate."""
+    for run in crate.runs:
+        origin = run.record.derived_from
+        if origin and origin.record_id and (file := graph.entities.get(uri(run.file))):
+            about = {
+                "name": f"The record of {origin.job}, the run that this one repeats",
+                "sha256": origin.record_sha256,
+            }
+            file["isBasedOn"] = graph.add({"@id": origin.record_id, "@type": "CreativeWork", **about})
 
 
 def agent(graph: Graph, record: Record) -> Entity:
