@@ -20,10 +20,10 @@ from tfslurm.job_plan import DerivedFrom, JobPlan, identify, to_json
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.record.comparison.code import CodeFile
 from tfslurm.record.model import seal
-from tfslurm.rerun.code_files import write_tree
-from tfslurm.rerun.experiment_text import experiment_text
-from tfslurm.rerun.older import asked_of
-from tfslurm.rerun.original import Original
+from tfslurm.reruns.code_files import write_tree
+from tfslurm.reruns.experiment_text import experiment_text
+from tfslurm.reruns.older import asked_of
+from tfslurm.reruns.original import Original
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.run_folder.plan_file import checked_plan
 from tfslurm.snapshot import take_all
@@ -278,7 +278,7 @@ def test_a_rerun_that_was_cut_off_before_its_id_was_told_is_not_submitted_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfslurm.rerun.run.submit_jobs", lambda *words, told, **more: cut_off())
+        patch.setattr("tfslurm.reruns.run.submit_jobs", lambda *words, told, **more: cut_off())
         assert typed(["rerun", str(found)]) == 130
     with monkeypatch.context() as patch:
         patch.setattr("tfslurm.cli.rerun.show", cut_off)

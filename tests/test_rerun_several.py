@@ -13,7 +13,7 @@ from tests.test_comparison import declared, experiment, image, job, run, seeded
 from tfslurm.document import dump
 from tfslurm.errors import InputError, RecordError, TfslurmError
 from tfslurm.host.local import LocalHost
-from tfslurm.rerun.chosen import Chosen, chosen_points, chosen_seeds, refuse_parameters, sweep_of
+from tfslurm.reruns.chosen import Chosen, chosen_points, chosen_seeds, refuse_parameters, sweep_of
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.spec import parse_experiment
 from tfslurm.sweeps import points

@@ -8,9 +8,9 @@ from pathlib import Path
 from tfslurm.api import LOG, Job, session
 from tfslurm.api.arguments import Value, texts_of
 from tfslurm.api.comparing import Run, named
-from tfslurm.rerun.original import original_named
-from tfslurm.rerun.run import make_rerun, run_here, submit_rerun
-from tfslurm.rerun.workspace import Wish
+from tfslurm.reruns.original import original_named
+from tfslurm.reruns.run import make_rerun, run_here, submit_rerun
+from tfslurm.reruns.workspace import Wish
 
 
 def rerun(

@@ -12,10 +12,10 @@ from tfslurm.cli.diff import FORMS, deliver_diff
 from tfslurm.cli.submit import set_option
 from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff, diff_json
-from tfslurm.rerun.chosen import chosen_points, chosen_seeds
-from tfslurm.rerun.original import original_of
-from tfslurm.rerun.run import Rerun, make_rerun, run_here, submit_rerun, verdict
-from tfslurm.rerun.workspace import Wish
+from tfslurm.reruns.chosen import chosen_points, chosen_seeds
+from tfslurm.reruns.original import original_of
+from tfslurm.reruns.run import Rerun, make_rerun, run_here, submit_rerun, verdict
+from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended
 from tfslurm.workspace.session import Session
 

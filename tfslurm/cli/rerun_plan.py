@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tfslurm.cli.console import emit, show
 from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
 from tfslurm.export.text import clock
-from tfslurm.rerun.run import Rerun, prepare_rerun
+from tfslurm.reruns.run import Rerun, prepare_rerun
 from tfslurm.submission.pinning import pin_to_show
 from tfslurm.workspace.session import Session
 

@@ -9,10 +9,10 @@ from tfslurm.cli.console import emit, say, show, table
 from tfslurm.cli.diff import deliver_diff
 from tfslurm.export.diff_report.tables import with_values
 from tfslurm.export.difference import Diff, diff_json
-from tfslurm.rerun.chosen import Chosen
-from tfslurm.rerun.run import Rerun
-from tfslurm.rerun.several import Group, make_groups, run_group_here, submit_group, verdict_of_groups
-from tfslurm.rerun.workspace import Wish
+from tfslurm.reruns.chosen import Chosen
+from tfslurm.reruns.run import Rerun
+from tfslurm.reruns.several import Group, make_groups, run_group_here, submit_group, verdict_of_groups
+from tfslurm.reruns.workspace import Wish
 from tfslurm.workspace.session import Session
 
 MOST_POINTS = 20

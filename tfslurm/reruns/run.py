@@ -9,9 +9,9 @@ from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.export.difference import Diff
 from tfslurm.job_plan import DerivedFrom
-from tfslurm.rerun.losses import Loss, losses
-from tfslurm.rerun.original import Original
-from tfslurm.rerun.workspace import Wish, Workspace, changed_mounts, make_workspace
+from tfslurm.reruns.losses import Loss, losses
+from tfslurm.reruns.original import Original
+from tfslurm.reruns.workspace import Wish, Workspace, changed_mounts, make_workspace
 from tfslurm.retrieval.comparing import ended, of_two
 from tfslurm.submission.local import follow_process, refuse_several_tasks
 from tfslurm.submission.once import prepared_for, submit_jobs

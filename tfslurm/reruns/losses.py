@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfslurm.rerun.original import Original
+from tfslurm.reruns.original import Original
 from tfslurm.workspace.config import Known
 
 

@@ -16,10 +16,10 @@ from tfslurm.job_plan import DerivedFrom
 from tfslurm.local_files import write_file
 from tfslurm.record import Record
 from tfslurm.record.model import Asked as AskedBefore
-from tfslurm.rerun.code_files import bring_code
-from tfslurm.rerun.experiment_text import CODE, Text, experiment_text
-from tfslurm.rerun.older import asked_of
-from tfslurm.rerun.original import Original
+from tfslurm.reruns.code_files import bring_code
+from tfslurm.reruns.experiment_text import CODE, Text, experiment_text
+from tfslurm.reruns.older import asked_of
+from tfslurm.reruns.original import Original
 from tfslurm.retrieval.comparing import changed_records
 from tfslurm.spec import KEYS
 from tfslurm.spec.names import template_file

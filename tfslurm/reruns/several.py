@@ -9,11 +9,11 @@ from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.record.comparison.seeds import text_of
-from tfslurm.rerun.chosen import Chosen, refuse_parameters, sweep_of
-from tfslurm.rerun.experiment_text import written_tree
-from tfslurm.rerun.original import original_of
-from tfslurm.rerun.run import Rerun, make_rerun, refuse_losses, refuse_other_outputs, run_here
-from tfslurm.rerun.workspace import Wish
+from tfslurm.reruns.chosen import Chosen, refuse_parameters, sweep_of
+from tfslurm.reruns.experiment_text import written_tree
+from tfslurm.reruns.original import original_of
+from tfslurm.reruns.run import Rerun, make_rerun, refuse_losses, refuse_other_outputs, run_here
+from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended, of_run_and_seeds, of_sweeps
 from tfslurm.spec import fill
 from tfslurm.submission.sweep_submit import submit_sweep, swept_for

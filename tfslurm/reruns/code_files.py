@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import TREE
 from tfslurm.record.comparison.code import CodeFile, Tree
-from tfslurm.rerun.original import Original
+from tfslurm.reruns.original import Original
 from tfslurm.retrieval.code_trees import files_on, id_of, is_whole, tree_in_git
 from tfslurm.snapshot import LIMIT_BYTES, Snapshot, take_all
 
