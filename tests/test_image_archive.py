@@ -33,17 +33,21 @@ def described(kind: str, blob: bytes, **more: Any) -> dict[str, Any]:
     return {"mediaType": kind, "digest": digest_of(blob), "size": len(blob), **more}
 
 
-def made(*, index: bool = False, **change: Any) -> tuple[Files, Pin]:
+def made(*, index: bool = False, unsaid: bool = False, **change: Any) -> tuple[Files, Pin]:
     """The files of an image's archive, as another tool may write it, and its pin by a record that knows little."""
     config = image_config()
     layers = [described("application/vnd.oci.image.layer.v1.tar+gzip", each) for each in LAYERS]
     value = {"schemaVersion": 2, "mediaType": MANIFEST, "config": described(CONFIG, config), "layers": layers}
-    manifest = json.dumps(value | change).encode()
+    value |= change
+    if unsaid:  # which OCI allows
+        del value["mediaType"]
+    manifest = json.dumps(value).encode()
     top = manifest
     files = {place(digest_of(each)): each for each in (config, *LAYERS, manifest)}
     if index:
         entry = described(MANIFEST, manifest, platform={"os": "linux", "architecture": "amd64"})
-        top = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+        kind = {} if unsaid else {"mediaType": INDEX}
+        top = json.dumps({"schemaVersion": 2, **kind, "manifests": [entry]}).encode()
         files[place(digest_of(top))] = top
     files = {"oci-layout": b"{}", "index.json": b"{}", **files}
     pin = Pin(
@@ -64,9 +68,10 @@ def packed(path: Path, files: Mapping[str, bytes], *more: tarfile.TarInfo, mode:
     return path
 
 
+@pytest.mark.parametrize("unsaid", [False, True], ids=["said", "unsaid"])
 @pytest.mark.parametrize("index", [False, True], ids=["manifest", "index"])
-def test_what_is_sent_is_laid_out_anew_from_what_the_digest_names(tmp_path: Path, index: bool) -> None:
-    files, pin = made(index=index)
+def test_what_is_sent_is_laid_out_anew_from_what_the_digest_names(tmp_path: Path, index: bool, unsaid: bool) -> None:
+    files, pin = made(index=index, unsaid=unsaid)
     folder = tarfile.TarInfo("blobs/sha256/")
     folder.type = tarfile.DIRTYPE
     found = read_archive(packed(tmp_path / "a.tar", files, folder), pin)

@@ -31,6 +31,10 @@ COUNT = click.IntRange(min=1)
 @click.option("--points", type=COUNT, metavar="N", help="Of a sweep, run N points: a stratified sample.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Run it with N other seeds, to learn how far its metric varies.")
 @click.option("--dry-run", is_flag=True, help="Show the job that would run and what differs; run nothing.")
+@click.option(
+    "--image-archive", type=click.Path(path_type=Path), metavar="FILE",
+    help="Load the image from this archive, which `tfslurm image save` wrote.",
+)  # fmt: skip
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
@@ -46,6 +50,7 @@ def rerun(
     points: int | None,
     seeds: int | None,
     dry_run: bool,
+    image_archive: Path | None,
     wait_too: bool,
     form: str,
     again: bool,
@@ -69,7 +74,9 @@ def rerun(
         raise click.UsageError("--points and --seeds exclude each other")
     if as_json and form != "text":
         raise click.UsageError("--json and --format exclude each other")
-    wish = Wish(cluster, here, pairs_of(sets, "--set"), pairs_of(data, "--data"), anyway, Path().resolve())
+    wish = Wish(
+        cluster, here, pairs_of(sets, "--set"), pairs_of(data, "--data"), anyway, Path().resolve(), image_archive
+    )
     found = ended(session, name)
     if len(found) > 1 or points or seeds:
         from tfslurm.cli.rerun_several import rerun_several

@@ -16,11 +16,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import RegistryError, refuse
 from tfslurm.image import Pin
 from tfslurm.images.archive import END, Member, blob_name, members, size_of
 from tfslurm.local_files import open_file
 from tfslurm.registry.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
     MOST_LAYERS,
     Manifest,
     Unreadable,
@@ -146,11 +149,11 @@ def image_in(file: BinaryIO, there: Mapping[str, Place], pin: Pin) -> tuple[Cont
         RegistryError: a document is not there, or is none of an image's.
         ValueError: it is not the one that its name says.
     """
-    top = read_manifest(document(file, there, pin.digest, MANIFEST_LIMIT), pin.media_type)
+    top = manifest_in(file, there, pin.digest)
     platform, manifest = pin.platform, top
     if top.kind == "index":
         platform, digest = choose(platforms(top), pin.platform)
-        manifest = read_manifest(document(file, there, digest, MANIFEST_LIMIT), "")
+        manifest = manifest_in(file, there, digest)
         if manifest.kind == "index":
             raise Unreadable("its index names another index; it is no image that docker could run")
     config = config_digest(manifest)
@@ -164,6 +167,19 @@ def image_in(file: BinaryIO, there: Mapping[str, Place], pin: Pin) -> tuple[Cont
         entrypoint=facts.entrypoint, environment=facts.environment,
     )  # fmt: skip
     return Contents("", platform, documents, blobs(manifest)), found
+
+
+def manifest_in(file: BinaryIO, there: Mapping[str, Place], digest: str) -> Manifest:
+    """An index or a manifest; one of OCI's need not say which of them it is, and then what it lists does.
+
+    Raises:
+        RegistryError, ValueError: it is not there, or is none.
+    """
+    body = document(file, there, digest, MANIFEST_LIMIT)
+    value = read_json(body)
+    lists = "manifests" in value if isinstance(value, dict) else False
+    unsaid = (INDEX_TYPES if lists else MANIFEST_TYPES)[0]
+    return read_manifest(body, "" if isinstance(value, dict) and value.get("mediaType") else unsaid)
 
 
 def document(file: BinaryIO, there: Mapping[str, Place], digest: str, most: int) -> bytes:

@@ -10,19 +10,22 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from tfslurm.document import Refused, nearest
-from tfslurm.errors import RecordError, refuse
+from tfslurm.errors import RecordError, RegistryError, refuse
 from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
+from tfslurm.image.pin import pin_by_digest
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.local_files import write_file
 from tfslurm.record import Record
 from tfslurm.record.model import Asked as AskedBefore
 from tfslurm.reruns.code_files import bring_code
 from tfslurm.reruns.experiment_text import CODE, Text, experiment_text
+from tfslurm.reruns.image import find_image, pin_by_archive
 from tfslurm.reruns.older import asked_of
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.comparing import changed_records
 from tfslurm.spec import KEYS
 from tfslurm.spec.names import template_file
+from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.prepare import Asked, read_with, resolve_now
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known
@@ -43,6 +46,7 @@ class Wish(NamedTuple):
     data: Mapping[str, str] = {}
     anyway: bool = False
     here: Path = Path()
+    image_archive: Path | None = None
 
 
 class Workspace(NamedTuple):
@@ -79,15 +83,14 @@ def make_workspace(
     file = folder / EXPERIMENT
     write_file(file, text.text.encode())
     write_template(original, before, folder)
-    if "image" not in wish.settings:
-        write_file(folder / LOCK, lock_of(session, original, before, known).encode())
+    archive, told = bring_image(session, original, before, known, wish, folder / LOCK)
     code, warning = None, ""
     if record.code is not None and not {"code", "code.path"} & wish.settings.keys():
         code, warning = bring_code(original, folder / CODE, wish.here, anyway=wish.anyway)
     asked = read_with(file, placed(wish), sweeps=sweep is not None)
-    asked = asked._replace(derived_from=derived_from or origin_of(original, wish), code=code)
+    asked = asked._replace(derived_from=derived_from or origin_of(original, wish), code=code, archive=archive)
     dropped = [f"slurm option {name} is left out: {why}" for name, why in text.left_out]
-    return Workspace(asked, text, (*notes, *dropped), tuple(filter(None, (*original.warnings, warning))))
+    return Workspace(asked, text, (*notes, *dropped, *told), tuple(filter(None, (*original.warnings, warning))))
 
 
 def origin_of(original: Original, wish: Wish) -> DerivedFrom:
@@ -152,31 +155,57 @@ def write_template(original: Original, before: AskedBefore, folder: Path) -> Non
     write_file(folder / name, template.text.encode())
 
 
-def lock_of(session: Session, original: Original, before: AskedBefore, known: Known) -> str:
-    """The text of the lock file: the record's own; of an older record what the registry says of the digest.
+def bring_image(
+    session: Session, original: Original, before: AskedBefore, known: Known, wish: Wish, lock_file: Path
+) -> tuple[ImageArchive | None, list[str]]:
+    """Write the lock file; the archive that the image comes from, where it comes from one, and notes for a reader.
+
+    Raises:
+        InputError: the archive is not the image's, or one is given for an image of another name.
+        RecordError, RegistryError: as ``lock_of``.
+    """
+    if "image" in wish.settings:
+        if wish.image_archive:
+            raise refuse(
+                "--image-archive", "is the image of the original, and --set image names another", "leave one out"
+            )
+        return None, []
+    text = lock_of(session, original, before, known, wish)
+    write_file(lock_file, text.encode())
+    return find_image(session, original, known, parse_lock(text, str(lock_file)), wish.image_archive)
+
+
+def lock_of(session: Session, original: Original, before: AskedBefore, known: Known, wish: Wish) -> str:
+    """The text of the lock file: the record's own; of an older record what the registry says of the digest, or an
+    archive of the image.
 
     Raises:
         RecordError: it is not of the image that the record names.
-        RegistryError: an older record, and the registry does not have the digest, or does not answer.
+        RegistryError: an older record, and neither knows the digest.
     """
     record = original.record
     pin = parse_lock(before.lock, f"{original.name}: lock", record.image.reference) if before.lock else None
     if pin is None:
-        return lock_text(pin_of_older(session, record, known))
+        return lock_text(pin_of_older(session, original, known, wish))
     if pin.digest != record.image.digest:
         raise RecordError(f"{original.name}: its lock file is of {pin.digest}, and its image is {record.image.digest}")
     return before.lock
 
 
-def pin_of_older(session: Session, record: Record, known: Known) -> Pin:
+def pin_of_older(session: Session, original: Original, known: Known, wish: Wish) -> Pin:
     """The pin of a record that has not its lock file."""
-    reference = parse_reference(record.image.reference)
-    if record.image.digest_kind == "config":
+    image = original.record.image
+    reference = parse_reference(image.reference)
+    if image.digest_kind == "config":
         raise RecordError(
             "the image is known by its id on one docker daemon alone, and the record has not its lock file"
         )
-    found = resolve_now(replace(reference, tag="", digest=record.image.digest), [known.cluster], now(), session.say)
-    return replace(found, reference=record.image.reference, tag=reference.tag)
+    named = replace(reference, tag="", digest=image.digest)
+    try:
+        found = resolve_now(named, [known.cluster], now(), session.say)
+    except RegistryError as error:
+        found = pin_by_archive(original, pin_by_digest(named, now()), wish.image_archive, error)
+    return replace(found, reference=image.reference, tag=reference.tag)
 
 
 def changed_mounts(record: Record, sources: Sequence[str], data: Mapping[str, str]) -> list[str]:

@@ -129,11 +129,15 @@ def stands_still(pin: Pin, clusters: Sequence[Cluster]) -> bool:
 
 
 def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known]) -> None:
-    """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag."""
+    """Say it when the tag stands for another digest by now; asked at most once in ten minutes for each tag.
+
+    A rerun says it before it starts.
+    """
     moment = datetime.now(timezone.utc)
     if (
         pin.pin_kind != "registry"
         or not pin.tag
+        or asked.derived_from
         or not session.tracker.ask_tag(pin.reference, stamp(moment), stamp(moment - ASK_AGAIN))
     ):
         return

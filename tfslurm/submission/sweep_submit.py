@@ -19,6 +19,7 @@ from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_pr
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.secrets import read_secrets
+from tfslurm.submission.submit import send_image
 from tfslurm.submission.sweep_arrays import (
     Swept,
     array_size,
@@ -77,6 +78,8 @@ def submit_sweep(
             if not again:
                 refuse_twice(session, swept)
             sweep = planned(session, asked, swept, chosen)
+        for base, known in zip(swept.bases, chosen, strict=True):
+            send_image(base, session.reach(known))
         jobs: list[str] = []
         troubles = send_all(session, sweep, swept, chosen, jobs.append, told)
         shown(sweep, jobs)
