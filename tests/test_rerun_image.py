@@ -1,4 +1,4 @@
-"""A rerun's image comes from what still serves the digest, else from the archive in the crate, if that tells the truth."""
+"""The image of a rerun comes from what still serves the digest, else from the archive in its crate, if that is true."""
 
 from __future__ import annotations
 
