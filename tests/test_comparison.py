@@ -16,6 +16,7 @@ from tests.test_record import CASES, case
 from tfslurm.record import Record
 from tfslurm.record.comparison import Comparison, Run, compare, measure_of
 from tfslurm.record.comparison.code import CodeFile, changes, tree_of
+from tfslurm.record.comparison.comparers import fits
 from tfslurm.record.comparison.differences import differences
 from tfslurm.record.comparison.files import wanted
 from tfslurm.record.comparison.points import matched, seeds_beside
@@ -26,7 +27,7 @@ from tfslurm.record.model import Code, Determinism, Input, Output, Package
 from tfslurm.record.task_model import Engine, Gpu, TaskFacts
 from tfslurm.record.verification import ANONYMOUS
 from tfslurm.snapshot.files import EXECUTABLE, REGULAR, SYMLINK, Entry, contents
-from tfslurm.spec import Reproduce
+from tfslurm.spec import Comparer, Reproduce
 
 TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 Change = Callable[[Record], Record]
@@ -402,7 +403,7 @@ def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
     )
     lost = verdict(a, b).results
     assert lost.answer == "not comparable" and "it is not there any more" in lost.evidence[0]
-    assert wanted(a, b) == ["metrics.json"]
+    assert wanted(a, b, measure_of(a, b)) == ["metrics.json"]
     assert ("metric accuracy", "1.0", "unknown") in differences(a, b)
 
 
@@ -451,15 +452,104 @@ def test_each_file_has_its_rule_and_how_far_it_is_off() -> None:
     b = {"m.json": metrics(loss=1.0, seconds=2), "t.csv": "loss\n1.25\n", "x.bin": "2", "w.h5": W}
     found = verdict(run(files=a), run(files=b)).results
     assert [tuple(each) for each in found.files.each] == [
-        ("gone", "only in A", "bytes", "", None, None),
-        ("m.json", "same content", "JSON by value, without times", "seconds", None, None),
+        ("gone", "only in A", "bytes", "", None, None, ""),
+        ("m.json", "same content", "JSON by value, without times", "seconds", None, None, ""),
         ("t.csv", "differs", "table by cell, without columns of times",
-         "loss, row 2: 1.5 / 1.25, by at most 0.25 (relative: 0.167)", 0.25, 0.25 / 1.5),
-        ("w.h5", "identical", "bytes", "", None, None),
-        ("x.bin", "differs", "bytes", "its bytes differ", None, None),
+         "loss, row 2: 1.5 / 1.25, by at most 0.25 (relative: 0.167)", 0.25, 0.25 / 1.5, ""),
+        ("w.h5", "identical", "bytes", "", None, None, ""),
+        ("x.bin", "differs", "bytes", "its bytes differ", None, None, ""),
     ]  # fmt: skip
-    assert wanted(run(files=a), run(files=b)) == ["m.json", "t.csv"]
+    assert wanted(run(files=a), run(files=b), measure_of(run(), run())) == ["m.json", "t.csv"]
     assert "identical but for seconds: m.json (JSON by value, without times)" in found.evidence
+
+
+def compared(
+    *by: Comparer, metric: str | None = None, tolerance: float | None = None, files: tuple[str, ...] = ()
+) -> Change:
+    """Declares how single files are compared."""
+
+    def change(record: Record) -> Record:
+        return replace(
+            record, asked=record.asked and replace(record.asked, reproduce=Reproduce(metric, tolerance, files, by))
+        )
+
+    return change
+
+
+NEAR, FAR = '{"x": [1.0, 2.0]}', '{"x": [1.0, 2.5]}'
+HALF = Comparer("*.json", None, 0.5, 0.0)
+WITHIN, TIGHT = compared(HALF), compared(Comparer("*.json", None, 0.49, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("b", "made", "to_b", "answer", "agree"),
+    [
+        ({"t.json": FAR}, WITHIN, (), "within tolerance", True),
+        ({"t.json": FAR}, WITHIN, (OTHER_MACHINE,), "within tolerance", True),
+        ({"t.json": FAR}, TIGHT, (), "outside the tolerance", False),
+        ({"t.json": FAR}, TIGHT, (OTHER_MACHINE,), "outside the tolerance", False),
+        ({"t.json": FAR}, compared(Comparer("*.json", None, 0.0, 0.2)), (), "within tolerance", True),
+        ({"t.json": FAR}, compared(Comparer("*.csv", None, 9.0, 9.0)), (), "bits differ", False),
+        ({"t.json": FAR}, compared(Comparer("a/*.json", None, 9.0, 9.0)), (), "bits differ", False),
+        ({"t.json": NEAR}, WITHIN, (), "bit-identical", True),
+        ({"t.json": NEAR + " "}, WITHIN, (OTHER_MACHINE,), "bit-identical", True),
+        ({"t.json": '{"x": [1.0]}'}, WITHIN, (), "outside the tolerance", False),
+        ({"t.json": "{"}, WITHIN, (), "not comparable", None),
+        ({"t.json": FAR, "w.bin": V}, WITHIN, (), "bits differ", False),
+        ({"t.json": FAR, "w.bin": V}, WITHIN, (OTHER_MACHINE,), "within tolerance", True),
+        ({"t.json": FAR}, WITHIN, (experiment(command=("python", "train.py", "--seed", "3")),), "not comparable", None),
+        ({"t.json": FAR}, compared(Comparer("*.json", "cmp.py")), (), "not comparable", None),
+        ({"t.json": FAR, "w.bin": V}, compared(Comparer("*.bin", None, 9.0, 9.0)), (), "not comparable", None),
+        ({"t.json": FAR}, compared(HALF, files=("t.json",)), (), "within tolerance", True),
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_a_file_is_within_its_own_tolerance(
+    b: dict[str, Any], made: Change, to_b: tuple[Change, ...], answer: str, agree: bool | None
+) -> None:
+    a = {"t.json": NEAR, **({"w.bin": W} if "w.bin" in b else {})}
+    found = both(a, b, made, to_b=to_b).results
+    assert (found.answer, found.agree) == (answer, agree), found.evidence
+
+
+def test_both_a_metric_and_a_file_must_be_within_their_tolerances() -> None:
+    a, b = ({"metrics.json": metrics(accuracy=value), "t.csv": f"x\n{x}\n"} for value, x in ((0.98, 1), (0.97, 2)))
+    by = [Comparer("metrics.json", None, 1.0, 0.0), Comparer("*.csv", None, 1.0, 0.0)]
+    good = both(a, b, compared(*by, metric="accuracy", tolerance=0.02), to_b=(OTHER_MACHINE,)).results
+    assert (good.answer, good.metric) == ("within tolerance", "accuracy")
+    strict = compared(by[0], Comparer("*.csv", None, 0.5, 0.0), metric="accuracy", tolerance=0.02)
+    assert both(a, b, strict, to_b=(OTHER_MACHINE,)).results.answer == "outside the tolerance"
+    worse = compared(*by, metric="accuracy", tolerance=0.001)
+    assert both(a, b, worse, to_b=(OTHER_MACHINE,)).results.answer == "outside the tolerance"
+
+
+def test_the_stricter_tolerance_of_two_runs_and_the_longer_glob_count() -> None:
+    loose, strict = compared(Comparer("*.json", None, 9.0, 0.0)), compared(Comparer("*.json", None, 0.1, 0.0))
+    assert both({"t.json": NEAR}, {"t.json": FAR}, loose, to_b=(strict,)).results.answer == "outside the tolerance"
+    longer = compared(Comparer("*.json", None, 0.1, 0.0), Comparer("t.jso*n", None, 0.5, 0.0))
+    assert both({"t.json": NEAR}, {"t.json": FAR}, longer).results.answer == "within tolerance"
+
+
+def test_a_script_of_a_record_is_named_and_never_run() -> None:
+    found = both({"t.bin": W}, {"t.bin": V}, compared(Comparer("*.bin", "tools/cmp.py"))).results
+    (line,) = [line for line in found.evidence if line.startswith("not comparable: t.bin")]
+    assert "exp.yaml says that tools/cmp.py of its code compares it" in line
+    assert "--compare '*.bin=tools/cmp.py'" in line
+    assert both({"t.bin": W}, {"t.bin": W}, compared(Comparer("*.bin", "cmp.py"))).results.answer == "bit-identical"
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "is_it"),
+    [
+        ("*.npz", "a.npz", True), ("*.npz", "deep/in/a.npz", True), ("a/*.npz", "a/b.npz", True),
+        ("a/*.npz", "b.npz", False), ("a/*.npz", "a/b/c.npz", False), ("**/c.npz", "c.npz", True),
+        ("**/c.npz", "a/b/c.npz", True), ("a/**/c.npz", "a/c.npz", True), ("a/**", "a/b/c", True),
+        ("[ab].npz", "b.npz", True), ("*.npz", "a.npy", False), ("a.npz", "A.npz", False),
+        ("*a" * 60, "a" * 200 + "b", False), ("**/" * 40 + "x", "/".join("a" * 90), False),
+    ],
+)  # fmt: skip
+def test_a_glob_without_a_slash_is_of_names(glob: str, path: str, is_it: bool) -> None:
+    assert fits(path, glob) is is_it
 
 
 # -------------------------------------------------------------------------------------------------------------- seeds

@@ -226,7 +226,7 @@ def test_a_record_says_where_it_came_from_and_all_that_a_rerun_needs() -> None:
         "shm": "8192M",
         "outputs": "/out",
         "spec": "name: digits\n",
-        "reproduce": {"metric": "accuracy", "tolerance": 0.02, "files": ["model.weights.h5"]},
+        "reproduce": {"metric": "accuracy", "tolerance": 0.02, "files": ["model.weights.h5"], "compare": []},
     }  # fmt: skip
     assert not [path for path in values["unknown"] if path.startswith("asked")]
 

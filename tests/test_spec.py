@@ -21,6 +21,7 @@ from tfslurm.errors import InputError, Problem
 from tfslurm.spec import (
     Checkpoint,
     Code,
+    Comparer,
     Experiment,
     Mount,
     Placeholder,
@@ -74,6 +75,40 @@ def test_what_another_run_is_compared_by_is_read_and_set() -> None:
     read = parse_experiment(keys, "exp.yaml", {"reproduce.tolerance": "0.02"})
     assert read.reproduce == Reproduce("val.accuracy", 0.02, ("a/model.weights.h5",))
     assert parse_experiment(LEAST, "exp.yaml").reproduce is None
+
+
+def test_how_single_files_are_compared_is_read() -> None:
+    keys = LEAST + "code: .\noutputs: /out\n"
+    keys += 'reproduce: {compare: {"*.npz": {absolute: 1.0e-6, relative: 0}, "t/*.parquet": a/compare.py}}\n'
+    read = parse_experiment(keys, "exp.yaml")
+    by = (Comparer("*.npz", None, 1e-6, 0.0), Comparer("t/*.parquet", "a/compare.py"))
+    assert read.reproduce == Reproduce(compare=by)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("{compare: {x: {}}}", "reproduce.compare.x: names neither a script nor a tolerance; write `{absolute: 1e-6"),
+        ("{compare: {x: {script: a.py, absolute: 1}}}", "reproduce.compare.x: names a script and a tolerance"),
+        ("{compare: {x: a.py}}", "reproduce.compare.x: there is no `code`, so no run has the script; add `code: .`"),
+        ("{compare: {x: {absolute: -1}}}", "the least is 0"),
+        ("{compare: {x: {absolute: .nan}}}", "reproduce.compare.x.absolute"),
+        ("{compare: {x: {relativ: 1}}}", "did you mean `relative`?"),
+        ("{compare: {../x: {absolute: 1}}}", "'../x' is not a path below `outputs`"),
+        ("{compare: {/x: {absolute: 1}}}", "'/x' is not a path below `outputs`"),
+        ("{compare: [x]}", "reproduce.compare"),
+        ("{compare: {}}", "reproduce: names neither a metric nor a file"),
+    ],
+)
+def test_a_comparison_by_nothing_is_refused(keys: str, why: str) -> None:
+    (line,) = said(f"{LEAST}outputs: /out\nreproduce: {keys}\n")
+    assert line.startswith("exp.yaml:5: ") and why in line, line
+
+
+@pytest.mark.parametrize("script", ["../a.py", "/bin/sh", "", "a//b"])
+def test_a_script_is_below_the_code(script: str) -> None:
+    (line,) = said(f"{LEAST}code: .\noutputs: /out\nreproduce: {{compare: {{x: '{script}'}}}}\n")
+    assert "is not a path below `code`" in line
 
 
 @pytest.mark.parametrize(

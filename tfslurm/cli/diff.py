@@ -14,6 +14,7 @@ from tfslurm.document.visible import visible
 from tfslurm.errors import InputError, TfslurmError, refuse
 from tfslurm.export.difference import WIDTH, Diff, code_lines, diff_json, point_rows, verdict_lines
 from tfslurm.export.rows import LEAST, folded
+from tfslurm.retrieval.compare_scripts import comparers_of
 from tfslurm.retrieval.comparing import diff_of
 from tfslurm.spec import Reproduce
 from tfslurm.workspace.session import Session
@@ -34,6 +35,13 @@ ANSWERS = {True: "green", False: "red", None: "yellow"}
 @click.argument("b", metavar="B")
 @click.option("--metric", metavar="NAME", help="Compare by this metric; default: the one that exp.yaml declares.")
 @click.option("--tolerance", type=float, metavar="NUMBER", help="How far that metric may be off.")
+@click.option(
+    "--compare",
+    "scripts",
+    multiple=True,
+    metavar="GLOB=SCRIPT",
+    help="Compare such outputs by this program of yours; it is run here.",
+)
 @click.option("--code", "all_code", is_flag=True, help=f"Show all of the code's difference, not {MOST_CODE} lines.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Default: text.")
 @click.option("--anyway", is_flag=True, help="Compare records that were changed too; the verdict says so.")
@@ -44,6 +52,7 @@ def diff(
     b: str,
     metric: str | None,
     tolerance: float | None,
+    scripts: tuple[str, ...],
     all_code: bool,
     form: str,
     anyway: bool,
@@ -54,6 +63,9 @@ def diff(
     A and B are jobs, sweeps, files with a record, or crates. The verdict has three answers: on the environment, the
     inputs and the results. Points of two sweeps are matched by their parameters. A run with a seed that a sweep does
     not have is held against the 95 % prediction interval of the sweep's seeds.
+
+    --compare '*.parquet=./compare.py' runs that program with the two files, for each such output that differs. Its exit
+    code is 0 if they are the same, and 1 if they are not; then it prints how they differ. No script of a record is run.
 
     --format markdown prints the verdict as a report for an artifact evaluation.
 
@@ -67,7 +79,8 @@ def diff(
     if metric == "":
         raise refuse("--metric", "names no metric", "write a key of metrics.json, such as accuracy")
     try:
-        found = diff_of(session, a, b, Reproduce(metric, tolerance), anyway=anyway)
+        given = Reproduce(metric, tolerance, compare=comparers_of(scripts))
+        found = diff_of(session, a, b, given, anyway=anyway)
     except TfslurmError as error:
         error.exit_code = error.exit_code if isinstance(error, InputError) else NOT_COMPARABLE
         raise

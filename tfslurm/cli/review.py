@@ -62,7 +62,9 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "mounts", [mount_row(mount) for mount in found["mounts"]]
     yield "code", code_rows(code) if code else []
     yield "outputs", [found["outputs"]] if found["outputs"] else []
-    yield "compared", [f"{key}: {value}" for key, value in (found["reproduce"] or {}).items() if value]
+    asked_for = {**(found["reproduce"] or {})}
+    by = [f"{each['files']}: {compared_by(each)}" for each in asked_for.pop("compare", ())]
+    yield "compared", [*(f"{key}: {value}" for key, value in asked_for.items() if value), *by]
     yield "network", [found["network"]]
     asked = {**found["resources"], "gpu_check": found["gpu_check"], "prepull": found["prepull"]}
     yield "asks for", [", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)]
@@ -84,3 +86,8 @@ def code_rows(code: Mapping[str, Any]) -> list[str]:
     rows += ["the program can change its copy"] if code["writable"] else []
     rows += [f"left out: {line}" for line in code["left_out"]]
     return [*rows, *(f"looks private: {name}" for name in code["private_looking"])]
+
+
+def compared_by(by: Mapping[str, Any]) -> str:
+    """How such outputs are compared."""
+    return f"by {by['script']}" if by["script"] else f"within {by['absolute']:g}, or {by['relative']:g} of the larger"

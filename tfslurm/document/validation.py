@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import NoneType
-from typing import TypeVar, get_args
+from typing import TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -201,12 +201,15 @@ def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """The model of the mapping at a path: list items and lists share one; None where keys are free."""
     current: type[BaseModel] | None = model
+    is_free = False  # the next key
     for part in path:
-        if isinstance(part, int):
+        if is_free or isinstance(part, int):
+            is_free = False
             continue
         info = _field_at(current, (part,)) if current else None
         current = _model_in(info.annotation) if info else None
-    return current
+        is_free = info is not None and get_origin(info.annotation) is dict
+    return None if is_free else current
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -18,7 +18,7 @@ from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record import Record
 from tfslurm.record.model import Asked
 from tfslurm.slurm.options import is_option
-from tfslurm.spec import fill, parse_experiment
+from tfslurm.spec import Comparer, fill, parse_experiment
 
 CODE = "code"
 "The folder of the code beside exp.yaml."
@@ -191,5 +191,11 @@ def reproduce_of(asked: Asked) -> dict[str, Any] | None:
     """What the author declared that a rerun is compared by."""
     if asked.reproduce is None:
         return None
-    values = {**asdict(asked.reproduce), "files": list(asked.reproduce.files)}
-    return {key: value for key, value in values.items() if value not in (None, [])}
+    compare = {each.files: each.script or tolerance_of(each) for each in asked.reproduce.compare}
+    values = {**asdict(asked.reproduce), "files": list(asked.reproduce.files), "compare": compare}
+    return {key: value for key, value in values.items() if value not in (None, [], {})}
+
+
+def tolerance_of(by: Comparer) -> dict[str, float]:
+    """How far the numbers in a file may be apart."""
+    return {"absolute": by.absolute, "relative": by.relative}

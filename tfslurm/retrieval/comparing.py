@@ -25,6 +25,7 @@ from tfslurm.record.comparison.rule import why_the_interval
 from tfslurm.record.metrics import LARGEST, metric_files
 from tfslurm.record.model import Output, record_sha256
 from tfslurm.retrieval.code_trees import code_of
+from tfslurm.retrieval.compare_scripts import judged
 from tfslurm.retrieval.evidence import Evidence, evidence_of, placed
 from tfslurm.retrieval.selection import is_below
 from tfslurm.run_folder import paths
@@ -107,9 +108,9 @@ def changed_records(evidences: Iterable[Evidence]) -> Iterator[str]:
 
 def of_two(a: Evidence, b: Evidence, given: Reproduce | None, here: Path) -> Diff:
     """Two runs."""
-    one, other = read_pairs([(a, b)])[0]
+    one, other = read_pairs([(a, b)], given)[0]
     code, why = code_changes(a, b, here)
-    verdict = compare(one, other, given, [each.path for each in code])
+    verdict = compare(one, other, given, [each.path for each in code], judged(one, other, given))
     rows = tuple(differences(one, other))
     return Diff(a.key, b.key, (Pair(a.key, b.key, verdict, {}, (a.record, b.record)),), (), (), rows, code, why)
 
@@ -121,12 +122,12 @@ def of_sweeps(
     by_run = {id(each.record): each for each in (*one, *other)}
     found = matched(*([Run(each.record) for each in side] for side in (one, other)))
     evidences = [(by_run[id(left.record)], by_run[id(right.record)]) for left, right in found.pairs]
-    runs = read_pairs(evidences)
+    runs = read_pairs(evidences, given)
     pairs = tuple(
         Pair(
             left.key,
             right.key,
-            compare(left, right, given),
+            compare(left, right, given, None, judged(left, right, given)),
             left.record.experiment.parameters,
             (left.record, right.record),
         )
@@ -233,11 +234,12 @@ def code_changes(a: Evidence, b: Evidence, here: Path) -> tuple[tuple[FileChange
 # ------------------------------------------------------------------------------------------------------------- outputs
 
 
-def read_pairs(pairs: Sequence[tuple[Evidence, Evidence]]) -> list[tuple[Run, Run]]:
+def read_pairs(pairs: Sequence[tuple[Evidence, Evidence]], given: Reproduce | None) -> list[tuple[Run, Run]]:
     """The runs with what their comparison needs of their outputs."""
     asked: list[tuple[Evidence, Sequence[str]]] = []
     for a, b in pairs:
-        needed = wanted(Run(a.record), Run(b.record))
+        one, other = Run(a.record), Run(b.record)
+        needed = wanted(one, other, measure_of(one, other, given))
         asked += [(a, needed), (b, needed)]
     found = iter(read_all(asked))
     return [(next(found), next(found)) for _ in pairs]

@@ -255,6 +255,11 @@ def refuse_reproduce(plan: JobPlan) -> None:
         raise ValueError("reproduce.tolerance is below 0")
     for file in plan.reproduce.files[:MOST_LISTED]:
         names.output_file(file)
+    for by in plan.reproduce.compare[:MOST_LISTED]:
+        names.output_file(by.files)
+        names.code_file(by.script or "none")
+        if not (0 <= by.absolute < inf and 0 <= by.relative < inf):
+            raise ValueError("reproduce.compare has a tolerance below 0")
 
 
 def refuse_origin(plan: JobPlan) -> None:

@@ -158,11 +158,26 @@ def comparable(document: Document) -> Iterator[Problem]:
     if "tolerance" in asked and "metric" not in asked:
         why = "it is not said of which metric"
         yield document.problem(("reproduce", "tolerance"), why, "add `metric: accuracy`")
-    elif "metric" not in asked and not asked.get("files"):
+    elif "metric" not in asked and not asked.get("files") and not asked.get("compare"):
         yield document.problem(("reproduce",), "names neither a metric nor a file", "add `metric: accuracy`")
     for index, first in _repeats(asked["files"] if isinstance(asked.get("files"), list) else []):
         where: Path = ("reproduce", "files", index)
         yield document.problem(where, f"repeats {show(asked['files'][index])}", _first("files", first))
+
+
+def comparers(document: Document) -> Iterator[Problem]:
+    """Files that are compared by nothing, or by two things, or by a script that is nowhere."""
+    asked = document.at(("reproduce", "compare"))
+    for glob, by in asked.items() if isinstance(asked, dict) else ():
+        path: Path = ("reproduce", "compare", glob)
+        keys = {"script"} if isinstance(by, str) else set(by) if isinstance(by, dict) else None
+        if keys is not None and not keys:
+            why = "names neither a script nor a tolerance"
+            yield document.problem(path, why, "write `{absolute: 1e-6, relative: 1e-5}`, or a script's path")
+        elif keys and "script" in keys and len(keys) > 1:
+            yield document.problem(path, "names a script and a tolerance", "keep one of them")
+        elif keys and "script" in keys and document.at(("code",)) is None:
+            yield document.problem(path, "there is no `code`, so no run has the script", "add `code: .`")
 
 
 def dependencies(document: Document) -> Iterator[Problem]:
@@ -178,6 +193,7 @@ def dependencies(document: Document) -> Iterator[Problem]:
 
 ALL = (
     comparable,
+    comparers,
     dependencies,
     parameters_that_are_keys,
     repeated_names,

@@ -99,16 +99,31 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparer:
+    """How files of the outputs are compared: by a program, or by their numbers, which may be so far apart.
+
+    ``files`` is a glob; without a slash it is of names in any folder. ``script`` is a path below `code`, or here if the
+    user gave it. Two numbers may be apart by ``absolute``, or by ``relative`` times the larger of the two.
+    """
+
+    files: str
+    script: str | None = None
+    absolute: float = 0.0
+    relative: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Reproduce:
     """What another run is compared by: the metric of metrics.json, how far it may be off, the files that stay equal.
 
     ``tolerance`` is the largest difference, in the metric's own unit; None: none is declared. ``files`` are paths below
-    `outputs`.
+    `outputs`. ``compare`` says how some of the outputs are compared.
     """
 
     metric: str | None = None
     tolerance: float | None = None
     files: tuple[str, ...] = ()
+    compare: tuple[Comparer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ def folder(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
+def comparer(value: object) -> object:
+    """``"*.parquet": compare.py`` is short for ``"*.parquet": {script: compare.py}``."""
+    return {"script": value} if isinstance(value, str) else value
+
+
 def _text(pattern: str = "") -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {})})
 
@@ -189,6 +194,20 @@ class Checkpoint(Keys):
     max_requeues: int = Field(20, ge=1, le=10000, description="How often the job may be requeued.", examples=[20])
 
 
+class Comparer(Keys):
+    """How files of the outputs are compared: by a script, or by their numbers within a tolerance."""
+
+    script: Annotated[str, AfterValidator(names.code_file)] | None = Field(
+        None, description="A program below `code` that compares two files.", examples=["compare.py"]
+    )
+    absolute: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="How far two numbers may be apart.", examples=[1e-6]
+    )
+    relative: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="How far two numbers may be apart, as a part of the larger one.", examples=[1e-5]
+    )
+
+
 class Reproduce(Keys):
     """The measure by which `tfslurm diff` compares another run with this one."""
 
@@ -203,6 +222,15 @@ class Reproduce(Keys):
         max_length=100,
         description="Files of the outputs that are the same to the bit where seed and environment are.",
         examples=[["model.weights.h5"]],
+    )
+    compare: dict[
+        Annotated[str, AfterValidator(names.output_file)],
+        Annotated[Comparer, BeforeValidator(comparer, json_schema_input_type=str | Comparer)],
+    ] = Field(
+        {},
+        max_length=100,
+        description="How outputs that a glob names are compared: by a script of the code, or within a tolerance.",
+        examples=[{"*.npz": {"absolute": 1e-6}, "*.parquet": "compare.py"}],
     )
 
 

@@ -145,15 +145,31 @@ def metric(text: str) -> str:
     raise Refused(f"{show(text)} is not the name of a metric", "write a key of metrics.json, such as accuracy")
 
 
+def _is_below(text: str) -> bool:
+    """Whether a path leads to something in its folder."""
+    return text.isprintable() and all(part not in ("", ".", "..") for part in text.split("/"))
+
+
 def output_file(text: str) -> str:
     """The text, if it is the path of a file below the outputs.
 
     Raises:
         Refused: an absolute path, `..`, control characters, or nothing.
     """
-    if text and text.isprintable() and all(part not in ("", ".", "..") for part in text.split("/")):
+    if _is_below(text):
         return text
     raise Refused(f"{show(text)} is not a path below `outputs`", "write for example model.weights.h5")
+
+
+def code_file(text: str) -> str:
+    """The text, if it is the path of a file below the code.
+
+    Raises:
+        Refused: an absolute path, `..`, control characters, or nothing.
+    """
+    if _is_below(text):
+        return text
+    raise Refused(f"{show(text)} is not a path below `code`", "write for example compare.py")
 
 
 def option(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, scan, validate
 from tfslurm.errors import Problem
 from tfslurm.spec import checks, model
-from tfslurm.spec.experiment import Checkpoint, Code, Experiment, Mount, Reproduce, Resources, Word
+from tfslurm.spec.experiment import Checkpoint, Code, Comparer, Experiment, Mount, Reproduce, Resources, Word
 from tfslurm.spec.overrides import override
 from tfslurm.spec.places import RUN, is_named
 from tfslurm.spec.schema import published
@@ -82,7 +82,10 @@ def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:
 
 
 def _reproduce(read: model.Reproduce | None) -> Reproduce | None:
-    return Reproduce(read.metric, read.tolerance, tuple(read.files)) if read else None
+    if read is None:
+        return None
+    compare = tuple(Comparer(glob, by.script, by.absolute, by.relative) for glob, by in read.compare.items())
+    return Reproduce(read.metric, read.tolerance, tuple(read.files), compare)
 
 
 def _word_line(document: Document, index: int) -> int:

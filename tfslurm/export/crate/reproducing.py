@@ -11,6 +11,7 @@ from tfslurm.export.crate.contents import Crate, Run
 from tfslurm.export.docker_run import docker_run
 from tfslurm.record import Record
 from tfslurm.run_folder import paths
+from tfslurm.spec import Comparer
 
 AGAIN = "rerun"
 "The folder that another run leaves its results in."
@@ -161,7 +162,15 @@ def declared(record: Record) -> list[str]:
     if by and by.files:
         named = ", ".join(f"`{printable(each)}`" for each in by.files)
         said.append(f"They say that with the same seed and machine these are equal to the byte: {named}.")
+    for each in by.compare if by else ():
+        how = f"by `{printable(each.script)}`, a program of the code" if each.script else f"within {told(each)}"
+        said.append(f"They compare `{printable(each.files)}` {how}.")
     return [*said, ""] if said else []
+
+
+def told(by: Comparer) -> str:
+    """A tolerance of numbers in a sentence."""
+    return f"{by.absolute:g}, or within {by.relative:g} times the larger number"
 
 
 def lacking(crate: Crate) -> list[str]:

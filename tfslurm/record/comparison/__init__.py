@@ -7,6 +7,7 @@ seeds          the seeds that can be seen from outside
 results        bits, tolerance or prediction interval: the rule that applies, and what it says
 rule           why it is that one
 prediction     the interval for one more seed
+comparers      what somebody declared for single files
 files          the outputs beside each other
 contents       two files by the values in them: a package
 differences    what differs, the most telling first
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfslurm.record.comparison.answers import Answer, Comparison, FileResult, Files, Measure, Results, Run
+from tfslurm.record.comparison.comparers import Judged
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.comparison.inputs import inputs, is_one_command
 from tfslurm.record.comparison.results import measure, results
@@ -30,13 +32,21 @@ from tfslurm.spec import Reproduce
 
 __all__ = ["Answer", "Comparison", "FileResult", "Files", "Measure", "Results", "Run", "compare", "measure_of"]
 
+NOTHING: Judged = {}
 
-def compare(a: Run, b: Run, given: Reproduce | None = None, changed: Sequence[str] | None = None) -> Comparison:
-    """The verdict of two runs. ``given`` stands over what they declare; ``changed`` are those files of the code."""
+
+def compare(
+    a: Run, b: Run, given: Reproduce | None = None, changed: Sequence[str] | None = None, judged: Judged = NOTHING
+) -> Comparison:
+    """The verdict of two runs.
+
+    ``given`` stands over what they declare; ``changed`` are those files of the code that did; ``judged`` is what the
+    scripts in ``given`` say of outputs.
+    """
     where, what = environment(a.record, b.record), inputs(a.record, b.record, changed)
     seeded = seeds(a.record, b.record, is_one_command(a.record, b.record))
     measured = measure_of(a, b, given)
-    found = results(a, b, where, what, seeded, measured)
+    found = results(a, b, where, what, seeded, measured, judged)
     word, because = acm(a.record, b.record, where, what, found), why_this_rule(found, where, seeded, measured)
     return Comparison(where, what, found, word, because)
 

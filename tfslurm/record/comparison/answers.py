@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tfslurm.record.model import Output, Record
-from tfslurm.spec import Reproduce
+from tfslurm.spec import Comparer, Reproduce
 
+BY_HAND = "the command line"
 FEW = 10
 "Names that a line of evidence has before the others are counted."
 
@@ -43,6 +44,7 @@ class Measure(NamedTuple):
     asked: Reproduce
     source: str  # 'exp.yaml' | 'the command line'; '' where nobody says anything
     problem: str = ""  # why it cannot be used
+    given: tuple[Comparer, ...] = ()  # by the user now; they stand over those of ``asked``
 
 
 class Answer(NamedTuple):
@@ -64,8 +66,8 @@ class FileResult(NamedTuple):
     ``answer`` is 'identical' (its bytes are), 'same content' (its values are; ``why`` names what else differs), 'within
     tolerance', 'differs', 'only in A', 'only in B', 'not comparable' (it should be, and ``why`` it is not), or 'not
     compared': nothing in it is the same in two equal runs, so that it decides nothing. ``rule`` says by what it was
-    compared. ``max_abs`` and ``max_rel`` are the largest differences of two numbers in it; None: no number differs, or
-    none was read.
+    compared, ``declared`` who asked for that, where it is a tolerance or a script. ``max_abs`` and ``max_rel`` are the
+    largest differences of two numbers in it; None: no number differs, or none was read.
     """
 
     path: str
@@ -74,6 +76,7 @@ class FileResult(NamedTuple):
     why: str = ""
     max_abs: float | None = None
     max_rel: float | None = None
+    declared: str = ""  # 'exp.yaml' | 'the command line'
 
 
 class Files(NamedTuple):
@@ -90,6 +93,11 @@ class Files(NamedTuple):
     def identical(self) -> tuple[str, ...]:
         """Those with equal bytes."""
         return tuple(each.path for each in self.those("identical"))
+
+    @property
+    def declared(self) -> tuple[FileResult, ...]:
+        """Those that a declared tolerance or script decides: their values are not all the same."""
+        return tuple(each for each in self.each if each.declared)
 
     @property
     def undecided(self) -> tuple[FileResult, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tfslurm.record.comparison.answers import FileResult, Files, Run, reason, some
+from tfslurm.record.comparison.answers import BY_HAND, FileResult, Files, Measure, Run, reason, some
+from tfslurm.record.comparison.comparers import Declared, Judged, by_script, declared_for
 from tfslurm.record.comparison.contents import (
     compare_contents,
     format_of,
@@ -13,6 +14,7 @@ from tfslurm.record.comparison.contents import (
     unit_of,
     why_not_compared,
 )
+from tfslurm.record.comparison.contents.findings import EXACT, Tolerance
 from tfslurm.record.metrics import metric_files
 
 ANSWERS = {"same": "same content", "within": "within tolerance", "differs": "differs", "unread": "not comparable"}
@@ -20,14 +22,17 @@ MOST_LINES = 10
 "Of one kind, in the evidence."
 
 
-def compare_files(a: Run, b: Run, named: Sequence[str] = ()) -> Files:
-    """The outputs of both. ``named``: only these count, and each of them must be comparable."""
+def compare_files(a: Run, b: Run, measured: Measure, judged: Judged) -> Files:
+    """The outputs of both. If the measure names files, only these count, and each of them must be comparable."""
     for run in (a, b):
         if run.record.experiment.outputs is None:
             return Files(why=f"the outputs of {run.key} are not known: {reason(run.record, 'experiment.outputs')}")
     one, other = units(a), units(b)
-    asked = {unit_of(path, (*a.outputs, *b.outputs)) for path in named}
-    found = [compare_unit(a, b, unit, one, other) for unit in sorted(asked or one.keys() | other.keys())]
+    asked = {unit_of(path, (*a.outputs, *b.outputs)) for path in measured.asked.files}
+    found = [
+        compare_unit(a, b, unit, (one.get(unit, []), other.get(unit, [])), measured, judged)
+        for unit in sorted(asked or one.keys() | other.keys())
+    ]
     if asked:
         found = [each._replace(answer="not comparable") if each.answer == "not compared" else each for each in found]
     return Files(tuple(found)) if found else Files(why="neither run left a file in its outputs")
@@ -41,9 +46,11 @@ def units(run: Run) -> dict[str, list[str]]:
     return found
 
 
-def compare_unit(a: Run, b: Run, unit: str, in_a: dict[str, list[str]], in_b: dict[str, list[str]]) -> FileResult:
-    """How one file, or files that belong together, compare."""
-    one, other = in_a.get(unit, []), in_b.get(unit, [])
+def compare_unit(
+    a: Run, b: Run, unit: str, paths: tuple[list[str], list[str]], measured: Measure, judged: Judged
+) -> FileResult:
+    """How one file, or files that belong together, compare; ``paths`` are those in A and in B."""
+    one, other = paths
     if not one and not other:
         return FileResult(unit, "differs", "bytes", "neither run left it")
     why = why_not_compared(unit, a.outputs.keys() | b.outputs.keys())
@@ -54,9 +61,13 @@ def compare_unit(a: Run, b: Run, unit: str, in_a: dict[str, list[str]], in_b: di
         return FileResult(unit, f"only in {side}", "bytes")
     if is_equal(a, b, one, other):
         return FileResult(unit, "identical", "bytes")
+    declared = declared_for(unit, (*one, *other), measured)
+    if declared and declared.by.script:
+        found = by_script(unit, declared, judged)
+        return FileResult(unit, ANSWERS[found.answer], found.rule, found.why, declared=declared.source)
     if why:
         return FileResult(unit, "not compared", "", why)
-    return by_content(a, b, unit, one, other)
+    return by_content(a, b, unit, paths, declared)
 
 
 def is_equal(a: Run, b: Run, one: Sequence[str], other: Sequence[str]) -> bool:
@@ -64,30 +75,54 @@ def is_equal(a: Run, b: Run, one: Sequence[str], other: Sequence[str]) -> bool:
     return one == other and all(a.outputs[path].sha256 == b.outputs[path].sha256 for path in one)
 
 
-def by_content(a: Run, b: Run, unit: str, one: Sequence[str], other: Sequence[str]) -> FileResult:
+def by_content(a: Run, b: Run, unit: str, paths: tuple[list[str], list[str]], declared: Declared | None) -> FileResult:
     """How files with other hashes compare."""
+    source, tolerance = (declared.source, declared.tolerance) if declared else ("", EXACT)
     if not has_content(unit):
+        if declared:
+            why = "a tolerance is declared, and no numbers are read in a file of this kind"
+            return FileResult(unit, "not comparable", "bytes", why, declared=source)
         return FileResult(unit, "differs", "bytes", "its bytes differ")
-    kind = format_of(unit)
-    for run, paths in ((a, one), (b, other)):
-        for path in paths:
-            if path not in run.contents:
-                why = f"its bytes differ, and its content was not read: {run.key}: {run.why_unread(path)}"
-                return FileResult(unit, "differs" if kind and kind.is_exact else "not comparable", "bytes", why)
-    left, right = ({path: run.contents[path] for path in paths} for run, paths in ((a, one), (b, other)))
-    found = compare_contents(unit, left, right)
+    if why := unread(a, b, paths):
+        kind = format_of(unit)
+        answer = "differs" if kind and kind.is_exact and not declared else "not comparable"
+        return FileResult(
+            unit, answer, "bytes", f"its bytes differ, and its content was not read: {why}", declared=source
+        )
+    left, right = ({path: run.contents[path] for path in side} for run, side in zip((a, b), paths, strict=True))
+    found = compare_contents(unit, left, right, tolerance)
     answer = ANSWERS[found.answer]
-    if answer == "not comparable" and is_together(unit):
+    if answer == "not comparable" and is_together(unit) and not declared:
         answer = "not compared"  # it holds more than is read of it, which is never the same twice
-    return FileResult(unit, answer, found.rule, found.why, found.max_abs, found.max_rel)
+    if answer == "same content":
+        source = ""
+    rule = f"{found.rule}, {shown(tolerance)}" if source else found.rule
+    return FileResult(unit, answer, rule, found.why, found.max_abs, found.max_rel, source)
 
 
-def wanted(a: Run, b: Run) -> list[str]:
+def shown(tolerance: Tolerance) -> str:
+    """A tolerance for a reader."""
+    return f"within {tolerance.absolute:g} or, of the larger number, {tolerance.relative:g}"
+
+
+def unread(a: Run, b: Run, paths: tuple[list[str], list[str]]) -> str:
+    """Why a file's content is not here; '': it is."""
+    for run, side in zip((a, b), paths, strict=True):
+        for path in side:
+            if path not in run.contents:
+                return f"{run.key}: {run.why_unread(path)}"
+    return ""
+
+
+def wanted(a: Run, b: Run, measured: Measure) -> list[str]:
     """The outputs of both whose contents are needed: metrics, and files that differ and are looked into."""
     paths = [*metric_files(a.record)[0], *metric_files(b.record)[0]]
     one, other = units(a), units(b)
     for unit in sorted(one.keys() & other.keys()):
-        if has_content(unit) and not is_equal(a, b, one[unit], other[unit]):
+        if is_equal(a, b, one[unit], other[unit]):
+            continue
+        declared = declared_for(unit, (*one[unit], *other[unit]), measured)
+        if has_content(unit) or (declared and declared.by.script and declared.source == BY_HAND):
             paths += [*one[unit], *other[unit]]
     return list(dict.fromkeys(paths))
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tfslurm.record.comparison.answers import Answer, Files, Measure, Results, Run, reason, some
+from tfslurm.record.comparison.answers import BY_HAND, Answer, Files, Measure, Results, Run, reason, some
+from tfslurm.record.comparison.comparers import Judged, merged
 from tfslurm.record.comparison.files import compare_files, file_lines
 from tfslurm.record.comparison.prediction import FEWEST, interval
 from tfslurm.record.comparison.seeds import Seeds
@@ -14,7 +15,6 @@ from tfslurm.record.metrics import metric_files, metrics_of
 from tfslurm.spec import Reproduce
 
 ENDED_WELL = "COMPLETED"
-BY_HAND = "the command line"
 UNDETERMINED = "seed, environment and inputs are the same, so the program itself is not deterministic"
 NAME_ONE = "give --metric and --tolerance, or write `reproduce: {metric: …, tolerance: …}` in exp.yaml"
 
@@ -45,16 +45,19 @@ def measure(a: Reproduce | None, b: Reproduce | None, given: Reproduce | None) -
     tolerance = given.tolerance if given.tolerance is not None else min(own, default=None)
     source = BY_HAND if given.tolerance is not None else "exp.yaml" if own else ""
     why = f"they declare other metrics: {' and '.join(sorted(names))}" if len(names) > 1 and not metric else ""
-    return Measure(Reproduce(metric, tolerance, files), source, why)
+    compare = merged(*(each.compare if each else () for each in (a, b)))
+    return Measure(Reproduce(metric, tolerance, files, compare), source, why, given.compare)
 
 
-def results(a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, measured: Measure) -> Results:
+def results(
+    a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, measured: Measure, judged: Judged
+) -> Results:
     """The answer for two single runs."""
     if why := unfinished(a) or unfinished(b):
         return Results("not comparable", evidence=(why,))
-    files = compare_files(a, b, measured.asked.files)
+    files = compare_files(a, b, measured, judged)
     lines = tuple(file_lines(files))
-    if files.agree:
+    if files.agree and not files.declared:
         return Results("bit-identical", "bits", True, lines, files)
     if seeds.relation == "unknown":
         why = f"whether the seed is the same is not known: {seeds.why}"
@@ -63,11 +66,16 @@ def results(a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, m
         why = f"another seed ({seeds.why}): one run is too few seeds to say, {FEWEST} of a sweep are needed"
         return with_metric(Results("not comparable", "interval", None, (why, *lines), files), a, b, measured)
     is_same_machine = environment.answer == "identical"
+    held = by_declared(files, is_same_machine)
+    if held and held.agree is not True:
+        return with_metric(held, a, b, measured)
     bits_are_due = is_same_machine and files.agree is False and promises_bits(measured, inputs)
     if measured.asked.tolerance is not None and not bits_are_due:
         found = by_tolerance(a, b, measured, files)
         if found.agree is not None or files.agree is None or not is_same_machine:
             return found
+    if held:
+        return with_metric(held, a, b, measured)
     if is_same_machine and files.agree is False:
         lines = (UNDETERMINED, *lines) if inputs.answer == "identical" else lines
         return with_metric(Results("bits differ", "bits", False, lines, files), a, b, measured)
@@ -76,6 +84,22 @@ def results(a: Run, b: Run, environment: Answer, inputs: Answer, seeds: Seeds, m
         why = "the bits differ, which says nothing where the environment is not known to be the same"
     why += f"; {measured.problem or 'no tolerance is declared'}; {NAME_ONE}"
     return with_metric(Results("not comparable", "", None, (why, *lines), files), a, b, measured)
+
+
+def by_declared(files: Files, is_same_machine: bool) -> Results | None:
+    """What the declared tolerances and scripts say of files; None: none is declared, or other files decide.
+
+    On another machine the files that nothing is declared for say nothing.
+    """
+    answers = {each.answer for each in files.declared}
+    lines = tuple(file_lines(files))
+    if "differs" in answers:
+        return Results("outside the tolerance", "tolerance", False, lines, files)
+    if "not comparable" in answers:
+        return Results("not comparable", "tolerance", None, lines, files)
+    if answers and (files.agree or not is_same_machine):
+        return Results("within tolerance", "tolerance", True, lines, files)
+    return None
 
 
 def promises_bits(measured: Measure, inputs: Answer) -> bool:
