@@ -214,6 +214,7 @@ def recorded(crate: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change(values)
     values["integrity"]["record_sha256"] = record_sha256(values)
     (crate / "record.json").write_text(json.dumps(values))
+    (crate / "exp.lock.yaml").write_text(values["asked"]["lock"])
     summed(crate)
 
 
@@ -291,6 +292,14 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         "its record was changed after it was made",
     ),
     "another lock": (lock, "its lock file is of sha256:0000.*, and its image is sha256:43ac"),
+    "an exp.yaml that somebody edited": (
+        lambda crate: (crate / "exp.yaml").write_text("name: gpu\ncommand: evil\n"),
+        "crate: exp.yaml is not the text that the record has; take the original, or add --anyway",
+    ),
+    "a lock file that somebody edited": (
+        lambda crate: change(crate / "exp.lock.yaml"),
+        "crate: exp.lock.yaml is not the text that the record has",
+    ),
     "no record": (lambda crate: (crate / "record.json").unlink(), "without a record of tfslurm"),
     "the record is a link": (
         lambda crate: instead(crate / "record.json", lambda path: path.symlink_to("/etc/passwd")),
@@ -426,7 +435,10 @@ def test_a_record_of_a_newer_tfslurm_is_not_read_in_part(
 
 def test_an_anonymous_crate_runs(laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hidden = anonymous(record_from_json(json.loads((crate / "record.json").read_text())))
-    (crate / "record.json").write_text(json.dumps(record_json(hidden)))
+    assert hidden.asked and hidden.asked.spec
+    texts = {"record.json": json.dumps(record_json(hidden)), "exp.yaml": hidden.asked.spec}
+    for name, content in {**texts, "exp.lock.yaml": hidden.asked.lock}.items():
+        (crate / name).write_text(content)
     summed(crate)
     assert run(["rerun", "crate", "--cluster", "alpha"]) == 0, capsys.readouterr().err
     assert plan_of(laptop)["derived_from"]["job"] == f"{hidden.job.cluster}:{hidden.job.job_id}"

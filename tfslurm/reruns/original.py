@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tfslurm.errors import RecordError, refuse
 from tfslurm.record import Record
 from tfslurm.retrieval.comparing import changed_records, ended
+from tfslurm.retrieval.crate_verification import changed_texts
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.slurm import is_final
 from tfslurm.workspace.session import Session
@@ -44,12 +45,13 @@ def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Origi
     """The run that a record is of.
 
     Raises:
-        RecordError: it has not ended, or its record was changed; ``anyway``: the latter is only said.
+        InputError: a file of its crate cannot be read.
+        RecordError: it has not ended, or its record or its crate was changed; ``anyway``: the latter is only said.
     """
     state = evidence.record.job.state or "RUNNING"
     if not is_final(state):
         raise RecordError(f"{name}: {evidence.key} has not ended ({state}); `tfslurm wait {evidence.key}` first")
-    warnings = tuple(changed_records([evidence]))
+    warnings = (*changed_records([evidence]), *changed_texts(evidence))
     if warnings and not anyway:
         raise RecordError(f"{warnings[0]}; take the original, or add --anyway to run what it says")
     return Original(name, evidence, warnings)

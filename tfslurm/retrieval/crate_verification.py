@@ -173,6 +173,20 @@ def record_parts(checked: CheckedCrate, evidence: Evidence) -> Iterator[Part]:
     yield facts(checked, evidence, base, text)
 
 
+def changed_texts(evidence: Evidence) -> list[str]:
+    """The files in a crate that repeat what its record has, and say otherwise, each with the reason; [] without one.
+
+    Whoever edits them there may believe that a rerun takes them.
+    """
+    crate = evidence.crate
+    if crate is None:
+        return []
+    base = base_of(evidence, crate)
+    texts = {name: crate.content(base + name, MOST_TEXT) for name in (SPEC, LOCK) if base + name in crate.files}
+    parts = text_parts(evidence.record, evidence.values, None, texts)
+    return [f"{crate.name}: {part.reason}" for part in parts if part.is_bad]
+
+
 def run_parts(checked: CheckedCrate, evidences: Mapping[str, Evidence]) -> Iterator[Part]:
     """The runs that the metadata tell of, beside the records in the crate, by their paths there."""
     from tfslurm.export.crate.statements import statement_parts  # brings the writer of crates along

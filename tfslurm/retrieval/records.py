@@ -137,7 +137,8 @@ def left_of(job: TrackedJob, plan: JobPlan, tracker: Tracker) -> Record:
         raise RecordError(f"{job.key}: {job.state}: {NO_FOLDER} ({plan.run_dir}); no record of it was read before that")
     where = job_dir(plan, job.job_id)
     if job.final and job.status.get("started_at"):
-        why = "it was removed" if job.state == "COMPLETED" else "it was removed, or the job could not make it"
+        made = "" if job.state == "COMPLETED" else ", or the job could not make it"
+        why = f"it was removed, or the file system is not mounted{made}"
         raise RecordError(
             f"{job.key}: {job.state}: its folder {where} is not there: {why}; no record was read before that"
         )
