@@ -115,6 +115,20 @@ def test_two_versions_of_the_code_are_told_with_their_runs() -> None:
     assert f"1 of the runs: The code is the Git tree swh:1:dir:{'a' * 40}." in text
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_one_tree_is_one_version_of_the_code_named_by_the_commit_that_holds_it(reverse: bool) -> None:
+    """The first run of an experiment comes before its lock file is committed; the second has the same files."""
+    whole = replace(CODE, commit="d" * 40, dirty=False)
+    codes = [CODE, whole, replace(whole, commit=None), replace(whole, remote=None, commit="e" * 40)]
+    runs = [replace(run("tensorflow", numbered(n)), code=code) for n, code in enumerate(codes)]
+    for form in FORMS:
+        text = citation(runs[::-1] if reverse else runs, form, by=BY)
+        shown = re.sub(r"\\allowbreak\s+", "", text)
+        assert "versions of the code" not in text and "with uncommitted changes" not in text
+        assert "c" * 40 not in shown and "e" * 40 not in shown
+        assert "d" * 40 in shown
+
+
 def test_nothing_is_stated_of_a_run_whose_image_is_not_verified() -> None:
     failed = run("tensorflow", numbered(9), lambda record: replace(
         record, verified=replace(record.verified, image=Verdict("failed", "another digest")))

@@ -101,7 +101,8 @@ def save_crate(
         Path(), asked.authors, asked.title, asked.licence, asked.affiliation
     )  # fmt: skip
     if not anonymous and not by.authors:
-        raise refuse("--format rocrate", "has no author", 'name one with --author "Family, Given", or use --anonymous')
+        fix = 'name one with --author "Family, Given" or by `git config --global user.name`, or use --anonymous'
+        raise refuse("--format rocrate", "has no author", fix)
     for word in () if anonymous else missing(by):
         say(f"note: {word}")
     found = [each if each.host else placed(session, each) for each in evidences]

@@ -148,7 +148,10 @@ def file_parts(found: Metadata, sizes: Mapping[str, int], now: Mapping[str, str 
             seen += 1
     yield from few(wrong)
     if seen:
-        yield Part("listed files", "unchanged", f"{seen} of {len(found.files)} have the sha256 that the metadata says")
+        others = len(found.files) - seen - len(wrong)
+        rest = f"; it says none of {others} more" if others else ""
+        told = f"{seen} of {len(found.files)} have the sha256 that the metadata says{rest}"
+        yield Part("listed files", "unchanged", told)
     elif found.files and not wrong:
         yield Part("listed files", "not verifiable", "the metadata says no sha256 of any file")
 

@@ -26,7 +26,8 @@ def citation_file(settings: Settings, by: Authorship, *, anonymous: bool) -> str
     """
     authors = ("Anonymous",) if anonymous else by.authors
     if not authors:
-        raise refuse("cite --format cff", "has no author", 'name one with --author "Family, Given", or use --anonymous')
+        fix = 'name one with --author "Family, Given" or by `git config --global user.name`, or use --anonymous'
+        raise refuse("cite --format cff", "has no author", fix)
     code = settings.codes[0][0]
     title = by.title or "" if anonymous else by.title or settings.name
     values: dict[str, Any] = {

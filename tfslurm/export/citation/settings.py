@@ -113,14 +113,14 @@ def settings_of(records: Sequence[Record]) -> Settings:
         RecordError: there is none of which an environment was observed and verified.
     """
     groups: dict[object, list[Record]] = {}
-    codes: Counter[Code | None] = Counter()
+    codes: dict[str, list[Code | None]] = {}
     left_out: list[tuple[str, str]] = []
     for record in records:
         job = f"{record.job.cluster}:{record.job.job_id}"
         if why := why_not(record):
             left_out.append((job, why))
             continue
-        codes[record.code] += 1
+        codes.setdefault(record.code.tree if record.code else "", []).append(record.code)
         groups.setdefault(key_of(record), []).append(record)
     if not groups:
         first = "; ".join(f"{job}: {why}" for job, why in left_out[:3]) or "there is no record"
@@ -129,7 +129,17 @@ def settings_of(records: Sequence[Record]) -> Settings:
         Setting(runs[0].image, pin_of(runs[0]), runs[0].environment, machine_of(runs[0]), tuple(runs))
         for runs in sorted(groups.values(), key=len, reverse=True)
     ]
-    return Settings(tuple(found), tuple(codes.most_common()), tuple(left_out))
+    versions = [(best_named(same), len(same)) for same in sorted(codes.values(), key=len, reverse=True)]
+    return Settings(tuple(found), tuple(versions), tuple(left_out))
+
+
+def best_named(same: Sequence[Code | None]) -> Code | None:
+    """The code whose origin says most, of codes with one tree: a commit that holds the tree, and that others can fetch.
+
+    The first job of an experiment often ran before its lock file was committed.
+    """
+    codes = [code for code in same if code]
+    return max(codes, key=lambda code: (bool(code.commit), not code.dirty, bool(code.remote)), default=None)
 
 
 def why_not(record: Record) -> str:

@@ -38,7 +38,9 @@ class Fact(NamedTuple):
         """The fact for a list of what is the same; '' of what is not there."""
         if self.text == NONE:
             return "no GPU" if self.name == "GPU" else ""
-        return f"{len(self.items)} {self.name}" if self.items else f"{self.name} {self.text}"
+        if not self.items:
+            return f"{self.name} {self.text}"
+        return f"{len(self.items)} {self.name if len(self.items) > 1 else self.name.removesuffix('s')}"
 
     def beside(self, other: Fact) -> str:
         """The fact and another run's, which is not the same."""
