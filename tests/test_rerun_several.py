@@ -50,7 +50,7 @@ def test_points_without_a_result_are_left_out_and_a_point_counts_once() -> None:
     again = made("9_0", seeded(0, lr=0.1))
     chosen = chosen_points("s", [*found[:-1], failed, again], None)
     assert len(chosen.points) == 11 and again in chosen.originals and found[0] not in chosen.originals
-    assert chosen.said[1].startswith("1 of 12 points did not end well, and are left out")
+    assert chosen.said[1].startswith("1 of 12 points are left out: they are not COMPLETED")
     with pytest.raises(RecordError, match="none of its 1 points is COMPLETED"):
         chosen_points("s", [failed], None)
 

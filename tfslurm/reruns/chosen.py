@@ -53,7 +53,7 @@ def chosen_points(name: str, found: Sequence[Evidence], count: int | None) -> Ch
     said = [sample.said]
     if left:
         said.append(
-            f"{left} of {len(last)} points did not end well, and are left out: there is nothing to compare with"
+            f"{left} of {len(last)} points are left out: they are not {ENDED_WELL}, and nothing can be compared"
         )
     taken = tuple(whole[place] for place in sample.places)
     return Chosen(name, taken, tuple(each.record.experiment.parameters for each in taken), tuple(said))
