@@ -91,7 +91,8 @@ def rerun(
 
         return show_plan(session, made, as_json)
     tell(made)
-    key = started(session, made, again=again, wait_too=wait_too, as_json=as_json)
+    quiet = as_json or (form != "text" and (here or wait_too))  # then stdout has the verdict alone
+    key = started(session, made, again=again, wait_too=wait_too, quiet=quiet, as_json=as_json)
     if not key:
         return 0
     return show_verdict(made, verdict(session, made, key), form, as_json)
@@ -127,19 +128,19 @@ def tell(made: Rerun) -> None:
             say(f"note: {loss.what}: {loss.asked}; {loss.here}")
 
 
-def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, as_json: bool) -> str:
+def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, quiet: bool, as_json: bool) -> str:
     """The new job, which has ended; '' where it was submitted alone."""
     if made.is_here:
         from tfslurm.cli.logs import pour_stream
 
-        result: dict[str, Any] = run_here(session, made, None if as_json else pour_stream)
+        result: dict[str, Any] = run_here(session, made, None if quiet else pour_stream)
         say(f"{result['job']}: {result['state']}, exit {result['exit_code']}")
         return str(result["job"])
     queued: list[str] = []
 
     def told(key: str) -> None:
         queued.append(key)
-        if not as_json:
+        if not quiet:
             show(key)
 
     key = submit_rerun(session, made, told, again=again)

@@ -40,12 +40,12 @@ def rerun_several(
     for group in groups:
         tell_of_one(group.rerun)
     if dry_run:
-        show_chosen(chosen, groups, as_json)
-        return 0
+        return show_chosen(chosen, groups, as_json)
+    quiet = as_json or (form != "text" and (wish.is_here or wait_too))  # then stdout has the verdict alone
     if wish.is_here:
-        made = here(session, groups, quiet=as_json or form != "text")
+        made = here(session, groups, quiet=quiet)
     else:
-        made = submitted(session, groups, again=again, quiet=as_json or form != "text")
+        made = submitted(session, groups, again=again, quiet=quiet)
         if not wait_too:
             tell_next(session, chosen, made, as_json)
             return 0
@@ -57,17 +57,24 @@ def rerun_several(
     return found.exit_code
 
 
-def show_chosen(chosen: Chosen, groups: Sequence[Group], as_json: bool) -> None:
-    """The runs that would be made, and where."""
+def show_chosen(chosen: Chosen, groups: Sequence[Group], as_json: bool) -> int:
+    """Print the runs that would be made, and where, and what is not to be had; 1 if that would stop them."""
+    losses = dict.fromkeys(loss for group in groups for loss in group.rerun.losses)
+    code = 1 if any(loss.stops for loss in losses) else 0
     where = [(group, point) for group in groups for point in group.chosen.points]
     if as_json:
         points = [{"cluster": group.rerun.known.cluster.name, "parameters": dict(point)} for group, point in where]
-        emit({"original": chosen.name, "how": list(chosen.said), "points": points})
-        return
+        value = {"original": chosen.name, "how": list(chosen.said), "points": points}
+        emit({**value, "losses": [loss._asdict() for loss in losses]})
+        return code
     rows = [[group.rerun.known.cluster.name, with_values(point)] for group, point in where]
     table(["cluster", "parameters"], rows[:MOST_POINTS])
     if len(rows) > MOST_POINTS:
         show(f"and {len(rows) - MOST_POINTS} more, in --json")
+    for loss in losses:
+        if loss.stops:
+            show(f"MISSING  {loss.what}: {loss.asked}; {loss.here}; {loss.fix}")
+    return code
 
 
 def here(session: Session, groups: Sequence[Group], *, quiet: bool) -> list[str]:

@@ -38,10 +38,12 @@ def chosen_points(name: str, found: Sequence[Evidence], count: int | None) -> Ch
     """The points that ended well, or so many of them, chosen so that each value of each parameter is among them.
 
     Raises:
-        InputError: they are of several experiments, or no sweep's.
+        InputError: they are of several experiments, or no sweep's; or none of them is asked for.
         RecordError: none ended well.
     """
     refuse_several_experiments(name, found)
+    if count is not None and count < 1:
+        raise refuse("--points", f"{count} points are none", "write --points 5")
     last = list({key_of(each.record): each for each in found}.values())
     if len(last) == 1 and count is not None:
         raise refuse("--points", f"{name} is one run, and not a sweep", "leave it out, or give --seeds 5")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tfslurm.errors import RecordError, refuse
+from tfslurm.errors import RecordError
 from tfslurm.record import Record
-from tfslurm.retrieval.comparing import changed_records, ended
+from tfslurm.retrieval.comparing import changed_records
 from tfslurm.retrieval.crate_verification import changed_texts
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.slurm import is_final
-from tfslurm.workspace.session import Session
 
 
 class Original(NamedTuple):
@@ -24,21 +23,6 @@ class Original(NamedTuple):
     def record(self) -> Record:
         """Its record."""
         return self.evidence.record
-
-
-def original_named(session: Session, name: str | Record, *, anyway: bool = False) -> Original:
-    """The one run that a name stands for, or that a record is of.
-
-    Raises:
-        InputError: the name stands for nothing, or for several runs.
-        RecordError: it has no record, has not ended, or its record was changed; ``anyway``: the latter is only said.
-    """
-    found = ended(session, name)
-    typed = name if isinstance(name, str) else found[0].key
-    if len(found) > 1:
-        some = ", ".join(each.key for each in found[:5])
-        raise refuse(typed, f"stands for {len(found)} runs: {some}", "name one of them")
-    return original_of(found[0], typed, anyway=anyway)
 
 
 def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Original:
