@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.fakes.laptop import Laptop
 from tests.made import entries
+from tests.repository import repository
 from tests.test_record import case
 from tfslurm.cli import run as typed
 from tfslurm.errors import RecordError
@@ -228,6 +230,24 @@ def test_code_is_what_its_tree_names_with_no_name_left_out(laptop: Laptop, capsy
     assert made and plan.code and (made.tree, made.files) == (plan.code.tree, 5)
 
 
+def test_code_that_no_crate_has_comes_from_the_repository_that_one_is_in(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop.experiment()
+    (laptop.folder / "code" / "run.sh").write_text("true\n")
+    (laptop.folder / "code" / "run.sh").chmod(0o755)
+    shutil.copytree(laptop.folder / "code", laptop.folder / "clone" / "src")
+    repository(laptop.folder / "clone", {})
+    found = crate(laptop)
+    shutil.rmtree(found / "code")
+    assert typed(["rerun", str(found)]) == 1
+    assert "is not there any more; run this in a clone of its repository" in capsys.readouterr().err
+    monkeypatch.chdir(laptop.folder / "clone")
+    assert typed(["rerun", str(found)]) == 0
+    code = recorded(last_plan(laptop)).code
+    assert code and code.tree == json.loads((found / "record.json").read_text())["code"]["tree"]
+
+
 def test_changed_code_is_run_only_by_who_says_so(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     found = crate(laptop)
     (file,) = found.glob("code/*/train.py")
@@ -365,6 +385,7 @@ def changed(values: dict[str, Any]) -> dict[str, Any]:
         ({"experiment": {"mounts": [{"source": [], "target": {}}]}}, 2, "mounts[0]"),
         ({"experiment": {"env": {"TFSLURM_ROOT": "/x"}}}, 2, "TFSLURM_ROOT"),
         ({"experiment": {"command": []}}, 2, "command"),
+        ({"asked": {"entrypoint": ["/init"]}}, 1, "does not begin with the entrypoint of its image: '/init'"),
     ],
 )
 def test_a_strangers_record_is_held_against_what_a_user_could_write(

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from tfslurm.document import dump, scan
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, RecordError
 from tfslurm.job_plan.options import slurm_time
 from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record import Record
@@ -105,10 +105,18 @@ def written_tree(text: str | None) -> Mapping[str, Any]:
 
 
 def words_of(record: Record, asked: Asked, written: Mapping[str, Any]) -> tuple[str | list[str], dict[str, str], bool]:
-    """The command and the variables, and whether the command is the record's argv to the letter."""
+    """The command and the variables, and whether the command is the record's argv to the letter.
+
+    Raises:
+        RecordError: the command is not one of the image.
+    """
     argv = [*record.experiment.command]
     front = [*asked.entrypoint]
-    argv = argv[len(front) :] if argv[: len(front)] == front else argv
+    if argv[: len(front)] != front:
+        raise RecordError(
+            f"the command of the record does not begin with the entrypoint of its image: {front[0][:80]!r}"
+        )
+    argv = argv[len(front) :]
     env = {
         name: value
         for name, value in record.experiment.env.items()
