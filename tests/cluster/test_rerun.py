@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+
+from tfslurm.record import record_from_json, record_json
+from tfslurm.record.model import seal
+from tfslurm.record.schema import FIRST
 
 from .desk import Desk, as_yaml
 
@@ -64,11 +69,21 @@ def test_a_job_is_repeated_from_its_record_and_from_its_crate(desk: Desk) -> Non
     assert found["variation"] == {"lr": "0.2"} and found["pairs"][0]["inputs"]["differs"] == ["parameters"]
     assert desk.out("local:1", "weights.bin") == "weights of seed 4 by 0.2 from 0123456789"
 
+    older = record_json(seal(replace(record_from_json(record), schema=FIRST)))
+    desk.write("old.json", json.dumps(older))
+    unsaid = desk.tfslurm("rerun", "old.json")
+    assert unsaid.returncode == 2 and "say where: --set outputs=/out" in unsaid.stderr
+    old = desk.tfslurm("rerun", "old.json", "--set", "outputs=/out", "--set", "resources.memory=400M", "--json")
+    assert old.returncode == 0 and "the record is of an older tfslurm" in old.stderr, old.stderr
+    old_job = json.loads(old.stdout)["job"]
+
     assert desk.ended(beta) == "COMPLETED"
     assert desk.record(beta)["derived_from"] == {**origin, "set": {"seed": "5"}}
     assert desk.out(beta, "weights.bin") == "weights of seed 5 by 0.1 from 0123456789"
+    assert desk.ended(old_job) == "COMPLETED"
+    assert desk.out(old_job, "weights.bin") == desk.out(first, "weights.bin")
     shown = desk.tfslurm("provenance", first).stdout
-    assert f"\nreruns   {beta}, {alpha}, local:1\n" in shown
+    assert f"\nreruns   {beta}, {alpha}, local:1, {old_job}\n" in shown
     assert f"\nrepeats  {first}, with seed=5  record sha256:" in desk.tfslurm("provenance", beta).stdout
     assert desk.tfslurm("provenance", alpha, *CRATE, "-o", "again").returncode == 0
     graph = json.loads((desk.folder / "again" / "ro-crate-metadata.json").read_text())["@graph"]

@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from tfslurm.errors import RecordError
+from tfslurm.errors import HostError, RecordError
+from tfslurm.host import Host
 from tfslurm.job_plan import TREE
 from tfslurm.record.comparison.code import CodeFile, Tree
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.code_trees import files_on, id_of, is_whole, tree_in_git
 from tfslurm.snapshot import LIMIT_BYTES, Snapshot, take_all
+from tfslurm.workspace.config import Known
+from tfslurm.workspace.session import Session
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHANGED = "its files are not those of the tree that the record names"
 
 
-def bring_code(original: Original, folder: Path, here: Path, *, anyway: bool) -> tuple[Snapshot, str]:
+def bring_code(
+    session: Session, original: Original, known: Known, folder: Path, here: Path, *, anyway: bool
+) -> tuple[Snapshot, str]:
     """The code as it lies in the new ``folder`` now, and a warning where it is not the record's.
 
-    It comes from the original's crate or cluster, else from the repository that ``here`` lies in.
+    It comes from the original's crate or cluster, else from the cluster where it is to run, else from the repository
+    that ``here`` lies in.
 
     Raises:
         RecordError: it is nowhere to be had, or it was changed; ``anyway``: the changed code is taken.
     """
-    found, warning = found_code(original, here, anyway=anyway)
+    found, warning = found_code(session, original, known, here, anyway=anyway)
     write_tree(found, folder, original)
     taken = take_all(folder)
     tree = original.record.code.tree if original.record.code else ""
@@ -33,29 +39,44 @@ def bring_code(original: Original, folder: Path, here: Path, *, anyway: bool) ->
     return taken, warning
 
 
-def found_code(original: Original, here: Path, *, anyway: bool) -> tuple[Tree, str]:
+def found_code(session: Session, original: Original, known: Known, here: Path, *, anyway: bool) -> tuple[Tree, str]:
     """The files of the code, and a warning where they are not the record's."""
     evidence = original.evidence
     assert original.record.code is not None  # noqa: S101 - asked for where there is code
     tree = original.record.code.tree
     if not TREE.fullmatch(tree):
         raise RecordError(f"{original.name}: code: {tree[:80]!r} is not the id of a tree")
-    why, there = evidence.why or "its files are not on a machine that is known here", None
+    why = evidence.why or "its files are not on a machine that is known here"
     if evidence.host and evidence.code:
-        there, why = files_on(evidence.host, evidence.code, LIMIT_BYTES, LIMIT_BYTES)
-        if there and not is_whole(there):
-            unread = next(f"{path}: {file.why}" for path, file in there.items() if file.content is None)
-            there, why = None, f"{evidence.code}: {unread}"
-        elif there and id_of(there, tree) == tree:
+        there, why = whole(evidence.host, evidence.code)
+        if there and id_of(there, tree) == tree:
             return there, ""
-        elif there:
-            why = f"{evidence.code}: {CHANGED}"
-    if in_git := tree_in_git(here, tree, LIMIT_BYTES, LIMIT_BYTES):
-        return in_git, ""
-    if there and anyway:
-        return there, f"code: {why}; --anyway runs it"
-    fix = "take the original, or add --anyway to run it as it is" if there else "run this in a clone of its repository"
-    raise RecordError(f"{original.name}: code: {why}; {fix}")
+        if there and anyway:
+            return there, f"code: {evidence.code}: {CHANGED}; --anyway runs it"
+        if there:
+            fix = "take the original, or add --anyway to run it as it is"
+            raise RecordError(f"{original.name}: code: {evidence.code}: {CHANGED}; {fix}")
+    found = on_cluster(session, known, tree) or tree_in_git(here, tree, LIMIT_BYTES, LIMIT_BYTES)
+    if found is None:
+        raise RecordError(f"{original.name}: code: {why}; run this in a clone of its repository")
+    return found, ""
+
+
+def whole(host: Host, folder: PurePosixPath) -> tuple[Tree | None, str]:
+    """All files of a folder of code, and why they cannot be had."""
+    found, why = files_on(host, folder, LIMIT_BYTES, LIMIT_BYTES)
+    if found and not is_whole(found):
+        return None, f"{folder}: " + next(f"{path}: {file.why}" for path, file in found.items() if file.content is None)
+    return found, why
+
+
+def on_cluster(session: Session, known: Known, tree: str) -> Tree | None:
+    """The tree as the cluster has it where another job brought it; None where it has not, or does not answer."""
+    try:
+        found, _ = whole(session.reach(known), known.cluster.root / "code" / tree)
+    except HostError:
+        return None
+    return found if found and id_of(found, tree) == tree else None
 
 
 def write_tree(tree: Tree, folder: Path, original: Original) -> None:

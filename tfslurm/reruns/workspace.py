@@ -75,6 +75,8 @@ def make_workspace(
     """
     record = original.record
     before, notes = asked_of(record)
+    if record.asked is None:
+        before = completed(session, original, before, known, wish)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
     is_same = known.cluster.name == record.job.cluster
     text = experiment_text(record, before, is_same_cluster=is_same, sources=sources_of(record, wish.data), sweep=sweep)
@@ -86,7 +88,7 @@ def make_workspace(
     archive, told = bring_image(session, original, before, known, wish, folder / LOCK)
     code, warning = None, ""
     if record.code is not None and not {"code", "code.path"} & wish.settings.keys():
-        code, warning = bring_code(original, folder / CODE, wish.here, anyway=wish.anyway)
+        code, warning = bring_code(session, original, known, folder / CODE, wish.here, anyway=wish.anyway)
     asked = read_with(file, placed(wish), sweeps=sweep is not None)
     asked = asked._replace(derived_from=derived_from or origin_of(original, wish), code=code, archive=archive)
     dropped = [f"slurm option {name} is left out: {why}" for name, why in text.left_out]
@@ -162,7 +164,7 @@ def bring_image(
 
     Raises:
         InputError: the archive is not the image's, or one is given for an image of another name.
-        RecordError, RegistryError: as ``lock_of``.
+        RecordError: the lock file is not of the image that the record names.
     """
     if "image" in wish.settings:
         if wish.image_archive:
@@ -170,30 +172,37 @@ def bring_image(
                 "--image-archive", "is the image of the original, and --set image names another", "leave one out"
             )
         return None, []
-    text = lock_of(session, original, before, known, wish)
-    write_file(lock_file, text.encode())
-    return find_image(session, original, known, parse_lock(text, str(lock_file)), wish.image_archive)
+    digest = original.record.image.digest
+    pin = parse_lock(before.lock, f"{original.name}: lock", original.record.image.reference)
+    if pin.digest != digest:
+        raise RecordError(f"{original.name}: its lock file is of {pin.digest}, and its image is {digest}")
+    write_file(lock_file, before.lock.encode())
+    return find_image(session, original, known, pin, wish.image_archive)
 
 
-def lock_of(session: Session, original: Original, before: AskedBefore, known: Known, wish: Wish) -> str:
-    """The text of the lock file: the record's own; of an older record what the registry says of the digest, or an
-    archive of the image.
+def completed(session: Session, original: Original, before: AskedBefore, known: Known, wish: Wish) -> AskedBefore:
+    """What an older record does not say of its image: the lock file, and the entrypoint in front of its command.
 
     Raises:
-        RecordError: it is not of the image that the record names.
-        RegistryError: an older record, and neither knows the digest.
+        InputError: its outputs lay somewhere, and nobody says where.
+        RecordError, RegistryError: as ``pin_of_older``.
     """
-    record = original.record
-    pin = parse_lock(before.lock, f"{original.name}: lock", record.image.reference) if before.lock else None
-    if pin is None:
-        return lock_text(pin_of_older(session, original, known, wish))
-    if pin.digest != record.image.digest:
-        raise RecordError(f"{original.name}: its lock file is of {pin.digest}, and its image is {record.image.digest}")
-    return before.lock
+    if original.record.experiment.outputs and "outputs" not in wish.settings:
+        why = "the record is of an older tfslurm, which did not write down where in the container its outputs were"
+        raise refuse(original.name, why, "say where: --set outputs=/out")
+    if "image" in wish.settings:
+        return before
+    pin = pin_of_older(session, original, known, wish)
+    return replace(before, lock=lock_text(pin), entrypoint=pin.entrypoint)
 
 
 def pin_of_older(session: Session, original: Original, known: Known, wish: Wish) -> Pin:
-    """The pin of a record that has not its lock file."""
+    """The pin of a record that has not its lock file: what the registry says of the digest, or an archive of it.
+
+    Raises:
+        RecordError: it is known on one docker daemon alone.
+        RegistryError: neither knows the digest.
+    """
     image = original.record.image
     reference = parse_reference(image.reference)
     if image.digest_kind == "config":
