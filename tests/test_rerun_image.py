@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 from tests.made import CLUSTER
 from tests.test_comparison import run
 from tests.test_image_archive import Files, made, other, packed, place
+from tests.test_record import case
 from tests.test_registry import MANIFEST, StandIn, Start, digest_of, no_settings_of_this_machine, start
-from tfslurm.errors import InputError, RegistryError
+from tfslurm.errors import InputError, RecordError, RegistryError
 from tfslurm.export.crate.contents import image_name
-from tfslurm.image import Pin, parse_reference
+from tfslurm.image import Pin, lock_text, parse_reference
 from tfslurm.image.pin import pin_by_digest
+from tfslurm.images.named import image_named
+from tfslurm.record import record_json
+from tfslurm.record.model import seal
 from tfslurm.registry import resolve
 from tfslurm.reruns.image import find_image, pin_by_archive
 from tfslurm.reruns.original import Original
@@ -116,3 +121,20 @@ def test_an_older_record_gets_its_pin_from_the_archive(tmp_path: Path, image: tu
         registry.put(f"/v2/team/tf/{path.replace('/sha256/', '/sha256:')}", body, "application/octet-stream")
     by_registry = resolve(parse_reference(f"{pin.name}@{pin.digest}"), {}, "linux/amd64", pin.pinned_at)
     assert replace(by_archive, served_by="") == replace(by_registry, served_by="")
+
+
+def test_save_takes_the_image_of_a_record_and_of_a_crate(tmp_path: Path, image: tuple[StandIn, Files, Pin]) -> None:
+    _, _, pin = image
+    record = case("gpu").build()
+    assert record.asked
+    lock = lock_text(replace(pin, manifest_digest=pin.digest))
+    image_of = replace(record.image, digest=pin.digest, reference=pin.reference)
+    record = seal(replace(record, image=image_of, asked=replace(record.asked, lock=lock)))
+    values = record_json(record)
+    (tmp_path / "record.json").write_text(json.dumps(values))
+    (tmp_path / "changed.json").write_text(json.dumps(values | {"run_folder": "/elsewhere"}))
+    with Session(lambda *lines: None) as session:
+        for name in (tmp_path / "record.json", tmp_path):
+            assert image_named(session, str(name)).pin.digest == pin.digest
+        with pytest.raises(RecordError, match="is not what its record_sha256 says"):
+            image_named(session, str(tmp_path / "changed.json"))

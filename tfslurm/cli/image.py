@@ -31,15 +31,16 @@ def image() -> None:
 
 
 @image.command()
-@click.argument("name", metavar="JOB|IMAGE")
+@click.argument("name", metavar="JOB|RECORD|CRATE|IMAGE")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The archive, such as IMAGE.tar.")
 @common
 def save(session: Session, name: str, output: Path, as_json: bool) -> None:
     """Save an image as an OCI archive, so that it outlives its registry.
 
-    For a JOB or a sweep, it is the image that was pinned for it. The archive holds the very bytes that the digest
-    names: save hashes each of them. It asks the mirrors of the cluster first, with the logins that `pin` uses, and
-    needs no docker. `podman load` and `docker load` read the archive. If it is interrupted, the same command continues.
+    For a JOB or a sweep, it is the image that was pinned for it; for a RECORD or a CRATE, the one that ran. The archive
+    holds the very bytes that the digest names: save hashes each of them. It asks the mirrors of the cluster first, with
+    the logins that `pin` uses, and needs no docker. `podman load` and `docker load` read the archive. If it is
+    interrupted, the same command continues.
     """
     from tfslurm.images import save_image
     from tfslurm.images.named import image_named

@@ -28,7 +28,8 @@ def lines_of_job(job: Prepared, asked: Asked) -> Lines:
     pin = made.pin
     known = f"{pin.digest_kind}, pinned {pin.pinned_at}" if pin.digest_kind != "unknown" else "no registry was asked"
     yield "image", f"{pin.reference} = {pin.digest} ({known})"
-    yield "from", ", ".join(made.image_sources)
+    archive = f"the archive sha256:{made.image_archive}, which is sent with it"
+    yield "from", archive if made.image_archive else ", ".join(made.image_sources)
     yield "command", " ".join(map(quoted, made.command))
     yield "code", code_text(made.code) if made.code else "none"
     yield from (("left out", line) for line in (job.code.left_out if job.code else ()))

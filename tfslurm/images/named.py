@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfslurm.errors import RecordError, refuse
+from tfslurm.export.citation.settings import pin_of
 from tfslurm.image import Pin, parse_reference
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name, plan_of
+from tfslurm.retrieval.crate_files import is_crate
+from tfslurm.retrieval.evidence import evidence_of, refuse_changed
 from tfslurm.submission.prepare import mirrors_of, pin_now, pinned, read_experiment, resolve_now
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.clusters_of_jobs import known_for
@@ -25,10 +29,12 @@ class NamedImage(NamedTuple):
 
 def image_named(session: Session, name: str) -> NamedImage:
     """The image of a job or a sweep, as it was pinned, with the mirrors of its cluster; that of an experiment's file,
-    as its lock file has it; else the image of this name as a registry has it now, with the mirrors of all clusters.
+    as its lock file has it, or of a record or a crate; else the image of this name as a registry has it now, with the
+    mirrors of all clusters.
 
     Raises:
         InputError: it is none of them, or a tag that is meant to move.
+        RecordError: a record that was changed, or has not its pin.
         RegistryError: no registry has it.
     """
     tracker = session.tracker
@@ -36,6 +42,8 @@ def image_named(session: Session, name: str) -> NamedImage:
         asked = read_experiment(Path(name), sweeps=True)
         clusters = [known.cluster for known in known_clusters(asked.experiment.clusters, session.say)]
         return NamedImage(pinned(asked) or pin_now(asked, clusters, now(), session.say), *mirrors_of(clusters))
+    if is_crate(Path(name)) or (name.endswith(".json") and Path(name).is_file()):
+        return NamedImage(pin_in_record(session, name), *mirrors_of([each.cluster for each in known_clusters()]))
     if is_reference(session, name):
         clusters = [known.cluster for known in known_clusters(tell=session.say)]
         mirrors, engine = mirrors_of(clusters)
@@ -43,6 +51,24 @@ def image_named(session: Session, name: str) -> NamedImage:
     job = find_jobs(tracker, one_name(tracker, name))[0]
     cluster = known_for(job, tracker).cluster
     return NamedImage(plan_of(job, tracker).pin, cluster.mirrors, cluster.engine)
+
+
+def pin_in_record(session: Session, name: str) -> Pin:
+    """The pin of the image that the records of a file or a crate name.
+
+    Raises:
+        InputError: it has no record, or they name several images.
+        RecordError: a record was changed, or has not its pin.
+    """
+    found = evidence_of(session, name, reach=False)
+    refuse_changed(found)
+    digests = {each.record.image.digest for each in found}
+    if len(digests) > 1:
+        raise refuse(name, f"has records of {len(digests)} images", "name one record: CRATE/records/JOB.json")
+    pin = pin_of(found[0].record)
+    if pin is None:
+        raise RecordError(f"{name}: the record does not have the pin of its image; name the image by its digest")
+    return pin
 
 
 def is_reference(session: Session, name: str) -> bool:

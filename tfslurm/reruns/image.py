@@ -49,7 +49,9 @@ def find_image(
             return None, moves(pin, answer)
         why = f"no registry that this machine reaches serves {pin.digest[:19]}… ({answer.why}); "
     if file is None:
-        return None, [f"image: {why}only a node that has it already can run it"] if why else []
+        return None, [
+            f"image: {why}only a node that has it already can run it; or name an archive: --image-archive"
+        ] if why else []
     shown = given or f"{original.name}: {file.name}"
     session.say(f"image: comparing {shown} with the digest")
     archive = read_archive(file, pin)
