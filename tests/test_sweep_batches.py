@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import threading
 from collections.abc import Mapping
@@ -13,11 +14,14 @@ import pytest
 from tests.fakes.cuts import Killed
 from tests.fakes.desk import Desk
 from tests.fakes.laptop import Laptop
-from tests.made import SWEEP, array, entries
+from tests.made import SWEEP, array, entries, session
 from tfslurm.errors import CommandFailed, HostError, SubmitRejected, Untracked
 from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan, identify
+from tfslurm.submission.image_archive import ImageArchive
+from tfslurm.submission.prepare import pinned, read_with
 from tfslurm.submission.sweep_batches import Wave, room_at, send_one, send_wave
+from tfslurm.submission.sweep_submit import submit_sweep
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.clock import now
 
@@ -182,3 +186,18 @@ def test_a_sweep_is_submitted_in_waves_by_the_command_and_each_point_once(
     assert laptop.known_ids() == ["101_0.0", "101_0.1", "101_1.2"]
     assert laptop.type("submit", file) == 1
     assert len(laptop.slurm.jobs()) == 1
+
+
+def test_a_sweep_brings_the_archive_of_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    laptop.experiment(command=["python", "train.py", "{{ lr }}"], sweep={"grid": {"lr": [1, 2]}})
+    data = b"an archive of the image"
+    digest = hashlib.sha256(data).hexdigest()
+    asked = read_with(Path("exp.yaml"), {}, sweeps=True)
+    known_pin = pinned(asked)
+    assert known_pin
+    asked = asked._replace(archive=ImageArchive(known_pin, digest, len(data), lambda: iter([data])))
+    user = session(laptop.tracker)
+    submit_sweep(user, asked, [laptop.known], force=False, again=False, told=print, shown=lambda sweep, jobs: None)
+    assert laptop.slurm.ids() == ["101"]
+    assert (laptop.root / "images" / f"{digest}.tar").read_bytes() == data

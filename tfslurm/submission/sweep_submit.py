@@ -213,7 +213,6 @@ def send_all(
             for plan, job in queued_of(sweep, tracker):
                 if job not in before:
                     tell(f"{plan.cluster}:{job}")
-            send_image(base, host)
             wave = send_wave(sweep, known, tracker, host, code=base.code, secrets=read_secrets, told=tell)
             if wave.left:
                 session.say(f"{known.cluster.name}: {wave.left} points wait for room in your queue (MaxSubmitJobs)")
