@@ -27,6 +27,7 @@ from tfslurm.job_plan import DerivedFrom, identify
 from tfslurm.record import build_record, record_from_json, record_json
 from tfslurm.record.crate_metadata import METADATA
 from tfslurm.record.model import record_sha256
+from tfslurm.reruns.image import HIDDEN
 from tfslurm.snapshot.files import entry_of, tree_id
 
 TREE = "code/*/"
@@ -433,15 +434,18 @@ def test_a_record_of_a_newer_tfslurm_is_not_read_in_part(
     assert "futures is not a field of it; if a newer tfslurm wrote it, update this one" in said
 
 
-def test_an_anonymous_crate_runs(laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_anonymous_crate_whose_registry_is_hidden_asks_for_the_image(
+    laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hidden = anonymous(record_from_json(json.loads((crate / "record.json").read_text())))
-    assert hidden.asked and hidden.asked.spec
+    assert hidden.asked and hidden.asked.spec and hidden.image.registry.endswith(HIDDEN)
     texts = {"record.json": json.dumps(record_json(hidden)), "exp.yaml": hidden.asked.spec}
     for name, content in {**texts, "exp.lock.yaml": hidden.asked.lock}.items():
         (crate / name).write_text(content)
     summed(crate)
-    assert run(["rerun", "crate", "--cluster", "alpha"]) == 0, capsys.readouterr().err
-    assert plan_of(laptop)["derived_from"]["job"] == f"{hidden.job.cluster}:{hidden.job.job_id}"
+    assert "which is not known here; say where: --cluster NAME (alpha), or --local" in refused(laptop, capsys, "crate")
+    said = refused(laptop, capsys, "crate", "--cluster", "alpha")
+    assert f"--image-archive, or who serves it: --set image=HOST/NAME@{hidden.image.digest}" in said
 
 
 def test_a_crate_of_another_tool_cannot_be_run_and_that_is_said(

@@ -13,6 +13,9 @@ from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
+HIDDEN = ".invalid"
+"How the stand-in of a registry ends in an anonymous record. Source: RFC 2606, 2."
+
 
 def archive_file(original: Original, given: Path | None) -> Path | None:
     """The archive that was given, else the one in the original's crate; None: there is none.
@@ -36,12 +39,15 @@ def find_image(
     An archive that was given is used. A crate's own is used where no registry serves the digest.
 
     Raises:
-        InputError: the archive is not the image's.
+        InputError: the archive is not the image's; there is none, and an anonymous record hides the registry.
     """
     from tfslurm.images.read_archive import read_archive
     from tfslurm.registry.served import served
 
     file = archive_file(original, given)
+    if file is None and pin.name.partition("/")[0].endswith(HIDDEN):
+        fix = f"name an archive with --image-archive, or who serves it: --set image=HOST/NAME@{pin.digest}"
+        raise refuse(original.name, f"the anonymous record does not say which registry has {pin.digest}", fix)
     why = ""
     if given is None and pin.pin_kind == "registry":
         answer = served(pin, known.cluster.mirrors, known.cluster.engine)
