@@ -33,7 +33,7 @@ ROOMS = (
         "record",
     ),
     *("export", "local_files", "remote_programs", "registry", "host", "snapshot", "tracker", "workspace", "handoff"),
-    *("monitoring", "retrieval", "submission", "images", "reruns", "services", "audit", "check", "reap", "api", "cli"),
+    *("monitoring", "retrieval", "submission", "images", "services", "audit", "check", "reruns", "reap", "api", "cli"),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {

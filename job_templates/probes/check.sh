@@ -3,7 +3,7 @@
 #
 # What `tfslurm check` looks at on a compute node: it observes, changes nothing, and judges nothing.
 #
-#   bash -s -- ENGINE ROOT TOKEN [HOST PORT]...
+#   bash -s -- ENGINE ROOT TOKEN [HOST PORT]... [-- IMAGE...]
 #
 # The parts of that engine come before it on standard input.
 # Prints `probe.key<TAB>value` lines between `probe.begin` and `probe.end`; a key may come more than once. What could not
@@ -61,6 +61,18 @@ node::look() {
     fact::say kernel "$(uname -srm)"
     fact::say user "$(id --user --name 2>/dev/null || id --user)"
     fact::say groups "$(id --groups --name 2>/dev/null)"
+}
+
+# What it has; `cpus-schedulable` are those that this process may run on.
+node::look_at_hardware() {
+    local key value
+    fact::head architecture uname -m
+    fact::head cpus env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc --all
+    fact::head cpus-schedulable env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
+    while IFS=: read -r key value; do
+        if [[ $key == MemTotal ]]; then fact::say memory-kib "${value//[^0-9]/}"; fi
+    done </proc/meminfo
+    fact::head cpu-info grep --max-count=1 --extended-regexp '^(model name|cpu|Model|Hardware)[[:space:]]*:' /proc/cpuinfo
 }
 
 node::look_at_tools() {
@@ -134,6 +146,14 @@ registry::knock() {
     esac
 }
 
+# Has the engine, if it answers, an image by this name? The names that it has are printed.
+engine::look_for() {
+    local name
+    for name in "$@"; do
+        if (engine::has_image "$name") >/dev/null 2>&1 </dev/null; then fact::say image "$name"; fi
+    done
+}
+
 main() {
     engine=$1
     local root=$2 token=$3
@@ -141,15 +161,17 @@ main() {
     echo # whatever was printed before may not have ended its line
     fact::say begin 1
     node::look
+    node::look_at_hardware
     node::look_at_tools
     [[ -n $token ]] && root::look "$root" "$token"
     gpu::look
     node::look_at_engine
     gpu::look_for_hooks
-    while (($# >= 2)); do
+    while (($# >= 2)) && [[ $1 != -- ]]; do
         registry::knock "$1" "$2"
         shift 2
     done
+    if [[ ${1-} == -- && -n $(type -P "$engine") ]] && engine::answers; then engine::look_for "${@:2}"; fi
     fact::say end 1
 }
 

@@ -10,6 +10,7 @@ run       the only part that asks anybody: login node, compute nodes (node_probe
 from __future__ import annotations
 
 from tfslurm.check.fact import Fact, failed
+from tfslurm.check.node_probe import Look
 from tfslurm.check.run import CheckOptions, check_clusters
 
-__all__ = ["CheckOptions", "Fact", "check_clusters", "failed"]
+__all__ = ["CheckOptions", "Fact", "Look", "check_clusters", "failed"]

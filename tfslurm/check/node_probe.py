@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node import NODE_FACTS, Wanted, driver_version, node_facts
-from tfslurm.check.probe_output import parse_probe_output
+from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
 from tfslurm.check.registries import address
 from tfslurm.check.site import target
 from tfslurm.cluster import Cluster
@@ -25,6 +26,23 @@ from tfslurm.workspace.clock import now
 LONGEST_LOOK_S = 90  # all that check.sh may wait for, with a slow prolog before it
 
 
+class Look(NamedTuple):
+    """The nodes to look at, and what they are asked beside the rest.
+
+    ``partition``: the one whose node is looked at, '' for that which jobs go to, None for each. ``images``: names that
+    the engine is asked for. ``on_node`` gets a partition, '' for this machine, and what a node of it said.
+    ``longest_s``: how long a node may take to answer.
+    """
+
+    partition: str | None = None
+    images: tuple[str, ...] = ()
+    on_node: Callable[[str, ProbeOutput], None] = lambda partition, seen: None
+    longest_s: int = LONGEST_LOOK_S
+
+
+ANY = Look()
+
+
 @dataclass(frozen=True, slots=True)
 class NodeProbe:
     """The settings of every probe on one cluster. ``token``: the file in the root, '' if none could be written."""
@@ -37,6 +55,7 @@ class NodeProbe:
     registries: Sequence[str]
     wait_s: int
     on_driver: Callable[[SeenDriver], None]
+    look: Look = ANY
 
     def nodes(self) -> list[Fact]:
         """The facts of a node of each partition: ``gpu/driver``, ``debug/driver``."""
@@ -46,7 +65,9 @@ class NodeProbe:
     def partitions(self) -> list[Partition]:
         """Those with GPUs, the one that jobs go to first; in a cluster without GPUs just that one."""
         have = self.site.partitions or ()
-        first = target(self.cluster.slurm, have)
+        first = target({"partition": wanted} if (wanted := self.look.partition) else self.cluster.slurm, have)
+        if wanted is not None:
+            return [first] if first else []
         chosen = [part for part in have if part.gpus_per_node] or [part for part in have if part == first]
         return sorted(chosen, key=lambda part: part != first)
 
@@ -60,7 +81,7 @@ class NodeProbe:
         argv = program("without-steering", *probe)
         begun = time.monotonic()
         try:
-            done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + LONGEST_LOOK_S)
+            done = self.host.run(argv, input=self.script.encode(), timeout_s=self.wait_s + self.look.longest_s)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), self.site.config)
         seen = parse_probe_output(done.stdout)
@@ -68,22 +89,36 @@ class NodeProbe:
             return unseen(self.refused(part, done), self.site.config)
         if version := driver_version(seen):
             self.on_driver(SeenDriver(self.cluster.name, part.name, seen.one("node"), version, now(), "tfslurm check"))
+        self.look.on_node(part.name, seen)
         return node_facts(seen, self.wanted(gpus), time.monotonic() - begun)
 
     def here(self) -> list[Fact]:
         """The same facts of this machine, where there is no scheduler."""
         begun = time.monotonic()
         try:
-            done = self.host.run(self.command(), input=self.script.encode(), timeout_s=LONGEST_LOOK_S)
+            done = self.host.run(self.command(), input=self.script.encode(), timeout_s=self.look.longest_s)
         except HostError as error:
             return unseen(Fact("node", "unknown", one_line(str(error))), None)
-        return node_facts(parse_probe_output(done.stdout), self.wanted(0), time.monotonic() - begun)
+        seen = parse_probe_output(done.stdout)
+        self.look.on_node("", seen)
+        return node_facts(seen, self.wanted(0), time.monotonic() - begun)
 
     def command(self) -> tuple[str, ...]:
         """bash reads the script on stdin."""
         places = [word for registry in self.registries for word in address(registry)]
         settings = engine_settings(self.cluster)
-        return (*settings, "bash", "-s", "--", self.cluster.engine, str(self.cluster.root), self.token, *places)
+        images = ("--", *self.look.images) if self.look.images else ()
+        return (
+            *settings,
+            "bash",
+            "-s",
+            "--",
+            self.cluster.engine,
+            str(self.cluster.root),
+            self.token,
+            *places,
+            *images,
+        )
 
     def wanted(self, gpus: int) -> Wanted:
         """The settings that the answer is compared with."""

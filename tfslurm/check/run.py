@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from tfslurm.check.fact import Fact, one_line, unknown
-from tfslurm.check.node_probe import NodeProbe, unseen
+from tfslurm.check.node_probe import ANY, Look, NodeProbe, unseen
 from tfslurm.check.registries import registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster, Login
@@ -29,7 +29,7 @@ from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import probe as packed_probe
 from tfslurm.workspace.session import Session
-from tfslurm.workspace.site_cache import site_profile
+from tfslurm.workspace.site_cache import PATIENCE_S, site_profile
 from tfslurm.workspace.threads import at_once, in_background
 
 
@@ -37,13 +37,16 @@ from tfslurm.workspace.threads import at_once, in_background
 class CheckOptions:
     """The options of a check: probe compute nodes, ignore settings that were kept, seconds to wait if a node is busy.
 
-    ``on_driver`` gets each driver that is found; it is called from other threads.
+    ``on_driver`` gets each driver that is found; it is called from other threads, as is ``look.on_node``.
+    ``patience_s``: for Slurm to answer.
     """
 
     nodes: bool = True
     fresh: bool = False
     wait_s: int = 20
     on_driver: Callable[[SeenDriver], None] = lambda seen: None
+    look: Look = ANY
+    patience_s: float = PATIENCE_S
 
 
 def check_clusters(
@@ -94,13 +97,14 @@ def ask_cluster(
     user, took_s = who.text.strip(), time.monotonic() - begun
     reach = reach_fact(known, user, ask(host, ["uname", "-n"]).text.strip(), took_s)
     has_slurm = cluster.name != LOCAL
-    site = ask_slurm(host, known, fresh=options.fresh) if has_slurm else Site()
+    site = ask_slurm(host, known, options) if has_slurm else Site()
     facts = [reach, *(site_facts(site, cluster.slurm, user) if has_slurm else [])]
     token = f".tfslurm-check-{secrets.token_hex(8)}"
     try:
         root, written = ask_root(host, cluster.root, token)
         script, token = packed_probe("check", cluster.engine), token if written else ""
-        probe = NodeProbe(host, cluster, site, script, token, registries, options.wait_s, options.on_driver)
+        asked = (registries, options.wait_s, options.on_driver, options.look)
+        probe = NodeProbe(host, cluster, site, script, token, *asked)
         return [*facts, root, ask_parents(host, cluster)], probe_nodes(probe, options, has_slurm)
     finally:
         with suppress(HostError):
@@ -136,13 +140,13 @@ def ask(host: Host, argv: Sequence[str], *, input: bytes = b"") -> Said:
     return Said(done.stdout)
 
 
-def ask_slurm(host: Host, known: Known, *, fresh: bool) -> Site:
+def ask_slurm(host: Host, known: Known, options: CheckOptions) -> Site:
     """Configuration and what accounting knows of the user, as kept where it is not to be fresh; partitions as now.
 
     sinfo is answered by the controller: where it is silent, nothing that was kept is shown.
     """
     try:
-        site = site_profile(known, host, fresh=fresh)
+        site = site_profile(known, host, fresh=options.fresh, patience_s=options.patience_s)
     except HostError as error:
         return Site(why={"config": one_line(str(error))})
     if not site.age_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import click
 from tfslurm.cli.console import common, emit, say, show
 from tfslurm.cli.diff import FORMS, deliver_diff
 from tfslurm.cli.submit import set_option
+from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff, diff_json
 from tfslurm.reruns.chosen import chosen_points, chosen_seeds
 from tfslurm.reruns.original import original_of
-from tfslurm.reruns.run import Rerun, make_rerun, run_here, submit_rerun, verdict
+from tfslurm.reruns.run import Rerun, make_rerun, place_of, run_here, submit_rerun, verdict
 from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended
+from tfslurm.retrieval.evidence import Evidence
 from tfslurm.workspace.session import Session
 
 COUNT = click.IntRange(min=1)
@@ -35,6 +38,7 @@ COUNT = click.IntRange(min=1)
     "--image-archive", type=click.Path(path_type=Path), metavar="FILE",
     help="Load the image from this archive, which `tfslurm image save` wrote.",
 )  # fmt: skip
+@click.option("--check", "is_check", is_flag=True, help="Look whether all is there that it needs; run nothing.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
@@ -51,6 +55,7 @@ def rerun(
     seeds: int | None,
     dry_run: bool,
     image_archive: Path | None,
+    is_check: bool,
     wait_too: bool,
     form: str,
     again: bool,
@@ -62,22 +67,24 @@ def rerun(
     The rerun has the same image digest, code, command, parameters, variables and resources. By default it runs where
     the original ran. --set makes a variation, and the verdict says so.
 
+    rerun first says what it cannot have as the original had it. --check asks the cluster, a node and registries, in
+    less than a minute, and ends with 1 if something is missing.
+
     A sweep is run again in one submission, all of it or --points of it, and the verdict has a row for each point.
 
     Without --wait, rerun prints the new job and the command that compares it. With --wait or --local, it prints the
     verdict as `tfslurm diff` does. Exit codes: 0 the results agree by the rule that applies, 1 they do not, 3 they
     cannot be compared.
     """
-    if here and cluster:
-        raise click.UsageError("--cluster and --local exclude each other")
-    if points is not None and seeds is not None:
-        raise click.UsageError("--points and --seeds exclude each other")
-    if as_json and form != "text":
-        raise click.UsageError("--json and --format exclude each other")
-    wish = Wish(
-        cluster, here, pairs_of(sets, "--set"), pairs_of(data, "--data"), anyway, Path().resolve(), image_archive
-    )
+    refuse_together(("--cluster", cluster), ("--local", here))
+    refuse_together(("--points", points), ("--seeds", seeds))
+    refuse_together(("--json", as_json), ("--format", form != "text"))
+    refuse_together(("--dry-run", dry_run), ("--check", is_check))
+    settings, places = pairs_of(sets, "--set"), pairs_of(data, "--data")
+    wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive)
     found = ended(session, name)
+    if is_check:
+        return show_check(session, name, found, wish, as_json)
     if len(found) > 1 or points or seeds:
         from tfslurm.cli.rerun_several import rerun_several
 
@@ -96,6 +103,28 @@ def rerun(
     if not key:
         return 0
     return show_verdict(made, verdict(session, made, key), form, as_json)
+
+
+def refuse_together(*options: tuple[str, object]) -> None:
+    """Refuse two options that exclude each other, where both have a value."""
+    if all(value not in (None, False, "") for _, value in options):
+        raise click.UsageError(f"{' and '.join(name for name, _ in options)} exclude each other")
+
+
+def show_check(session: Session, name: str, found: Sequence[Evidence], wish: Wish, as_json: bool) -> int:
+    """Print what a rerun needs, and whether it is there; of several runs the first stands for all."""
+    from tfslurm.cli.rerun_check import checked_json, show_checked
+    from tfslurm.reruns.check import check
+
+    if len(found) > 1:
+        say(f"note: {name} has {len(found)} runs: {found[0].key} stands for all of them")
+    original = original_of(found[0], name, anyway=wish.anyway)
+    checked = check(session, original, place_of(session, original, wish), wish)
+    if as_json:
+        emit(checked_json(checked))
+    else:
+        show_checked(checked)
+    return 0 if checked.can_start else 1
 
 
 def pairs_of(texts: tuple[str, ...], option: str) -> dict[str, str]:
@@ -125,7 +154,7 @@ def tell(made: Rerun) -> None:
         say(f"note: {line}")
     for loss in made.losses:
         if not loss.stops:
-            say(f"note: {loss.what}: {loss.asked}; {loss.here}")
+            say(f"note: not as before: {printable(str(loss))}")
 
 
 def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, quiet: bool, as_json: bool) -> str:

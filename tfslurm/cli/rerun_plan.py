@@ -6,15 +6,24 @@ from collections.abc import Iterator
 
 from tfslurm.cli.console import emit, show
 from tfslurm.cli.plan_lines import as_value, lines_of_job, notes_of, text_of
+from tfslurm.cli.rerun_check import expected_json, show_expected
 from tfslurm.export.text import clock
-from tfslurm.reruns.run import Rerun, prepare_rerun
+from tfslurm.reruns.expected import compared, took
+from tfslurm.reruns.run import Rerun, prepare_rerun, refuse_losses
 from tfslurm.submission.pinning import pin_to_show
 from tfslurm.workspace.session import Session
 
 
 def show_plan(session: Session, made: Rerun, as_json: bool) -> int:
-    """Print the plan, what is not as it was, and what is not to be had; 1 if that would stop the rerun."""
-    job = prepare_rerun(session, made, pin_to_show)
+    """Print the plan, what is not as it was, and what would be compared.
+
+    Raises:
+        TfslurmError: something that it needs is not there; there is no plan then.
+    """
+    stops = any(loss.stops for loss in made.losses)
+    job = None if stops else prepare_rerun(session, made, pin_to_show)
+    record = made.original.record
+    expected = compared(record, made.wish.settings, made.losses), took(record)
     asked = made.workspace.asked
     if as_json:
         origin = asked.derived_from
@@ -22,16 +31,19 @@ def show_plan(session: Session, made: Rerun, as_json: bool) -> int:
             {
                 "original": {"job": made.original.evidence.key, "record_id": origin.record_id if origin else None},
                 "variation": dict(made.wish.settings) or None,
-                "plan": as_value(job, asked),
+                "plan": as_value(job, asked) if job else None,
                 "warnings": list(made.workspace.warnings),
                 "notes": list(made.workspace.notes),
-                "losses": [loss._asdict() for loss in made.losses],
+                **expected_json(made.losses, *expected),
             }
         )
     else:
         noted = [("note", note) for note in notes_of(asked, job)]
-        show(text_of([*original_lines(made), *lines_of_job(job, asked), *noted, *unlike_lines(made)]))
-    return 1 if any(loss.stops for loss in made.losses) else 0
+        planned = [*lines_of_job(job, asked), *noted] if job else []
+        show(text_of([*original_lines(made), *planned, *unlike_lines(made)]))
+        show_expected(*expected)
+    refuse_losses(made)
+    return 0
 
 
 def original_lines(made: Rerun) -> Iterator[tuple[str, str]]:
@@ -51,4 +63,4 @@ def unlike_lines(made: Rerun) -> Iterator[tuple[str, str]]:
     yield from (("warning", line) for line in made.workspace.warnings)
     yield from (("differs", line) for line in made.workspace.notes)
     for loss in made.losses:
-        yield "MISSING" if loss.stops else "differs", f"{loss.what}: {loss.asked}; {loss.here}; {loss.fix}"
+        yield "MISSING" if loss.stops else "differs", str(loss)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tfslurm.document import nearest
-from tfslurm.errors import InputError, Problem, refuse
+from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff
 from tfslurm.job_plan import DerivedFrom
-from tfslurm.reruns.losses import Loss, losses
+from tfslurm.reruns.looking import look, resolved
+from tfslurm.reruns.loss import Loss, refuse_stops
+from tfslurm.reruns.losses import losses
 from tfslurm.reruns.original import Original
 from tfslurm.reruns.workspace import Wish, Workspace, changed_mounts, make_workspace
 from tfslurm.retrieval.comparing import ended, of_two
@@ -53,9 +55,11 @@ def make_rerun(
         RecordError: a part of the original is not to be had, or was changed.
     """
     known = place_of(session, original, wish)
-    lost = tuple(losses(original, known))
     made = make_workspace(session, original, known, wish, sweep=sweep, derived_from=derived_from)
-    return Rerun(original, known, wish, made, lost)
+    experiment = resolved(made.asked.experiment, known)
+    place = look(session, known, original.record, experiment)
+    lost = losses(original.record, experiment, place, anyway=wish.anyway)
+    return Rerun(original, known, wish, made, tuple(lost))
 
 
 def place_of(session: Session, original: Original, wish: Wish) -> Known:
@@ -79,12 +83,10 @@ def refuse_losses(rerun: Rerun) -> None:
     """Refuse to start where something that the run needs is not to be had.
 
     Raises:
-        InputError: all of it.
+        InputError: all of it, and some is for the user to set right.
+        TfslurmError: all of it: the place does not have what the job needs.
     """
-    stopping = [loss for loss in rerun.losses if loss.stops]
-    if stopping:
-        where = rerun.original.name
-        raise InputError([Problem(where, 0, loss.what, f"{loss.asked}; {loss.here}", loss.fix) for loss in stopping])
+    refuse_stops(rerun.original.name, rerun.losses)
 
 
 def prepare_rerun(session: Session, rerun: Rerun, pinning: Pinning = pin_on_first_use) -> Prepared:

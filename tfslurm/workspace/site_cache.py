@@ -24,7 +24,7 @@ MOST_BYTES = 64 * 2**20
 PATIENCE_S = 120.0  # a slurmdbd that is down costs each of its three questions some seconds
 
 
-def site_profile(known: Known, host: Host, *, fresh: bool = False) -> SiteProfile:
+def site_profile(known: Known, host: Host, *, fresh: bool = False, patience_s: float = PATIENCE_S) -> SiteProfile:
     """The profile of a cluster: as kept, where that is less than a day old and not to be ``fresh``, else asked now.
 
     One that was only partly answered is given, and not kept. A cluster file that names another login, user or
@@ -37,7 +37,7 @@ def site_profile(known: Known, host: Host, *, fresh: bool = False) -> SiteProfil
     kept = None if fresh else kept_profile(known, now)
     if kept:
         return kept
-    done = host.run(program("ask-all", *profile_words(known.user)), timeout_s=PATIENCE_S)
+    done = host.run(program("ask-all", *profile_words(known.user)), timeout_s=patience_s)
     moment = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     try:
         found = parse_profile(done.stdout, moment)
