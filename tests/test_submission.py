@@ -41,9 +41,12 @@ class Purged(NearHost):
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         raw = super().execute(argv, input, timeout_s, max_bytes)
-        for tree in (self.programs.parent.parent / "root" / "code").glob("*"):
-            tree.chmod(0o700)
-            shutil.rmtree(tree)
+        for path in (self.programs.parent.parent / "root" / "code").glob("*"):
+            if path.is_dir():
+                path.chmod(0o700)
+                shutil.rmtree(path)
+            else:  # the list of a tree's files
+                path.unlink()
         return raw
 
 
