@@ -155,8 +155,12 @@ def test_what_does_not_agree_or_was_not_compared_is_never_called_reproduced(
         ((), "*Repeatability* (same team, same setup), if that is one team"),
         ((job(user="bob"),), "*Reproducibility* (different team, same setup), if they are of different teams"),
         ((lambda r: replace(r, run_folder=None, unknown={"run_folder": ANONYMOUS}),), "Who ran is not in the records"),
-        ((GPU,), "Whether that is the same setup is for the reviewer to say"),
-        ((experiment(env={"X": "1"}),), "not known that both ran the same experiment"),
+        ((task(cpu_model=None),), "The environment is not known to be identical."),
+        ((GPU,), "The environment is not identical. Whether that is the same setup is for the reviewer to say"),
+        (
+            (experiment(env={"X": "1"}),),
+            "The inputs are not identical, so it is not known that both ran the same experiment",
+        ),
     ],
 )
 def test_acms_words_are_those_that_could_apply(to_b: tuple[Any, ...], said: str, two: Callable[..., Diff]) -> None:

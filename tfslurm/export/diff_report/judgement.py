@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tfslurm.export.difference import Diff, Pair
 from tfslurm.export.markdown import quoted
 from tfslurm.record import Record
+from tfslurm.record.comparison.answers import Answer
 from tfslurm.record.comparison.prediction import FEWEST
 from tfslurm.record.comparison.seeds import seeds_of
 from tfslurm.record.verification import is_anonymous
@@ -140,16 +141,23 @@ def acm_lines(found: Diff) -> Iterator[str]:
     )
 
 
+def are_not(answers: Sequence[Answer]) -> str:
+    """Whether something is 'not', or 'not known to be' identical; '' where all of it is."""
+    if any(each.differs or each.answer == "other image" for each in answers):
+        return "not"
+    return "" if all(each.answer == "identical" for each in answers) else "not known to be"
+
+
 def could_apply(found: Diff) -> Iterator[str]:
     """The words for results that agree: who ran, and whether the setup was the same, decides."""
     records = records_of(found)
     if len({record.record_id for record in records}) < 2:
         yield "None of them applies: a run was compared with itself."
         return
-    if any(pair.comparison.inputs.answer != "identical" for pair in found.pairs):
-        yield "The inputs are not known to be identical, so it is not known that both ran the same experiment."
-    if any(pair.comparison.environment.answer != "identical" for pair in found.pairs):
-        yield "The environment is not known to be identical. Whether that is the same setup is for the reviewer to say."
+    if are := are_not([pair.comparison.inputs for pair in found.pairs]):
+        yield f"The inputs are {are} identical, so it is not known that both ran the same experiment."
+    if are := are_not([pair.comparison.environment for pair in found.pairs]):
+        yield f"The environment is {are} identical. Whether that is the same setup is for the reviewer to say."
     users = {record.job.user for record in records if record.job.user}
     if not users or any(not record.job.user or is_anonymous(record) for record in records):
         yield "Who ran is not in the records. *Repeatability* if one team did both, *reproducibility* if two teams did."
