@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import copysign, inf, isnan
+from math import copysign, inf
 from typing import Any, Literal, NamedTuple
 
 Answer = Literal["same", "within", "differs", "unread"]
@@ -51,30 +51,38 @@ class Tally:
     named: list[str] = field(default_factory=list)
     is_beyond: bool = False  # one of them is out of the tolerance, or none applies to it
 
-    def numbers(self, name: str, a: Iterable[float], b: Iterable[float]) -> None:
+    def numbers(self, name: str, a: Sequence[float], b: Sequence[float]) -> None:
         """Numbers that stand at the same places, as many on both sides. NaN is equal to NaN, and 0.0 is not -0.0."""
-        for one, other in zip(a, b, strict=True):
-            self.compared += 1
+        self.compared += len(a)
+        absolute, relative = self.tolerance
+        differing, max_abs, max_rel, beyond = 0, self.max_abs or 0.0, self.max_rel or 0.0, False
+        is_exact = self.tolerance == EXACT
+        for one, other in zip(a, b, strict=True):  # of millions, so nothing is called that need not be
             if one == other:
                 if one or copysign(1.0, one) == copysign(1.0, other):
                     continue
             elif one != one and other != other:  # NaN
                 continue
-            self.number(name, one, other)
+            off = abs(one - other)
+            if not off < inf:  # infinite, or NaN in one of them
+                off = part = inf
+            else:
+                part = off and off / max(abs(one), abs(other))
+            if not differing:
+                self.name(name, one, other)
+            differing += 1
+            max_abs = off if off > max_abs else max_abs
+            max_rel = part if part > max_rel else max_rel
+            beyond = beyond or is_exact or off == inf or (off > absolute and part > relative)
+        if differing:
+            self.differing += differing
+            self.max_abs, self.max_rel, self.is_beyond = max_abs, max_rel, self.is_beyond or beyond
 
-    def number(self, name: str, one: float, other: float) -> None:
-        """Two numbers that are not equal."""
-        off = abs(one - other)
-        off = inf if isnan(off) else off
-        larger = max(abs(one), abs(other))
-        part = 0.0 if not off else inf if off == inf else off / larger
-        self.max_abs = max(self.max_abs or 0.0, off)
-        self.max_rel = max(self.max_rel or 0.0, part)
-        is_within = self.tolerance != EXACT and (off <= self.tolerance.absolute or part <= self.tolerance.relative)
-        self.differing += 1
-        self.is_beyond = self.is_beyond or not is_within or off == inf
-        if len(self.named) < NAMED and not any(each.startswith(f"{name[:LONGEST]}: ") for each in self.named):
-            self.named.append(f"{name[:LONGEST]}: {one!r} / {other!r}")
+    def name(self, name: str, one: float, other: float) -> None:
+        """Names two numbers that differ, the first ones of each array."""
+        shown = name[:LONGEST] or "the value"
+        if len(self.named) < NAMED and not any(each.startswith(f"{shown}: ") for each in self.named):
+            self.named.append(f"{shown}: {one!r} / {other!r}")
 
     def unlike(self, name: str, how: str) -> None:
         """A value that differs in another way than a number does: no tolerance applies to it."""
@@ -82,7 +90,7 @@ class Tally:
         self.differing += 1
         self.is_beyond = True
         if len(self.named) < NAMED:
-            self.named.append(f"{name[:LONGEST]}: {how}"[: 2 * LONGEST])
+            self.named.append(f"{name[:LONGEST] or 'the value'}: {how}"[: 2 * LONGEST])
 
     def only_in_one(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         """Notes the names that only one side has; those of both, sorted."""
