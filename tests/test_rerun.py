@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+import tfslurm
 from tests.fakes.laptop import Laptop
 from tests.made import entries
 from tests.repository import repository
 from tests.test_record import case
+from tfslurm import api
 from tfslurm.cli import run as typed
 from tfslurm.errors import RecordError
 from tfslurm.export.prov import prov_json
@@ -438,6 +440,17 @@ def test_a_template_comes_with_its_record(laptop: Laptop) -> None:
     assert typed(["rerun", str(found)]) == 0
     plan = last_plan(laptop)
     assert (plan.template, plan.template_text) == ("mine.j2", text)
+
+
+def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:
+    found = crate(laptop)
+    api.session_of.cache_clear()
+    job = tfslurm.rerun(found, settings={"resources.gpus": 0}, lr=0.5)
+    assert isinstance(job, tfslurm.Job) and (job.key, job.parameters["lr"]) == ("alpha:101", 0.5)
+    plan = last_plan(laptop)
+    assert plan.resources.gpus == 0
+    assert plan.derived_from and plan.derived_from.set == {"resources.gpus": "0", "lr": "0.5"}
+    api.session_of.cache_clear()
 
 
 def test_other_code_may_be_named(laptop: Laptop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -173,14 +174,19 @@ def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, quiet
             show(key)
 
     key = submit_rerun(session, made, told, again=again)
+    compare = f"`tfslurm diff {shlex.quote(made.original.name)} {key}`"
     if wait_too:
         from tfslurm.cli.wait import wait_and_report
 
-        wait_and_report(session, [key])
+        try:
+            wait_and_report(session, [key])
+        except click.Abort:
+            say(f"when it has ended, {compare}")
+            raise
         return key
     from tfslurm.submission.start import tell_of_start
 
-    say(f"`tfslurm wait {key}`, then `tfslurm diff {made.original.name} {key}`")
+    say(f"`tfslurm wait {key}`, then {compare}")
     tell_of_start(session, [key])
     if as_json:
         emit({"job": key, "original": made.original.evidence.key})

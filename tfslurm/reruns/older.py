@@ -24,7 +24,8 @@ def asked_of(record: Record) -> tuple[Asked, tuple[str, ...]]:
         raise RecordError("a record of an older tfslurm does not say how its tasks were spread; submit its exp.yaml")
     cpus = tasks[0].cpus_schedulable if tasks else None
     resources = {"gpus": gpus, "cpus": cpus or 1, "time_s": record.job.time_limit_s, "nodes": nodes}
-    said = f"{gpus} GPUs, {cpus or 1} CPUs and {nodes} nodes are what it had; network and memory are the usual ones"
+    had = f"{gpus} GPUs, {cpus or 1} CPUs and {nodes} nodes are what it had"
+    said = f"{had}; network and memory are the usual ones, and code is read-only"
     asked = Asked(
         resources={**resources, "tasks_per_node": 1, "memory_mib": None},
         network="bridge" if nodes == 1 else "host",
