@@ -17,6 +17,7 @@ from tfslurm.errors import TrackerError
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker import JobUpdate, TrackedSweep, Tracker
 from tfslurm.tracker.errors import trouble
+from tfslurm.tracker.submissions import ran_on
 
 
 @pytest.fixture
@@ -54,6 +55,18 @@ def test_what_was_seen_and_the_record_are_kept(tracker: Tracker) -> None:
     assert (after.state, after.final, after.status) == ("COMPLETED", True, {"exit_code": 0})
     assert tracker.record(after) == {"schema": "x", "name": "é\ud800"}
     assert tracker.jobs(unfinished=True) == []
+
+
+def test_the_nodes_where_jobs_ran_come_from_one_question_the_last_jobs_first(tracker: Tracker) -> None:
+    ran = [["n1"], ["n2", "n3"], None, ["n1"], [], ["n4", "n2"], ["é"]]
+    for number, nodes in enumerate(ran):
+        made = plan(planned_at=f"2026-11-23T07:50:{number:02}.000001Z")
+        tracker.plan(made, "")
+        tracker.submit(made, str(number))
+        (job,) = tracker.jobs(job_id=str(number))
+        tracker.update_jobs([JobUpdate(job, "RUNNING", False, {} if nodes is None else {"nodes": nodes})])
+    assert ran_on(tracker, "alpha") == ["é", "n4", "n2", "n1", "n3"]
+    assert ran_on(tracker, "beta") == []
 
 
 def test_the_same_id_at_another_time_is_another_job(tracker: Tracker) -> None:

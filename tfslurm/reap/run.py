@@ -14,7 +14,7 @@ from tfslurm.monitoring.poll import queued
 from tfslurm.reap.verdict import Verdict, concerned, judge, outcome
 from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import engine_settings, is_busy, nodes_argv, parse_nodes, probe_argv, small
-from tfslurm.tracker import TrackedJob
+from tfslurm.tracker.submissions import ran_on
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.packaged_files import probe
 from tfslurm.workspace.session import Session
@@ -45,26 +45,22 @@ class Reaped:
 
 def reap_clusters(session: Session, clusters: Sequence[Known], options: ReapOptions) -> Iterator[Reaped]:
     """Each cluster's containers, in the order given; all clusters are asked at once."""
-    jobs = session.tracker.jobs()
-    for answer in at_once([partial(reap_cluster, session, known, options, jobs) for known in clusters]):
+    where = {name: ran_on(session.tracker, name) for name in {known.cluster.name for known in clusters}}
+    asked = [partial(reap_cluster, session, known, options, where[known.cluster.name]) for known in clusters]
+    for answer in at_once(asked):
         yield answer()
 
 
-def reap_cluster(session: Session, known: Known, options: ReapOptions, jobs: Sequence[TrackedJob]) -> Reaped:
-    """One cluster: inspect every node, ask the scheduler once, then remove."""
+def reap_cluster(session: Session, known: Known, options: ReapOptions, ran_on: Sequence[str]) -> Reaped:
+    """One cluster: inspect every node, ask the scheduler once, then remove. ``ran_on``: the last job's nodes first."""
     name = known.cluster.name
     reaped = Reaped(name)
     try:
         reaper = Reaper(session.reach(known), known, options, probe("reap", known.cluster.engine), reaped)
-        reaper.reap([job for job in jobs if job.cluster == name])
+        reaper.reap(ran_on)
     except HostError as error:
         reaped.problems.append(one_line(str(error)))
     return reaped
-
-
-def nodes_of(jobs: Sequence[TrackedJob]) -> list[str]:
-    """The nodes where jobs ran, the latest job's first."""
-    return list(dict.fromkeys(node for job in reversed(jobs) for node in job.status.get("nodes") or ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +78,9 @@ class Reaper:
         """Whether there is no scheduler."""
         return self.known.cluster.name == LOCAL
 
-    def reap(self, jobs: Sequence[TrackedJob]) -> None:
+    def reap(self, ran_on: Sequence[str]) -> None:
         """Inspect first and ask the scheduler afterwards: a job that began in between is held by its script."""
-        partitions = {LOCAL: ("",)} if self.is_local else self.partitions(nodes_of(jobs))
+        partitions = {LOCAL: ("",)} if self.is_local else self.partitions(ran_on)
         seen = [(node, found) for node in partitions if (found := self.inspect(node, partitions[node]))]
         there = [(node, each) for node, one in seen for each in concerned(one, local=self.is_local)]
         if not there:

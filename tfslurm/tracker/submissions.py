@@ -21,6 +21,11 @@ PLANS = (
     "SELECT planned_at, plan_id, (SELECT sweep_id FROM points WHERE points.plan_id = plans.plan_id LIMIT 1) AS name "
     "FROM plans ORDER BY planned_at DESC, rowid DESC"
 )
+# Jobs that ran on the same nodes are one row.
+RAN_ON = (
+    "SELECT json_extract(status, '$.nodes') AS nodes FROM jobs WHERE cluster = ? AND "
+    "json_type(status, '$.nodes') = 'array' GROUP BY nodes ORDER BY max(submitted_at) DESC, max(rowid) DESC"
+)
 SWEEPS = "SELECT planned_at, sweep_id AS name FROM sweeps ORDER BY planned_at DESC, rowid DESC"
 JOBS_OF_PLAN = "SELECT cluster||':'||job_id AS name FROM jobs WHERE plan_id = ? ORDER BY rowid DESC"
 # Each name in a range once, by one step in the index for each.
@@ -92,6 +97,12 @@ def recent_plans(tracker: Tracker, count: int) -> list[str]:
     whole = "SELECT DISTINCT plan_id FROM points WHERE sweep_id = ?"
     plans = [row["plan_id"] for name in found for row in tracker.rows(whole, [name])]
     return [*plans, *(plan_id for mine in found.values() for plan_id in mine if plan_id)]
+
+
+def ran_on(tracker: Tracker, cluster: str) -> list[str]:
+    """The nodes of a cluster on which jobs ran, the last job's first; the jobs are not read whole."""
+    lists = [json.loads(row["nodes"]) for row in tracker.each(RAN_ON, [cluster])]
+    return list(dict.fromkeys(node for nodes in lists for node in nodes))
 
 
 def experiments(tracker: Tracker) -> list[str]:
