@@ -22,7 +22,7 @@ from tfslurm.record.comparison.files import wanted
 from tfslurm.record.comparison.points import matched, seeds_beside
 from tfslurm.record.comparison.prediction import interval, quantile
 from tfslurm.record.comparison.results import by_interval
-from tfslurm.record.metrics import pattern_of
+from tfslurm.record.globs import is_meant
 from tfslurm.record.model import Code, Determinism, Input, Output, Package
 from tfslurm.record.task_model import Engine, Gpu, TaskFacts
 from tfslurm.record.verification import ANONYMOUS
@@ -803,7 +803,9 @@ def test_no_file_takes_long_to_compare(a: bytes, b: bytes) -> None:
         ("*.json", "a/b.json", False), ("**/m.json", "m.json", True), ("**/m.json", "a/b/m.json", True),
         ("fold[0-9]/m.json", "fold3/m.json", True), ("fold[!0-9]/m", "fold3/m", False), ("a?b", "a/b", False),
         ("[z-a]", "[z-a]", True), ("a.b", "axb", False),
+        ("fold[^0-9]/m", "fold3/m", False), ("a/**", "a/b/c", True), ("*a" * 40 + "/m", "a" * 200 + "b/m", False),
+        ("*/" * 20 + "m", "x/" * 19 + "m", False), ("**/" * 20 + "n", "x/" * 60 + "m", False),
     ],
 )  # fmt: skip
 def test_metrics_are_in_the_files_that_bash_would_find(glob: str, path: str, fits: bool) -> None:
-    assert bool(pattern_of(glob).fullmatch(path)) is fits
+    assert is_meant(path, glob) is fits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
@@ -11,6 +10,7 @@ from typing import Any
 from tfslurm.document import read
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError
+from tfslurm.record.globs import is_meant
 from tfslurm.record.model import Record
 from tfslurm.spec.names import LONGEST_METRIC
 
@@ -73,8 +73,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 def metric_files(record: Record) -> tuple[list[str], str]:
     """Those of a run's outputs that its metrics are in, and the glob that names them: `sweep: {results: GLOB}`."""
     glob = glob_of(record.asked.spec or "") if record.asked else METRICS
-    fitting = pattern_of(glob)
-    return [output.path for output in record.experiment.outputs or () if fitting.fullmatch(output.path)], glob
+    return [output.path for output in record.experiment.outputs or () if is_meant(output.path, glob)], glob
 
 
 @lru_cache
@@ -85,23 +84,3 @@ def glob_of(spec: str) -> str:
     except InputError:
         found = None
     return found if isinstance(found, str) and found else METRICS
-
-
-@lru_cache
-def pattern_of(glob: str) -> re.Pattern[str]:
-    """The paths that bash finds with such a glob, `**` across folders."""
-    parts = re.findall(r"\*\*/|\*|\?|\[[^]/]+\]|.", glob, re.DOTALL)
-    kinds = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
-    try:
-        return re.compile("".join(kinds.get(part) or characters(part) for part in parts), re.DOTALL)
-    except re.error:
-        return re.compile(re.escape(glob))
-
-
-def characters(part: str) -> str:
-    """One character, or a set of them, as a regular expression has it."""
-    if len(part) == 1:
-        return re.escape(part)
-    is_not = part[1] in "!^"
-    inside = "".join(each if each == "-" else re.escape(each) for each in part[1 + is_not : -1])
-    return f"[{'^' if is_not else ''}{inside}]"

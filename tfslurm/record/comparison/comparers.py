@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tfslurm.record.comparison.answers import BY_HAND, Measure
 from tfslurm.record.comparison.contents.findings import Content, Tolerance
+from tfslurm.record.globs import is_meant
 from tfslurm.spec import Comparer
 
 IN_EXP_YAML = "exp.yaml"
@@ -55,14 +56,7 @@ def fits(path: str, glob: str) -> bool:
     """Whether a path is one that a glob means; `**` is any number of folders."""
     if "/" not in glob:
         return fnmatchcase(path.rpartition("/")[2], glob)
-    reached = {0}  # how many parts of the path the parts of the glob so far may stand for
-    parts = path.split("/")
-    for each in glob.split("/"):
-        if each == "**":
-            reached = set(range(min(reached, default=len(parts) + 1), len(parts) + 1))
-        else:
-            reached = {at + 1 for at in reached if at < len(parts) and fnmatchcase(parts[at], each)}
-    return len(parts) in reached
+    return is_meant(path, glob)
 
 
 def by_script(unit: str, declared: Declared, judged: Judged) -> Content:
