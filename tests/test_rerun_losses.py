@@ -303,7 +303,7 @@ def test_data_that_may_not_be_mounted_here_stops_it(source: str, why: str) -> No
 def test_a_mount_that_the_original_did_not_have_is_only_looked_for() -> None:
     mounts = (Mount("/lab/more", "/more"),)
     gone = beta(data={"/lab/more": Lies("gone")})
-    assert found(original(), experiment(mounts=mounts), gone)[0].asked == "no hash is recorded"
+    assert found(original(), experiment(mounts=mounts), gone)[0].asked == "without a recorded hash"
     assert found(original(), experiment(mounts=mounts), beta(data={"/lab/more": Lies("file", 7)})) == []
 
 

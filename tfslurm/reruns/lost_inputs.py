@@ -44,7 +44,7 @@ class Data(NamedTuple):
         kind = "sha256 of its list" if self.had and self.had.tree_sha256 else "sha256"
         parts = (
             f"{self.bytes} bytes" if self.bytes is not None else "",
-            f"{kind} {self.sha256}" if self.sha256 else "no hash is recorded",
+            f"{kind} {self.sha256}" if self.sha256 else "without a recorded hash",
             f"it was {self.was}" if self.was else "",
         )
         return ", ".join(filter(None, parts))
