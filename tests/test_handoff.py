@@ -307,7 +307,7 @@ def test_a_cluster_without_the_code_says_so_and_one_with_half_of_it_too(desk: De
 def test_code_that_was_cleaned_up_since_it_was_sent_is_sent_again(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
     cut.laptop.experiment(code="code", secrets=["TOKEN"])
     assert cut.submit() == 0
-    (tree,) = (cut.laptop.root / "code").iterdir()
+    (tree,) = (path for path in (cut.laptop.root / "code").iterdir() if path.is_dir())
     subprocess.run(["chmod", "-R", "u+w", tree], check=True)
     shutil.rmtree(tree)
     assert cut.laptop.type(*SUBMIT, "--again") == 0

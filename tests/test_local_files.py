@@ -222,6 +222,7 @@ ELSEWHERE = {
     "cli/files.py": "the folder that `init` was told to write into",
     "cli/sign.py": "the folder that `sign` was told to write into; its files by write_file",
     "retrieval/crate/finishing.py": "a crate, in a folder of its own beside its name until it is whole",
+    "reruns/code_files.py": "the links of a run's code, in a new folder of this command's own, after all its files",
     "images/save.py": "an archive of gigabytes, beside its name until it is whole, never through a link",
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 
-from tfslurm.errors import HostError, RecordError
+from tfslurm.errors import HostError, InputError, RecordError
 from tfslurm.host import Host
 from tfslurm.job_plan import TREE
+from tfslurm.local_files import make_folder, write_file
 from tfslurm.record.comparison.code import CodeFile, Tree
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.code_trees import files_on, id_of, is_whole, tree_in_git
@@ -15,7 +15,6 @@ from tfslurm.snapshot import LIMIT_BYTES, Snapshot, take_all
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHANGED = "its files are not those of the tree that the record names"
 
 
@@ -85,22 +84,21 @@ def write_tree(tree: Tree, folder: Path, original: Original) -> None:
     Raises:
         RecordError: a name leads out of the folder, or is a repository's own.
     """
-    folder.mkdir(mode=0o700)
+    make_folder(folder)
     for path, file in sorted(tree.items(), key=lambda item: item[1].target is not None):
         parts = PurePosixPath(path).parts
         if path.startswith("/") or not parts or ".." in parts or ".git" in (part.lower() for part in parts):
             raise RecordError(f"{original.name}: code: {path[:200]!r} is no name of a file of code")
         try:
-            write_file(folder / path, file)
-        except (OSError, ValueError) as error:
+            put_file(folder / path, file)
+        except (OSError, ValueError, InputError) as error:
             raise RecordError(f"{original.name}: code: {path[:200]!r} cannot be written here: {error}") from error
 
 
-def write_file(path: Path, file: CodeFile) -> None:
+def put_file(path: Path, file: CodeFile) -> None:
     """Write one file or link, of which nothing is there."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     if file.target is not None:
         path.symlink_to(file.target)
-        return
-    with os.fdopen(os.open(path, NEW, 0o700 if file.is_executable else 0o600), "wb") as written:
-        written.write(file.content or b"")
+    else:
+        write_file(path, file.content or b"", mode=0o700 if file.is_executable else 0o600, replace=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfslurm.errors import HostError, refuse
 from tfslurm.host.local import LocalHost
+from tfslurm.local_files import make_folder, write_file
 from tfslurm.record.comparison import Run, measure_of
 from tfslurm.record.comparison.answers import BY_HAND
 from tfslurm.record.comparison.comparers import Declared, Judged, declared_for
@@ -87,9 +88,7 @@ def said_of(a: Run, b: Run, declared: Declared, one: list[str], other: list[str]
 
 def copied(folder: Path, contents: Mapping[str, bytes], paths: list[str]) -> str:
     """The copy of a file, or the folder with the copies of several, under their own names."""
-    folder.mkdir()
+    make_folder(folder)
     for path in paths:
-        copy = folder / Path(path).name
-        copy.write_bytes(contents[path])
-        copy.chmod(0o400)
+        write_file(folder / Path(path).name, contents[path], mode=0o400)
     return str(folder if len(paths) > 1 else folder / Path(paths[0]).name)

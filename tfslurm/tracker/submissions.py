@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from tfslurm.document.bounded_json import read_json
+
 if TYPE_CHECKING:
     from tfslurm.tracker.index import Tracker
 
@@ -101,7 +103,7 @@ def recent_plans(tracker: Tracker, count: int) -> list[str]:
 
 def ran_on(tracker: Tracker, cluster: str) -> list[str]:
     """The nodes of a cluster on which jobs ran, the last job's first; the jobs are not read whole."""
-    lists = [json.loads(row["nodes"]) for row in tracker.each(RAN_ON, [cluster])]
+    lists = [read_json(row["nodes"]) for row in tracker.each(RAN_ON, [cluster])]
     return list(dict.fromkeys(node for nodes in lists for node in nodes))
 
 
