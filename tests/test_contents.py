@@ -18,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfslurm.record.comparison import contents
-from tfslurm.record.comparison.contents import archives, compare_contents, unit_of, why_not_compared
+from tfslurm.record.comparison.contents import (
+    archives,
+    compare_contents,
+    hdf5_file,
+    hdf5_types,
+    tensor_bundle,
+    unit_of,
+    why_not_compared,
+)
 from tfslurm.record.comparison.contents.findings import EXACT, Content, Tolerance
 from tfslurm.record.comparison.contents.hdf5 import Reader
 from tfslurm.record.comparison.contents.hdf5_file import Hdf5
@@ -102,6 +110,8 @@ def test_files_that_belong_together_are_one() -> None:
     assert {unit_of(path, paths) for path in paths} == {*UNITS, "saved/saved_model.pb"}
     assert why_not_compared("saved/saved_model.pb", paths) and why_not_compared("ckpt/checkpoint", paths)
     assert not why_not_compared("saved/variables/variables.*", paths) and not why_not_compared("own/x", paths)
+    assert why_not_compared("saved/fingerprint.pb", paths) and not why_not_compared("own/fingerprint.pb", paths)
+    assert not why_not_compared("saved/metrics.json", paths)  # of a program that exports beside its results
     assert unit_of("data.index", ["data.index"]) == "data.index"
     assert unit_of("x.data-00000-of-00001", ["x.data-00000-of-00001"]) == "x.data-00000-of-00001"
 
@@ -278,8 +288,9 @@ def test_columns_first_is_compared_with_columns_first_alone() -> None:
         ({f"{n}.npy": ONE for n in range(10_001)}, {"0.npy": ONE}, "differs", "more than 10000 members"),
         ({"../../x.npy": ONE}, {"../../x.npy": ONE + b""}, "same", ""),
         ({"x.npy": floats(*[1.0] * 9000)}, {"x.npy": floats(*[1.0] * 8999, 2.0)}, "differs", "x: 1.0 / 2.0"),
+        ({"x": ONE, "x.npy": ONE}, {"x": floats(2.0), "x.npy": ONE}, "differs", "two arrays of one name"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_archives_of_arrays(a: dict[str, bytes], b: dict[str, bytes], answer: str, why: str) -> None:
     found = single("a.npz", npz(a), npz(b, zipfile.ZIP_DEFLATED))
@@ -359,6 +370,80 @@ def test_a_group_in_itself_ends() -> None:
     at = content.index(struct.pack("<Q", group.at))
     content[at : at + 8] = struct.pack("<Q", file.root)
     assert "groups deeper than 50" in single("a.h5", bytes(content), samples()["a/kinds.h5"]).why
+
+
+SPACE, BYTES, TEXTS = (
+    b"\1\1" + bytes(6) + struct.pack("<Q", 40),
+    b"\x10\0\0\0\1\0\0\0\0\0\x08\0",
+    b"\x19\1\0\0\x10\0\0\0",
+)
+HUGE = b"\1\1" + bytes(6) + struct.pack("<Q", 2**40)
+FIRST = 96
+"Where the blocks of a made file begin."
+
+
+def hdf5(messages: list[tuple[int, bytes]], blocks: bytes = b"") -> bytes:
+    """A file whose only object has these messages."""
+    body = b"".join(struct.pack("<HHB3x", kind, len(text), 0) + text for kind, text in messages)
+    start = bytearray(FIRST)
+    poke(0, b"\x89HDF\r\n\x1a\n")(start)
+    poke(13, b"\x08\x08")(start)
+    poke(64, struct.pack("<Q", FIRST + len(blocks)))(start)
+    return bytes(start) + blocks + struct.pack("<BBHII4x", 1, 0, len(messages), 1, len(body)) + body
+
+
+def tree(level: int, child: int, count: int = 100) -> bytes:
+    """A node of the tree of a group, all of whose entries lead to one place."""
+    return struct.pack("<4sBBH16x", b"TREE", 0, level, count) + struct.pack("<QQ", 0, child) * count
+
+
+def wide() -> bytes:
+    """Nodes that lead to one node a hundred times each: a hundred times a hundred times nothing."""
+    heap = struct.pack("<4s4xQQQ", b"HEAP", 0, 0, FIRST)
+    last = FIRST + len(heap)
+    middle = last + len(tree(0, 0, 0))
+    top = middle + len(tree(1, last))
+    blocks = heap + tree(0, 0, 0) + tree(1, last) + tree(2, middle)
+    return hdf5([(0x11, struct.pack("<QQ", top, FIRST))], blocks)
+
+
+def same_text() -> bytes:
+    """Forty texts that are one text."""
+    heap = struct.pack("<4s4xQ", b"GCOL", 16 + 16 + 4096) + struct.pack("<HH4xQ", 1, 1, 4096) + bytes(4096)
+    elements = struct.pack("<IQI", 4096, FIRST, 1) * 40
+    return hdf5([(1, SPACE), (3, TEXTS), (8, struct.pack("<BBH", 3, 0, len(elements)) + elements)], heap)
+
+
+def chunked(chunk: int, space: bytes) -> bytes:
+    """A dataset in chunks of so many bytes, with none."""
+    return hdf5([(1, space), (3, BYTES), (8, struct.pack("<BBBQII", 3, 2, 2, FIRST, chunk, 1))], tree(0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (wide(), "more than 2000 parts"),
+        (same_text(), "more than 131072 bytes in chunks and texts"),
+        (chunked(8, HUGE), "a dataset in it, or a chunk of one, has more than 65536 bytes"),
+        (chunked(2**20, SPACE), "a dataset in it, or a chunk of one, has more than 65536 bytes"),
+        (hdf5([(1, SPACE), (1, HUGE), (3, BYTES), (8, bytes(4))]), "says twice what it is"),
+    ],
+    ids=["wide", "texts", "dataset", "chunk", "twice"],
+)
+def test_a_small_file_cannot_ask_for_all_time_or_memory(
+    content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_file, "MOST_PARTS", 2000)
+    for module in (hdf5_file, hdf5_types):
+        monkeypatch.setattr(module, "MOST_UNPACKED", 2**16)
+    with pytest.raises(ValueError, match=why):
+        Reader(content).all()
+
+
+def test_a_made_file_is_read() -> None:
+    """So that the one above is refused for what it says."""
+    found = Reader(hdf5([(1, SPACE), (3, BYTES), (8, struct.pack("<BBH", 3, 0, 40) + bytes(40))])).all()
+    assert [(each.kind, each.shape) for each in found.values()] == [("uint8", (40,))]
 
 
 # --------------------------------------------------------------------------------------------------------------- Keras
@@ -497,10 +582,62 @@ def test_a_key_that_names_a_time_is_left_out(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["accuracy", "time_steps", "loss_s", "at", "look_at", "", "sometimes2x", "update", "candidate", "epochs"],
+    [
+        "accuracy",
+        "time_steps",
+        "loss_s",
+        "at",
+        "look_at",
+        "",
+        "sometimes2x",
+        "update",
+        "candidate",
+        "epochs",
+        "second",
+        "layer_second",
+        "loss_over_time",
+        "accuracyVsTime",
+    ],
 )
 def test_a_key_that_could_be_a_result_stays(key: str) -> None:
     assert not is_time(key)
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def varint(value: int) -> bytes:
+    """A whole number as LevelDB writes it."""
+    return bytes([value & 0x7F | 0x80]) + varint(value >> 7) if value > 0x7F else bytes([value])
+
+
+def block(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """A block of a table."""
+    written = (varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in entries)
+    return b"".join(written) + struct.pack("<II", 0, 1)
+
+
+def index(entries: list[tuple[bytes, bytes]], times: int = 1) -> bytes:
+    """The index of a checkpoint whose only block of variables is named so often."""
+    data = block(entries)
+    names = block([(b"k", varint(0) + varint(len(data)))] * times)
+    before = data + bytes(5) + names + bytes(5)
+    handles = varint(0) + varint(0) + varint(len(data) + 5) + varint(len(names))
+    return before + handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (index([(b"v", b""), (b"v", b"")]), "has a variable twice"),
+        (index([(b"v" * 99, b"")], 50), "lie in one another"),
+        (index([(b"v", b"")]), r"it has no \.data-00000-of-00000"),
+    ],
+    ids=["twice", "overlap", "whole"],
+)
+def test_an_index_of_variables_names_each_once(content: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        tensor_bundle.variables({"ckpt-1.index": content})
 
 
 # --------------------------------------------------------------------------------------------------------- TensorBoard

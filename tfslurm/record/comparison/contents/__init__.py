@@ -43,6 +43,8 @@ One = Callable[[bytes, bytes, Tolerance], Content]
 Several = Callable[[Mapping[str, bytes], Mapping[str, bytes], Tolerance], Content]
 SHARD = re.compile(r"(.*)\.data-[0-9]{5}-of-[0-9]{5}")
 EVENTS = "events.out.tfevents."
+GRAPHS = ("saved_model.pb", "fingerprint.pb", "keras_metadata.pb")
+"Of a SavedModel: the first is there in each, the others tell of it."
 
 
 class Format(NamedTuple):
@@ -89,7 +91,7 @@ def unit_of(path: str, paths: Collection[str]) -> str:
 def why_not_compared(unit: str, paths: Collection[str]) -> str:
     """Why neither the bytes nor the content of a file say anything, among the others of its run; '': they do."""
     file = PurePosixPath(unit)
-    if not unit.endswith(".*") and str(file.parent / "saved_model.pb") in paths:
+    if file.name in GRAPHS and str(file.parent / GRAPHS[0]) in paths:
         return "the graph of a SavedModel is never written the same twice"
     return "the file `checkpoint` of TensorFlow holds times" if file.name == "checkpoint" else ""
 

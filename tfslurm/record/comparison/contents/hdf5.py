@@ -12,6 +12,8 @@ from tfslurm.record.comparison.contents.hdf5_types import shape_of, stored, text
 
 RULE = "arrays and attributes by value"
 SPACE, TYPE, LAYOUT, PIPELINE, ATTRIBUTE, GROUP = 0x01, 0x03, 0x08, 0x0B, 0x0C, 0x11
+READ = frozenset([SPACE, TYPE, LAYOUT, PIPELINE, GROUP])
+"What an object is; each is there once."
 PASSED_OVER = frozenset([0x04, 0x05, 0x0E, 0x12, 0x16])
 "What a dataset has where nothing was written, times, and how many links lead to an object."
 
@@ -66,8 +68,10 @@ class Reader:
             raise ValueError(f"it has more than {MOST_OBJECTS} objects, or groups deeper than {MOST_DEPTH}")
         messages = list(self.file.messages(address))
         parts = {each.kind: each.body for each in messages if each.kind != ATTRIBUTE}
-        if unknown := sorted(parts.keys() - PASSED_OVER - {SPACE, TYPE, LAYOUT, PIPELINE, GROUP}):
+        if unknown := sorted(parts.keys() - PASSED_OVER - READ):
             raise ValueError(f"an object in it has a message {unknown[0]:#x}, which is not read")
+        if sum(each.kind in READ for each in messages) > len(parts.keys() & READ):
+            raise ValueError("an object in it says twice what it is")
         for each in messages:
             if each.kind == ATTRIBUTE:
                 self.attribute(name, each)

@@ -11,12 +11,16 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tfslurm.record.comparison.contents.archives import MOST_UNPACKED
+
 MAGIC = b"\x89HDF\r\n\x1a\n"
 NOWHERE = 2**64 - 1
 MOST_OBJECTS = 100_000
 MOST_DEPTH = 50
 MOST_MESSAGES = 2**16
 "Of one object; its attributes are among them."
+MOST_PARTS = 2**21
+"Messages and entries of trees in a file: a few can be named so often that nobody would live to see them all read."
 
 
 class Message(NamedTuple):
@@ -42,7 +46,8 @@ class Hdf5:
             ValueError: it is no HDF5 file of the older format, which h5py writes by default.
         """
         self.content = content
-        self.heaps: dict[int, dict[int, bytes]] = {}
+        self.heaps: dict[int, dict[int, tuple[int, int]]] = {}
+        self.parts = self.unpacked = 0
         if not content.startswith(MAGIC) or len(content) < 96:
             raise ValueError("it is no HDF5 file")
         version = content[8]
@@ -64,6 +69,26 @@ class Hdf5:
             raise ValueError("it is cut off, or names a place beyond its end")
         return found
 
+    def count(self) -> None:
+        """Notes that one more message or entry is read.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        self.parts += 1
+        if self.parts > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS} parts")
+
+    def unpack(self, size: int) -> None:
+        """Notes that so many more bytes come out of its chunks, or of its texts.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        self.unpacked += size
+        if self.unpacked > 2 * MOST_UNPACKED:  # of a chunk at an edge only a part is the dataset's
+            raise ValueError(f"it has more than {2 * MOST_UNPACKED} bytes in chunks and texts")
+
     def block(self, address: int, magic: bytes, size: int) -> bytes:
         """A block that begins with these four letters."""
         found = self.at(address, size)
@@ -84,6 +109,7 @@ class Hdf5:
                 kind, length, flags = struct.unpack_from("<HHB", block, place)
                 body = block[place + 8 : place + 8 + length]
                 place, seen = place + 8 + length, seen + 1
+                self.count()
                 if seen > min(count, MOST_MESSAGES) or len(body) < length or flags & 2:
                     raise ValueError("an object in it has a header that is not read")
                 if kind == 0x10:
@@ -96,16 +122,18 @@ class Hdf5:
     def members(self, tree: int, heap: int) -> Iterator[Entry]:
         """The members of a group, by its B-tree and its heap of names (III.A.1, III.B, III.D)."""
         _, size, _, names_at = struct.unpack("<4sxxxxQQQ", self.block(heap, b"HEAP", 32))
-        names = self.at(names_at, size)
+        if names_at + size > len(self.content):
+            raise ValueError("it is cut off, or names a place beyond its end")
         for leaf in self.leaves(tree, 0, 16):
             (address,) = struct.unpack_from("<Q", leaf, 8)
             count = struct.unpack("<H", self.block(address, b"SNOD", 8)[6:])[0]
             for number in range(count):
                 name_at, at, kind = struct.unpack("<QQI", self.at(address + 8 + 40 * number, 20))
-                end = names.find(b"\0", name_at)
+                begin = names_at + name_at
+                end = self.content.find(b"\0", begin, names_at + size)
                 if kind == 2 or end < 0:
                     raise ValueError("a group in it has a link, which is not followed")
-                yield Entry(names[name_at:end].decode("utf-8", "surrogateescape"), at)
+                yield Entry(self.content[begin:end].decode("utf-8", "surrogateescape"), at)
 
     def leaves(self, tree: int, kind: int, size: int, depth: int = 0) -> Iterator[bytes]:
         """The keys with the addresses behind them, of ``size`` bytes, in the lowest nodes of a B-tree (III.A.1)."""
@@ -114,23 +142,26 @@ class Hdf5:
             raise ValueError("it has another tree than it says")
         for number in range(used):
             entry = self.at(tree + 24 + size * number, size)
+            self.count()
             if level:
                 yield from self.leaves(struct.unpack("<Q", entry[-8:])[0], kind, size, depth + 1)
             else:
                 yield entry
 
-    def heap_object(self, address: int, index: int) -> bytes:
-        """An object in a global heap (III.E): a text of any length."""
+    def heap_object(self, address: int, index: int, most: int) -> bytes:
+        """The first bytes of an object in a global heap (III.E): a text of any length."""
         if address not in self.heaps:
             (size,) = struct.unpack("<Q", self.block(address, b"GCOL", 16)[8:])
-            block, place, found = self.at(address, size), 16, dict[int, bytes]()
-            while place + 16 <= size:
-                number, length = struct.unpack_from("<H6xQ", block, place)
+            place, end, found = address + 16, address + size, dict[int, tuple[int, int]]()
+            while place + 16 <= end:
+                number, length = struct.unpack_from("<H6xQ", self.content, place)
+                self.count()
                 if not number:
                     break
-                found[number] = block[place + 16 : place + 16 + length]
+                found[number] = (place + 16, min(place + 16 + length, end))
                 place += 16 + length + -length % 8
             self.heaps[address] = found
         if index not in self.heaps[address]:
             raise ValueError("it has no text where it says")
-        return self.heaps[address][index]
+        begin, end = self.heaps[address][index]
+        return self.content[begin : min(end, begin + most)]

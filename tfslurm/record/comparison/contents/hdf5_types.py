@@ -8,6 +8,7 @@ from itertools import product
 from math import ceil, prod
 from typing import NamedTuple
 
+from tfslurm.record.comparison.contents.archives import MOST_UNPACKED
 from tfslurm.record.comparison.contents.hdf5_file import NOWHERE, Hdf5
 
 MOST_ELEMENTS = 2**48
@@ -101,7 +102,8 @@ def texts(file: Hdf5, content: bytes) -> bytes:
     found = []
     for at in range(0, len(content), 16):
         length, address, index = struct.unpack_from("<IQI", content, at)
-        text = file.heap_object(address, index)[:length] if length else b""
+        file.unpack(length)
+        text = file.heap_object(address, index, length) if length else b""
         if len(text) < length:
             raise ValueError("a text in it is cut off")
         found.append(struct.pack("<I", length) + text)
@@ -160,7 +162,10 @@ def chunks(file: Hdf5, layout: bytes, filters: list[int], shape: tuple[int, ...]
     *chunk, width = struct.unpack_from(f"<{rank}I", layout, 11)
     if len(chunk) != len(shape) or width != size or not all(chunk) or address == NOWHERE:
         raise ValueError("a dataset in it was not written, or is laid out in a way that is not read")
-    full, found, seen = prod(chunk) * size, bytearray(prod(shape) * size), set[tuple[int, ...]]()
+    full = prod(chunk) * size
+    if max(full, prod(shape) * size) > MOST_UNPACKED:
+        raise ValueError(f"a dataset in it, or a chunk of one, has more than {MOST_UNPACKED} bytes")
+    found, seen = bytearray(prod(shape) * size), set[tuple[int, ...]]()
     for entry in file.leaves(address, 1, 8 + 8 * rank + 8):
         length, mask, *start = struct.unpack(f"<II{rank}Q", entry[:-8])
         origin = tuple(start[:-1])
@@ -169,6 +174,7 @@ def chunks(file: Hdf5, layout: bytes, filters: list[int], shape: tuple[int, ...]
             raise ValueError("a dataset in it has a chunk twice, or out of its shape")
         seen.add(origin)
         packed = file.at(struct.unpack("<Q", entry[-8:])[0], length)
+        file.unpack(full)
         kept = [each for number, each in enumerate(filters) if not mask >> number & 1]
         place(found, shape, unpacked(packed, kept, full, size), tuple(chunk), origin, size)
     if len(seen) != prod(ceil(most / each) for most, each in zip(shape, chunk, strict=True)):

@@ -59,7 +59,10 @@ def arrays(archive: zipfile.ZipFile) -> dict[str, Array]:
     Raises:
         ValueError: a member is none.
     """
-    return {name.removesuffix(".npy"): read_array(partial(member, archive, name)) for name in archive.namelist()}
+    members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+    if len(members) < len(archive.namelist()):
+        raise ValueError("it has two arrays of one name")
+    return {shown: read_array(partial(member, archive, name)) for shown, name in members.items()}
 
 
 def member(archive: zipfile.ZipFile, name: str) -> BinaryIO:

@@ -76,7 +76,10 @@ def variables(parts: Mapping[str, bytes]) -> dict[str, Array]:
     """
     try:
         index = next(content for name, content in parts.items() if name.endswith(".index"))
-        entries = dict(table(index))
+        listed = list(table(index))
+        entries = dict(listed)
+        if len(entries) < len(listed):
+            raise ValueError("its index has a variable twice")
         header = last(entries.pop("", b""))
         count = whole(header.get(1))
         if whole(header.get(2)):
@@ -117,8 +120,11 @@ def table(content: bytes) -> Iterator[tuple[str, bytes]]:
         raise ValueError("it is no index of a checkpoint")
     _, at = varint(content, len(content) - FOOTER)
     _, at = varint(content, at)
-    seen = 0
+    seen = looked = 0
     for _, handle in block(content, content[at : at + 20]):
+        looked += varint(handle, varint(handle, 0)[1])[0]
+        if looked > len(content):
+            raise ValueError("the blocks of its index lie in one another")
         for key, value in block(content, handle):
             seen += 1
             if seen > MOST_VARIABLES:
