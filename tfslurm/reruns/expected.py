@@ -40,7 +40,7 @@ def compared(record: Record, settings: Mapping[str, Any], losses: Sequence[Loss]
     """What the rerun will be compared by. ``settings`` are those of --set."""
     measured = measure_of(Run(record), Run(record)).asked
     outputs = record.experiment.outputs
-    paths = [each.path for each in outputs or ()]
+    paths = dict.fromkeys(each.path for each in outputs or ())
     named = list(measured.files or paths)
     never = [(path, why_not_compared(unit_of(path, paths), paths)) for path in named]
     why = ""
@@ -51,10 +51,10 @@ def compared(record: Record, settings: Mapping[str, Any], losses: Sequence[Loss]
     elif not paths:
         why = "the original left no file in its outputs"
     missing = [(path, "the original did not leave it") for path in named if path not in paths]
-    unlike = [(path, why) for path, why in never if why] + missing
+    unlike = dict([(path, why) for path, why in never if why] + missing)
     return Compared(
-        tuple(path for path in named if path not in dict(unlike)),
-        tuple(unlike),
+        tuple(path for path in named if path not in unlike),
+        tuple(unlike.items()),
         measured.metric or "",
         measured.tolerance,
         rule(record, settings, {loss.what for loss in losses} & ENVIRONMENT, measured.tolerance),

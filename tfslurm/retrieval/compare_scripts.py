@@ -13,7 +13,7 @@ from tfslurm.record.comparison import Run, measure_of
 from tfslurm.record.comparison.answers import BY_HAND
 from tfslurm.record.comparison.comparers import Declared, Judged, declared_for
 from tfslurm.record.comparison.contents.findings import Content
-from tfslurm.record.comparison.files import is_equal, units
+from tfslurm.record.comparison.files import outputs_of, units
 from tfslurm.spec import Comparer, Reproduce
 
 MOST_SECONDS = 60
@@ -50,10 +50,10 @@ def judged(a: Run, b: Run, given: Reproduce | None) -> Judged:
     found: dict[str, Content] = {}
     if not given or not given.compare:
         return found
-    measured, one, other = measure_of(a, b, given), units(a), units(b)
+    measured, one, other, outputs = measure_of(a, b, given), units(a), units(b), outputs_of(a, b)
     for unit in sorted(one.keys() & other.keys()):
         declared = declared_for(unit, (*one[unit], *other[unit]), measured)
-        if declared and declared.source == BY_HAND and not is_equal(a, b, one[unit], other[unit]):
+        if declared and declared.source == BY_HAND and not outputs.are_equal(one[unit], other[unit]):
             if len(found) == MOST_RUNS:
                 break  # of the others the verdict says that none was run
             found[unit] = said_of(a, b, declared, one[unit], other[unit])

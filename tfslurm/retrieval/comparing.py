@@ -265,10 +265,11 @@ def read_all(asked: Iterable[tuple[Evidence, Sequence[str]]]) -> list[Run]:
             why[""] = evidence.why or "its files are not on a machine that is known here"
             continue
         outputs = {output.path: output for output in evidence.record.experiment.outputs or ()}
+        metrics = frozenset(metric_files(evidence.record)[0])
         _, entries = places.setdefault((id(evidence.host), evidence.folder), (evidence.host, []))
         for path in needed:
             if path in outputs:
-                why[path] = refusal(outputs[path], is_metric=path in metric_files(evidence.record)[0])
+                why[path] = refusal(outputs[path], is_metric=path in metrics)
                 if not why[path]:
                     entries.append(Entry("f", str(below / path), outputs[path].bytes or 0))
     brought = {place: bring(host, place[1], entries) for place, (host, entries) in places.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tfslurm.record.comparison.answers import BY_HAND, FileResult, Files, Measure, Run, reason, some
 from tfslurm.record.comparison.comparers import Declared, Judged, by_script, declared_for
@@ -16,10 +17,29 @@ from tfslurm.record.comparison.contents import (
 )
 from tfslurm.record.comparison.contents.findings import EXACT, Tolerance
 from tfslurm.record.metrics import metric_files
+from tfslurm.record.model import Output
 
 ANSWERS = {"same": "same content", "within": "within tolerance", "differs": "differs", "unread": "not comparable"}
 MOST_LINES = 10
 "Of one kind, in the evidence."
+
+
+class Outputs(NamedTuple):
+    """The outputs of two runs by their paths, and the paths of both. Made once: a run may leave 100,000."""
+
+    a: Mapping[str, Output]
+    b: Mapping[str, Output]
+    paths: Collection[str]
+
+    def are_equal(self, one: Sequence[str], other: Sequence[str]) -> bool:
+        """Whether files of A have the names and bytes of files of B."""
+        return one == other and all(self.a[path].sha256 == self.b[path].sha256 for path in one)
+
+
+def outputs_of(a: Run, b: Run) -> Outputs:
+    """Those of two runs."""
+    one, other = a.outputs, b.outputs
+    return Outputs(one, other, one.keys() | other.keys())
 
 
 def compare_files(a: Run, b: Run, measured: Measure, judged: Judged) -> Files:
@@ -27,10 +47,10 @@ def compare_files(a: Run, b: Run, measured: Measure, judged: Judged) -> Files:
     for run in (a, b):
         if run.record.experiment.outputs is None:
             return Files(why=f"the outputs of {run.key} are not known: {reason(run.record, 'experiment.outputs')}")
-    one, other = units(a), units(b)
-    asked = {unit_of(path, (*a.outputs, *b.outputs)) for path in measured.asked.files}
+    one, other, outputs = units(a), units(b), outputs_of(a, b)
+    asked = {unit_of(path, outputs.paths) for path in measured.asked.files}
     found = [
-        compare_unit(a, b, unit, (one.get(unit, []), other.get(unit, [])), measured, judged)
+        compare_unit(a, b, unit, (one.get(unit, []), other.get(unit, [])), measured, judged, outputs)
         for unit in sorted(asked or one.keys() | other.keys())
     ]
     if asked:
@@ -41,25 +61,32 @@ def compare_files(a: Run, b: Run, measured: Measure, judged: Judged) -> Files:
 def units(run: Run) -> dict[str, list[str]]:
     """What is compared as one thing -> its files."""
     found: dict[str, list[str]] = {}
-    for path in sorted(run.outputs):
-        found.setdefault(unit_of(path, run.outputs), []).append(path)
+    outputs = run.outputs
+    for path in sorted(outputs):
+        found.setdefault(unit_of(path, outputs), []).append(path)
     return found
 
 
 def compare_unit(
-    a: Run, b: Run, unit: str, paths: tuple[list[str], list[str]], measured: Measure, judged: Judged
+    a: Run,
+    b: Run,
+    unit: str,
+    paths: tuple[list[str], list[str]],
+    measured: Measure,
+    judged: Judged,
+    outputs: Outputs,
 ) -> FileResult:
     """How one file, or files that belong together, compare; ``paths`` are those in A and in B."""
     one, other = paths
     if not one and not other:
         return FileResult(unit, "differs", "bytes", "neither run left it")
-    why = why_not_compared(unit, a.outputs.keys() | b.outputs.keys())
+    why = why_not_compared(unit, outputs.paths)
     if not one or not other:
         side = "A" if one else "B"
         if why or is_together(unit):  # the name of its folder may hold a time
             return FileResult(unit, "not compared", "", why or f"only {side} has it")
         return FileResult(unit, f"only in {side}", "bytes")
-    if is_equal(a, b, one, other):
+    if outputs.are_equal(one, other):
         return FileResult(unit, "identical", "bytes")
     declared = declared_for(unit, (*one, *other), measured)
     if declared and declared.by.script:
@@ -68,11 +95,6 @@ def compare_unit(
     if why:
         return FileResult(unit, "not compared", "", why)
     return by_content(a, b, unit, paths, declared)
-
-
-def is_equal(a: Run, b: Run, one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether the files have the same names and bytes."""
-    return one == other and all(a.outputs[path].sha256 == b.outputs[path].sha256 for path in one)
 
 
 def by_content(a: Run, b: Run, unit: str, paths: tuple[list[str], list[str]], declared: Declared | None) -> FileResult:
@@ -117,9 +139,9 @@ def unread(a: Run, b: Run, paths: tuple[list[str], list[str]]) -> str:
 def wanted(a: Run, b: Run, measured: Measure) -> list[str]:
     """The outputs of both whose contents are needed: metrics, and files that differ and are looked into."""
     paths = [*metric_files(a.record)[0], *metric_files(b.record)[0]]
-    one, other = units(a), units(b)
+    one, other, outputs = units(a), units(b), outputs_of(a, b)
     for unit in sorted(one.keys() & other.keys()):
-        if is_equal(a, b, one[unit], other[unit]):
+        if outputs.are_equal(one[unit], other[unit]):
             continue
         declared = declared_for(unit, (*one[unit], *other[unit]), measured)
         if has_content(unit) or (declared and declared.by.script and declared.source == BY_HAND):
