@@ -216,6 +216,19 @@ def test_nothing_is_written_through_a_link_of_the_code(tmp_path: Path) -> None:
         write_tree(tree, tmp_path / "code", original)
 
 
+@pytest.mark.parametrize("link", ["a", "./a", "a/."])
+@pytest.mark.parametrize("below", ["a/evil", "a/new/evil"])
+def test_no_link_is_made_below_a_link_of_the_code(link: str, below: str, tmp_path: Path) -> None:
+    """Git keeps a tree with a file and a folder of one name; a stranger's repository may have one."""
+    record = case("gpu").build()
+    original = Original("crate", Evidence(record, record_json(record)))
+    (tmp_path / "home").mkdir()
+    tree = {link: CodeFile("", b"", target=str(tmp_path / "home")), below: CodeFile("", b"", target="/tmp/evil.py")}
+    with pytest.raises(RecordError, match="cannot be written here: it lies below a link"):
+        write_tree(tree, tmp_path / "code", original)
+    assert not list((tmp_path / "home").iterdir())
+
+
 def test_code_is_what_its_tree_names_with_no_name_left_out(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     folder = laptop.folder / "code"
     laptop.experiment()
@@ -419,6 +432,31 @@ def test_the_outputs_of_a_run_of_another_tracker_are_not_taken_for_those_of_a_ru
     assert laptop.slurm.ids() == ["101"]
 
 
+@pytest.mark.parametrize("key", ["source", "name"])
+def test_a_run_of_this_tracker_is_not_mounted_by_another_name(
+    key: str, laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfslurm.reruns.looking.look_at_data", lambda *_: {})  # nothing is in /data here
+    assert typed(["submit", laptop.experiment(command=["true"], outputs="/out")]) == 0
+    found = crate(laptop, mounts=[{"source": "/data/a", "target": "/in"}])
+    values = json.loads((found / "record.json").read_text())
+    values["experiment"]["mounts"][0][key] = "run:alpha:101/out"
+    (found / "record.json").write_text(json.dumps(changed(values)))
+    assert typed(["rerun", str(found)]) == 2
+    assert "a run of that name here is another one; say where they lie: --data /in=SOURCE" in capsys.readouterr().err
+    assert laptop.slurm.ids() == ["101"]
+
+
+def test_a_command_that_is_the_entrypoint_alone_is_no_crash(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
+    found = crate(laptop)
+    values = json.loads((found / "record.json").read_text())
+    values["experiment"]["command"] = values["asked"]["entrypoint"]
+    values["asked"]["spec"] = None
+    (found / "record.json").write_text(json.dumps(changed(values)))
+    assert typed(["rerun", str(found)]) in (0, 2)
+    assert "internal" not in capsys.readouterr().err
+
+
 def test_a_parameter_without_a_place_in_the_command_cannot_be_set(
     laptop: Laptop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -440,6 +478,37 @@ def test_a_template_comes_with_its_record(laptop: Laptop) -> None:
     assert typed(["rerun", str(found)]) == 0
     plan = last_plan(laptop)
     assert (plan.template, plan.template_text) == ("mine.j2", text)
+
+
+def test_what_a_rerun_reaches_is_shown_before_and_named_as_it_begins(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exp.yaml of the record says nothing of it."""
+    monkeypatch.setattr("tfslurm.reruns.looking.look_at_data", lambda *_: {})  # nothing is in /data here
+    found = crate(laptop, mounts=[{"source": "/data/a", "target": "/in"}])
+    values = json.loads((found / "record.json").read_text())
+    values["experiment"]["mounts"][0]["read_only"] = False
+    values["asked"] |= {
+        "template": {"name": "evil.j2", "sha256": None, "text": '{% extends "job.sbatch.j2" %}\n{# evil #}\n'},
+        "secrets": ["AWS_KEY", "KEY"],
+    }
+    (found / "record.json").write_text(json.dumps(changed(values)))
+    monkeypatch.setenv("AWS_KEY", "1")
+    monkeypatch.setenv("KEY", "1")
+    reached = (
+        "template: evil.j2 is code that runs on the node as you, OUTSIDE the container",
+        "secrets: AWS_KEY is a credential of other services: the program can do there what you may do",
+        "secrets: the program gets your KEY",
+        "mounts: the program can change /data/a",
+    )
+    assert typed(["rerun", str(found), "--review"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"LOOK AT  {line}" in said for line in reached) and "{# evil #}" in said and not laptop.slurm.ids()
+    assert typed(["rerun", str(found), "--review", "--check"]) == 2
+    capsys.readouterr()
+    assert typed(["rerun", str(found)]) == 0
+    said = capsys.readouterr().err
+    assert all(f"note: {line}\n" in said for line in reached)
 
 
 def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:

@@ -13,6 +13,7 @@ from tests.test_comparison import declared, experiment, image, job, run, seeded
 from tfslurm.document import dump
 from tfslurm.errors import InputError, RecordError, TfslurmError
 from tfslurm.host.local import LocalHost
+from tfslurm.record.model import Template
 from tfslurm.reruns.chosen import Chosen, chosen_points, chosen_seeds, refuse_parameters, sweep_of
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.spec import parse_experiment
@@ -73,7 +74,15 @@ def test_the_points_are_a_sweep_that_exp_yaml_can_have() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [image(digest="sha256:" + "0" * 64), experiment(name="other"), lambda record: replace(record, code=None)]
+    "other",
+    [
+        image(digest="sha256:" + "0" * 64),
+        experiment(name="other"),
+        experiment(mounts=({"source": "/data", "target": "/in", "read_only": False},)),
+        lambda record: replace(record, code=None),
+        lambda record: replace(record, asked=replace(record.asked, secrets=("KEY",))),
+        lambda record: replace(record, asked=replace(record.asked, template=Template("evil.j2", None, "rm"))),
+    ],
 )
 def test_runs_of_several_experiments_are_no_sweep(other: Any) -> None:
     with pytest.raises(InputError, match="stands for runs of 2 experiments, such as alpha:7_0, alpha:8"):

@@ -21,6 +21,7 @@ from tfslurm.reruns.run import Rerun, make_rerun, place_of, run_here, submit_rer
 from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended
 from tfslurm.retrieval.evidence import Evidence
+from tfslurm.submission.review import reaching
 from tfslurm.workspace.session import Session
 
 COUNT = click.IntRange(min=1)
@@ -40,6 +41,7 @@ COUNT = click.IntRange(min=1)
     help="Load the image from this archive, which `tfslurm image save` wrote.",
 )  # fmt: skip
 @click.option("--check", "is_check", is_flag=True, help="Look whether all is there that it needs; run nothing.")
+@click.option("--review", "is_review", is_flag=True, help="Show everything that it could reach; run nothing.")
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end, and print the verdict.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
@@ -57,6 +59,7 @@ def rerun(
     dry_run: bool,
     image_archive: Path | None,
     is_check: bool,
+    is_review: bool,
     wait_too: bool,
     form: str,
     again: bool,
@@ -71,6 +74,8 @@ def rerun(
     rerun first says what it cannot have as the original had it. --check asks the cluster, a node and registries, in
     less than a minute, and ends with 1 if something is missing.
 
+    --review is for the record or crate of somebody else: it shows everything that runs and that it can reach.
+
     A sweep is run again in one submission, all of it or --points of it, and the verdict has a row for each point.
 
     Without --wait, rerun prints the new job and the command that compares it. With --wait or --local, it prints the
@@ -81,11 +86,14 @@ def rerun(
     refuse_together(("--points", points), ("--seeds", seeds))
     refuse_together(("--json", as_json), ("--format", form != "text"))
     refuse_together(("--dry-run", dry_run), ("--check", is_check))
+    refuse_together(("--review", is_review), ("--dry-run or --check", dry_run or is_check))
     settings, places = pairs_of(sets, "--set"), pairs_of(data, "--data")
     wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive)
     found = ended(session, name)
     if is_check:
         return show_check(session, name, found, wish, as_json)
+    if is_review:
+        return show_reach(session, name, found, wish, as_json)
     if len(found) > 1 or points or seeds:
         from tfslurm.cli.rerun_several import rerun_several
 
@@ -110,6 +118,17 @@ def refuse_together(*options: tuple[str, object]) -> None:
     """Refuse two options that exclude each other, where both have a value."""
     if all(value not in (None, False, "") for _, value in options):
         raise click.UsageError(f"{' and '.join(name for name, _ in options)} exclude each other")
+
+
+def show_reach(session: Session, name: str, found: Sequence[Evidence], wish: Wish, as_json: bool) -> int:
+    """Print the program that would run and all that it could reach; of several runs the first stands for all."""
+    from tfslurm.cli.review import show_review
+
+    if len(found) > 1:
+        say(f"note: {name} has {len(found)} runs: {found[0].key} stands for all of them")
+    made = make_rerun(session, original_of(found[0], name, anyway=wish.anyway), wish)
+    show_review(session, made.workspace.asked, [made.known], as_json)
+    return 0
 
 
 def show_check(session: Session, name: str, found: Sequence[Evidence], wish: Wish, as_json: bool) -> int:
@@ -152,6 +171,8 @@ def tell(made: Rerun) -> None:
     for line in made.workspace.warnings:
         say(f"warning: {line}")
     for line in made.workspace.notes:
+        say(f"note: {line}")
+    for line in reaching(made.workspace.asked.experiment):
         say(f"note: {line}")
     for loss in made.losses:
         if not loss.stops:

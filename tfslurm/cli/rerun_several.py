@@ -7,6 +7,7 @@ from typing import Any
 
 from tfslurm.cli.console import emit, say, show, table
 from tfslurm.cli.diff import deliver_diff
+from tfslurm.document.tree import printable
 from tfslurm.export.diff_report.tables import with_values
 from tfslurm.export.difference import Diff, diff_json
 from tfslurm.reruns.chosen import Chosen
@@ -73,7 +74,7 @@ def show_chosen(chosen: Chosen, groups: Sequence[Group], as_json: bool) -> int:
         show(f"and {len(rows) - MOST_POINTS} more, in --json")
     for loss in losses:
         if loss.stops:
-            show(f"MISSING  {loss.what}: {loss.asked}; {loss.here}; {loss.fix}")
+            show(printable(f"MISSING  {loss.what}: {loss.asked}; {loss.here}; {loss.fix}"))
     return code
 
 

@@ -76,9 +76,11 @@ def refuse_several_experiments(name: str, found: Sequence[Evidence]) -> None:
     kinds: dict[tuple[object, ...], Evidence] = {}
     for each in found:
         record = each.record
-        spec = record.asked.spec if record.asked else record.experiment.spec_sha256
+        asked = record.asked
+        spec = (asked.spec, asked.template, asked.secrets, asked.network) if asked else record.experiment.spec_sha256
         tree = record.code.tree if record.code else None
-        kinds.setdefault((record.experiment.name, record.image.digest, tree, spec), each)
+        mounts = str([(mount.get("target"), mount.get("read_only")) for mount in record.experiment.mounts])
+        kinds.setdefault((record.experiment.name, record.image.digest, tree, spec, mounts), each)
     if len(kinds) > 1:
         some = ", ".join(each.key for each in [*kinds.values()][:5])
         raise refuse(name, f"stands for runs of {len(kinds)} experiments, such as {some}", "name one job, or one sweep")

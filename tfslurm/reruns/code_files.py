@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 from tfslurm.errors import HostError, InputError, RecordError
@@ -85,18 +86,25 @@ def write_tree(tree: Tree, folder: Path, original: Original) -> None:
         RecordError: a name leads out of the folder, or is a repository's own.
     """
     make_folder(folder)
+    here = Path(os.path.realpath(folder))
     for path, file in sorted(tree.items(), key=lambda item: item[1].target is not None):
         parts = PurePosixPath(path).parts
         if path.startswith("/") or not parts or ".." in parts or ".git" in (part.lower() for part in parts):
             raise RecordError(f"{original.name}: code: {path[:200]!r} is no name of a file of code")
         try:
-            put_file(folder / path, file)
+            put_file(here / path, file)
         except (OSError, ValueError, InputError) as error:
             raise RecordError(f"{original.name}: code: {path[:200]!r} cannot be written here: {error}") from error
 
 
 def put_file(path: Path, file: CodeFile) -> None:
-    """Write one file or link, of which nothing is there."""
+    """Write one file or link, of which nothing is there.
+
+    Raises:
+        OSError: a link is on the way, which Git can name and no folder has; what it leads to is not touched.
+    """
+    if os.path.realpath(path.parent) != str(path.parent):
+        raise OSError("it lies below a link")
     make_folder(path.parent)
     if file.target is not None:
         path.symlink_to(file.target)

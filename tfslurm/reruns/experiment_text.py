@@ -125,7 +125,7 @@ def words_of(record: Record, asked: Asked, written: Mapping[str, Any]) -> tuple[
     found_argv, found_env = filled(record, written)
     texts = written.get("env")
     kept = {name: texts[name] for name in env if isinstance(texts, dict) and found_env.get(name) == env[name]}
-    is_literal = list(found_argv) != argv
+    is_literal = not found_argv or list(found_argv) != argv
     command = [literally(word) for word in argv] if is_literal else written["command"]
     return command, {**{name: literally(value) for name, value in env.items()}, **kept}, is_literal
 

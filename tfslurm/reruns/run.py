@@ -106,8 +106,7 @@ def refuse_other_outputs(rerun: Rerun, job: Prepared) -> None:
     Raises:
         InputError: it would.
     """
-    sources = [mount.source for mount in job.plan.mounts]
-    for target in changed_mounts(rerun.original.record, sources, rerun.wish.data):
+    for target in changed_mounts(rerun.original.record, job.plan.mounts, rerun.wish):
         why = "it mounts the outputs of a run of another tracker, and a run of that name here is another one"
         raise refuse(f"{rerun.original.name}: mount at {target}", why, f"say where they lie: --data {target}=SOURCE")
 
@@ -119,7 +118,7 @@ def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *,
         TfslurmError: as submit_jobs.
     """
     refuse_losses(rerun)
-    if any(mount.get("run") for mount in rerun.original.record.experiment.mounts):
+    if any(mount.run for mount in rerun.workspace.asked.experiment.mounts):
         prepare_rerun(session, rerun)  # which looks whose outputs these are
     asked, where = rerun.workspace.asked, [rerun.known]
     (key,) = submit_jobs(

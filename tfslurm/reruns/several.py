@@ -97,7 +97,7 @@ def submit_group(session: Session, group: Group, told: Callable[[str], None], *,
     refuse_losses(group.rerun)
     rerun, asked = group.rerun, group.rerun.workspace.asked
     where, force = [rerun.known], rerun.wish.anyway
-    if any(mount.get("run") for mount in rerun.original.record.experiment.mounts):
+    if any(mount.run for mount in asked.experiment.mounts):
         for base in swept_for(session, asked, where).bases:
             refuse_other_outputs(rerun, base)
     sweep = submit_sweep(session, asked, where, force=force, again=again, told=told, shown=lambda sweep, jobs: None)

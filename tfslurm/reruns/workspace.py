@@ -23,7 +23,7 @@ from tfslurm.reruns.image import find_image, pin_by_archive
 from tfslurm.reruns.older import asked_of
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.comparing import changed_records
-from tfslurm.spec import KEYS
+from tfslurm.spec import KEYS, Mount
 from tfslurm.spec.names import template_file
 from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.prepare import Asked, read_with, resolve_now
@@ -217,11 +217,13 @@ def pin_of_older(session: Session, original: Original, known: Known, wish: Wish)
     return replace(found, reference=image.reference, tag=reference.tag)
 
 
-def changed_mounts(record: Record, sources: Sequence[str], data: Mapping[str, str]) -> list[str]:
-    """The targets of runs' outputs that are another run's here: ``sources`` are the paths of the new plan."""
-    pairs = zip(record.experiment.mounts, sources, strict=False)
-    return [
-        str(mount.get("target"))
-        for mount, source in pairs
-        if mount.get("run") and mount.get("target") not in data and mount.get("source") != source
-    ]
+def changed_mounts(record: Record, mounts: Sequence[Mount], wish: Wish) -> list[str]:
+    """The targets of runs' outputs that are another run's here than the original had; ``mounts`` are the new plan's.
+
+    Whatever the record calls them: what counts is that a run of this tracker is mounted. The user may name another.
+    """
+    if "mounts" in wish.settings:
+        return []
+    then = {str(mount.get("target")): mount.get("source") for mount in record.experiment.mounts}
+    runs = [mount for mount in mounts if mount.run and mount.target not in wish.data]
+    return [mount.target for mount in runs if then.get(mount.target) != mount.source]

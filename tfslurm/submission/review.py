@@ -122,11 +122,7 @@ def warnings_of(found: Mapping[str, Any]) -> Iterator[str]:
     """The findings to look at first, the gravest before the others."""
     if found["template"]:
         yield f"template: {found['template']['name']} is {OUTSIDE}; read all of it"
-    for name in found["secrets"]:
-        if re.match(WELL_KNOWN, name):
-            yield f"secrets: {name} is a credential of other services: the program can do there what you may do"
-        else:
-            yield f"secrets: the program gets your {name}"
+    yield from map(of_secret, found["secrets"])
     code = found["code"]
     if code and not code["is_beside_file"]:
         yield f"code: {code['folder']} did not come with the file"
@@ -176,6 +172,21 @@ def option_text(key: str, value: Option) -> str:
     if value is False:
         return f"--{key} left out"
     return f"--{key}" if value is True or value == "" else f"--{key}={quoted(str(value))}"
+
+
+def of_secret(name: str) -> str:
+    """What the program can do with a secret."""
+    if re.match(WELL_KNOWN, name):
+        return f"secrets: {name} is a credential of other services: the program can do there what you may do"
+    return f"secrets: the program gets your {name}"
+
+
+def reaching(experiment: Experiment) -> Iterator[str]:
+    """What reaches beyond the container, without the text of it: for a run that begins at once."""
+    if experiment.template:
+        yield f"template: {experiment.template} is {OUTSIDE}"
+    yield from map(of_secret, experiment.secrets)
+    yield from (f"mounts: the program can change {each.source}" for each in experiment.mounts if not each.read_only)
 
 
 def some(names: list[str], most: int = 10) -> str:
