@@ -222,6 +222,12 @@ def test_a_crate_that_is_broken_is_named_right(crate: Path, name: str) -> None:
     assert any(why in reason for reason in bad(crate).values()), bad(crate)
 
 
+def test_an_output_that_no_record_names_is_named_whatever_the_sums_say(crate: Path) -> None:
+    (crate / "59/out/paper.csv").write_text("accuracy\n0.99\n")
+    fit_metadata(crate)
+    assert bad(crate) == {"output paper.csv": "the record does not name it: it was put there after the job had ended"}
+
+
 def test_files_that_came_later_or_are_gone_and_links_are_named(crate: Path) -> None:
     (crate / "more.txt").write_text("x")
     (crate / "more.sig").write_text("x")

@@ -29,6 +29,7 @@ from tfslurm.record.comparison.code import CodeFile
 from tfslurm.record.crate_metadata import METADATA, Metadata
 from tfslurm.record.crate_verification import (
     agreement,
+    few,
     file_parts,
     metadata_parts,
     read_sums,
@@ -230,6 +231,10 @@ def outputs(checked: CheckedCrate, record: Record, base: str) -> Iterator[Part]:
     now = {each.path: checked.now.get(folder + each.path) for each in record.experiment.outputs or ()}
     for part in output_parts(record, now):
         yield judged(checked, record, part, folder + part.name.removeprefix("output "))
+    if record.experiment.outputs is not None:
+        there = (path.removeprefix(folder) for path in checked.crate.files if path.startswith(folder))
+        why = "the record does not name it: it was put there after the job had ended"
+        yield from few([Part(f"output {path}", "changed", why) for path in there if path not in now])
 
 
 def judged(checked: CheckedCrate, record: Record, part: Part, path: str) -> Part:
