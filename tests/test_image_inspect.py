@@ -177,6 +177,17 @@ def test_control_characters_of_an_image_do_not_reach_the_terminal(
     assert "\x07" not in said
 
 
+def test_a_long_command_of_a_layer_is_cut_and_a_crate_that_is_not_there_is_said(
+    start: Start, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = start()
+    serve(registry, config([{"created_by": f"RUN {'install this; ' * 500}"}] * 2))
+    code, said = typed(laptop, capsys, "inspect", f"{registry.address}/team/tf:1")
+    assert code == 0 and "RUN install this; install" in said and max(map(len, said.splitlines())) < 200
+    code, said = typed(laptop, capsys, "inspect", "gone.zip")
+    assert (code, "gone.zip: cannot be read: No such file or directory" in said) == (2, True), said
+
+
 def details(**runtime: object) -> Any:
     return read_details(config(**runtime), 2)
 

@@ -348,6 +348,10 @@ def test_what_would_run_is_shown_and_nothing_runs(laptop: Laptop, capsys: pytest
         (("--set", "resources.gpus=x"), "resources.gpus"),
         (("--cluster", "beta"), "cluster 'beta': is not known"),
         (("--cluster", "alpha", "--local"), "exclude each other"),
+        (("--format", "markdown"), "--format is the verdict's"),
+        (("--local", "--check", "--format", "markdown"), "--format is the verdict's"),
+        (("--check", "--seeds", "3"), "3 are too few to say anything"),
+        (("--check", "--points", "2"), "is one run, and not a sweep"),
     ],
 )
 def test_a_wish_that_fits_nothing_is_refused(

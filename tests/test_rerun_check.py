@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests import made
 from tests.test_rerun_losses import SUM, beta, experiment, here, original, resources
 from tfslurm.check import Fact
+from tfslurm.cli.rerun import wished
 from tfslurm.cli.rerun_check import checked_json, next_step, show_checked
 from tfslurm.record.model import Output
 from tfslurm.registry.served import Served
@@ -27,6 +29,7 @@ from tfslurm.reruns.expected import Compared, Took, compared, took
 from tfslurm.reruns.loss import Loss
 from tfslurm.reruns.losses import losses
 from tfslurm.reruns.place import Lies
+from tfslurm.reruns.workspace import Wish
 from tfslurm.spec import Reproduce
 
 WEIGHTS = (Output("model.weights.h5", 900, SUM), Output("checkpoint", 10, SUM))
@@ -156,6 +159,9 @@ def test_it_can_start_unless_something_fails_or_a_loss_stops_it() -> None:
     assert checked().can_start and checked(lost=(Loss("engine", "a", "b"),)).can_start
     assert not checked(Fact("x", "FAIL", "y")).can_start and not checked(lost=(Loss("GPUs", "2", "1", True),)).can_start
     assert next_step(checked()) == "`tfslurm rerun alpha:146 --cluster beta --wait`"
+    given = [*wished(Wish(settings={"seed": "3 4"}, data={"/data": "/lab"}, image_archive=Path("a.tar")))]
+    words = "'--set=seed=3 4' --data=/data=/lab --image-archive=a.tar"
+    assert next_step(checked(), given) == f"`tfslurm rerun alpha:146 --cluster beta --wait {words}`"
     told = checked_json(checked(lost=(Loss("GPUs", "2", "1", True, "fix"),)))
     assert told["losses"] == [{"what": "GPUs", "asked": "2", "here": "1", "stops": True, "fix": "fix"}]
     assert (told["can_start"], told["took"]["queued_s"]) == (False, 31)

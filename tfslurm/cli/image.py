@@ -21,7 +21,7 @@ SHORT = 19
 WIDEST = 60
 "Characters of a cell."
 LONGEST = 160
-"Characters of a line about a variable or a label."
+"Characters of a line about a variable, a label or a layer."
 MOST_PACKAGES = 40
 
 
@@ -62,7 +62,7 @@ def save(session: Session, name: str, output: Path, as_json: bool) -> None:
 
 
 @image.command()
-@click.argument("name", metavar="IMAGE|JOB|EXP.yaml")
+@click.argument("name", metavar="JOB|RECORD|CRATE|IMAGE|EXP.yaml")
 @common
 def inspect(session: Session, name: str, as_json: bool) -> None:
     """Show what a registry tells of an image, without a pull.
@@ -82,7 +82,8 @@ def inspect(session: Session, name: str, as_json: bool) -> None:
         show(f"{head:<12}{text}".rstrip())
     show("")
     table(
-        ["layer", "MiB", "made by"], [[layer.digest[:SHORT], mib(layer.bytes), layer.command] for layer in found.layers]
+        ["layer", "MiB", "made by"],
+        [[layer.digest[:SHORT], mib(layer.bytes), cut(layer.command, LONGEST)] for layer in found.layers],
     )
 
 
@@ -93,7 +94,7 @@ def inspect(session: Session, name: str, as_json: bool) -> None:
 def diff(session: Session, a: str, b: str, as_json: bool) -> int:
     """Compare two images: layers, settings, and the packages that records of your jobs know.
 
-    A and B are images, jobs or experiments' files. Exit codes: 0 it is one image, 1 they differ.
+    A and B are images, jobs, records, crates or experiments' files. Exit codes: 0 it is one image, 1 they differ.
     """
     from tfslurm.images.compare import compare_images
     from tfslurm.images.inspect import inspect_image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tfslurm.cli.submit import set_option
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.export.difference import Diff, diff_json
-from tfslurm.reruns.chosen import chosen_points, chosen_seeds
+from tfslurm.reruns.chosen import Chosen, chosen_points, chosen_seeds
 from tfslurm.reruns.original import original_of
 from tfslurm.reruns.run import Rerun, make_rerun, place_of, run_here, submit_rerun, verdict
 from tfslurm.reruns.workspace import Wish
@@ -34,7 +34,9 @@ COUNT = click.IntRange(min=1)
 @set_option
 @click.option("--data", multiple=True, metavar="TARGET=SOURCE", help="Where the data of a mount lie here. Repeatable.")
 @click.option("--points", type=COUNT, metavar="N", help="Of a sweep, run N points: a stratified sample.")
-@click.option("--seeds", type=COUNT, metavar="N", help="Run it with N other seeds, to learn how far its metric varies.")
+@click.option(
+    "--seeds", type=int, metavar="N", help="Run it with N other seeds, 5 or more: how far does its metric vary?"
+)
 @click.option("--dry-run", is_flag=True, help="Show the job that would run and what differs; run nothing.")
 @click.option(
     "--image-archive", type=click.Path(path_type=Path), metavar="FILE",
@@ -87,17 +89,20 @@ def rerun(
     refuse_together(("--json", as_json), ("--format", form != "text"))
     refuse_together(("--dry-run", dry_run), ("--check", is_check))
     refuse_together(("--review", is_review), ("--dry-run or --check", dry_run or is_check))
+    if form != "text" and (dry_run or is_check or is_review or not (here or wait_too)):
+        raise click.UsageError("--format is the verdict's: it needs --wait or --local, and nothing that runs nothing")
     settings, places = pairs_of(sets, "--set"), pairs_of(data, "--data")
     wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive)
     found = ended(session, name)
+    chosen = chosen_of(name, found, points, seeds, wish)
     if is_check:
-        return show_check(session, name, found, wish, as_json)
+        given = {"--points": points, "--seeds": seeds}
+        return show_check(session, name, chosen.originals if chosen else found, wish, given, as_json)
     if is_review:
-        return show_reach(session, name, found, wish, as_json)
-    if len(found) > 1 or points or seeds:
+        return show_reach(session, name, chosen.originals if chosen else found, wish, as_json)
+    if chosen:
         from tfslurm.cli.rerun_several import rerun_several
 
-        chosen = chosen_seeds(name, found, seeds, wish.settings) if seeds else chosen_points(name, found, points)
         return rerun_several(
             session, chosen, wish, tell, dry_run=dry_run, wait_too=wait_too, again=again, form=form, as_json=as_json
         )
@@ -120,6 +125,13 @@ def refuse_together(*options: tuple[str, object]) -> None:
         raise click.UsageError(f"{' and '.join(name for name, _ in options)} exclude each other")
 
 
+def chosen_of(name: str, found: Sequence[Evidence], points: int | None, seeds: int | None, wish: Wish) -> Chosen | None:
+    """The runs that are made together; None: it is one run."""
+    if seeds is not None:
+        return chosen_seeds(name, found, seeds, wish.settings)
+    return chosen_points(name, found, points) if len(found) > 1 or points else None
+
+
 def show_reach(session: Session, name: str, found: Sequence[Evidence], wish: Wish, as_json: bool) -> int:
     """Print the program that would run and all that it could reach; of several runs the first stands for all."""
     from tfslurm.cli.review import show_review
@@ -131,8 +143,13 @@ def show_reach(session: Session, name: str, found: Sequence[Evidence], wish: Wis
     return 0
 
 
-def show_check(session: Session, name: str, found: Sequence[Evidence], wish: Wish, as_json: bool) -> int:
-    """Print what a rerun needs, and whether it is there; of several runs the first stands for all."""
+def show_check(
+    session: Session, name: str, found: Sequence[Evidence], wish: Wish, given: Mapping[str, object], as_json: bool
+) -> int:
+    """Print what a rerun needs, and whether it is there; of several runs the first stands for all.
+
+    ``given`` are options of the rerun that are not in ``wish``, by their names.
+    """
     from tfslurm.cli.rerun_check import checked_json, show_checked
     from tfslurm.reruns.check import check
 
@@ -143,8 +160,18 @@ def show_check(session: Session, name: str, found: Sequence[Evidence], wish: Wis
     if as_json:
         emit(checked_json(checked))
     else:
-        show_checked(checked)
+        show_checked(checked, [*wished(wish), *(f"{each}={value}" for each, value in given.items() if value)])
     return 0 if checked.can_start else 1
+
+
+def wished(wish: Wish) -> Iterator[str]:
+    """The options of a rerun that say how it is to differ, as they are typed."""
+    yield from (f"--set={key}={value}" for key, value in wish.settings.items())
+    yield from (f"--data={target}={source}" for target, source in wish.data.items())
+    if wish.image_archive:
+        yield f"--image-archive={wish.image_archive}"
+    if wish.anyway:
+        yield "--anyway"
 
 
 def pairs_of(texts: tuple[str, ...], option: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,13 +15,17 @@ from tfslurm.reruns.check_facts import Checked
 from tfslurm.reruns.expected import Compared, Took
 from tfslurm.reruns.loss import Loss
 from tfslurm.slurm.rejection import duration
+from tfslurm.workspace.config import LOCAL
 
 FACTS = ("data ", "secret ", "time limit")
 "Losses that are among the facts of --check."
 
 
-def show_checked(found: Checked) -> None:
-    """What is there, what is not as it was, what would be compared, and how long it took."""
+def show_checked(found: Checked, given: Sequence[str] = ()) -> None:
+    """What is there, what is not as it was, what would be compared, and how long it took.
+
+    ``given`` are the options that the rerun needs too.
+    """
     width = max(len(fact.fact) for fact in found.facts)
     for fact in found.facts:
         fix = f" — {fact.do}" if fact.do else ""
@@ -29,7 +34,7 @@ def show_checked(found: Checked) -> None:
     show_losses([loss for loss in found.losses if not loss.what.startswith(FACTS)])
     show_expected(found.compared, found.took)
     show("")
-    show(f"{'next':<13}{printable(next_step(found))}")
+    show(f"{'next':<13}{printable(next_step(found, given))}")
 
 
 def show_expected(said: Compared, time: Took) -> None:
@@ -68,12 +73,11 @@ def took_lines(took: Took) -> Iterator[tuple[str, str]]:
     yield "took", f"{ran}{waited}{again}"
 
 
-def next_step(found: Checked) -> str:
+def next_step(found: Checked, given: Sequence[str] = ()) -> str:
     """The command to type now."""
-    where = "--local" if found.place == "local" else f"--cluster {found.place} --wait"
-    if found.can_start:
-        return f"`tfslurm rerun {found.original} {where}`"
-    return f"set right what FAILs or stops it, then `tfslurm rerun {found.original} {where}`"
+    where = ["--local"] if found.place == LOCAL else ["--cluster", found.place, "--wait"]
+    command = f"`{shlex.join(['tfslurm', 'rerun', found.original, *where, *given])}`"
+    return command if found.can_start else f"set right what FAILs or stops it, then {command}"
 
 
 def checked_json(found: Checked) -> dict[str, Any]:

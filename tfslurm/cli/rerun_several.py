@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ def submitted(session: Session, groups: Sequence[Group], *, again: bool, quiet: 
 def tell_next(session: Session, chosen: Chosen, made: Sequence[str], as_json: bool) -> None:
     """Say which commands give the verdict."""
     for name in made:
-        say(f"`tfslurm wait {name}`, then `tfslurm diff {chosen.name} {name}`")
+        say(f"`tfslurm wait {name}`, then `tfslurm diff {shlex.quote(chosen.name)} {name}`")
     if as_json:
         emit({"original": chosen.name, "how": list(chosen.said), "sweeps": list(made)})
 

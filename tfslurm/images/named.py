@@ -42,7 +42,7 @@ def image_named(session: Session, name: str) -> NamedImage:
         asked = read_experiment(Path(name), sweeps=True)
         clusters = [known.cluster for known in known_clusters(asked.experiment.clusters, session.say)]
         return NamedImage(pinned(asked) or pin_now(asked, clusters, now(), session.say), *mirrors_of(clusters))
-    if is_crate(Path(name)) or (name.endswith(".json") and Path(name).is_file()):
+    if is_crate(Path(name)) or name.endswith((".json", ".zip")):
         return NamedImage(pin_in_record(session, name), *mirrors_of([each.cluster for each in known_clusters()]))
     if is_reference(session, name):
         clusters = [known.cluster for known in known_clusters(tell=session.say)]
