@@ -98,6 +98,7 @@ def test_a_crate_has_the_files_of_the_run_folder_and_the_records_own_bytes(tmp_p
     assert there["146/attempt-1/stdout.log"] == LOGS["stdout.log"]
     assert there[f"code/{TREE}/train.py"] == b"print(1)\n" and there[f"code/{TREE}/lib/net.py"] == b""
     assert there["job.sbatch"] and there["plan.json"] and there["exp.yaml"] and there["exp.lock.yaml"]
+    assert b"`tfslurm rerun . --local` runs it again and compares" in there["REPRODUCING.md"]
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "nothing else is left"
 
 
@@ -408,6 +409,7 @@ def test_an_anonymous_crate_says_nowhere_who_ran_it(tmp_path: Path) -> None:
     assert record_sha256(record) == record["integrity"]["record_sha256"]
     guide = there["REPRODUCING.md"].decode()
     assert "Changed for a double-blind review" in guide and f"code/{TREE}/train.py" in guide
+    assert "tfslurm rerun" not in guide
     people = graph(tmp_path / "crate")
     assert [people[each]["name"] for each in listed(people["./"]["author"])] == ["Anonymous"]
     assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "crate").returncode == 0

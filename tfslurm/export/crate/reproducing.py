@@ -108,7 +108,20 @@ def running(crate: Crate, run: Run) -> list[str]:
         lines += ["", load, "Put what it prints in the place of the image's name in the line above."]
     notes = [f"Replace {place} by {what}." for place, what in found.fill.items()]
     notes += [f"{note[:1].upper()}{note[1:]}." for note in found.notes]
-    return [*lines, "", *(f"- {printable(note)}" for note in notes)] if notes else lines
+    listed = ["", *(f"- {printable(note)}" for note in notes)] if notes else []
+    return [*lines, *listed, *with_tfslurm(crate)]
+
+
+def with_tfslurm(crate: Crate) -> list[str]:
+    """The command that also compares; [] where the code here is not the code that ran."""
+    if crate.rewritten:
+        return []
+    sample = " --points 5" if len(crate.runs) > 5 else ""
+    return [
+        "",
+        "With tfslurm, `tfslurm rerun . --local --check` says what this machine lacks for it, and",
+        f"`tfslurm rerun . --local{sample}` runs it again and compares the results.",
+    ]
 
 
 def needs(record: Record) -> str:
