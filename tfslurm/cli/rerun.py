@@ -90,7 +90,9 @@ def rerun(
     refuse_together(("--dry-run", dry_run), ("--check", is_check))
     refuse_together(("--review", is_review), ("--dry-run or --check", dry_run or is_check))
     if form != "text" and (dry_run or is_check or is_review or not (here or wait_too)):
-        raise click.UsageError("--format is of the verdict: add --wait or --local, without --dry-run, --check and --review")
+        raise click.UsageError(
+            "--format is of the verdict: add --wait or --local, without --dry-run, --check and --review"
+        )
     settings, places = pairs_of(sets, "--set"), pairs_of(data, "--data")
     wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive)
     found = ended(session, name)
