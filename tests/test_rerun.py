@@ -330,7 +330,7 @@ def test_what_would_run_is_shown_and_nothing_runs(laptop: Laptop, capsys: pytest
     assert typed(["rerun", str(found), "--set", "lr=3", "--dry-run"]) == 2
     shown = capsys.readouterr().out
     assert shown.startswith("original alpha:59, COMPLETED in ") and "\nchanged  lr=3\n" in shown
-    assert "differs  slurm option begin is left out: it was meant for that time\n" in shown
+    assert "note     slurm option begin is left out: it was meant for that time\n" in shown
     assert "MISSING  " in shown and "NO_SUCH_KEY" in shown
     assert typed(["rerun", str(found)]) == 2
     assert "NO_SUCH_KEY" in capsys.readouterr().err

@@ -139,7 +139,7 @@ def show_reach(session: Session, name: str, found: Sequence[Evidence], wish: Wis
     from tfslurm.cli.review import show_review
 
     if len(found) > 1:
-        say(f"note: {name} has {len(found)} runs: {found[0].key} stands for all of them")
+        say(f"note: {found[0].key} stands for all {len(found)} runs")
     made = make_rerun(session, original_of(found[0], name, anyway=wish.anyway), wish)
     show_review(session, made.workspace.asked, [made.known], as_json)
     return 0
@@ -156,7 +156,7 @@ def show_check(
     from tfslurm.reruns.check import check
 
     if len(found) > 1:
-        say(f"note: {name} has {len(found)} runs: {found[0].key} stands for all of them")
+        say(f"note: {found[0].key} stands for all {len(found)} runs")
     original = original_of(found[0], name, anyway=wish.anyway)
     checked = check(session, original, place_of(session, original, wish), wish)
     if as_json:

@@ -61,6 +61,6 @@ def original_lines(made: Rerun) -> Iterator[tuple[str, str]]:
 def unlike_lines(made: Rerun) -> Iterator[tuple[str, str]]:
     """What is not as it was."""
     yield from (("warning", line) for line in made.workspace.warnings)
-    yield from (("differs", line) for line in made.workspace.notes)
+    yield from (("note", line) for line in made.workspace.notes)
     for loss in made.losses:
         yield "MISSING" if loss.stops else "differs", str(loss)
