@@ -137,7 +137,7 @@ def lines_of(found: Inspection) -> Iterator[tuple[str, str]]:
     others = [name for name in found.platforms if name != found.platform]
     if others:
         yield "also for", ", ".join(others)
-    yield "to pull", f"{mib(found.bytes)} MiB in {len(found.layers)} layers"
+    yield "to pull", f"{mib(found.bytes)} MiB in {len(found.layers)} layer{'' if len(found.layers) == 1 else 's'}"
     details = found.details
     for head, value in (("created", details.created), ("user", details.user), ("works in", details.working_dir)):
         if value:
@@ -154,7 +154,7 @@ def lines_of(found: Inspection) -> Iterator[tuple[str, str]]:
 def inside_lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """The software inside, as a job's record has it."""
     if not found.inside:
-        yield "inside", "not known: no record here is of a job that ran it"
+        yield "inside", "not known: no record here says what a job found in it"
         return
     versions = {key: value for key, value in found.inside.items() if value and key not in ("job", "packages")}
     yield "inside", f"{', '.join(f'{key} {value}' for key, value in versions.items())} (seen by {found.inside['job']})"
