@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -411,13 +410,11 @@ def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
 # ---------------------------------------------------------------------------------------------------- files by content
 
 
-def test_a_run_may_leave_many_files() -> None:
-    many = {f"d/{number}.txt": str(number) for number in range(10_000)}
+def test_a_run_may_leave_many_files() -> None:  # in quadratic time it would meet the limit of a test
+    many = {f"d/{number}.txt": str(number) for number in range(25_000)}
     a, b = run(files=many), run(files={**many, "d/7.txt": "x"})
-    began = time.process_time()
     (differing,) = compare(a, b).results.files.those("differs")
     assert differing.path == "d/7.txt" and wanted(a, b, measure_of(a, b)) == []
-    assert time.process_time() - began < 15  # it was minutes
 
 
 def test_files_that_are_never_equal_are_named_and_decide_nothing() -> None:
