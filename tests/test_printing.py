@@ -391,6 +391,24 @@ def interrupted(program: Sequence[str], environment: dict[str, str], folder: Pat
         return process.stderr.read()
 
 
+def test_ctrl_c_within_a_callback_of_python_is_not_lost(tmp_path: Path) -> None:
+    program = """
+import signal, time
+import tfslurm.__main__ as m, tfslurm.cli
+class Gone:
+    def __del__(self): signal.raise_signal(signal.SIGINT)
+def command():
+    gone = Gone()
+    del gone
+    time.sleep(60)
+    print("went on")
+tfslurm.cli.main = command
+m.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_terminal_gets_no_escape_of_an_error() -> None:
     out = b""
 

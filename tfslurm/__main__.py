@@ -46,6 +46,15 @@ def leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
     os._exit(130)
 
 
+def ask_again(swallowed: "sys.UnraisableHookArgs") -> None:
+    """Bring back a Ctrl-C that came while a callback ran (`__del__`, a weak reference's), in which Python drops it."""
+    if not isinstance(swallowed.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(swallowed)
+        return
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)  # not at once: it would be raised in here
+
+
 SELDOM = 50_000
 "New objects between two searches for unreachable ones; with Python's 700 they take a tenth of a short command's time."
 
@@ -57,6 +66,7 @@ def main() -> None:
         is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
         if is_heard:
             signal.signal(signal.SIGINT, leave)
+            sys.unraisablehook = ask_again
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts tfslurm may ignore it: no exit code would come
         settle(os.environ)
         from tfslurm.cli import main as command_line
