@@ -95,7 +95,10 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
         assert command is not None
         yield name, command
         if isinstance(command, click.Group):
-            yield from ((f"{name} {below}", inner) for below, inner in command.commands.items())
+            for below in command.list_commands(context):
+                inner = command.get_command(context, below)
+                assert inner is not None
+                yield f"{name} {below}", inner
 
 
 @pytest.mark.parametrize(("name", "command"), list(every_command()), ids=str)

@@ -8,12 +8,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from tfslurm import __version__
 
-COMMANDS: dict[str, tuple[str, str]] = {
+Table = Mapping[str, tuple[str, str]]
+"Command -> its module and function, and what `--help` says of it."
+
+COMMANDS: Table = {
     "init": ("tfslurm.cli.files:init", "Write a commented exp.yaml, and a cluster file if there is none."),
     "check": ("tfslurm.cli.check:check", "Check each cluster: what works, and how to fix what does not."),
     "trust": ("tfslurm.cli.trust:trust", "Trust the cluster files of a folder, as they are now."),
@@ -87,19 +92,24 @@ COMPLETE = "_TFSLURM_COMPLETE"
 class LazyGroup(click.Group):
     """A group that imports a command's module when that command is called."""
 
+    def __init__(self, *args: Any, table: Table, elsewhere: Mapping[str, str], **settings: Any) -> None:
+        """A group of the commands of a table; ``elsewhere`` holds what other programs call them."""
+        super().__init__(*args, **settings)
+        self.table, self.elsewhere = table, elsewhere
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of a user's work."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, or None when there is none of that name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
         hush_libraries()
-        module, attribute = COMMANDS[cmd_name][0].split(":")
+        module, attribute = self.table[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
-        command.short_help = COMMANDS[cmd_name][1]
+        assert isinstance(command, click.Command)  # noqa: S101 - the tables are ours
+        command.short_help = self.table[cmd_name][1]
         if COMPLETE in os.environ:
             importlib.import_module("tfslurm.cli.completion").attach(command)
         return command
@@ -111,17 +121,23 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = nearest_command(args[0])
+            near = nearest_command(args[0], self.table, self.elsewhere)
             meant = f"Did you mean {near!r}? " if near else ""
-            raise click.UsageError(f"{error.message} {meant}`tfslurm help` lists the commands.", ctx) from error
+            listed = "`tfslurm help`" if ctx.parent is None else f"`{ctx.command_path} --help`"
+            raise click.UsageError(f"{error.message} {meant}{listed} lists the commands.", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of commands, from the table above: nothing is imported."""
+        """The table of commands, as it is: nothing is imported."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    elsewhere=ELSEWHERE,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="tfslurm")
 def group() -> None:
     """Run a pinned TensorFlow image as a Slurm job, with a record that a reviewer can check.
@@ -134,15 +150,15 @@ def group() -> None:
     """
 
 
-def nearest_command(typed: str) -> str:
+def nearest_command(typed: str, table: Table, elsewhere: Mapping[str, str]) -> str:
     """The command that somebody means who types this: one that begins so, does that elsewhere, or looks alike."""
     from difflib import get_close_matches
 
     word = typed.lower()
-    begun = [name for name in COMMANDS if len(word) > 1 and name.startswith(word)]
-    near = get_close_matches(word, [*COMMANDS, *ELSEWHERE], 1, cutoff=0.5)
-    found = ELSEWHERE.get(word) or next(iter([*begun, *near]), "")
-    return ELSEWHERE.get(found, found)
+    begun = [name for name in table if len(word) > 1 and name.startswith(word)]
+    near = get_close_matches(word, [*table, *elsewhere], 1, cutoff=0.5)
+    found = elsewhere.get(word) or next(iter([*begun, *near]), "")
+    return elsewhere.get(found, found)
 
 
 def hush_libraries() -> None:

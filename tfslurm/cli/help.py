@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from tfslurm import __version__
-from tfslurm.cli import COMMANDS, group, nearest_command
+from tfslurm.cli import COMMANDS, ELSEWHERE, group, nearest_command
 from tfslurm.cli.console import deliver, emit, plain, show
 
 
@@ -29,7 +29,7 @@ def help_command(command: str | None, man: bool, as_json: bool) -> None:
         emit({"man": text}) if as_json else deliver(text, None, is_data=True)
         return
     if command is not None and command not in COMMANDS:
-        near = nearest_command(command)
+        near = nearest_command(command, COMMANDS, ELSEWHERE)
         meant = f"Did you mean {near!r}? " if near else ""
         raise click.UsageError(f"No such command {command!r}. {meant}`tfslurm help` lists the commands.")
     text = help_of(command)

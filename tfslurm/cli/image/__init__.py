@@ -1,0 +1,20 @@
+"""tfslurm image: each of its commands in a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import click
+
+from tfslurm.cli import LazyGroup, Table
+
+COMMANDS: Table = {
+    "inspect": ("tfslurm.cli.image.inspect:inspect", "Show what a registry tells of an image, without a pull."),
+    "diff": ("tfslurm.cli.image.diff:diff", "Compare two images: layers, settings and packages."),
+    "save": ("tfslurm.cli.image.save:save", "Save an image as an OCI archive, so that it outlives its registry."),
+}
+"In the order of a user's work."
+ELSEWHERE = {"show": "inspect", "info": "inspect", "compare": "diff", "export": "save", "archive": "save"}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, elsewhere=ELSEWHERE)
+def image() -> None:
+    """Look at the images of your experiments, and keep them."""
