@@ -7,17 +7,21 @@ graph driver). ``name@digest`` accepts the first two. Source: OCI image specific
 
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.libraries import lacking
-from tfslurm.image.lock import LOCK_SCHEMA, lock_text, parse_lock
+from tfslurm.image.lock import LOCK_SCHEMA, Lock, lock_text, parse_lock, read_lock
 from tfslurm.image.lock_check import false_claims, missing_variables, quoted, quoted_list, without_claims
+from tfslurm.image.packages import PackageLock, Wheel
 from tfslurm.image.pin import PLATFORM, Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
 
 __all__ = [
     "LOCK_SCHEMA",
     "PLATFORM",
+    "Lock",
+    "PackageLock",
     "Pin",
     "Reference",
     "Verdict",
+    "Wheel",
     "check_digest",
     "driver_verdict",
     "false_claims",
@@ -34,6 +38,7 @@ __all__ = [
     "pin_to_json",
     "quoted",
     "quoted_list",
+    "read_lock",
     "refuse_moving",
     "sources",
     "without_claims",

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
+from tfslurm.image.packages import PackageLock, package_mistakes, packages_from_json, packages_to_json
 from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
 from tfslurm.image.reference import parse_reference
 
 LOCK_SCHEMA = "tfslurm.lock/1"
 
 
-def lock_text(pin: Pin) -> str:
-    """The text of EXP.lock.yaml: ``schema``, then ``image`` with exactly the fields of the pin."""
-    return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin)})
+class Lock(NamedTuple):
+    """What a lock file holds; ``packages`` is None where the experiment added none when it was written."""
+
+    image: Pin
+    packages: PackageLock | None = None
+
+
+def lock_text(pin: Pin, packages: PackageLock | None = None) -> str:
+    """The text of EXP.lock.yaml: ``schema``, ``image`` with exactly the fields of the pin, and ``packages`` if any."""
+    layer = {"packages": packages_to_json(packages)} if packages else {}
+    return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin), **layer})
 
 
 def parse_lock(text: str, file: str, image: str = "") -> Pin:
-    """The pin that a lock file holds.
+    """The pin that a lock file holds; as ``read_lock``."""
+    return read_lock(text, file, image).image
+
+
+def read_lock(text: str, file: str, image: str = "") -> Lock:
+    """What a lock file holds.
 
     ``image`` is what the experiment names now; when given, it must be what was pinned. Raises InputError with every
     problem and its line: unknown schema, absent or unknown fields, malformed digests, fields that contradict others.
@@ -32,7 +48,8 @@ def parse_lock(text: str, file: str, image: str = "") -> Pin:
     problems = [problem._replace(fix=problem.fix or again) for problem in _problems(document, image)]
     if problems:
         raise InputError(problems)
-    return pin_from_json(document.value["image"])
+    layer = document.value.get("packages")
+    return Lock(pin_from_json(document.value["image"]), packages_from_json(layer) if layer is not None else None)
 
 
 def _problems(document: Document, image: str) -> Iterator[Problem]:
@@ -46,12 +63,14 @@ def _problems(document: Document, image: str) -> Iterator[Problem]:
         yield Problem(file, line, "schema", why)
         return
     for key in value:
-        if key not in ("schema", "image"):
+        if key not in ("schema", "image", "packages"):
             yield Problem(file, document.line((key,)), str(key), "is not a key of a lock file")
     if "image" not in value:
         yield Problem(file, 1, "image", "is missing")
         return
     yield from _image_problems(document, value["image"], image)
+    if "packages" in value:
+        yield from _package_problems(document, value["packages"])
 
 
 def _image_problems(document: Document, pinned: object, image: str) -> Iterator[Problem]:
@@ -66,3 +85,11 @@ def _image_problems(document: Document, pinned: object, image: str) -> Iterator[
         line = document.line(("image", "reference"))
         why = f"{pinned['reference']!r} was pinned, but the experiment names {image!r}"
         yield Problem(document.file, line, "image.reference", why)
+
+
+def _package_problems(document: Document, packages: object) -> Iterator[Problem]:
+    for mistake in package_mistakes(packages):
+        found = re.match(r"wheels\[([0-9]+)\]\.?(.*)", mistake.field)
+        path = ("packages", "wheels", int(found[1]), found[2]) if found else ("packages", mistake.field)
+        line = document.line(tuple(part for part in path if part != ""))
+        yield Problem(document.file, line, f"packages.{mistake.field}".rstrip("."), mistake.why, mistake.fix)

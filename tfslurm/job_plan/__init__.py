@@ -17,7 +17,7 @@ from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
+from tfslurm.image import PackageLock, Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
@@ -30,7 +30,7 @@ SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
 # Absent from the plans of an older version, and where they are empty.
-NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive")
+NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive", "packages")
 # No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
 BESIDE = (
     *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
@@ -51,7 +51,7 @@ class JobPlan:
     the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm. ``chain_head`` is
     the hash of the last record in the chain of the tracker that made the plan; '': it had none. ``derived_from`` is the
     run that this one repeats. ``image_archive`` is the sha256 of the archive in ``images_dir`` that the image is loaded
-    from; '': it is pulled.
+    from; '': it is pulled. ``packages`` are the wheels that are added to the image; None: there are none.
     """
 
     name: str
@@ -95,6 +95,7 @@ class JobPlan:
     chain_head: str = ""
     derived_from: DerivedFrom | None = None
     image_archive: str = ""
+    packages: PackageLock | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -241,6 +242,7 @@ def make_plan(
     chain_head: str = "",
     derived_from: DerivedFrom | None = None,
     image_archive: str = "",
+    packages: PackageLock | None = None,
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
@@ -288,6 +290,7 @@ def make_plan(
             chain_head=chain_head,
             derived_from=derived_from,
             image_archive=image_archive,
+            packages=packages if packages and packages.wheels else None,
         )
     )
 
@@ -335,6 +338,9 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
     if asked.get("code"):  # the tree's id says the same as its list's hash
         asked["code"] = {key: value for key, value in asked["code"].items() if key != "contents_sha256"}
         beside |= {key: value for key, value in values["code"].items() if key == "contents_sha256"}
+    if asked.get("packages"):  # the same wheels, wherever they came from
+        asked["packages"] = asked["packages"]["sha256"]
+        beside["packages"] = values["packages"]
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
         asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}

@@ -41,7 +41,7 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
         shm=f"{shm_mib}M" if shm_mib else None,
         outputs=plan.outputs,
         spec=plan.spec_text or None,
-        lock=lock_text(plan.pin),
+        lock=lock_text(plan.pin, plan.packages),
         reproduce=plan.reproduce,
     )
 

@@ -19,6 +19,7 @@ from tfslurm.cluster import Cluster, Engine
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
+from tfslurm.image.packages import package_mistakes, packages_to_json
 from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.job_plan import TREE, JobPlan, from_json, identity
 from tfslurm.job_plan.folders import JOB_ID
@@ -203,6 +204,7 @@ def refuse_values(plan: JobPlan) -> None:
             raise ValueError(f"{key}_text is not the text that {key}_sha256 is of")
     refuse_parts(plan)
     refuse_image(plan)
+    refuse_packages(plan)
     refuse_words(plan)
     if plan.outputs is not None:
         places.target(plan.outputs)
@@ -286,6 +288,16 @@ def refuse_image(plan: JobPlan) -> None:
             raise ValueError(f"{source[:120]!r} is not the pinned image")
         if name:
             parse_reference(source)
+
+
+def refuse_packages(plan: JobPlan) -> None:
+    """The wheels that are added to the image: those of the pinned image, and as their hash says."""
+    if plan.packages is None:
+        return
+    if mistakes := package_mistakes(packages_to_json(plan.packages)):
+        raise ValueError(f"packages.{mistakes[0].field}: {mistakes[0].why}")
+    if plan.packages.image != plan.pin.digest or not plan.packages.wheels:
+        raise ValueError("packages are not those of the pinned image")
 
 
 def refuse_words(plan: JobPlan) -> None:
