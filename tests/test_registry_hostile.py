@@ -26,7 +26,8 @@ from tests.test_registry import MANIFEST, digest_of, image_config, image_manifes
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
 from tfslurm.registry import resolve
-from tfslurm.registry.realms import challenges, may_have_login, origin
+from tfslurm.registry.challenges import challenges
+from tfslurm.registry.realms import may_have_login, origin
 from tfslurm.registry.wire import Patience
 
 NOW = "2026-11-23T08:00:00Z"

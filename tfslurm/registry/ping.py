@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin
-
 from tfslurm.registry.wire import Remote
 
 
@@ -15,7 +13,7 @@ def ping(name: str) -> str:
     """
     what = "GET /v2/"
     with Remote(name.partition("/")[0]) as remote:
-        answer = remote._send("GET", urljoin(remote._base, "/v2/"), what, limit=64 * 2**10)
+        answer = remote.greet(what)
         if answer.status not in (200, 401):
             raise remote.refused(what, answer)
         return "answers" if answer.status == 200 else "answers, and wants a token first"

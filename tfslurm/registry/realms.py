@@ -1,4 +1,4 @@
-"""Which token server may have the login that is stored for a registry, and what a registry's challenge says.
+"""Which token server may have the login that is stored for a registry.
 
 A registry names its token server itself, so whoever answers in its place could name his own. See docs/adr/0032.
 """
@@ -36,9 +36,6 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL}){{0,30}}|\[[0-9A-Fa-f:.]{{2,45}}\]")
 _URL = re.compile(rf"https?://(?:{_HOST.pattern})(?::[0-9]{{1,5}})?(?:[/?][!-\[\]^-~]*)?")
 _LONGEST = 8192
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110, 5.6.2
-_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+|(?=,|$))")
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -56,33 +53,6 @@ def origin(url: str) -> tuple[str, str, int]:
     except ValueError:
         return "", "", 0
     return parts.scheme, (parts.hostname or "").lower(), port
-
-
-def challenges(header: str) -> dict[str, dict[str, str]]:
-    """Scheme -> its parameters, for each challenge of a WWW-Authenticate header.
-
-    The first of a scheme counts, unless it names no realm and a later one does. Names are lower case. What cannot be
-    read is left out up to the next comma. Source: RFC 9110, 11.6.1; several headers are one, with commas (5.3).
-    """
-    found: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
-    text, place = header[:_LONGEST], 0
-    while True:
-        while place < len(text) and text[place] in " \t,":
-            place += 1
-        if (parameter := _PARAMETER.match(text, place)) and found:
-            name, quoted, word = parameter.groups()
-            current.setdefault(name.lower(), word if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
-            place = parameter.end()
-        elif scheme := _SCHEME.match(text, place):
-            current, name = {}, scheme[1].lower()
-            if "realm" not in found.get(name, {}):
-                found[name] = current
-            place = scheme.end()
-        elif (comma := text.find(",", place)) >= 0:
-            place = comma
-        else:
-            return found
 
 
 def may_have_login(registry: str, base: str, realm: str) -> bool:
