@@ -7,12 +7,13 @@ import click
 from tfslurm.cli import LazyGroup, Table
 
 COMMANDS: Table = {
+    "list": ("tfslurm.cli.image.list:list_command", "List the images of your jobs, and where each is known to be."),
     "inspect": ("tfslurm.cli.image.inspect:inspect", "Show what a registry tells of an image, without a pull."),
     "diff": ("tfslurm.cli.image.diff:diff", "Compare two images: layers, settings and packages."),
     "save": ("tfslurm.cli.image.save:save", "Save an image as an OCI archive, so that it outlives its registry."),
 }
 "In the order of a user's work."
-ELSEWHERE = {"show": "inspect", "info": "inspect", "compare": "diff", "export": "save", "archive": "save"}
+ELSEWHERE = {"ls": "list", "show": "inspect", "info": "inspect", "compare": "diff", "export": "save", "archive": "save"}
 
 
 @click.group(cls=LazyGroup, table=COMMANDS, elsewhere=ELSEWHERE)
