@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.no_lines import NoLines
 from tests.made import CLUSTER
 from tfslurm.errors import Completed, HostError, SlurmParseError
 from tfslurm.remote_programs import program
@@ -38,7 +39,7 @@ def said(*endings: str, storage: str = "slurmdbd") -> str:
     return "".join(f"{answer}\x1d{end}\x1d" for answer, end in zip(answers, ends, strict=True))
 
 
-class Login:
+class Login(NoLines):
     """Stands for a login node: says the same to every command, and counts them."""
 
     name = "alpha"

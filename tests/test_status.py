@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.no_lines import NoLines
 from tests.fakes.site import Site, at_home, queue_row, sacct_row
 from tests.made import plan, session
 from tfslurm import reap
@@ -75,7 +76,7 @@ def test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwar
 
 
 @dataclass(frozen=True)
-class CountingHost:
+class CountingHost(NoLines):
     """A machine that notes the programs it is asked to run."""
 
     host: LocalHost

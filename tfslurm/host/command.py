@@ -16,11 +16,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError, NoProgram, TooMuchOutput
 from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
 from tfslurm.remote_programs import one_line
+
+if TYPE_CHECKING:
+    from tfslurm.host.forward import Carrier, Forward, Say, Target
 
 LONGEST_COMMAND = 120
 NOISE = 2**16
@@ -104,6 +107,23 @@ class Transport(ABC):
         if raw.exit_code:
             raise CommandFailed(_completed(self.name, argv, raw))
         return raw.stdout
+
+    def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
+        """Return a port of this machine that leads to the target; see Host."""
+        from tfslurm.host.forward import Forward
+
+        carrier = self.carrier(target, say)
+        try:
+            return Forward(self.name, target, port, carrier, say)
+        except BaseException:
+            carrier.close()
+            raise
+
+    def carrier(self, target: Target, say: Say | None) -> Carrier:
+        """What carries connections to a target; this machine's own where there is no line to cross."""
+        from tfslurm.host.forward import Direct
+
+        return Direct(self.name, target)
 
     def _execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         if isinstance(argv, str) or not argv or any("\0" in word for word in argv):

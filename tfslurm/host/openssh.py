@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError, InputError, TooMuchOutput
@@ -38,6 +40,9 @@ from tfslurm.host.ssh_config import Settings, misread, options_for, parse_settin
 from tfslurm.host.ssh_files import SYSTEM, lines_of
 from tfslurm.host.terminal import ALONE, has_terminal
 from tfslurm.local_files import write_file
+
+if TYPE_CHECKING:
+    from tfslurm.host.forward import Carrier, Say, Target
 
 CONNECT_S = 20
 PERSIST_S = 600
@@ -80,6 +85,7 @@ class OpenSshHost(Transport):
         self._ssh += [word for item in SETTINGS.items() for word in ("-o", "=".join(item))]
         self._ssh += [*options_for(login), *(["-J", login.proxy_jump] if login.proxy_jump else [])]
         self._is_closed = self._is_ours = False
+        self._reviving = Lock()
         if not self._answers():  # the user's own shared connection is as good
             self._ssh += ["-o", f"ControlPath={runtime_folder(name)}/{socket_name(login.host)}"]
             self._is_ours = True
@@ -107,6 +113,27 @@ class OpenSshHost(Transport):
                 raise HostError(f"{self.name}: {why}", transient=True)
             raise self._refused(raw.stderr)
         return remote_result(self.name, argv, raw)
+
+    def carrier(self, target: Target, say: Say | None) -> Carrier:
+        """Connections over the shared connection; see Host.forward."""
+        from tfslurm.host.openssh_forward import Shared
+
+        def revive() -> None:
+            with self._reviving:
+                if not self._answers():
+                    if say:
+                        say(f"{self.name}: the line was lost; logging in again")
+                    self._connect()
+
+        return Shared(self.name, target, runtime_folder(self.name), self._ask_to_forward, revive)
+
+    def _ask_to_forward(self, word: str, specification: str) -> str:
+        """Ask the shared connection alone: with the user's settings, ssh would ask for the forwards in them too."""
+        argv = ["ssh", "-F", "none", "-o", f"ControlPath={self._setting('controlpath').replace('%', '%%')}"]
+        argv += ["-o", "LogLevel=ERROR", "-O", word, "-L", specification, "--", self._login.host]
+        raw = run_process(Received(self.name, argv), argv, b"", CONNECT_S, os.environ)
+        said = " ".join(raw.stderr.decode("utf-8", "replace").split())[-400:]
+        return "" if raw.exit_code == 0 else said or f"exit {raw.exit_code}"
 
     @cached_property
     def _settings(self) -> Settings:

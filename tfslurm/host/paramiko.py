@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +19,9 @@ import paramiko
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
 from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
+from tfslurm.host.forward import Carrier, Say, Target, checked
 from tfslurm.host.hops import route
+from tfslurm.host.paramiko_channels import Channels, open_to, refusal
 from tfslurm.host.paramiko_line import CONNECT_S, Line, hang_up, trouble
 from tfslurm.host.paramiko_login import authenticate
 
@@ -80,9 +83,13 @@ class ParamikoHost(Transport):
             raise HostError(f"{self.name}: the line was lost while {argv[0]} ran; try again", transient=True)
         return remote_result(self.name, argv, raw)
 
+    def carrier(self, target: Target, say: Say | None) -> Carrier:
+        """Connections as channels of the one connection; see Host.forward."""
+        return Channels(partial(self._channel_to, checked(target), say))
+
     # --- the connection
 
-    def _session(self) -> paramiko.Channel:
+    def _session(self, say: Say | None = None) -> paramiko.Channel:
         """Return a new channel, over a new connection where the old one is gone, be it without a word."""
         with self._reaching:
             if self._line and self._line.is_active():
@@ -92,7 +99,30 @@ class ParamikoHost(Transport):
                     raise
                 except (paramiko.SSHException, EOFError, OSError):
                     pass
+            if say:
+                say(f"{self.name}: the line was lost; logging in again")
             return self._connect().open_session(timeout=CONNECT_S)
+
+    def _channel_to(self, target: Target, say: Say | None) -> paramiko.Channel:
+        """Return a channel to a place beyond the machine; one that does not answer is no reason to log in again."""
+        with self._told(str(target)):
+            line = self._line
+            if line and line.is_active():
+                try:
+                    return open_to(line, target)
+                except paramiko.ChannelException as error:
+                    raise HostError(f"{self.name}: {target}: {refusal(error)}", transient=True) from None
+                except (paramiko.SSHException, EOFError, OSError) as error:
+                    lost = error
+                hang_up(self._session(say))
+                if self._line is line:
+                    raise lost
+            else:
+                hang_up(self._session(say))
+            line = self._line
+            if line is None:
+                raise EOFError("the line was lost")
+            return open_to(line, target)
 
     def _connect(self) -> paramiko.Transport:
         self._close()

@@ -16,6 +16,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from tfslurm.errors import HostError
 from tfslurm.host.hops import USE_OPENSSH, WAYS_TO_KNOW, Hop
 from tfslurm.host.known_hosts import Place, verify
+from tfslurm.host.paramiko_channels import StreamingTransport
 from tfslurm.host.terminal import has_terminal, tell
 
 CONNECT_S = 20
@@ -46,7 +47,7 @@ class Line:
         """
         hop = self._hop
         known, rsa = hop.known(), hop.value("requiredrsasize")
-        transport = paramiko.Transport(self._open(before), disabled_algorithms={"pubkeys": list(_unwanted_keys(hop))})
+        transport = StreamingTransport(self._open(before), disabled_algorithms={"pubkeys": list(_unwanted_keys(hop))})
         self._opened.callback(hang_up, transport)
         transport.banner_timeout, transport.auth_timeout = self._patience_s, ANSWER_S
         options = transport.get_security_options()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import Completed
+
+if TYPE_CHECKING:
+    from tfslurm.host.forward import Forward, Say, Target
 
 MOST_BYTES = 16 * 2**20
 """The most that a command may print on stdout unless its caller expects more: memory is limited."""
@@ -52,3 +55,15 @@ class Host(Protocol):
         max_bytes: int = MOST_BYTES,
     ) -> bytes:
         """Return the command's stdout byte for byte; CommandFailed where its exit code is not 0."""
+
+    def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
+        """Return a context manager: in it ``127.0.0.1:PORT`` of this machine leads to a place that the host reaches.
+
+        ``port`` 0 takes any that is free. Nothing is asked of the target before somebody connects. A connection that
+        is open when the line is lost is lost; the next one brings the line back, with a login where the site demands
+        one, and ``say`` is told so, and of each problem once.
+
+        Raises:
+            InputError: the port is taken, or not the user's to have.
+            HostError: the machine could not be reached.
+        """

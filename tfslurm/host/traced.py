@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tfslurm.errors import Completed, command_line
 from tfslurm.host.protocol import MOST_BYTES, Host
+
+if TYPE_CHECKING:
+    from tfslurm.host.forward import Forward, Say, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,12 @@ class TracedHost:
         """As the machine's own."""
         self._told(argv)
         return self.host.run_bytes(argv, input=input, timeout_s=timeout_s, max_bytes=max_bytes)
+
+    def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
+        """As the machine's own."""
+        made = self.host.forward(target, port=port, say=say)
+        self.tell(f"{self.name}: 127.0.0.1:{made.port} leads to {target}")
+        return made
 
     def _told(self, argv: Sequence[str]) -> None:
         self.tell(f"{self.name}: {command_line(argv)}")
