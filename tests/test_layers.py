@@ -33,7 +33,20 @@ ROOMS = (
         "record",
     ),
     *("export", "local_files", "remote_programs", "registry", "host", "snapshot", "tracker", "workspace", "handoff"),
-    *("monitoring", "retrieval", "submission", "images", "services", "audit", "check", "reruns", "reap", "api", "cli"),
+    *(
+        "monitoring",
+        "retrieval",
+        "packages",
+        "submission",
+        "images",
+        "services",
+        "audit",
+        "check",
+        "reruns",
+        "reap",
+        "api",
+        "cli",
+    ),
 )
 PURE = ROOMS[: ROOMS.index("local_files")]
 IMPURE = {

@@ -61,7 +61,7 @@ class Desk:
 
     def environment(self, cluster: str | None) -> dict[str, str]:
         """What is in the environment of the commands that are typed here."""
-        own = {"XDG_CONFIG_HOME": str(self.folder / "config"), "XDG_DATA_HOME": str(self.folder / "data")}
+        own = {f"XDG_{kind.upper()}_HOME": str(self.folder / kind) for kind in ("config", "data", "cache")}
         return {**(login_environment(cluster) if cluster else {"PATH": LOGIN_PATH, "DOCKER_HOST": DOCKER_HOST}), **own}
 
     def tfslurm(

@@ -35,6 +35,7 @@ class Laptop:
         patch.chdir(laptop.folder)
         patch.setenv("XDG_CONFIG_HOME", str(laptop.folder / "config"))
         patch.setenv("XDG_DATA_HOME", str(laptop.folder / "data"))
+        patch.setenv("XDG_CACHE_HOME", str(laptop.folder / "cache"))
         return laptop
 
     @property

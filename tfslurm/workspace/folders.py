@@ -1,4 +1,4 @@
-"""The two folders that tfslurm has on this machine: the user's configuration, and its own data."""
+"""The folders that tfslurm has on this machine: the user's configuration, its own data, and what it can get again."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def data_folder() -> Path:
     import platformdirs
 
     return _absolute(Path(platformdirs.user_data_dir("tfslurm")), ".local/share")
+
+
+def cache_folder() -> Path:
+    """~/.cache/tfslurm, or where XDG_CACHE_HOME says: what it holds can be removed at any time."""
+    import platformdirs
+
+    return _absolute(Path(platformdirs.user_cache_dir("tfslurm")), ".cache")
 
 
 def _absolute(folder: Path, usual: str) -> Path:

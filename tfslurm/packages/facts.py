@@ -1,0 +1,107 @@
+"""What is inside an image: as this machine or a cluster already knows it, else from a container of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from shutil import which
+
+from tfslurm.errors import Completed, HostError, InputError, TfslurmError
+from tfslurm.host import Host, read_from
+from tfslurm.host.local import LocalHost
+from tfslurm.image import Pin, sources
+from tfslurm.image.facts import MOST_BYTES, ImageFacts, image_facts
+from tfslurm.local_files import make_folder, read_file, write_file
+from tfslurm.remote_programs import program
+from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv, small
+from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.folders import cache_folder
+from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.session import Session
+
+PATIENCE_S = 1800.0  # a node may have to pull the image
+WAIT_S = 600  # for a node that is free
+MINUTES = 30  # of the short job
+NOT_HERE = 66  # of the program: the image is not here
+
+Ask = Callable[[], bytes]
+
+
+def facts_of(session: Session, pin: Pin, clusters: Sequence[Known]) -> ImageFacts:
+    """The facts of a pinned image. An image does not change, so they are asked once and kept in the user's cache.
+
+    Asked in turn: the cache; each cluster's own file, which its first job with the image wrote; the engine of this
+    machine, if it has the image; then one short Slurm job on the first cluster that takes it.
+
+    Raises:
+        TfslurmError: nobody could be asked, or the image has no Python that answers; it says what was tried.
+    """
+    kept = cache_folder() / "images" / f"{pin.digest.removeprefix('sha256:')}.json"
+    with suppress(InputError, ValueError):
+        return image_facts(read_file(kept, MOST_BYTES), pin.platform)
+    tried: list[str] = []
+    for place, ask in _places(session, pin, clusters):
+        try:
+            if text := ask():
+                found = image_facts(text, pin.platform)
+                make_folder(kept.parent)
+                write_file(kept, text)
+                return found
+        except (HostError, ValueError) as error:
+            tried.append(f"{place}: {str(error).splitlines()[0]}")
+    why = "; ".join(dict.fromkeys(tried)) or "no cluster is known, and no docker or podman here has it"
+    raise TfslurmError(f"{pin.reference}: which Python and packages it holds is not known: {why}", transient=False)
+
+
+def _places(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[tuple[str, Ask]]:
+    """Each place and how it is asked, the cheap ones first."""
+    name = f"{pin.digest.removeprefix('sha256:')}.json"
+    for known in clusters:
+        path = known.cluster.root / "images" / name
+        yield known.cluster.name, lambda known=known, path=path: read_from(session.reach(known), path, 0, MOST_BYTES)  # type: ignore[misc]
+    engine = next((name for name in ("docker", "podman") if which(name)), "")
+    if engine:
+        yield "here", lambda: _container(LocalHost("here"), (), (engine, "here", *sources(pin, {})))
+    for known in clusters:
+        yield known.cluster.name, lambda known=known: _on_cluster(session, known, pin)  # type: ignore[misc]
+
+
+def _on_cluster(session: Session, known: Known, pin: Pin) -> bytes:
+    """The answer of a container on a node of the cluster, or of this machine where the cluster is `local`."""
+    cluster = known.cluster
+    words = (cluster.engine, "pull", *sources(pin, cluster.mirrors))
+    if cluster.name == LOCAL:
+        session.say(f"looking into {pin.reference}: a container of it, here")
+        return _container(session.reach(known), (), words)
+    session.say(f"looking into {pin.reference}: a short job on {cluster.name} runs a container of it")
+    where: dict[str, str | int] = {"job_name": "tfslurm-image", "time": MINUTES, **small(cluster, "4G")}
+    where |= {"partition": str(cluster.slurm["partition"])} if "partition" in cluster.slurm else {}
+    steering = (
+        *program("without-steering"),
+        *probe_argv(cluster.slurm, engine_settings(cluster), immediate=WAIT_S, **where),
+    )
+    return _container(session.reach(known), steering, words)
+
+
+def _container(host: Host, before: Sequence[str], words: Sequence[str]) -> bytes:
+    """What the probe prints in a container; b'' where the image is not there and is not to be fetched.
+
+    Raises:
+        HostError: the machine, its Slurm or its engine refused.
+    """
+    argv = (*before, *program("image-facts", *words))
+    done = host.run(argv, input=packaged("inside/probe.py").encode(), timeout_s=PATIENCE_S, max_bytes=MOST_BYTES)
+    if done.exit_code == NOT_HERE and "here" in words:
+        return b""
+    if done.exit_code:
+        raise HostError(_why(done), transient=is_busy(done.stderr))
+    return done.stdout.encode("utf-8", "surrogateescape")
+
+
+def _why(done: Completed) -> str:
+    if is_busy(done.stderr):
+        return f"no node was free within {WAIT_S} s"
+    if done.exit_code == 127:
+        return "the image has no python"
+    said = done.stderr.strip().splitlines()
+    return said[-1][:300] if said else f"the container ended with exit {done.exit_code}"
