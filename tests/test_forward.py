@@ -11,7 +11,7 @@ import pytest
 
 from tests.echo import answered, connected, echoing
 from tfslurm.errors import InputError
-from tfslurm.host.forward import Target, TcpAddress, UnixSocket, checked
+from tfslurm.host.forward import Direct, Target, TcpAddress, UnixSocket, checked
 from tfslurm.host.local import LocalHost
 from tfslurm.host.openssh_forward import escaped
 
@@ -59,6 +59,13 @@ def test_where_nobody_listens_the_reason_is_told_once_and_a_later_connection_is_
         with echoing(place):
             assert answered(forward, b"x") == b"xend"
         assert forward.problem == ""
+
+
+def test_a_connection_may_be_silent_for_as_long_as_it_likes() -> None:
+    with echoing() as target:
+        line = Direct("here", target).dial()
+        assert line.gettimeout() is None
+        line.close()
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,9 @@ class Direct:
         target = self._target
         try:
             if isinstance(target, TcpAddress):
-                return socket.create_connection((target.host, target.port), CONNECT_S)
+                line = socket.create_connection((target.host, target.port), CONNECT_S)
+                line.settimeout(None)  # connected, it may be silent for as long as it likes
+                return line
             return unix_connection(target.path)
         except OSError as error:
             raise HostError(f"{self._name}: {target}: {error.strerror or error}", transient=True) from None
