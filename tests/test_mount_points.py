@@ -149,7 +149,7 @@ echo "$mount_wrong"
 @pytest.mark.parametrize("source", ["", "/code-1", "/.."])
 def test_what_is_remembered_on_a_node_is_not_mounted(source: str, node: Path) -> None:
     script = f"""
-user=alice run_dir={node}/root/runs/a-0123456789ab own_dir=$run_dir
+user=alice run_dir={node}/root/runs/a-0123456789ab own_dir=$run_dir packages_key=''
 code_dir='' outputs=/out roots=() mounts_allow=(/tmp)
 mkdir --mode=0700 --parents "/tmp/tfslurm-$EUID"; touch "/tmp/tfslurm-$EUID/code-1"
 mounts=("/tmp/tfslurm-$EUID{source}" /m rw)
@@ -222,7 +222,7 @@ echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 )  # fmt: skip
 def test_an_images_volume_does_not_lie_over_what_is_mounted(place: str, refused: str, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir packages_key=''
 outputs=/out code_dir=/code layer_mib=0
 admit_targets=()
 mounts=(/data /m rw /more /m/in ro /data '/a "b"' ro)
@@ -242,7 +242,7 @@ def test_a_container_of_an_image_with_volumes_waits_until_they_were_looked_at(
     line: str, waits: str, node: Path
 ) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir packages_key=''
 outputs=/out code_dir='' layer_mib=0 mounts=()
 image_has=(linux/amd64 '[]' '{line}') admit_targets=() admit_files=()
 mount::image_places
@@ -276,7 +276,7 @@ echo "said $mount_wrong"
 @pytest.mark.parametrize(("volume", "fits"), [("/cache", False), ("/out", True)])
 def test_an_images_volume_is_not_written_past_the_limit(volume: str, fits: bool, node: Path) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 run_dir={node} own_dir=$run_dir
+user=alice home_dir={node}/home/0 run_dir={node} own_dir=$run_dir packages_key=''
 outputs=/out code_dir='' layer_mib=10 mounts=() admit_targets=()
 image_has=(linux/amd64 '[]' 'volume "{volume}"')
 mount::image_places
@@ -298,7 +298,7 @@ def test_an_images_working_folder_is_not_made_as_root_in_what_is_mounted(
     workdir: str, made: str, fits: bool, node: Path
 ) -> None:
     script = f"""
-user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir
+user=alice home_dir={node}/home/0 job_dir={node}/job run_dir={node} own_dir=$run_dir packages_key=''
 outputs=/out code_dir='' admit_targets=()
 mounts=({node}/data /m rw) mount_files=()
 exec {{file}}<{node}/data/.; mount_files+=("$file")

@@ -40,7 +40,7 @@ def bash(tmp_path: Path, script: str, listed: str = "", engine: str = "docker", 
     (facts / "nvidia-smi-L.txt").write_text(listed)
     settings = (
         f"facts={facts} where=alpha1 is_local='' job=145 rank=0 gpus=1 gpus_per_task=0 tasks_per_node=1 cluster=alpha\n"
-        "run_dir=/nowhere own_dir=/nowhere\n"
+        "run_dir=/nowhere own_dir=/nowhere packages_key=''\n"
     )
     whole = f"set -euo pipefail\n{sourced(engine)}\n{settings}{script}"
     clean = {"PATH": "/usr/bin:/bin", **env}

@@ -147,7 +147,7 @@ def test_the_code_of_the_same_files_has_a_list_that_begins_so(site: Path) -> Non
     looked(site, f"{site}/data ro")
     text = (attempt_folder(site) / "inputs" / "0.list").read_bytes()
     script = (
-        f"export LC_ALL=C; {'; '.join(f'source {packed() / name}' for name in SHELL_SIDE)}; cd {site}/data; code::_list"
+        f"export LC_ALL=C; {'; '.join(f'source {packed() / name}' for name in SHELL_SIDE)}; cd {site}/data; tree::list"
     )
     code = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"PATH": "/usr/bin:/bin"}).stdout
     assert [line for line in code.split(b"\0") if line[:1] not in b"?x"] == [

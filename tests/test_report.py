@@ -78,6 +78,7 @@ def entered(
     tools: dict[str, str] | None = None,
     ask: str = "",
     covered: str = "",
+    packages: str = "",
     shell: str = "dash",
 ) -> Seen:
     """The program's run under entry.sh; ``tools`` are programs of the image, ``ask`` mounts the check of TensorFlow."""
@@ -101,7 +102,7 @@ def entered(
     # The tools of this machine stand in for the image's, and /usr/bin for nothing of it.
     text = text.replace("PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH", f"PATH={tmp_path / 'image'}:$PATH")
     (tmp_path / "entry.sh").write_text(text)
-    words = [gpus, *secrets, "--", *loader, "--", *other, "--", *program]
+    words = [gpus, packages, *secrets, "--", *loader, "--", *other, "--", *program]
     start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell]
     script = NODE.format(
         source=SOURCE, facts=tmp_path / "facts", image=f"{tmp_path / 'image'}:/usr/bin:/bin",
@@ -136,6 +137,7 @@ def test_variables_reach_the_program_byte_for_byte_and_steer_no_check(shell: str
     other = (
         "IFS=G", "ENV=/nowhere", "BASH_ENV=/nowhere", "tfslurm_expected=GPU-0", "tfslurm_secrets=x", "tfslurm_line=",
         "tfslurm_path=/", "SPACES= a  b\n\n", "QUOTES='\"$(exit 3)`exit 3`\\", "EMPTY=", "OPTIND=7", "PS4=$(exit 3)",
+        "tfslurm_packages=/nowhere", "tfslurm_value=x",
     )  # fmt: skip
     seen = entered(tmp_path, "env", "--null", loader=loader, other=other, shell=shell)
     assert seen.said["gpus"] == "ok", seen.said
@@ -250,3 +252,37 @@ def test_folders_in_which_the_image_has_programs_looked_for_are_known(
     script = f"{SOURCE}; {image}; covered=''; report::covered {target}; echo \"$covered\""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (target if covers else "")
+
+
+LAYER = "/opt/tfslurm/packages"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("loader", "python", "path"),
+    [
+        ((), LAYER, ":/usr/bin:/bin:"),
+        (("PYTHONPATH=/workspace/own", "PATH=/usr/bin"), f"/workspace/own:{LAYER}", "/usr/bin:"),
+        (("PYTHONPATH=",), LAYER, ":/usr/bin:/bin:"),
+        ((f"PYTHONPATH={LAYER}:/x",), f"{LAYER}:/x", ":/usr/bin:/bin:"),
+    ],
+)
+def test_packages_are_found_behind_the_experiments_own_modules_and_before_the_images(
+    loader: tuple[str, ...], python: str, path: str, shell: str, tmp_path: Path
+) -> None:
+    seen = entered(tmp_path, "env", "--null", loader=loader, packages=LAYER, shell=shell)
+    found = dict(entry.partition("=")[::2] for entry in (tmp_path / "stdout").read_text().split("\0") if entry)
+    assert seen.said["no"] == "" and found["PYTHONPATH"] == python
+    assert found["PATH"].endswith(f"{path}{LAYER}/bin")
+
+
+def test_without_packages_nothing_is_added(tmp_path: Path) -> None:
+    entered(tmp_path, "env", "--null")
+    found = (tmp_path / "stdout").read_text()
+    assert "PYTHONPATH" not in found and "tfslurm" not in found.replace(str(tmp_path), "")
+
+
+def test_tensorflow_is_asked_with_the_packages(tmp_path: Path) -> None:
+    tools = {"python3": '#!/bin/sh\necho "unknown: from $PYTHONPATH"\n'}
+    seen = entered(tmp_path, "true", packages=LAYER, tools=tools, ask="yes")
+    assert seen.fact("tensorflow-gpu.txt") == f"unknown: from {LAYER}\n"

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
+from tfslurm.image import PackageLock
 from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount
 
@@ -130,7 +131,8 @@ def environment(templates: Mapping[str, str], kept: Kept | None = None) -> Envir
         bytecode_cache=compiled(kept) if kept else None,
     )
     made.filters |= {
-        filter.__name__: filter for filter in (sh, array, pairs, triples, hashed, slurm_variables, directive, remark)
+        filter.__name__: filter
+        for filter in (sh, array, pairs, triples, hashed, wheels, slurm_variables, directive, remark)
     }
     return made
 
@@ -196,6 +198,11 @@ def triples(mounts: Sequence[Mount]) -> list[str]:
 def hashed(mounts: Sequence[Mount]) -> tuple[int, ...]:
     """The places, from 0, of the mounts whose files are hashed before the program starts."""
     return tuple(place for place, mount in enumerate(mounts) if mount.hash)
+
+
+def wheels(lock: PackageLock) -> list[str]:
+    """Name and sha256 of each wheel of a layer, in one list."""
+    return [word for wheel in lock.wheels for word in (wheel.file, wheel.sha256)]
 
 
 def directive(key: str, value: str) -> str:

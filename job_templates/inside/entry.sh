@@ -2,7 +2,7 @@
 # The first program in the container, run by the user himself: watches the lifeline, checks the GPUs and, where
 # gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets and variables, becomes the program.
 #
-#   entry.sh GRACE_S UMASK WAIT 'GPU-UUID …' [SECRET …] -- [NAME=VALUE …] -- [NAME=VALUE …] -- PROGRAM [ARGUMENT …]
+#   entry.sh GRACE_S UMASK WAIT 'GPU-UUID …' PACKAGES [SECRET …] -- [NAME=VALUE …] -- [NAME=VALUE …] -- PROGRAM [ARGUMENT …]
 #
 # It reports what it finds through a pipe that node.sh reads up to the line `end`, which comes before the program, and no
 # further. The experiment's variables come as words, because in the environment they would steer this shell and its
@@ -10,8 +10,8 @@
 #
 # POSIX sh: the image's shell may be any. Every name here has a prefix: an exported variable of the same name would
 # otherwise reach the program changed. Ends with 78 where the program must not start.
-tfslurm_grace=$1 tfslurm_umask=$2 tfslurm_wait=$3 tfslurm_expected=$4 tfslurm_path=${PATH-}
-shift 4
+tfslurm_grace=$1 tfslurm_umask=$2 tfslurm_wait=$3 tfslurm_expected=$4 tfslurm_packages=$5 tfslurm_path=${PATH-}
+shift 5
 
 # Where WAIT is not empty, the node looks at what was mounted before anything else happens here, and says `go`.
 if [ -n "$tfslurm_wait" ]; then
@@ -138,10 +138,12 @@ tfslurm_check_tensorflow() (
     while [ "$1" != -- ]; do shift; done
     shift
     if [ "$1" = -- ]; then cd /; fi
+    tfslurm_find_packages image
     while [ "$1" != -- ]; do
         export "${1?}"
         shift
     done
+    tfslurm_find_packages experiment
     tfslurm_answer='unknown: TensorFlow is not in the image: there is neither python3 nor python'
     for tfslurm_line in python3 python; do
         command -v "$tfslurm_line" >/dev/null 2>&1 || continue
@@ -158,6 +160,22 @@ tfslurm_check_tensorflow() (
     done
     printf '%s\n' "$tfslurm_answer"
 )
+
+# PACKAGES is the folder with the experiment's packages, or empty. Python finds them before the image's, and behind what
+# the experiment itself has in PYTHONPATH; their programs come last in PATH. Called with the word `image` before those of
+# the experiment's variables are exported that could say so, and with `experiment` after.
+tfslurm_find_packages() {
+    [ -n "$tfslurm_packages" ] || return 0
+    if [ "$1" = image ]; then
+        export PYTHONPATH="$tfslurm_packages${PYTHONPATH:+:$PYTHONPATH}"
+        return
+    fi
+    case ${PYTHONPATH-} in
+    "$tfslurm_packages" | "$tfslurm_packages":*) ;;
+    *) export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$tfslurm_packages" ;;
+    esac
+    export PATH="${PATH:+$PATH:}$tfslurm_packages/bin"
+}
 
 # Byte for byte: `$( )` drops the newlines at a value's end, so one more letter stands there meanwhile.
 tfslurm_export() {
@@ -193,10 +211,12 @@ done
 shift
 echo end >&4
 exec 4>&-
+tfslurm_find_packages image
 while [ "$1" != -- ]; do
     export "${1?}"
     shift
 done
+tfslurm_find_packages experiment
 shift
 while [ "$1" != -- ]; do
     export "${1?}"

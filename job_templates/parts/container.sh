@@ -16,7 +16,7 @@ container::create() {
     container::_environment
     engine::add_network "$network"
     engine::add_shell "$image_source" "${entry[@]}" \
-        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}" \
+        "$grace_s" "$mask" "${admit_targets[0]+wait}" "${gpu_ids[*]-}" "${packages_key:+$PACKAGES_TARGET}" \
         ${secrets[@]+"${secrets[@]}"} -- ${loader_words[@]+"${loader_words[@]}"} -- ${other_words[@]+"${other_words[@]}"} -- \
         ${command[@]+"${command[@]}"}
     engine::create_argv "${create[@]}" >"$facts/container-argv"
@@ -118,6 +118,7 @@ container::_mounts() {
         container::_code
         engine::add_workdir /workspace
     fi
+    if [[ -n $packages_key ]]; then mount::add "$packages_dir/layer/site" "$PACKAGES_TARGET" ro; fi
     if [[ -n $outputs ]]; then
         mount::_point "$job_dir/out" "$outputs"
         mount::add "$job_dir/out" "$outputs" rw
@@ -129,7 +130,10 @@ container::_mounts() {
         mount::_await "${mounts[at * 3 + 1]}" "${mount_files[at]}"
         if [[ ${mounts[at * 3 + 2]} != rw ]]; then mount::_below "$at"; fi
     done
-    if ((${#admit_targets[@]})) && [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
+    if ((${#admit_targets[@]})); then
+        if [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
+        if [[ -n $packages_key ]]; then mount::_await "$PACKAGES_TARGET" "$packages_file"; fi
+    fi
 }
 
 # entry.sh, which is what waits: where others can replace a folder above it, its text itself is given to the shell.

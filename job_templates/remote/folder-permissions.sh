@@ -5,8 +5,8 @@
 # there: it belongs to another user than root, or others may write in it and it has no sticky bit. A group of the user's own name
 # without another member is the user. Links on the way are followed one by one.
 #
-# guard PARENT GROUP ACCEPT: afterwards PARENT (ROOT/runs or ROOT/code) is there, and it, runs, code, images and inputs are real
-# folders that the user alone may enter; GROUP may read runs. Others cannot replace them, unless that is accepted. One stat asks for all.
+# guard PARENT GROUP ACCEPT: afterwards PARENT (ROOT/runs or ROOT/code) is there, and it, runs, code, images, inputs and packages
+# are real folders that the user alone may enter; GROUP may read runs. Others cannot replace them, unless that is accepted. One stat asks for all.
 #
 # open_run FOLDER: GROUP may read in it what is there for a reader, never the secrets.
 
@@ -85,7 +85,7 @@ above() {
 
 judge() {
     case $name in
-    "$top" | "$root/runs" | "$root/code" | "$root/images" | "$root/inputs")
+    "$top" | "$root/runs" | "$root/code" | "$root/images" | "$root/inputs" | "$root/packages")
         if [ ! -d "$name" ] || [ "$owner" != "$me" ]; then
             refuse "$name is not a folder that you own; move it away, or name another root"
         fi
@@ -105,7 +105,7 @@ guard() {
     set -- "$top"
     [ -d "$top" ] || [ -L "$top" ] || (umask 077 && mkdir -p -- "$top") || exit 1
     [ -z "$group" ] || open=$root/runs
-    for own in "$root/runs" "$root/code" "$root/images" "$root/inputs"; do
+    for own in "$root/runs" "$root/code" "$root/images" "$root/inputs" "$root/packages"; do
         if [ "$own" != "$top" ] && [ -e "$own" ]; then set -- "$@" "$own"; fi
         [ ! -L "$own" ] || refuse "$own is a link; move it away, or name another root"
     done

@@ -7,7 +7,7 @@ set -euo pipefail
 
 plan_id=0123456789ab name=gpu-check cluster=gpu-check
 run_dir=$GPU_CHECK_RUN own_dir=$GPU_CHECK_RUN images_dir=$GPU_CHECK_RUN/images inputs_dir=$GPU_CHECK_RUN/inputs
-code_dir='' code_contents='' code_writable=false
+code_dir='' code_contents='' code_writable=false packages_dir='' packages_key='' packages_wheels=()
 engine=$GPU_CHECK_ENGINE cgroup_parent=auto network=none prepull=false
 image_reference=gpu-check image_digest=$GPU_CHECK_IMAGE image_digest_kind=config pin_kind=image-id
 image_sources=("$GPU_CHECK_IMAGE") image_archive='' image_config_digest=''

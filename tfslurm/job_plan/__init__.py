@@ -22,6 +22,7 @@ from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
 from tfslurm.job_plan.folders import FOLDER, UNTRUE
+from tfslurm.job_plan.layer import refuse_covered
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Reproduce, Resources, fill_one
 from tfslurm.sweeps.arrays import job_ids
@@ -141,6 +142,7 @@ class JobPlan:
         code = (self.code.tree if env else "any") if self.code else None
         mounts = [mount_json(replace(mount, hash=False)) for mount in self.mounts]
         found = {"env": env, "mounts": mounts, "outputs": self.outputs, "code": code}
+        found |= {"packages": self.packages.key} if self.packages else {}
         return hashlib.sha256(canonical(found, "plan")).hexdigest()[:12]
 
     @property
@@ -253,7 +255,7 @@ def make_plan(
     Raises:
         InputError: a mount that the cluster's file does not allow, or a placeholder without a value.
     """
-    refuse_unfit(experiment, cluster, pin.entrypoint)
+    refuse_unfit(experiment, cluster, pin.entrypoint, packages)
     command, env = as_written(experiment) if points else fill_one(experiment, parameters)
     return identify(
         JobPlan(
@@ -359,7 +361,9 @@ def mount_json(mount: Mount) -> dict[str, Any]:
     return {key: value for key, value in asdict(mount).items() if value is not None and (value or key != "hash")}
 
 
-def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[str]) -> None:
+def refuse_unfit(
+    experiment: Experiment, cluster: Cluster, entrypoint: Sequence[str], packages: PackageLock | None = None
+) -> None:
     """Refuse mounts that the cluster does not allow, and a value that is part of a program behind the entrypoint.
 
     Raises:
@@ -368,6 +372,8 @@ def refuse_unfit(experiment: Experiment, cluster: Cluster, entrypoint: Sequence[
     from tfslurm.spec.program_text import refuse_program_text
 
     refuse_mounts(experiment, cluster)
+    if packages:
+        refuse_covered(experiment)
     refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
     if refusals:
         after = f" (the image's entrypoint is {' '.join(entrypoint)})"

@@ -1,6 +1,7 @@
 """The names of files and folders below ROOT. Pure. Run folders and jobs' folders are named, and checked, in `plan`.
 
 ROOT/code/TREE, ROOT/code/TREE.contents, ROOT/images/DIGEST.json
+ROOT/packages/KEY                a layer of packages: wheels/FILE as sent, layer/site and layer/layer.json made of them
 ROOT/inputs/lists/SHA256         the list of the files of a mounted folder, whose own sha256 is its name
 ROOT/inputs/known/DEVICE-INODE   what is known of a mounted folder's or file's hashes
 ROOT/runs/NAME-PLANID            run_folder: what was sent, and what came of sending it
@@ -58,6 +59,11 @@ def code_list(code: PurePosixPath) -> PurePosixPath:
 def input_list(root: PurePosixPath, tree_sha256: str) -> PurePosixPath:
     """The list of a mounted folder's files on its cluster, by the hash that a record has of it."""
     return root / "inputs" / "lists" / tree_sha256
+
+
+def packages(root: PurePosixPath, key: str) -> PurePosixPath:
+    """The folder of a layer of packages on its cluster, by its key."""
+    return root / "packages" / key
 
 
 def secret(name: str) -> str:

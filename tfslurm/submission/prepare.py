@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tfslurm import __version__
@@ -61,7 +62,7 @@ class Asked(NamedTuple):
 class Prepared(NamedTuple):
     """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
 
-    ``entries`` are the points of an array.
+    ``entries`` are the points of an array, ``wheels`` the files of the plan's packages, by their names.
     """
 
     plan: JobPlan
@@ -71,6 +72,7 @@ class Prepared(NamedTuple):
     cluster_text: str
     entries: tuple[Entry, ...] = ()
     archive: ImageArchive | None = None
+    wheels: Mapping[str, Path] = MappingProxyType({})
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:

@@ -25,6 +25,7 @@ from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.run_folder import paths
 from tfslurm.submission.image_archive import send_archive
 from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.send_packages import send_wheels
 from tfslurm.sweeps.points_file import encode, point_json
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.packaged_files import node_side
@@ -108,6 +109,8 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
     """
     files = run_files(prepared, secrets)
     send_image(prepared, host)
+    if prepared.plan.packages:
+        send_wheels(prepared.wheels, prepared.plan, host)
     if not is_there:
         send_code(prepared, host, look=False)
     handed = hand_over(host, prepared.plan, files, ask=ask)
@@ -123,6 +126,8 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
     send_image(prepared, host)
+    if prepared.plan.packages:
+        send_wheels(prepared.wheels, prepared.plan, host)
     send_code(prepared, host)
     put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
 

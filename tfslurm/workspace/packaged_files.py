@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
-INSIDE = ("entry.sh", "probe.py", "gpu_check.py")  # what runs in the container
+INSIDE = ("entry.sh", "probe.py", "gpu_check.py", "install_packages.py")  # what runs in the container
 HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
 
 NODE_PARTS = (  # of node.sh, which every role reads
@@ -21,9 +21,10 @@ NODE_PARTS = (  # of node.sh, which every role reads
 POINT_PARTS = ("roles/points",)  # of node.sh too, for an array
 TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "roles/task", "roles/prepare", "roles/cleanup", "lock", "guards/gpus", "guards/driver", "guards/tensorflow",
-    "guards/image", "guards/code", "guards/groups", "guards/mounts", "guards/mount_points", "guards/container_mounts",
-    "cgroup", "limits", "container", "lifecycle/run", "lifecycle/warning", "observe/report", "observe/facts",
-    "observe/inputs", "observe/usage", "observe/libcuda", "observe/image_contents", "observe/logs",
+    "guards/image", "guards/trees", "guards/code", "guards/packages", "guards/groups", "guards/mounts",
+    "guards/mount_points", "guards/container_mounts", "cgroup", "limits", "container", "lifecycle/run",
+    "lifecycle/warning", "observe/report", "observe/facts", "observe/inputs", "observe/usage", "observe/libcuda",
+    "observe/image_contents", "observe/logs",
 )  # fmt: skip
 ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),

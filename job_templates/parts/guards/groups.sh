@@ -26,6 +26,7 @@ groups::look() {
 # it has first is then own_group.
 groups::withhold() {
     local group
+    if [[ -n ${own_group-} ]]; then return; fi # asked for before
     withheld=' 0 ' own_group=''
     if [[ -n $socket_groups ]]; then
         while read -r group; do withheld+="$group "; done <&"$socket_groups"

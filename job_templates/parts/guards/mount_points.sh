@@ -108,7 +108,7 @@ mount::_over() {
     local target
     local -i at
     mount_over=''
-    for target in "/home/$user" /run/tfslurm "${code_dir:+/workspace}" "$outputs"; do
+    for target in "/home/$user" /run/tfslurm "${code_dir:+/workspace}" "${packages_key:+$PACKAGES_TARGET}" "$outputs"; do
         if [[ -n $target && $1/ == "$target"/* ]] && ((${#target} > ${#mount_over})); then mount_over=$target; fi
     done
     for ((at = 1; at < ${#mounts[@]}; at += 3)); do

@@ -151,7 +151,7 @@ mount::_meets_own() {
     while :; do
         for own in "${own_folders[@]}"; do
             met=$own
-            for part in '' /runs /code /images /inputs "/runs/$name"; do
+            for part in '' /runs /code /images /inputs /packages "/runs/$name"; do
                 if [[ ${folder:-/} -ef $own$part ]]; then return 0; fi
             done
         done

@@ -11,11 +11,12 @@ node::cleanup() {
     engine::available
     rm --recursive "$facts"
     rm --force -- "$images_dir"/*.json."$job".*.tmp # what a probe had begun to write
+    packages::_forget
     while read -r left named rank; do
         task::_places
         grace_s=3 started=yes stopped='' client='' told_first='' mount_wrong=''
         if [[ ! -d $facts ]]; then continue; fi
-        if [[ $named == *-probe ]]; then # of a task that died
+        if [[ $named == *-probe || $named == *-packages ]]; then # of a task that died
             engine::remove "$left" >/dev/null 2>&1 || :
             continue
         fi

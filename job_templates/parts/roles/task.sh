@@ -25,10 +25,12 @@ node::task() {
     code::look
     secrets::check
     image::ensure
+    packages::ensure
     gpu::resolve
     driver::check
     tensorflow::look
     code::check
+    packages::check
     inputs::hash
     container::create
     container::run

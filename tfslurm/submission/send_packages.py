@@ -1,0 +1,97 @@
+"""The wheels of an experiment's packages: once to each cluster, only what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tfslurm.errors import CommandFailed, Completed, HostError, TfslurmError
+from tfslurm.handoff.protocol import sharing
+from tfslurm.host import Host
+from tfslurm.host.files import patience_s
+from tfslurm.image.packages import Wheel
+from tfslurm.job_plan import JobPlan
+from tfslurm.remote_programs import program
+from tfslurm.run_folder import paths
+
+INSTALLED = "installed"
+PIECE_BYTES = 2**20
+
+
+class Missing(NamedTuple):
+    """A wheel of which the cluster has the first ``start`` bytes."""
+
+    wheel: Wheel
+    start: int
+
+
+def send_wheels(wheels: Mapping[str, Path], plan: JobPlan, host: Host) -> None:
+    """Put those wheels of the plan there that a node needs to install them; ``wheels`` are the files, by their names.
+
+    Nothing is sent where the layer is installed, or of a wheel that is there: one question asks for all.
+
+    Raises:
+        CommandFailed: a wheel is neither there nor here; the machine refused (no space), or other bytes arrived.
+        HostError: the machine could not be reached; what has arrived stays, and the next call goes on.
+        TfslurmError: a file cannot be read.
+    """
+    if plan.packages is None:
+        return
+    folder = paths.packages(PurePosixPath(plan.root), plan.packages.key)
+    missing = ask(plan.packages.wheels, folder, host)
+    if not missing:
+        return
+    for wheel, _ in missing:
+        if wheel.file not in wheels:
+            why = f"{wheel.file} is needed to install the packages, and it is neither on {host.name} nor here"
+            fix = "`tfslurm pin EXP.yaml --update` locks what there is now"
+            raise CommandFailed(Completed(("send", "packages"), 1, "", f"{why}; {fix}", host.name))
+    argv = program("put-wheels", str(folder.parent), folder.name, *sharing(plan))
+    size = sum(wheel.bytes - start for wheel, start in missing)
+    check(host.run(argv, input=stream(missing, wheels), timeout_s=patience_s(size)), "write", folder / "wheels")
+
+
+def ask(wheels: Sequence[Wheel], folder: PurePosixPath, host: Host) -> list[Missing]:
+    """The wheels that are not there, or not whole; none where the layer is installed already."""
+    listed = "".join(f"{wheel.sha256} {wheel.bytes} {wheel.file}\n" for wheel in wheels)
+    size = sum(wheel.bytes for wheel in wheels)  # what is there is hashed
+    done = host.run(program("wheels-there", str(folder)), input=listed.encode(), timeout_s=patience_s(size))
+    words = check(done, "look into", folder).split()
+    if words == [INSTALLED]:
+        return []
+    if len(words) not in (0, len(wheels)) or not all(word.isdigit() and len(word) < 20 for word in words):
+        why = "what came does not say which wheels are there; does a start-up file print there?"
+        raise HostError(f"{host.name}: {folder}: {why}")
+    starts = [int(word) for word in words] or [0] * len(wheels)
+    there = zip(wheels, starts, strict=True)
+    return [Missing(wheel, start) for wheel, start in there if start != wheel.bytes]
+
+
+def stream(missing: Sequence[Missing], wheels: Mapping[str, Path]) -> Iterator[bytes]:
+    """What put-wheels.sh reads: which bytes come, and these.
+
+    Raises:
+        TfslurmError: a file cannot be read, or is shorter than it was.
+    """
+    lines = "".join(f"{wheel.sha256} {wheel.bytes} {wheel.file} {start}\n" for wheel, start in missing)
+    yield f"{lines}\n".encode()
+    for wheel, start in missing:
+        left = wheel.bytes - start
+        try:
+            with wheels[wheel.file].open("rb") as content:
+                content.seek(start)
+                while left and (piece := content.read(min(left, PIECE_BYTES))):
+                    left -= len(piece)
+                    yield piece
+        except OSError as error:
+            raise TfslurmError(f"{wheels[wheel.file]}: {error.strerror}; try again") from error
+        if left:
+            raise TfslurmError(f"{wheels[wheel.file]}: it has {left} bytes less than it had; try again")
+
+
+def check(done: Completed, verb: str, folder: PurePosixPath) -> str:
+    """What a command printed; its failure under what was meant."""
+    if done.exit_code:
+        raise CommandFailed(Completed((verb, str(folder)), done.exit_code, done.stdout, done.stderr, done.host))
+    return done.stdout
