@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.laptop import Laptop
-from tests.test_record import case
-from tests.test_registry import (
+from tests.fakes.registry import (
     MANIFEST,
     Asked,
     Said,
@@ -23,6 +22,7 @@ from tests.test_registry import (
     serve_image,
     start,
 )
+from tests.test_record import case
 from tfslurm.audit.findings import driver_findings, gpu_findings
 from tfslurm.image import Pin, lock_text
 from tfslurm.job_plan import identify

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_registry import CONFIG, INDEX, MANIFEST, digest_of, image_config
+from tests.fakes.registry import CONFIG, INDEX, MANIFEST, digest_of, image_config
 from tfslurm.errors import InputError
 from tfslurm.host.local import LocalHost
 from tfslurm.image import Pin

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.laptop import Laptop
-from tests.test_audit import a_record, pin_of
-from tests.test_registry import (
+from tests.fakes.registry import (
     CONFIG,
     MANIFEST,
     Said,
@@ -23,6 +22,7 @@ from tests.test_registry import (
     no_settings_of_this_machine,
     start,
 )
+from tests.test_audit import a_record, pin_of
 from tfslurm.image import Pin, lock_text, parse_lock
 from tfslurm.images.known import known_of, ubuntu_end
 from tfslurm.record.model import Environment, Package

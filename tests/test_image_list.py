@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.laptop import Laptop
+from tests.fakes.registry import Start, no_settings_of_this_machine, start
 from tests.test_audit import a_record, pin_of
 from tests.test_image_inspect import config, serve
-from tests.test_registry import Start, no_settings_of_this_machine, start
 from tests.typed import Said
 from tfslurm.cli import run
 

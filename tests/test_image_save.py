@@ -1,6 +1,6 @@
 """An image is saved as an archive with the bytes that its digest names, whatever happens on the way.
 
-By a stand-in for a registry (tests/test_registry.py), which breaks off and lies as a real one cannot be made to.
+By a stand-in for a registry (tests/fakes/registry.py), which breaks off and lies as a real one cannot be made to.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_registry import (
+from tests.fakes.registry import (
     CONFIG,
     INDEX,
     MANIFEST,

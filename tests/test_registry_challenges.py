@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_registry import (
+from tests.fakes.registry import (
     TOKEN,
     Said,
     Start,

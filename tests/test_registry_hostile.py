@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.test_registry import MANIFEST, digest_of, image_config, image_manifest
+from tests.fakes.registry import MANIFEST, digest_of, image_config, image_manifest
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
 from tfslurm.registry import resolve

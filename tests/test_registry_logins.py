@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_registry import (
+from tests.fakes.registry import (
     TOKEN,
     Asked,
     Said,
@@ -278,7 +278,7 @@ def test_a_helper_answers_with_a_pair_a_token_or_nothing(tmp_path: Path, monkeyp
 def test_a_helper_that_fails_is_told_though_the_image_needs_no_login(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.test_registry import reference
+    from tests.fakes.registry import reference
     from tfslurm.registry import resolve
 
     registry = start()

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from urllib3 import HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPSConnection
 
-from tests.test_registry import Said, StandIn, Start, encoded, no_settings_of_this_machine, serve_image, start
+from tests.fakes.registry import Said, StandIn, Start, encoded, no_settings_of_this_machine, serve_image, start
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, parse_reference
 from tfslurm.registry import resolve

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.registry import MANIFEST, StandIn, Start, digest_of, no_settings_of_this_machine, start
 from tests.made import CLUSTER
 from tests.test_comparison import run
 from tests.test_image_archive import Files, made, other, packed, place
 from tests.test_record import case
-from tests.test_registry import MANIFEST, StandIn, Start, digest_of, no_settings_of_this_machine, start
 from tfslurm.errors import InputError, RecordError, RegistryError
 from tfslurm.export.crate.contents import image_name
 from tfslurm.image import Pin, lock_text, parse_reference

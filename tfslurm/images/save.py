@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -166,18 +166,12 @@ def download(
     """Write the bytes of a blob, of which the file has some from ``begin`` on."""
     had, summed = have, sha256()
     hash_from(part, begin, have, summed.update)
-
-    def take(place: int, piece: bytes) -> None:
-        nonlocal have
-        if place > have:
-            raise RegistryError(f"{member.name}: bytes are missing before byte {place}; try again", transient=True)
-        fresh = piece[have - place :]
-        part.write(fresh)
-        summed.update(fresh)
-        have += len(fresh)
-        step(begin + have)
-
-    source.download(Blob(member.sha256, member.size), lambda: have, take)
+    with closing(source.pieces(Blob(member.sha256, member.size), have)) as pieces:
+        for piece in pieces:
+            part.write(piece)
+            summed.update(piece)
+            have += len(piece)
+            step(begin + have)
     found = f"sha256:{summed.hexdigest()}"
     if found != member.sha256:
         part.truncate(begin)

@@ -13,9 +13,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
@@ -30,7 +30,7 @@ MOST_ADDRESSES = 4
 
 
 class Deadline:
-    """Until the block ends, every connection that this thread opens or uses with `WatchedAdapter` has this deadline."""
+    """A block that has so many seconds: then the connections that were opened or used in `connecting` are shut down."""
 
     def __init__(self, seconds: float) -> None:
         self.passed = False
@@ -39,17 +39,25 @@ class Deadline:
         self._lock = threading.Lock()
         self._timer = threading.Timer(max(0.0, seconds), self._pass)
         self._timer.daemon = True
-        self._before: Token[Deadline | None] | None = None
 
     def __enter__(self) -> Deadline:
-        self._before = _CURRENT.set(self)
         self._timer.start()
         return self
 
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Whatever this thread opens or uses with `WatchedAdapter` in the block has this deadline from then on.
+
+        A body that is sent as it comes may be asked for in between, by a request with a deadline of its own.
+        """
+        before = _CURRENT.set(self)
+        try:
+            yield
+        finally:
+            _CURRENT.reset(before)
+
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self._before:
-            _CURRENT.reset(self._before)
         with self._lock:
             for each in self._sockets:
                 each.close()

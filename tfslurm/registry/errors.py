@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -45,11 +47,11 @@ def log_in(registry: str, engine: str) -> str:
 
 
 def refusal(
-    name: str, what: str, answer: Answer, login: Credentials | None, engine: str, fix: str = ""
+    name: str, what: str, answer: Answer, login: Credentials | None, engine: str, fix: str = "", *, pushes: bool = False
 ) -> RegistryError:
     """The error for an HTTP answer that is not the one wanted; ``fix`` overrides what its status suggests.
 
-    ``login`` is what was tried, None when the registry asked for none.
+    ``login`` is what was tried, None when the registry asked for none; ``pushes``: whether it was for a push.
 
     The codes of the registry's own text: OCI distribution specification, "Error Codes".
     """
@@ -57,8 +59,14 @@ def refusal(
     why = f"HTTP {status}" + (f" {said}" if said else "")
     if login is not None and not login and login.why_none:
         why += f" ({login.why_none})"
-    fix = fix or _fix(name, status, answer.headers, login, engine)
-    return RegistryError(f"{name}: {what}: {why}; {fix}", transient=status in (408, 429) or status >= 500)
+    is_full = pushes and has_no_room(answer)
+    if not fix and is_full:
+        fix = "its disk, a quota, or its limit of one upload is reached: delete images there, or ask who runs it"
+    fix = (
+        fix or (pushes and _push_fix(name, status, login, engine)) or _fix(name, status, answer.headers, login, engine)
+    )
+    transient = (status in (408, 429) or status >= 500) and not is_full
+    return RegistryError(f"{name}: {what}: {why}; {fix}", transient=transient)
 
 
 def own_words(body: bytes) -> str:
@@ -83,6 +91,44 @@ def _fix(name: str, status: int, headers: Mapping[str, str], login: Credentials 
     if status == 404:
         return "correct the name"
     return "try again later, or name a mirror" if status >= 500 else "ask who runs the registry"
+
+
+def _push_fix(name: str, status: int, login: Credentials | None, engine: str) -> str:
+    """What to do about an answer to a push; '' where it is as for a pull."""
+    command = log_in(name.partition("/")[0], engine)
+    if status in (401, 403):
+        if login:
+            who = f"the stored login{login.user and ' '}{login.user} has no right to push there"
+            return f"{who}: {command} with one that has, or name another repository"
+        return f"nobody has the right to push there without a login: {command}, or name another repository"
+    if status == 404:
+        return "create that repository or project there, or correct the name"
+    if status in (405, 501):
+        return "it is read-only, or keeps only copies of another registry: name another one"
+    return ""
+
+
+def has_no_room(answer: Answer) -> bool:
+    """Whether a registry refuses a push because something is full, or too large.
+
+    CNCF distribution passes its system's error on with its number; Harbor says what quota an upload exceeds.
+    """
+    if answer.status in (413, 507):
+        return True
+    words = own_words(answer.body).lower()
+    if answer.status < 500:
+        return answer.status in (400, 401, 403) and ("quota" in words or "exceed" in words)
+    try:
+        number = read_json(answer.body)["errors"][0]["detail"]["Err"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        number = None
+    return number in (errno.ENOSPC, errno.EDQUOT) or "no space left" in words
+
+
+def seconds_to_wait(answer: Answer) -> float | None:
+    """What a rate limit that was reached asks to wait (Retry-After in seconds); None: nothing that is known."""
+    after = answer.headers.get("retry-after", "").strip()
+    return float(after) if answer.status == 429 and re.fullmatch("[0-9]{1,9}", after) else None
 
 
 def _when(headers: Mapping[str, str]) -> str:

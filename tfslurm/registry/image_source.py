@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -65,10 +65,10 @@ class ImageSource:
         reasons = " | ".join(str(failure) for failure in failures)
         raise RegistryError(reasons, transient=any(failure.transient for failure in failures))
 
-    def download(self, blob: Blob, have: Callable[[], int], take: Callable[[int, bytes], None]) -> None:
-        """Have ``take`` get the bytes of a blob from byte ``have()`` on, each with its place, in order.
+    def pieces(self, blob: Blob, offset: int = 0) -> Generator[bytes, None, None]:
+        """The bytes of a blob from ``offset`` on, in order, as they come. They are not hashed here.
 
-        A place may begin at 0 again. A line that breaks is taken up where it broke.
+        A line that breaks is taken up where it broke, there or in the next place.
 
         Raises:
             RegistryError: no place has the blob, or the line broke too often.
@@ -77,20 +77,22 @@ class ImageSource:
         failure = RegistryError(f"{self._pin.name}: {what}: no place has it")
         for name in self._names:
             tries = 0
-            while have() < blob.size and tries < TRIES:
-                before = have()
+            while offset < blob.size and tries < TRIES:
+                before = offset
                 try:
-                    answer = self._remote(name).download(f"blobs/{blob.digest}", what, blob.size, before, take)
-                    if answer.status not in (200, 206):
-                        raise self._remote(name).refused(what, answer)
-                    if have() < blob.size:
+                    for place, piece in self._remote(name).stream(f"blobs/{blob.digest}", what, blob.size, offset):
+                        fresh = piece[offset - place :]
+                        if fresh:
+                            offset += len(fresh)
+                            yield fresh
+                    if offset < blob.size:
                         raise RegistryError(f"{name}: {what}: it ended before its {blob.size} bytes", transient=True)
                 except RegistryError as error:
                     failure = error
                     if not error.transient:
                         break
-                tries = 0 if have() > before else tries + 1
-            if have() == blob.size:
+                tries = 0 if offset > before else tries + 1
+            if offset == blob.size:
                 return
         raise failure
 
@@ -100,17 +102,13 @@ class ImageSource:
         Raises:
             RegistryError: no place has them, or they are too many.
         """
-        blob, body = contents.blobs[0], bytearray()
+        blob = contents.blobs[0]
         if blob.size > CONFIG_LIMIT:
             raise RegistryError(f"{self._pin.name}: its config has {blob.size} bytes; {CONFIG_LIMIT} are the most")
-
-        def take(place: int, piece: bytes) -> None:
-            body[place:] = piece
-
-        self.download(blob, lambda: len(body), take)
-        if (found := sha256_of(bytes(body))) != blob.digest:
+        body = b"".join(self.pieces(blob))
+        if (found := sha256_of(body)) != blob.digest:
             raise RegistryError(f"{contents.served_by}: its config is {found}, its manifest says {blob.digest}")
-        return bytes(body)
+        return body
 
     def _contents_at(self, remote: Remote) -> Contents:
         pin, what = self._pin, f"{self._pin.digest[:19]}…"

@@ -14,7 +14,7 @@ from tfslurm.registry.challenges import KNOWN, answerable, challenges_of, prefer
 from tfslurm.registry.credentials import Credentials, stored_credentials
 from tfslurm.registry.errors import Answer, log_in, refusal
 from tfslurm.registry.realms import TOKEN_SERVERS, is_loopback, may_have_login, origin, without_scope
-from tfslurm.registry.transport import Transport
+from tfslurm.registry.transport import Request, Transport
 
 _LONGEST_SERVICE = 300
 _LONGEST_TOKEN = 64 * 2**10
@@ -23,13 +23,19 @@ _LONGEST_TOKEN = 64 * 2**10
 class Login:
     """The login for one repository of a registry: read when it is wanted, and what the registry gave for it.
 
-    ``base`` is the address below which the repository is asked, ``engine`` the one whose logins come first.
+    ``base`` is the address below which the repository is asked, ``engine`` the one whose logins come first. ``pushes``:
+    whether it is written to. ``from_repository``: one beside it in the same registry, which is read too.
     """
 
-    def __init__(self, transport: Transport, base: str, engine: str) -> None:
-        self._transport, self._base, self._engine = transport, base, engine
+    def __init__(
+        self, transport: Transport, base: str, engine: str, *, pushes: bool = False, from_repository: str = ""
+    ) -> None:
+        self._transport, self._base, self._engine, self._pushes = transport, base, engine, pushes
         self.name = transport.name
         self.registry, _, self.repository = self.name.partition("/")
+        self._scopes = [f"repository:{self.repository}:pull{',push' * pushes}"]
+        if from_repository:
+            self._scopes.append(f"repository:{from_repository}:pull")
         self.authorization = ""
         self._credentials: Credentials | None = None
         self._schemes: tuple[str, ...] = ()  # of the last challenge
@@ -50,7 +56,7 @@ class Login:
         try:
             if not answerable(answer):
                 self._schemes = tuple(challenges_of(answer))[:5]
-                answer = self._transport.send("GET", urljoin(self._base, "/v2/"), what, limit=64 * 2**10)
+                answer = self._transport.send(greeting(self._base, what))
             return self._answer_challenge(answer, what) if answer.status in (401, 403, 404) else ""
         except RegistryError:
             return ""  # then the first answer counts
@@ -66,7 +72,7 @@ class Login:
             )
         elif answer.status == 401 and self._schemes and not set(KNOWN) & set(self._schemes):
             fix = f"it wants {', '.join(self._schemes)}, and only Bearer and Basic are known here: name a mirror"
-        return refusal(self.name, what, clean, self._credentials, self._engine, fix)
+        return refusal(self.name, what, clean, self._credentials, self._engine, fix, pushes=self._pushes)
 
     @property
     def how_to_see_more(self) -> str:
@@ -111,10 +117,7 @@ class Login:
             raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
         if login and not may_have_login(self.registry, self._base, realm):
             self._withheld, login = host, Credentials()
-        fields = {"scope": f"repository:{self.repository}:pull"}
-        if service := said.get("service", "")[:_LONGEST_SERVICE]:
-            fields["service"] = service
-        answer = self._ask_token_server(without_scope(realm), fields, login, what)
+        answer = self._ask_token_server(without_scope(realm), said.get("service", "")[:_LONGEST_SERVICE], login, what)
         if not 200 <= answer.status < 300:
             raise self.refused(f"{what}: a token from {host}", answer)
         try:
@@ -123,17 +126,25 @@ class Login:
         except (ValueError, LookupError, AttributeError, TypeError):
             raise RegistryError(f"{self.name}: {what}: {host} answered without a token; try again later") from None
 
-    def _ask_token_server(self, realm: str, fields: Mapping[str, str], login: Credentials, what: str) -> Answer:
+    def _ask_token_server(self, realm: str, service: str, login: Credentials, what: str) -> Answer:
+        fields = [("service", service)] if service else []
         if not login.identity_token:
-            return self._transport.send("GET", realm, what, authorization=login.basic, query=fields)
-        about = {"grant_type": "refresh_token", "client_id": "tfslurm", "refresh_token": login.identity_token}
-        return self._transport.send("POST", realm, what, form={**fields, **about})
+            query = [*(("scope", scope) for scope in self._scopes), *fields]
+            return self._transport.send(Request("GET", realm, what, authorization=login.basic, query=query))
+        form = {"grant_type": "refresh_token", "client_id": "tfslurm", "refresh_token": login.identity_token}
+        form |= {"scope": " ".join(self._scopes), **dict(fields)}
+        return self._transport.send(Request("POST", realm, what, form=form))
 
     def _clean(self, body: bytes) -> bytes:
         """A registry's words without any secret of ours that they may repeat."""
         for secret in (*(self._credentials or Credentials()).secrets, *self.authorization.split()[1:]):
             body = body.replace(secret.encode(), b"***")
         return body
+
+
+def greeting(base: str, what: str) -> Request:
+    """The question at /v2/, which says whether a registry is there, and how to log in."""
+    return Request("GET", urljoin(base, "/v2/"), what, limit=64 * 2**10)
 
 
 def header_value(token: object) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 import requests
@@ -26,6 +27,8 @@ from tfslurm.registry.realms import is_loopback, origin
 MANIFEST_LIMIT = 4 * 2**20
 CONFIG_LIMIT = 8 * 2**20
 REDIRECTS = (301, 302, 303, 307, 308)
+SLOWEST_BYTES_PER_S = 50_000
+"Of a blob: what is slower ends."
 _CONNECT_S, _READ_S = 5.0, 30.0
 
 
@@ -36,6 +39,39 @@ class Patience:
     request_s: float = 45.0
     place_s: float = 180.0
     pin_s: float = 400.0
+
+
+class Body(Iterable[bytes]):
+    """The body of a request, sent as it comes: ``size`` bytes, in the pieces that a call of ``pieces`` gives. A request
+    that is sent again, after a token was got for it, calls it again."""
+
+    def __init__(self, size: int, pieces: Callable[[], Iterator[bytes]]) -> None:
+        self._size, self._pieces = size, pieces
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. ``what`` says in words what is asked for; ``limit``: the bytes of its answer that are read at most;
+    ``patience_s``: for it with its whole answer, 0: as for any; ``idle_s``: for each read of the answer alone."""
+
+    method: str
+    url: str
+    what: str
+    authorization: str = ""
+    accept: str = "*/*"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Sequence[tuple[str, str]] = ()
+    form: Mapping[str, str] | None = None
+    body: bytes | Body | None = None
+    limit: int = MANIFEST_LIMIT
+    patience_s: float = 0.0
+    idle_s: float = _READ_S
 
 
 class _Header(AuthBase):
@@ -74,39 +110,55 @@ class Transport:
         """End every connection."""
         self._session.close()
 
-    def send(
-        self, method: str, url: str, what: str, *, authorization: str = "", accept: str = "*/*",
-        limit: int = MANIFEST_LIMIT, query: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None,
-        read: Callable[[requests.Response], bytes] | None = None, more: Mapping[str, str] | None = None,
-        patience: float = 0.0,
-    ) -> Answer:  # fmt: skip
-        """One request and its whole answer, at most ``limit`` bytes of it; ``read`` reads the body otherwise."""
-        _, host, port = origin(url)
-        place = host if port in (80, 443) else f"{host}:{port}"
-        seconds = min(patience or self.patience.request_s, self._ends - time.monotonic())
+    def send(self, asked: Request) -> Answer:
+        """One request and its whole answer."""
+        with self.answering(asked) as response:
+            return Answer(response.status_code, headers_of(response), self.read(response, asked.what, asked.limit))
+
+    @contextmanager
+    def answering(self, asked: Request) -> Iterator[requests.Response]:
+        """The answer to a request, of which nothing is read but its headers; its time ends with the block.
+
+        Raises:
+            RegistryError: no answer comes, or it, or what the block reads of it, has not ended in time.
+        """
+        _, host, port = origin(asked.url)
+        place, what = host if port in (80, 443) else f"{host}:{port}", asked.what
+        seconds = min(asked.patience_s or self.patience.request_s, self._ends - time.monotonic())
         if not host:
-            raise RegistryError(f"{self.name}: {what}: {url[:200]!r} is no address of a registry; correct the name")
+            raise RegistryError(
+                f"{self.name}: {what}: {asked.url[:200]!r} is no address of a registry; correct the name"
+            )
         if seconds <= 0:
             raise too_slow(self.name, what, place, max(0.0, self.patience.place_s))
-        route, proxy = self._route(url, what)
-        headers = {"Accept": accept, **(more or {})}
+        route, proxy = self._route(asked.url, what)
         with Deadline(seconds) as deadline:
             try:
-                with self._session.request(
-                    method, url, headers=headers, params=query, data=form, auth=_Header(authorization),
-                    timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
-                    proxies={"http": proxy, "https": proxy} if proxy else {},
-                ) as response:  # fmt: skip
-                    lower = {key.lower(): value for key, value in response.headers.items()}
-                    body = read(response) if read else self.read(response, what, limit)
-                    answer = Answer(response.status_code, lower, body)
+                with deadline.connecting():
+                    response = self._answer_to(asked, proxy)
+                with response:
+                    yield response
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 if deadline.passed:
                     raise too_slow(self.name, what, place, seconds) from None
                 raise silence(self.name, what, place, error, route) from None
             if deadline.passed:  # an answer without a length looks whole when its connection ends
                 raise too_slow(self.name, what, place, seconds)
-            return answer
+
+    def _answer_to(self, asked: Request, proxy: str) -> requests.Response:
+        """The library's own answer. Each write has the time that a connection has, so a body gets more of it."""
+        return self._session.request(
+            asked.method,
+            asked.url,
+            headers={"Accept": asked.accept, **asked.headers},
+            params=list(asked.query) or None,
+            data=asked.form if asked.body is None else asked.body,
+            auth=_Header(asked.authorization),
+            timeout=(_CONNECT_S if asked.body is None else _READ_S, asked.idle_s),
+            allow_redirects=False,
+            stream=True,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
 
     def _route(self, url: str, what: str) -> tuple[Route, str]:
         """What of this shell's settings counts for a URL, and the URL of its proxy; none to this machine itself."""
@@ -152,8 +204,12 @@ class Transport:
         why = f"the answer is larger than {limit / 2**20:g} MiB"
         return RegistryError(f"{self.name}: {what}: {why}; this is no image that docker could run")
 
-    def redirected(self, url: str, answer: Answer, what: str) -> str:
-        """The target of a redirect: never from https to http."""
+    def target(self, url: str, answer: Answer, what: str, doing: str = "it redirects") -> str:
+        """The address that an answer names (Location), relative or whole: never from https to http.
+
+        Raises:
+            RegistryError: it names none, or one that may not be asked; ``doing`` says what leads there.
+        """
         try:
             target = urljoin(url, answer.headers.get("location", ""))
         except ValueError:
@@ -161,5 +217,10 @@ class Transport:
         scheme, host, _ = origin(target)
         if scheme == "https" or (scheme == "http" and is_loopback(host) and origin(url)[0] == "http"):
             return target
-        why = f"it redirects to {host or 'nowhere'} without https"
+        why = f"{doing} to {host or 'nowhere'} without https"
         raise RegistryError(f"{self.name}: {what}: {why}; ask who runs the registry")
+
+
+def headers_of(response: requests.Response) -> dict[str, str]:
+    """The headers of an answer; names are lower case."""
+    return {key.lower(): value for key, value in response.headers.items()}

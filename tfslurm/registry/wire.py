@@ -5,8 +5,9 @@ Source: OCI distribution specification (end-points, error codes).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from urllib.parse import quote, urljoin
 
 import requests
@@ -14,33 +15,50 @@ import requests
 from tfslurm.errors import RegistryError
 from tfslurm.registry.errors import Answer
 from tfslurm.registry.realms import is_loopback, origin
-from tfslurm.registry.scopes import Login
-from tfslurm.registry.transport import CONFIG_LIMIT, MANIFEST_LIMIT, REDIRECTS, Patience, Transport
+from tfslurm.registry.scopes import Login, greeting
+from tfslurm.registry.transport import (
+    CONFIG_LIMIT,
+    MANIFEST_LIMIT,
+    REDIRECTS,
+    SLOWEST_BYTES_PER_S,
+    Patience,
+    Request,
+    Transport,
+    headers_of,
+)
 
 __all__ = ["CONFIG_LIMIT", "MANIFEST_LIMIT", "Patience", "Remote"]
-_SLOWEST_BYTES_PER_S = 50_000  # of a blob: what is slower ends
 _PIECE = 2**20
 _HOPS = 5
 
 
 class Remote:
-    """A repository where it is asked for: ``registry/repository``, its connections and its token."""
+    """A repository where it is asked for: ``registry/repository``, its connections and its token.
 
-    def __init__(self, name: str, engine: str = "docker", patience: Patience | None = None) -> None:
-        self.name = name
-        self._patience = patience or Patience()
+    ``pushes``: whether it is written to, for which a token server and an error have other words.
+    """
+
+    def __init__(
+        self, name: str, engine: str = "docker", patience: Patience | None = None, *, pushes: bool = False
+    ) -> None:
+        self.name, self._engine, self._pushes = name, engine, pushes
+        self.patience = patience or Patience()
         self.registry, _, self.repository = name.partition("/")
         host = "registry-1.docker.io" if self.registry == "docker.io" else self.registry
         self._base = f"{'http' if is_loopback(host) else 'https'}://{host}/v2/{self.repository}/"
-        self._transport = Transport(name, self._patience)
-        self._login = Login(self._transport, self._base, engine)
+        self.transport = Transport(name, self.patience)
+        self._login = Login(self.transport, self._base, engine, pushes=pushes)
         self.refused = self._login.refused
 
     def __enter__(self) -> Remote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._transport.close()
+        self.transport.close()
+
+    def address(self, path: str) -> str:
+        """The address of a path below the repository."""
+        return urljoin(self._base, quote(path, safe="/:?=&%"))
 
     def ask(
         self, path: str, what: str, *, accept: str = "*/*", limit: int = MANIFEST_LIMIT, method: str = "GET"
@@ -49,35 +67,44 @@ class Remote:
 
         ``what`` says in words what is asked for. Raises RegistryError when no whole answer comes.
         """
-        send = partial(self._transport.send, method, what=what, accept=accept, limit=limit)
-        return self._follow(path, what, send)
+        return self.follow(Request(method, self.address(path), what, accept=accept, limit=limit))
 
     def greet(self, what: str) -> Answer:
         """The answer to ``GET /v2/``, without a login."""
-        return self._transport.send("GET", urljoin(self._base, "/v2/"), what, limit=64 * 2**10)
+        return self.transport.send(greeting(self._base, what))
 
-    def download(self, path: str, what: str, size: int, offset: int, take: Callable[[int, bytes], None]) -> Answer:
-        """The answer to a question for a blob of ``size`` bytes: its body goes to ``take``, as place and bytes, as it
-        comes. A registry may begin at ``offset``, or at 0.
+    def stream(self, path: str, what: str, size: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """The bytes of a blob of ``size`` bytes, each piece with its place, as they come. A registry may begin at
+        ``offset``, or at 0.
 
-        Raises RegistryError when it breaks off, sends more than ``size``, or is slower than anybody would wait.
+        Raises RegistryError when it has none, breaks off, sends more than ``size``, or is slower than anybody would
+        wait.
         """
+        seconds = self.patience.request_s + (size - offset) / SLOWEST_BYTES_PER_S
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        bodies = list[requests.Response]()
+        with ExitStack() as answered:
 
-        def read(response: requests.Response) -> bytes:
-            begun = offset if response.status_code == 206 else 0
-            if response.status_code not in (200, 206):
-                return self._transport.read(response, what, MANIFEST_LIMIT)
-            while piece := response.raw.read(_PIECE, decode_content=False):
+            def send(asked: Request) -> Answer:
+                with ExitStack() as one:
+                    response = one.enter_context(self.transport.answering(asked))
+                    body = b""
+                    if response.status_code in (200, 206):
+                        bodies.append(response)
+                        answered.push(one.pop_all())
+                    else:
+                        body = self.transport.read(response, what, MANIFEST_LIMIT)
+                    return Answer(response.status_code, headers_of(response), body)
+
+            answer = self.follow(Request("GET", self.address(path), what, headers=headers, patience_s=seconds), send)
+            if not bodies:
+                raise self.refused(what, answer)
+            begun = offset if answer.status == 206 else 0
+            while piece := bodies[-1].raw.read(_PIECE, decode_content=False):
                 if begun + len(piece) > size:
                     raise RegistryError(f"{self.name}: {what}: more than the {size} bytes that its manifest names came")
-                take(begun, piece)
+                yield begun, piece
                 begun += len(piece)
-            return b""
-
-        seconds = self._patience.request_s + (size - offset) / _SLOWEST_BYTES_PER_S
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        send = partial(self._transport.send, "GET", what=what, read=read, more=headers, patience=seconds)
-        return self._follow(path, what, send)
 
     @property
     def how_to_see_more(self) -> str:
@@ -94,19 +121,31 @@ class Remote:
         """What kept a stored login from being read, if one was wanted and none was found."""
         return self._login.failure
 
-    def _follow(self, path: str, what: str, send: Callable[..., Answer]) -> Answer:
-        url = urljoin(self._base, quote(path, safe="/:?=&%"))
+    def login_to_read(self, from_repository: str) -> Login:
+        """A login that may also read another repository of the same registry."""
+        return Login(self.transport, self._base, self._engine, pushes=self._pushes, from_repository=from_repository)
+
+    def follow(
+        self, asked: Request, send: Callable[[Request], Answer] | None = None, *, login: Login | None = None
+    ) -> Answer:
+        """The answer to a request, redirects followed, whatever its status.
+
+        ``send`` sends it otherwise than whole, ``login`` is another than this repository's own.
+
+        Raises RegistryError when no whole answer comes.
+        """
         for _ in range(_HOPS):
-            answer = self._ask_once(url, what, send)
+            answer = self._ask_once(asked, login or self._login, send or self.transport.send)
             if answer.status not in REDIRECTS:
                 return answer
-            url = self._transport.redirected(url, answer, what)
-        raise RegistryError(f"{self.name}: {what}: more than {_HOPS} redirects; the registry is misconfigured")
+            asked = replace(asked, url=self.transport.target(asked.url, answer, asked.what))
+        raise RegistryError(f"{self.name}: {asked.what}: more than {_HOPS} redirects; the registry is misconfigured")
 
-    def _ask_once(self, url: str, what: str, send: Callable[..., Answer]) -> Answer:
-        ours = origin(url) == origin(self._base)
-        answer = send(url, authorization=self._login.authorization if ours else "")
-        if ours and (authorization := self._login.wanted(answer, what)):
-            self._login.authorization = authorization
-            answer = send(url, authorization=authorization)
+    def _ask_once(self, asked: Request, login: Login, send: Callable[[Request], Answer]) -> Answer:
+        """The answer, after a login where one is wanted; no other place than the registry itself gets it."""
+        ours = origin(asked.url) == origin(self._base)
+        answer = send(replace(asked, authorization=login.authorization if ours else ""))
+        if ours and (authorization := login.wanted(answer, asked.what)):
+            login.authorization = authorization
+            answer = send(replace(asked, authorization=authorization))
         return answer
