@@ -8,7 +8,15 @@ graph driver). ``name@digest`` accepts the first two. Source: OCI image specific
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.libraries import lacking
 from tfslurm.image.lock import LOCK_SCHEMA, Lock, lock_text, parse_lock, read_lock
-from tfslurm.image.lock_check import false_claims, missing_variables, quoted, quoted_list, without_claims
+from tfslurm.image.lock_check import (
+    Claims,
+    claims,
+    false_claims,
+    missing_variables,
+    quoted,
+    quoted_list,
+    without_claims,
+)
 from tfslurm.image.packages import PackageLock, Wheel
 from tfslurm.image.pin import PLATFORM, Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
@@ -16,6 +24,7 @@ from tfslurm.image.reference import Reference, check_digest, parse_reference, re
 __all__ = [
     "LOCK_SCHEMA",
     "PLATFORM",
+    "Claims",
     "Lock",
     "PackageLock",
     "Pin",
@@ -23,6 +32,7 @@ __all__ = [
     "Verdict",
     "Wheel",
     "check_digest",
+    "claims",
     "driver_verdict",
     "false_claims",
     "kept_environment",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tfslurm.image.pin import Pin
 
@@ -70,3 +71,22 @@ def _escaped(char: str) -> str:
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"
     return char if code < 0x7F else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class Claims(NamedTuple):
+    """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
+
+    platform: str
+    entrypoint: str
+    environment: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def claims(pin: Pin) -> Claims:
+    """What a pin says of its image."""
+    return Claims(
+        platform="/".join(pin.platform.split("/")[:2]),
+        entrypoint=quoted_list(pin.entrypoint),
+        environment=tuple(quoted(f"{name}={value}") for name, value in pin.environment.items()),
+        missing=missing_variables(pin),
+    )

@@ -17,7 +17,7 @@ from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import PackageLock, Pin, missing_variables, oldest_driver, quoted, quoted_list, sources
+from tfslurm.image import PackageLock, Pin, claims, oldest_driver, sources
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
@@ -168,13 +168,7 @@ class JobPlan:
     @property
     def image_claims(self) -> Mapping[str, Any]:
         """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
-        pin = self.pin
-        return {
-            "platform": "/".join(pin.platform.split("/")[:2]),
-            "entrypoint": quoted_list(pin.entrypoint),
-            "environment": tuple(quoted(f"{name}={value}") for name, value in pin.environment.items()),
-            "missing": missing_variables(pin),
-        }
+        return dict(claims(self.pin)._asdict())
 
     @property
     def job_name(self) -> str:

@@ -26,6 +26,7 @@ TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "lifecycle/warning", "observe/report", "observe/facts", "observe/inputs", "observe/usage", "observe/libcuda",
     "observe/image_contents", "observe/logs",
 )  # fmt: skip
+PULL_PARTS = ("base", "wait", "roles/task", "lock", "lifecycle/warning", "guards/image", "observe/facts")  # of pull.sh
 ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),
     "podman": ("engines/docker_cli", "engines/podman"),
@@ -56,6 +57,13 @@ def node_side(engine: str, *, points: bool) -> dict[str, str]:
 def probe(name: str, engine: str) -> str:
     """The text of a program that looks at a compute node (``check``, ``reap``), for bash to read on standard input."""
     return f"{pack(ENGINE_PARTS[engine])}\n# probes/{name}.sh\n{packaged(f'probes/{name}.sh')}"
+
+
+@cache
+def pull_script(engine: str) -> str:
+    """The script of a job that has an image pulled on its node; see job_templates/probes/pull.sh."""
+    parts = pack((*PULL_PARTS, *ENGINE_PARTS[engine]))
+    return f"#!/bin/bash\n{parts}\n# probes/pull.sh\n{packaged('probes/pull.sh')}"
 
 
 def pack(parts: tuple[str, ...]) -> str:

@@ -11,9 +11,18 @@ COMMANDS: Table = {
     "inspect": ("tfslurm.cli.image.inspect:inspect", "Show what a registry tells of an image, without a pull."),
     "diff": ("tfslurm.cli.image.diff:diff", "Compare two images: layers, settings and packages."),
     "save": ("tfslurm.cli.image.save:save", "Save an image as an OCI archive, so that it outlives its registry."),
+    "pull": ("tfslurm.cli.image.pull:pull", "Have an experiment's image on the nodes before its jobs begin."),
 }
 "In the order of a user's work."
-ELSEWHERE = {"ls": "list", "show": "inspect", "info": "inspect", "compare": "diff", "export": "save", "archive": "save"}
+ELSEWHERE = {
+    "ls": "list",
+    "show": "inspect",
+    "info": "inspect",
+    "compare": "diff",
+    "export": "save",
+    "archive": "save",
+    "prepull": "pull",
+}
 
 
 @click.group(cls=LazyGroup, table=COMMANDS, elsewhere=ELSEWHERE)
