@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.no_lines import NoLines
 from tests.made import CLUSTER, PIN
 from tfslurm.errors import Completed, HostError, InputError
 from tfslurm.image import Pin
@@ -28,7 +29,7 @@ ROWS = [
 SINFO = "".join("\x1f".join(row) + "\n" for row in ROWS)
 
 
-class Scripted:
+class Scripted(NoLines):
     """A stand-in for a login node: each command gets the next answer; the last one is given again."""
 
     def __init__(self, *answers: str | HostError | Completed) -> None:

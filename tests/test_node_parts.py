@@ -12,7 +12,15 @@ import pytest
 from tests.node_side import packed
 from tfslurm.check import engines as checked
 from tfslurm.cluster import Engine
-from tfslurm.workspace.packaged_files import ENGINE_PARTS, NODE_PARTS, POINT_PARTS, SHELL_SIDE, TASK_PARTS, probe
+from tfslurm.workspace.packaged_files import (
+    ENGINE_PARTS,
+    NODE_PARTS,
+    POINT_PARTS,
+    SHELL_SIDE,
+    TASK_PARTS,
+    probe,
+    pull_script,
+)
 
 TEMPLATES = Path(__file__).parent.parent / "job_templates"
 PARTS = TEMPLATES / "parts"
@@ -57,6 +65,21 @@ def test_a_probe_of_a_node_calls_nothing_that_it_does_not_read(name: str, engine
         called |= new
         left += [body[each] for each in new]
     assert "engine::_ask" in called
+
+
+@pytest.mark.parametrize("engine", ENGINE_PARTS)
+def test_a_pull_calls_nothing_that_it_does_not_read(engine: str) -> None:
+    """It has no container: what ends one is not sent."""
+    code = re.sub(r"(^|\s)#.*", "", pull_script(engine), flags=re.M)
+    parts = re.split(r"^([a-z_]+::[a-z_]+)\(\) ", code, flags=re.M)
+    body = dict(zip(parts[1::2], parts[2::2], strict=True))
+    left, called = [body["pull::run"], body["pull::_left"], body["task::_told_to_stop"]], set[str]()
+    while left:
+        new = {*re.findall(r"[a-z_]+::[a-z_]+", left.pop())} - called
+        called |= new
+        left += [body[each] for each in new if each in body]
+    assert called - {*body} == {"checkpoint::tell_first", "container::_stop"}
+    assert {"image::ensure", "engine::pull"} <= called
 
 
 def test_every_engine_has_the_same_functions() -> None:
