@@ -54,7 +54,7 @@ def test_the_wheel_carries_every_module_template_and_example_cluster(wheel: Path
         for path in (CHECKOUT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert modules | files | {"tfslurm/py.typed"} <= names
+    assert modules | files | {"tfslurm/py.typed", "tfslurm/workspace/known_images.json"} <= names
     assert any(name.endswith("LICENSE") for name in names)
 
 

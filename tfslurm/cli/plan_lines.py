@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfslurm.document.tree import printable
-from tfslurm.image.driver import names_cuda
 from tfslurm.job_plan import CodeState, JobPlan, to_json
 from tfslurm.spec.notes import notes
 from tfslurm.submission.prepare import Asked, Prepared
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached, written_env
+from tfslurm.workspace.known_images import unsuited
 
 Lines = Iterator[tuple[str, str]]
 
@@ -95,14 +95,5 @@ def notes_of(asked: Asked, job: Prepared | None) -> list[str]:
 
 
 def of_variant(plan: JobPlan) -> Iterator[str]:
-    """That the variant of the image does not suit the job: with CUDA and without a GPU, or the other way round."""
-    if not plan.pin.environment:  # not known yet
-        return
-    gpus, has_cuda = plan.resources.gpus, names_cuda(plan.pin.environment)
-    if gpus and not has_cuda:
-        yield "image: its configuration names no CUDA, so TensorFlow may find no GPU; the -gpu variants name it"
-    if has_cuda and not gpus:
-        yield (
-            "image: it is made for GPUs, and the job asks for none; add `resources: {gpus: 1}`, or use the variant "
-            "without -gpu, which is smaller"
-        )
+    """That the variant of the image does not suit the job."""
+    yield from (f"image: {what}" for what in unsuited(plan.pin, plan.resources.gpus))

@@ -9,9 +9,8 @@ from tfslurm.image import Pin
 from tfslurm.image.driver import names_cuda
 from tfslurm.registry.documents import Details
 from tfslurm.submission.preflight import sees_no_gpu
+from tfslurm.workspace.known_images import known_images
 
-UBUNTU_ENDS = {"16.04": "2021-04", "18.04": "2023-05", "20.04": "2025-05", "22.04": "2027-05", "24.04": "2029-04"}
-"The month in which standard support ends. Source: ubuntu.com/about/release-cycle, 2024."
 UBUNTU = ("org.opencontainers.image.ref.name", "org.opencontainers.image.version")
 "The labels by which Ubuntu's base images say what they are; what is built on them keeps these."
 
@@ -40,7 +39,7 @@ def is_jupyter(details: Details) -> bool:
 def ubuntu_end(labels: Mapping[str, str], month: str) -> str:
     """That the Ubuntu in the image gets no security updates any more; '' where it does, or is not known."""
     name, version = (labels.get(label, "") for label in UBUNTU)
-    end = UBUNTU_ENDS.get(version, "") if name == "ubuntu" else ""
+    end = known_images().ubuntu_ends.get(version, "") if name == "ubuntu" else ""
     if not end or end >= month:
         return ""
     return f"its Ubuntu {version} has had no standard security updates since {end}; use a newer TensorFlow's image"

@@ -5,7 +5,6 @@ What is known comes from records that were read and from `tfslurm check`; it may
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,9 +14,8 @@ from tfslurm.image import Pin, Verdict, driver_verdict, lacking
 from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import SeenDriver, Tracker
 from tfslurm.workspace.config import Known
+from tfslurm.workspace.known_images import known_images
 
-# Sources: tensorflow/tensorflow#81344, #88348, #94593; tensorflow/build#217, #221, open in November 2026.
-WITHOUT_GPU = re.compile(r"2\.(18|19|20|21)\.\d+(rc\d+)?-gpu(-jupyter)?")
 FAULT = ": it finds no GPU, or stops with an error of cuDNN"
 WAY_OUT = 'use 2.17.0-gpu, or install tensorflow[and-cuda] over the image without "-gpu"'
 STATUSES = ("full", "minor-version compatible", "unknown", "too old")  # from good to bad
@@ -118,12 +116,12 @@ def sees_no_gpu(pin: Pin, inside: Mapping[str, Any]) -> str:
         return f"{pin.reference}: TensorFlow {inside['tensorflow']} was built with {why}{FAULT}; {WAY_OUT}"
     if all(said):
         return ""
-    if pin.repository.rpartition("/")[2] != "tensorflow" or not WITHOUT_GPU.fullmatch(pin.tag):
-        return ""
-    return (
-        f"{pin.reference}: TensorFlow {pin.tag.partition('-')[0]} wants CUDA 12.5 and cuDNN 9.3, its image holds CUDA "
-        f"12.3 and cuDNN 8.9{FAULT} (tensorflow#81344); {WAY_OUT}"
-    )
+    name = pin.repository.rpartition("/")[2]
+    for known in known_images().finds_no_gpu:
+        if known.repository == name and known.tag.fullmatch(pin.tag):
+            version = pin.tag.partition("-")[0]
+            return f"{pin.reference}: TensorFlow {version} {known.why}{FAULT} ({known.named}); {WAY_OUT}"
+    return ""
 
 
 def preemption_note(plan: JobPlan, known: Known, host: Host) -> str:
