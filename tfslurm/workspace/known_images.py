@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from tfslurm.document.bounded_json import read_json
 from tfslurm.image import Pin
 from tfslurm.image.driver import names_cuda
 
@@ -41,7 +41,7 @@ class KnownImages(NamedTuple):
 @cache
 def known_images() -> KnownImages:
     """The data."""
-    value: dict[str, Any] = json.loads((resources.files("tfslurm.workspace") / "known_images.json").read_text("utf-8"))
+    value: dict[str, Any] = read_json((resources.files("tfslurm.workspace") / "known_images.json").read_bytes())
     return KnownImages(
         value["ubuntu_ends"]["months"],
         tuple(
