@@ -31,6 +31,8 @@ def chain(record: Record, values: Mapping[str, Any]) -> Iterator[Row]:
     yield from inside(record)
     yield Row("GPU", gpus(record, last))
     yield link(record.verified.code.status, f"code: {record.verified.code.reason}")
+    if packages := record.verified.packages:
+        yield link(packages.status, f"packages: {packages.reason}")
     yield Row("job", job(record))
     yield whole(record, values)
     yield Row("record", f"sha256:{record.integrity.record_sha256}")

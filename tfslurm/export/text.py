@@ -14,6 +14,7 @@ from tfslurm.export.rows import Row, rows_text
 from tfslurm.record import Record, TaskFacts, record_json
 
 FEW = 6  # files named before the rest is counted
+FEW_PACKAGES = 12
 
 
 def record_text(record: Record, values: Mapping[str, Any] | None = None, reruns: Sequence[str] = ()) -> str:
@@ -157,6 +158,12 @@ def environment_rows(record: Record) -> Iterator[Row]:
     what = ", ".join([*known, *packages, *system]) if known else why(record, "environment", None)
     form = " for ".join(filter(None, (record.image.digest_kind, record.image.platform)))
     yield Row("inside", f"{what} ({form})")
+    if layer := inside.layer:
+        added = [f"{each.name} {each.version}" for each in inside.layer_packages or ()]
+        more = f" and {len(added) - FEW_PACKAGES} more" if len(added) > FEW_PACKAGES else ""
+        named = ", ".join(added[:FEW_PACKAGES]) + more if added else why(record, "environment.layer_packages", None)
+        contents = f", contents sha256:{layer.contents_sha256[:12]}…" if layer.contents_sha256 else ""
+        yield Row("added", f"{named} (layer {layer.key[:12]}…{contents})")
 
 
 def both(built: str | None, present: str | None) -> str | None:

@@ -13,7 +13,7 @@ from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism
 from tfslurm.record.energy import read_energy
 from tfslurm.record.engines import container_answer
-from tfslurm.record.environment import read_environment
+from tfslurm.record.environment import read_environment, with_layer
 from tfslurm.record.folder import Folder
 from tfslurm.record.inputs import about_inputs, read_inputs
 from tfslurm.record.job import Ending, read_ending, read_job
@@ -87,7 +87,7 @@ def build_record(
         image=read_image(plan),
         code=read_code(plan),
         attempts=attempts,
-        environment=read_environment(root, plan.pin.digest, image_facts),
+        environment=with_layer(read_environment(root, plan.pin.digest, image_facts), plan, observed, root),
         energy=read_energy(observed, root),
         verified=verify(plan, observed),
         warnings=(*told(plan, inputs, folders), *filter(None, reasons[-1:])),

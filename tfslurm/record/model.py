@@ -15,7 +15,7 @@ from typing import Any
 
 from tfslurm.document.canonical import canonical
 from tfslurm.job_plan import DerivedFrom
-from tfslurm.record.schema import FIRST, NEW
+from tfslurm.record.schema import FIRST, NEW, WHERE_THERE
 from tfslurm.record.task_model import TaskFacts
 from tfslurm.spec import Checkpoint, Reproduce
 
@@ -197,8 +197,23 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """The packages that the experiment adds to its image, as the nodes of the last attempt had them mounted."""
+
+    key: str  # sha256 of image, Python and wheels; their names and hashes are in asked.lock
+    contents_sha256: str | None = None  # of the list of the installed files, each with its sha256
+    files: int | None = None
+    bytes: int | None = None
+    python: str | None = None  # that installed it
+    pip: str | None = None
+    installed_at: str | None = None
+    installed_by: str | None = None  # the job, as its cluster calls it: 'alpha:1234'
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """The software inside the image, probed in a container of it."""
+    """The software inside the image, probed in a container of it; ``layer`` is what the experiment adds to that."""
 
     python: str | None
     tensorflow: str | None
@@ -211,6 +226,8 @@ class Environment:
     # `cuda` and `cudnn` are what TensorFlow was built with; these are what the image holds
     cuda_present: str | None = field(default=None, metadata=NEW)
     cudnn_present: str | None = field(default=None, metadata=NEW)
+    layer_packages: tuple[Package, ...] | None = field(default=None, metadata=WHERE_THERE)
+    layer: Layer | None = field(default=None, metadata=WHERE_THERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +243,15 @@ OLDER = Verdict("unknown", "an older tfslurm wrote this record")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The links: image on the node, GPUs in the container, driver for the image, TensorFlow on the GPUs, code."""
+    """The links: image on the node, GPUs in the container, driver for the image, TensorFlow on the GPUs, code, and the
+    packages that the experiment adds."""
 
     image: Verdict
     gpus: Verdict
     driver: Verdict
     tensorflow_gpu: Verdict
     code: Verdict = OLDER
+    packages: Verdict | None = field(default=None, metadata=WHERE_THERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +324,9 @@ def plain(value: object, schema: str) -> Any:
     if isinstance(value, tuple | list):
         return [plain(item, schema) for item in value]
     if is_dataclass(value):
-        return {name: plain(getattr(value, name), schema) for name in names_of(value.__class__, schema)}
+        there = [(name, getattr(value, name)) for name in names_of(value.__class__, schema)]
+        sparse = sparse_of(value.__class__)
+        return {name: plain(item, schema) for name, item in there if item is not None or name not in sparse}
     if isinstance(value, Mapping):
         return {plain(str(key), schema): plain(item, schema) for key, item in value.items()}
     return str(value)
@@ -315,6 +336,12 @@ def plain(value: object, schema: str) -> Any:
 def names_of(kind: Any, schema: str) -> tuple[str, ...]:
     """The keys that a part of the record has in a schema."""
     return tuple(each.name for each in fields(kind) if "since" not in each.metadata or schema != FIRST)
+
+
+@cache
+def sparse_of(kind: Any) -> frozenset[str]:
+    """The keys that a part of the record has only where there is a value."""
+    return frozenset(each.name for each in fields(kind) if "absent" in each.metadata)
 
 
 def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Does each link of the chain hold: image, GPUs, driver, code. Pure.
+"""Does each link of the chain hold: image, GPUs, driver, code, packages. Pure.
 
 Each verdict looks at every task that reached a node. One that fails makes it ``failed``; one that could not be looked
 at makes it ``unknown``; only if all hold is it ``ok``.
@@ -44,6 +44,7 @@ def verify(plan: JobPlan, observed: Sequence[Observed]) -> Verified:
         driver=overall(observed, lambda one: driver_holds(plan, one)),
         tensorflow_gpu=overall(observed, lambda one: tensorflow_holds(plan, one)),
         code=overall(observed, lambda one: code_holds(plan, one)),
+        packages=overall(observed, lambda one: packages_hold(plan, one)) if plan.packages else None,
     )
 
 
@@ -201,6 +202,23 @@ def code_holds(plan: JobPlan, one: Observed) -> Verdict:
         return not_started(one, "code") or Verdict("unknown", "not verified on the node: an older tfslurm ran the job")
     check = files.fact("check", "code-check.txt", facts.parse_check)
     return Verdict(*check) if check else not_started(one, "code") or Verdict("unknown", files.why("check"))
+
+
+def packages_hold(plan: JobPlan, one: Observed) -> Verdict:
+    """Was the layer that was mounted the one that was installed of the locked wheels, file by file?
+
+    The node installs them by their hashes, keeps the sum of all that came of it, and compares before each use.
+    """
+    assert plan.packages is not None  # noqa: S101 - the caller has looked
+    files = one.files.quiet()
+    if files.raw("packages-check.txt") is None:
+        return not_started(one, "packages") or Verdict("unknown", "not verified on the node")
+    check = files.fact("check", "packages-check.txt", facts.parse_check)
+    if check is None:
+        return not_started(one, "packages") or Verdict("unknown", files.why("check"))
+    how = "installed by this job" if files.text("packages-installed.txt") != "present" else "installed before"
+    named = f"{check[1]}; {len(plan.packages.wheels)} wheels, {how}"
+    return Verdict(check[0], named if check[0] == "ok" else check[1])
 
 
 def not_started(one: Observed, link: str) -> Verdict | None:

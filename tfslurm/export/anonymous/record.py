@@ -13,11 +13,12 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError
 from tfslurm.export.anonymous.names import OPTIONS, Name, inside, is_public, names_of
 from tfslurm.export.anonymous.stand_ins import StandIns
-from tfslurm.image import lock_text, parse_lock
+from tfslurm.image import PackageLock, lock_text, read_lock
 from tfslurm.record import TaskFacts
 from tfslurm.record.model import (
     Asked,
     Attempt,
+    Environment,
     Experiment,
     Image,
     Integrity,
@@ -33,9 +34,11 @@ HASHED = f"{ANONYMOUS}: whoever guesses a name could test it on this hash"
 NOT_THERE = (
     *("run_folder", "plan_id", "plan_sha256", "job.script_sha256", "experiment.spec_sha256", "asked.template.sha256"),
     *("code.remote", "code.commit", "code.branch", "integrity.previous", "integrity.signature", "derived_from"),
+    "environment.layer.installed_by",
 )
 "What no anonymous form has, or has of the text that stands in it."
 UID = "1000"
+PYPI = ("https://pypi.org/", "https://files.pythonhosted.org/")
 
 
 def stand_ins_of(records: Sequence[Record], *names: Iterable[Name]) -> StandIns:
@@ -50,8 +53,9 @@ def keys_of(value: object) -> Iterator[str]:
     """The keys of a record's own, and none of those that a user wrote."""
     if is_dataclass(value):
         for each in fields(value):
-            yield each.name
-            yield from keys_of(getattr(value, each.name))
+            if "absent" not in each.metadata or getattr(value, each.name) is not None:
+                yield each.name
+                yield from keys_of(getattr(value, each.name))
     elif isinstance(value, tuple):
         yield from (key for each in value for key in keys_of(each))
 
@@ -84,6 +88,7 @@ def anonymous(record: Record, table: StandIns | None = None) -> Record:
         image=image_of(record, table),
         code=replace(cleaned.code, remote=None, commit=None, branch=None) if cleaned.code else None,
         attempts=attempts_of(record, cleaned, table),
+        environment=environment_of(cleaned.environment),
         integrity=Integrity(None, "", None),
     )
     lost = {path: why for path, why in reasons.items() if not has(made, path)}
@@ -150,6 +155,11 @@ def task_of(task: TaskFacts, cleaned: TaskFacts, table: StandIns) -> TaskFacts:
     return replace(cleaned, node=task.node and table.of(task.node), limits=limits)
 
 
+def environment_of(cleaned: Environment) -> Environment:
+    """The software, without the job that installed the packages."""
+    return replace(cleaned, layer=replace(cleaned.layer, installed_by=None)) if cleaned.layer else cleaned
+
+
 def experiment_of(record: Record, cleaned: Experiment, table: StandIns) -> Experiment:
     """The experiment; the hash of its text is of the text that stands here."""
     spec = record.asked.spec if record.asked else None
@@ -197,14 +207,31 @@ def lock_of(record: Record, table: StandIns) -> str:
     """The text of the lock file of the anonymous image."""
     text = record.asked.lock if record.asked else ""
     try:
-        pin = parse_lock(text, "lock")
+        lock = read_lock(text, "lock")
     except InputError:
         return table.text(text)
     image = image_of(record, table)
+    pin = lock.image
     named = replace(without_names(pin, table), registry=image.registry, repository=image.repository)
-    return lock_text(
-        replace(named, reference=image.reference, tag=image.tag or "", served_by=table.text(pin.served_by))
-    )
+    named = replace(named, reference=image.reference, tag=image.tag or "", served_by=table.text(pin.served_by))
+    return lock_text(named, lock.packages and packages_of(lock.packages, table))
+
+
+def packages_of(lock: PackageLock, table: StandIns) -> PackageLock | None:
+    """The packages without the places that they came from, but for PyPI; None where a name stands in one of theirs.
+
+    Their key is of their names: with other names they would be other packages.
+    """
+    bare = replace(lock, index="", wheels=tuple(replace(each, url="file:///") for each in lock.wheels))
+    if without_names(bare, table) != bare:
+        return None
+    wheels = tuple(each if is_pypi(each.url) else replace(each, url=f"file:///{each.file}") for each in lock.wheels)
+    return replace(lock, index=lock.index if is_pypi(lock.index) else "", wheels=wheels)
+
+
+def is_pypi(address: str) -> bool:
+    """Whether an address is one that everybody has."""
+    return address.startswith(PYPI)
 
 
 def identity(record: Record) -> str:

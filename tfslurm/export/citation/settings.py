@@ -157,7 +157,8 @@ def key_of(record: Record) -> object:
     """What two runs of one group have in common."""
     image, inside = record.image, record.environment
     software = (inside.tensorflow, inside.python, inside.cuda, inside.cudnn, inside.os)
-    return (image.reference, image.digest, image.platform, software, machine_of(record))
+    layer = inside.layer and (inside.layer.key, inside.layer.contents_sha256)
+    return (image.reference, image.digest, image.platform, software, layer, machine_of(record))
 
 
 def pin_of(record: Record) -> Pin | None:

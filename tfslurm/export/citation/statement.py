@@ -43,6 +43,8 @@ class Phrases(NamedTuple):
     withheld: str
     holds: str
     unobserved: str
+    added: str
+    added_unobserved: str
     built: str
     on: str
     checked: str
@@ -87,6 +89,8 @@ ENGLISH = Phrases(
     built=" (built with {libraries})",
     on=" on {os}",
     unobserved="What the image holds was not observed.",
+    added="These Python packages were added to it: {packages}{more} (layer {key}).",
+    added_unobserved="The Python packages that were added to it were not observed.",
     checked="Before {program} started, the image on the node was checked against this digest.",
     gpus="{run} had {gpus}{nodes}{driver}{processor}.",
     no_gpus="No GPU was used{nodes}{processor}.",
@@ -128,6 +132,8 @@ CHINESE = Phrases(
     built="（编译时使用 {libraries}）",
     on="，操作系统为 {os}",
     unobserved="镜像内的软件版本未经实测。",
+    added="在该镜像之外另加入以下 Python 包：{packages}{more}（层 {key}）。",
+    added_unobserved="另加入该镜像的 Python 包未经实测。",
     checked="{program}启动前，计算节点上的镜像已与该摘要核对一致。",
     gpus="{run}使用 {gpus}{nodes}{driver}{processor}。",
     no_gpus="实验未使用 GPU{nodes}{processor}。",
@@ -225,6 +231,8 @@ def group_sentences(group: Setting, words: Phrases, label: str, *, anonymous: bo
         digest=Mark("code", image.digest),
     )
     yield from software(group, words)
+    if group.inside.layer:
+        yield added(group, group.inside.layer.key, words)
     program = words.program[many > 1]
     yield fill(words.checked, program=program)
     yield machine(group.machine, words, words.run[many > 1])
@@ -255,6 +263,16 @@ def software(group: Setting, words: Phrases) -> Iterator[Paragraph]:
         return
     on = fill(words.on, os=inside.os) if inside.os else ()
     yield fill(words.holds, software=enumerated(found, words), on=on)
+
+
+def added(group: Setting, key: str, words: Phrases) -> Paragraph:
+    """The packages that the experiment adds to the image, as they were found in the layer."""
+    names = [f"{each.name} {each.version}" for each in group.inside.layer_packages or ()]
+    if not names:
+        return fill(words.added_unobserved)
+    more = fill(words.more, n=str(len(names) - FEW)) if len(names) > FEW else ()
+    packages = enumerated(names, words) if not more else words.joint.join(names[:FEW])
+    return fill(words.added, packages=packages, more=more, key=Mark("code", key[:16]))
 
 
 def machine(used: Machine, words: Phrases, run: str) -> Paragraph:

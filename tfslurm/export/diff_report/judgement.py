@@ -12,7 +12,7 @@ from tfslurm.record.comparison.prediction import FEWEST
 from tfslurm.record.comparison.seeds import seeds_of
 from tfslurm.record.verification import is_anonymous
 
-LINKS = ("image", "gpus", "driver", "tensorflow_gpu", "code")
+LINKS = ("image", "gpus", "driver", "tensorflow_gpu", "code", "packages")
 MOST_NAMES = 10
 
 
@@ -111,7 +111,7 @@ def of_the_rest(found: Diff) -> Iterator[str]:
         for pair in found.pairs
         for key, record in of_records(pair)
         for link in LINKS
-        if (verdict := getattr(record.verified, link)).status != "ok"
+        if (verdict := getattr(record.verified, link)) and verdict.status != "ok"
     ]
     if broken:
         yield f"Links of the chain that are not verified: {names(broken)}."

@@ -66,6 +66,19 @@ def image_rows(a: Record, b: Record) -> Iterator[Difference]:
     if a.environment.packages is not None and b.environment.packages is not None:
         for name, old, new in package_changes(a.environment, b.environment):
             yield Difference(f"package {name}", shown(old, NONE), shown(new, NONE))
+    if a.environment.layer or b.environment.layer:
+        yield from layer_rows(a, b)
+
+
+def layer_rows(a: Record, b: Record) -> Iterator[Difference]:
+    """The packages that the experiment adds to the image."""
+    for key, name in (("key", "packages layer"), ("contents_sha256", "packages layer's contents")):
+        layers = (each.environment.layer for each in (a, b))
+        yield Difference(name, *(shown(getattr(layer, key)) if layer else NONE for layer in layers))
+    sides = [{each.name: each.version for each in record.environment.layer_packages or ()} for record in (a, b)]
+    for package in dict.fromkeys([*sides[0], *sides[1]]):
+        if sides[0].get(package) != sides[1].get(package):
+            yield Difference(f"added package {package}", *(shown(side.get(package), NONE) for side in sides))
 
 
 def asked_rows(a: Record, b: Record) -> Iterator[Difference]:
@@ -154,6 +167,9 @@ def job_rows(a: Record, b: Record) -> Iterator[Difference]:
     yield of_both(a, b, "node's memory", lambda record: of_tasks(record, lambda task: shown(task.memory_mib)))
     for link in ("image", "gpus", "driver", "tensorflow_gpu", "code"):
         yield Difference(f"verified {link}", *(getattr(each.verified, link).status for each in (a, b)))
+    if a.verified.packages or b.verified.packages:
+        verdicts = (each.verified.packages for each in (a, b))
+        yield Difference("verified packages", *(verdict.status if verdict else NONE for verdict in verdicts))
 
 
 def of_tasks(record: Record, get: Callable[[TaskFacts], str | None]) -> str | None:

@@ -149,6 +149,20 @@ def facts_of(record: Record) -> Iterator[Fact]:
     nodes = len({task.node for task in tasks})
     yield Fact("tasks", f"{len(tasks)} on {nodes} node{'' if nodes == 1 else 's'}" if tasks else None, "none began")
     yield variables(record)
+    yield from added(record)
+
+
+def added(record: Record) -> Iterator[Fact]:
+    """The packages that the experiment adds to the image, and the files that came of installing them."""
+    inside = record.environment
+    if inside.layer is None:
+        yield from (Fact("added packages", NONE), Fact("added files", NONE))
+        return
+    why = reason(record, "environment.layer")
+    names = tuple(f"{each.name} {each.version}" for each in inside.layer_packages or ())
+    yield Fact("added packages", ", ".join(names) or None, why, names)
+    contents = inside.layer.contents_sha256
+    yield Fact("added files", f"sha256:{contents[:19]}…" if contents else None, why)
 
 
 def variables(record: Record) -> Fact:
