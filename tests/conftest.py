@@ -17,6 +17,9 @@ WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
 SLOW = [
     "test_a_bomb_is_left_out_in_bounded_memory",
+    "test_a_wheel_that_does_not_fit_the_python_is_named",
+    "test_a_wheel_that_leads_out_of_the_folder_is_refused",
+    "test_wheels_become_a_folder_that_python_can_import_from",
     "test_a_call_without_an_answer_ends_the_task_with_75_and_says_which",
     "test_a_file_of_any_make_is_read_or_refused_in_bounds",
     "test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line",

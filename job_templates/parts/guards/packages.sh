@@ -167,8 +167,8 @@ packages::_attend() {
     installer=$!
     timer::start "$PACKAGES_PATIENCE_S" "$installer"
     node::_wait "$installer" node::_is_stopped
-    timer::end
     packages_code=${waited_code:-143}
+    timer::end
     if ((packages_code != 0)) || [[ -n $stopped ]]; then
         engine::remove "$id" >/dev/null 2>&1 || : # it may be going on
     fi
