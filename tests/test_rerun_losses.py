@@ -98,6 +98,8 @@ def test_where_all_is_there_the_only_loss_is_that_it_is_another_cluster() -> Non
     assert losses(original(), experiment(), beta()) == [Loss("cluster", "alpha", "beta")]
     assert losses(original(), experiment(), here()) == [Loss("cluster", "alpha", "this machine")]
     assert losses(original(job=replace(original().job, cluster="beta")), experiment(), beta()) == []
+    several = here(gpus=(Gpu(A100), Gpu(A100)), gpus_named=1)
+    assert losses(original(), experiment(), several) == [Loss("cluster", "alpha", "this machine")]
 
 
 def test_of_a_place_that_said_nothing_no_loss_is_made_up() -> None:
@@ -114,6 +116,12 @@ def test_of_a_place_that_said_nothing_no_loss_is_made_up() -> None:
         ({"gpus": 5}, beta(), "GPUs", "5 / a node of partition gpu has 4", "--set resources.gpus=4"),
         ({"gpus": 2}, here(), "GPUs", "2 / this machine has 1", "--set resources.gpus=1"),
         ({"gpus": 1}, here(gpus=()), "GPUs", "1 / this machine has 0", "--set resources.gpus=0"),
+        ({"gpus": 1}, here(gpus=(Gpu(A100), Gpu(A100))), "GPUs", "1 / this machine has 2, and nobody says which",
+         "set CUDA_VISIBLE_DEVICES to the UUIDs of 1 of them (nvidia-smi -L lists them)"),
+        ({"gpus": 1}, here(gpus=(Gpu(A100),) * 4, gpus_named=2), "GPUs", "1 / CUDA_VISIBLE_DEVICES names 2",
+         "set CUDA_VISIBLE_DEVICES to the UUIDs of 1 of them (nvidia-smi -L lists them)"),
+        ({"gpus": 2}, here(gpus=(Gpu(A100),) * 4, gpus_named=1), "GPUs", "2 / CUDA_VISIBLE_DEVICES names 1",
+         "--set resources.gpus=1, or another machine"),
         ({"cpus": 17}, beta(), "CPUs", "17 / a node of partition gpu has 16", "--set resources.cpus=16"),
         ({"memory_mib": 64001}, beta(), "memory", "62 GiB / a node", "--set resources.memory=64000M"),
         ({"nodes": 3}, beta(), "nodes", "3 / beta has 2", "--set resources.nodes=2"),
@@ -373,4 +381,6 @@ def test_a_machine_as_its_probe_saw_it(lines: dict[str, tuple[str, ...]], gpus: 
     machine = machine_of(seen, whole=True)
     assert machine[:5] == ("desk", 8, 2, 2, gpus) and machine.cpu_model == "AMD EPYC"
     assert machine_of(seen).cpus_schedulable is None  # a job's share says nothing
+    named = ProbeOutput({**common, **lines, "granted": ("GPU-a,GPU-b",)}, whole=True)
+    assert (machine_of(named, whole=True).gpus_named, machine_of(named).gpus_named) == (2, 0)
     assert machine_of(ProbeOutput({}, whole=False)) == Machine("")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from tfslurm.check.node import driver_version
+from tfslurm.check.node import driver_version, granted_count
 from tfslurm.check.probe_output import ProbeOutput, parse_probe_output
 from tfslurm.errors import CommandFailed, HostError, InputError
 from tfslurm.host import Host
@@ -103,6 +103,7 @@ def machine_of(seen: ProbeOutput, *, whole: bool = False) -> Machine:
         driver_version(seen),
         cpu_model or "",
         seen.one("architecture"),
+        gpus_named=(granted_count(seen) or 0) if whole else 0,
     )
 
 

@@ -59,9 +59,15 @@ def local_losses(experiment: Experiment, place: Place) -> Iterator[Loss]:
         yield Loss("CPUs", str(asked.cpus), f"this machine has {cpus}")
     if here.memory_mib and (asked.memory_mib or 0) > here.memory_mib:
         yield Loss("memory", gib(asked.memory_mib or 0), f"this machine has {gib(here.memory_mib)}")
-    if here.gpus is not None and asked.gpus > len(here.gpus):
-        fix = f"--set resources.gpus={len(here.gpus)}, or another machine"
-        yield Loss("GPUs", str(asked.gpus), f"this machine has {len(here.gpus)}", True, fix)
+    if here.gpus is None or not asked.gpus:
+        return
+    count = here.gpus_named or len(here.gpus)
+    words = f"CUDA_VISIBLE_DEVICES names {count}" if here.gpus_named else f"this machine has {count}"
+    if asked.gpus > count:
+        yield Loss("GPUs", str(asked.gpus), words, True, f"--set resources.gpus={count}, or another machine")
+    if asked.gpus < count:
+        fix = f"set CUDA_VISIBLE_DEVICES to the UUIDs of {asked.gpus} of them (nvidia-smi -L lists them)"
+        yield Loss("GPUs", str(asked.gpus), f"{words}, and nobody says which to use", True, fix)
 
 
 def kinds_in(parts: Sequence[Partition]) -> list[str]:

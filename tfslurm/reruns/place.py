@@ -21,7 +21,10 @@ class Gpu(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """One machine; None, or '': that was not observed. ``gpus`` are those that one job could see."""
+    """One machine; None, or '': that was not observed. ``gpus`` are those that one job could see.
+
+    ``gpus_named``: how many of them CUDA_VISIBLE_DEVICES of this shell names, for a job without a scheduler; 0: none.
+    """
 
     name: str
     cpus: int | None = None
@@ -31,6 +34,7 @@ class Machine(NamedTuple):
     driver: str = ""
     cpu_model: str = ""
     architecture: str = ""  # as `uname -m` says it
+    gpus_named: int = 0
 
 
 class Lies(NamedTuple):

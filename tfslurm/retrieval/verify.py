@@ -61,6 +61,7 @@ def verified_crate(
     session: Session, crate: Crate, signers: Path | None = None, *, partial: bool = False
 ) -> list[Verified]:
     """A crate, then each record in it; the parts of the only record stand with those of its crate."""
+    from tfslurm.retrieval.crate_points import point_parts
     from tfslurm.retrieval.crate_verification import CheckedCrate, crate_parts, record_parts, run_parts
 
     checked = CheckedCrate(crate, partial=partial)
@@ -79,7 +80,7 @@ def verified_crate(
         signed = signature_beside(each.record.integrity.signature, added, each.values, signers)
         parts = (*record_parts(checked, each), *chain_parts(session, each.record), signed)
         inside.append(Verified(each.key, each.record.record_id, parts))
-    whole = (*whole, *run_parts(checked, runs))
+    whole = (*whole, *run_parts(checked, runs), *point_parts(checked, runs))
     if len(inside) == len(crate.records) == 1:
         return [inside[0]._replace(parts=(*inside[0].parts, *whole))]
     if signers and not inside:
