@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 
-from tests.bench import before, crate, inputs, node, processes, ssh, status, sweep, tracker
+from tests.bench import before, crate, inputs, mirror, node, processes, ssh, status, sweep, tracker
 from tests.bench.measure import Row
 from tests.cluster.bed import BedError
 
@@ -23,6 +23,7 @@ PARTS = {
     "sweep": sweep.rows,
     "crate": crate.rows,
     "tracker": tracker.rows,
+    "mirror": mirror.rows,
 }
 
 

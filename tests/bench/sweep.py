@@ -93,22 +93,23 @@ def emptied() -> None:
 
 def memory(desk: Desk, file: Path) -> float:
     """The most memory that the submission had resident, in MB."""
+    used = peak_mb(desk, "submit", file, "--cluster", "alpha", "--again")
+    emptied()
+    return used
+
+
+def peak_mb(desk: Desk, *words: str | Path) -> float:
+    """The most memory that a command of tfslurm had resident, in MB.
+
+    Raises:
+        BedError: it failed.
+    """
     watch = desk.write("memory.py.txt", MEMORY)
-    argv: list[str | Path] = [
-        VENV / "bin" / "python",
-        watch,
-        desk.program,
-        "submit",
-        file,
-        "--cluster",
-        "alpha",
-        "--again",
-    ]
+    argv = [VENV / "bin" / "python", watch, desk.program, *words]
     done = run_as(USER, argv, "alpha", env=desk.environment("alpha"), cwd=desk.folder)
     code, kib = json.loads(done.stdout)
-    emptied()
     if code:
-        raise BedError(f"the sweep was not submitted: {done.stderr.strip()[-400:]}")
+        raise BedError(f"`tfslurm {words[0]}` failed: {done.stderr.strip()[-400:]}")
     return float(kib) * 1024 / 1e6
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from .bed import BedError, say
 
 # package: a file that shows it is there (looking at a file is free, asking dpkg is not)
-_NEEDED = {
+NEEDED = {
     "slurmctld": "/usr/sbin/slurmctld",
     "slurmd": "/usr/sbin/slurmd",
     "slurm-client": "/usr/bin/sbatch",
@@ -38,9 +39,9 @@ _NEEDED = {
 }
 
 
-def ensure() -> None:
+def ensure(needed: Mapping[str, str] = NEEDED) -> None:
     """Afterwards every package is there; an error names the one that apt could not give."""
-    missing = [package for package, path in _NEEDED.items() if not os.path.lexists(path)]
+    missing = [package for package, path in needed.items() if not os.path.lexists(path)]
     if not missing:
         return
     say(f"packages: installing {' '.join(missing)}")
@@ -52,7 +53,7 @@ def ensure() -> None:
     except BedError:  # the lists may be older than what the mirror still has
         _apt("update")
         _apt(*words)
-    absent = [package for package in missing if not os.path.lexists(_NEEDED[package])]
+    absent = [package for package in missing if not os.path.lexists(needed[package])]
     if absent:
         raise BedError(f"packages: apt installed {' '.join(absent)} but its files are not where Debian 12 has them")
 

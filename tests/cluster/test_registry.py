@@ -119,10 +119,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve(folder: Path, auth: str = "") -> Iterator[str]:
+def serve(folder: Path, auth: str = "", storage: str = "") -> Iterator[str]:
     """A docker-registry process on a free port until the generator ends; its address comes out."""
     address = f"127.0.0.1:{free_port()}"
-    text = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+    kept = f"filesystem: {{rootdirectory: {folder}/data}}{storage and f', {storage}'}"
+    text = f"version: 0.1\nlog: {{level: error}}\nstorage: {{{kept}}}\n"
     (folder / "registry.yml").write_text(f"{text}http: {{addr: '{address}'}}\n{auth}")
     environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:

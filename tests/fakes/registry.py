@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -241,6 +242,7 @@ class Registry(StandIn):
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
         self.uploads: dict[str, bytearray] = {}
+        self.numbers = itertools.count()
         self.lies: list[Lie] = []
 
     def answer(self, asked: Asked) -> Said:
@@ -270,7 +272,7 @@ class Registry(StandIn):
             if source := self.blobs.get((asked.query.get("from", ""), asked.query.get("mount", ""))):
                 self.blobs[repository, asked.query["mount"]] = source
                 return Said(201, headers={"Docker-Content-Digest": asked.query["mount"]})
-            name = f"u{len(self.uploads)}"
+            name = f"u{next(self.numbers)}"
             self.uploads[name] = bytearray()
             return self.state(202, repository, name)
         if name not in self.uploads:
@@ -305,8 +307,10 @@ class Registry(StandIn):
     def manifest(self, asked: Asked, repository: str, name: str) -> Said:
         if asked.method == "PUT":
             value, digest = json.loads(asked.body), digest_of(asked.body)
-            needed = [part.get("digest", "") for part in (value.get("config"), *value.get("layers", ())) if part]
-            if any((repository, each) not in self.blobs for each in needed):
+            parts = [part for part in (value.get("config"), *value.get("layers", ())) if part and not part.get("urls")]
+            named = [(repository, part.get("digest", "")) for part in parts]
+            below = [(repository, entry["digest"]) for entry in value.get("manifests", ())]
+            if not {*named} <= self.blobs.keys() or not {*below} <= self.manifests.keys():
                 return error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
             for each in {name, digest}:
                 self.manifests[repository, each] = asked.body, asked.headers["Content-Type"]

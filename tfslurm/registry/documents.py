@@ -97,10 +97,10 @@ def read_manifest(body: bytes, content_type: str) -> Manifest:
 def platforms(index: Manifest) -> dict[str, str]:
     """``os/architecture[/variant]`` to manifest digest, in the index's order; attestations are left out."""
     found: dict[str, str] = {}
-    for entry in _list(index.value, "manifests"):
+    for entry in objects(index.value, "manifests"):
         about = entry.get("platform")
         if isinstance(about, Mapping) and about.get("os") != "unknown" and entry.get("mediaType") not in INDEX_TYPES:
-            found.setdefault(platform_name(about), _digest(entry))
+            found.setdefault(platform_name(about), checked_digest(entry))
     return found
 
 
@@ -158,7 +158,7 @@ def config_digest(manifest: Manifest) -> str:
         raise Unreadable("it names no config; it is no image that docker could run")
     if config.get("mediaType") not in CONFIG_TYPES:
         raise Unreadable(f"it holds {str(config.get('mediaType'))[:80]!r} rather than an image; name an image")
-    return _digest(config)
+    return checked_digest(config)
 
 
 class Blob(NamedTuple):
@@ -172,22 +172,22 @@ def blobs(manifest: Manifest) -> tuple[Blob, ...]:
     """The config of a manifest, then its layers. Raises Unreadable for a layer that no registry has to have."""
     config_digest(manifest)
     size_bytes(manifest)
-    layers = _list(manifest.value, "layers")
+    layers = objects(manifest.value, "layers")
     if len(layers) > MOST_LAYERS:
         raise Unreadable(f"it has {len(layers)} layers; it is no image that docker could run")
     for layer in layers:
         kind = str(layer.get("mediaType"))
         if layer.get("urls") or "foreign" in kind or "nondistributable" in kind:
-            raise Unreadable(f"its layer {_digest(layer)} lies elsewhere than in a registry ({kind[:80]})")
+            raise Unreadable(f"its layer {checked_digest(layer)} lies elsewhere than in a registry ({kind[:80]})")
     config = manifest.value["config"]
     parts = [*([config] if isinstance(config, dict) else []), *layers]
-    return tuple(Blob(_digest(part), int(str(part["size"]))) for part in parts)
+    return tuple(Blob(checked_digest(part), int(str(part["size"]))) for part in parts)
 
 
 def size_bytes(manifest: Manifest) -> int:
     """Layers and config as they travel."""
     config = manifest.value["config"]
-    parts = [*_list(manifest.value, "layers"), *([config] if isinstance(config, Mapping) else [])]
+    parts = [*objects(manifest.value, "layers"), *([config] if isinstance(config, Mapping) else [])]
     sizes = [part.get("size") for part in parts]
     if not all(type(size) is int and 0 <= size <= LARGEST for size in sizes):
         raise Unreadable("a layer has no size that could be; it is no image that docker could run")
@@ -252,14 +252,16 @@ def _mapping(body: bytes) -> Mapping[str, object]:
     return value
 
 
-def _list(value: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+def objects(value: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+    """A list of objects in a document. Raises Unreadable where it is none."""
     entries = value.get(key)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Unreadable(f"its {key} is not a list of objects; it is no image that docker could run")
     return entries
 
 
-def _digest(entry: Mapping[str, object]) -> str:
+def checked_digest(entry: Mapping[str, object]) -> str:
+    """The digest that a descriptor names. Raises Unreadable where it is none of sha256."""
     digest = str(entry.get("digest"))
     if why := check_digest(digest):
         raise Unreadable(f"it names {digest[:80]!r}: {why}; it cannot be pinned")

@@ -119,7 +119,9 @@ def has_no_room(answer: Answer) -> bool:
     if answer.status < 500:
         return answer.status in (400, 401, 403) and ("quota" in words or "exceed" in words)
     try:
-        number = read_json(answer.body)["errors"][0]["detail"]["Err"]
+        detail = read_json(answer.body)["errors"][0]["detail"]
+        words += detail.lower() if isinstance(detail, str) else ""
+        number = detail.get("Enclosed", detail)["Err"]
     except (ValueError, LookupError, TypeError, AttributeError):
         number = None
     return number in (errno.ENOSPC, errno.EDQUOT) or "no space left" in words

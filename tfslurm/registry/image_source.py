@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, mirror_names
 from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, choose, platforms, sha256_of
+from tfslurm.registry.image_tree import ImageTree, tree_at
 from tfslurm.registry.resolve import manifest_at
 from tfslurm.registry.wire import CONFIG_LIMIT, Patience, Remote
 
 PATIENCE = Patience(place_s=30 * 86400.0)
 "A blob's own time grows with its size; that of a whole image has no other bound."
+T = TypeVar("T")
 TRIES = 5
 "In a row that bring nothing."
 
@@ -35,10 +37,18 @@ class Contents(NamedTuple):
 class ImageSource:
     """A context manager: each place is logged in to once, and left when the block ends."""
 
-    def __init__(self, pin: Pin, mirrors: Mapping[str, Sequence[str]], engine: str = "docker") -> None:
+    def __init__(self, pin: Pin, mirrors: Mapping[str, Sequence[str]], engine: str = "docker", last: str = "") -> None:
+        """``last``: a place that is asked only where no other has what is wanted."""
         self._pin, self._engine = pin, engine
-        self._names = list(mirror_names(pin.name, mirrors))
+        self._names = sorted(mirror_names(pin.name, mirrors), key=lambda name: name == last)
         self._open, self._remotes = ExitStack(), dict[str, Remote]()
+
+    def only(self, *names: str) -> ImageSource:
+        """Another source of the same image, with connections of its own; without names, of the same places in their
+        order."""
+        other = ImageSource(self._pin, {}, self._engine)
+        other._names = list(names or self._names)
+        return other
 
     def __enter__(self) -> ImageSource:
         return self
@@ -46,21 +56,55 @@ class ImageSource:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the image is looked for, in that order; the place that served it is the first."""
+        return tuple(self._names)
+
     def contents(self) -> Contents:
         """What the image is made of, by the first place that has it.
 
         Raises:
             RegistryError: no place has it, with what each said; or it is no image that could be kept.
         """
+        return self._first(self._contents_at)
+
+    def tree(self, only: Sequence[str] = ()) -> ImageTree:
+        """The image with all its platforms, or those of ``only``, by the first place that has all its documents.
+
+        Raises:
+            RegistryError: no place has it, with what each said.
+        """
+        return self._first(lambda remote: tree_at(remote, self._pin.digest, self._pin.platform, only))
+
+    def first_with(self, found: Callable[[Remote], T], empty: T) -> T:
+        """What the first place has of something that the image's digest does not cover; ``empty``: none has any.
+
+        Raises:
+            RegistryError: no place has any, and one did not say so.
+        """
+        failure = None
+        for name in self._names:
+            try:
+                if there := found(self._remote(name)):
+                    return there
+            except RegistryError as error:
+                failure = failure or error
+        if failure:
+            raise failure
+        return empty
+
+    def _first(self, ask: Callable[[Remote], T]) -> T:
+        """The answer of the first place that has one; its blobs come from there too, if they can."""
         failures = []
         for name in self._names:
             try:
-                found = self._contents_at(self._remote(name))
+                found = ask(self._remote(name))
             except RegistryError as failure:
                 failures.append(failure)
                 continue
             self._names.remove(name)
-            self._names.insert(0, name)  # its blobs come from there too, if they can
+            self._names.insert(0, name)
             return found
         reasons = " | ".join(str(failure) for failure in failures)
         raise RegistryError(reasons, transient=any(failure.transient for failure in failures))

@@ -15,10 +15,10 @@ from tfslurm.registry.errors import Answer, seconds_to_wait
 from tfslurm.registry.resolve import ACCEPT
 from tfslurm.registry.scopes import Login
 from tfslurm.registry.transport import MANIFEST_LIMIT, Patience, Request
-from tfslurm.registry.uploads import BlobUpload, Upload, same_digest
+from tfslurm.registry.uploads import BlobUpload, Upload, WrongBytes, same_digest
 from tfslurm.registry.wire import Remote
 
-__all__ = ["PATIENCE", "Target", "Upload"]
+__all__ = ["PATIENCE", "Target", "Upload", "WrongBytes"]
 PATIENCE = Patience(place_s=30 * 86400.0)
 "A blob's own time grows with its size; that of a whole image has no other bound."
 READ_BACK = 2**20
@@ -109,7 +109,8 @@ class Target:
                 ``transient``: calling again may help.
         """
         upload = BlobUpload(self._remote, self._ask, digest, size, read, keep)
-        upload.run(self._begun.pop(digest, None) or begun, self._pause)
+        mounting = self._begun.pop(digest, None)  # nothing of it is there yet
+        upload.run(begun or mounting, self._pause)
         what = _short(digest)
         if size > READ_BACK:
             if not self.has_blob(digest, size):

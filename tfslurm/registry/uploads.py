@@ -30,6 +30,10 @@ Read = Callable[[int], Iterator[bytes]]
 Ask = Callable[[Request], Answer]
 
 
+class WrongBytes(RegistryError):
+    """The bytes that were read to be pushed are not those that the digest names; none were kept."""
+
+
 class Upload(NamedTuple):
     """An upload that was begun: where it goes on, and the bytes that the registry has of it."""
 
@@ -186,7 +190,7 @@ class Source:
         found = f"sha256:{self._sum.hexdigest()}"
         if self._summed == self._size and found != self._digest:
             why = f"the bytes to be pushed have the digest {found}; do not use this source"
-            raise RegistryError(f"{self._digest}: {why}")
+            raise WrongBytes(f"{self._digest}: {why}")
 
     def _next(self) -> bytes:
         try:

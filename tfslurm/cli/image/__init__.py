@@ -12,6 +12,7 @@ COMMANDS: Table = {
     "diff": ("tfslurm.cli.image.diff:diff", "Compare two images: layers, settings and packages."),
     "save": ("tfslurm.cli.image.save:save", "Save an image as an OCI archive, so that it outlives its registry."),
     "pull": ("tfslurm.cli.image.pull:pull", "Have an experiment's image on the nodes before its jobs begin."),
+    "mirror": ("tfslurm.cli.image.mirror:mirror", "Copy an image by its digest into another registry."),
 }
 "In the order of a user's work."
 ELSEWHERE = {
@@ -22,6 +23,8 @@ ELSEWHERE = {
     "export": "save",
     "archive": "save",
     "prepull": "pull",
+    "copy": "mirror",
+    "push": "mirror",
 }
 
 
