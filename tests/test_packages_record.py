@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from tests.made_wheels import wheel
 from tests.test_record import TASK, Case, case
+from tfslurm.audit.findings import There, packages_findings
 from tfslurm.export.anonymous import anonymous, planted
 from tfslurm.export.citation.settings import settings_of
 from tfslurm.export.citation.statement import Table, plain, statement
 from tfslurm.export.text import record_text
+from tfslurm.host.files import tree_contents
+from tfslurm.host.local import LocalHost
 from tfslurm.image import read_lock
 from tfslurm.image.packages import PackageLock, Wheel, package_lock
 from tfslurm.record import Record, record_from_json, record_json
@@ -21,6 +27,9 @@ from tfslurm.record.comparison import Run
 from tfslurm.record.comparison.differences import differences
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.model import Layer, Package, Verdict, record_sha256
+from tfslurm.record.verification import Part
+from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.layers import layer_dir, layer_lists, layer_part
 
 CONTENTS = "c0" * 32
 OK = "ok: every file is what was installed\n"
@@ -180,3 +189,59 @@ def test_a_package_that_has_somebodys_name_is_not_in_an_anonymous_lock() -> None
     made = anonymous(record)
     assert made.asked and read_lock(made.asked.lock, "lock").packages is None
     assert one.plan.user not in json.dumps(record_json(made))
+
+
+def on_disk(root: Path) -> Evidence:
+    """A record whose layer is in a folder of this machine."""
+    lock = lock_of(case("gpu"))
+    site = root / "packages" / lock.key / "layer" / "site"
+    (site / "pandas").mkdir(parents=True)
+    (site / "pandas" / "__init__.py").write_text("VERSION = '3.1.1'\n")
+    (site / "tool").write_text("#!/bin/sh\n")
+    (site / "tool").chmod(0o700)
+    host = LocalHost("alpha")
+    contents = sha256(tree_contents(host, PurePosixPath(site))).hexdigest()
+    record = built(files={f"{TASK}packages.json": layer_json(lock, contents_sha256=contents)})
+    return Evidence(record, record_json(record), host, PurePosixPath(root / "runs" / "digits-0123456789ab"))
+
+
+def test_verify_compares_the_layer_with_the_record(tmp_path: Path) -> None:
+    evidence = on_disk(tmp_path)
+
+    def part() -> Part | None:
+        assert evidence.host
+        return layer_part(evidence, layer_lists(evidence.host, [evidence]))
+
+    folder = layer_dir(evidence)
+    assert folder and (found := part()) and found.status == "unchanged"
+    (Path(folder) / "pandas" / "more.py").write_text("")
+    assert (found := part()) and found.status == "changed" and str(folder) in found.reason
+    shutil.rmtree(folder)
+    assert (found := part()) and (found.name, found.status) == ("packages", "missing")
+    record = case("gpu").build()
+    bare = evidence._replace(record=record)
+    assert layer_part(bare, {}) is None
+
+
+def test_a_key_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    evidence = on_disk(tmp_path)
+    inside = evidence.record.environment
+    evil = replace(inside, layer=replace(inside.layer, key="../../etc"))  # type: ignore[type-var]
+    moved = evidence._replace(record=replace(evidence.record, environment=evil))
+    assert layer_dir(moved) is None
+    found = layer_part(moved, {})
+    assert found and found.status == "not verifiable"
+
+
+def test_audit_says_whether_the_layer_is_there() -> None:
+    record = built()
+    findings = {
+        "ok": There("", has_layer=True),
+        "unknown": There(""),
+    }
+    for status, there in findings.items():
+        (found,) = packages_findings(record, there)
+        assert (found.name, found.status) == ("packages", status)
+    (silent,) = packages_findings(record, There("alpha: no answer"))
+    assert silent.reason == "alpha: no answer"
+    assert list(packages_findings(case("gpu").build(), There(""))) == []

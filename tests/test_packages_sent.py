@@ -11,7 +11,7 @@ import pytest
 
 from tests.made import PIN, experiment, plan
 from tests.made_wheels import MadeWheel, wheel
-from tfslurm.errors import CommandFailed, HostError, InputError
+from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
 from tfslurm.host.command import Raw
 from tfslurm.host.local import LocalHost
 from tfslurm.image.packages import Wheel, package_lock
@@ -124,7 +124,7 @@ def test_other_bytes_than_were_locked_are_refused_and_do_not_stay(tmp_path: Path
 def test_a_wheel_that_is_nowhere_is_named(tmp_path: Path) -> None:
     made, wheels = planned(tmp_path), here(tmp_path)
     del wheels[WHEELS[1].file]
-    with pytest.raises(CommandFailed, match=r"count_things-2\.0-py3-none-any\.whl is needed to install"):
+    with pytest.raises(TfslurmError, match=r"count_things-2\.0-py3-none-any\.whl is needed to install"):
         send_wheels(wheels, made, LocalHost("alpha"))
     assert not there(made).exists()
 

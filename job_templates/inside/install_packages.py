@@ -7,7 +7,7 @@ Prints one JSON document: the Python, the pip, and what was installed. Where it 
 it; Python 3.6 and later.
 """
 
-# ruff: noqa: B905, UP006, UP021, UP035, PTH103, PTH113, PTH118, PTH123, PTH208 - an image's Python may be as old as 3.6
+# ruff: noqa: B905, UP006, UP021, UP035, PTH103, PTH106, PTH113, PTH118, PTH123, PTH208 - an image's Python may be as old as 3.6
 import errno
 import hashlib
 import json
@@ -112,6 +112,9 @@ def install(folder: str, target: str, wheels: Wheels) -> None:
     sys.stderr.write(done.stdout)
     if done.returncode:
         raise Refused(reason(done.stdout))
+    for place, _, _ in os.walk(site, topdown=False):
+        if not os.listdir(place):
+            os.rmdir(place)  # the list of what is installed names files
 
 
 def reason(said: str) -> str:

@@ -45,7 +45,7 @@ class Audited(NamedTuple):
 
 
 class There(NamedTuple):
-    """What is left of a record's files: the outputs that were looked for and those that are not there.
+    """What is left of a record's files: code, packages, the outputs that were looked for and those that are not there.
 
     ``why``: nothing could be looked at.
     """
@@ -54,6 +54,7 @@ class There(NamedTuple):
     has_code: bool = False
     looked_for: int = 0
     missing: tuple[str, ...] = ()
+    has_layer: bool = False
 
 
 def image_finding(found: Served, digest: str) -> Finding:
@@ -139,6 +140,20 @@ def code_finding(record: Record, there: There) -> Finding:
         return Finding("code", "unknown", why, f"git fetch {code.remote} {code.commit}")
     why = "it differed from its commit" if code.commit and code.dirty else "it was on no commit that others can fetch"
     return Finding("code", "rot", f"the snapshot {code.tree} is gone, and {why}", "look for a copy of your own")
+
+
+def packages_findings(record: Record, there: There) -> Iterator[Finding]:
+    """Whether the layer of packages is still there; a rerun makes it again of its wheels, which an index must have."""
+    layer = record.environment.layer
+    if layer is None:
+        return
+    if there.why:
+        yield Finding("packages", "unknown", there.why)
+    elif there.has_layer:
+        yield Finding("packages", "ok", f"the layer {layer.key[:12]}… is there")
+    else:
+        why = f"the layer {layer.key[:12]}… is gone, and nobody was asked whether its wheels are still on an index"
+        yield Finding("packages", "unknown", why, "`tfslurm rerun` fetches them by their hashes, and says so if not")
 
 
 def outputs_finding(record: Record, there: There) -> Finding:

@@ -16,6 +16,7 @@ from tfslurm.audit.findings import (
     image_finding,
     outputs_finding,
     outputs_of,
+    packages_findings,
     tag_findings,
 )
 from tfslurm.audit.pins import pin_in
@@ -27,6 +28,7 @@ from tfslurm.monitoring.choose import RECENT
 from tfslurm.registry.served import Served, served
 from tfslurm.remote_programs import program
 from tfslurm.retrieval.evidence import Evidence, code_dir, evidence_of, gathered, run_dir
+from tfslurm.retrieval.layers import layer_dir
 from tfslurm.run_folder import paths
 from tfslurm.tracker import SeenDriver, TrackedJob
 from tfslurm.workspace.clusters_of_jobs import known_named
@@ -49,11 +51,12 @@ class Wanted(NamedTuple):
     base: PurePosixPath
     code: PurePosixPath | None
     outputs: tuple[PurePosixPath, ...]
+    layer: PurePosixPath | None = None
 
     @property
     def paths(self) -> tuple[PurePosixPath, ...]:
         """All of them, in the order in which they are asked for."""
-        return (self.base, *([self.code] if self.code else []), *self.outputs)
+        return (self.base, *(each for each in (self.code, self.layer) if each), *self.outputs)
 
 
 def audit(session: Session, names: Sequence[str], *, everything: bool = False) -> list[Audited]:
@@ -87,6 +90,7 @@ def audited(each: Evidence, pin: Pin, image: Served, left: There, seen: Sequence
         *gpu_findings(record, pin),
         *driver_findings(record, pin, seen),
         code_finding(record, left),
+        *packages_findings(record, left),
         outputs_finding(record, left),
     )
     return Audited(each.key, record.record_id, f"{pin.name}@{pin.digest}", found)
@@ -189,7 +193,8 @@ def wanted_of(each: Evidence, known: Known | str, hosts: Mapping[str, Host | str
             code = code_dir(record, base)
         assert folder is not None and base is not None  # noqa: S101 - a host is given with its folder
         outputs = job_folder(folder, record.job.job_id) / paths.OUTPUTS
-        return Wanted(host, base, code, tuple(outputs / path for path in outputs_of(record, MOST_OUTPUTS)))
+        named = tuple(outputs / path for path in outputs_of(record, MOST_OUTPUTS))
+        return Wanted(host, base, code, named, layer_dir(each._replace(folder=folder)))
     except RecordError as error:
         return There(str(error).splitlines()[0])
 
@@ -224,4 +229,5 @@ def there_of(wanted: Wanted, answer: Mapping[PurePosixPath, str] | str) -> There
         why = f"{wanted.host.name}: {wanted.base} is not there: is its file system mounted?"
         return There(why)
     missing = [path.name for path in wanted.outputs if answer[path] != "f"]
-    return There("", bool(wanted.code and answer[wanted.code] == "d"), len(wanted.outputs), tuple(missing))
+    has = [bool(each and answer[each] == "d") for each in (wanted.code, wanted.layer)]
+    return There("", has[0], len(wanted.outputs), tuple(missing), has[1])

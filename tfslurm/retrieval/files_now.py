@@ -18,6 +18,7 @@ from tfslurm.job_plan.folders import job_folder
 from tfslurm.record.model import Record
 from tfslurm.record.verification import Beginning, log_path
 from tfslurm.retrieval.evidence import Evidence
+from tfslurm.retrieval.layers import layer_lists
 from tfslurm.run_folder import paths
 from tfslurm.workspace.session import Session
 
@@ -64,6 +65,7 @@ def files_now(session: Session, host: Host, evidences: Sequence[Evidence]) -> Fi
         except CommandFailed as error:
             found.lists[code] = error
     look_into_code(host, found)
+    found.lists.update(layer_lists(host, evidences))
     look_into_inputs(session, host, evidences, found)
     return found
 

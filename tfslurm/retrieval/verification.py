@@ -18,6 +18,7 @@ from tfslurm.retrieval.code_trees import changed_files
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.facts_now import facts_now
 from tfslurm.retrieval.files_now import FilesNow, changed_in, files_now, is_whole, logs_of, outputs_of, script_of
+from tfslurm.retrieval.layers import layer_part
 from tfslurm.run_folder import paths
 from tfslurm.workspace.session import Session
 
@@ -63,7 +64,7 @@ def unknown(why: str) -> list[Part]:
 
 
 def file_parts(evidence: Evidence, now: FilesNow) -> Iterator[Part]:
-    """The files of the run folder, the inputs, and the code.
+    """The files of the run folder, the inputs, the code, and the packages.
 
     Raises:
         RecordError: the record does not say where they are.
@@ -81,6 +82,8 @@ def file_parts(evidence: Evidence, now: FilesNow) -> Iterator[Part]:
     yield from log_parts(record, {path: now.files.get(asked) for path, asked in logs_of(record, job).items()})
     yield from input_parts(record, now)
     yield code_part(record, plan if part.status == "unchanged" else None, evidence.code, now)
+    if packages := layer_part(evidence, now.lists):
+        yield packages
 
 
 def outputs_now(record: Record, job: PurePosixPath, now: FilesNow) -> dict[str, str | None]:

@@ -18,6 +18,7 @@ from tfslurm.retrieval.logs import PAUSE_S, Reader
 from tfslurm.slurm import state_from_exit
 from tfslurm.spec import Experiment
 from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.send_packages import send_wheels
 from tfslurm.submission.submit import send_files
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.config import Known
@@ -48,8 +49,11 @@ def start(
 
     Raises:
         HostError: bash could not be started.
+        TfslurmError: a wheel of its packages is not to be had.
     """
     plan = prepared.plan
+    if plan.packages:
+        send_wheels(prepared.wheels, plan, host)
     tracker.plan(plan, prepared.cluster_text)
     send_files(prepared, host, secrets)
     job_id = tracker.local_id(plan)

@@ -27,14 +27,15 @@ class Missing(NamedTuple):
 
 
 def send_wheels(wheels: Mapping[str, Path], plan: JobPlan, host: Host) -> None:
-    """Put those wheels of the plan there that a node needs to install them; ``wheels`` are the files, by their names.
+    """Put those wheels of the plan there that a node needs to install them; ``wheels`` are the files, by their names;
+    each is looked for only where it is needed.
 
     Nothing is sent where the layer is installed, or of a wheel that is there: one question asks for all.
 
     Raises:
-        CommandFailed: a wheel is neither there nor here; the machine refused (no space), or other bytes arrived.
+        CommandFailed: the machine refused (no space), or other bytes arrived.
         HostError: the machine could not be reached; what has arrived stays, and the next call goes on.
-        TfslurmError: a file cannot be read.
+        TfslurmError: a wheel is neither there nor to be had here.
     """
     if plan.packages is None:
         return
@@ -42,14 +43,22 @@ def send_wheels(wheels: Mapping[str, Path], plan: JobPlan, host: Host) -> None:
     missing = ask(plan.packages.wheels, folder, host)
     if not missing:
         return
-    for wheel, _ in missing:
-        if wheel.file not in wheels:
-            why = f"{wheel.file} is needed to install the packages, and it is neither on {host.name} nor here"
-            fix = "`tfslurm pin EXP.yaml --update` locks what there is now"
-            raise CommandFailed(Completed(("send", "packages"), 1, "", f"{why}; {fix}", host.name))
+    files = {wheel.file: here(wheels, wheel, plan, host) for wheel, _ in missing}
     argv = program("put-wheels", str(folder.parent), folder.name, *sharing(plan))
     size = sum(wheel.bytes - start for wheel, start in missing)
-    check(host.run(argv, input=stream(missing, wheels), timeout_s=patience_s(size)), "write", folder / "wheels")
+    check(host.run(argv, input=stream(missing, files), timeout_s=patience_s(size)), "write", folder / "wheels")
+
+
+def here(wheels: Mapping[str, Path], wheel: Wheel, plan: JobPlan, host: Host) -> Path:
+    """The file of a wheel that the cluster lacks.
+
+    Raises:
+        TfslurmError: there is none.
+    """
+    if wheel.file not in wheels:
+        why = f"{wheel.file} is needed to install the packages, and it is neither on {host.name} nor here"
+        raise TfslurmError(f"{plan.name}: {why}; `tfslurm pin EXP.yaml --update` locks what there is now")
+    return wheels[wheel.file]
 
 
 def ask(wheels: Sequence[Wheel], folder: PurePosixPath, host: Host) -> list[Missing]:

@@ -73,6 +73,8 @@ def submit_claimed(
     """The same for a plan that this process has claimed."""
     plan = prepared.plan
     is_there = tracker.has_sent(plan)
+    if plan.packages:
+        send_wheels(prepared.wheels, plan, host)
     tracker.plan(plan, prepared.cluster_text, untold=untold)
     try:
         handed = send(prepared, host, secrets, is_there=is_there, ask=ask)
@@ -109,8 +111,6 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
     """
     files = run_files(prepared, secrets)
     send_image(prepared, host)
-    if prepared.plan.packages:
-        send_wheels(prepared.wheels, prepared.plan, host)
     if not is_there:
         send_code(prepared, host, look=False)
     handed = hand_over(host, prepared.plan, files, ask=ask)
@@ -126,8 +126,6 @@ def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there
 def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> None:
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
     send_image(prepared, host)
-    if prepared.plan.packages:
-        send_wheels(prepared.wheels, prepared.plan, host)
     send_code(prepared, host)
     put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
 
