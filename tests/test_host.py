@@ -24,6 +24,8 @@ from tests.made import CLUSTER
 from tfslurm.cluster import Cluster
 from tfslurm.errors import CommandFailed, HostError, TfslurmError, TooMuchOutput
 from tfslurm.host import File, Host, get, open_host, put, put_tree, read_from
+from tfslurm.host.attached import attached_line, run_attached
+from tfslurm.host.attached_output import Output
 from tfslurm.host.command import BEGIN, NOISE, Raw, Received, Transport, remote_line, remote_result, run_process, shown
 from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import as_tar, tree_contents
@@ -42,6 +44,10 @@ class ShellHost(Transport):
 
     def __init__(self, shell: str, before: str = "", programs: str = "") -> None:
         self._shell, self._before, self._programs = shell, before, programs
+
+    def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
+        line = self._before + attached_line(argv, {"WORD": "a b"}, self._programs)
+        return run_attached(self.name, [self._shell, "-c", line], os.environ, output, terminal=terminal)
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s, self._programs)

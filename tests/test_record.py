@@ -1006,6 +1006,18 @@ def test_the_code_of_a_task_that_was_lost_is_not_the_containers() -> None:
     assert "lost" in record.unknown["attempts[0].tasks[0].container.exit_code"]
 
 
+# --- commands beside the program
+
+
+@pytest.mark.parametrize(("lines", "what"), [(1, "1 command was"), (3, "3 commands were")])
+def test_a_record_says_that_commands_ran_beside_the_program(lines: int, what: str) -> None:
+    made = case("gpu")
+    entered = {"attempt-1/facts/task-0/entered.tsv": b"2026-11-29T06:00:00Z\ttoken\n" * lines}
+    why = "run in it beside the program (tfslurm exec), which may have changed what it did"
+    assert f"container: {what} {why}" in made.build(files={**made.files, **entered}).warnings
+    assert not [line for line in made.build().warnings if line.startswith("container: ")]
+
+
 # --- nvidia-smi that complains
 
 QUERY = "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id"

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -95,6 +96,8 @@ def entered(
     for signal in ("TERM", "KILL"):
         assert text.count(f"    kill -{signal} -1\n") == 1
         text = text.replace(f"    kill -{signal} -1\n", "    :\n")
+    for signal in ("HUP", "KILL"):  # of a command's own group
+        text = text.replace(f'    kill -{signal} "-$$"\n', "    :\n")
     assert "kill -" not in text, "never run on a machine that is no container"
     places = {"-report": "facts/report.pipe", "-secrets": "secrets", "-gpu-check.py": "gpu-check.py", "": "notes"}
     for place, ours in places.items():
@@ -167,6 +170,33 @@ def test_the_watcher_ends_everything_also_where_no_process_can_be_started(shell:
     script = f"tfslurm_grace=0; exec 3</dev/null\nsleep() {{ {sleep}; }}\n{watch}\n(tfslurm_watch &)\n"
     done = subprocess.run([*start, "-c", script], capture_output=True, text=True, timeout=20)
     assert done.stdout.split() == ["TERM", "KILL"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_command_beside_the_program_has_its_variables_and_ends_with_its_lifeline(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "TOKEN").write_text("s3cret\n\n")
+    os.mkfifo(tmp_path / "line")
+    text = (INSIDE / "entry.sh").read_text()
+    assert [line.strip() for line in text.splitlines() if line.strip().startswith("kill -")] == [
+        *('kill -HUP "-$$"', 'kill -KILL "-$$"'),  # of the group that this test gives it
+        *("kill -TERM -1", "kill -KILL -1"),
+    ]
+    text = text.replace("    kill -TERM -1\n", "    :\n").replace("    kill -KILL -1\n", "    :\n")
+    text = text.replace("/run/tfslurm-secrets", str(tmp_path / "secrets")).replace("/run/tfslurm/", f"{tmp_path}/")
+    (tmp_path / "entry.sh").write_text(text)
+    start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell].split()
+    program = 'trap \'\' HUP; umask; printf \'%s|\' "$A" "$TOKEN" "$1"; exec sleep 1000'
+    words = ["0027", "line", "", "TOKEN", "--", "A=b c\n", "--", "B=--", "--", "sh", "-c", program, "sh", "a b"]
+    lifeline = os.open(tmp_path / "line", os.O_RDWR)
+    command = [*start, str(tmp_path / "entry.sh"), "exec", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout
+        wanted = b"0027\nb c\n|s3cret\n\n|a b|"
+        assert process.stdout.read(len(wanted)) == wanted
+        os.close(lifeline)
+        assert process.wait(30) == -SIGKILL
+        assert process.stdout.read() == b""
 
 
 def test_other_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:

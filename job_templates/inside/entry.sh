@@ -3,6 +3,9 @@
 # gpu_check.py is mounted, TensorFlow's own view of them, exports the secrets and variables, becomes the program.
 #
 #   entry.sh GRACE_S UMASK WAIT 'GPU-UUID …' PACKAGES [SECRET …] -- [NAME=VALUE …] -- [NAME=VALUE …] -- PROGRAM [ARGUMENT …]
+#   entry.sh exec UMASK LIFELINE PACKAGES [SECRET …] -- [NAME=VALUE …] -- [NAME=VALUE …] -- COMMAND [ARGUMENT …]
+#
+# The second is a command beside the program, in the same variables; it ends when nobody holds its lifeline open any more.
 #
 # It reports what it finds through a pipe that node.sh reads up to the line `end`, which comes before the program, and no
 # further. The experiment's variables come as words, because in the environment they would steer this shell and its
@@ -10,6 +13,71 @@
 #
 # POSIX sh: the image's shell may be any. Every name here has a prefix: an exported variable of the same name would
 # otherwise reach the program changed. Ends with 78 where the program must not start.
+
+# PACKAGES is the folder with the experiment's packages, or empty. Python finds them before the image's, and behind what
+# the experiment itself has in PYTHONPATH; their programs come last in PATH. Called with the word `image` before those of
+# the experiment's variables are exported that could say so, and with `experiment` after.
+tfslurm_find_packages() {
+    [ -n "$tfslurm_packages" ] || return 0
+    if [ "$1" = image ]; then
+        export PYTHONPATH="$tfslurm_packages${PYTHONPATH:+:$PYTHONPATH}"
+        return
+    fi
+    case ${PYTHONPATH-} in
+    "$tfslurm_packages" | "$tfslurm_packages":*) ;;
+    *) export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$tfslurm_packages" ;;
+    esac
+    export PATH="${PATH:+$PATH:}$tfslurm_packages/bin"
+}
+
+# Byte for byte: `$( )` drops the newlines at a value's end, so one more letter stands there meanwhile.
+tfslurm_export() {
+    tfslurm_value=$(cat "/run/tfslurm-secrets/$1" && printf x)
+    export "$1=${tfslurm_value%x}"
+}
+
+# Exports the secrets and then the variables, and becomes the program.
+tfslurm_become() {
+    while [ "$1" != -- ]; do
+        tfslurm_export "${1?}"
+        shift
+    done
+    shift
+    echo end >&4
+    exec 4>&-
+    tfslurm_find_packages image
+    while [ "$1" != -- ]; do
+        export "${1?}"
+        shift
+    done
+    tfslurm_find_packages experiment
+    shift
+    while [ "$1" != -- ]; do
+        export "${1?}"
+        shift
+    done
+    shift
+    exec "$@"
+}
+
+# It is in the command's process group, which it outlives: the group's number is not given out again before.
+tfslurm_watch_exec() {
+    trap '' HUP TERM INT
+    read -r tfslurm_line <"/run/tfslurm/$1"
+    kill -HUP "-$$"
+    sleep 1
+    kill -KILL "-$$"
+}
+
+if [ "$1" = exec ]; then
+    umask "$2"
+    (exec </dev/null >/dev/null 2>&1 && tfslurm_watch_exec "$3" &) # with a copy of its output open, the engine would wait for it
+    exec 4>/dev/null
+    tfslurm_packages=$4
+    shift 4
+    tfslurm_become "$@"
+fi
+
 tfslurm_grace=$1 tfslurm_umask=$2 tfslurm_wait=$3 tfslurm_expected=$4 tfslurm_packages=$5 tfslurm_path=${PATH-}
 shift 5
 
@@ -161,28 +229,6 @@ tfslurm_check_tensorflow() (
     printf '%s\n' "$tfslurm_answer"
 )
 
-# PACKAGES is the folder with the experiment's packages, or empty. Python finds them before the image's, and behind what
-# the experiment itself has in PYTHONPATH; their programs come last in PATH. Called with the word `image` before those of
-# the experiment's variables are exported that could say so, and with `experiment` after.
-tfslurm_find_packages() {
-    [ -n "$tfslurm_packages" ] || return 0
-    if [ "$1" = image ]; then
-        export PYTHONPATH="$tfslurm_packages${PYTHONPATH:+:$PYTHONPATH}"
-        return
-    fi
-    case ${PYTHONPATH-} in
-    "$tfslurm_packages" | "$tfslurm_packages":*) ;;
-    *) export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$tfslurm_packages" ;;
-    esac
-    export PATH="${PATH:+$PATH:}$tfslurm_packages/bin"
-}
-
-# Byte for byte: `$( )` drops the newlines at a value's end, so one more letter stands there meanwhile.
-tfslurm_export() {
-    tfslurm_value=$(cat "/run/tfslurm-secrets/$1" && printf x)
-    export "$1=${tfslurm_value%x}"
-}
-
 while read -r tfslurm_line; do tfslurm_report cgroup "$tfslurm_line"; done 2>/dev/null </proc/self/cgroup
 while read -r tfslurm_line tfslurm_value; do
     if [ "$tfslurm_line" = Cpus_allowed_list: ]; then tfslurm_report cpus "$tfslurm_value"; fi
@@ -204,23 +250,4 @@ if [ -e /run/tfslurm-gpu-check.py ]; then
     esac
 fi
 umask "$tfslurm_umask" # the user's own, as the job has it; docker's is 0022
-while [ "$1" != -- ]; do
-    tfslurm_export "${1?}"
-    shift
-done
-shift
-echo end >&4
-exec 4>&-
-tfslurm_find_packages image
-while [ "$1" != -- ]; do
-    export "${1?}"
-    shift
-done
-tfslurm_find_packages experiment
-shift
-while [ "$1" != -- ]; do
-    export "${1?}"
-    shift
-done
-shift
-exec "$@"
+tfslurm_become "$@"

@@ -9,6 +9,7 @@
 #   prepare node::prepare              before several tasks, once per task: has the image pulled, says where it can be reached
 #   task    node::task                 once per task, on its node: observe, guard, run one container, observe again
 #   cleanup node::cleanup              once per node, only when a task died without an end: ends and removes its container
+#   exec    node::exec                 when somebody asks: a command in the container of a task that runs
 #
 # They observe, guard, run and write what they saw to files, one per observation; nothing here reads meaning into them.
 # A link that does not hold ends the task with 78 before the program starts, an engine that fails with 75; there is no

@@ -8,5 +8,8 @@ from typing import Any
 class NoLines:
     """Refuses what needs more than one command and its output."""
 
+    def attach(self, argv: object, **options: Any) -> int:
+        raise AssertionError(argv)
+
     def forward(self, target: object, **options: Any) -> Any:
         raise AssertionError(target)

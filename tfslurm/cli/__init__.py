@@ -34,6 +34,10 @@ COMMANDS: Table = {
     "status": ("tfslurm.cli.status:status", "Show the states of your jobs on all clusters."),
     "watch": ("tfslurm.cli.status:watch", "Show the states until all jobs have ended."),
     "logs": ("tfslurm.cli.logs:logs", "Print what a job's program wrote to stdout and stderr."),
+    "exec": (
+        "tfslurm.cli.exec_command:exec_command",
+        "Run a command, or a shell, in the container of a job that runs.",
+    ),
     "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
@@ -84,6 +88,7 @@ ELSEWHERE = {
     **dict.fromkeys(("retry", "requeue", "restart"), "resume"),
     **dict.fromkeys(("dry-run", "preview"), "plan"),
     **dict.fromkeys(("table", "metrics"), "results"),
+    **dict.fromkeys(("enter", "attach", "ssh", "bash"), "exec"),
     **dict.fromkeys(("man", "manual", "usage"), "help"),
 }
 COMPLETE = "_TFSLURM_COMPLETE"

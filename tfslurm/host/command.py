@@ -23,6 +23,7 @@ from tfslurm.host.protocol import MOST_BYTES, MOST_STDERR
 from tfslurm.remote_programs import one_line
 
 if TYPE_CHECKING:
+    from tfslurm.host.attached_output import Output
     from tfslurm.host.forward import Carrier, Forward, Say, Target
 
 LONGEST_COMMAND = 120
@@ -107,6 +108,21 @@ class Transport(ABC):
         if raw.exit_code:
             raise CommandFailed(_completed(self.name, argv, raw))
         return raw.stdout
+
+    def attach(self, argv: Sequence[str], *, terminal: bool = False, mark: bytes = b"") -> int:
+        """Run a command with our own streams; see Host."""
+        from tfslurm.host.attached_output import Output, flush, not_begun
+
+        flush()
+        output = Output(b"" if terminal else mark)
+        code = self.execute_attached(argv, output, terminal=terminal)
+        if code and not output.has_begun:
+            raise not_begun(self.name, code, output)
+        return code
+
+    @abstractmethod
+    def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
+        """Run one command with our own stdin and stderr to its end; ``output`` takes what it prints on stdout."""
 
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
         """Return a port of this machine that leads to the target; see Host."""

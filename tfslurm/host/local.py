@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tfslurm.host.command import Raw, Received, Transport, run_process
+
+if TYPE_CHECKING:
+    from tfslurm.host.attached_output import Output
 
 # What a shell reads before its first command, and tools for options. A site's own functions stay, for a job's prologue.
 SHELL_OPTIONS = frozenset(
@@ -36,6 +40,12 @@ class LocalHost(Transport):
         self._environment = {**without_shell_options(os.environ), **(environment or {})}
         if programs:
             self._environment["PATH"] = f"{programs}:{self._environment.get('PATH') or os.defpath}"
+
+    def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
+        """Run one command with our own streams; a terminal is the one that it finds there."""
+        from tfslurm.host.attached import run_attached
+
+        return run_attached(self.name, argv, self._environment, output, terminal=terminal)
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""

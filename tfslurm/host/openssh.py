@@ -42,6 +42,7 @@ from tfslurm.host.terminal import ALONE, has_terminal
 from tfslurm.local_files import write_file
 
 if TYPE_CHECKING:
+    from tfslurm.host.attached_output import Output
     from tfslurm.host.forward import Carrier, Say, Target
 
 CONNECT_S = 20
@@ -134,6 +135,20 @@ class OpenSshHost(Transport):
         raw = run_process(Received(self.name, argv), argv, b"", CONNECT_S, os.environ)
         said = " ".join(raw.stderr.decode("utf-8", "replace").split())[-400:]
         return "" if raw.exit_code == 0 else said or f"exit {raw.exit_code}"
+
+    def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
+        """Run one command with our own streams, over the shared connection; ssh itself has the terminal."""
+        from tfslurm.host.attached import attached_line, run_attached
+
+        line = attached_line(argv, self._environment, self._programs)
+        if self._is_closed or not self._answers():
+            self._connect()
+        words = ["-o", f"RequestTTY={'force' if terminal else 'no'}", "-o", "EscapeChar=none", "-o", "BatchMode=yes"]
+        words += ["-o", "ControlMaster=no", *self._ssh[1:], "--", self._login.host, line]
+        code = run_attached(self.name, ["ssh", *words], os.environ, output, terminal=terminal)
+        if code == 255 and not self._answers():
+            raise HostError(f"{self.name}: the line was lost while {argv[0]} ran", transient=True)
+        return code
 
     @cached_property
     def _settings(self) -> Settings:

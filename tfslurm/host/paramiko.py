@@ -18,9 +18,12 @@ import paramiko
 
 from tfslurm.cluster import Login
 from tfslurm.errors import HostError
+from tfslurm.host.attached import attached_line
+from tfslurm.host.attached_output import Output
 from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
 from tfslurm.host.forward import Carrier, Say, Target, checked
 from tfslurm.host.hops import route
+from tfslurm.host.paramiko_attached import talk_attached
 from tfslurm.host.paramiko_channels import Channels, open_to, refusal
 from tfslurm.host.paramiko_line import CONNECT_S, Line, hang_up, trouble
 from tfslurm.host.paramiko_login import authenticate
@@ -82,6 +85,21 @@ class ParamikoHost(Transport):
         if raw.exit_code == -1:
             raise HostError(f"{self.name}: the line was lost while {argv[0]} ran; try again", transient=True)
         return remote_result(self.name, argv, raw)
+
+    def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
+        """Run one command with our own streams, in a channel of its own."""
+        line = attached_line(argv, self._environment, self._programs)
+        with self._sessions, self._told("the line was lost"):
+            channel = self._session()
+            try:
+                for key, value in self._variables.items():
+                    channel.set_environment_variable(key, value)
+                code = talk_attached(channel, line, output, terminal=terminal)
+            finally:
+                hang_up(channel)
+        if code == -1:
+            raise HostError(f"{self.name}: the line was lost while {argv[0]} ran", transient=True)
+        return code
 
     def carrier(self, target: Target, say: Say | None) -> Carrier:
         """Connections as channels of the one connection; see Host.forward."""

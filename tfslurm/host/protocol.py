@@ -56,6 +56,18 @@ class Host(Protocol):
     ) -> bytes:
         """Return the command's stdout byte for byte; CommandFailed where its exit code is not 0."""
 
+    def attach(self, argv: Sequence[str], *, terminal: bool = False, mark: bytes = b"") -> int:
+        """Run a command with this process's own stdin, stdout and stderr, and return its exit code (128 + n: signal n).
+
+        ``terminal``: it has a terminal there, whose window, keys and signals are those of the terminal here. Otherwise
+        the streams are handed on byte for byte, stdout from the ``mark`` on, which the command prints first.
+
+        Raises:
+            HostError: the machine could not be reached, the line was lost, or the command failed before it printed
+                the mark.
+            KeyboardInterrupt: Ctrl-C, without a terminal there.
+        """
+
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
         """Return a context manager: in it ``127.0.0.1:PORT`` of this machine leads to a place that the host reaches.
 

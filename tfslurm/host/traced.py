@@ -49,6 +49,11 @@ class TracedHost:
         self._told(argv)
         return self.host.run_bytes(argv, input=input, timeout_s=timeout_s, max_bytes=max_bytes)
 
+    def attach(self, argv: Sequence[str], *, terminal: bool = False, mark: bytes = b"") -> int:
+        """As the machine's own."""
+        self._told(argv)
+        return self.host.attach(argv, terminal=terminal, mark=mark)
+
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
         """As the machine's own."""
         made = self.host.forward(target, port=port, say=say)

@@ -106,6 +106,7 @@ def told(plan: JobPlan, inputs: tuple[Input, ...], folders: list[Folder]) -> Ite
     yield from foreign_files(plan, folders)
     yield from about_inputs(plan, inputs, folders)
     yield from complaints(folders)
+    yield from entered(folders)
 
 
 def complaints(folders: list[Folder]) -> Iterator[str]:
@@ -115,6 +116,15 @@ def complaints(folders: list[Folder]) -> Iterator[str]:
     texts = [files[name] for name in sorted(files) if listed.fullmatch(name)]
     found = dict.fromkeys(line for raw in texts for line in facts.parse_complaints(raw))
     yield from (f"nvidia-smi: {line[:LONGEST_COMPLAINT]}" for line in [*found][:FEW])
+
+
+def entered(folders: list[Folder]) -> Iterator[str]:
+    """A warning where commands ran beside the program, in its container: they may have changed what it did."""
+    listed = re.compile(r"(?:.*/)?facts/task-\d+/entered\.tsv")
+    texts = [raw for name, raw in (folders[-1].files if folders else {}).items() if listed.fullmatch(name)]
+    if count := sum(raw.count(b"\n") for raw in texts):
+        what = f"{count} commands were" if count > 1 else "1 command was"
+        yield f"container: {what} run in it beside the program (tfslurm exec), which may have changed what it did"
 
 
 def foreign_files(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:

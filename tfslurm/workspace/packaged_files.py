@@ -24,7 +24,7 @@ TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "guards/image", "guards/trees", "guards/code", "guards/packages", "guards/groups", "guards/mounts",
     "guards/mount_points", "guards/container_mounts", "cgroup", "limits", "container", "lifecycle/run",
     "lifecycle/warning", "observe/report", "observe/facts", "observe/inputs", "observe/usage", "observe/libcuda",
-    "observe/image_contents", "observe/logs",
+    "observe/image_contents", "observe/logs", "roles/exec",
 )  # fmt: skip
 PULL_PARTS = ("base", "wait", "roles/task", "lock", "lifecycle/warning", "guards/image", "observe/facts")  # of pull.sh
 ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's

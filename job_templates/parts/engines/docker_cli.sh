@@ -6,17 +6,17 @@
 #   before   available ask_ahead ask_info info grace inherits cgroup can_limit can_pass
 #   image    has_image is_named is_absence is_gone reason refuse_words refuse_image pull load loaded_name
 #   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
-#            add_env add_host add_network add_shell create_argv create not_created
-#   running  run run_alone attach signal stop process cgroup_folders answers
+#            add_env add_host add_network add_shell create_argv shell_words create not_created
+#   running  run run_alone exec attach signal stop process cgroup_folders answers
 #   end      end_state await_end init_failed ended_by_daemon unsaved_files remove remove_soon list list_mine
 #   probes   version describe address images_folder describe_containers is_no_container is_client
 #
-# begin and add_… write the words for create into `create`. run, run_alone, attach, create, has_image, pull and load become the
+# begin and add_… write the words for create into `create`. run, run_alone, exec, attach, create, has_image, pull and load become the
 # engine's program: they are called in processes of their own.
 #
 # An engine may never answer. Every call of it has a patience, after which it ends with 124: by its first word in
-# engine_patience, ENGINE_PATIENCE_S else, and engine_patience_s for all of them where that is set. run, run_alone and attach
-# last as long as the container does: who calls them ends them.
+# engine_patience, ENGINE_PATIENCE_S else, and engine_patience_s for all of them where that is set. run, run_alone, exec and
+# attach last as long as the container does: who calls them ends them.
 
 cdi_folders=(/etc/cdi /var/run/cdi) # CDI's own. Source: CDI specification, "CDI JSON Specification"
 
@@ -208,6 +208,18 @@ engine::create() { engine::_become create "$@"; }
 # Prints the words with which that is done, a NUL after each.
 engine::create_argv() { printf '%s\0' "$engine" create "$@"; }
 
+# In shell_words: the image, and the words for its /bin/sh, from a file that create_argv wrote; none where it is not whole.
+engine::shell_words() {
+    local word before=''
+    local -i began=0
+    shell_words=()
+    while IFS= read -r -d '' word; do
+        if ((began)); then shell_words+=("$word"); fi
+        if [[ $before == --entrypoint && $word == /bin/sh ]]; then began=1; fi
+        before=$word
+    done <"$1"
+}
+
 # Says why there is no container, from the engine's words.
 engine::not_created() {
     local words
@@ -228,6 +240,18 @@ engine::run() { exec "$engine" start --attach --interactive "$1"; }
 
 # The same without its input.
 engine::run_alone() { exec "$engine" start --attach "$1"; }
+
+# Runs words by /bin/sh in a container that runs, with a terminal ($2) or without. The image may not know an unusual one.
+engine::exec() {
+    local id=$1
+    local -a how=(--interactive)
+    if [[ -n $2 ]]; then
+        how+=(--tty --env)
+        case ${TERM-} in xterm | xterm-256color | screen | screen-256color | linux | vt100 | dumb) how+=("TERM=$TERM") ;; *) how+=(TERM=xterm) ;; esac
+    fi
+    shift 2
+    exec "$engine" exec "${how[@]}" "$id" /bin/sh "$@"
+}
 
 # Prints what a container that runs still prints.
 engine::attach() { exec "$engine" attach --no-stdin --sig-proxy=false "$1"; }

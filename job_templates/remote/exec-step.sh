@@ -1,0 +1,35 @@
+#!/bin/bash
+# Runs a command in the container of a task: $1 the job's id, $2 its name, $3 the run folder, $4 the job's folder in it, $5 the
+# task's rank, $6 `terminal` or '', $7 a name for the step of this, then the command's words.
+#
+# The step runs on the node of that task, beside what runs there (--overlap). Slurm ends it with the job, and makes none in a job
+# of somebody else's. An id may be another job's by now: the name is not.
+. ./unsteered.sh
+. ./run-folder.sh
+refuse() {
+    printf 'tfslurm: %s: %s\n' "$1" "$2" >&2
+    exit 78
+}
+id=$1 name=$2 run_dir=$3 folder=$4 rank=$5 terminal=$6 token=$7
+shift 7
+if ! is_mine "${run_dir%/*}" "${run_dir##*/}"; then refuse "$run_dir" 'is not a run folder of yours'; fi
+read -r raw state user named < <(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>/dev/null) || :
+if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "job $id" 'has ended: its container is gone'; fi
+if [[ $state != RUNNING ]]; then refuse "job $id" "is ${state:-gone} and not RUNNING"; fi
+latest=''
+if [[ ! -L $run_dir/$folder/latest ]]; then { IFS= read -r -n 16 latest <"$run_dir/$folder/latest"; } 2>/dev/null || :; fi
+node=$(tr '\0' '\n' 2>/dev/null <"$run_dir/$folder/$latest/facts/task-$rank/slurm.env" | sed -n 's/^SLURMD_NODENAME=//p')
+if [[ ! $latest =~ ^attempt-[0-9]+$ || ! $node =~ ^[A-Za-z0-9._-]+$ ]]; then
+    refuse "job $id" "its task $rank has no container yet, or there is no such task"
+fi
+step=(srun --jobid="$raw" --overlap --nodes=1 --ntasks=1 --nodelist="$node" --job-name="$token" --chdir=/ --export=ALL)
+run=(bash "$run_dir/job.sbatch" exec "$folder" "$rank" "$terminal" "$token" "$@")
+code=0
+if [[ -z $terminal ]]; then
+    unsteered "${step[@]}" --quiet --quiet "${run[@]}" || code=$?
+else
+    # Nothing but srun's own words comes on its standard error.
+    unsteered "${step[@]}" --pty "${run[@]}" 2> >(grep --line-buffered --invert-match ': task 0: Exited with exit code ' >&2) || code=$?
+    wait "$!" 2>/dev/null
+fi
+exit "$code"

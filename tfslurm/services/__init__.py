@@ -1,0 +1,1 @@
+"""Work in a job while it runs: commands and terminals in its container."""
