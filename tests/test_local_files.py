@@ -223,6 +223,7 @@ ELSEWHERE = {
     "cli/sign.py": "the folder that `sign` was told to write into; its files by write_file",
     "retrieval/crate/finishing.py": "a crate, in a folder of its own beside its name until it is whole",
     "reruns/code_files.py": "the links of a run's code, in a new folder of this command's own, after all its files",
+    "packages/wheels.py": "a temporary folder of the user's cache, and wheels that pip put there, moved by rename",
     "images/save.py": "an archive of gigabytes, beside its name until it is whole, never through a link",
 }
 

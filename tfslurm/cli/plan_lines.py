@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfslurm.document.tree import printable
+from tfslurm.image.packages import summary
 from tfslurm.job_plan import CodeState, JobPlan, to_json
 from tfslurm.spec.notes import notes
 from tfslurm.submission.prepare import Asked, Prepared
@@ -30,6 +31,10 @@ def lines_of_job(job: Prepared, asked: Asked) -> Lines:
     yield "image", f"{pin.reference} = {pin.digest} ({known})"
     archive = f"the archive sha256:{made.image_archive}, which is sent with it"
     yield "from", archive if made.image_archive else ", ".join(made.image_sources)
+    if made.packages:
+        yield "packages", f"{summary(made.packages)} (by {made.packages.resolver}, layer {made.packages.key[:12]})"
+    elif asked.experiment.packages is not None:
+        yield "packages", "the image already holds all of them"
     yield "command", " ".join(map(quoted, made.command))
     yield "code", code_text(made.code) if made.code else "none"
     yield from (("left out", line) for line in (job.code.left_out if job.code else ()))

@@ -24,6 +24,8 @@ FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+-]{0,250}\.whl")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 "A normalized name. Source: PyPA, names and normalization."
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,126}")
+MOST_NAMED = 12
+"Wheels, in a line for a reader."
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}")
 _PLATFORM = re.compile(r"(manylinux_[0-9]{1,2}_[0-9]{1,3}|linux)_[a-z0-9_]{1,32}")
@@ -40,7 +42,7 @@ class Wheel:
     file     the wheel's name
     sha256   of its bytes, 64 hex
     bytes    its size
-    url      where it was found, never with a login; it is only a hint: its bytes are checked
+    url      where it was found, never with a login; it is only a hint: its bytes are checked; '' where it is not known
     """
 
     name: str
@@ -162,7 +164,7 @@ def _wheel(index: int, wheel: object) -> Iterator[Mistake]:
             yield Mistake(f"{at}.{name}", f"{wheel[name][:80]!r} is not one")
     if type(wheel["bytes"]) is bool or not 0 < wheel["bytes"] <= MOST_BYTES:
         yield Mistake(f"{at}.bytes", f"{wheel['bytes']} is not the size of a wheel")
-    if why := wrong_url(wheel["url"]):
+    if wheel["url"] and (why := wrong_url(wheel["url"])):
         yield Mistake(f"{at}.url", why)
     parts = wheel["file"].removesuffix(".whl").split("-")
     named = re.sub(r"[-_.]+", "-", parts[0]).lower()
@@ -185,3 +187,14 @@ def _agreement(lock: PackageLock) -> Iterator[Mistake]:
         yield Mistake("wheels", "are not sorted by name, each name once")
     elif lock.sha256 != layer_key(lock.image, lock.python, lock.wheels):
         yield Mistake("sha256", "is not the hash of these wheels: the file was edited, or cut short")
+
+
+def summary(lock: PackageLock) -> str:
+    """``2 wheels, 13.1 MB: pandas 3.0.6, pytz 2025.2``; at most a dozen are named."""
+    if not lock.wheels:
+        return "no wheel: the image already holds all that `packages` asks for"
+    named = [f"{wheel.name} {wheel.version}" for wheel in lock.wheels]
+    rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    count = "1 wheel" if len(named) == 1 else f"{len(named)} wheels"
+    size = f"{lock.size_bytes / 1e6:.1f} MB" if lock.size_bytes >= 10**6 else f"{lock.size_bytes / 1e3:.1f} kB"
+    return f"{count}, {size}: {', '.join(named[:MOST_NAMED])}{rest}"

@@ -131,8 +131,9 @@ class Experiment:
     """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
     ``parameters`` are the values of those that nothing else gives one to. ``slurm`` is keyed by sbatch's long option
-    names with dashes, ``plugin_options`` by names as written. ``lines`` says where a key stands: ``("image",)``,
-    ``("mounts", 0, "source")``; a key that was not written is absent.
+    names with dashes, ``plugin_options`` by names as written. ``packages`` is the path of a requirements file below the
+    experiment's folder, or requirements in their one form; None: none are added. ``lines`` says where a key
+    stands: ``("image",)``, ``("mounts", 0, "source")``; a key that was not written is absent.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Experiment:
     clusters: tuple[str, ...] = ()
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     reproduce: Reproduce | None = None
+    packages: str | tuple[str, ...] | None = None
     sweep: Mapping[str, object] | None = None
     file: str = "exp.yaml"
     lines: Mapping[Path, int] = field(default_factory=dict)

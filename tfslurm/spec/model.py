@@ -11,6 +11,7 @@ from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.elsewhere import elsewhere
 from tfslurm.spec.program_text import refuse_program_text
+from tfslurm.spec.requirements import MOST_REQUIREMENTS, requirement
 
 MAX_WORDS = 10_000  # of a command
 
@@ -64,6 +65,27 @@ def comparer(value: object) -> object:
     return {"script": value} if isinstance(value, str) else value
 
 
+def packages(value: object) -> str | tuple[str, ...]:
+    """The path of a requirements file, or requirements in their one form."""
+    if isinstance(value, str):
+        return names.requirements_file(value)
+    if not isinstance(value, list) or not value or len(value) > MOST_REQUIREMENTS:
+        raise Refused(f"{show(value)} names no packages", "write a file's name, or a list: `packages: [pandas]`")
+    found: list[str] = []
+    refusals: list[Refused] = []
+    for index, text in enumerate(value):
+        try:
+            if not isinstance(text, str):
+                raise NotText(text)
+            found.append(requirement(text).text)
+        except Refused as refused:
+            refused.at = (index,)
+            refusals.append(refused)
+    if refusals:
+        raise Refused.together(refusals)
+    return tuple(found)
+
+
 def _text(pattern: str = "") -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {})})
 
@@ -93,6 +115,11 @@ Command = Annotated[
     WithJsonSchema(
         {"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}, "minItems": 1},
     ),
+]
+Packages = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(packages),
+    WithJsonSchema({"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}, "minItems": 1}),
 ]
 Template = Annotated[words.Parts, PlainValidator(argument), _text()]
 Options = dict[
@@ -254,6 +281,12 @@ class Experiment(_Answering):
         None,
         description="The folder whose snapshot is the working directory /workspace; absent: no code.",
         examples=[".", {"path": ".", "writable": True}],
+    )
+    packages: Packages | None = Field(
+        None,
+        description="Python packages that the image lacks: a requirements file beside this one, or a list. "
+        "`tfslurm pin` locks their wheels with hashes.",
+        examples=["requirements.txt", ["pandas==2.2.3"]],
     )
     mounts: list[Mount] = Field(
         [],

@@ -172,6 +172,20 @@ def code_file(text: str) -> str:
     raise Refused(f"{show(text)} is not a path below `code`", "write for example compare.py")
 
 
+def requirements_file(text: str) -> str:
+    """The text, if it is the path of a file below the experiment's folder.
+
+    Raises:
+        Refused: an absolute path, `..`, control characters, or nothing.
+    """
+    if _is_below(text) and not text.startswith("-"):
+        return text
+    raise Refused(
+        f"{show(text)} is not a path below the folder of this file",
+        "put the file beside it: `packages: requirements.txt`; or write a list: `packages: [pandas]`",
+    )
+
+
 def option(text: str) -> str:
     """The text, if it is the form of a long sbatch option that tfslurm leaves to the writer.
 

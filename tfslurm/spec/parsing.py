@@ -64,6 +64,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         clusters=tuple(read.clusters),
         parameters=read.parameters,
         reproduce=_reproduce(read.reproduce),
+        packages=read.packages,
         sweep=document.at(("sweep",)),
         file=document.file,
         lines=document.lines,

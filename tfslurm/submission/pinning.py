@@ -11,10 +11,11 @@ from tfslurm.cluster import Cluster
 from tfslurm.document import read
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError, Problem, RegistryError
-from tfslurm.image import Pin, false_claims, moved, pin_to_json, without_claims
+from tfslurm.image import Lock, Pin, false_claims, moved, pin_to_json, without_claims
+from tfslurm.image.packages import summary
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.local_files import read_text
-from tfslurm.submission.prepare import Asked, mirrors_of, pin_now, pinned, resolve_now, write_lock
+from tfslurm.submission.prepare import Asked, locked, mirrors_of, pin_now, pinned, resolve_now, write_lock
 from tfslurm.workspace.clock import now, stamp
 from tfslurm.workspace.config import Known, known_clusters
 from tfslurm.workspace.session import Session
@@ -24,10 +25,10 @@ Pinning = Callable[[Session, Asked, Sequence[Known]], Pin]
 ASK_AGAIN = timedelta(minutes=10)
 
 
-def pinned_or_none(asked: Asked, update: bool) -> Pin | None:
-    """The lock's pin; with --update a lock that no longer fits the experiment counts as none."""
+def locked_or_none(asked: Asked, update: bool) -> Lock | None:
+    """The lock; with --update one that no longer fits the experiment counts as none."""
     try:
-        return pinned(asked)
+        return locked(asked)
     except InputError:
         if update:
             return None
@@ -49,10 +50,28 @@ def clusters_of(session: Session, asked: Asked) -> list[Known]:
 
 
 def pin_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
-    """The lock's pin; where there is no lock, the digest of now, written down and said."""
+    """The lock's pin; where there is no lock, the digest of now, written down and said. So are the packages."""
     have = pinned(asked)
-    if have:
-        return confirmed(session, asked, have, clusters)
+    pin = confirmed(session, asked, have, clusters) if have else pin_first(session, asked, clusters)
+    if asked.experiment.packages is not None and asked.derived_from is None:
+        lock_on_first_use(session, asked, clusters)
+    return pin
+
+
+def lock_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) -> None:
+    """Resolve the packages where the lock file has none yet, and write them down."""
+    from tfslurm.submission.packages import resolve_packages
+
+    lock = locked(asked)
+    if lock is None or lock.packages is not None:
+        return
+    packages = resolve_packages(session, asked.experiment, asked.file, lock.image, clusters)
+    write_lock(asked, lock.image, packages)
+    session.say(f"locked {summary(packages)}; wrote {asked.lock_file}; commit it")
+
+
+def pin_first(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
+    """The image's digest of now, written down and said."""
     found = pin_now(asked, [known.cluster for known in clusters], now(), session.say)
     write_lock(asked, found)
     session.tracker.note_lock(lock_sha256(found), now())

@@ -15,7 +15,16 @@ from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Document, Refused
 from tfslurm.errors import InputError, Problem, TfslurmError, refuse
-from tfslurm.image import Pin, Reference, lock_text, parse_lock, parse_reference, refuse_moving
+from tfslurm.image import (
+    Lock,
+    PackageLock,
+    Pin,
+    Reference,
+    lock_text,
+    parse_reference,
+    read_lock,
+    refuse_moving,
+)
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
@@ -73,6 +82,15 @@ class Prepared(NamedTuple):
     entries: tuple[Entry, ...] = ()
     archive: ImageArchive | None = None
     wheels: Mapping[str, Path] = MappingProxyType({})
+
+    @property
+    def wheels(self) -> Mapping[str, Path]:
+        """The files of the plan's packages, by their names; each is fetched and hashed when it is asked for."""
+        if self.plan.packages is None:
+            return {}
+        from tfslurm.packages.wheels import WheelFiles
+
+        return WheelFiles(self.plan.packages)
 
 
 def read_experiment(file: Path, sets: Sequence[str] = (), *, sweeps: bool = False) -> Asked:
@@ -211,11 +229,34 @@ def wrong_options(document: Document) -> Iterator[Problem]:
                 yield document.problem((key, each.key.partition(".")[2]), each.why, each.fix)
 
 
-def pinned(asked: Asked) -> Pin | None:
-    """The pin in EXP.lock.yaml, or None when the image was never pinned."""
+def locked(asked: Asked) -> Lock | None:
+    """What EXP.lock.yaml holds, or None when the image was never pinned."""
     if not asked.lock_file.exists():
         return None
-    return parse_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
+    return read_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
+
+
+def pinned(asked: Asked) -> Pin | None:
+    """The pin in EXP.lock.yaml, or None when the image was never pinned."""
+    lock = locked(asked)
+    return lock.image if lock else None
+
+
+def packages_of(asked: Asked, pin: Pin) -> PackageLock | None:
+    """The wheels that are added to the image, as the lock file has them; None where the experiment asks for none.
+
+    Raises:
+        InputError: the lock's are of other requirements, or of another image.
+    """
+    if asked.experiment.packages is None:
+        return None
+    from tfslurm.submission.packages import refuse_other_packages
+
+    lock = locked(asked)
+    found = lock.packages if lock else None
+    if asked.derived_from is None:  # those of a rerun are the original's, whatever was asked for then
+        refuse_other_packages(asked.experiment, asked.file, found, pin)
+    return found
 
 
 def pin_now(asked: Asked, clusters: Sequence[Cluster], now: str, say: Say) -> Pin:
@@ -241,9 +282,9 @@ def mirrors_of(clusters: Sequence[Cluster]) -> tuple[dict[str, tuple[str, ...]],
     return mirrors, engines.pop() if len(engines) == 1 else "docker"
 
 
-def write_lock(asked: Asked, pin: Pin) -> None:
+def write_lock(asked: Asked, pin: Pin, packages: PackageLock | None = None) -> None:
     """Write EXP.lock.yaml, whole or not at all."""
-    write_file(asked.lock_file, lock_text(pin).encode(), mode=0o666)
+    write_file(asked.lock_file, lock_text(pin, packages).encode(), mode=0o666)
 
 
 def prepare(
@@ -290,6 +331,7 @@ def prepare(
         chain_head=chain_head,
         derived_from=asked.derived_from,
         image_archive=asked.archive.sha256 if asked.archive else "",
+        packages=packages_of(asked, pin),
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive)
 

@@ -1,0 +1,287 @@
+"""`packages` of an experiment, from the file to the lock: real uv and pip, on a small index that the test makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.laptop import Laptop
+from tests.made import CONFIG
+from tests.made_wheels import wheel
+from tests.test_image_facts import FACTS
+from tfslurm.errors import TfslurmError
+from tfslurm.image import PackageLock, lock_text, read_lock
+from tfslurm.image.packages import package_lock
+from tfslurm.packages.wheels import WheelFiles, place
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+ON_INDEX = (
+    wheel("pandas", "2.1.0", requires=["numpy>=1.22", "pytz"]),
+    wheel("pandas", "3.0.0", requires=["numpy>=1.26", "pytz"]),
+    wheel("pytz", "2025.2"),
+    wheel("numpy", "1.26.4"),
+    wheel("numpy", "2.2.0"),
+    wheel("modern", "1.0", requires=["numpy>=2"]),
+    wheel("greedy", "1.0", requires=["tensorflow-cpu"]),
+    wheel("tensorflow-cpu", "2.17.0"),
+    wheel("other", "1.0", tag="cp39-cp39-manylinux_2_17_x86_64"),
+    wheel("newest", "1.0", tag=f"cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-manylinux_2_39_x86_64"),
+)
+HELD = {"tensorflow": "2.16.1", "numpy": "1.26.4", "ours": "0.1+lab"}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A laptop whose image is known, and a folder of wheels that is the only index."""
+
+    laptop: Laptop
+    wheels: Path
+
+    def write(self, *packages: str, text: str = "") -> str:
+        """The experiment with these packages, or with a requirements file; its lock is kept."""
+        lock = self.laptop.folder / "exp.lock.yaml"
+        kept = lock.read_bytes() if lock.exists() else b""
+        if text:
+            (self.laptop.folder / "requirements.txt").write_text(text)
+        file = self.laptop.experiment(packages="requirements.txt" if text else list(packages))
+        if kept:
+            lock.write_bytes(kept)
+        return file
+
+    def lock(self) -> PackageLock:
+        """The packages of the lock file."""
+        found = read_lock((self.laptop.folder / "exp.lock.yaml").read_text(), "exp.lock.yaml").packages
+        assert found is not None
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Name -> version of the wheels of the lock."""
+        return {each.name: each.version for each in self.lock().wheels}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    made = Shop(laptop, tmp_path / "wheels")
+    for each in ON_INDEX:
+        each.put(made.wheels)
+    (made.wheels / "sourceonly-1.0.tar.gz").write_bytes(b"")
+    settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(made.wheels)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    facts = {**FACTS, "python": PYTHON, "packages": [{"name": k, "version": v} for k, v in HELD.items()]}
+    file = laptop.root / "images" / f"{CONFIG.removeprefix('sha256:')}.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(facts))
+    return made
+
+
+def test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write("pandas", "ours")) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"^packages 2 wheels, [0-9.]+ kB: pandas 3\.0\.0, pytz 2025\.2 \(by ", shown.out, re.MULTILINE)
+    assert "locked 2 wheels" in shown.err and "commit it" in shown.err
+    lock, pytz = shop.lock(), ON_INDEX[2]
+    assert lock.image == CONFIG and lock.python == PYTHON and lock.platform == "manylinux_2_36_x86_64"
+    assert (lock.wheels[1].file, lock.wheels[1].sha256, lock.wheels[1].bytes) == (
+        pytz.file,
+        pytz.sha256,
+        len(pytz.content),
+    )
+    assert WheelFiles(lock)[pytz.file].read_bytes() == pytz.content
+    before = (shop.laptop.folder / "exp.lock.yaml").read_bytes()
+    assert shop.laptop.type("plan", "exp.yaml", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["packages"]["sha256"] == lock.key
+    assert (shop.laptop.folder / "exp.lock.yaml").read_bytes() == before
+
+
+def test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image_is_refused(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write("pandas<3")) == 0 and shop.versions()["pandas"] == "2.1.0"
+    capsys.readouterr()
+    assert shop.laptop.type("plan", shop.write("pandas <3")) == 0  # the same in other letters
+    assert shop.laptop.type("submit", shop.write("pandas")) == 2
+    told = "exp.yaml:1: packages: the lock's packages are of other requirements; run `tfslurm pin exp.yaml`"
+    assert told in capsys.readouterr().err and shop.laptop.slurm.ids() == []
+    lock = replace(shop.lock(), image="sha256:" + "0" * 64)
+    other = package_lock(
+        lock.wheels, image=lock.image, asked=lock.requirements_sha256, python=PYTHON, platform=lock.platform,
+        resolver="", index="",
+    )  # fmt: skip
+    pin = read_lock((shop.laptop.folder / "exp.lock.yaml").read_text(), "").image
+    (shop.laptop.folder / "exp.lock.yaml").write_text(lock_text(pin, other))
+    assert shop.laptop.type("plan", shop.write("pandas<3")) == 2
+    assert "the lock's packages are for another image (sha256:000000000000…)" in capsys.readouterr().err
+
+
+def test_an_image_that_holds_all_gets_no_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shop.laptop.type("plan", shop.write("numpy>=1.20", "tensorflow", "ours==0.1+lab")) == 0
+    assert "packages the image already holds all of them" in capsys.readouterr().out
+    assert shop.lock().wheels == ()
+
+
+def test_another_numpy_than_the_images_comes_only_where_the_requirement_itself_says_so(shop: Shop) -> None:
+    assert shop.laptop.type("plan", shop.write("modern", "numpy>=2")) == 0
+    assert shop.versions() == {"modern": "1.0", "numpy": "2.2.0"}
+
+
+WRONG = {
+    "a typo": (("pandsa",), "packages[0]: no index has a package 'pandsa'; did you mean `pandas`?"),
+    "a module's name": (("sklearn",), "no index has a package 'sklearn'; did you mean `scikit-learn`?"),
+    "a conflict": (("pandas<3", "pandas>=3"), "packages[0]: cannot be had together: "),
+    "a conflict with the image": (("modern",), "the image holds numpy 1.26.4: ask for a version that goes with it"),
+    "a version that is not there": (("pandas==9",), "the index has no version of pandas that is asked for"),
+    "no wheel": (("sourceonly",), "sourceonly has no wheel for the image's Python 3."),
+    "a wheel for another Python": (("other",), "other has no wheel for the image's Python 3."),
+    "a wheel for a newer system": (("newest",), "newest has no wheel for the image's Python 3."),
+    "another TensorFlow": (
+        ("tensorflow==2.17",),
+        "'tensorflow==2.17' would be a second TensorFlow beside the image's 2.16.1",
+    ),
+    "a package with another TensorFlow": (
+        ("greedy",),
+        "tensorflow-cpu 2.17.0, which one of the packages needs, would be",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_requirements_that_nothing_satisfies_end_in_one_error(
+    case: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages, told = WRONG[case]
+    lock = shop.laptop.folder / "exp.lock.yaml"
+    file = shop.write(*packages)
+    before = lock.read_bytes()
+    assert shop.laptop.type("plan", file) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: exp.yaml:1: packages") and told in line and "; " in line
+    assert lock.read_bytes() == before and str(shop.laptop.folder) not in line
+
+
+@pytest.fixture
+def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+
+
+def test_pip_of_the_images_python_chooses_the_same_where_there_is_no_uv(shop: Shop, without_uv: None) -> None:
+    assert shop.laptop.type("plan", shop.write("pandas", "ours")) == 0
+    assert shop.versions() == {"pandas": "3.0.0", "pytz": "2025.2"} and shop.lock().resolver.startswith("pip ")
+
+
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [
+        (("pandsa",), "no index has a package 'pandsa', or none of its wheels is for the image's Python"),
+        (("modern",), "the image holds numpy 1.26.4: ask for a version that goes with it"),
+        (("pandas==9",), "no such version of pandas for the image's Python"),
+    ],
+)
+def test_pip_refuses_in_one_error_too(
+    packages: tuple[str, ...], told: str, shop: Shop, without_uv: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write(*packages)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: exp.yaml:1: packages") and told in line
+
+
+def test_an_image_of_another_python_asks_for_uv_where_there_is_none(
+    shop: Shop, without_uv: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (facts,) = (shop.laptop.root / "images").iterdir()
+    facts.write_text(facts.read_text().replace(PYTHON, "3.6.9"))
+    assert shop.laptop.type("plan", shop.write("pandas")) == 2
+    told = "neither uv nor a pip of python3.6 is here: the image has that version; pip install 'tfslurm[packages]'"
+    assert told in capsys.readouterr().err
+
+
+FILE = """
+# for the tables
+pandas>=2,<3   # the last that works
+pytz \
+    --hash=sha256:%s
+"""
+
+
+def test_a_requirements_file_is_read_as_pip_reads_it_and_its_hashes_hold(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytz = ON_INDEX[2]
+    assert shop.laptop.type("plan", shop.write(text=FILE % pytz.sha256)) == 0
+    assert shop.versions() == {"pandas": "2.1.0", "pytz": "2025.2"}
+    (shop.laptop.folder / "exp.lock.yaml").unlink()
+    capsys.readouterr()
+    assert shop.laptop.type("plan", shop.write(text=FILE % ("0" * 64))) == 2
+    assert f"requirements.txt:4: the index has {pytz.file} with sha256 {pytz.sha256}" in capsys.readouterr().err
+
+
+REFUSED = {
+    "-r more.txt": "-r reads another file",
+    "-c limits.txt": "-c reads constraints",
+    "-e .": "-e installs a folder",
+    "--index-url https://me:hunter2@lab.example/simple": "--index-url says where packages are found",
+    "--pre": "--pre allows every pre-release",
+    "--global-option=x": "--global-option is an option of pip",
+    "git+https://me:hunter2@github.com/a/b": "names sources, and only wheels are taken",
+    "six @ https://me:hunter2@lab.example/six.whl": "names an address",
+    "./six.whl": "is a path on this machine",
+    "six==1 --config-settings=a=b": "--config-settings is an option for sources",
+    "six ==": "is not a requirement",
+    "six --hash=md5:12": "'md5:12' is not a hash that is checked here",
+}
+
+
+def test_every_line_that_is_no_requirement_is_told_with_what_to_do_and_no_login(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write(text="".join(f"{line}\n" for line in REFUSED))) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for number, (line, told) in enumerate(zip(lines, REFUSED.values(), strict=True), 1):
+        assert f"requirements.txt:{number}: " in line and told in line and "; " in line and "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [
+        ("requirements.txt", "'requirements.txt' is not in "),
+        ("pandas", "write a list: `packages: [pandas]`"),
+        ("../requirements.txt", "is not a path below the folder of this file"),
+        ("link.txt", "is a link that leaves"),
+        ("empty.txt", "empty.txt: names no package"),
+        ([], "names no packages"),
+        (["-r x", 7], "packages[0]: -r reads another file"),
+    ],
+)
+def test_a_value_of_packages_that_names_none_is_refused(
+    packages: Any, told: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop.laptop.folder / "link.txt").symlink_to("/etc/hostname")
+    (shop.laptop.folder / "empty.txt").write_text("# nothing\n")
+    assert shop.laptop.type("plan", shop.laptop.experiment(packages=packages)) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_wheel_that_the_index_has_changed_is_refused_when_it_is_needed_again(shop: Shop) -> None:
+    assert shop.laptop.type("plan", shop.write("pytz")) == 0
+    lock = shop.lock()
+    kept = place(lock.wheels[0].sha256, lock.wheels[0].file)
+    kept.write_bytes(b"cut")
+    assert WheelFiles(lock)[kept.name].read_bytes() == ON_INDEX[2].content  # fetched again
+    kept.unlink()
+    wheel("pytz", "2025.2", {"pytz.py": "evil = 1\n"}).put(shop.wheels)
+    with pytest.raises(TfslurmError, match=r"pytz-2025.2-py3-none-any.whl: the index serves other bytes than the lock"):
+        WheelFiles(lock)[kept.name]
+    assert not kept.exists()
