@@ -8,7 +8,7 @@ import pytest
 
 from tfslurm.errors import InputError
 from tfslurm.spec import parse_experiment
-from tfslurm.submission.prepare import wrong_image, wrong_options, wrong_sweep
+from tfslurm.submission.spec_checks import wrong_image, wrong_options, wrong_sweep
 
 BASE = "name: a\nimage: x:1\ncommand: [a]\n"
 MANY = range(60_000)

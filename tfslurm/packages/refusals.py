@@ -126,7 +126,7 @@ def _first(forms: Sequence[str], text: str) -> str:
 
 def _unknown(name: str, text: str, facts: ImageFacts) -> Refusal:
     module = _MODULES.get(name, "")
-    near = f"did you mean `{module}`? " if module else nearest(name, [*KNOWN, *facts.packages])
+    near = f"did you mean `{module}`? " if module else nearest(name, sorted({*KNOWN, *facts.packages} - {name}))
     return Refusal(
         name, f"no index has a package {name!r}", near.strip() or "correct its name, or see `pip config list`"
     )

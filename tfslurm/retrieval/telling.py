@@ -41,7 +41,8 @@ WEAK = re.compile(
 FIXES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"No module named '?(?P<what>[\w.]+)|ImportError: cannot import name '(?P<name>\w+)"),
-        "the image has no such Python module: use an image that has it, or one made from it",
+        "the image has no such Python module: add its package to exp.yaml, `packages: [NAME]`, or use an image that "
+        "has it",
     ),
     (
         re.compile(r"\.so[.\d]*: cannot open shared object file|loading shared libraries"),

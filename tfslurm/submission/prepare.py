@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
-from tfslurm.document import Document, Refused
+from tfslurm.document import Refused
 from tfslurm.errors import InputError, Problem, TfslurmError, refuse
 from tfslurm.image import (
     Lock,
@@ -23,7 +22,6 @@ from tfslurm.image import (
     lock_text,
     parse_reference,
     read_lock,
-    refuse_moving,
 )
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
@@ -38,6 +36,7 @@ from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
+from tfslurm.submission.spec_checks import wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
@@ -71,7 +70,7 @@ class Asked(NamedTuple):
 class Prepared(NamedTuple):
     """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
 
-    ``entries`` are the points of an array, ``wheels`` the files of the plan's packages, by their names.
+    ``entries`` are the points of an array.
     """
 
     plan: JobPlan
@@ -81,7 +80,6 @@ class Prepared(NamedTuple):
     cluster_text: str
     entries: tuple[Entry, ...] = ()
     archive: ImageArchive | None = None
-    wheels: Mapping[str, Path] = MappingProxyType({})
 
     @property
     def wheels(self) -> Mapping[str, Path]:
@@ -142,14 +140,6 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
     return Asked(file, spec_text, experiment, parse_reference(experiment.image), parameters)
 
 
-def wrong_sweep(document: Document) -> Iterator[Problem]:
-    """The problems of ``sweep`` beyond its shape, where there is one."""
-    if document.at(("sweep",)) is not None:
-        from tfslurm.sweeps import points
-
-        yield from points.wrong_sweep(document)
-
-
 def with_values(
     experiment: Experiment, parameters: Mapping[str, str]
 ) -> tuple[Experiment, dict[str, str | int | float | bool]]:
@@ -199,34 +189,6 @@ def of_sbatch(name: str) -> str:
     key = re.sub(r"`(\w+): \{(\w+): …\}`", r"`\1.\2`", key_of_option(name))
     key = key or (f"`slurm.{name}`" if is_option(name) else "")
     return f"did you mean {key}? " if key else ""
-
-
-def wrong_image(document: Document) -> Iterator[Problem]:
-    """The problems of `image`: not a reference, or a tag that is meant to move."""
-    typed = document.at(("image",))
-    if not isinstance(typed, str):
-        return
-    try:
-        why = refuse_moving(parse_reference(typed)) or ""
-    except InputError as error:
-        why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
-    if why:
-        said, _, fix = why.partition("; ")
-        yield document.problem(("image",), said, fix)
-
-
-def wrong_options(document: Document) -> Iterator[Problem]:
-    """Names under `slurm` that sbatch does not know, and of plugins that it does; values that it would misread."""
-    for key, check in (("slurm", check_options), ("plugin_options", check_plugin_options)):
-        asked = document.at((key,))
-        given = asked.items() if isinstance(asked, dict) else ()
-        options = {name: value for name, value in given if isinstance(name, str) and isinstance(value, str | int)}
-        try:
-            if options:
-                check(options)
-        except InputError as error:
-            for each in error.problems:
-                yield document.problem((key, each.key.partition(".")[2]), each.why, each.fix)
 
 
 def locked(asked: Asked) -> Lock | None:
@@ -303,6 +265,7 @@ def prepare(
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
     """
+    packages = packages_of(asked, pin)
     experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
     roots = other_roots(cluster)
@@ -331,7 +294,7 @@ def prepare(
         chain_head=chain_head,
         derived_from=asked.derived_from,
         image_archive=asked.archive.sha256 if asked.archive else "",
-        packages=packages_of(asked, pin),
+        packages=packages,
     )
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive)
 

@@ -1,0 +1,53 @@
+"""`packages` of an experiment from the file to the record: a wheel that the image lacks, by docker and by podman.
+
+Slurm, docker, podman, Python, uv and pip are real; the wheels are made by the test, and a folder of them is the index.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tests.made_wheels import wheel
+from tfslurm.image import read_lock
+
+from .desk import Desk, ids
+from .python_image import REFERENCE, push
+
+GREET = {"greet_twice/__init__.py": "def main():\n    print('hello hello')\n"}
+
+
+def put_wheels(folder: Path) -> None:
+    """An index of two wheels, and a six that the image has."""
+    made = wheel(
+        "greet-twice", "2.0", GREET, requires=["six", "answers>=1"], scripts={"greet-twice": "greet_twice:main"}
+    )
+    for each in (made, wheel("answers", "1.5", {"answers.py": "ANSWER = 42\n"}), wheel("six", "9.0")):
+        os.chown(each.put(folder), *ids())
+    folder.chmod(0o755)
+
+
+def test_what_the_image_lacks_is_there_for_the_program_on_every_cluster_by_one_lock(desk: Desk) -> None:
+    push()
+    index = desk.folder / "wheels"
+    put_wheels(index)
+    env = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    desk.describe("beta", engine="podman")
+    desk.set_up_podman()
+    program = "import answers, greet_twice, six; print(answers.ANSWER, six.VERSION); greet_twice.main()"
+    file = desk.experiment("greets", ["python3", "-c", program], image=REFERENCE, packages=["greet-twice"])
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env=env, timeout_s=240)
+    assert done.returncode == 0, done.stderr
+    assert "a short job on alpha runs a container of it" in done.stderr  # nobody knew the image yet
+    assert re.search(r"locked 2 wheels, [0-9.]+ kB: answers 1\.5, greet-twice 2\.0", done.stderr)
+    lock = read_lock(file.with_suffix(".lock.yaml").read_text(), "").packages
+    assert lock is not None and lock.python.startswith("3.11.") and lock.platform == "manylinux_2_36_x86_64"
+    (job,) = re.findall(r"alpha:[0-9]+", done.stdout)
+    assert desk.tfslurm("logs", job).stdout == "42 of the image\nhello hello\n"
+    for each in index.iterdir():
+        each.unlink()
+    again = desk.tfslurm("submit", file, "--cluster", "beta", "--wait", cluster="beta", env=env, timeout_s=240)
+    assert again.returncode == 0 and "locked" not in again.stderr, again.stderr
+    (other,) = re.findall(r"beta:[0-9]+", again.stdout)
+    assert desk.tfslurm("logs", other).stdout == "42 of the image\nhello hello\n"

@@ -1,0 +1,47 @@
+"""What other rooms know of the keys of an experiment: images, sbatch options, sweeps; told with its other problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfslurm.document import Document
+from tfslurm.errors import InputError, Problem
+from tfslurm.image import parse_reference, refuse_moving
+from tfslurm.slurm import check_options
+from tfslurm.slurm.options import check_plugin_options
+
+
+def wrong_sweep(document: Document) -> Iterator[Problem]:
+    """The problems of ``sweep`` beyond its shape, where there is one."""
+    if document.at(("sweep",)) is not None:
+        from tfslurm.sweeps import points
+
+        yield from points.wrong_sweep(document)
+
+
+def wrong_image(document: Document) -> Iterator[Problem]:
+    """The problems of `image`: not a reference, or a tag that is meant to move."""
+    typed = document.at(("image",))
+    if not isinstance(typed, str):
+        return
+    try:
+        why = refuse_moving(parse_reference(typed)) or ""
+    except InputError as error:
+        why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
+    if why:
+        said, _, fix = why.partition("; ")
+        yield document.problem(("image",), said, fix)
+
+
+def wrong_options(document: Document) -> Iterator[Problem]:
+    """Names under `slurm` that sbatch does not know, and of plugins that it does; values that it would misread."""
+    for key, check in (("slurm", check_options), ("plugin_options", check_plugin_options)):
+        asked = document.at((key,))
+        given = asked.items() if isinstance(asked, dict) else ()
+        options = {name: value for name, value in given if isinstance(name, str) and isinstance(value, str | int)}
+        try:
+            if options:
+                check(options)
+        except InputError as error:
+            for each in error.problems:
+                yield document.problem((key, each.key.partition(".")[2]), each.why, each.fix)
