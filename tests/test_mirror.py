@@ -23,7 +23,7 @@ from tests.made import CLUSTER, PIN
 from tests.typed import Said as Typed
 from tests.typed import Type, typed_in
 from tfslurm.cluster import parse_cluster
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, mirror_names, parse_reference
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.images.mirror import mirror_image
@@ -357,6 +357,49 @@ def test_documents_that_do_not_fit_are_refused_before_anything_is_sent(
     digest = origin.lay("team/tf", value)["digest"]
     said = tfslurm("image", "mirror", f"{origin.address}/team/tf@{digest}", "--to", target.address)
     assert said.returncode == 1 and said.stderr.count("\n") == 1 and not target.asked
+
+
+def index_of(registry: Shelf, *entries: dict[str, Any]) -> dict[str, Any]:
+    return registry.lay("team/tf", {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries)})
+
+
+def test_an_index_within_an_index_goes_after_what_it_names(origin: Shelf, target: Shelf, tfslurm: Type) -> None:
+    image = origin.entry("team/tf", origin.lay_image("team/tf", LAYERS))
+    image["platform"] = {"os": "linux", "architecture": "amd64"}
+    other = origin.entry("team/tf", origin.lay_image("team/tf", LAYERS[1:]))
+    top = index_of(origin, image, index_of(origin, other, image))["digest"]
+    found = mirrored(tfslurm("image", "mirror", f"{origin.address}/team/tf@{top}", "--to", target.address, "--json"))
+    assert len(found["documents"]) == 4 and {each for _, each in target.manifests} == set(found["documents"])
+
+
+def test_an_index_of_more_than_an_image_has_is_refused(origin: Shelf, target: Shelf, tfslurm: Type) -> None:
+    deep = origin.entry("team/tf", origin.lay_image("team/tf", LAYERS))
+    for _ in range(5):
+        deep = index_of(origin, deep)
+    wide = index_of(origin, *({**deep, "digest": f"sha256:{number:064x}"} for number in range(301)))
+    image = origin.lay_image("team/tf", LAYERS)
+    fat = origin.lay(
+        "team/tf", {**json.loads(origin.manifests["team/tf", image][0]), "annotations": {"a": "x" * 4_000_000}}
+    )
+    others = [
+        origin.lay("team/tf", {**json.loads(origin.manifests["team/tf", fat["digest"]][0]), "n": number})
+        for number in range(5)
+    ]
+    for top, why in (
+        (deep, "more than 3 levels deep"),
+        (wide, "it names 301 manifests, and 300 are the most"),
+        (index_of(origin, *others), "16 MiB together, are the most"),
+    ):
+        origin.asked.clear()
+        pinned = replace(PIN, **pin_fields(origin, top["digest"]))
+        with pytest.raises(RegistryError, match=why):
+            mirror_image(NamedImage(pinned, {}), place_of(pinned, target.address))
+        assert len(origin.asked) < 10
+    assert not target.asked
+
+
+def pin_fields(registry: Shelf, digest: str) -> dict[str, Any]:
+    return {"registry": registry.address, "repository": "team/tf", "digest": digest, "digest_kind": "index", "tag": ""}
 
 
 def test_schema_1_is_refused_in_words(origin: Shelf, target: Shelf, tfslurm: Type) -> None:

@@ -26,7 +26,7 @@ from tfslurm.registry.documents import (
 )
 from tfslurm.registry.errors import Answer
 from tfslurm.registry.image_source import ImageSource
-from tfslurm.registry.image_tree import ImageTree, blobs_of
+from tfslurm.registry.image_tree import MOST_BYTES, ImageTree, blobs_of
 from tfslurm.registry.push import Target
 from tfslurm.registry.resolve import ACCEPT, manifest_at
 from tfslurm.registry.wire import Remote
@@ -90,7 +90,9 @@ def referrers_at(remote: Remote, digest: str) -> list[Referrer]:
     what = f"what refers to {digest[:19]}…"
     listed = list_of(remote, digest, what)
     found = []
-    for entry in listed[:MOST]:
+    if len(listed) > MOST:
+        raise too_many(remote.name)
+    for entry in listed:
         found.append(Referrer(digest, manifest_at(remote, checked_digest(entry), what), "", entry))
     for kind in OF_COSIGN:
         tag = f"{tag_of(digest)}.{kind}"
@@ -100,6 +102,12 @@ def referrers_at(remote: Remote, digest: str) -> list[Referrer]:
     if any(each.manifest.kind == "index" for each in found):
         raise RegistryError(f"{remote.name}: {what}: an index does, and is not copied; mirror without --with-referrers")
     return found
+
+
+def too_many(name: str) -> RegistryError:
+    """The error for more of them than an image would have."""
+    why = f"more than {MOST} manifests, or {MOST_BYTES / 2**20:g} MiB of them, refer to the image"
+    return RegistryError(f"{name}: {why}; mirror it without --with-referrers")
 
 
 def list_of(remote: Remote, digest: str, what: str) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ Schema 2" (``urls``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tfslurm.registry.documents import (
@@ -27,6 +27,8 @@ from tfslurm.registry.wire import Remote
 
 MOST_DOCUMENTS = 300
 "Of one image: each costs a request."
+MOST_BYTES = 16 * 2**20
+"Of all of them together."
 DEEPEST = 3
 "An index in an index in an index."
 MOST_URLS, LONGEST_URL = 10, 300
@@ -85,51 +87,45 @@ def tree_at(remote: Remote, digest: str, platform: str, only: Sequence[str] = ()
     try:
         top = manifest_at(remote, digest, what)
         named = platforms(top) if top.kind == "index" else {platform: top.digest}
+        found = dict[str, Manifest]()
         if only:
-            chosen = dict(choose(named, each) for each in only)
-            documents = tuple(
-                top if found == top.digest else manifest_at(remote, found, f"{what} for {name}")
-                for name, found in chosen.items()
-            )
-            documents, named = each_once(documents), chosen
+            named = dict(choose(named, each) for each in only)
+            for name, wanted in reversed(named.items()):
+                chosen = top if wanted == top.digest else manifest_at(remote, wanted, f"{what} for {name}")
+                gather(remote, chosen, what, found)
         else:
-            documents = each_once([top, *below(remote, top, what)])
+            gather(remote, top, what, found)
+        documents = tuple(reversed(found.values()))
         blobs, elsewhere = blobs_of(documents)
     except Unreadable as why:
         raise Unreadable(f"{remote.name}: {what}: {why}") from None
     return ImageTree(remote.name, documents, named, blobs, elsewhere)
 
 
-def below(remote: Remote, index: Manifest, what: str, depth: int = 1) -> Iterator[Manifest]:
-    """The documents that an index names, and those that they name.
+def gather(remote: Remote, document: Manifest, what: str, found: dict[str, Manifest], depth: int = 0) -> None:
+    """Add a document to ``found``, after all those that it names.
 
     Raises:
         RegistryError: one is not to be had, has another size than the index says, or they are too many.
     """
-    if index.kind != "index":
-        return
-    named = children(index)
-    if depth > DEEPEST or len(named) > MOST_DOCUMENTS:
-        raise Unreadable(f"its index names {len(named)} manifests, {depth} levels deep; it is no image to be mirrored")
-    for child in dict.fromkeys(named):
-        found = manifest_at(remote, child.digest, f"{what}{f' for {child.platform}' if child.platform else ''}")
-        if len(found.body) != child.size:
-            why = f"{child.digest[:19]}… has {len(found.body)} bytes, and {child.size} by the index that names it"
+    named = children(document) if document.kind == "index" else ()
+    if len(named) > MOST_DOCUMENTS:
+        raise Unreadable(f"it names {len(named)} manifests, and {MOST_DOCUMENTS} are the most")
+    for child in named:
+        if child.digest in found:
+            continue
+        if depth == DEEPEST:
+            raise Unreadable(f"its indexes are more than {DEEPEST} levels deep; it is no image to be mirrored")
+        below = manifest_at(remote, child.digest, f"{what}{f' for {child.platform}' if child.platform else ''}")
+        if len(below.body) != child.size:
+            why = f"{child.digest[:19]}… has {len(below.body)} bytes, and {child.size} by the index that names it"
             raise Unreadable(f"{why}; do not use this source")
-        yield found
-        yield from below(remote, found, what, depth + 1)
-
-
-def each_once(documents: Sequence[Manifest]) -> tuple[Manifest, ...]:
-    """The documents without repetitions.
-
-    Raises:
-        Unreadable: they are too many.
-    """
-    found = {each.digest: each for each in documents}
-    if len(found) > MOST_DOCUMENTS:
-        raise Unreadable(f"it has {len(found)} manifests; {MOST_DOCUMENTS} are the most")
-    return tuple(found.values())
+        gather(remote, below, what, found, depth + 1)
+    found[document.digest] = document
+    if len(found) > MOST_DOCUMENTS or sum(len(each.body) for each in found.values()) > MOST_BYTES:
+        raise Unreadable(
+            f"{MOST_DOCUMENTS} manifests, of {MOST_BYTES / 2**20:g} MiB together, are the most of an image"
+        )
 
 
 def children(index: Manifest) -> tuple[Child, ...]:

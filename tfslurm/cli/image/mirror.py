@@ -55,13 +55,13 @@ def mirror(
 
 
 def as_value(done: Mirrored, lines: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The result as JSON values; ``mirrors``: the line of a cluster file -> the clusters that it is for."""
+    """The result as JSON values; ``mirrors``: a line of a cluster file, '' where it needs none, and the clusters."""
     return {
         **done._asdict(),
         "blobs": [blob._asdict() for blob in done.blobs],
         "elsewhere": [part._asdict() for part in done.elsewhere],
         "bytes_sent": done.bytes_sent,
-        "mirrors": {line: list(names) for line, names in lines.items()},
+        "mirrors": [{"write": line, "clusters": list(names)} for line, names in lines.items()],
     }
 
 
