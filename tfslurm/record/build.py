@@ -9,6 +9,7 @@ from typing import Any
 
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import JobPlan, mount_json
+from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism
 from tfslurm.record.energy import read_energy
@@ -218,6 +219,7 @@ def mount_targets(plan: JobPlan, files: Folder) -> tuple[str, ...]:
     """The container paths that are kept elsewhere: those of the plan, and those that the engine says were mounted."""
     mounted = files.quiet().fact("", "container-inspect.json", lambda raw: container_answer(raw).mounts) or ()
     asked = [str(mount.target) for mount in plan.mounts] + ([plan.outputs] if plan.outputs else [])
+    asked += [LAYER_TARGET] if plan.packages else []
     return tuple(path for path in dict.fromkeys([*asked, "/workspace", *mounted]) if path)
 
 

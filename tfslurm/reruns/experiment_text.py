@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tfslurm.document import dump, scan
 from tfslurm.errors import InputError, RecordError
+from tfslurm.image import read_lock
 from tfslurm.job_plan.options import slurm_time
 from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record import Record
@@ -76,6 +77,7 @@ def experiment_text(
         "name": record.experiment.name,
         "image": record.image.reference,
         "command": command,
+        "packages": packages_of(asked),
         "code": {"path": CODE, "writable": is_writable(written)} if record.code else None,
         "mounts": [mount_of(mount, sources or {}) for mount in record.experiment.mounts],
         "outputs": asked.outputs,
@@ -91,11 +93,19 @@ def experiment_text(
         "checkpoint": checkpoint_of(asked),
         "parameters": dict(record.experiment.parameters),
         "reproduce": reproduce_of(asked),
-        "scan": written.get("scan"),
         "sweep": sweep,
     }
     tree = {key: value for key, value in values.items() if value not in (None, {}, [])}
     return Text(tree, is_literal and bool(record.experiment.parameters), left_out)
+
+
+def packages_of(asked: Asked) -> list[str]:
+    """The packages that the experiment adds to its image, each in the version that its lock file names."""
+    try:
+        lock = read_lock(asked.lock, "exp.lock.yaml").packages
+    except InputError:
+        return []
+    return [f"{wheel.name}=={wheel.version}" for wheel in lock.wheels] if lock else []
 
 
 def written_tree(text: str | None) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from tfslurm.errors import HostError, RecordError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.folders import job_folder
+from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.monitoring.lookup import plan_of
 from tfslurm.monitoring.reasons import CODES, reason_of
 from tfslurm.record.facts import parse_diff
@@ -125,7 +126,7 @@ def lost_in(listed: bytes, plan: JobPlan) -> str:
         changes = parse_diff(listed)
     except ValueError:
         return ""
-    asked = [str(mount.target) for mount in plan.mounts]
+    asked = [*(str(mount.target) for mount in plan.mounts), *([LAYER_TARGET] if plan.packages else [])]
     kept = [*asked, *([plan.outputs] if plan.outputs else []), "/workspace", f"/home/{plan.user}"]
     return in_words(lost_files(changes, kept), plan.outputs)
 
