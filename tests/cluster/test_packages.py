@@ -33,13 +33,14 @@ def test_what_the_image_lacks_is_there_for_the_program_on_every_cluster_by_one_l
     index = desk.folder / "wheels"
     put_wheels(index)
     env = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    env["DOCKER_HOST"] = "unix:///nowhere"  # the login node has no engine
     desk.describe("beta", engine="podman")
     desk.set_up_podman()
     program = "import answers, greet_twice, six; print(answers.ANSWER, six.VERSION); greet_twice.main()"
     file = desk.experiment("greets", ["python3", "-c", program], image=REFERENCE, packages=["greet-twice"])
     done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env=env, timeout_s=240)
     assert done.returncode == 0, done.stderr
-    assert "a short job on alpha runs a container of it" in done.stderr  # nobody knew the image yet
+    assert "a short job on alpha runs a container of it" in done.stderr
     assert re.search(r"locked 2 wheels, [0-9.]+ kB: answers 1\.5, greet-twice 2\.0", done.stderr)
     lock = read_lock(file.with_suffix(".lock.yaml").read_text(), "").packages
     assert lock is not None and lock.python.startswith("3.11.") and lock.platform == "manylinux_2_36_x86_64"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from shutil import which
+from typing import get_args
 
+from tfslurm.cluster import Engine
 from tfslurm.errors import Completed, HostError, InputError, TfslurmError
 from tfslurm.host import Host, read_from
 from tfslurm.host.local import LocalHost
@@ -16,13 +18,13 @@ from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv, small
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.folders import cache_folder
-from tfslurm.workspace.packaged_files import packaged
+from tfslurm.workspace.packaged_files import packaged, probe
 from tfslurm.workspace.session import Session
 
 PATIENCE_S = 1800.0  # a node may have to pull the image
 WAIT_S = 600  # for a node that is free
 MINUTES = 30  # of the short job
-NOT_HERE = 66  # of the program: the image is not here
+NOT_HERE, NO_IMAGE, NO_PYTHON = 66, 69, 127  # exit codes of the program
 
 Ask = Callable[[], bytes]
 
@@ -59,9 +61,9 @@ def _places(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[t
     for known in clusters:
         path = known.cluster.root / "images" / name
         yield known.cluster.name, lambda known=known, path=path: read_from(session.reach(known), path, 0, MOST_BYTES)  # type: ignore[misc]
-    engine = next((name for name in ("docker", "podman") if which(name)), "")
+    engine = next((name for name in get_args(Engine) if which(name)), "")
     if engine:
-        yield "here", lambda: _container(LocalHost("here"), (), (engine, "here", *sources(pin, {})))
+        yield "here", lambda: _container(LocalHost("here"), (), engine, "here", sources(pin, {}))
     for known in clusters:
         yield known.cluster.name, lambda known=known: _on_cluster(session, known, pin)  # type: ignore[misc]
 
@@ -69,39 +71,41 @@ def _places(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[t
 def _on_cluster(session: Session, known: Known, pin: Pin) -> bytes:
     """The answer of a container on a node of the cluster, or of this machine where the cluster is `local`."""
     cluster = known.cluster
-    words = (cluster.engine, "pull", *sources(pin, cluster.mirrors))
+    names = sources(pin, cluster.mirrors)
     if cluster.name == LOCAL:
         session.say(f"looking into {pin.reference}: a container of it, here")
-        return _container(session.reach(known), (), words)
+        return _container(session.reach(known), (), cluster.engine, "pull", names)
     session.say(f"looking into {pin.reference}: a short job on {cluster.name} runs a container of it")
     where: dict[str, str | int] = {"job_name": "tfslurm-image", "time": MINUTES, **small(cluster, "4G")}
     where |= {"partition": str(cluster.slurm["partition"])} if "partition" in cluster.slurm else {}
-    steering = (
-        *program("without-steering"),
-        *probe_argv(cluster.slurm, engine_settings(cluster), immediate=WAIT_S, **where),
-    )
-    return _container(session.reach(known), steering, words)
+    srun = probe_argv(cluster.slurm, engine_settings(cluster), immediate=WAIT_S, **where)
+    return _container(session.reach(known), program("without-steering", *srun), cluster.engine, "pull", names)
 
 
-def _container(host: Host, before: Sequence[str], words: Sequence[str]) -> bytes:
+def _container(host: Host, before: Sequence[str], engine: str, how: str, names: Sequence[str]) -> bytes:
     """What the probe prints in a container; b'' where the image is not there and is not to be fetched.
 
     Raises:
         HostError: the machine, its Slurm or its engine refused.
     """
-    argv = (*before, *program("image-facts", *words))
-    done = host.run(argv, input=packaged("inside/probe.py").encode(), timeout_s=PATIENCE_S, max_bytes=MOST_BYTES)
-    if done.exit_code == NOT_HERE and "here" in words:
+    inside = packaged("inside/probe.py").replace("\\", "\\\\").replace("\n", "\\n")
+    argv = (*before, "bash", "-s", "--", engine, inside, how, *names)
+    script = probe("image_facts", engine).encode()
+    done = host.run(argv, input=script, timeout_s=PATIENCE_S, max_bytes=MOST_BYTES)
+    if done.exit_code == NOT_HERE and how == "here":
         return b""
     if done.exit_code:
         raise HostError(_why(done), transient=is_busy(done.stderr))
-    return done.stdout.encode("utf-8", "surrogateescape")
+    said = done.stdout.encode("utf-8", "surrogateescape")
+    return said[said.find(b"{") : said.rfind(b"}") + 1]  # what a site's prolog prints stands around it
 
 
 def _why(done: Completed) -> str:
     if is_busy(done.stderr):
         return f"no node was free within {WAIT_S} s"
-    if done.exit_code == 127:
-        return "the image has no python"
+    if done.exit_code == NO_IMAGE and not done.stderr.strip():
+        return "no place served the image"
+    if done.exit_code == NO_PYTHON and not done.stderr.strip():
+        return "the image has no Python"
     said = done.stderr.strip().splitlines()
     return said[-1][:300] if said else f"the container ended with exit {done.exit_code}"
