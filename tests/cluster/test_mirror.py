@@ -23,7 +23,7 @@ from . import registry
 from .bed import MIRROR, REGISTRY
 from .desk import Desk
 from .jobs import fresh_image
-from .test_registry import serve
+from .own_registries import serve
 
 pytestmark = pytest.mark.usefixtures("bed")
 TENSORFLOW = f"{REGISTRY}/tensorflow/tensorflow:2.16.1-gpu"

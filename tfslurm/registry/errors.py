@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import ssl
@@ -18,6 +19,7 @@ from tfslurm.errors import RegistryError
 from tfslurm.registry.credentials import Credentials
 
 _LONGEST = 200
+_NO_ROOM = tuple(os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT))
 NO_ADDRESS = "check that name, the network and HTTPS_PROXY, or name a mirror: `mirrors` in the cluster file"
 
 
@@ -111,7 +113,7 @@ def _push_fix(name: str, status: int, login: Credentials | None, engine: str) ->
 def has_no_room(answer: Answer) -> bool:
     """Whether a registry refuses a push because something is full, or too large.
 
-    CNCF distribution passes its system's error on with its number; Harbor says what quota an upload exceeds.
+    CNCF distribution passes its system's error on, as a number or words; Harbor says what quota an upload exceeds.
     """
     if answer.status in (413, 507):
         return True
@@ -120,11 +122,11 @@ def has_no_room(answer: Answer) -> bool:
         return answer.status in (400, 401, 403) and ("quota" in words or "exceed" in words)
     try:
         detail = read_json(answer.body)["errors"][0]["detail"]
-        words += detail.lower() if isinstance(detail, str) else ""
-        number = detail.get("Enclosed", detail)["Err"]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        number = None
-    return number in (errno.ENOSPC, errno.EDQUOT) or "no space left" in words
+    except (ValueError, LookupError, TypeError):
+        detail = ""
+    inner = detail.get("Enclosed", detail) if isinstance(detail, dict) else {}
+    number = inner.get("Err") if isinstance(inner, dict) else None
+    return number in (errno.ENOSPC, errno.EDQUOT) or any(why in str(detail).lower() for why in _NO_ROOM)
 
 
 def seconds_to_wait(answer: Answer) -> float | None:
