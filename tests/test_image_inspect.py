@@ -138,7 +138,7 @@ def test_a_config_that_is_not_the_manifest_s_is_refused(
     registry.paths[f"/v2/team/tf/blobs/{digest_of(config())}"] = Said(200, body[: len(config())], {})
     if len(body) > len(config()):
         registry.paths[f"/v2/team/tf/blobs/{digest_of(config())}"] = Said(200, body, {})
-        why = "more than the"
+        why = "it says that it sends 349 bytes"
     code, said = typed(laptop, capsys, "inspect", "alpha:17")
     assert (code, why in said) == (1, True), said
 

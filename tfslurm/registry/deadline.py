@@ -156,6 +156,13 @@ class _Answer(HTTPResponse):
         super().__init__(sock, *words, **more)
         self.fp = _Measured(self.fp.detach())
 
+    def begin(self) -> None:
+        """As http.client's. Of two lengths urllib3 makes an error that leaves the socket open."""
+        super().begin()
+        lengths = ",".join(self.headers.get_all("content-length", ())).split(",")
+        if len({length.strip() for length in lengths}) > 1:
+            raise HTTPException("two lengths")
+
 
 class _Watched(HTTPConnection):
     """A connection that belongs to the deadline of each request that uses it."""

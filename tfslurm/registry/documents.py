@@ -139,6 +139,24 @@ def normal_platform(name: str) -> str:
     return f"{system}/{NORMAL.get(rest, rest)}"
 
 
+def is_same_machine(one: str, other: str) -> bool:
+    """Whether two platforms have one system and architecture, whatever their variants; '' may be any."""
+    first, second = ("/".join(normal_platform(name).split("/")[:2]) for name in (one, other))
+    return first == second or not other
+
+
+def size_in(index: Manifest, digest: str) -> object:
+    """The size that an index says a manifest has; None where it says nothing."""
+    entries = (entry for entry in objects(index.value, "manifests") if entry.get("digest") == digest)
+    return next((entry.get("size") for entry in entries), None)
+
+
+def refuse_size(what: str, size: object, body: bytes) -> None:
+    """Raises Unreadable where a document has another size than its descriptor says: an engine would not pull it."""
+    if size is not None and size != len(body):
+        raise Unreadable(f"{what} is said to have {str(size)[:30]} bytes, and has {len(body)}; do not use it")
+
+
 def _listed(names: list[str]) -> str:
     """Some names for a reader: an index may have any number of any length."""
     shown = ", ".join(name[:60] for name in names[:20]) or "none"

@@ -8,16 +8,16 @@ from typing import NamedTuple, TypeVar
 
 from tfslurm.errors import RegistryError
 from tfslurm.image import Pin, mirror_names
-from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, choose, platforms, sha256_of
+from tfslurm.registry.documents import Blob, Manifest, Unreadable, blobs, sha256_of
 from tfslurm.registry.image_tree import ImageTree, tree_at
-from tfslurm.registry.resolve import manifest_at
+from tfslurm.registry.resolve import manifest_at, manifest_in
 from tfslurm.registry.wire import CONFIG_LIMIT, Patience, Remote
 
 PATIENCE = Patience(place_s=30 * 86400.0)
 "A blob's own time grows with its size; that of a whole image has no other bound."
 T = TypeVar("T")
-TRIES = 5
-"In a row that bring nothing."
+TRIES, WORTH = 5, 2**16
+"In a row that bring fewer bytes than that."
 
 
 class Contents(NamedTuple):
@@ -135,7 +135,7 @@ class ImageSource:
                     failure = error
                     if not error.transient:
                         break
-                tries = 0 if offset > before else tries + 1
+                tries = 0 if offset - before >= WORTH else tries + 1
             if offset == blob.size:
                 return
         raise failure
@@ -160,8 +160,7 @@ class ImageSource:
             top = manifest_at(remote, pin.digest, what)
             if top.kind == "manifest":
                 return Contents(remote.name, pin.platform, (top,), blobs(top))
-            platform, digest = choose(platforms(top), pin.platform)
-            manifest = manifest_at(remote, digest, f"{what} for {platform}")
+            platform, manifest = manifest_in(remote, top, pin.platform, what)
             return Contents(remote.name, platform, (top, manifest), blobs(manifest))
         except Unreadable as why:
             raise RegistryError(f"{remote.name}: {what}: {why}") from None

@@ -20,11 +20,14 @@ from tfslurm.registry.documents import (
     Unreadable,
     choose,
     config_digest,
+    is_same_machine,
     platforms,
     read_config,
     read_manifest,
+    refuse_size,
     sha256_of,
     size_bytes,
+    size_in,
 )
 from tfslurm.registry.errors import Answer
 from tfslurm.registry.wire import CONFIG_LIMIT, MANIFEST_LIMIT, Patience, Remote
@@ -84,11 +87,11 @@ def _resolve_at(remote: Remote, reference: Reference, platform: str, now: str) -
         top = manifest_at(remote, reference.digest or reference.tag, what)
         manifest, served = top, ""
         if top.kind == "index":
-            served, digest = choose(platforms(top), platform)
-            manifest = manifest_at(remote, digest, f"{what} for {served}")
-            if manifest.kind == "index":
-                raise Unreadable(f"its {served} is an index again; name the digest of the one that is meant")
+            served, manifest = manifest_in(remote, top, platform, what)
         config, facts = _config(remote, manifest, what)
+        if served and not is_same_machine(served, facts.platform):
+            why = f"its index says that it is for {served}, and its config says {facts.platform[:60]}"
+            raise Unreadable(f"{why}; do not use it, and tell who pushed it")
         served = served or choose({facts.platform: manifest.digest}, platform)[0]
         size = size_bytes(manifest)
     except Unreadable as why:
@@ -127,12 +130,24 @@ def manifest_at(remote: Remote, wanted: str, what: str) -> Manifest:
     return read_manifest(answer.body, answer.headers.get("content-type", ""))
 
 
+def manifest_in(remote: Remote, index: Manifest, platform: str, what: str) -> tuple[str, Manifest]:
+    """The platform that is meant, as the index names it, and its manifest. Raises Unreadable where there is none."""
+    served, digest = choose(platforms(index), platform)
+    manifest = manifest_at(remote, digest, f"{what} for {served}")
+    if manifest.kind == "index":
+        raise Unreadable(f"its {served} is an index again; name the digest of the one that is meant")
+    refuse_size(f"its {served}", size_in(index, digest), manifest.body)
+    return served, manifest
+
+
 def _config(remote: Remote, manifest: Manifest, what: str) -> tuple[str, Facts]:
     digest = config_digest(manifest)
     answer = remote.ask(f"blobs/{digest}", f"{what}, its config", limit=CONFIG_LIMIT)
     if answer.status != 200:
         raise remote.refused(f"{what}, its config", answer)
     _agree(remote, f"{what}, its config", answer.body, digest, "its manifest says")
+    about = manifest.value["config"]
+    refuse_size("its config", about.get("size") if isinstance(about, Mapping) else None, answer.body)
     return digest, read_config(answer.body)
 
 

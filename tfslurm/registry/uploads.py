@@ -19,7 +19,7 @@ from tfslurm.registry.wire import Remote
 
 PIECE, SMALL_PIECE = 32 * 2**20, 4 * 2**20
 TRIES = 5
-"In a row that bring nothing."
+"In a row without a byte that is new."
 _COMMIT_S = 600.0  # a registry on object storage copies the blob then
 _OTHER_MANNER = (400, 405, 411, 413, 416, 501)
 _BYTES = {"Content-Type": "application/octet-stream"}
@@ -70,19 +70,20 @@ class BlobUpload:
 
     def _send(self, piece: int, begun: Upload | None, pause: Callable[[float], None]) -> None:
         """Send what is not there yet, in pieces of so many bytes. Raises _Unfit where another size may do."""
-        at, tries = begun, 0
+        at, tries, furthest = begun, 0, begun.offset if begun else 0
         while True:
             try:
                 at = self._looked(at) if at else self._begin()
                 while at.offset < self._size:
                     at = self._send_piece(at, min(max(piece, self._least), self._size - at.offset))
-                    tries = 0
                     self._keep(at)
+                    if at.offset > furthest:
+                        tries, furthest = 0, at.offset
                 self._commit(at)
                 break
             except RegistryError as error:
                 if not error.transient or tries == TRIES:
-                    raise
+                    raise (_Unfit(error) if isinstance(error, _WentAway) else error) from None
                 tries += 1
                 pause(tries)
 
@@ -147,8 +148,9 @@ class BlobUpload:
         same_digest(self._remote, self._what, answer, self._digest)
 
     def _went_away(self, answer: Answer) -> RegistryError:
-        refused = self._remote.refused(self._what, answer, "its upload went away: try again")
-        return RegistryError(str(refused), transient=True)
+        return _WentAway(
+            str(self._remote.refused(self._what, answer, "its upload went away: try again")), transient=True
+        )
 
     def _next(self, url: str, answer: Answer) -> str:
         return self._remote.transport.target(url, answer, self._what, "its upload goes")
@@ -201,6 +203,10 @@ class Source:
         except OSError as error:
             raise RegistryError(f"{self._digest}: its bytes cannot be read: {error.strerror}") from error
         return piece
+
+
+class _WentAway(RegistryError):
+    """An upload that the registry has no more, or has otherwise than it said."""
 
 
 class _Unfit(Exception):

@@ -100,11 +100,27 @@ class Remote:
             if not bodies:
                 raise self.refused(what, answer)
             begun = offset if answer.status == 206 else 0
+            self._refuse_place(what, answer, begun, size)
             while piece := bodies[-1].raw.read(_PIECE, decode_content=False):
                 if begun + len(piece) > size:
                     raise RegistryError(f"{self.name}: {what}: more than the {size} bytes that its manifest names came")
                 yield begun, piece
                 begun += len(piece)
+
+    def _refuse_place(self, what: str, answer: Answer, begun: int, size: int) -> None:
+        """Refuse what says of itself that it is not the rest of a blob of so many bytes.
+
+        Raises RegistryError; nothing is said where the headers say nothing.
+        """
+        length = answer.headers.get("content-length", str(size - begun))
+        place = answer.headers.get("content-range", f"bytes {begun}-{size - 1}/{size}")
+        if answer.status == 206 and place not in (f"bytes {begun}-{size - 1}/{size}", f"bytes {begun}-{size - 1}/*"):
+            why = f"it was asked for its bytes from {begun} to {size - 1}, and says that it sends {place[:60]!r}"
+        elif length != str(size - begun):
+            why = f"it says that it sends {length[:30]} bytes, and its manifest names {size - begun} from there on"
+        else:
+            return
+        raise RegistryError(f"{self.name}: {what}: {why}; do not use this source")
 
     @property
     def how_to_see_more(self) -> str:
