@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS := $(shell expr $$(nproc) + 1)
 SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) $(wildcard tests/gpu/*.sh) .ci/run
 
-.PHONY: help demo test test-unit gpu-check shellcheck tex validator check format bench faults wheel lock cluster cluster-down cluster-status clean
+.PHONY: help demo test test-unit gpu-check shellcheck tex validator trivy check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -18,7 +18,7 @@ help:  ## this list
 demo: cluster  ## set up the test bed and run the main job: examples/digits, submitted, waited for, its record printed
 	@$(PYTHON) -m tests.cluster demo
 
-test: $(BIN)/.ready shellcheck tex validator cluster  ## every test, those on real Slurm, Docker and registry among them
+test: $(BIN)/.ready shellcheck tex validator trivy cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
@@ -61,6 +61,9 @@ tex:
 validator:  ## roc-validator in an environment of its own, for the tests of crates
 	@$(PYTHON) -m tests.validator
 
+trivy: $(BIN)/.ready  ## the scanner of images, for its tests
+	@$(BIN)/python -m tests.trivy
+
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
@@ -70,10 +73,11 @@ lock:  ## renew requirements-ci.txt: the newest versions that setup.cfg allows, 
 	$(VENV)/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
 	  --custom-compile-command 'make lock' --default-index https://pypi.org/simple --extra dev setup.cfg \
 	  --output-file requirements-ci.txt
-	for name in requirements context; do $(VENV)/lock/bin/uv --no-config pip compile --quiet --universal \
-	  --python-version 3.10 --generate-hashes $$([ $$name = requirements ] || echo --no-deps) \
-	  --custom-compile-command 'make lock' --default-index https://pypi.org/simple tests/validator/$$name.in \
-	  --output-file tests/validator/$$name.txt || exit; done
+	for name in validator/requirements validator/context trivy/requirements; do \
+	  $(VENV)/lock/bin/uv --no-config pip compile --quiet --universal \
+	  --python-version 3.10 --generate-hashes $$([ $$name = validator/requirements ] || echo --no-deps) \
+	  --custom-compile-command 'make lock' --default-index https://pypi.org/simple tests/$$name.in \
+	  --output-file tests/$$name.txt || exit; done
 	rm -rf $(VENV)/lock
 
 cluster:  ## start the test bed (two Slurm clusters and more); quick when it is up

@@ -17,9 +17,10 @@ from tests.made import HOSTILE
 from tests.test_comparing import code, evidence
 from tests.test_comparison import GPU, OTHER_MACHINE, declared, experiment, image, inside, job, metrics, seeded, task
 from tfslurm.cli import run as typed
+from tfslurm.cli.diff import show_diff
 from tfslurm.export.diff_report import report
 from tfslurm.export.diff_report.judgement import acm_lines
-from tfslurm.export.difference import Diff, diff_json, verdict_lines
+from tfslurm.export.difference import Diff, diff_json, never_began, verdict_lines
 from tfslurm.export.markdown import block, cell, code_span, escaped, table
 from tfslurm.record.model import LostFile
 from tfslurm.record.verification import ANONYMOUS
@@ -192,6 +193,27 @@ def test_the_rule_says_why_it_is_the_one(
     assert lines.get("rule") == (f"{rule}: {results['why_this_rule']}" if rule else None)
 
 
+def test_where_bits_decide_the_metrics_values_are_shown_all_the_same(two: Callable[..., Diff]) -> None:
+    found = two(declared("accuracy"), files={**ACC, "w.h5": "w"})
+    text = report(found)
+    assert rows_of(text, "Verdict")["results"] == ["bit-identical"]
+    assert rows_of(text, "Results")["accuracy"] == ["0.98", "0.98"]
+    assert (found.agree, found.pairs[0].comparison.results.metric) == (True, "accuracy")
+
+
+def test_of_a_run_whose_container_never_started_one_line_is_shown(
+    two: Callable[..., Diff], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = two(to_b=(job(state="FAILED"), task(container=None, cpu_model=None, os=None, kernel=None)))
+    assert found.differences
+    (line,) = never_began(found)
+    assert line.startswith("the container of alpha:2 never started")
+    show_diff(found, all_code=False)
+    said = capsys.readouterr().out
+    assert line in said and "what differs" not in said
+    assert never_began(two()) == []
+
+
 def test_a_run_beside_itself_repeats_nothing(tmp_path: Path) -> None:
     one = evidence(tmp_path, "1", {"w.h5": "w"})
     assert next(acm_lines(of_two(one, one, None, tmp_path))).startswith("None of them applies: a run was compared")
@@ -220,6 +242,9 @@ def test_the_report_of_points_has_a_row_for_each_and_names_the_others(tmp_path: 
     assert list(rows)[2:] == ["seed=1", "seed=0"] and rows["seed=0"][4] == "bit-identical"
     assert rows["seed=1"][:2] == ["alpha:1_1", "alpha:2_1"] and rows["seed=1"][4] == "bits differ"
     assert "- only in A: `alpha:1_2`\n" in text
+    runs, record = rows_of(text, "Runs"), one[0].record
+    assert (runs["records"], runs["digest"]) == (["2", "2"], [record.image.digest] * 2)
+    assert runs["image"] == [record.image.reference] * 2 and runs["code"][0] == runs["code"][1]
     assert "| rule | **bits**: `all that can be compared is equal, and no other rule is needed (1 of 2)` |" in text
     lines = [line for _, line in verdict_lines(found)]
     assert any(line.startswith("alpha:1_1 / alpha:2_1: ") and "not deterministic" in line for line in lines), lines

@@ -60,6 +60,20 @@ def forged(change: Change, made: JobPlan | None = None) -> dict[str, Any]:
     return values
 
 
+IGNORED = {"of": "cluster", "id": "CVE-1-1", "until": "2027-01-01", "why": "x"}
+SCAN = {
+    "answer": "passes",
+    "why": "",
+    "report_sha256": "a" * 64,
+    "sbom_sha256": None,
+    "tool": "trivy 0.76.0",
+    "database_version": 2,
+    "database_updated_at": "2026-11-28T06:00:00Z",
+    "scanned_at": "2026-11-29T06:00:00Z",
+    "counts": {"LOW": 1},
+    "rules": [{"of": "cluster", "fail_on": "HIGH", "max_age_s": 86400, "on_unknown": "warn"}],
+    "ignored": [IGNORED],
+}
 FULL = experiment(
     checkpoint=Checkpoint(signal="USR1", before_end_s=60, requeue=True),
     mounts=(Mount("/data/digits", "/data"), Mount("/data/more", "/more", read_only=False)),
@@ -74,6 +88,14 @@ FULL = experiment(
 )
 def test_a_plan_that_was_submitted_is_read_as_it_was(made: JobPlan) -> None:
     assert read(values_of(made)) == made
+
+
+def test_what_was_known_against_the_image_is_read_and_is_no_part_of_what_is_asked() -> None:
+    values = forged(put("scan", value=SCAN))
+    found = read(values)
+    assert json.loads(json.dumps(to_json(found)))["scan"] == SCAN
+    assert found.plan_sha256 == plan().plan_sha256
+    assert found.plan_id != plan().plan_id
 
 
 def test_a_plan_of_an_older_version_has_the_hash_of_what_it_says() -> None:
@@ -105,6 +127,13 @@ HOSTILE = {
     "a name with a line break": put("name", value="digits\n"),
     "a name of a wrong type": put("name", value=["digits"]),
     "a long name": put("name", value="a" * 65),
+    "a scan with another answer": put("scan", value={**SCAN, "answer": "good"}),
+    "a scan with a line break": put("scan", value={**SCAN, "why": "a\nb"}),
+    "a scan with a long text": put("scan", value={**SCAN, "tool": "x" * 9000}),
+    "a scan whose report climbs": put("scan", value={**SCAN, "report_sha256": "../x"}),
+    "a scan with an escape in a rule": put("scan", value={**SCAN, "ignored": [{**IGNORED, "why": "\x1b[2J"}]}),
+    "a scan with many severities": put("scan", value={**SCAN, "counts": {str(each): 1 for each in range(10_001)}}),
+    "a scan that is no scan": put("scan", value={"answer": "passes"}),
     "an archive that climbs": put("image_archive", value="../../x"),
     "an archive of an image without a config": lambda values: values.update(
         image_archive="a" * 64, pin=values["pin"] | {"config_digest": ""}

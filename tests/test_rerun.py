@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tests.repository import repository
 from tests.test_record import case
 from tfslurm import api
 from tfslurm.cli import run as typed
-from tfslurm.errors import RecordError
+from tfslurm.errors import InputError, Problem, RecordError
 from tfslurm.export.prov import prov_json
 from tfslurm.image import Pin, parse_lock
 from tfslurm.job_plan import DerivedFrom, JobPlan, identify, to_json
@@ -26,6 +27,7 @@ from tfslurm.record.comparison.code import CodeFile
 from tfslurm.record.model import seal
 from tfslurm.reruns.code_files import write_tree
 from tfslurm.reruns.experiment_text import experiment_text
+from tfslurm.reruns.naming import PREFIX, named_by_record
 from tfslurm.reruns.older import asked_of
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.evidence import Evidence
@@ -479,7 +481,7 @@ def test_a_template_comes_with_its_record(laptop: Laptop) -> None:
     (laptop.folder / "mine.j2").write_text(text)
     found = crate(laptop, template="mine.j2")
     (laptop.folder / "mine.j2").unlink()
-    assert typed(["rerun", str(found)]) == 0
+    assert typed(["rerun", str(found), "--yes"]) == 0
     plan = last_plan(laptop)
     assert (plan.template, plan.template_text) == ("mine.j2", text)
 
@@ -510,9 +512,73 @@ def test_what_a_rerun_reaches_is_shown_before_and_named_as_it_begins(
     assert all(f"LOOK AT  {line}" in said for line in reached) and "{# evil #}" in said and not laptop.slurm.ids()
     assert typed(["rerun", str(found), "--review", "--check"]) == 2
     capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody can be asked
+    assert typed(["rerun", str(found)]) == 2
+    said = capsys.readouterr().err
+    assert "evil.j2 (2 lines) came with the record" in said and "add --yes" in said and not laptop.slurm.ids()
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert typed(["rerun", str(found)]) == 1
+    assert "nothing was started: its template needs your word" in capsys.readouterr().err and not laptop.slurm.ids()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert typed(["rerun", str(found)]) == 0
     said = capsys.readouterr().err
     assert all(f"note: {line}\n" in said for line in reached)
+
+
+def test_a_template_that_this_tracker_has_sent_is_not_asked_about_and_python_gives_its_word(
+    laptop: Laptop, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = '{% extends "job.sbatch.j2" %}\n'
+    (laptop.folder / "mine.j2").write_text(text)
+    found = crate(laptop, template="mine.j2")
+    assert typed(["rerun", str(found), "--yes"]) == 0  # of another tracker, as far as this one knows
+    sent = last_plan(laptop)
+    values = json.loads((found / "record.json").read_text())
+    (found / "record.json").write_text(json.dumps(changed({**values, "plan_sha256": sent.plan_sha256})))
+    assert typed(["rerun", str(found), "--again"]) == 0
+    (found / "record.json").write_text(json.dumps(changed({**values, "plan_sha256": "f" * 64})))
+    api.session_of.cache_clear()
+    with pytest.raises(tfslurm.TfslurmError, match="nothing was started"):
+        tfslurm.rerun(found, again=True)
+    job = tfslurm.rerun(found, again=True, yes=True)
+    assert isinstance(job, tfslurm.Job) and job.key == "alpha:103"
+    assert "template: mine.j2 is code that runs on the node as you" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("resources.memory=much", "resources.memory"),
+        ("command=python train.py {{ nope }}", "nope"),
+        ("image=127.0.0.1:1/team/tf:latest", "moves with each release"),
+        ("slurm.nonsense=1", "nonsense"),
+    ],
+)
+def test_an_error_names_the_record_and_no_file_that_is_gone_by_then(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str], setting: str, said: str
+) -> None:
+    found = crate(laptop)
+    capsys.readouterr()
+    assert typed(["rerun", str(found), "--set", setting]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert PREFIX not in error
+
+
+def test_problems_of_the_temporary_folder_are_the_records() -> None:
+    folder = f"/tmp/{PREFIX}a1b2_c"
+    problems = [
+        Problem(f"{folder}/exp.yaml", 7, "resources.gpus", "is not a number", f"run `tfslurm pin {folder}/exp.yaml`"),
+        Problem(f"{folder}/exp.lock.yaml", 3, "image.digest", "is none", ""),
+        Problem("alpha.yaml", 2, "root", f"{folder}/code/train.py: is a link", ""),
+    ]
+    with pytest.raises(InputError) as error, named_by_record("alpha:12"):
+        raise InputError(problems)
+    assert sorted(str(error.value).splitlines()) == [
+        "alpha.yaml:2: root: alpha:12: code/train.py: is a link",
+        "alpha:12: lock file: image.digest: is none",
+        "alpha:12: resources.gpus: is not a number; run `tfslurm pin alpha:12`",
+    ]
 
 
 def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:

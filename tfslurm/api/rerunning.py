@@ -15,6 +15,7 @@ from tfslurm.reruns.run import Rerun, make_rerun, run_here, submit_rerun
 from tfslurm.reruns.several import make_groups, submit_group
 from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended
+from tfslurm.submission.review import reaching
 
 
 def rerun(
@@ -27,6 +28,7 @@ def rerun(
     data: Mapping[str, str | Path] | None = None,
     anyway: bool = False,
     again: bool = False,
+    yes: bool = False,
     settings: Mapping[str, Value] | None = None,
     **parameters: Value,
 ) -> Job | Sweep:
@@ -43,6 +45,7 @@ def rerun(
         data: where the data of a mount lie, by the mount's place in the container.
         anyway: run a record or code that was changed.
         again: submit although the same rerun is queued or running already.
+        yes: the template of somebody else's record may run, as you and outside of the container; else it is refused.
         settings: keys of exp.yaml, such as ``{"resources.time": "01:00:00"}``; with these it is a variation.
         parameters: the values of ``{{ }}``, likewise.
 
@@ -54,7 +57,8 @@ def rerun(
     places = {target: str(source) for target, source in (data or {}).items()}
     if points is not None and seeds is not None:
         raise refuse("rerun", "takes points or seeds, not both", "leave one of them out")
-    wish = Wish(cluster, local, texts_of(settings or {}, parameters), places, anyway, Path().resolve())
+    texts = texts_of(settings or {}, parameters)
+    wish = Wish(cluster, local, texts, places, anyway, Path().resolve(), is_agreed=yes)
     found = ended(session(), named(run))
     name = str(run) if isinstance(run, str | Path) else run.id if isinstance(run, Sweep) else found[0].key
     if len(found) > 1 or points is not None or seeds is not None:
@@ -86,6 +90,8 @@ def of_several(chosen: Chosen, wish: Wish, *, again: bool) -> str:
 
 
 def warn(made: Rerun) -> None:
-    """Say what is not as it was."""
-    for line in (*made.workspace.warnings, *made.workspace.notes):
+    """Say what is not as it was, and what reaches beyond the container."""
+    reached = reaching(made.workspace.asked.experiment)
+    lost = [f"not as before: {loss}" for loss in made.losses if not loss.stops]
+    for line in (*made.workspace.warnings, *made.workspace.notes, *reached, *lost):
         LOG.warning("%s", line)

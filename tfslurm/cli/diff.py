@@ -12,7 +12,7 @@ from tfslurm.cli.console import common, deliver, emit, say, show, table
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible
 from tfslurm.errors import InputError, TfslurmError, refuse
-from tfslurm.export.difference import WIDTH, Diff, code_lines, diff_json, point_rows, verdict_lines
+from tfslurm.export.difference import WIDTH, Diff, code_lines, diff_json, never_began, point_rows, verdict_lines
 from tfslurm.export.rows import LEAST, folded
 from tfslurm.retrieval.compare_scripts import comparers_of
 from tfslurm.retrieval.comparing import diff_of
@@ -114,6 +114,11 @@ def show_diff(found: Diff, all_code: bool) -> None:
         table(["point", "A", "B", "results", "in A", "in B"], rows[:MOST_POINTS])
         if len(rows) > MOST_POINTS:
             show(f"and {len(rows) - MOST_POINTS} more points, in --json")
+    if never := never_began(found):
+        show("")
+        for line in never:
+            show(f"{line}; what is known of both runs stands in --json")
+        return
     if found.differences:
         show("")
         rows = [[row.what, cut(row.a), cut(row.b)] for row in found.differences]

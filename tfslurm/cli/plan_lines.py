@@ -12,6 +12,7 @@ from tfslurm.job_plan import CodeState, JobPlan, to_json
 from tfslurm.spec.notes import notes
 from tfslurm.submission.prepare import Asked, Prepared
 from tfslurm.submission.review import mount_text, option_texts, quoted, reached, written_env
+from tfslurm.submission.scan_gate import words_of
 from tfslurm.workspace.known_images import unsuited
 
 Lines = Iterator[tuple[str, str]]
@@ -42,6 +43,8 @@ def lines_of_job(job: Prepared, asked: Asked) -> Lines:
     yield "mounts", ", ".join(map(mount_text, made.mounts)) or "none"
     kept = f"{quoted(made.outputs)} -> {made.run_dir}/<job>/out" if made.outputs else ""
     yield "outputs", kept or "none: nothing the program writes is kept"
+    if job.scan:
+        yield "scan", words_of(job.scan, made.spec_file).removeprefix("scan: ")
     yield from asks_for(made)
     yield "sbatch", " ".join(option_texts(made.asked_options))
     if not made.points:  # each array of a sweep has an id of its own, once it is sent
@@ -96,7 +99,8 @@ def notes_of(asked: Asked, job: Prepared | None) -> list[str]:
     files = {entry.name for entry in code.entries} if code else None
     unset = [name for name in asked.experiment.secrets if not os.environ.get(name)]
     missing = [f"secrets: {', '.join(unset)}: not set in this shell, and submit refuses that"] if unset else []
-    return [*notes(asked.experiment, files), *missing, *(of_variant(job.plan) if job else ())]
+    scan = job.scan.notes if job and job.scan else ()
+    return [*notes(asked.experiment, files), *missing, *(of_variant(job.plan) if job else ()), *scan]
 
 
 def of_variant(plan: JobPlan) -> Iterator[str]:

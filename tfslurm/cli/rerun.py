@@ -48,6 +48,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Of the verdict; default: text.")
 @click.option("--again", is_flag=True, help="Submit although the same rerun is queued or running already.")
 @click.option("--anyway", is_flag=True, help="Run a record or code that was changed; the verdict says so.")
+@click.option("--yes", is_flag=True, help="Do not ask before the template of somebody else's record runs.")
 @common
 def rerun(
     session: Session,
@@ -66,6 +67,7 @@ def rerun(
     form: str,
     again: bool,
     anyway: bool,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Run a job again from its record, and print the verdict against the original.
@@ -94,7 +96,7 @@ def rerun(
             "--format is of the verdict: add --wait or --local, without --dry-run, --check and --review"
         )
     settings, places = pairs_of(sets, "--set"), pairs_of(data, "--data")
-    wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive)
+    wish = Wish(cluster, here, settings, places, anyway, Path().resolve(), image_archive, yes)
     found = ended(session, name)
     chosen = chosen_of(name, found, points, seeds, wish)
     if is_check:

@@ -65,6 +65,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     asked_for = {**(found["reproduce"] or {})}
     by = [f"{each['files']}: {compared_by(each)}" for each in asked_for.pop("compare", ())]
     yield "compared", [*(f"{key}: {value}" for key, value in asked_for.items() if value), *by]
+    yield "scan", [f"{key}: {value}" for key, value in (found["scan"] or {}).items() if value]
     yield "network", [found["network"]]
     asked = {**found["resources"], "gpu_check": found["gpu_check"], "prepull": found["prepull"]}
     yield "asks for", [", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)]

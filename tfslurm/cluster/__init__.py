@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from tfslurm.document import Path, locate
 from tfslurm.errors import Problem
-from tfslurm.spec import Option
+from tfslurm.spec import Option, Scan
 
 Engine = Literal["docker", "podman"]  # what runs containers on nodes; each has a part and an adapter of its own
 
@@ -55,7 +55,8 @@ class Cluster:
     PATH for them. ``engine_environment`` is set for the engine's programs on the nodes. ``shared_parents`` says what
     becomes of a root below a folder in which others may write: ``refuse``, ``accept``. ``read_group`` is the group that
     may read what runs leave; '' for none. ``min_interval_s`` is what commands that watch leave at least between two
-    questions to the scheduler. ``lines`` says where a key stands; a key that was not written is absent.
+    questions to the scheduler. ``scan`` is the rule for what is known against an image, beside the experiment's own.
+    ``lines`` says where a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Cluster:
     environment: Mapping[str, str] = field(default_factory=dict)
     engine_environment: Mapping[str, str] = field(default_factory=dict)
     slurm_bin: PurePosixPath | None = None
+    scan: Scan | None = None
     file: str = ""
     lines: Mapping[Path, int] = field(default_factory=dict)
 

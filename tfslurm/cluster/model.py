@@ -12,6 +12,7 @@ from tfslurm.cluster import Engine
 from tfslurm.document import Document, NotText, Refused, show
 from tfslurm.errors import Problem
 from tfslurm.spec import names, places
+from tfslurm.spec.scan import Scan
 
 _HOST = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?\]?"
@@ -318,4 +319,9 @@ class Cluster(Keys):
         None,
         description="The folder of Slurm's programs on the login node, where it is not on PATH there.",
         examples=["/opt/slurm/bin"],
+    )
+    scan: Scan | None = Field(
+        None,
+        description="Which known vulnerabilities of an image hold a job here, whatever its experiment says.",
+        examples=[{"fail_on": "CRITICAL", "on_unknown": "refuse"}],
     )

@@ -8,6 +8,7 @@ from typing import Any
 from tfslurm.cluster import Ask, Cluster, Limits, Login, model
 from tfslurm.document import scan, validate
 from tfslurm.spec.checks import repeated_options
+from tfslurm.spec.scan import rule
 from tfslurm.spec.schema import published
 
 SCHEMA_ID = "urn:tfslurm:cluster:1"
@@ -42,6 +43,7 @@ def parse(text: str, file: str) -> Cluster:
         environment=dict(read.environment),
         engine_environment=dict(read.engine_environment),
         slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,
+        scan=rule(read.scan) if read.scan else None,
         file=document.file,
         lines=document.lines,
     )

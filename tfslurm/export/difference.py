@@ -170,6 +170,19 @@ def verdict_lines(found: Diff) -> Iterator[tuple[str, str]]:
     yield from ((label, some(keys, MOST_EVIDENCE)) for label, keys in alone(found) if keys)
 
 
+def never_began(found: Diff) -> list[str]:
+    """A line for each of two runs whose container never started: almost nothing of it is known, so nothing differs."""
+    records = found.pairs[0].records if len(found.pairs) == 1 and not found.is_of_sweeps else None
+    lines = []
+    for record in records or ():
+        last = record.attempts[-1] if record.attempts else None
+        if last is None or all(task.container is None for task in last.tasks):
+            why = last.reason if last else ""
+            key = f"{record.job.cluster}:{record.job.job_id}"
+            lines.append(f"the container of {key} never started{f': {why}' if why else ''}")
+    return lines
+
+
 def rules(found: Diff) -> list[str]:
     """The rules that were applied, each with why it is that one; of several pairs with how many it was for."""
     verdicts = (pair.comparison for pair in found.pairs)

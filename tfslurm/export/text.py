@@ -11,6 +11,7 @@ from typing import Any
 from tfslurm.export.chain import FEW as FEW_GPUS
 from tfslurm.export.chain import chain, unknown
 from tfslurm.export.rows import Row, rows_text
+from tfslurm.image.scan_rule import summary
 from tfslurm.record import Record, TaskFacts, record_json
 
 FEW = 6  # files named before the rest is counted
@@ -164,6 +165,8 @@ def environment_rows(record: Record) -> Iterator[Row]:
         named = ", ".join(added[:FEW_PACKAGES]) + more if added else why(record, "environment.layer_packages", None)
         contents = f", contents sha256:{layer.contents_sha256[:12]}…" if layer.contents_sha256 else ""
         yield Row("added", f"{named} (layer {layer.key[:12]}…{contents})")
+    if record.asked and (scan := record.asked.scan):
+        yield Row("scan", f"{scan.answer}: {summary(scan)}")
 
 
 def both(built: str | None, present: str | None) -> str | None:

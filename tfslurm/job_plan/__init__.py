@@ -18,6 +18,8 @@ from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import PackageLock, Pin, claims, oldest_driver, sources
+from tfslurm.image.scan_rule import ScanEvidence
+from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
@@ -29,14 +31,6 @@ from tfslurm.sweeps.arrays import job_ids
 
 SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
-# Absent from the plans of an older version, and where they are empty.
-NEW = ("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive", "packages")
-# No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
-BESIDE = (
-    *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
-    "image_archive",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,8 @@ class JobPlan:
     the experiment's own template. These and ``shared_parents`` are '' in a plan of an older tfslurm. ``chain_head`` is
     the hash of the last record in the chain of the tracker that made the plan; '': it had none. ``derived_from`` is the
     run that this one repeats. ``image_archive`` is the sha256 of the archive in ``images_dir`` that the image is loaded
-    from; '': it is pulled. ``packages`` are the wheels that are added to the image; None: there are none.
+    from; '': it is pulled. ``packages`` are the wheels that are added to the image; None: there are none. ``scan`` is
+    what was known against the image then, where a rule asks for that.
     """
 
     name: str
@@ -97,6 +92,7 @@ class JobPlan:
     derived_from: DerivedFrom | None = None
     image_archive: str = ""
     packages: PackageLock | None = None
+    scan: ScanEvidence | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -239,6 +235,7 @@ def make_plan(
     derived_from: DerivedFrom | None = None,
     image_archive: str = "",
     packages: PackageLock | None = None,
+    scan: ScanEvidence | None = None,
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
@@ -253,26 +250,20 @@ def make_plan(
     command, env = as_written(experiment) if points else fill_one(experiment, parameters)
     return identify(
         JobPlan(
-            name=experiment.name,
             user=user,
             pin=pin,
             image_sources=sources(pin, cluster.mirrors),
             command=(*pin.entrypoint, *command),
             env={**own_variables(experiment), **env},
+            **of_experiment(experiment),
             **of_cluster(cluster),
             mounts=tuple(on_cluster(mount, cluster) for mount in experiment.mounts),
-            outputs=experiment.outputs,
-            secrets=experiment.secrets,
-            resources=experiment.resources,
-            network=experiment.network,
             gpu_check=gpu_check(experiment) if points else experiment.gpu_check,
-            prepull=experiment.prepull,
             code=code,
             options=options,
             plugin_options=plugin_options or {},
             template=experiment.template or "",
             template_sha256=template_sha256,
-            checkpoint=experiment.checkpoint,
             parameters=parameters,
             spec_file=spec_file,
             spec_sha256=hashlib.sha256(spec_text.encode()).hexdigest(),
@@ -282,13 +273,19 @@ def make_plan(
             roots=tuple(roots),
             spec_text=spec_text,
             template_text=template_text,
-            reproduce=experiment.reproduce,
             chain_head=chain_head,
             derived_from=derived_from,
             image_archive=image_archive,
             packages=packages if packages and packages.wheels else None,
+            scan=scan,
         )
     )
+
+
+def of_experiment(experiment: Experiment) -> dict[str, Any]:
+    """The fields of a plan that stand in the experiment's file as they are."""
+    names = ("name", "outputs", "secrets", "resources", "network", "prepull", "checkpoint", "reproduce")
+    return {name: getattr(experiment, name) for name in names}
 
 
 def of_cluster(cluster: Cluster) -> dict[str, Any]:

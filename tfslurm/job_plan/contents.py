@@ -1,4 +1,4 @@
-"""The code and the points of a plan, and the run that it repeats. Pure."""
+"""The code and the points of a plan, the run that it repeats, and which keys count for what. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tfslurm.sweeps.arrays import Array
+
+MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans that ask for the same may differ in
+# Absent from the plans of an older version, and where they are empty.
+NEW = (
+    *("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive", "packages"),
+    "scan",
+)
+# No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
+BESIDE = (
+    *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
+    *("image_archive", "scan"),
+)
 
 
 @dataclass(frozen=True, slots=True)

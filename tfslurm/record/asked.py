@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tfslurm.image import lock_text
+from tfslurm.image.scan_rule import ScanEvidence
 from tfslurm.job_plan import JobPlan
 from tfslurm.record.folder import Folder
 from tfslurm.record.model import Asked, Attempt, Determinism, Template
@@ -15,6 +16,8 @@ from tfslurm.record.model import Asked, Attempt, Determinism, Template
 OLDER = "an older tfslurm made the plan, without this text"
 # A name that is one of these, or begins with one that ends in _.
 DECISIVE = ("TF_", "XLA_FLAGS", "PYTHONHASHSEED", "NVIDIA_TF32_OVERRIDE", "ONEDNN_", "OMP_")
+FOUND = ("report_sha256", "sbom_sha256", "tool", "database_version", "database_updated_at", "scanned_at", "counts")
+"The facts of a scan."
 SEED = re.compile(r"(?:.*[._])?seed", re.IGNORECASE)
 
 
@@ -43,7 +46,17 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
         spec=plan.spec_text or None,
         lock=lock_text(plan.pin, plan.packages),
         reproduce=plan.reproduce,
+        scan=read_scan(plan, root),
     )
+
+
+def read_scan(plan: JobPlan, root: Folder) -> ScanEvidence | None:
+    """What was known against the image when the job was submitted; None where no rule asked for that."""
+    scan = plan.scan
+    for name in FOUND:
+        if scan and getattr(scan, name) is None:
+            root.note(f"asked.scan.{name}", scan.why or "the scan does not say")
+    return scan
 
 
 def read_determinism(

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
+from tfslurm.image.scan_rule import ScanEvidence
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.record.schema import FIRST, NEW, WHERE_THERE
 from tfslurm.record.task_model import TaskFacts
@@ -112,6 +113,7 @@ class Asked:
     spec: str | None  # the text of exp.yaml
     lock: str  # the text of exp.lock.yaml
     reproduce: Reproduce | None = field(default=None, metadata=NEW)  # what another run is compared by
+    scan: ScanEvidence | None = field(default=None, metadata=WHERE_THERE)  # where a rule asked for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def experiment_text(
         "checkpoint": checkpoint_of(asked),
         "parameters": dict(record.experiment.parameters),
         "reproduce": reproduce_of(asked),
+        "scan": written.get("scan"),
         "sweep": sweep,
     }
     tree = {key: value for key, value in values.items() if value not in (None, {}, [])}

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tfslurm.document import nearest
-from tfslurm.errors import refuse
+from tfslurm.errors import TfslurmError, refuse
 from tfslurm.export.difference import Diff
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.reruns.looking import look, resolved
 from tfslurm.reruns.loss import Loss, refuse_stops
 from tfslurm.reruns.losses import losses
+from tfslurm.reruns.naming import named_by_record
 from tfslurm.reruns.original import Original
 from tfslurm.reruns.workspace import Wish, Workspace, changed_mounts, make_workspace
 from tfslurm.retrieval.comparing import ended, of_two
@@ -19,7 +20,9 @@ from tfslurm.submission.local import follow_process, refuse_several_tasks
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.pinning import Pinning, pin_on_first_use
 from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.review import OUTSIDE
 from tfslurm.submission.secrets import read_secrets
+from tfslurm.tracker.by_content import plans_with
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters, local_cluster
 from tfslurm.workspace.session import Session
@@ -56,9 +59,10 @@ def make_rerun(
     """
     known = place_of(session, original, wish)
     made = make_workspace(session, original, known, wish, sweep=sweep, derived_from=derived_from)
-    experiment = resolved(made.asked.experiment, known)
-    place = look(session, known, original.record, experiment)
-    lost = losses(original.record, experiment, place, anyway=wish.anyway)
+    with named_by_record(original.name):
+        experiment = resolved(made.asked.experiment, known)
+        place = look(session, known, original.record, experiment)
+        lost = losses(original.record, experiment, place, anyway=wish.anyway)
     return Rerun(original, known, wish, made, tuple(lost))
 
 
@@ -89,13 +93,36 @@ def refuse_losses(rerun: Rerun) -> None:
     refuse_stops(rerun.original.name, rerun.losses)
 
 
+def ask_for_template(session: Session, rerun: Rerun) -> None:
+    """Ask before a template runs that this tracker has never sent: it runs as the user, outside of the container.
+
+    Raises:
+        InputError: nobody can be asked.
+        TfslurmError: the user does not agree.
+    """
+    asked = rerun.workspace.asked.experiment
+    before = rerun.original.record.asked
+    if not asked.template or "template" in rerun.wish.settings or rerun.wish.is_agreed:
+        return
+    text = before.template.text if before else None
+    plans = plans_with(session.tracker, rerun.original.record.plan_sha256 or "-")
+    for plan_id in (each for found in plans.values() for each in found):
+        if any(each.plan.template_text == text for each in session.tracker.plans(plan_id=plan_id)):
+            return
+    size = len((text or "").splitlines())
+    session.say(f"{asked.template} ({size} lines) came with the record, and is {OUTSIDE}; --review shows it whole")
+    if not session.agree(f"run the template of {rerun.original.name}?"):
+        raise TfslurmError(f"{rerun.original.name}: nothing was started: its template needs your word; --yes gives it")
+
+
 def prepare_rerun(session: Session, rerun: Rerun, pinning: Pinning = pin_on_first_use) -> Prepared:
     """The job as it will run.
 
     Raises:
         InputError: what the cluster's file does not allow; outputs of a run that are another run's here.
     """
-    (job,) = prepared_for(session, rerun.workspace.asked, [rerun.known], pinning)
+    with named_by_record(rerun.original.name):
+        (job,) = prepared_for(session, rerun.workspace.asked, [rerun.known], pinning)
     refuse_other_outputs(rerun, job)
     return job
 
@@ -118,18 +145,21 @@ def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *,
         TfslurmError: as submit_jobs.
     """
     refuse_losses(rerun)
+    ask_for_template(session, rerun)
     if any(mount.run for mount in rerun.workspace.asked.experiment.mounts):
         prepare_rerun(session, rerun)  # which looks whose outputs these are
     asked, where = rerun.workspace.asked, [rerun.known]
-    (key,) = submit_jobs(
-        session, asked, where, force=rerun.wish.anyway, again=again, told=told, shown=lambda jobs: None
-    )
+    with named_by_record(rerun.original.name):
+        (key,) = submit_jobs(
+            session, asked, where, force=rerun.wish.anyway, again=again, told=told, shown=lambda jobs: None
+        )
     return key
 
 
 def run_here(session: Session, rerun: Rerun, shown: Callable[[str, str], None] | None) -> dict[str, Any]:
     """Run it on this machine to its end; how it ended. ``shown`` is called with what the program prints."""
     refuse_losses(rerun)
+    ask_for_template(session, rerun)
     refuse_several_tasks(rerun.workspace.asked.experiment)
     secrets = read_secrets(rerun.workspace.asked.experiment.secrets)
     return follow_process(session, rerun.known, prepare_rerun(session, rerun), secrets, shown)

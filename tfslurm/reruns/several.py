@@ -11,8 +11,9 @@ from tfslurm.job_plan import DerivedFrom
 from tfslurm.record.comparison.seeds import text_of
 from tfslurm.reruns.chosen import Chosen, refuse_parameters, sweep_of
 from tfslurm.reruns.experiment_text import written_tree
+from tfslurm.reruns.naming import named_by_record
 from tfslurm.reruns.original import original_of
-from tfslurm.reruns.run import Rerun, make_rerun, refuse_losses, refuse_other_outputs, run_here
+from tfslurm.reruns.run import Rerun, ask_for_template, make_rerun, refuse_losses, refuse_other_outputs, run_here
 from tfslurm.reruns.workspace import Wish
 from tfslurm.retrieval.comparing import ended, of_run_and_seeds, of_sweeps
 from tfslurm.spec import fill
@@ -95,12 +96,14 @@ def submit_group(session: Session, group: Group, told: Callable[[str], None], *,
         TfslurmError: as submit_sweep; something that the runs need is not to be had.
     """
     refuse_losses(group.rerun)
+    ask_for_template(session, group.rerun)
     rerun, asked = group.rerun, group.rerun.workspace.asked
     where, force = [rerun.known], rerun.wish.anyway
-    if any(mount.run for mount in asked.experiment.mounts):
-        for base in swept_for(session, asked, where).bases:
-            refuse_other_outputs(rerun, base)
-    sweep = submit_sweep(session, asked, where, force=force, again=again, told=told, shown=lambda sweep, jobs: None)
+    with named_by_record(group.chosen.name):
+        if any(mount.run for mount in asked.experiment.mounts):
+            for base in swept_for(session, asked, where).bases:
+                refuse_other_outputs(rerun, base)
+        sweep = submit_sweep(session, asked, where, force=force, again=again, told=told, shown=lambda sweep, jobs: None)
     return sweep.sweep_id
 
 
@@ -111,6 +114,7 @@ def run_group_here(session: Session, group: Group, shown: Callable[[str, str], N
         InputError: something that the runs need is not to be had.
     """
     refuse_losses(group.rerun)
+    ask_for_template(session, group.rerun)
     chosen, wish = group.chosen, group.rerun.wish
     made = []
     for at, point in enumerate(chosen.points):
@@ -118,7 +122,7 @@ def run_group_here(session: Session, group: Group, shown: Callable[[str, str], N
         own = run.record.experiment.parameters
         other = {f"parameters.{name}": text_of(value) for name, value in point.items() if own[name] != value}
         original = original_of(run, run.key, anyway=wish.anyway)
-        rerun = make_rerun(session, original, wish._replace(settings={**wish.settings, **other}))
+        rerun = make_rerun(session, original, wish._replace(settings={**wish.settings, **other}, is_agreed=True))
         session.say(f"{at + 1} of {len(chosen.points)}: {run.key}" + "".join(f" {k}={v}" for k, v in other.items()))
         made.append(str(run_here(session, rerun, shown)["job"]))
     return made

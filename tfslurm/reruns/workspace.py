@@ -20,6 +20,7 @@ from tfslurm.record.model import Asked as AskedBefore
 from tfslurm.reruns.code_files import bring_code
 from tfslurm.reruns.experiment_text import CODE, Text, experiment_text
 from tfslurm.reruns.image import find_image, pin_by_archive
+from tfslurm.reruns.naming import PREFIX, named_by_record
 from tfslurm.reruns.older import asked_of
 from tfslurm.reruns.original import Original
 from tfslurm.retrieval.comparing import changed_records
@@ -37,7 +38,8 @@ EXPERIMENT, LOCK = "exp.yaml", "exp.lock.yaml"
 class Wish(NamedTuple):
     """What the user wants otherwise: ``settings`` as --set takes them, ``data`` the place of each mount by its target.
 
-    ``here`` is the folder that paths of ``settings`` begin in, and whose repository may have the code.
+    ``here`` is the folder that paths of ``settings`` begin in, and whose repository may have the code. ``is_agreed``:
+    the template of somebody else's record may run without a question.
     """
 
     cluster: str = ""
@@ -47,6 +49,7 @@ class Wish(NamedTuple):
     anyway: bool = False
     here: Path = Path()
     image_archive: Path | None = None
+    is_agreed: bool = False
 
 
 class Workspace(NamedTuple):
@@ -81,7 +84,7 @@ def make_workspace(
     is_same = known.cluster.name == record.job.cluster
     text = experiment_text(record, before, is_same_cluster=is_same, sources=sources_of(record, wish.data), sweep=sweep)
     refuse_lost_parameters(original, text, wish.settings)
-    folder = Path(session.keep(TemporaryDirectory(prefix="tfslurm-rerun-"))).resolve()
+    folder = Path(session.keep(TemporaryDirectory(prefix=PREFIX))).resolve()
     file = folder / EXPERIMENT
     write_file(file, text.text.encode())
     write_template(original, before, folder)
@@ -89,7 +92,8 @@ def make_workspace(
     code, warning = None, ""
     if record.code is not None and not {"code", "code.path"} & wish.settings.keys():
         code, warning = bring_code(session, original, known, folder / CODE, wish.here, anyway=wish.anyway)
-    asked = read_with(file, placed(wish), sweeps=sweep is not None)
+    with named_by_record(original.name):
+        asked = read_with(file, placed(wish), sweeps=sweep is not None)
     asked = asked._replace(derived_from=derived_from or origin_of(original, wish), code=code, archive=archive)
     dropped = [f"slurm option {name} is left out: {why}" for name, why in text.left_out]
     return Workspace(asked, text, (*notes, *dropped, *told), tuple(filter(None, (*original.warnings, warning))))

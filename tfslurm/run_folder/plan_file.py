@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import astuple
 from datetime import datetime
 from hashlib import sha256
 from math import inf
@@ -21,6 +22,7 @@ from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
 from tfslurm.image.packages import package_mistakes, packages_to_json
 from tfslurm.image.pin import pin_mistakes, pin_to_json
+from tfslurm.image.scan_rule import ANSWERS, LONGEST_TEXT
 from tfslurm.job_plan import TREE, JobPlan, from_json, identity
 from tfslurm.job_plan.folders import JOB_ID
 from tfslurm.job_plan.options import ask_of, own_options
@@ -210,6 +212,7 @@ def refuse_values(plan: JobPlan) -> None:
         places.target(plan.outputs)
     refuse_reproduce(plan)
     refuse_origin(plan)
+    refuse_scan(plan)
     for mount in plan.mounts:
         places.folder(mount.source)
         places.target(mount.target)
@@ -274,6 +277,24 @@ def refuse_origin(plan: JobPlan) -> None:
     for value, form in ((origin.record_sha256, SHA256), (origin.record_id, RECORD_ID)):
         if value is not None and not form.fullmatch(value):
             raise ValueError(f"derived_from: {value[:80]!r} names no record")
+
+
+def refuse_scan(plan: JobPlan) -> None:
+    """What was known against the image."""
+    scan = plan.scan
+    if scan is None:
+        return
+    lists = (scan.rules, scan.ignored, scan.counts or ())
+    if scan.answer not in ANSWERS or any(len(each) > MOST_LISTED for each in lists):
+        raise ValueError("scan is none that a rule was judged by")
+    for found in (scan.report_sha256, scan.sbom_sha256):
+        if found is not None and not SHA256.fullmatch(found):
+            raise ValueError("scan names no SHA-256")
+    listed = [text for rule in scan.rules for text in astuple(rule)]
+    listed += [text for each in scan.ignored for text in astuple(each)]
+    for text in (scan.why, scan.tool, scan.database_updated_at, scan.scanned_at, *(scan.counts or ()), *listed):
+        if isinstance(text, str) and (len(text) > LONGEST_TEXT or not text.isprintable()):
+            raise ValueError("scan has a text that it cannot have")
 
 
 def refuse_image(plan: JobPlan) -> None:

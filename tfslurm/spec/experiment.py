@@ -127,6 +127,33 @@ class Reproduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """A known vulnerability that does not hold a job: its id, the last day on which it counts, and why.
+
+    ``until`` is YYYY-MM-DD, in UTC.
+    """
+
+    id: str
+    until: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The rule for what is known against an image.
+
+    ``fail_on`` is the lowest severity that holds a job; ``none``: no severity does. ``max_age_s`` is how old the
+    database of a scan may be. ``on_unknown`` says what becomes of a job whose image cannot be judged: ``warn``: it is
+    submitted; ``refuse``: it is not.
+    """
+
+    fail_on: str = "CRITICAL"
+    ignore: tuple[Ignored, ...] = ()
+    max_age_s: int = 30 * 86400
+    on_unknown: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
@@ -156,6 +183,7 @@ class Experiment:
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     reproduce: Reproduce | None = None
     packages: str | tuple[str, ...] | None = None
+    scan: Scan | None = None
     sweep: Mapping[str, object] | None = None
     file: str = "exp.yaml"
     lines: Mapping[Path, int] = field(default_factory=dict)

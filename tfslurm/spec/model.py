@@ -12,6 +12,7 @@ from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.elsewhere import elsewhere
 from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.spec.requirements import MOST_REQUIREMENTS, requirement
+from tfslurm.spec.scan import Scan
 
 MAX_WORDS = 10_000  # of a command
 
@@ -355,6 +356,11 @@ class Experiment(_Answering):
         None,
         description="What `tfslurm diff` compares another run by.",
         examples=[{"metric": "accuracy", "tolerance": 0.02}],
+    )
+    scan: Scan | None = Field(
+        None,
+        description="Which known vulnerabilities of the image hold a job.",
+        examples=[{"fail_on": "CRITICAL", "max_age": "30d"}],
     )
     sweep: Sweep | None = Field(
         None, description="Many jobs from this one experiment.", examples=[{"grid": {"lr": [0.1, 0.01]}}]

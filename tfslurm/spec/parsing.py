@@ -12,6 +12,7 @@ from tfslurm.spec import checks, model
 from tfslurm.spec.experiment import Checkpoint, Code, Comparer, Experiment, Mount, Reproduce, Resources, Word
 from tfslurm.spec.overrides import override
 from tfslurm.spec.places import RUN, is_named
+from tfslurm.spec.scan import rule
 from tfslurm.spec.schema import published
 
 Check = Callable[[Document], Iterable[Problem]]
@@ -65,6 +66,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         parameters=read.parameters,
         reproduce=_reproduce(read.reproduce),
         packages=read.packages,
+        scan=rule(read.scan) if read.scan else None,
         sweep=document.at(("sweep",)),
         file=document.file,
         lines=document.lines,

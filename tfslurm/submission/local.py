@@ -18,6 +18,7 @@ from tfslurm.retrieval.logs import PAUSE_S, Reader
 from tfslurm.slurm import state_from_exit
 from tfslurm.spec import Experiment
 from tfslurm.submission.prepare import Prepared
+from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.send_packages import send_wheels
 from tfslurm.submission.submit import send_files
 from tfslurm.tracker import Tracker
@@ -70,6 +71,7 @@ def follow_process(
     """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
+    guard(session, [job])
     tracker, host = session.tracker, session.reach(known)
     refresh(known, tracker, host)  # runs that were killed have ended, and their secrets go
     job_id, process = start(job, tracker, host, secrets)

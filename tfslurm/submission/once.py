@@ -13,6 +13,7 @@ from tfslurm.submission.code_folder import private_files
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
+from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import TrackedJob, Tracker
@@ -43,6 +44,8 @@ def submit_jobs(
     prepared = prepared_for(session, asked, chosen)
     for job in prepared:
         tell_of_driver(session, job, force=force)
+    if any(job.scan for job in prepared):
+        guard(session, prepared)
     done: list[tuple[str, str]] = []
 
     def queued(job: str, plan_id: str) -> None:

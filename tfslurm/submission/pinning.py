@@ -75,9 +75,8 @@ def pin_first(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
     found = pin_now(asked, [known.cluster for known in clusters], now(), session.say)
     write_lock(asked, found)
     session.tracker.note_lock(lock_sha256(found), now())
-    session.say(
-        f"pinned {found.reference} to {found.digest} (served by {found.served_by}); wrote {asked.lock_file}; commit it"
-    )
+    wrote = "" if asked.derived_from else f"; wrote {asked.lock_file}; commit it"  # a rerun's is a temporary one
+    session.say(f"pinned {found.reference} to {found.digest} (served by {found.served_by}){wrote}")
     return found
 
 
@@ -117,7 +116,8 @@ def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known
         named = replace(asked.reference, tag="", digest=pin.digest)
         found = resolve_now(named, [known.cluster for known in clusters], now(), session.say)
     except RegistryError as error:
-        session.say(f"note: {str(error).splitlines()[0]}; the node compares {asked.lock_file} with the image")
+        which = "the record's lock file" if asked.derived_from else asked.lock_file
+        session.say(f"note: {str(error).splitlines()[0]}; the node compares {which} with the image")
         return without_claims(pin)
     if problems := list(wrong_claims(asked, pin, found)):
         raise InputError(problems)

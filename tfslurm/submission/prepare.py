@@ -23,6 +23,7 @@ from tfslurm.image import (
     parse_reference,
     read_lock,
 )
+from tfslurm.image.scan_rule import Judgement, judge
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
@@ -70,7 +71,7 @@ class Asked(NamedTuple):
 class Prepared(NamedTuple):
     """One job, or array, ready to be sent: ``script`` is the rendering of ``plan``, ``code`` what its tree names.
 
-    ``entries`` are the points of an array.
+    ``entries`` are the points of an array. ``scan`` is what the rules say of the image, where there is one.
     """
 
     plan: JobPlan
@@ -80,6 +81,7 @@ class Prepared(NamedTuple):
     cluster_text: str
     entries: tuple[Entry, ...] = ()
     archive: ImageArchive | None = None
+    scan: Judgement | None = None
 
     @property
     def wheels(self) -> Mapping[str, Path]:
@@ -273,6 +275,7 @@ def prepare(
         refuse_own_files(experiment, code, cluster, roots)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
+    scan = judged(experiment, cluster, pin, now)
     plugins = {**cluster.plugin_options, **experiment.plugin_options}
     plan = make_plan(
         experiment,
@@ -295,8 +298,19 @@ def prepare(
         derived_from=asked.derived_from,
         image_archive=asked.archive.sha256 if asked.archive else "",
         packages=packages,
+        scan=scan.evidence if scan else None,
     )
-    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive)
+    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive, scan=scan)
+
+
+def judged(experiment: Experiment, cluster: Cluster, pin: Pin, now: str) -> Judgement | None:
+    """What the rules say of an image on a cluster; None where neither the experiment nor the cluster has one."""
+    rules = {"experiment": experiment.scan, "cluster": cluster.scan}
+    if not any(rules.values()):
+        return None
+    from tfslurm.workspace.scans import scanned
+
+    return judge(rules, scanned(pin.digest), now)
 
 
 def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:

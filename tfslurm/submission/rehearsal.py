@@ -28,6 +28,7 @@ from tfslurm.run_folder.ending import NO_SCHEDULER, REQUEUED, parse_end, parse_t
 from tfslurm.slurm import state_from_exit
 from tfslurm.submission import local
 from tfslurm.submission.prepare import Asked, Prepared
+from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.submit import submit_job
 from tfslurm.tracker import TrackedJob, Tracker
@@ -338,6 +339,7 @@ def seconds(start: str, end: str) -> str:
 
 def staged(session: Session, asked: Asked, known: Known, job: Prepared) -> tuple[str, Stage]:
     """The job, begun: its name and what it can be told."""
+    guard(session, [job])
     secrets = read_secrets(asked.experiment.secrets)
     tracker, host = session.tracker, session.reach(known)
     if known.cluster.name != local_cluster().cluster.name:

@@ -56,6 +56,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "parameters": dict(asked.parameters or experiment.parameters),
         "sweep": experiment.sweep,
         "reproduce": asdict(plan.reproduce) if plan.reproduce else None,
+        "scan": asdict(experiment.scan) if experiment.scan else None,
         "program_texts": program_texts(command),
         "env": env,
         "secrets": list(experiment.secrets),

@@ -18,6 +18,7 @@ from tfslurm.submission.changed_code import changed_code
 from tfslurm.submission.own_folders import guarded_now
 from tfslurm.submission.prepare import Prepared, read_experiment
 from tfslurm.submission.review import quoted
+from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.sweep_arrays import Swept, array_size, parts_of, placed
 from tfslurm.submission.sweep_batches import send_wave
@@ -43,7 +44,9 @@ def asked_anew(session: Session, file: Path, sets: Sequence[str], sweep: Tracked
     if asked.experiment.sweep is None or asked.experiment.name != sweep.name:
         raise refuse(str(file), f"is not the sweep {sweep.name!r}", "name the file that it was submitted from")
     names = list(dict.fromkeys(each.plan.cluster for each in session.tracker.sweeps.plans(sweep.sweep_id)))
-    return swept_for(session, asked, choose_clusters(asked.experiment.clusters or names, (), session.say))
+    swept = swept_for(session, asked, choose_clusters(asked.experiment.clusters or names, (), session.say))
+    guard(session, swept.bases)
+    return swept
 
 
 def open_points(sweep: TrackedSweep, tracker: Tracker) -> list[PlacedPoint]:

@@ -18,6 +18,7 @@ from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_private
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
+from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.submit import send_image
 from tfslurm.submission.sweep_arrays import (
@@ -69,6 +70,7 @@ def submit_sweep(
     swept, tracker = swept_for(session, asked, chosen), session.tracker
     for base in swept.bases:
         tell_of_driver(session, base, force=force)
+    guard(session, swept.bases)
     tell_of_left_out(session, swept.bases)
     with tracker.claim(swept.asked_sha256, wait=True):
         sweep = left_open(swept, tracker)

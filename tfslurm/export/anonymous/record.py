@@ -33,6 +33,7 @@ T = TypeVar("T")
 HASHED = f"{ANONYMOUS}: whoever guesses a name could test it on this hash"
 NOT_THERE = (
     *("run_folder", "plan_id", "plan_sha256", "job.script_sha256", "experiment.spec_sha256", "asked.template.sha256"),
+    *("asked.scan.report_sha256", "asked.scan.sbom_sha256"),
     *("code.remote", "code.commit", "code.branch", "integrity.previous", "integrity.signature", "derived_from"),
     "environment.layer.installed_by",
 )
@@ -174,7 +175,8 @@ def asked_of(record: Record, cleaned: Asked | None, table: StandIns) -> Asked | 
     if template.name is not None:
         template = replace(template, sha256=template.text and sha_of(template.text))
     options = {key: option_of(key, value, table) for key, value in record.asked.options.items()}
-    return replace(cleaned, template=template, options=options, lock=lock_of(record, table))
+    scan = cleaned.scan and replace(cleaned.scan, report_sha256=None, sbom_sha256=None)
+    return replace(cleaned, template=template, options=options, lock=lock_of(record, table), scan=scan)
 
 
 def sha_of(text: str) -> str:

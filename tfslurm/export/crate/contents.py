@@ -32,6 +32,8 @@ RUNS = "runs/"
 "Where a sweep has several run folders, each lies in the one of its plan's id."
 IMAGE = ".oci.tar"
 "How the name of an image's archive ends: image-DIGITS.oci.tar, with the first 16 digits of the digest."
+SCANS: Mapping[str, str] = {"scan": ".json", "sbom": ".cdx.json"}
+"Of a scan of an image its report and its SBOM, and how their names end; before that the first digits of the digest."
 NOT_WANTED = "left out by --without-outputs"
 VERSIONS = ("1.1", "1.3")
 "Of RO-Crate; the first is the usual one."
@@ -48,6 +50,11 @@ class CrateFile(NamedTuple):
 def image_name(digest: str) -> str:
     """The name in a crate of the archive of an image."""
     return f"image-{digest.removeprefix('sha256:')[:16]}{IMAGE}"
+
+
+def scan_name(digest: str, kind: str, sum_of: str) -> str:
+    """The name in a crate of the report of a scan of an image, or of its SBOM; ``sum_of`` is its sha256."""
+    return f"{kind}-{digest.removeprefix('sha256:')[:16]}-{sum_of[:16]}{SCANS[kind]}"
 
 
 class LeftOut(NamedTuple):

@@ -34,6 +34,11 @@ ATTEMPT = "attempt-[0-9]{1,6}"
 BASE = re.compile(rf"{contents.RUNS}[0-9a-f]+/")
 OUTPUT = re.compile(rf"[^/]+/{paths.OUTPUTS}/(.+)", re.DOTALL)
 LOG = re.compile(rf"[^/]+/{ATTEMPT}/(?P<name>{paths.LOG.pattern})")
+SCAN = re.compile(r"(scan|sbom)-([0-9a-f]{16})-[0-9a-f]{16}(?:\.cdx)?\.json")
+SCANS = {
+    "scan": "What trivy knew against the container image when the job was submitted.",
+    "sbom": "The packages in the container image, as CycloneDX.",
+}
 ARCHIVE = re.compile(rf"image-([0-9a-f]{{16}}){re.escape(contents.IMAGE)}")
 FOLDERS = (
     (
@@ -175,5 +180,7 @@ def entity(each: CrateFile) -> Entity:
     if archive := ARCHIVE.fullmatch(each.path):
         what = "The container image as an OCI archive, with the very bytes that its digest names."
         about |= {"description": what, "about": {"@id": local("image", archive[1])}}
+    if scan := SCAN.fullmatch(each.path):
+        about |= {"description": SCANS[scan[1]], "about": {"@id": local("image", scan[2])}}
     size = {"contentSize": str(each.bytes), "sha256": each.sha256}
     return {"@id": uri(each.path), "@type": "File", **about, **size}

@@ -18,6 +18,7 @@ from tfslurm.export.diff_report.tables import (
     metric_table,
     points_table,
     runs_table,
+    sweeps_table,
     unlike_table,
 )
 from tfslurm.export.difference import Diff, Pair, alone, rules
@@ -45,6 +46,7 @@ def parts(found: Diff) -> Iterator[str]:
     if len(found.pairs) == 1:
         yield from of_two(found.pairs[0], found)
     else:
+        yield section("Runs", sweeps_table(found))
         yield section("Points", points_table(found))
         yield section("Points of one side", bullets(f"{label}: {names(keys)}" for label, keys in alone(found) if keys))
     yield section("What could not be compared", unlike_table(found))

@@ -100,6 +100,23 @@ RUN_ROWS: dict[str, Callable[[Record], str | None]] = {
 }
 
 
+SWEEP_ROWS = ("image", "digest", "code")
+"What the points of a sweep have in common, as a rule."
+
+
+def sweeps_table(found: Diff) -> str:
+    """Which image and code the points of either sweep ran; where they are several, how many, and the first."""
+    records = [pair.records for pair in found.pairs if pair.records]
+    if not records:
+        return ""
+    rows = [["records", *([str(len(records))] * 2)]]
+    for name in SWEEP_ROWS:
+        get = RUN_ROWS[name]
+        values = (list(dict.fromkeys(get(each[side]) or UNKNOWN for each in records)) for side in (0, 1))
+        rows.append([name, *(cell(each[0] if len(each) == 1 else f"{len(each)}: {each[0]}, …") for each in values)])
+    return table(["", "A", "B"], rows)
+
+
 # --------------------------------------------------------------------------------------------------------- environment
 
 

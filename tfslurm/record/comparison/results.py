@@ -58,7 +58,7 @@ def results(
     files = compare_files(a, b, measured, judged)
     lines = tuple(file_lines(files))
     if files.agree and not files.declared:
-        return Results("bit-identical", "bits", True, lines, files)
+        return with_metric(Results("bit-identical", "bits", True, lines, files), a, b, measured)
     if seeds.relation == "unknown":
         why = f"whether the seed is the same is not known: {seeds.why}"
         return Results("not comparable", evidence=(why, *lines), files=files)

@@ -27,6 +27,7 @@ from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.crate.finishing import finish, is_archive, room
 from tfslurm.retrieval.crate.gather import sources, write
 from tfslurm.retrieval.crate.places import Placed, places
+from tfslurm.retrieval.crate.scans import scans_of
 from tfslurm.retrieval.destination import Destination
 from tfslurm.retrieval.evidence import Evidence, refuse_changed
 from tfslurm.retrieval.fetch import Progress
@@ -93,6 +94,8 @@ def write_crate(
     with progress() as shown:
         gathered = gather(session, placed, wanted, work, shown)
     gathered.files.extend(map(file_in, images(work / "crate")))
+    scans, lost = ({}, []) if wanted.anonymous else scans_of(gathered.runs)
+    gathered.left_out.extend(lost)
     crate = Crate(
         title_of(gathered.runs, wanted.by.title),
         tuple(gathered.runs),
@@ -104,7 +107,7 @@ def write_crate(
         (*notes, *unfinished(gathered.runs)),
         tuple(sorted(gathered.nameless.rewritten)) if gathered.nameless else (),
     )
-    crate = complete(crate, gathered, work / "crate", {} if wanted.anonymous else texts or {})
+    crate = complete(crate, gathered, work / "crate", {} if wanted.anonymous else {**(texts or {}), **scans})
     finish(work, wanted.output, [*crate.by_path, contents.METADATA, contents.SUMS], moment_of(crate.runs))
     return crate
 
