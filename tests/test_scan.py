@@ -24,6 +24,7 @@ from tfslurm.export.text import record_text
 from tfslurm.image import Pin, parse_lock
 from tfslurm.image.scan_rule import ScanEvidence, judge
 from tfslurm.record import record_from_json, record_json
+from tfslurm.reruns.experiment_text import experiment_text
 from tfslurm.retrieval.crate.writing import Wanted, write_crate
 from tfslurm.spec import Scan
 from tfslurm.tracker import Tracker
@@ -113,12 +114,15 @@ def test_a_login_reaches_trivy_by_a_file_of_ours_and_its_settings_do_not(
     for name in ("TRIVY_SEVERITY", "TRIVY_PASSWORD", "TRIVY_IGNORE_UNFIXED"):
         monkeypatch.setenv(name, "LOW-SECRET")
     monkeypatch.setenv("TRIVY_DB_REPOSITORY", "mirror.example/db:2")
+    monkeypatch.setenv("TRIVY_CACHE_DIR", "cache")
     trivy.says(report())
     assert typed("image", "scan", f"{registry.address}/team/tf:1") == 0, typed.err
     for call in trivy.calls:
         assert "SECRET" not in json.dumps(call["argv"])
         own = {name for name in call["env"] if name.startswith("TRIVY_")}
-        assert own == {"TRIVY_DB_REPOSITORY", "TRIVY_DISABLE_TELEMETRY", "TRIVY_SKIP_VERSION_CHECK"}
+        kept = {"TRIVY_DB_REPOSITORY", "TRIVY_CACHE_DIR"}
+        assert own == {*kept, "TRIVY_DISABLE_TELEMETRY", "TRIVY_SKIP_VERSION_CHECK"}
+        assert call["env"]["TRIVY_CACHE_DIR"] == str(laptop.folder / "cache")
         assert call["cwd"] == call["env"]["DOCKER_CONFIG"] != str(laptop.folder)
         assert call["config"] == {"auths": {registry.address: {"auth": encoded("carol", "CAROL-SECRET")}}}
         assert call["mode"] == "0o600"
@@ -365,6 +369,14 @@ def test_a_record_has_it_the_crate_has_the_files_and_anonymous_forms_have_neithe
     assert hidden.asked and hidden.asked.scan and hidden.asked.scan.counts == {"CRITICAL": 1, **dict.fromkeys(REST, 0)}
     assert (hidden.asked.scan.report_sha256, hidden.asked.scan.sbom_sha256) == (None, None)
     assert "anonymous" in hidden.unknown["asked.scan.report_sha256"]
+
+
+def test_a_rerun_keeps_the_rule() -> None:
+    rule = {"fail_on": "HIGH", "ignore": [{"id": "CVE-2026-1", "until": "2099-01-01", "why": "x"}]}
+    built = case("gpu").build()
+    assert built.asked
+    asked = replace(built.asked, spec=json.dumps({"name": "digits", "image": "a:1", "command": "x", "scan": rule}))
+    assert experiment_text(built, asked, is_same_cluster=True).tree["scan"] == rule
 
 
 def test_facts_that_no_scan_had_are_null_with_the_reason() -> None:

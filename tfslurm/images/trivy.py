@@ -75,7 +75,7 @@ class Trivy:
             HostError: it cannot be started, or takes more than an hour.
             NoProgram: an engine was to run it, and could not.
         """
-        environment = {**QUIET, "DOCKER_CONFIG": str(self.work)}
+        environment = {**QUIET, "DOCKER_CONFIG": str(self.work), **own_cache()}
         if self.program:
             return LocalHost("trivy", environment).run([*self._apart(), self.program, *words], timeout_s=HOUR_S)
         name, ends = f"tfslurm-scan-{uuid4().hex[:12]}", False
@@ -138,6 +138,12 @@ def moment_of(value: object) -> str | None:
         return parse_time(value)
     except ValueError:
         return None
+
+
+def own_cache() -> dict[str, str]:
+    """TRIVY_CACHE_DIR, if the user set it; trivy runs in another folder, where a relative one would be another."""
+    named = os.environ.get("TRIVY_CACHE_DIR")
+    return {"TRIVY_CACHE_DIR": str(Path(named).absolute())} if named else {}
 
 
 def cache_folder() -> Path:
