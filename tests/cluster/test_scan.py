@@ -5,6 +5,7 @@ The vulnerabilities are made up: the true database is on the internet. See tests
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from . import images, registry
 from .bed import CACHE, REGISTRY
 from .desk import SMALL, Desk, Done, ids
 from .docker import docker
+from .own_registries import DOCKER_CONFIG, DOCKER_MANIFEST, PASSWORD, USER, Served, htpasswd, serve
 
 pytestmark = pytest.mark.usefixtures("bed")
 STATUS = "".join(
@@ -184,3 +186,26 @@ def test_the_image_of_trivy_does_the_same_by_the_engine_and_an_archive_will_do(d
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["source"], found["counts"]["HIGH"]) == (str(desk.folder / "image.tar"), 1)
+
+
+def test_a_password_reaches_the_real_trivy(desk: Desk, program: Path, tmp_path: Path) -> None:
+    with_database(desk)
+    layer = images.layer_of(dict(DEBIAN))
+    config = images.Image((layer,)).config()
+    assert isinstance(layer.source, bytes)
+    parts = {"application/vnd.docker.image.rootfs.diff.tar.gzip": layer.source, DOCKER_CONFIG: config}
+    for address in serve(tmp_path, htpasswd(tmp_path)):
+        pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        served = Served(address, f"Basic {pair}")
+        described = [
+            {"mediaType": kind, "digest": served.blob("team/tf", body), "size": len(body)}
+            for kind, body in parts.items()
+        ]
+        manifest = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": described[1], "layers": described[:1]}
+        digest = served.manifest("team/tf", "1", manifest)
+        file = desk.write("docker/config.json", json.dumps({"auths": {address: {"auth": pair}}}), 0o600)
+        done = typed(desk, program, "image", "scan", f"{address}/team/tf:1", "--json", DOCKER_CONFIG=str(file.parent))
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["digest"], found["counts"]["CRITICAL"], found["packages"]) == (digest, 1, 2)
+    assert pair not in "".join(path.read_text() for path in scans(desk)) + done.stdout + done.stderr
