@@ -116,7 +116,8 @@ def test_a_login_reaches_trivy_by_a_file_of_ours_and_its_settings_do_not(
     monkeypatch.setenv("TRIVY_DB_REPOSITORY", "mirror.example/db:2")
     monkeypatch.setenv("TRIVY_CACHE_DIR", "cache")
     trivy.says(report())
-    assert typed("image", "scan", f"{registry.address}/team/tf:1") == 0, typed.err
+    assert typed("image", "scan", f"{registry.address}/team/tf:1", "-v") == 0, typed.err
+    assert "trivy: env --chdir=" in typed.err and "SECRET" not in typed.err and pair not in typed.err
     for call in trivy.calls:
         assert "SECRET" not in json.dumps(call["argv"])
         own = {name for name in call["env"] if name.startswith("TRIVY_")}

@@ -61,7 +61,7 @@ def scan_image(session: Session, named: NamedImage, *, again: bool = False, arch
     if pin.pin_kind == "image-id":
         why = f"is pinned by the id {pin.digest[:19]}… of one docker daemon, and no registry has its bytes"
         raise refuse(pin.reference, why, "push it to a registry, and pin it there")
-    with target_of(named, archive) as (trivy, target):
+    with target_of(session, named, archive) as (trivy, target):
         session.say(f"{pin.name}@{pin.digest[:19]}…: scanning, from {target.source}")
         files = {SBOM: made(trivy, SBOM, "cyclonedx", target)}
         check_sbom(files[SBOM])
@@ -105,7 +105,7 @@ def usable(digest: str) -> ScanResult | None:
 
 
 @contextmanager
-def target_of(named: NamedImage, archive: Path | None) -> Iterator[tuple[Trivy, Target]]:
+def target_of(session: Session, named: NamedImage, archive: Path | None) -> Iterator[tuple[Trivy, Target]]:
     """Trivy, ready to read the image from where it is.
 
     Raises:
@@ -115,7 +115,7 @@ def target_of(named: NamedImage, archive: Path | None) -> Iterator[tuple[Trivy, 
     pin = named.pin
     if archive is not None:
         found = read_archive(archive, pin)
-        with trivy_for(named.engine) as trivy:
+        with trivy_for(named.engine, trace=session.trace) as trivy:
             copy = trivy.work / "image.tar"  # laid out anew: of the archive itself only the bytes of the digest count
             with os.fdopen(open_to_append(copy), "wb") as file:
                 file.writelines(found.stream())
@@ -130,7 +130,7 @@ def target_of(named: NamedImage, archive: Path | None) -> Iterator[tuple[Trivy, 
     with ImageSource(pin, named.mirrors, named.engine) as source:
         contents = source.contents()
     digest = contents.manifest.digest
-    with trivy_for(named.engine, contents.served_by) as trivy:
+    with trivy_for(named.engine, contents.served_by, session.trace) as trivy:
         words = ("--image-src", "remote", f"{contents.served_by}@{digest}")
         yield trivy, Target(words, contents.served_by, contents.platform, digest, contents.blobs[0].digest)
 

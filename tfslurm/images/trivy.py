@@ -11,7 +11,7 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
@@ -23,7 +23,9 @@ from tfslurm.document.bounded_json import read_json
 from tfslurm.document.moments import parse_time
 from tfslurm.document.tree import printable
 from tfslurm.errors import Completed, HostError, NoProgram, TfslurmError
+from tfslurm.host import Host
 from tfslurm.host.local import LocalHost
+from tfslurm.host.traced import TracedHost
 from tfslurm.local_files import make_folder, write_file
 from tfslurm.registry.credentials import Credentials, stored_credentials
 
@@ -58,8 +60,8 @@ class Database(NamedTuple):
 class Trivy:
     """Where trivy is and what is common to its calls. ``work`` is a folder of ours alone; its files are left there."""
 
-    def __init__(self, work: Path, engine: str = "docker") -> None:
-        self.work = work
+    def __init__(self, work: Path, engine: str = "docker", trace: Callable[[str], None] | None = None) -> None:
+        self.work, self.trace = work, trace
         self.program = which("trivy")
         self.engine = "" if self.program else next((name for name in (engine, *ENGINES) if which(name)), "")
         self.image = os.environ.get(OWN_IMAGE) or IMAGE
@@ -77,9 +79,9 @@ class Trivy:
         """
         environment = {**QUIET, "DOCKER_CONFIG": str(self.work), **own_cache()}
         if self.program:
-            return LocalHost("trivy", environment).run([*self._apart(), self.program, *words], timeout_s=HOUR_S)
+            return self._host(environment).run([*self._apart(), self.program, *words], timeout_s=HOUR_S)
         name, ends = f"tfslurm-scan-{uuid4().hex[:12]}", False
-        host = LocalHost("trivy")
+        host = self._host()
         try:
             done = host.run([*self._in_container(name), *words], timeout_s=HOUR_S)
             ends = True
@@ -91,6 +93,11 @@ class Trivy:
             why = printable((done.stderr.strip().splitlines() or ["it said nothing"])[0])[:LONGEST]
             raise NoProgram(f"trivy: is not on PATH, and {self.engine} cannot run {self.image}: {why}; {INSTALL}")
         return done
+
+    def _host(self, environment: Mapping[str, str] | None = None) -> Host:
+        """This machine, whose commands are told where somebody wants to see them."""
+        host = LocalHost("trivy", environment)
+        return TracedHost(host, self.trace) if self.trace else host
 
     def _apart(self) -> Iterator[str]:
         """The words that keep the current folder's settings and other variables of trivy's from it."""
@@ -156,14 +163,14 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def trivy_for(engine: str, source: str = "") -> Iterator[Trivy]:
+def trivy_for(engine: str, source: str = "", trace: Callable[[str], None] | None = None) -> Iterator[Trivy]:
     """Trivy with the login for ``source`` (registry/repository; '': no registry is asked), which goes with the block.
 
     Raises:
         NoProgram: neither it nor an engine that could run its image is here.
     """
     with TemporaryDirectory(prefix="tfslurm-scan-") as folder:
-        trivy = Trivy(Path(folder), engine)
+        trivy = Trivy(Path(folder), engine, trace)
         if source:
             registry, _, repository = source.partition("/")
             login = stored_credentials(registry, repository, engine)
