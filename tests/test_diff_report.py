@@ -22,6 +22,7 @@ from tfslurm.export.diff_report import report
 from tfslurm.export.diff_report.judgement import acm_lines
 from tfslurm.export.difference import Diff, diff_json, never_began, verdict_lines
 from tfslurm.export.markdown import block, cell, code_span, escaped, table
+from tfslurm.record import Record
 from tfslurm.record.model import LostFile
 from tfslurm.record.verification import ANONYMOUS
 from tfslurm.retrieval.comparing import of_run_and_seeds, of_sweeps, of_two
@@ -204,14 +205,21 @@ def test_where_bits_decide_the_metrics_values_are_shown_all_the_same(two: Callab
 def test_of_a_run_whose_container_never_started_one_line_is_shown(
     two: Callable[..., Diff], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = two(to_b=(job(state="FAILED"), task(container=None, cpu_model=None, os=None, kernel=None)))
+    def refused(record: Record) -> Record:
+        last = replace(record.attempts[-1], ended_by="chain", reason="gpus: 2 GPUs are here and 1 are wanted")
+        return replace(record, attempts=(last,))
+
+    lacks = task(container=None, cpu_model=None, os=None, kernel=None)
+    found = two(to_b=(job(state="FAILED"), lacks, refused))
     assert found.differences
     (line,) = never_began(found)
-    assert line.startswith("the container of alpha:2 never started")
+    assert line == "the container of alpha:2 never started: gpus: 2 GPUs are here and 1 are wanted"
+    assert never_began(two(to_b=(job(state="FAILED"), lacks))) == []  # its program ended
     show_diff(found, all_code=False)
     said = capsys.readouterr().out
     assert line in said and "what differs" not in said
     assert never_began(two()) == []
+    assert never_began(two(to_b=(task(container=None),))) == []  # it completed: only the fact is not known
 
 
 def test_a_run_beside_itself_repeats_nothing(tmp_path: Path) -> None:

@@ -121,10 +121,8 @@ def test_a_model_that_tensorflow_saved_twice_is_the_same_but_for_the_time(shared
     assert files.pop("model.keras") in (("same content", "the time at which it was saved"), ("identical", ""))
     assert files.pop("metrics.json") in (("same content", "seconds"), ("identical", ""))
     assert files.pop("model.weights.h5") == ("identical", "")
-    assert files.pop("saved/variables/variables.*") == (
-        "same content",
-        "the graph of objects; 4 variables are the same",
-    )
+    graph = ("same content", "the graph of objects; 4 variables are the same")
+    assert files.pop("saved/variables/variables.*") in (graph, ("identical", ""))
     answer, why = files.pop("logs/train/events.out.tfevents.*")
     assert answer == "same content" and why.startswith("times; ") and why.endswith(" scalars are the same")
     assert {answer for answer, _ in files.values()} <= {"not compared", "identical"}

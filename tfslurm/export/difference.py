@@ -176,7 +176,8 @@ def never_began(found: Diff) -> list[str]:
     lines = []
     for record in records or ():
         last = record.attempts[-1] if record.attempts else None
-        if last is None or all(task.container is None for task in last.tasks):
+        ran = record.job.state == "COMPLETED" or (last is not None and last.ended_by in ("program", "memory"))
+        if not ran and all(task.container is None for task in (last.tasks if last else ())):
             why = last.reason if last else ""
             key = f"{record.job.cluster}:{record.job.job_id}"
             lines.append(f"the container of {key} never started{f': {why}' if why else ''}")
