@@ -82,8 +82,12 @@ SHELL = re.compile(
     r"""|\|\| [a-z:{]|&& [a-z[{]|\(\) *\{"""
 )
 PATHS = PACKAGE / "run_folder" / "paths.py"
-SAYS_WHAT_TO_WRITE = (PACKAGE / "spec" / "program_text.py", PACKAGE / "export" / "docker_run.py")
-"In exp.yaml, and at a prompt."
+SAYS_WHAT_TO_WRITE = (
+    PACKAGE / "spec" / "program_text.py",
+    PACKAGE / "export" / "docker_run.py",
+    PACKAGE / "image" / "dockerfile.py",
+)
+"In exp.yaml, at a prompt, and in a Dockerfile."
 
 
 def modules() -> list[Path]:

@@ -224,6 +224,8 @@ ELSEWHERE = {
     "retrieval/crate/finishing.py": "a crate, in a folder of its own beside its name until it is whole",
     "reruns/code_files.py": "the links of a run's code, in a new folder of this command's own, after all its files",
     "packages/wheels.py": "a temporary folder of the user's cache, and wheels that pip put there, moved by rename",
+    "images/building/context.py": "what a builder reads: a new folder of this command's own, with modes of the image",
+    "images/building/layers.py": "layers of gigabytes, in a new folder of this command's own",
     "images/save.py": "an archive of gigabytes, beside its name until it is whole, never through a link",
 }
 

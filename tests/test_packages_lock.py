@@ -11,6 +11,7 @@ import pytest
 from tests.made import PIN, plan
 from tfslurm.errors import InputError
 from tfslurm.image import PackageLock, Wheel, lock_text, parse_lock, read_lock
+from tfslurm.image.lock import Lock
 from tfslurm.image.packages import package_lock, package_mistakes, packages_to_json, requirements_sha256
 from tfslurm.job_plan import from_json, identify, to_json
 from tfslurm.run_folder.plan_file import checked_plan
@@ -33,7 +34,7 @@ def lock(*wheels: Wheel) -> PackageLock:
 
 def test_a_lock_file_with_packages_is_read_back_and_one_without_has_the_bytes_of_before() -> None:
     text = lock_text(PIN, lock(SIX, PYTZ))
-    assert read_lock(text, "exp.lock.yaml", PIN.reference) == (PIN, lock(PYTZ, SIX))
+    assert read_lock(text, "exp.lock.yaml", PIN.reference) == Lock(PIN, lock(PYTZ, SIX))
     assert parse_lock(text, "exp.lock.yaml") == PIN
     assert text.startswith(lock_text(PIN)) and read_lock(lock_text(PIN), "exp.lock.yaml").packages is None
 

@@ -718,7 +718,8 @@ def test_the_schema_is_one_and_describes_every_field() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
-    assert schema["required"] == ["name", "image", "command"]
+    assert schema["required"] == ["name", "command"]
+    assert schema["oneOf"] == [{"required": ["image"]}, {"required": ["build"]}]
     for mapping in [schema, *schema["$defs"].values()]:
         assert mapping["additionalProperties"] is False
         for key, field in mapping["properties"].items():

@@ -33,6 +33,9 @@ def pin(session: Session, experiment: Path, update: bool, local: bool, as_json: 
     says whether the tag has moved. Only --update writes the new digest, and chooses the packages anew.
     """
     asked = read_experiment(experiment, sweeps=True)
+    if asked.experiment.build and (update or local):
+        fix = f"run `tfslurm image build {experiment} --update`"
+        raise InputError([asked.experiment.problem(("build",), "its image is not pinned by a tag", fix)])
     lock = locked_or_none(asked, update)
     have = lock.image if lock else None
     found, is_new = image_now(asked, have, resolve(session, asked, local, have), update=update)

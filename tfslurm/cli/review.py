@@ -50,6 +50,9 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "file", [f"{found['file']}: {job['name']} on {job['cluster']}, as {job['user']}, below {job['root']}{points}"]
     yield "clusters", [", ".join(found["clusters"]) or "as the command line says"]
     yield "image", [f"{image['reference']} = {image['digest']} ({image['digest_kind']}, pinned {image['pinned_at']})"]
+    if made := found["build"]:
+        base = f"on {made['base']['reference']} = {made['base']['digest']}, by {made['builder']}"
+        yield "built", [base, *made["dockerfile"].splitlines()]
     yield "asked", list(image["asked"])
     yield "before", [repr(word) for word in image["entrypoint"]]
     yield "command", [repr(word) for word in found["command"]]

@@ -55,8 +55,9 @@ class Cluster:
     PATH for them. ``engine_environment`` is set for the engine's programs on the nodes. ``shared_parents`` says what
     becomes of a root below a folder in which others may write: ``refuse``, ``accept``. ``read_group`` is the group that
     may read what runs leave; '' for none. ``min_interval_s`` is what commands that watch leave at least between two
-    questions to the scheduler. ``scan`` is the rule for what is known against an image, beside the experiment's own.
-    ``lines`` says where a key stands; a key that was not written is absent.
+    questions to the scheduler. ``registry`` is where images of one's own are pushed, ``host[:port]/prefix``; '' for
+    nowhere. ``scan`` is the rule for what is known against an image, beside the experiment's own. ``lines`` says where
+    a key stands; a key that was not written is absent.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Cluster:
     engine_environment: Mapping[str, str] = field(default_factory=dict)
     slurm_bin: PurePosixPath | None = None
     scan: Scan | None = None
+    registry: str = ""
     file: str = ""
     lines: Mapping[Path, int] = field(default_factory=dict)
 

@@ -64,6 +64,14 @@ def registry(text: str) -> str:
     raise Refused(f"{show(text)} is not a registry or a path in one", fix)
 
 
+def own_registry(text: str) -> str:
+    """The text, if it is a registry that is named by its machine: a bare word would be a repository of docker.io."""
+    host, _, _ = registry(text).partition("/")
+    if "." in host or ":" in host or host == "localhost":
+        return text
+    raise Refused(f"{show(text)} names no machine", "write host[:port]/path, such as docker.io/alice")
+
+
 def root(text: str) -> str:
     """The text, if it is a folder of the cluster that can hold run folders."""
     places.absolute(text)
@@ -150,6 +158,7 @@ ProxyJump = Annotated[str, AfterValidator(proxy_jump)]
 Root = Annotated[str, AfterValidator(root), WithJsonSchema({"type": "string", "pattern": "^/."})]
 Folder = Annotated[str, AfterValidator(places.folder)]
 Registry = Annotated[str, AfterValidator(registry)]
+OwnRegistry = Annotated[str, AfterValidator(own_registry)]
 Name = Annotated[
     str, AfterValidator(names.name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"})
 ]
@@ -267,6 +276,12 @@ class Cluster(Keys):
         {},
         description="Mirrors of a registry, asked before it in order; they must serve the same digest.",
         examples=[{"docker.io": ["mirror.example:5000"]}],
+    )
+    registry: OwnRegistry | None = Field(
+        None,
+        description="Where `tfslurm image build` pushes what it makes: a registry and a path in it that you may write, "
+        "and that the nodes can pull from.",
+        examples=["registry.example:5000/alice"],
     )
     slurm: Options = Field(
         {},

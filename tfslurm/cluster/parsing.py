@@ -44,6 +44,7 @@ def parse(text: str, file: str) -> Cluster:
         engine_environment=dict(read.engine_environment),
         slurm_bin=PurePosixPath(read.slurm_bin) if read.slurm_bin else None,
         scan=rule(read.scan) if read.scan else None,
+        registry=read.registry or "",
         file=document.file,
         lines=document.lines,
     )

@@ -139,6 +139,11 @@ def dependencies(record: Record) -> Iterator[dict[str, Any]]:
         yield described("exp.yaml", sha=record.experiment.spec_sha256)
     if asked:
         yield described("exp.lock.yaml", sha=sha256(asked.lock.encode("utf-8", "surrogateescape")).hexdigest())
+    if asked and asked.build:
+        yield described("Dockerfile", sha=asked.build.dockerfile_sha256)
+        yield described(
+            "base image", sha=asked.build.base.digest.removeprefix("sha256:"), reference=asked.build.base.reference
+        )
     if record.job.script_sha256:
         yield described(paths.JOB_SCRIPT, sha=record.job.script_sha256)
 

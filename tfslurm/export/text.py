@@ -31,7 +31,17 @@ def record_rows(record: Record, values: Mapping[str, Any] | None = None, reruns:
     links = [*chain(record, record_json(record) if values is None else values)]
     yield from links
     yield Row("", "")
-    for part in (time_rows, attempt_rows, node_rows, code_rows, asked_rows, environment_rows, energy_rows, output_rows):
+    for part in (
+        time_rows,
+        attempt_rows,
+        node_rows,
+        code_rows,
+        asked_rows,
+        environment_rows,
+        build_rows,
+        energy_rows,
+        output_rows,
+    ):
         yield from part(record)
     yield from origin_rows(record, reruns)
     yield Row("id", record.record_id)
@@ -167,6 +177,21 @@ def environment_rows(record: Record) -> Iterator[Row]:
         yield Row("added", f"{named} (layer {layer.key[:12]}…{contents})")
     if record.asked and (scan := record.asked.scan):
         yield Row("scan", f"{scan.answer}: {summary(scan)}")
+
+
+def build_rows(record: Record) -> Iterator[Row]:
+    """How the image was made, where tfslurm made it."""
+    made = record.asked.build if record.asked else None
+    if not made:
+        return
+    yield Row("built", f"on {made.base.reference} ({made.base.digest}) by {made.builder}, {made.built_at}")
+    wheels = made.packages.wheels if made.packages else ()
+    added = [f"{each.name} {each.version}" for each in wheels]
+    added += [f"{each.name} {each.version}" for each in made.apt_installed]
+    if added:
+        more = f" and {len(added) - FEW_PACKAGES} more" if len(added) > FEW_PACKAGES else ""
+        yield Row("", f"with {', '.join(added[:FEW_PACKAGES])}{more}")
+    yield Row("", f"Dockerfile sha256:{made.dockerfile_sha256[:12]}…, {len(made.layers)} layers above the base")
 
 
 def both(built: str | None, present: str | None) -> str | None:

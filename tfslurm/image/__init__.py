@@ -5,6 +5,7 @@ equal: ``index`` (one document for all platforms), ``manifest`` (one platform) a
 graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
 """
 
+from tfslurm.image.build_lock import BuildLock
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.libraries import lacking
 from tfslurm.image.lock import LOCK_SCHEMA, Lock, lock_text, parse_lock, read_lock
@@ -24,6 +25,7 @@ from tfslurm.image.reference import Reference, check_digest, parse_reference, re
 __all__ = [
     "LOCK_SCHEMA",
     "PLATFORM",
+    "BuildLock",
     "Claims",
     "Lock",
     "PackageLock",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
+from tfslurm.image.build_lock import BuildLock, build_from_json, build_to_json
 from tfslurm.image.packages import PackageLock, package_mistakes, packages_from_json, packages_to_json
 from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
 from tfslurm.image.reference import parse_reference
@@ -21,12 +22,15 @@ class Lock(NamedTuple):
 
     image: Pin
     packages: PackageLock | None = None
+    build: BuildLock | None = None
 
 
-def lock_text(pin: Pin, packages: PackageLock | None = None) -> str:
-    """The text of EXP.lock.yaml: ``schema``, ``image`` with exactly the fields of the pin, and ``packages`` if any."""
+def lock_text(pin: Pin, packages: PackageLock | None = None, build: BuildLock | None = None) -> str:
+    """The text of EXP.lock.yaml: ``schema``, ``image`` with exactly the fields of the pin, ``build`` and ``packages``
+    if any."""
+    made = {"build": build_to_json(build)} if build else {}
     layer = {"packages": packages_to_json(packages)} if packages else {}
-    return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin), **layer})
+    return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin), **made, **layer})
 
 
 def parse_lock(text: str, file: str, image: str = "") -> Pin:
@@ -49,7 +53,12 @@ def read_lock(text: str, file: str, image: str = "") -> Lock:
     if problems:
         raise InputError(problems)
     layer = document.value.get("packages")
-    return Lock(pin_from_json(document.value["image"]), packages_from_json(layer) if layer is not None else None)
+    made = document.value.get("build")
+    return Lock(
+        pin_from_json(document.value["image"]),
+        packages_from_json(layer) if layer is not None else None,
+        build_from_json(made) if made is not None else None,
+    )
 
 
 def _problems(document: Document, image: str) -> Iterator[Problem]:
@@ -63,7 +72,7 @@ def _problems(document: Document, image: str) -> Iterator[Problem]:
         yield Problem(file, line, "schema", why)
         return
     for key in value:
-        if key not in ("schema", "image", "packages"):
+        if key not in ("schema", "image", "build", "packages"):
             yield Problem(file, document.line((key,)), str(key), "is not a key of a lock file")
     if "image" not in value:
         yield Problem(file, 1, "image", "is missing")
@@ -71,6 +80,8 @@ def _problems(document: Document, image: str) -> Iterator[Problem]:
     yield from _image_problems(document, value["image"], image)
     if "packages" in value:
         yield from _package_problems(document, value["packages"])
+    if "build" in value:
+        yield from _build_problems(document, value)
 
 
 def _image_problems(document: Document, pinned: object, image: str) -> Iterator[Problem]:
@@ -93,3 +104,15 @@ def _package_problems(document: Document, packages: object) -> Iterator[Problem]
         path = ("packages", "wheels", int(found[1]), found[2]) if found else ("packages", mistake.field)
         line = document.line(tuple(part for part in path if part != ""))
         yield Problem(document.file, line, f"packages.{mistake.field}".rstrip("."), mistake.why, mistake.fix)
+
+
+def _build_problems(document: Document, value: dict[object, object]) -> Iterator[Problem]:
+    line = document.line(("build",))
+    try:
+        digest = build_from_json(value["build"]).digest
+    except ValueError as wrong:
+        yield Problem(document.file, line, "build", str(wrong))
+        return
+    pinned = value["image"]
+    if isinstance(pinned, dict) and pinned.get("digest") != digest:
+        yield Problem(document.file, line, "build.digest", "is not the digest of the pinned image")

@@ -17,7 +17,7 @@ from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import PackageLock, Pin, claims, oldest_driver, sources
+from tfslurm.image import BuildLock, PackageLock, Pin, claims, oldest_driver, sources
 from tfslurm.image.scan_rule import ScanEvidence
 from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW
 from tfslurm.job_plan.contents import CodeState as CodeState
@@ -47,7 +47,7 @@ class JobPlan:
     the hash of the last record in the chain of the tracker that made the plan; '': it had none. ``derived_from`` is the
     run that this one repeats. ``image_archive`` is the sha256 of the archive in ``images_dir`` that the image is loaded
     from; '': it is pulled. ``packages`` are the wheels that are added to the image; None: there are none. ``scan`` is
-    what was known against the image then, where a rule asks for that.
+    what was known against the image then, where a rule asks for that. ``build``: how tfslurm made the image.
     """
 
     name: str
@@ -93,6 +93,7 @@ class JobPlan:
     image_archive: str = ""
     packages: PackageLock | None = None
     scan: ScanEvidence | None = None
+    build: BuildLock | None = None
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""

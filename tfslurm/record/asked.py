@@ -44,9 +44,10 @@ def read_asked(plan: JobPlan, root: Folder) -> Asked:
         shm=f"{shm_mib}M" if shm_mib else None,
         outputs=plan.outputs,
         spec=plan.spec_text or None,
-        lock=lock_text(plan.pin, plan.packages),
+        lock=lock_text(plan.pin, plan.packages, plan.build),
         reproduce=plan.reproduce,
         scan=read_scan(plan, root),
+        build=plan.build,
     )
 
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from tfslurm.document.canonical import canonical
+from tfslurm.image import BuildLock
 from tfslurm.image.scan_rule import ScanEvidence
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.record.schema import FIRST, NEW, WHERE_THERE
@@ -114,6 +115,7 @@ class Asked:
     lock: str  # the text of exp.lock.yaml
     reproduce: Reproduce | None = field(default=None, metadata=NEW)  # what another run is compared by
     scan: ScanEvidence | None = field(default=None, metadata=WHERE_THERE)  # where a rule asked for it
+    build: BuildLock | None = field(default=None, metadata=WHERE_THERE)  # how the image was made, where tfslurm made it
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from tfslurm.cluster import Cluster, Engine
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import parse_reference
+from tfslurm.image.build_lock import refuse_untrue
 from tfslurm.image.packages import package_mistakes, packages_to_json
 from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.image.scan_rule import ANSWERS, LONGEST_TEXT
@@ -303,6 +304,10 @@ def refuse_image(plan: JobPlan) -> None:
         raise ValueError(f"pin.{mistakes[0].field}: {mistakes[0].why}")
     if plan.image_archive and (plan.pin.pin_kind == "image-id" or not plan.pin.config_digest):
         raise ValueError("image_archive needs the digest of the image's config, and its pin has none")
+    if plan.build:
+        refuse_untrue(plan.build)
+        if plan.build.digest != plan.pin.digest:
+            raise ValueError("build is not that of the pinned image")
     for source in plan.image_sources:
         name, _, digest = source.rpartition("@")
         if digest not in (plan.pin.digest, plan.pin.manifest_digest) or not digest:

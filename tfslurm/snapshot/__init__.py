@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from tfslurm.snapshot.git import branch_of, head_of, remote_of, top_of
 from tfslurm.snapshot.left_out import LeftOut
 from tfslurm.snapshot.listing import Listing, listing
 
-__all__ = ["Snapshot", "take", "take_all"]
+__all__ = ["Snapshot", "take", "take_all", "take_some"]
 
 LIMIT_BYTES = 256 * 2**20
 
@@ -104,6 +104,20 @@ def take(folder: Path, exclude: Sequence[str] = ()) -> Snapshot:
         branch=branch,
         dirty=not is_committed(folder, head, taken.entries, listed.nested),
     )
+
+
+def take_some(folder: Path, exclude: Sequence[str], is_wanted: Callable[[str], bool]) -> Snapshot:
+    """Return those files of a folder, of all that ``take`` would, whose names are wanted; nothing is said of Git.
+
+    Raises:
+        InputError: there is none, they are too large, or a symbolic link leaves the folder.
+        TfslurmError: (transient) a file changed while it was read.
+    """
+    folder = folder.resolve()
+    top = top_of(folder)
+    left_out = LeftOut(folder, exclude)
+    listed = listing(folder, left_out).names if top else tuple(_walk(folder, left_out))
+    return _taken(folder, filter(is_wanted, listed), left_out, is_repository=top is not None)
 
 
 def take_all(folder: Path) -> Snapshot:

@@ -14,6 +14,7 @@ from tfslurm.errors import Problem
 from tfslurm.spec.experiment import (
     KEYS,
     MAX_POINTS,
+    Build,
     Checkpoint,
     Code,
     Comparer,
@@ -37,6 +38,7 @@ Check = Callable[[Document], Iterable[Problem]]
 __all__ = [
     "KEYS",
     "MAX_POINTS",
+    "Build",
     "Checkpoint",
     "Code",
     "Comparer",

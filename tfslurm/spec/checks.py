@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tfslurm.document import Document, Path, Refused, show
+from tfslurm.document import Document, Path, Refused, closest, show
 from tfslurm.errors import Problem
 from tfslurm.spec import quantities
 from tfslurm.spec.dependency import dependency
 from tfslurm.spec.experiment import KEYS
 from tfslurm.spec.places import RUN, inside
 from tfslurm.spec.programs import is_code_variable
+
+BUILDING = ("pip", "apt", "dockerfile")
+"What adds something to the base of a build."
 
 
 def repeated_names(document: Document) -> Iterator[Problem]:
@@ -180,6 +183,23 @@ def comparers(document: Document) -> Iterator[Problem]:
             yield document.problem(path, "there is no `code`, so no run has the script", "add `code: .`")
 
 
+def one_image(document: Document) -> Iterator[Problem]:
+    """Neither `image` nor `build`, or both; and a build of nothing but its base."""
+    value = document.value if isinstance(document.value, dict) else {}
+    build = value.get("build")
+    if "image" in value and "build" in value:
+        yield document.problem(("build",), "stands beside `image`, and a job has one image", "keep one of them")
+    elif "image" not in value and "build" not in value:
+        misspelt = document.is_suspect(("image",)) or [
+            key for key in value if isinstance(key, str) and key not in KEYS and closest(key, ["image", "build"])
+        ]
+        if not misspelt:
+            yield document.problem(("image",), "is missing", "add `image: tensorflow/tensorflow:2.16.1-gpu`")
+    elif isinstance(build, dict) and "base" in build and not any(build.get(key) for key in BUILDING):
+        why = "adds nothing to its base"
+        yield document.problem(("build",), why, f"write `image: {build['base']}`, or add `pip: [...]`")
+
+
 def dependencies(document: Document) -> Iterator[Problem]:
     """A dependency in another form than sbatch's."""
     path: Path = ("slurm", "dependency")
@@ -192,6 +212,7 @@ def dependencies(document: Document) -> Iterator[Problem]:
 
 
 ALL = (
+    one_image,
     comparable,
     comparers,
     dependencies,

@@ -154,8 +154,23 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """An image of one's own: a base, and what is added to it, in this order: ``apt``, ``pip``, ``dockerfile``.
+
+    ``pip`` are requirements, or the path of a file of them. Paths are below the folder of the experiment's file.
+    """
+
+    base: str
+    pip: tuple[str, ...] | str = ()
+    apt: tuple[str, ...] = ()
+    dockerfile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment file, checked. ``sweep`` is the plain value of its key, in the shape that the schema describes.
+    """One experiment file, checked. ``image`` is '' where there is ``build``.
+
+    ``sweep`` is the plain value of its key, in the shape that the schema describes.
 
     ``parameters`` are the values of those that nothing else gives one to. ``slurm`` is keyed by sbatch's long option
     names with dashes, ``plugin_options`` by names as written. ``packages`` is the path of a requirements file below the
@@ -184,6 +199,7 @@ class Experiment:
     reproduce: Reproduce | None = None
     packages: str | tuple[str, ...] | None = None
     scan: Scan | None = None
+    build: Build | None = None
     sweep: Mapping[str, object] | None = None
     file: str = "exp.yaml"
     lines: Mapping[Path, int] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.elsewhere import elsewhere
 from tfslurm.spec.program_text import refuse_program_text
-from tfslurm.spec.requirements import MOST_REQUIREMENTS, requirement
+from tfslurm.spec.requirements import packages
 from tfslurm.spec.scan import Scan
 
 MAX_WORDS = 10_000  # of a command
@@ -66,27 +66,6 @@ def comparer(value: object) -> object:
     return {"script": value} if isinstance(value, str) else value
 
 
-def packages(value: object) -> str | tuple[str, ...]:
-    """The path of a requirements file, or requirements in their one form."""
-    if isinstance(value, str):
-        return names.requirements_file(value)
-    if not isinstance(value, list) or not value or len(value) > MOST_REQUIREMENTS:
-        raise Refused(f"{show(value)} names no packages", "write a file's name, or a list: `packages: [pandas]`")
-    found: list[str] = []
-    refusals: list[Refused] = []
-    for index, text in enumerate(value):
-        try:
-            if not isinstance(text, str):
-                raise NotText(text)
-            found.append(requirement(text).text)
-        except Refused as refused:
-            refused.at = (index,)
-            refusals.append(refused)
-    if refusals:
-        raise Refused.together(refusals)
-    return tuple(found)
-
-
 def _text(pattern: str = "") -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {})})
 
@@ -131,6 +110,7 @@ PluginOptions = dict[
     Annotated[str, AfterValidator(names.plugin_option)],
     Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
 ]
+Image = Annotated[str, AfterValidator(names.image), _text(r"^[^\s-]\S*$")]
 Name = Annotated[str, AfterValidator(names.name), _text("^[a-z0-9][a-z0-9-]{0,63}$")]
 Target = Annotated[str, AfterValidator(places.target), _text("^/.")]
 
@@ -262,13 +242,48 @@ class Reproduce(Keys):
     )
 
 
+class Build(Keys):
+    """An image of your own, which `tfslurm image build` makes: a base, and what is added to it."""
+
+    base: Image = Field(
+        description="The image that it is made of: repository:tag or repository@sha256:…; a tag is resolved once.",
+        examples=["tensorflow/tensorflow:2.16.1-gpu"],
+    )
+    pip: Packages | None = Field(
+        None,
+        description="Python packages: a requirements file beside this one, or a list; their hashes are locked "
+        "before the build.",
+        examples=[["opencv-python-headless"], "requirements.txt"],
+    )
+    apt: list[Annotated[str, AfterValidator(names.debian_package)]] = Field(
+        [],
+        max_length=1000,
+        description="Packages of the base's own distribution, which its apt-get installs.",
+        examples=[["libgl1"]],
+    )
+    dockerfile: Annotated[str, AfterValidator(names.beside_file)] | None = Field(
+        None,
+        description="A Dockerfile beside this one, for the rest; its last stage is made of the base.",
+        examples=["Dockerfile"],
+    )
+
+
 class Experiment(_Answering):
     """One experiment: a pinned image, a command, and what it needs."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["build"]}]})
+
     name: Name = Field(description="Names the job: a-z, 0-9 and -.", examples=["digits-cnn"])
-    image: Annotated[str, AfterValidator(names.image), _text(r"^[^\s-]\S*$")] = Field(
-        description="repository:tag or repository@sha256:…; a tag is resolved once, by `tfslurm pin`.",
+    image: Image | None = Field(
+        None,
+        description="repository:tag or repository@sha256:…; a tag is resolved once, by `tfslurm pin`. Either this or "
+        "`build`.",
         examples=["tensorflow/tensorflow:2.16.1-gpu"],
+    )
+    build: Build | None = Field(
+        None,
+        description="An image of your own, in place of `image`: `tfslurm image build` makes it, pushes it and pins it.",
+        examples=[{"base": "tensorflow/tensorflow:2.16.1-gpu", "pip": ["opencv-python-headless"]}],
     )
     command: Command = Field(
         description="A line, split like a shell line but run without a shell; or a list, the exact argv. "

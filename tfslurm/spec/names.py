@@ -9,6 +9,8 @@ from tfslurm.document import NotText, Refused, nearest, show
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]+")
+# Source: Debian policy, 5.6.1 (names) and 5.6.12 (versions); the architecture stands behind a colon.
+_DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]{1,200}(:[a-z0-9]{1,20})?(=[A-Za-z0-9][A-Za-z0-9.+:~-]{0,200})?")
 LONGEST_METRIC = 500
 "Characters of a metric's name."
 _GPUS = "the job's GPUs are passed to the container by their UUIDs"
@@ -94,6 +96,28 @@ def variable(text: str) -> str:
     if why:
         raise Refused(f"{text} is set by the job itself: {why}", "remove it")
     return text
+
+
+def debian_package(text: str) -> str:
+    """The text, if it can name a package for apt-get, perhaps with its version: ``libgl1=1.6.0-1``.
+
+    Raises:
+        Refused: it cannot, and apt-get would read it as an option, a file or a pattern.
+    """
+    if _DEBIAN.fullmatch(text):
+        return text
+    raise Refused(f"{show(text)} is not the name of a package for apt", "write for example libgl1, or libgl1=1.6.0-1")
+
+
+def beside_file(text: str) -> str:
+    """The text, if it is the path of a file in the folder of the experiment's file.
+
+    Raises:
+        Refused: an absolute path, `..`, control characters, or nothing.
+    """
+    if _is_below(text):
+        return text
+    raise Refused(f"{show(text)} is not a path below this file's folder", "name a file there")
 
 
 def template_file(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tfslurm.document import Document, Path, scan, validate
 from tfslurm.errors import Problem
 from tfslurm.spec import checks, model
-from tfslurm.spec.experiment import Checkpoint, Code, Comparer, Experiment, Mount, Reproduce, Resources, Word
+from tfslurm.spec.experiment import Build, Checkpoint, Code, Comparer, Experiment, Mount, Reproduce, Resources, Word
 from tfslurm.spec.overrides import override
 from tfslurm.spec.places import RUN, is_named
 from tfslurm.spec.scan import rule
@@ -38,7 +38,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
     gpus, gpu_type = asked.gpus or (1, None)
     return Experiment(
         name=read.name,
-        image=read.image,
+        image=read.image or "",
         command=tuple(Word(parts, _word_line(document, index)) for index, parts in enumerate(read.command)),
         code=Code(read.code.path, read.code.writable, tuple(read.code.exclude)) if read.code else None,
         mounts=tuple(_mount(mount) for mount in read.mounts),
@@ -67,6 +67,7 @@ def _experiment(document: Document, read: model.Experiment) -> Experiment:
         reproduce=_reproduce(read.reproduce),
         packages=read.packages,
         scan=rule(read.scan) if read.scan else None,
+        build=_build(read.build),
         sweep=document.at(("sweep",)),
         file=document.file,
         lines=document.lines,
@@ -82,6 +83,12 @@ def _mount(read: model.Mount) -> Mount:
 
 def _checkpoint(read: model.Checkpoint | None) -> Checkpoint | None:
     return Checkpoint(read.signal, read.before_end, read.requeue, read.max_requeues) if read else None
+
+
+def _build(read: model.Build | None) -> Build | None:
+    if read is None:
+        return None
+    return Build(read.base, read.pip or (), tuple(read.apt), read.dockerfile)
 
 
 def _reproduce(read: model.Reproduce | None) -> Reproduce | None:

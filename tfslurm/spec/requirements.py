@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfslurm.document import Refused, show
+from tfslurm.document import NotText, Refused, show
 from tfslurm.errors import InputError, Problem
+from tfslurm.spec import names
 
 MOST_REQUIREMENTS = 1000
 _HASH = re.compile(r"\s--hash[= ](?P<hash>\S+)")
@@ -139,3 +140,24 @@ def _joined(text: str) -> Iterator[tuple[int, str]]:
         if held.strip():
             yield begun, held.strip()
         begun, held = 0, ""
+
+
+def packages(value: object) -> str | tuple[str, ...]:
+    """The path of a requirements file, or requirements in their one form."""
+    if isinstance(value, str):
+        return names.requirements_file(value)
+    if not isinstance(value, list) or not value or len(value) > MOST_REQUIREMENTS:
+        raise Refused(f"{show(value)} names no packages", "write a file's name, or a list: `packages: [pandas]`")
+    found: list[str] = []
+    refusals: list[Refused] = []
+    for index, text in enumerate(value):
+        try:
+            if not isinstance(text, str):
+                raise NotText(text)
+            found.append(requirement(text).text)
+        except Refused as refused:
+            refused.at = (index,)
+            refusals.append(refused)
+    if refusals:
+        raise Refused.together(refusals)
+    return tuple(found)

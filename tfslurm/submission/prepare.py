@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +28,15 @@ from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
 from tfslurm.render import render
 from tfslurm.slurm import check_options
-from tfslurm.slurm.options import check_plugin_options, is_option
+from tfslurm.slurm.options import check_plugin_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, parse_experiment
-from tfslurm.spec.names import key_of_option
+from tfslurm.submission.build_inputs import built, lock_if_good, reference_of, with_build
 from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
-from tfslurm.submission.spec_checks import wrong_image, wrong_options, wrong_sweep
+from tfslurm.submission.spec_checks import of_sbatch, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
@@ -139,7 +138,8 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
     if experiment.sweep is not None and not sweeps:
         fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
         raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
-    return Asked(file, spec_text, experiment, parse_reference(experiment.image), parameters)
+    reference = reference_of(experiment, file) if experiment.build else parse_reference(experiment.image)
+    return Asked(file, spec_text, experiment, reference, parameters)
 
 
 def with_values(
@@ -186,15 +186,10 @@ def refuse_unused(experiment: Experiment, parameters: Mapping[str, str]) -> None
         raise InputError(problems)
 
 
-def of_sbatch(name: str) -> str:
-    """``did you mean `slurm.partition`? `` for the name of an sbatch option; a key stands there as --set takes it."""
-    key = re.sub(r"`(\w+): \{(\w+): …\}`", r"`\1.\2`", key_of_option(name))
-    key = key or (f"`slurm.{name}`" if is_option(name) else "")
-    return f"did you mean {key}? " if key else ""
-
-
 def locked(asked: Asked) -> Lock | None:
-    """What EXP.lock.yaml holds, or None when the image was never pinned."""
+    """What EXP.lock.yaml holds, or None when the image was never pinned; of a `build`, what was made of these files."""
+    if asked.experiment.build:
+        return built(asked.experiment, asked.file)
     if not asked.lock_file.exists():
         return None
     return read_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
@@ -247,8 +242,10 @@ def mirrors_of(clusters: Sequence[Cluster]) -> tuple[dict[str, tuple[str, ...]],
 
 
 def write_lock(asked: Asked, pin: Pin, packages: PackageLock | None = None) -> None:
-    """Write EXP.lock.yaml, whole or not at all."""
-    write_file(asked.lock_file, lock_text(pin, packages).encode(), mode=0o666)
+    """Write EXP.lock.yaml, whole or not at all. How the image was made stays in it."""
+    lock = lock_if_good(asked.file) if asked.experiment.build else None
+    made = lock.build if lock and lock.build and lock.build.digest == pin.digest else None
+    write_file(asked.lock_file, lock_text(pin, packages, made).encode(), mode=0o666)
 
 
 def prepare(
@@ -300,6 +297,8 @@ def prepare(
         packages=packages,
         scan=scan.evidence if scan else None,
     )
+    if asked.experiment.build or asked.derived_from:
+        plan = with_build(plan, asked.file)
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive, scan=scan)
 
 

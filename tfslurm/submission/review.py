@@ -52,6 +52,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "clusters": list(experiment.clusters),
         "points": plan.points.count if plan.points else None,
         "image": image_of(job),
+        "build": asdict(plan.build) if plan.build else None,
         "command": command,
         "parameters": dict(asked.parameters or experiment.parameters),
         "sweep": experiment.sweep,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
 from tfslurm.image import parse_reference, refuse_moving
 from tfslurm.slurm import check_options
-from tfslurm.slurm.options import check_plugin_options
+from tfslurm.slurm.options import check_plugin_options, is_option
+from tfslurm.spec.names import key_of_option
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
@@ -20,17 +22,18 @@ def wrong_sweep(document: Document) -> Iterator[Problem]:
 
 
 def wrong_image(document: Document) -> Iterator[Problem]:
-    """The problems of `image`: not a reference, or a tag that is meant to move."""
-    typed = document.at(("image",))
-    if not isinstance(typed, str):
-        return
-    try:
-        why = refuse_moving(parse_reference(typed)) or ""
-    except InputError as error:
-        why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
-    if why:
-        said, _, fix = why.partition("; ")
-        yield document.problem(("image",), said, fix)
+    """The problems of `image`, or of a build's base: not a reference, or a tag that is meant to move."""
+    for path in (("image",), ("build", "base")):
+        typed = document.at(path)
+        if not isinstance(typed, str):
+            continue
+        try:
+            why = refuse_moving(parse_reference(typed)) or ""
+        except InputError as error:
+            why = "; ".join(filter(None, (error.problems[0].why, error.problems[0].fix)))
+        if why:
+            said, _, fix = why.partition("; ")
+            yield document.problem(path, said, fix)
 
 
 def wrong_options(document: Document) -> Iterator[Problem]:
@@ -45,3 +48,10 @@ def wrong_options(document: Document) -> Iterator[Problem]:
         except InputError as error:
             for each in error.problems:
                 yield document.problem((key, each.key.partition(".")[2]), each.why, each.fix)
+
+
+def of_sbatch(name: str) -> str:
+    """``did you mean `slurm.partition`? `` for the name of an sbatch option; a key stands there as --set takes it."""
+    key = re.sub(r"`(\w+): \{(\w+): …\}`", r"`\1.\2`", key_of_option(name))
+    key = key or (f"`slurm.{name}`" if is_option(name) else "")
+    return f"did you mean {key}? " if key else ""

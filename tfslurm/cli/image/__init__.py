@@ -11,6 +11,7 @@ COMMANDS: Table = {
     "inspect": ("tfslurm.cli.image.inspect:inspect", "Show what a registry tells of an image, without a pull."),
     "diff": ("tfslurm.cli.image.diff:diff", "Compare two images: layers, settings and packages."),
     "scan": ("tfslurm.cli.image.scan:scan", "Show the vulnerabilities that are known of an image, by trivy."),
+    "build": ("tfslurm.cli.image.build:build", "Build an experiment's own image, push it and pin it."),
     "save": ("tfslurm.cli.image.save:save", "Save an image as an OCI archive, so that it outlives its registry."),
     "pull": ("tfslurm.cli.image.pull:pull", "Have an experiment's image on the nodes before its jobs begin."),
     "mirror": ("tfslurm.cli.image.mirror:mirror", "Copy an image by its digest into another registry."),

@@ -176,7 +176,9 @@ def asked_of(record: Record, cleaned: Asked | None, table: StandIns) -> Asked | 
         template = replace(template, sha256=template.text and sha_of(template.text))
     options = {key: option_of(key, value, table) for key, value in record.asked.options.items()}
     scan = cleaned.scan and replace(cleaned.scan, report_sha256=None, sbom_sha256=None)
-    return replace(cleaned, template=template, options=options, lock=lock_of(record, table), scan=scan)
+    made = cleaned.build and replace(cleaned.build, dockerfile_sha256=sha_of(cleaned.build.dockerfile))
+    lock = lock_of(record, table)
+    return replace(cleaned, template=template, options=options, lock=lock, scan=scan, build=made)
 
 
 def sha_of(text: str) -> str:

@@ -39,7 +39,7 @@ def image(graph: Graph, record: Record, version: str) -> Entity:
         "name": about.repository,
         "tag": about.tag,
         "sha256": digest,
-        "description": f"Container image {about.reference}; {named}.",
+        "description": f"Container image {about.reference}; {named}.{built(record)}",
         "additionalProperty": one_or_all(held) if held else None,
     }
     if version != "1.1":  # there a contextual entity is to have a type of schema.org as well
@@ -50,6 +50,17 @@ def image(graph: Graph, record: Record, version: str) -> Entity:
             "version": about.tag or about.digest,
         }
     return graph.add(entity)
+
+
+def built(record: Record) -> str:
+    """A sentence for an image that tfslurm made."""
+    made = record.asked.build if record.asked else None
+    if not made:
+        return ""
+    return (
+        f" It was built on {made.base.reference} ({made.base.digest}) by {made.builder} from a Dockerfile with the "
+        f"sha256 {made.dockerfile_sha256}; exp.lock.yaml holds its text, and what was added."
+    )
 
 
 def program(graph: Graph, run: Run, crate: Crate) -> Entity:
