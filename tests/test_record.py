@@ -1018,6 +1018,18 @@ def test_a_record_says_that_commands_ran_beside_the_program(lines: int, what: st
     assert not [line for line in made.build().warnings if line.startswith("container: ")]
 
 
+def test_a_record_says_that_its_program_was_typed() -> None:
+    made = case("gpu")
+    plan = replace(made.plan, command=("/entrypoint", "tfslurm-hold"))
+    entered = {"attempt-1/facts/task-0/entered.tsv": b"2026-11-29T06:00:00Z\ttoken\n"}
+    told = [
+        line
+        for line in made.build(plan=plan, files={**made.files, **entered}).warnings
+        if line.startswith("container: ")
+    ]
+    assert told == ["container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"]
+
+
 # --- nvidia-smi that complains
 
 QUERY = "index, uuid, name, memory.total [MiB], driver_version, pci.bus_id"

@@ -199,6 +199,22 @@ def test_a_command_beside_the_program_has_its_variables_and_ends_with_its_lifeli
         assert process.stdout.read() == b""
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("left", "code"), [("3\n", 3), ("", 129)], ids=["a code", "nothing"])
+def test_a_held_container_ends_with_the_code_that_is_left_in_its_pipe(
+    shell: str, left: str, code: int, tmp_path: Path
+) -> None:
+    text = (INSIDE / "entry.sh").read_text()
+    hold = "tfslurm_hold() {" + text.partition("tfslurm_hold() {")[2].partition("\n}\n")[0] + "\n}\n"
+    hold = hold.replace("sleep 600", "false").replace("/run/tfslurm", str(tmp_path))
+    start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell].split()
+    with subprocess.Popen([*start, "-c", f"{hold}\ntfslurm_hold\n"]) as process:
+        while not (tmp_path / "hold").is_fifo():
+            assert process.poll() is None
+        (tmp_path / "hold").write_text(left)  # which waits for who reads
+        assert process.wait(30) == code
+
+
 def test_other_gpus_than_were_granted_are_refused(tmp_path: Path) -> None:
     seen = entered(tmp_path, "touch", str(tmp_path / "ran"), gpus="GPU-other")
     assert seen.said["code"] == "78" and not (tmp_path / "ran").exists()

@@ -36,6 +36,15 @@ tfslurm_export() {
     export "$1=${tfslurm_value%x}"
 }
 
+# In place of a program, holds the container for a terminal that somebody opens in it (`tfslurm shell`), and ends with the code
+# that this one leaves in the pipe: 129 where it leaves none, because its line was lost, and 124 where nobody comes in time.
+tfslurm_hold() {
+    mkfifo -m 600 /run/tfslurm/hold || exit 78
+    (exec </dev/null >/dev/null 2>&1 && sleep 600 && [ ! -e /run/tfslurm/held ] && echo 124 >/run/tfslurm/hold &)
+    read -r tfslurm_value </run/tfslurm/hold || tfslurm_value=129
+    exit "$tfslurm_value"
+}
+
 # Exports the secrets and then the variables, and becomes the program.
 tfslurm_become() {
     while [ "$1" != -- ]; do
@@ -250,4 +259,11 @@ if [ -e /run/tfslurm-gpu-check.py ]; then
     esac
 fi
 umask "$tfslurm_umask" # the user's own, as the job has it; docker's is 0022
+for tfslurm_line; do
+    if [ "$tfslurm_line" = tfslurm-hold ]; then # no name of a secret, and no variable
+        echo end >&4
+        exec 4>&-
+        tfslurm_hold
+    fi
+done
 tfslurm_become "$@"

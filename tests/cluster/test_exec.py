@@ -119,12 +119,11 @@ def run_as_person(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("transport", ["paramiko", "openssh"])
-def test_a_lost_line_and_the_end_of_the_job_end_the_command(person: Person, transport: str) -> None:
+def test_a_lost_line_and_the_end_of_the_job_end_the_command(person: Person) -> None:
     desk = person.desk
     job = job_that_runs(desk, "alpha")
     with Line(2201) as line:
-        desk.describe("alpha", login={"host": "alpha-by-proxy", "port": line.port, "transport": transport})
+        desk.describe("alpha", login={"host": "alpha-by-proxy", "port": line.port, "transport": "openssh"})
         with terminal(person, "exec", job, "sh", "-c", "echo be''gun; exec sleep 1234") as window:
             window.shows("begun\r\n")
             line.cut()

@@ -38,6 +38,7 @@ COMMANDS: Table = {
         "tfslurm.cli.exec_command:exec_command",
         "Run a command, or a shell, in the container of a job that runs.",
     ),
+    "shell": ("tfslurm.cli.shell:shell", "Open a terminal in a new container with the experiment's GPUs and files."),
     "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
@@ -88,7 +89,8 @@ ELSEWHERE = {
     **dict.fromkeys(("retry", "requeue", "restart"), "resume"),
     **dict.fromkeys(("dry-run", "preview"), "plan"),
     **dict.fromkeys(("table", "metrics"), "results"),
-    **dict.fromkeys(("enter", "attach", "ssh", "bash"), "exec"),
+    **dict.fromkeys(("enter", "attach", "ssh"), "exec"),
+    **dict.fromkeys(("interactive", "salloc", "bash", "terminal"), "shell"),
     **dict.fromkeys(("man", "manual", "usage"), "help"),
 }
 COMPLETE = "_TFSLURM_COMPLETE"

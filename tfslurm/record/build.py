@@ -9,6 +9,7 @@ from typing import Any
 
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import JobPlan, mount_json
+from tfslurm.job_plan.holding import HOLD
 from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism
@@ -107,7 +108,7 @@ def told(plan: JobPlan, inputs: tuple[Input, ...], folders: list[Folder]) -> Ite
     yield from foreign_files(plan, folders)
     yield from about_inputs(plan, inputs, folders)
     yield from complaints(folders)
-    yield from entered(folders)
+    yield from entered(plan, folders)
 
 
 def complaints(folders: list[Folder]) -> Iterator[str]:
@@ -119,11 +120,13 @@ def complaints(folders: list[Folder]) -> Iterator[str]:
     yield from (f"nvidia-smi: {line[:LONGEST_COMPLAINT]}" for line in [*found][:FEW])
 
 
-def entered(folders: list[Folder]) -> Iterator[str]:
+def entered(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
     """A warning where commands ran beside the program, in its container: they may have changed what it did."""
     listed = re.compile(r"(?:.*/)?facts/task-\d+/entered\.tsv")
     texts = [raw for name, raw in (folders[-1].files if folders else {}).items() if listed.fullmatch(name)]
-    if count := sum(raw.count(b"\n") for raw in texts):
+    if HOLD in plan.command:
+        yield "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"
+    elif count := sum(raw.count(b"\n") for raw in texts):
         what = f"{count} commands were" if count > 1 else "1 command was"
         yield f"container: {what} run in it beside the program (tfslurm exec), which may have changed what it did"
 

@@ -37,13 +37,15 @@ class Entered:
 class Way:
     """The way into the container of one task of a job that runs, over the login node.
 
+    ``kind`` is `exec`, or `shell`: then the job ends with the command.
+
     Raises:
         InputError: there is no such job, or it is several, or it has no task of this rank.
         TfslurmError: it does not run.
         HostError: its cluster does not answer.
     """
 
-    def __init__(self, session: Session, name: str, rank: int = 0) -> None:
+    def __init__(self, session: Session, name: str, rank: int = 0, *, kind: str = "exec") -> None:
         self.job = self._running(session, find_job(session.tracker, name))
         plan = plan_of(self.job, session.tracker)
         tasks = plan.resources.nodes * plan.resources.tasks_per_node
@@ -51,7 +53,7 @@ class Way:
             many = f"{tasks} tasks, from 0 to {tasks - 1}" if tasks > 1 else "1 task: 0"
             raise refuse(f"--rank {rank}", f"job {self.job.key} has {many}", "leave out --rank, or name one of these")
         self._host: Host = session.reach(known_for(self.job, session.tracker))
-        self._step = f"tfslurm-exec-{secrets.token_hex(6)}"
+        self._step = f"tfslurm-{kind}-{secrets.token_hex(6)}"
         folder = job_dir(plan, self.job.job_id)
         self._words = (self.job.slurm_id, plan.job_name, str(plan.run_dir), folder.name, str(rank))
 

@@ -26,8 +26,8 @@ from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
 
-def refuse_several_tasks(experiment: Experiment) -> None:
-    """Refuse an experiment of several containers: this machine runs one.
+def refuse_several_tasks(experiment: Experiment, why: str = "without a scheduler one task runs") -> None:
+    """Refuse an experiment of several containers where one is run.
 
     Raises:
         InputError: it asks for several tasks, with the line.
@@ -35,7 +35,7 @@ def refuse_several_tasks(experiment: Experiment) -> None:
     asked = {"nodes": experiment.resources.nodes, "tasks_per_node": experiment.resources.tasks_per_node}
     fix = "submit it, or run one task of it: --set resources.{key}=1"
     problems = [
-        experiment.problem(("resources", key), f"is {count}; without a scheduler one task runs", fix.format(key=key))
+        experiment.problem(("resources", key), f"is {count}; {why}", fix.format(key=key))
         for key, count in asked.items()
         if count > 1
     ]

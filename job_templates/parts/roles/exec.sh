@@ -6,7 +6,7 @@
 # $1 is the name of the job's folder, $2 the rank of the task, $3 `terminal` or '', $4 a name for its lifeline, then the command;
 # without one it is the image's bash, or sh.
 node::exec() {
-    local terminal=$3 token=$4 latest='' code
+    local terminal=$3 token=$4 latest='' code holds
     if ((${#engine_environment[@]})); then export -- "${engine_environment[@]}"; fi
     is_local='' interrupted='' stopped='' client=''
     where=${SLURMD_NODENAME:-${HOSTNAME-}} job=$1 rank=$2
@@ -27,13 +27,18 @@ node::exec() {
     engine::available
     mkfifo --mode=0600 -- "$program_dir/$token"
     exec {lifeline}<>"$program_dir/$token" {input}<&0
+    exec {holds}>/dev/null
+    if [[ $token == tfslurm-shell-* ]]; then
+        exec {holds}<>"$program_dir/hold" # the job ends with what is written there, and when nobody holds it open any more
+        : >"$program_dir/held"
+    fi
     if [[ -z $terminal ]]; then printf '<tfslurm-begin>'; fi
-    engine::exec "$container_id" "$terminal" "${entry[@]}" exec "$mask" "$token" "${between[@]}" "$@" <&"$input" {lifeline}>&- &
+    engine::exec "$container_id" "$terminal" "${entry[@]}" exec "$mask" "$token" "${between[@]}" "$@" <&"$input" {lifeline}>&- {holds}>&- &
     client=$!
     exec {input}<&-
     node::_wait "$client"
     code=${waited_code:-1}
-    if [[ -n $stopped ]]; then code=143; fi
+    if [[ -n $stopped ]]; then code=143; else printf '%s\n' "$code" >&"$holds"; fi
     exit "$code"
 }
 

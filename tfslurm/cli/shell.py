@@ -1,0 +1,58 @@
+"""tfslurm shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfslurm.cli.console import common, say
+from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.logs import Waiting
+from tfslurm.cli.submit import cluster_option, set_option
+from tfslurm.errors import refuse
+from tfslurm.host.attached import is_terminal
+from tfslurm.services.shell import open_shell
+from tfslurm.submission.prepare import read_experiment
+from tfslurm.workspace.config import choose_clusters
+from tfslurm.workspace.session import Session
+
+
+@click.command(context_settings={"allow_interspersed_args": True})
+@experiment_file
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
+@cluster_option
+@set_option
+@click.option("--no-terminal", is_flag=True, help="Hand stdin and stdout on byte for byte, also from a terminal.")
+@common
+def shell(
+    session: Session,
+    experiment: Path,
+    command: tuple[str, ...],
+    clusters: tuple[str, ...],
+    sets: tuple[str, ...],
+    no_terminal: bool,
+    as_json: bool,
+) -> int:
+    """Open a terminal in a new container on a node, as the experiment describes it; or run COMMAND there.
+
+    It is a job as submit makes one, with the same checks, limits and record, whose program you type. shell says why the
+    job waits; Ctrl-C meanwhile cancels it. The job ends with the shell, or with the line to the cluster, and shell
+    exits with the shell's exit code.
+
+    \b
+    Examples:
+        tfslurm shell exp.yaml
+        tfslurm shell exp.yaml --set resources.time=00:30:00 -- python -i train.py
+    """
+    if as_json:
+        raise refuse("--json", "a terminal has no document", "`tfslurm submit --json`, then `tfslurm exec --json`")
+    asked = read_experiment(experiment, sets)
+    chosen = choose_clusters(clusters, asked.experiment.clusters, say)
+    if len(chosen) > 1:
+        names = ", ".join(known.cluster.name for known in chosen)
+        raise click.UsageError(
+            f"{experiment}: one terminal and several clusters ({names}): say which with --cluster NAME"
+        )
+    terminal = is_terminal() and not no_terminal
+    return open_shell(session, asked, chosen[0], command, terminal=terminal, seen=Waiting())
