@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,10 @@ from tests.fakes.registry import (
     Said,
     StandIn,
     Start,
+    digest_of,
     error,
+    image_config,
+    image_manifest,
     no_settings_of_this_machine,
     serve_image,
     start,
@@ -343,7 +347,31 @@ def test_an_image_in_which_tensorflow_finds_no_gpu_is_rot_for_a_job_with_gpus(ta
     assert not list(gpu_findings(record, replace(pin, tag="2.17.0-gpu")))
 
 
-# --- the look after a submit
+# --- the look whether a tag has moved
+
+
+def test_a_pin_that_was_compared_is_asked_about_with_one_head(
+    start: Start, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = start()
+    serve_image(registry)
+    name = laptop.experiment(image=f"{registry.address}/team/tf:1")
+    lock = laptop.folder / "exp.lock.yaml"
+    lock.unlink()
+
+    def asked(*more: str) -> list[str]:
+        registry.asked.clear()
+        assert laptop.type("pin", name, *more) == 0
+        return [one.method for one in registry.asked]
+
+    assert asked() == ["GET", "GET"]
+    assert asked() == ["HEAD"] and "the tag still stands for the pinned digest" in capsys.readouterr().err
+    lock.write_text(re.sub(r'(pinned_at: "?)....', r"\g<1>2019", lock.read_text()))
+    assert (asked(), asked(), asked("--update")) == (["GET", "GET"], ["HEAD"], ["GET", "GET"])
+    config = image_config(created="2026-01-01T00:00:00Z")
+    registry.paths[f"/v2/team/tf/blobs/{digest_of(config)}"] = Said(200, config)
+    registry.put("/v2/team/tf/manifests/1", image_manifest(config), MANIFEST)
+    assert asked()[0] == "HEAD" and "the tag has moved" in capsys.readouterr().err
 
 
 def test_a_submit_looks_with_one_head_whether_the_tag_still_stands(

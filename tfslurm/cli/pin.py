@@ -38,13 +38,14 @@ def pin(session: Session, experiment: Path, update: bool, local: bool, as_json: 
         raise InputError([asked.experiment.problem(("build",), "its image is not pinned by a tag", fix)])
     lock = locked_or_none(asked, update)
     have = lock.image if lock else None
-    found, is_new = image_now(asked, have, resolve(session, asked, local, have), update=update)
+    resolved = resolve(session, asked, local, have, update=update)
+    found, is_new = image_now(asked, have, resolved, update=update)
     had = lock.packages if lock else None
     packages, others = packages_now(session, asked.experiment, asked.file, found, had, update=update)
     if is_new or others:
         write_lock(asked, found, packages)
         say(f"{asked.lock_file}: written; commit it")
-    if is_new:
+    if found.digest == resolved.digest:
         session.tracker.note_lock(lock_sha256(found), now())
     if as_json:
         emit({**asdict(found), **({"packages": packages_to_json(packages)} if packages else {})})

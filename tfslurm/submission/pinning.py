@@ -35,13 +35,21 @@ def locked_or_none(asked: Asked, update: bool) -> Lock | None:
         raise
 
 
-def resolve(session: Session, asked: Asked, local: bool, have: Pin | None) -> Pin:
-    """The image's digest now: from this machine's daemon, or from the registries."""
+def resolve(session: Session, asked: Asked, local: bool, have: Pin | None, *, update: bool = False) -> Pin:
+    """The image's digest now: from this machine's daemon, or from the registries.
+
+    Of a lock file that was compared already only the tag is asked, with HEAD, which no registry counts as a pull; with
+    ``update`` everything is.
+    """
     if local or (have and have.pin_kind == "image-id"):
         from tfslurm.registry import pin_local_image
 
         return pin_local_image(asked.reference, now())
-    return pin_now(asked, [known.cluster for known in clusters_of(session, asked)], now(), session.say)
+    clusters = [known.cluster for known in clusters_of(session, asked)]
+    compared = have if have and have.tag and not update and session.tracker.knows_lock(lock_sha256(have)) else None
+    if compared and stands_still(compared, clusters):
+        return compared
+    return pin_now(asked, clusters, now(), session.say)
 
 
 def clusters_of(session: Session, asked: Asked) -> list[Known]:
