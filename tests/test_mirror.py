@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,8 @@ from tfslurm.images.named import NamedImage
 __all__ = ["no_settings_of_this_machine"]
 LAYERS = [os.urandom(300_000), b"a layer", b"another"]
 OCI = "application/vnd.oci"
+FULL = b'{"errors": [{"code": "UNKNOWN", "message": "unknown error", "detail": {"Enclosed": {"Err": 28}}}]}'
+"As docker-registry 2.8.2 answers when its disk is full."
 DIGEST = "sha256:" + "1" * 64
 
 
@@ -207,14 +212,14 @@ PROGRAM = "import sys; from tfslurm.cli import run; sys.exit(run(sys.argv[1:]))"
 LARGE = b"0123456789abcdef" * (34 * 2**16)  # 34 MiB: two pieces
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, **{name: str(path) for name, path in settings(folder).items()}}
+def started(folder: Path, *words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TERM": "xterm", **{name: str(path) for name, path in settings(folder).items()}}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *words],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
 
 
@@ -295,19 +300,37 @@ def test_two_at_once_to_one_place_do_not_mix(origin: Shelf, target: Shelf, tfslu
     origin.lay_image("team/tf", LAYERS, "1")
     words = ("image", "mirror", f"{origin.address}/team/tf:1", "--to", target.address)
     answers: list[Typed] = []
-    held: list[subprocess.Popen[str]] = []
+    only_one = threading.Lock()
 
     def first(asked: Asked) -> Said:
-        if asked.method == "POST" and not held:
-            held.append(started(tmp_path, *words))
-            out, err = held[0].communicate()
-            answers.append(Typed(held[0].returncode, out, err))
+        if asked.method == "POST" and only_one.acquire(blocking=False):
+            other = started(tmp_path, *words)
+            out, err = other.communicate()
+            answers.append(Typed(other.returncode, out, err))
         return Said(200)
 
     target.guard = first
     assert tfslurm(*words).returncode == 0
     assert answers[0].returncode == 2
     assert "another tfslurm is uploading there on this machine; wait for it" in answers[0].stderr
+
+
+def test_what_is_said_while_a_bar_is_drawn_stands_on_a_line_of_its_own(
+    origin: Shelf, target: Shelf, tmp_path: Path, no_settings_of_this_machine: None
+) -> None:
+    an_index(origin, "team/tf", "1")
+    words = ("image", "mirror", f"{origin.address}/team/tf:1", "--to", target.address)
+    ours, its = pty.openpty()
+    running = started(tmp_path, *words, stderr=its)
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # the end, as a terminal says it
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert running.wait() == 0
+    running.communicate()
+    assert f"\x1b[2K{origin.address}/team/tf: an index of 2 platforms" in shown.decode()
 
 
 # --- sources that break or lie
@@ -418,7 +441,7 @@ def test_schema_1_is_refused_in_words(origin: Shelf, target: Shelf, tfslurm: Typ
         ("POST", error(403, "DENIED", "requested access is denied"), "DENIED"),
         ("POST", error(405, "UNSUPPORTED", "the registry is read-only"), "read-only"),
         ("PATCH", error(507, "UNKNOWN", "no space left on device"), "no space left"),
-        ("PUT", error(500, "UNKNOWN", "no space left on device"), "no space left"),
+        ("PUT", Said(500, FULL), "its disk, a quota, or its limit of one upload is reached"),
     ],
 )
 def test_a_target_that_refuses_is_one_line(

@@ -137,6 +137,9 @@ def test_the_job_runs_from_the_mirror_when_the_image_was_deleted_and_its_record_
 
 
 def test_the_tensorflow_image_goes_over_in_little_memory_and_a_killed_one_goes_on(desk: Desk) -> None:
+    desk.describe("alpha", mirrors={})  # from the first registry to the second
+    desk.describe("beta", mirrors={})
+    desk.describe("gamma", mirrors={})
     with relay() as before:
         words = ("image", "mirror", TENSORFLOW, "--to", f"{before.address}/tf-{desk.token}", "--json")
         before.fatal = 12

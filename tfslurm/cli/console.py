@@ -32,6 +32,8 @@ LEAST_FOLDED = 30
 "The width that the last column of a table gets at the expense of others."
 GAP = 2
 "The blanks between two columns."
+BARS: list[Callable[[str], None]] = []
+"What writes above a bar, for each that is drawn."
 EMITTED: list[bool] = []
 "Not empty where this command has printed its document."
 
@@ -141,8 +143,12 @@ def show(*parts: str | tuple[str, str]) -> None:
 
 
 def say(*lines: str) -> None:
-    """A message or progress, on stderr: a line for each, which nothing in it breaks."""
-    write("".join(f"{printable(line)}\n" for line in lines), err=True)
+    """A message or progress, on stderr, above a bar that is drawn there. Each line is one; nothing in it breaks it."""
+    text = "".join(f"{printable(line)}\n" for line in lines)
+    if BARS:
+        BARS[-1](text)
+    else:
+        write(text, err=True)
 
 
 def redraw(line: str) -> None:
@@ -312,6 +318,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     name = TextColumn("{task.description}", markup=False)
     with Progress(name, *columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("looking", total=None)
-        yield lambda what, done, total: shown.update(
-            task, description=printable(what), completed=done, total=total or None
-        )
+        BARS.append(lambda text: shown.console.out(text, end="", highlight=False))
+        try:
+            yield lambda what, done, total: shown.update(
+                task, description=printable(what), completed=done, total=total or None
+            )
+        finally:
+            BARS.pop()
