@@ -6,8 +6,12 @@ import json
 import os
 import re
 import sys
+from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -124,6 +128,111 @@ def test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image
     (shop.laptop.folder / "exp.lock.yaml").write_text(lock_text(pin, other))
     assert shop.laptop.type("plan", shop.write("pandas<3")) == 2
     assert "the lock's packages are for another image (sha256:000000000000…)" in capsys.readouterr().err
+
+
+def test_other_packages_of_the_command_line_are_to_be_written_into_the_file(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write("pytz")) == 0
+    assert shop.laptop.type("plan", "exp.yaml", "--set", "packages=[pandas]") == 2
+    told = "--set packages: the lock's packages are of other requirements; write them into exp.yaml, run `tfslurm pin"
+    assert told in capsys.readouterr().err
+    assert shop.laptop.type("plan", "exp.yaml", "--review") == 0
+    assert f"packages {ON_INDEX[2].file} (sha256 {ON_INDEX[2].sha256})" in capsys.readouterr().out
+
+
+def test_a_sweep_has_one_layer_for_all_its_points(shop: Shop) -> None:
+    shop.laptop.experiment(packages=["pytz"], command=["python", "t.py", "{{ lr }}"], sweep={"grid": {"lr": [1, 2]}})
+    assert shop.laptop.type("submit", "exp.yaml") == 0
+    (plan,) = (shop.laptop.root / "runs").glob("*/plan.json")
+    assert json.loads(plan.read_text())["packages"]["sha256"] == shop.lock().key
+    sent = shop.laptop.root / "packages" / shop.lock().key / "wheels" / ON_INDEX[2].file
+    assert sent.read_bytes() == ON_INDEX[2].content
+
+
+@dataclass(frozen=True)
+class Index:
+    """A simple index that wants a login, served by HTTP from a folder; ``asked`` are the paths that had it."""
+
+    address: str
+    asked: list[str]
+
+
+@pytest.fixture
+def index(shop: Shop) -> Iterator[Index]:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] != f"Basic {b64encode(b'alice:hunter2').decode()}":
+                return self.answer(401, b"")
+            asked.append(self.path)
+            _, place, name, *_ = [*self.path.split("/"), "", ""]
+            if place == "files":
+                return self.answer(200, (shop.wheels / name).read_bytes())
+            files = [each.file for each in ON_INDEX if each.name == name]
+            links = "".join(f'<a href="/files/{file}">{file}</a>' for file in files)
+            return self.answer(200 if files else 404, f"<!DOCTYPE html><html><body>{links}</body></html>".encode())
+
+        do_HEAD = do_GET
+
+        def answer(self, code: int, body: bytes) -> None:
+            self.send_response(code)
+            if code == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="lab"')
+            self.send_header("Content-Type", "text/html" if body[:1] == b"<" else "application/octet-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield Index(f"127.0.0.1:{server.server_port}", asked)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("place", ["pip.conf", "netrc", "UV_DEFAULT_INDEX"])
+def test_an_index_with_a_login_is_asked_with_it_and_the_login_is_written_nowhere(
+    place: str, shop: Shop, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = shop.laptop.folder
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with_login = f"http://alice:hunter2@{index.address}/simple"
+    settings = home / "pip.conf"
+    settings.write_text(
+        f"[global]\nindex-url = {with_login if place == 'pip.conf' else f'http://{index.address}/simple'}\n"
+    )
+    (home / "netrc").write_text("machine 127.0.0.1 login alice password hunter2\n" if place == "netrc" else "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    if place == "UV_DEFAULT_INDEX":
+        monkeypatch.setenv("UV_DEFAULT_INDEX", with_login)
+    assert shop.laptop.type("submit", shop.write("pytz"), "-v") == 0, capsys.readouterr().err
+    said = capsys.readouterr()
+    (wheel,) = shop.lock().wheels
+    assert wheel.sha256 == ON_INDEX[2].sha256 and wheel.url == f"http://{index.address}/files/{wheel.file}"
+    assert shop.lock().index == f"http://{index.address}/simple" and f"/files/{wheel.file}" in index.asked
+    assert "hunter2" not in said.out + said.err
+    written = [path for folder in (home, shop.laptop.root) for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in written if b"hunter2" in path.read_bytes()] in ([settings], [home / "netrc"], [])
+
+
+def test_an_index_that_refuses_the_login_is_one_error(
+    shop: Shop, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://alice:wrong@{index.address}/simple")
+    assert shop.laptop.type("plan", shop.write("pytz")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the index refuses the login" in line and "~/.netrc" in line and "wrong" not in line
 
 
 def test_an_image_that_holds_all_gets_no_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

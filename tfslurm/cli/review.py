@@ -54,6 +54,7 @@ def rows_of(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         base = f"on {made['base']['reference']} = {made['base']['digest']}, by {made['builder']}"
         yield "built", [base, *made["dockerfile"].splitlines()]
     yield "asked", list(image["asked"])
+    yield "packages", [f"{each['file']} (sha256 {each['sha256']})" for each in found["packages"]]
     yield "before", [repr(word) for word in image["entrypoint"]]
     yield "command", [repr(word) for word in found["command"]]
     yield "values", [f"{name}={value!r}" for name, value in found["parameters"].items()]

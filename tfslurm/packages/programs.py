@@ -156,7 +156,8 @@ def for_uv(places: Indexes, more_folders: Sequence[str] = ()) -> dict[str, str]:
         "SSL_CERT_FILE": places.certificates,
         **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), places.proxy),
     }
-    own = {"UV_NO_PROGRESS": "1", **({"UV_INDEX_STRATEGY": "unsafe-best-match"} if places.merged else {})}
+    merged = places.merged and places.more  # so it does not say that an index refused the login
+    own = {"UV_NO_PROGRESS": "1", **({"UV_INDEX_STRATEGY": "unsafe-best-match"} if merged else {})}
     return {**own, **{name: value for name, value in given.items() if value}}
 
 

@@ -73,7 +73,7 @@ _NETWORK = (
     r"Failed to fetch|error sending request|Could not connect|Connection refused|Network is unreachable|Retrying \("
     r"|Temporary failure in name resolution|Name or service not known|SSLError|CERTIFICATE_VERIFY|timed out"
 )
-_LOGIN = r"\b40[13]\b|Unauthorized|Forbidden|User for "
+_LOGIN = r"40[13] (?:Client Error|Unauthorized|Forbidden)|authentication credentials|User for "
 NO_WHEEL = (
     "name a version that has one (its page on the index lists the files), or build it once: "
     "`pip wheel --no-deps NAME -w FOLDER` on a machine like the image, then `pip config set global.find-links FOLDER`"
@@ -92,14 +92,14 @@ class Refusal(NamedTuple):
 def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refusal:
     """The refusal in the output of a resolver."""
     text = re.sub(r"\s+", " ", said)
+    if re.search(_LOGIN, text):
+        fix = "put the login into ~/.netrc, or into the address in pip's settings (`pip config edit`)"
+        return Refusal("", f"the index refuses the login, or there is none: {_short(text)}", fix, outside=True)
     if found := _first(_UNKNOWN, text):
         return _unknown(found, text, facts)
     if found := _first(_NO_WHEEL, text):
         meant = f"did you mean `{_MODULES[found]}`?" if found in _MODULES else NO_WHEEL
         return Refusal(found, f"{found} has no wheel for {of_image(facts)}, and none is built here", meant)
-    if re.search(_LOGIN, text):
-        fix = "put the login into ~/.netrc, or into the address in pip's settings (`pip config edit`)"
-        return Refusal("", f"the index refuses the login: {_short(text)}", fix, outside=True)
     if re.search(_NETWORK, text):
         return Refusal("", f"the index does not answer: {_short(text)}", "see `pip config list` for its address", True)
     if found := _first((rf"No matching distribution found for {_NAME}",), text):
@@ -128,7 +128,9 @@ def _unknown(name: str, text: str, facts: ImageFacts) -> Refusal:
     module = _MODULES.get(name, "")
     near = f"did you mean `{module}`? " if module else nearest(name, sorted({*KNOWN, *facts.packages} - {name}))
     return Refusal(
-        name, f"no index has a package {name!r}", near.strip() or "correct its name, or see `pip config list`"
+        name,
+        f"no index has a package {name!r}",
+        near.strip() or "correct its name, or see `pip config list`; an index may want a login",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def refuse_other_packages(experiment: Experiment, file: Path, lock: PackageLock 
         InputError: they are.
     """
     if why := fits(lock, asked_packages(experiment, file), pin):
-        raise InputError([experiment.problem(("packages",), why, f"run `tfslurm pin {file}`, and commit the lock")])
+        first = f"write them into {file}, " if any(path[:1] == ("packages",) for path in experiment.overridden) else ""
+        fix = f"{first}run `tfslurm pin {shlex.quote(str(file))}`, and commit the lock"
+        raise InputError([experiment.problem(("packages",), why, fix)])
 
 
 def resolve_packages(

@@ -53,6 +53,7 @@ def review_of(asked: Asked, job: Prepared) -> dict[str, Any]:
         "points": plan.points.count if plan.points else None,
         "image": image_of(job),
         "build": asdict(plan.build) if plan.build else None,
+        "packages": [asdict(wheel) for wheel in plan.packages.wheels] if plan.packages else [],
         "command": command,
         "parameters": dict(asked.parameters or experiment.parameters),
         "sweep": experiment.sweep,
