@@ -30,7 +30,7 @@ from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, mirror_names, parse_reference
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.images.mirror import mirror_image
-from tfslurm.images.mirror_names import lines_for, mirrors_line, place_of
+from tfslurm.images.mirror_names import lines_for, mirrors_line, place_of, registry_of
 from tfslurm.images.named import NamedImage
 
 __all__ = ["no_settings_of_this_machine"]
@@ -608,6 +608,17 @@ def test_clusters_with_the_same_mirrors_get_one_line() -> None:
     clusters = [replace(CLUSTER, name=name) for name in ("alpha", "beta")]
     place = place_of(pin(), "registry.example")
     assert list(lines_for(pin(), place, clusters).values()) == [("alpha", "beta")]
+
+
+def test_without_a_target_it_is_the_registry_of_the_cluster_files() -> None:
+    ours = replace(CLUSTER, registry="registry.example/lab")
+    assert registry_of([CLUSTER, ours, ours]) == "registry.example/lab"
+    for clusters, why in (
+        ([CLUSTER], "no cluster file names a registry"),
+        ([ours, replace(ours, registry="other.example")], "name 2: registry.example/lab, other.example"),
+    ):
+        with pytest.raises(InputError, match=f"--to: .*{why}; name one"):
+            registry_of(clusters)
 
 
 def test_an_image_of_one_daemon_is_refused() -> None:

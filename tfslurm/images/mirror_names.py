@@ -69,6 +69,19 @@ def place_of(pin: Pin, target: str, *, flat: bool = False) -> Place:
     return Place(reference.name, key, prefix)
 
 
+def registry_of(clusters: Sequence[Cluster]) -> str:
+    """The registry that the cluster files name for images of one's own.
+
+    Raises:
+        InputError: they name none, or several.
+    """
+    named = list(dict.fromkeys(cluster.registry for cluster in clusters if cluster.registry))
+    if len(named) == 1:
+        return named[0]
+    why = f"the cluster files name {len(named)}: {', '.join(named)}" if named else "no cluster file names a registry"
+    raise refuse("--to", why, "name one, such as --to registry.example.org/mirror")
+
+
 def check_tag(place: Place, tag: str) -> None:
     """Refuse a tag that no registry could have.
 

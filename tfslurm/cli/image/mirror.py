@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="IMAGE|EXP.yaml|JOB|SWEEP|RECORD|CRATE")
-@click.option("--to", "target", required=True, metavar="REGISTRY[/PREFIX]", help="The registry, and a path in it.")
+@click.option(
+    "--to",
+    "target",
+    metavar="REGISTRY[/PREFIX]",
+    help="The registry, and a path in it. Default: the clusters' registry.",
+)
 @click.option("--flat", is_flag=True, help="Keep only the last part of the image's name below PREFIX.")
 @click.option(
     "--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Of an index, only this one; can be repeated."
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @common
 def mirror(
-    session: Session, name: str, target: str, flat: bool, platforms: tuple[str, ...], tag: str,
+    session: Session, name: str, target: str | None, flat: bool, platforms: tuple[str, ...], tag: str,
     with_referrers: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Copy an image into another registry, where jobs find it by its digest.
@@ -37,13 +42,15 @@ def mirror(
     the cluster file is printed. If it is interrupted, the same command continues.
     """
     from tfslurm.images.mirror import Wanted, mirror_image
-    from tfslurm.images.mirror_names import lines_for, place_of
+    from tfslurm.images.mirror_names import lines_for, place_of, registry_of
     from tfslurm.images.named import image_named
     from tfslurm.workspace.config import known_clusters
 
+    clusters = [known.cluster for known in known_clusters()]
+    target = registry_of(clusters) if target is None else target
     found = image_named(session, name)
     place = place_of(found.pin, target, flat=flat)
-    lines = lines_for(found.pin, place, [known.cluster for known in known_clusters()])
+    lines = lines_for(found.pin, place, clusters)
     wanted = Wanted(platforms, tag, with_referrers, dry_run)
     with progress_bar() as step:
         done = mirror_image(found, place, wanted, tell=say, step=step)
