@@ -18,11 +18,13 @@ from urllib.parse import quote
 import pytest
 
 from tests import made
+from tests.test_building import LOCK
 from tests.test_record import CASES, case
 from tfslurm.cluster import Login
 from tfslurm.export.anonymous import Name, StandIns, anonymous, names_in_files, planted, stand_ins_of
 from tfslurm.export.anonymous.names import cluster_names, email_names, person_names
 from tfslurm.image import Pin, lock_text, parse_lock
+from tfslurm.image.build_lock import Base
 from tfslurm.record import Record, record_from_json, record_json
 from tfslurm.record.model import Asked, Code, Energy, Input, Integrity, SharedFolder, Signature, Template, seal
 from tfslurm.record.verification import inner_parts, is_anonymous
@@ -148,6 +150,18 @@ def test_no_byte_of_an_anonymous_record_holds_a_name() -> None:
     assert in_bytes(planted(record), clean) == [] and table.leaks(clean) == []
     assert b"4711" not in clean and b'"146"' not in clean
     assert {USER, HUB, ACCOUNT, ROOT, "0badc0ffee11"} <= set(planted(record))
+
+
+def test_how_an_image_was_built_is_left_out_and_its_base_is_a_name_too() -> None:
+    record = full()
+    assert record.asked
+    name, digest = "hub.elsewhere.example/somebody-else/base", "sha256:" + "ab" * 32
+    build = replace(LOCK, base=Base(f"{name}:1", name, digest), source="https://git.example/somebody-else/code")
+    told = replace(record.asked, build=build, spec=f"build: {{base: '{name}:1'}}\n")
+    built = replace(record, asked=told)
+    clean = anonymous(built, stand_ins_of([built]))
+    assert clean.asked and clean.asked.build is None
+    assert in_bytes(("hub.elsewhere", "somebody-else"), json.dumps(record_json(clean)).encode()) == []
 
 
 def test_what_does_not_say_who_or_where_stays() -> None:

@@ -14,6 +14,7 @@ from tests.made_wheels import wheel
 from tfslurm.image import read_lock
 from tfslurm.image.build_lock import BuildLock
 
+from . import images
 from .bed import REGISTRY
 from .desk import SMALL, Desk, as_yaml, ids, until
 from .docker import docker
@@ -129,6 +130,24 @@ def test_wheels_are_installed_by_their_hashes_without_a_network(bench: Desk) -> 
     job = bench.submit(file, env=env)
     assert bench.ended(job) == "COMPLETED"
     assert bench.tfslurm("logs", job).stdout == "hello once\n42\n"
+
+
+def test_what_apt_installs_is_written_down_with_its_version(bench: Desk) -> None:
+    """The engine and the image are real; apt-get and dpkg-query in it stand in, for no network reaches a Debian."""
+    programs = {
+        "usr/bin/dpkg-query": "#!/bin/sh\ncat /var/dpkg 2>/dev/null\n",
+        "usr/bin/apt-get": "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n"
+        'case "$1" in lib*) printf "$1\\t1.6\\tamd64\\n" >>/var/dpkg; echo $1 >/usr/bin/added; esac\n',
+        "var/dpkg": "libc6\t2.36\tamd64\n",
+    }
+    images.push_small(f"build/{bench.token}/apt", "1", programs)
+    base = f"{REGISTRY}/build/{bench.token}/apt:1"
+    file = experiment(bench, "apt", ["cat", "/usr/bin/added"], base=base, apt=["libgl1"])
+    done = bench.tfslurm("image", "build", file)
+    assert done.returncode == 0, done.stderr
+    made = build_of(file)
+    assert [(each.name, each.version) for each in made.apt_installed] == [("libgl1", "1.6")]
+    assert len(made.layers) == 1
 
 
 @pytest.mark.parametrize("builder", ["docker", "podman"])

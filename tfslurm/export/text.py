@@ -191,7 +191,12 @@ def build_rows(record: Record) -> Iterator[Row]:
     if added:
         more = f" and {len(added) - FEW_PACKAGES} more" if len(added) > FEW_PACKAGES else ""
         yield Row("", f"with {', '.join(added[:FEW_PACKAGES])}{more}")
-    yield Row("", f"Dockerfile sha256:{made.dockerfile_sha256[:12]}…, {len(made.layers)} layers above the base")
+    yield Row("", f"Dockerfile sha256:{made.dockerfile_sha256[:12]}…, {layers(len(made.layers))} above the base")
+
+
+def layers(count: int) -> str:
+    """1 layer, 2 layers."""
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def both(built: str | None, present: str | None) -> str | None:

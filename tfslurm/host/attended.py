@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ LONGEST_LINE = 400
 MOST_PENDING = 2**16
 "Bytes of a line without an end: then it is cut."
 GRACE_S = 20.0
+COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 
 
 class Ended(NamedTuple):
@@ -102,7 +104,7 @@ def _read(process: subprocess.Popen[bytes], ends: float, take: Callable[[str], o
 
 def printable(line: bytes) -> str:
     """A line without what would act on a terminal, and no longer than a reader needs."""
-    text = line[: 4 * LONGEST_LINE].decode("utf-8", "replace").rstrip()
+    text = COLOURS.sub("", line[: 4 * LONGEST_LINE].decode("utf-8", "replace")).rstrip()
     return "".join(letter if letter.isprintable() else " " for letter in text)[:LONGEST_LINE]
 
 

@@ -80,7 +80,8 @@ def lines_of(made: Outcome) -> Iterator[str]:
         return
     size = sum(layer.bytes for layer in lock.layers)
     yield f"{name}"
-    told = f"{len(lock.layers)} layers above {lock.base.reference}, {size / 2**20:.1f} MiB"
+    many = f"{len(lock.layers)} layer{'' if len(lock.layers) == 1 else 's'}"
+    told = f"{many} above {lock.base.reference}, {size / 2**20:.1f} MiB"
     yield f"built by {lock.builder}: {told}; {made.sent_bytes / 2**20:.1f} MiB sent"
     if made.differs == ():
         yield "equal to the image that was pinned, byte for byte"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import SlurmParseError
+from tfslurm.export.anonymous.hidden_images import hidden_images
 from tfslurm.export.anonymous.spelling import is_ordinary
 from tfslurm.export.citation.settings import PUBLISHERS
 from tfslurm.image.reference import DOCKER_HUB
@@ -197,10 +198,10 @@ def image_names(record: Record) -> Iterator[Name]:
     tasks = [task for attempt in record.attempts for task in attempt.tasks]
     sources = [image.served_by or "", *(task.image_source or "" for task in tasks)]
     sources += [text for task in tasks for text in task.image_digests or ()]
-    if not is_public(record):
-        yield Name("image", image.repository)
-        yield from (Name("owner", part) for part in image.repository.split("/")[:-1] if not is_ordinary(part))
-        yield from registry_names(image.registry)
+    for registry, repository in hidden_images(record, PUBLISHERS):
+        yield Name("image", repository)
+        yield from (Name("owner", part) for part in repository.split("/")[:-1] if not is_ordinary(part))
+        yield from registry_names(registry)
     for source in sources:
         place = source.partition("@")[0]
         host, slash, rest = place.partition("/")

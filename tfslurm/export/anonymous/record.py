@@ -168,7 +168,7 @@ def experiment_of(record: Record, cleaned: Experiment, table: StandIns) -> Exper
 
 
 def asked_of(record: Record, cleaned: Asked | None, table: StandIns) -> Asked | None:
-    """The rest of the plan; the lock file is that of the anonymous image."""
+    """The rest of the plan; the lock file is that of the anonymous image, and how that was made is left out."""
     if record.asked is None or cleaned is None:
         return None
     template = cleaned.template
@@ -176,9 +176,8 @@ def asked_of(record: Record, cleaned: Asked | None, table: StandIns) -> Asked | 
         template = replace(template, sha256=template.text and sha_of(template.text))
     options = {key: option_of(key, value, table) for key, value in record.asked.options.items()}
     scan = cleaned.scan and replace(cleaned.scan, report_sha256=None, sbom_sha256=None)
-    made = cleaned.build and replace(cleaned.build, dockerfile_sha256=sha_of(cleaned.build.dockerfile))
     lock = lock_of(record, table)
-    return replace(cleaned, template=template, options=options, lock=lock, scan=scan, build=made)
+    return replace(cleaned, template=template, options=options, lock=lock, scan=scan, build=None)
 
 
 def sha_of(text: str) -> str:
