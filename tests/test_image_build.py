@@ -122,7 +122,7 @@ def push_base(registry: Registry, config: bytes, layer: bytes) -> None:
 def test_a_build_is_pushed_and_then_pinned_and_a_second_one_is_equal(bench: Bench) -> None:
     name = bench.experiment()
     code, out, _ = bench.type("image", "build", name)
-    assert code == 0 and "built by docker 99.1: 1 layers above" in out
+    assert code == 0 and "built by docker 99.1: 1 layer above" in out
     text = bench.lock.read_text()
     lock = read_lock(text, "lock").build
     assert lock is not None and lock.source_date_epoch == 1709856000
