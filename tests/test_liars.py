@@ -129,6 +129,25 @@ def test_a_lie_about_a_layer_is_not_kept(
     assert save_image(pin, {}, tmp_path / "a.tar").digest == pin.digest
 
 
+@pytest.mark.parametrize(("lie", "why"), [*DOCUMENTS.values(), *BYTES.values()], ids=[*DOCUMENTS, *BYTES])
+def test_a_lie_is_not_mirrored(
+    lie: Lie, why: str, start_registry: StartRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    registry, mirror = start_registry(), start_registry("127.0.0.2")
+    TRUE.put(registry)
+    registry.lies = [lie]
+    monkeypatch.setattr(image_source, "TRIES", 2)
+    monkeypatch.chdir(tmp_path)
+    name = f"{registry.address}/{NAME}:{TAG}"
+    with bounded():
+        assert run(["image", "mirror", name, "--to", f"{mirror.address}/m"]) == 1
+    *notes, told = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: ") and len(told) < 600
+    assert not [line for line in notes if "error" in line]
+    assert not mirror.manifests
+
+
 def push_all(registry: Registry, patience: Patience = PATIENCE) -> None:
     """The image of linux/amd64, pushed under the tag."""
     waits = list[float]()
