@@ -61,18 +61,26 @@ def test_a_cluster_that_ran_the_image_is_asked_once_and_nobody_after_that(
         assert facts_of(session, PIN, [laptop.known]) == facts_of(session, PIN, []) == first
 
 
+@pytest.mark.parametrize(
+    ("srun", "code", "told"),
+    [
+        ("Requested nodes are busy", 1, "no node was free within 600 s"),
+        ("alpha1: task 0: Exited with exit code 127", 127, "the image has no Python"),
+        ("Invalid partition name specified", 1, "srun: error: Invalid partition name specified"),
+    ],
+)
 def test_an_image_of_which_nobody_knows_is_told_with_what_was_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    srun: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laptop = Laptop.made(tmp_path, monkeypatch)
     pin = replace(PIN, digest="sha256:" + "7" * 64)
-    laptop.slurm.program("srun", "echo 'srun: error: Requested nodes are busy' >&2; exit 1")
+    laptop.slurm.program("srun", f"echo 'srun: error: {srun}' >&2; exit {code}")
     engine = tmp_path / "engine" / "docker"
     engine.parent.mkdir()
     engine.write_text("#!/bin/sh\nexit 1\n")  # a stand-in: it has no image
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{engine.parent}:{os.environ['PATH']}")
     said: list[str] = []
-    with Session(said.append) as session, pytest.raises(TfslurmError, match="alpha: no node was free within 600 s"):
+    with Session(said.append) as session, pytest.raises(TfslurmError, match=f"alpha: {told}"):
         facts_of(session, pin, [laptop.known])
     assert said == ["looking into tensorflow/tensorflow:2.16.1-gpu: a short job on alpha runs a container of it"]

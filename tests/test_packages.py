@@ -23,7 +23,7 @@ from tests.test_image_facts import FACTS
 from tfslurm.errors import TfslurmError
 from tfslurm.image import PackageLock, lock_text, read_lock
 from tfslurm.image.packages import package_lock
-from tfslurm.packages.wheels import WheelFiles, place
+from tfslurm.packages.wheels import WheelFiles, place, work_folder
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 ON_INDEX = (
@@ -233,6 +233,19 @@ def test_an_index_that_refuses_the_login_is_one_error(
     assert shop.laptop.type("plan", shop.write("pytz")) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "the index refuses the login" in line and "~/.netrc" in line and "wrong" not in line
+
+
+def test_what_a_killed_command_left_is_removed_after_a_day(shop: Shop) -> None:
+    cache = shop.laptop.folder / "cache" / "tfslurm"
+    for name in ("packages-old", "packages-new"):
+        (cache / name / "new").mkdir(parents=True)
+    (cache / "packages-elsewhere").symlink_to(shop.wheels)
+    for name in ("packages-old", "packages-elsewhere"):
+        os.utime(cache / name, (0, 0), follow_symlinks=False)
+    with work_folder() as work:
+        assert work.parent == cache and not list(work.iterdir())
+        assert {path.name for path in cache.iterdir()} == {"packages-new", "packages-elsewhere", work.name}
+    assert not work.exists() and list(shop.wheels.iterdir())
 
 
 def test_an_image_that_holds_all_gets_no_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

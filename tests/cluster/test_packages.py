@@ -5,6 +5,7 @@ Slurm, docker, podman, Python, uv and pip are real; the wheels are made by the t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -52,3 +53,7 @@ def test_what_the_image_lacks_is_there_for_the_program_on_every_cluster_by_one_l
     assert again.returncode == 0 and "locked" not in again.stderr, again.stderr
     (other,) = re.findall(r"beta:[0-9]+", again.stdout)
     assert desk.tfslurm("logs", other).stdout == "42 of the image\nhello hello\n"
+    records = [json.loads(desk.tfslurm("provenance", each, "--json").stdout) for each in (job, other)]
+    layers = [record["environment"]["layer"] for record in records]
+    assert layers[0]["key"] == layers[1]["key"] == lock.key
+    assert layers[0]["contents_sha256"] == layers[1]["contents_sha256"]

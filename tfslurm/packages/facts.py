@@ -103,9 +103,9 @@ def _container(host: Host, before: Sequence[str], engine: str, how: str, names: 
 def _why(done: Completed) -> str:
     if is_busy(done.stderr):
         return f"no node was free within {WAIT_S} s"
-    if done.exit_code == NO_IMAGE and not done.stderr.strip():
-        return "no place served the image"
-    if done.exit_code == NO_PYTHON and not done.stderr.strip():
+    said = [line for line in done.stderr.strip().splitlines() if not line.startswith("srun: ")] or [""]
+    if done.exit_code == NO_PYTHON and not said[-1]:
         return "the image has no Python"
-    said = done.stderr.strip().splitlines()
-    return said[-1][:300] if said else f"the container ended with exit {done.exit_code}"
+    if done.exit_code == NO_IMAGE and not said[-1]:
+        return "no place served the image"
+    return (said[-1] or done.stderr.strip() or f"the container ended with exit {done.exit_code}")[-300:]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from tfslurm.workspace.folders import cache_folder
 
 PATIENCE_S = 3600.0
 _READ = 2**20
+_WORK = "packages-"
+_OLD_S = 86400.0
 
 
 class Wanted(NamedTuple):
@@ -145,10 +149,19 @@ def work_folder() -> Iterator[Path]:
     """
     try:
         make_folder(cache_folder())
-        with tempfile.TemporaryDirectory(prefix="packages-", dir=cache_folder()) as folder:
+        _remove_old()
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=cache_folder()) as folder:
             yield Path(folder)
     except OSError as error:
         where = os.fspath(error.filename or cache_folder())
         raise TfslurmError(
             f"{where}: cannot be written: {error.strerror}; free some space, or set XDG_CACHE_HOME"
         ) from error
+
+
+def _remove_old() -> None:
+    """Remove such folders of commands that were killed: those that nobody has touched for a day."""
+    for folder in cache_folder().glob(f"{_WORK}*"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > _OLD_S and not folder.is_symlink():
+                shutil.rmtree(folder)
