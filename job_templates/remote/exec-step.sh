@@ -18,8 +18,9 @@ if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "jo
 if [[ $state != RUNNING ]]; then refuse "job $id" "is ${state:-gone} and not RUNNING"; fi
 latest=''
 if [[ ! -L $run_dir/$folder/latest ]]; then { IFS= read -r -n 16 latest <"$run_dir/$folder/latest"; } 2>/dev/null || :; fi
+if [[ ! $latest =~ ^attempt-[0-9]+$ ]]; then refuse "job $id" 'has no container yet'; fi
 node=$(tr '\0' '\n' 2>/dev/null <"$run_dir/$folder/$latest/facts/task-$rank/slurm.env" | sed -n 's/^SLURMD_NODENAME=//p')
-if [[ ! $latest =~ ^attempt-[0-9]+$ || ! $node =~ ^[A-Za-z0-9._-]+$ ]]; then
+if [[ ! $node =~ ^[A-Za-z0-9._-]+$ ]]; then
     refuse "job $id" "its task $rank has no container yet, or there is no such task"
 fi
 step=(srun --jobid="$raw" --overlap --nodes=1 --ntasks=1 --nodelist="$node" --job-name="$token" --chdir=/ --export=ALL)

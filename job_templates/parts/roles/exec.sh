@@ -14,6 +14,7 @@ node::exec() {
     shift 4
     if (($# == 0)); then set -- /bin/sh -c 'if command -v bash >/dev/null 2>&1; then exec bash; fi; exec sh'; fi
     { IFS= read -r latest <"$job_dir/latest"; } 2>/dev/null || :
+    if [[ ! $latest =~ ^attempt-[1-9][0-9]{0,5}$ ]]; then exec::_refuse job "$job has no attempt that runs" 'try again later'; fi
     attempt_dir=$job_dir/$latest
     task::_places
     exec::_container
