@@ -133,7 +133,7 @@ def test_a_latest_that_no_node_script_writes_is_not_believed(job: Path, kind: st
 
 def test_every_program_asks_it_and_none_counts_itself() -> None:
     users = {name for name in PROGRAMS if ". ./last-attempt.sh" in text_of(name)}
-    assert users == {"endings", "exit-files", "list-outputs", "log-tails", "results"}
+    assert users == {"began", "endings", "exec-step", "exit-files", "list-outputs", "log-tails", "results"}
     assert [name for name in PROGRAMS if "attempt-*" in text_of(name)] == ["list-runs"]
 
 

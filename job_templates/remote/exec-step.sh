@@ -6,6 +6,7 @@
 # of somebody else's. An id may be another job's by now: the name is not.
 . ./unsteered.sh
 . ./run-folder.sh
+. ./last-attempt.sh
 refuse() {
     printf 'tfslurm: %s: %s\n' "$1" "$2" >&2
     exit 78
@@ -16,10 +17,8 @@ if ! is_mine "${run_dir%/*}" "${run_dir##*/}"; then refuse "$run_dir" 'is not a 
 read -r raw state user named < <(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>/dev/null) || :
 if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "job $id" 'has ended: its container is gone'; fi
 if [[ $state != RUNNING ]]; then refuse "job $id" "is ${state:-gone} and not RUNNING"; fi
-latest=''
-if [[ ! -L $run_dir/$folder/latest ]]; then { IFS= read -r -n 16 latest <"$run_dir/$folder/latest"; } 2>/dev/null || :; fi
-if [[ ! $latest =~ ^attempt-[0-9]+$ ]]; then refuse "job $id" 'has no container yet'; fi
-node=$(tr '\0' '\n' 2>/dev/null <"$run_dir/$folder/$latest/facts/task-$rank/slurm.env" | sed -n 's/^SLURMD_NODENAME=//p')
+last_attempt "$run_dir/$folder"
+node=$(tr '\0' '\n' 2>/dev/null <"$run_dir/$folder/attempt-$last/facts/task-$rank/slurm.env" | sed -n 's/^SLURMD_NODENAME=//p')
 if [[ ! $node =~ ^[A-Za-z0-9._-]+$ ]]; then
     refuse "job $id" "its task $rank has no container yet, or there is no such task"
 fi
