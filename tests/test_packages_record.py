@@ -14,9 +14,12 @@ import pytest
 from tests.made_wheels import wheel
 from tests.test_record import TASK, Case, case
 from tfslurm.audit.findings import There, packages_findings
+from tfslurm.errors import InputError
 from tfslurm.export.anonymous import anonymous, planted
 from tfslurm.export.citation.settings import settings_of
 from tfslurm.export.citation.statement import Table, plain, statement
+from tfslurm.export.crate.software import requirements_of
+from tfslurm.export.docker_run import docker_run, install_line
 from tfslurm.export.text import record_text
 from tfslurm.host.files import tree_contents
 from tfslurm.host.local import LocalHost
@@ -28,6 +31,7 @@ from tfslurm.record.comparison.differences import differences
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.model import Layer, Package, Verdict, record_sha256
 from tfslurm.record.verification import Part
+from tfslurm.reruns.workspace import Wish, keep_packages
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.layers import layer_dir, layer_lists, layer_part
 
@@ -245,3 +249,45 @@ def test_audit_says_whether_the_layer_is_there() -> None:
     (silent,) = packages_findings(record, There("alpha: no answer"))
     assert silent.reason == "alpha: no answer"
     assert list(packages_findings(case("gpu").build(), There(""))) == []
+
+
+def test_the_line_of_docker_mounts_the_packages_where_the_job_had_them() -> None:
+    found = docker_run(built(), packages="packages")
+    assert """--mount type=bind,source="$PWD"/packages,target=/opt/tfslurm/packages,readonly""" in found.line
+    assert "--env=PYTHONPATH=/opt/tfslurm/packages" in found.line and not found.fill.get("/PATH/TO/packages")
+    alone = docker_run(built())
+    assert "source=/PATH/TO/packages,target=/opt/tfslurm/packages" in alone.line
+    assert "the packages of layer" in alone.fill["/PATH/TO/packages"]
+    assert "packages" not in docker_run(case("gpu").build()).line
+
+
+def test_a_crate_has_the_wheels_with_their_hashes_as_pip_reads_them() -> None:
+    lines = requirements_of(built()).splitlines()
+    first = lock_of(case("gpu")).wheels[0]
+    assert lines[0] == f"pandas==3.1.1 --hash=sha256:{first.sha256}" and len(lines) == 2
+    assert requirements_of(case("gpu").build()) == ""
+    line = install_line(built(), "packages.txt", "packages")
+    assert line.endswith("--require-hashes --target /crate/packages --requirement /crate/packages.txt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"packages": "[six]"}, "--set packages: a rerun has the packages of its original, by their hashes"),
+        (
+            {"image": "tensorflow/tensorflow:2.17.0"},
+            "--set image: the packages of the original were locked for sha256:",
+        ),
+    ],
+)
+def test_a_rerun_refuses_settings_that_would_lose_the_packages(
+    settings: dict[str, str], why: str, tmp_path: Path
+) -> None:
+    record = built()
+    assert record.asked
+    before: Any = record.asked
+    nobody: Any = None
+    with pytest.raises(InputError, match=why):
+        keep_packages(nobody, before, nobody, Wish(settings=settings), tmp_path / "exp.lock.yaml")
+    keep_packages(nobody, before, nobody, Wish(), tmp_path / "exp.lock.yaml")
+    assert not (tmp_path / "exp.lock.yaml").exists()

@@ -15,7 +15,7 @@ from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError
 from tfslurm.host.command import Raw
 from tfslurm.host.local import LocalHost
 from tfslurm.image.packages import Wheel, package_lock
-from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan import DerivedFrom, JobPlan
 from tfslurm.spec import Mount
 from tfslurm.submission.send_packages import send_wheels
 
@@ -127,6 +127,27 @@ def test_a_wheel_that_is_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(TfslurmError, match=r"count_things-2\.0-py3-none-any\.whl is needed to install"):
         send_wheels(wheels, made, LocalHost("alpha"))
     assert not there(made).exists()
+
+
+class Gone(dict[str, Path]):
+    """Wheels that no index has any more."""
+
+    def __contains__(self, file: object) -> bool:
+        return True
+
+    def __getitem__(self, file: str) -> Path:
+        raise TfslurmError("packages: the wheels cannot be fetched: no answers==1.5; `tfslurm pin EXP.yaml --update`")
+
+
+def test_a_rerun_whose_wheels_are_gone_says_what_is_lost_and_what_to_do(tmp_path: Path) -> None:
+    made = planned(tmp_path)
+    with pytest.raises(TfslurmError, match=r"cannot be fetched: no answers==1\.5; `tfslurm pin EXP.yaml"):
+        send_wheels(Gone(), made, LocalHost("alpha"))
+    again = replace(made, derived_from=DerivedFrom("alpha:7"))
+    with pytest.raises(
+        TfslurmError, match=r"alpha:7: \S+\.whl is needed .* here: the wheels cannot be fetched: .*; if you"
+    ):
+        send_wheels(Gone(), again, LocalHost("alpha"))
 
 
 def test_two_submissions_at_once_leave_whole_wheels(tmp_path: Path) -> None:

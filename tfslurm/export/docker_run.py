@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tfslurm.document import read
 from tfslurm.errors import InputError, RecordError
+from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.record import Record
 
 IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
@@ -31,10 +32,11 @@ class DockerRun(NamedTuple):
     notes: tuple[str, ...]
 
 
-def docker_run(record: Record, *, code: str = "", outputs: str = "out") -> DockerRun:
+def docker_run(record: Record, *, code: str = "", outputs: str = "out", packages: str = "") -> DockerRun:
     """The line for one task of the record's job, to be typed in a folder that gets the outputs.
 
-    ``code`` and ``outputs`` are names in that folder, or absolute; without ``code`` the reader has to say where it is.
+    ``code``, ``outputs`` and ``packages`` (those that the experiment adds to the image) are names in that folder, or
+    absolute; without ``code`` or ``packages`` the reader has to say where it is.
 
     Raises:
         RecordError: the record does not have what it needs, or names no program.
@@ -50,8 +52,8 @@ def docker_run(record: Record, *, code: str = "", outputs: str = "out") -> Docke
     words = ["docker", "run", "--rm", "--init", *user(), *gpus(record)]
     words += [f"--network={asked.network}"]
     words += [f"--shm-size={asked.shm.lower()}"] if asked.shm else []
-    words += mounts(record, code, outputs, fill)
-    words += [f"--env={name}={value}" for name, value in record.experiment.env.items()]
+    words += [*mounts(record, code, outputs, fill), *layer(record, packages, fill)]
+    words += [f"--env={name}={value}" for name, value in environment(record).items()]
     for name in asked.secrets:
         words += ["--env", name]
     if record.code:
@@ -107,6 +109,37 @@ def mounts(record: Record, code: str, outputs: str, fill: dict[str, str]) -> lis
         fill[source] = f"what was {origin} on {record.job.cluster}" + (f", sha256 {digest}" if digest else "")
         found.append(mount(source, target, read_only=bool(each.get("read_only"))))
     return [word for each in found for word in ("--mount", each)]
+
+
+def layer(record: Record, packages: str, fill: dict[str, str]) -> list[str]:
+    """The packages that the experiment adds to the image."""
+    if record.environment.layer is None:
+        return []
+    source = here(packages) if packages else f"{TO_FILL}packages"
+    if not packages:
+        key = record.environment.layer.key
+        fill[source] = f"the packages of layer {key[:16]}, installed by the hashes of the lock file with `pip --target`"
+    return ["--mount", mount(source, LAYER_TARGET, read_only=True)]
+
+
+def environment(record: Record) -> dict[str, str]:
+    """The experiment's variables; Python finds the packages as in the job."""
+    if record.environment.layer is None:
+        return dict(record.experiment.env)
+    own = record.experiment.env.get("PYTHONPATH")
+    return {**record.experiment.env, "PYTHONPATH": f"{own}:{LAYER_TARGET}" if own else LAYER_TARGET}
+
+
+def install_line(record: Record, listed: str, target: str) -> str:
+    """The line that installs the packages of a list of requirements with hashes, in a container of the image.
+
+    Raises:
+        RecordError: the record names no image.
+    """
+    words = ["docker", "run", "--rm", *user(), "--mount", mount(here("."), "/crate", read_only=False)]
+    words += ["--entrypoint=python3", image(record), "-m", "pip", "install", "--no-deps", "--no-compile"]
+    words += ["--require-hashes", "--target", f"/crate/{target}", "--requirement", f"/crate/{listed}"]
+    return " ".join(map(quoted, words))
 
 
 def here(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tfslurm.document import Refused, nearest
 from tfslurm.errors import RecordError, RegistryError, refuse
-from tfslurm.image import Pin, lock_text, parse_lock, parse_reference
+from tfslurm.image import Pin, lock_text, parse_lock, parse_reference, read_lock
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.job_plan import DerivedFrom
 from tfslurm.local_files import write_file
@@ -170,6 +170,7 @@ def bring_image(
         InputError: the archive is not the image's, or one is given for an image of another name.
         RecordError: the lock file is not of the image that the record names.
     """
+    keep_packages(session, before, known, wish, lock_file)
     if "image" in wish.settings:
         if wish.image_archive:
             raise refuse(
@@ -182,6 +183,28 @@ def bring_image(
         raise RecordError(f"{original.name}: its lock file is of {pin.digest}, and its image is {digest}")
     write_file(lock_file, before.lock.encode())
     return find_image(session, original, known, pin, wish.image_archive)
+
+
+def keep_packages(session: Session, before: AskedBefore, known: Known, wish: Wish, lock_file: Path) -> None:
+    """Write the lock file of an image that is named by --set, where the original added packages to its image.
+
+    They were locked for the bytes of that image: its digest may be served by somebody else, but be no other.
+
+    Raises:
+        InputError: other packages are set, or another image.
+    """
+    fix = "write an experiment of your own: `tfslurm provenance NAME --json` has its text in asked.spec"
+    if "packages" in wish.settings:
+        raise refuse("--set packages", "a rerun has the packages of its original, by their hashes", fix)
+    packages = read_lock(before.lock, "exp.lock.yaml").packages if before.lock and "image" in wish.settings else None
+    if packages is None:
+        return
+    reference = parse_reference(wish.settings["image"])
+    if reference.digest != packages.image:
+        why = f"the packages of the original were locked for {packages.image}"
+        raise refuse("--set image", why, f"name who serves that: --set image=HOST/NAME@{packages.image}; or {fix}")
+    pin = resolve_now(reference, [known.cluster], now(), session.say)
+    write_file(lock_file, lock_text(pin, packages).encode())
 
 
 def completed(session: Session, original: Original, before: AskedBefore, known: Known, wish: Wish) -> AskedBefore:

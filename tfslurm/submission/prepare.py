@@ -213,7 +213,8 @@ def packages_of(asked: Asked, pin: Pin) -> PackageLock | None:
 
     lock = locked(asked)
     found = lock.packages if lock else None
-    if asked.derived_from is None:  # those of a rerun are the original's, whatever was asked for then
+    # those of a rerun are the original's, whatever was asked for then
+    if asked.derived_from is None or found is None or found.image != pin.digest:
         refuse_other_packages(asked.experiment, asked.file, found, pin)
     return found
 

@@ -55,10 +55,17 @@ def here(wheels: Mapping[str, Path], wheel: Wheel, plan: JobPlan, host: Host) ->
     Raises:
         TfslurmError: there is none.
     """
-    if wheel.file not in wheels:
-        why = f"{wheel.file} is needed to install the packages, and it is neither on {host.name} nor here"
-        raise TfslurmError(f"{plan.name}: {why}; `tfslurm pin EXP.yaml --update` locks what there is now")
-    return wheels[wheel.file]
+    why = f"{wheel.file} is needed to install the packages, and it is neither on {host.name} nor here"
+    try:
+        if wheel.file in wheels:
+            return wheels[wheel.file]
+    except TfslurmError as error:
+        if plan.derived_from is None:
+            raise
+        said = str(error).partition("; ")[0].removeprefix("packages: ")
+        fix = "if you have that file, put it into a folder, and `pip config set global.find-links FOLDER`"
+        raise TfslurmError(f"{plan.derived_from.job}: {why}: {said}; {fix}") from error
+    raise TfslurmError(f"{plan.name}: {why}; `tfslurm pin EXP.yaml --update` locks what there is now")
 
 
 def ask(wheels: Sequence[Wheel], folder: PurePosixPath, host: Host) -> list[Missing]:

@@ -24,6 +24,7 @@ ABOUT = {
     contents.SWEEP: "The sweep: its axes, the jobs that it became, and each point with its job.",
     contents.SPEC: "The experiment as it was asked for.",
     contents.LOCK: "The pin of the container image.",
+    contents.PACKAGES: "The Python packages that are added to the image, each with its sha256, as pip reads them.",
     contents.REPRODUCING: "How to check, run again and compare what is in this crate.",
     contents.SUMS: "The sha256 of every other file of this crate.",
     paths.JOB_SCRIPT: "The batch script of the job.",

@@ -8,7 +8,7 @@ from tfslurm.document.tree import printable
 from tfslurm.errors import RecordError
 from tfslurm.export.crate import contents
 from tfslurm.export.crate.contents import Crate, Run
-from tfslurm.export.docker_run import docker_run
+from tfslurm.export.docker_run import docker_run, install_line
 from tfslurm.record import Record
 from tfslurm.run_folder import paths
 from tfslurm.spec import Comparer
@@ -48,6 +48,7 @@ def names(crate: Crate) -> Iterator[str]:
         contents.RECORD if is_one else f"{contents.RECORDS}*.json": f"the record of {'the' if is_one else 'each'} job",
         contents.SPEC: "the experiment",
         contents.LOCK: "the container image, by its digest",
+        contents.PACKAGES: "the Python packages that are added to it, each with its sha256",
         paths.JOB_SCRIPT: "the batch script",
         f"{contents.CODE}": "the code",
         "JOB/out/": "what the program left",
@@ -56,6 +57,8 @@ def names(crate: Crate) -> Iterator[str]:
         contents.METADATA: "all of this for machines (RO-Crate, Process Run Crate)",
     }
     there = {path.partition("/")[0] for path in crate.by_path}
+    if contents.PACKAGES not in crate.by_path:
+        del listed[contents.PACKAGES]
     if contents.CODE[:-1] not in there:
         del listed[contents.CODE]
     if not any(path.endswith(contents.IMAGE) for path in there):
@@ -94,9 +97,13 @@ def running(crate: Crate, run: Run) -> list[str]:
     code = f"{contents.CODE}{record.code.tree}" if record.code else ""
     has_code = any(True for _ in crate.below(f"{code}/"))
     try:
-        found = docker_run(record, code=code if has_code else "", outputs=AGAIN)
+        packages = "packages" if run.base + contents.PACKAGES in crate.by_path else ""
+        found = docker_run(record, code=code if has_code else "", outputs=AGAIN, packages=packages)
     except RecordError as error:
         return [*lines, f"There is no command for this: {printable(str(error))}."]
+    if packages:
+        lines += ["First the packages, by their hashes; this needs the index of packages:", ""]
+        lines += [f"    {printable(install_line(record, run.base + contents.PACKAGES, packages))}", ""]
     which = "" if len(crate.runs) == 1 else f" This is the job {record.job.job_id}, one of {len(crate.runs)}."
     lines += [f"In this folder, on a machine with {needs(record)}.{which}", "", f"    {printable(found.line)}", ""]
     lines += [f"Its results are then in `{AGAIN}/`. {duration(record)}"] if AGAIN in found.line else [duration(record)]

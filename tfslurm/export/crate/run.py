@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from itertools import islice
 
-from tfslurm.export.crate.contents import LOCK, SPEC, Crate, Run
+from tfslurm.export.crate.contents import LOCK, PACKAGES, SPEC, Crate, Run
 from tfslurm.export.crate.entities import Entity, Graph, mark, moment, one_or_all, uri
 from tfslurm.export.crate.machine import places, usage
 from tfslurm.export.crate.software import image, program
@@ -93,10 +93,12 @@ def of_logs(run: Run, attempt: Attempt, crate: Crate) -> Iterator[Entity]:
 
 def used_by(graph: Graph, run: Run, crate: Crate) -> Iterator[Entity]:
     """What went in: the script and the experiment's files, the parameters, and the inputs by their hash."""
-    names = [run.base + name for name in (paths.JOB_SCRIPT, SPEC, LOCK)]
+    names = [run.base + name for name in (paths.JOB_SCRIPT, SPEC, LOCK, PACKAGES)]
     yield from ({"@id": uri(name)} for name in names if name in crate.by_path)
     for name, value in run.record.experiment.parameters.items():
         yield graph.value("parameter", name, value)
+    for package in run.record.environment.layer_packages or ():
+        yield graph.value("input", package.name, package.version, description="A package that is added to the image.")
     for each in run.record.inputs or ():
         yield graph.value("input", each.name or each.path, identity(each), description="Mounted; not in this crate.")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from tfslurm.errors import InputError
 from tfslurm.export.crate.contents import CODE, Crate, Run
 from tfslurm.export.crate.entities import Entity, Graph, local, mark, one_or_all, uri
+from tfslurm.image import read_lock
 from tfslurm.image.reference import DOCKER_HUB
 from tfslurm.record import Record
 from tfslurm.record.model import Code
@@ -103,3 +105,12 @@ def told(code: Code) -> str:
     """What names the code."""
     commit = f", from commit {code.commit}{' with changes' if code.dirty else ''}" if code.commit else ""
     return f"Git tree {code.tree} of the files as they were on disk{commit}."
+
+
+def requirements_of(record: Record) -> str:
+    """The wheels that are added to the image as a requirements file of pip; '' where there are none."""
+    try:
+        lock = read_lock(record.asked.lock, "exp.lock.yaml").packages if record.asked else None
+    except InputError:
+        return ""
+    return "".join(f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in lock.wheels) if lock else ""

@@ -20,6 +20,7 @@ from tfslurm.export.crate.checksums import sums
 from tfslurm.export.crate.contents import Crate, CrateFile, LeftOut, Run
 from tfslurm.export.crate.graph import metadata
 from tfslurm.export.crate.reproducing import reproducing
+from tfslurm.export.crate.software import requirements_of
 from tfslurm.local_files import refuse_links
 from tfslurm.record import record_json
 from tfslurm.record.chain import bytes_with
@@ -238,6 +239,8 @@ def records(gathered: Gathered) -> dict[str, bytes]:
         asked = run.record.asked
         if asked:
             found |= {run.base + contents.LOCK: asked.lock.encode("utf-8", "surrogateescape")}
+            if listed := requirements_of(run.record):
+                found |= {run.base + contents.PACKAGES: listed.encode()}
         if asked and asked.spec is not None:
             found |= {run.base + contents.SPEC: asked.spec.encode("utf-8", "surrogateescape")}
     return found
