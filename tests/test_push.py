@@ -378,6 +378,21 @@ def test_a_manifest_is_stored_and_what_is_served_then_is_compared(start_registry
     assert registry.manifests[NAME, "1"] == (manifest, MANIFEST)
 
 
+def test_a_registry_that_names_no_digest_is_asked_for_the_bytes(start_registry: StartRegistry) -> None:
+    registry = start_registry()
+    manifest = image_in(registry)
+    registry.manifests[NAME, "1"] = manifest, MANIFEST
+    registry.lies = [lambda one, said: replace(said, headers={"Content-Type": MANIFEST})]
+    with target(registry) as there:
+        assert there.manifest_digest("1") == digest_of(manifest)
+        registry.manifests[NAME, digest_of(b"other")] = manifest, MANIFEST
+        with pytest.raises(RegistryError, match=r"Docker-Content-Digest header says .* for sha256:"):
+            there.manifest_digest(digest_of(b"other"))
+        registry.guard = refusing("HEAD", error(403, "DENIED", "no"), 9)
+        with pytest.raises(RegistryError, match="HTTP 403"):
+            there.manifest_digest("1")
+
+
 def test_a_manifest_without_its_blobs_is_refused_in_the_registrys_words(start_registry: StartRegistry) -> None:
     with target(start_registry()) as there, pytest.raises(RegistryError, match="HTTP 400 MANIFEST_BLOB_UNKNOWN"):
         there.push_manifest(image_manifest(image_config(), layers=[]), MANIFEST, "1")
