@@ -122,7 +122,8 @@ def base_of(session: Session, recipe: Recipe, clusters: Sequence[Known], before:
         raise RegistryError(
             f"the base {before.base.reference} is pinned to {before.base.digest}: {error}; {fix}"
         ) from error
-    found = replace(found, reference=reference.typed or str(reference), tag=reference.tag)
+    typed = reference.typed or str(reference)
+    found = replace(found, reference=typed, tag=reference.tag, pinned_at=before.built_at)
     if reference.tag and not reference.digest:
         say_move(session, found, places, recipe)
     return found
