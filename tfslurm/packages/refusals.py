@@ -104,7 +104,7 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
         return Refusal("", f"the index does not answer: {_short(text)}", "see `pip config list` for its address", True)
     if found := _first((rf"No matching distribution found for {_NAME}",), text):
         return _no_match(found, text, facts)
-    if found := _first(_NO_VERSION, text):
+    if not re.search(r"\bdepends? on\b", text) and (found := _first(_NO_VERSION, text)):
         why = f"the index has no version of {found} that is asked for and suits {of_image(facts)}"
         return Refusal(found, f"{why}: {_short(text)}", "name another version")
     if re.search(r"No solution found|conflicting dependencies|ResolutionImpossible", text):
