@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from tests.fakes.laptop import Laptop
 from tests.typed import Said, Type, typed_in
 from tfslurm.errors import InputError
 from tfslurm.host.local import LocalHost
+from tfslurm.host.user import user_name
 from tfslurm.job_plan.holding import HOLD
+from tfslurm.remote_programs import program
 from tfslurm.services.shell import holding, how_far
 from tfslurm.submission.prepare import read_experiment
 
@@ -79,3 +82,76 @@ def test_how_far_a_task_is_stands_in_its_folder(tmp_path: Path, event: str, step
     place.mkdir(parents=True)
     (place / "hold").touch()
     assert how_far(LocalHost(), str(tmp_path)) == (False, step), "what is no pipe is not believed"
+
+
+def stepped(tmp_path: Path, squeue: str, *words: str, name: str = "exec-step") -> subprocess.CompletedProcess[str]:
+    """What a program of the login node does where squeue prints this, if nothing steers it; srun prints its words."""
+    programs = {
+        "squeue": f"[ -z \"$SQUEUE_STATES$SQUEUE_FORMAT\" ] && printf '%b' '{squeue}'",
+        "srun": "printf '%s|' \"$@\"; echo 'srun: error: n1: task 0: Exited with exit code 5' >&2; exit 5",
+        "scancel": '[ -z "$SCANCEL_STATE" ] && printf "%s|" "$@"',
+    }
+    for each, body in programs.items():
+        (tmp_path / each).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / each).chmod(0o755)
+    steering = {"SQUEUE_STATES": "PENDING", "SQUEUE_FORMAT": "%u", "SCANCEL_STATE": "PENDING", "SLURM_JOB_ID": "1"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", **steering}
+    return subprocess.run(program(name, *words), env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def run_folder(tmp_path: Path) -> Path:
+    """A run folder with a job whose task has begun."""
+    folder = tmp_path / "runs" / "digits-0123456789ab"
+    facts = folder / "17" / "attempt-1" / "facts" / "task-0"
+    facts.mkdir(parents=True)
+    (folder / "17" / "latest").write_text("attempt-1\n")
+    (facts / "slurm.env").write_bytes(b"SLURM_JOB_ID=17\0SLURMD_NODENAME=n1\0")
+    return folder
+
+
+@pytest.mark.parametrize("terminal", ["", "terminal"])
+def test_the_login_node_makes_a_step_in_the_users_own_job_whatever_his_variables_say(
+    tmp_path: Path, terminal: str
+) -> None:
+    folder = run_folder(tmp_path)
+    words = ("17", "digits-0123456789ab", str(folder), "17", "0", terminal, "tfslurm-exec-1", "echo", "a b")
+    done = stepped(tmp_path, f"17 RUNNING {user_name()} digits-0123456789ab\\n", *words)
+    said = done.stdout.split("|")
+    assert (done.returncode, said[:2], said[-4:]) == (
+        5,
+        ["--jobid=17", "--overlap"],
+        ["tfslurm-exec-1", "echo", "a b", ""],
+    )
+    assert {"--nodelist=n1", "--job-name=tfslurm-exec-1"} <= set(said)
+    assert ("--pty" in said, "--quiet" in said) == (bool(terminal), not terminal)
+    assert ("Exited with" in done.stderr) == (not terminal), "with a terminal srun's own words are known from others"
+
+
+@pytest.mark.parametrize(
+    ("queued", "why"),
+    [
+        ("", "has ended: its container is gone"),
+        ("17 RUNNING {user} other-0123456789ab\\n", "has ended: its container is gone"),
+        ("17 RUNNING somebody digits-0123456789ab\\n", "has ended: its container is gone"),
+        ("17 COMPLETING {user} digits-0123456789ab\\n", "is COMPLETING and not RUNNING"),
+    ],
+)
+def test_the_login_node_makes_no_step_in_another_job(tmp_path: Path, queued: str, why: str) -> None:
+    words = ("17", "digits-0123456789ab", str(run_folder(tmp_path)), "17", "0", "", "token", "true")
+    done = stepped(tmp_path, queued.format(user=user_name()), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (78, "", f"tfslurm: job 17: {why}\n")
+
+
+def test_a_task_that_has_not_begun_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    queued = f"17 RUNNING {user_name()} digits-0123456789ab\\n"
+    done = stepped(tmp_path, queued, "17", "digits-0123456789ab", str(folder), "17", "1", "", "token", "true")
+    assert (done.returncode, "task 1 has no container yet" in done.stderr) == (78, True), done.stderr
+    done = stepped(tmp_path, queued, "17", "digits-0123456789ab", str(tmp_path), "17", "0", "", "token", "true")
+    assert (done.returncode, "is not a run folder of yours" in done.stderr) == (78, True), done.stderr
+
+
+def test_only_the_step_of_this_command_is_ended(tmp_path: Path) -> None:
+    steps = "17.0 bash\\n17.2 tfslurm-exec-1\\n17.3 tfslurm-exec-12\\n17.batch batch\\n17.extern tfslurm-exec-1\\n"
+    done = stepped(tmp_path, steps, "17", "tfslurm-exec-1", name="end-step")
+    assert done.stdout == "--signal=TERM|17.2|"

@@ -13,6 +13,7 @@ refuse() {
 }
 id=$1 name=$2 run_dir=$3 folder=$4 rank=$5 terminal=$6 token=$7
 shift 7
+unset -v "${!SQUEUE_@}" # a user's own would change what is asked
 if ! is_mine "${run_dir%/*}" "${run_dir##*/}"; then refuse "$run_dir" 'is not a run folder of yours'; fi
 read -r raw state user named < <(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>/dev/null) || :
 if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "job $id" 'has ended: its container is gone'; fi
