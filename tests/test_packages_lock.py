@@ -12,7 +12,7 @@ from tests.made import PIN, plan
 from tfslurm.errors import InputError
 from tfslurm.image import PackageLock, Wheel, lock_text, parse_lock, read_lock
 from tfslurm.image.lock import Lock
-from tfslurm.image.packages import package_lock, package_mistakes, packages_to_json, requirements_sha256
+from tfslurm.image.packages import package_lock, package_mistakes, packages_to_json, requirements_sha256, wrong_url
 from tfslurm.job_plan import from_json, identify, to_json
 from tfslurm.run_folder.plan_file import checked_plan
 
@@ -113,3 +113,17 @@ def test_a_run_folders_plan_with_packages_of_another_image_is_refused() -> None:
     forged = identify(replace(whole, packages=replace(lock(SIX), sha256="0" * 64)))
     with pytest.raises(Exception, match=r"packages\.sha256: is not the hash"):
         checked_plan(json.dumps(to_json(forged)).encode())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://lab:8080", "https://lab/simple/", "file:///w/a%20b.whl", "https://lab/a@b.whl"]
+)
+def test_an_address_without_a_login_is_kept(url: str) -> None:
+    assert wrong_url(url) == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me@lab/x", "https://me:pw@lab/x", "https://lab/x?sig=1", "ftp://lab/x", "/w/x.whl", "file://lab/x"]
+)
+def test_an_address_that_may_hold_a_login_is_kept_nowhere(url: str) -> None:
+    assert "without a login" in wrong_url(url)

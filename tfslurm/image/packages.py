@@ -29,7 +29,7 @@ MOST_NAMED = 12
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}")
 _PLATFORM = re.compile(r"(manylinux_[0-9]{1,2}_[0-9]{1,3}|linux)_[a-z0-9_]{1,32}")
-_URL = re.compile(r"(?:(?P<web>https?)://(?P<host>[^/?#\s@]+)|file://)/[^\s?#@]*")
+_URL = re.compile(r"(?:https?://[^/?#\s@]+(?:/[^\s?#]*)?|file:///[^\s?#]*)")
 _SHORT = re.compile(r"[ -~]{0,200}")
 
 

@@ -80,7 +80,8 @@ def resolve(asked: Sequence[Requirement], facts: ImageFacts, work: Path) -> Reso
         resolver = _version(same)
     added = tuple(sorted(each for each in found if not is_held(each.name, each.version, facts)))
     refuse_brought_tensorflow(added, facts)
-    return Resolved(added, resolver, without_logins(places.first))
+    first = without_logins(places.first).partition("?")[0]
+    return Resolved(added, resolver, "" if wrong_url(first) else first)
 
 
 class _Inputs(NamedTuple):
@@ -207,7 +208,7 @@ def _report(
         raise NoSolution(refusal(_said(done, work), asked, facts))
     try:
         return tuple(_items(read_json(report.read_bytes(), most=MOST_BYTES)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise TfslurmError(f"packages: the report of {_version(pip)} is not understood: {error!r}") from error
 
 

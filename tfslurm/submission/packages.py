@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfslurm.errors import InputError, Problem, TfslurmError
 from tfslurm.image import PackageLock, Pin, Wheel
-from tfslurm.image.packages import package_lock, requirements_sha256, summary
+from tfslurm.image.packages import package_lock, package_mistakes, packages_to_json, requirements_sha256, summary
 from tfslurm.local_files import read_text
 from tfslurm.packages.facts import facts_of
 from tfslurm.packages.refusals import Refusal
@@ -96,7 +96,7 @@ def resolve_packages(
     files = fetch([_wanted(each) for each in found.wheels], facts) if found.wheels else {}
     wheels = fetched(found.wheels, files)
     refuse_other_hashes(experiment, file, asked, wheels)
-    return package_lock(
+    lock = package_lock(
         wheels,
         image=pin.digest,
         asked=asked_sha256(asked),
@@ -105,6 +105,9 @@ def resolve_packages(
         resolver=found.resolver,
         index=found.first_index,
     )
+    for mistake in package_mistakes(packages_to_json(lock)):
+        raise TfslurmError(f"packages: what the index has cannot be locked: {mistake.field}: {mistake.why}")
+    return lock
 
 
 def fetched(found: Sequence[Found], files: Mapping[str, Path]) -> tuple[Wheel, ...]:
