@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from tfslurm.record.comparison.differences import differences
 from tfslurm.record.comparison.environment import environment
 from tfslurm.record.model import Layer, Package, Verdict, record_sha256
 from tfslurm.record.verification import Part
+from tfslurm.reruns.check import packages_facts
 from tfslurm.reruns.workspace import Wish, keep_packages
 from tfslurm.retrieval.evidence import Evidence
 from tfslurm.retrieval.layers import layer_dir, layer_lists, layer_part
@@ -291,3 +293,24 @@ def test_a_rerun_refuses_settings_that_would_lose_the_packages(
         keep_packages(nobody, before, nobody, Wish(settings=settings), tmp_path / "exp.lock.yaml")
     keep_packages(nobody, before, nobody, Wish(), tmp_path / "exp.lock.yaml")
     assert not (tmp_path / "exp.lock.yaml").exists()
+
+
+def test_a_check_of_a_rerun_says_where_the_packages_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    evidence = on_disk(tmp_path)
+    session: Any = SimpleNamespace(reach=lambda known: LocalHost("alpha"), say=lambda *words: None)
+    known: Any = SimpleNamespace(cluster=SimpleNamespace(root=PurePosixPath(tmp_path)))
+    key = lock_of(case("gpu")).key
+    assert packages_facts(session, known, case("gpu").build()) == []
+    (gone,) = packages_facts(session, known, evidence.record)  # the folder is there, and not what was made of it
+    assert (gone.fact, gone.status) == ("packages", "FAIL") and gone.value.startswith(f"2 wheels, layer {key[:12]}…: ")
+    (tmp_path / "packages" / key / "layer" / "layer.json").write_text("{}")
+    (there,) = packages_facts(session, known, evidence.record)
+    assert (there.status, there.value) == ("ok", f"2 wheels, layer {key[:12]}…: on the cluster")
+    shutil.rmtree(tmp_path / "packages" / key / "layer")
+    for each in (wheel("pandas", "3.1.1"), wheel("python-dateutil", "2.9")):
+        each.put(tmp_path / "cache" / "tfslurm" / "wheels" / each.sha256)
+    (here,) = packages_facts(session, known, evidence.record)
+    assert here.value.endswith(": 2 are here, and are sent")

@@ -13,8 +13,9 @@ from tfslurm.check.fact import one_line
 from tfslurm.check.probe_output import ProbeOutput
 from tfslurm.errors import HostError, InputError, TfslurmError
 from tfslurm.host import Host
-from tfslurm.image import Pin, mirror_names
+from tfslurm.image import Pin, mirror_names, read_lock
 from tfslurm.job_plan.options import slurm_options
+from tfslurm.packages.wheels import WheelFiles
 from tfslurm.record import Record
 from tfslurm.registry.served import served
 from tfslurm.registry.wire import Patience
@@ -36,8 +37,10 @@ from tfslurm.reruns.losses import losses
 from tfslurm.reruns.original import Original
 from tfslurm.reruns.place import Machine, Place
 from tfslurm.reruns.workspace import Wish, Workspace, make_workspace
+from tfslurm.run_folder import paths
 from tfslurm.slurm.values import number_or_none
 from tfslurm.spec import Experiment
+from tfslurm.submission.send_packages import ask
 from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
@@ -90,6 +93,7 @@ def check(session: Session, original: Original, known: Known, wish: Wish) -> Che
         place = look(session, known, record, experiment, machine=machine_in(seen, known), patience_s=patience_s)
         lost = losses(record, experiment, place, anyway=wish.anyway)
         found += own_facts(record, experiment, place, lost)
+        found += packages_facts(session, known, record)
         found.append(disk_fact(record, workspace.asked.code, free_mib(session.reach(known), known)))
     said = compared(record, wish.settings, lost)
     return Checked(original.name, known.cluster.name, tuple(found), tuple(lost), said, took(record))
@@ -114,6 +118,26 @@ def own_facts(record: Record, experiment: Experiment, place: Place, lost: Sequen
         *secret_facts(experiment, place, lost),
         time_fact(record, experiment, place, lost),
     ]
+
+
+def packages_facts(session: Session, known: Known, record: Record) -> list[Fact]:
+    """Whether the packages of the record are on the cluster, or their wheels are to be had here; [] where it has none.
+
+    Wheels that are nowhere else are fetched, as the rerun would fetch them.
+    """
+    lock = read_lock(record.asked.lock, "exp.lock.yaml").packages if record.asked and record.asked.lock else None
+    if lock is None:
+        return []
+    layer = f"{len(lock.wheels)} wheels, layer {lock.key[:12]}…"
+    try:
+        missing = ask(lock.wheels, paths.packages(known.cluster.root, lock.key), session.reach(known))
+        files = WheelFiles(lock)
+        here = [files[each.wheel.file] for each in missing]
+    except TfslurmError as error:
+        why, _, fix = str(error).splitlines()[0].removeprefix("packages: ").partition("; ")
+        is_gone = not isinstance(error, HostError)
+        return [Fact("packages", "FAIL" if is_gone else "unknown", f"{layer}: {why}", "" if is_gone else fix)]
+    return [Fact("packages", "ok", f"{layer}: {f'{len(here)} are here, and are sent' if here else 'on the cluster'}")]
 
 
 def machine_in(seen: Seen, known: Known) -> Machine | None:
