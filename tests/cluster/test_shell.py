@@ -43,6 +43,8 @@ def test_a_shell_is_a_job_of_the_experiment_that_ends_with_it_and_has_a_record(p
     assert (
         "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here" in record["warnings"]
     )
+    again = person.tfslurm("rerun", job)
+    assert (again.returncode, f"{job}: what ran was typed in a terminal" in again.stderr) == (1, True), again.stderr
 
 
 def test_a_shell_that_waits_is_cancelled_by_ctrl_c_and_one_whose_line_is_lost_ends_its_job(person: Person) -> None:

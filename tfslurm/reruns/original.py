@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tfslurm.errors import RecordError
+from tfslurm.job_plan.holding import HOLD
 from tfslurm.record import Record
 from tfslurm.retrieval.comparing import changed_records
 from tfslurm.retrieval.crate_verification import changed_texts
@@ -30,11 +31,15 @@ def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Origi
 
     Raises:
         InputError: a file of its crate cannot be read.
-        RecordError: it has not ended, or its record or its crate was changed; ``anyway``: the latter is only said.
+        RecordError: it has not ended, its program was typed, or its record or its crate was changed; ``anyway``: that
+            is only said.
     """
     state = evidence.record.job.state or "RUNNING"
     if not is_final(state):
         raise RecordError(f"{name}: {evidence.key} has not ended ({state}); `tfslurm wait {evidence.key}` first")
+    if HOLD in evidence.record.experiment.command:
+        why = "what ran was typed in a terminal (tfslurm shell), and no record knows it"
+        raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
     warnings = (*changed_records([evidence]), *changed_texts(evidence))
     if warnings and not anyway:
         raise RecordError(f"{warnings[0]}; take the original, or add --anyway to run what it says")
