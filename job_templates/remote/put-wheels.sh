@@ -30,7 +30,8 @@ printf %s "$listed" | while read -r sum bytes file from; do
     : >>"$part"
     [ "$(size_of "$part" "$bytes")" -ge "$from" ] || refuse "$file was changed meanwhile; try again"
     truncate --size="$from" -- "$part"
-    head -c "$((bytes - from))" <&3 >>"$part"
+    { head -c "$((bytes - from))" <&3 >>"$part"; } 2>/dev/null ||
+        refuse "its file system is full, or cannot be written; free some space there, then submit again: it goes on from there"
     [ "$(size_of "$part" "$bytes")" -eq "$bytes" ] || refuse "the transfer was cut short; the next one goes on from there"
     holds "$part" "$sum" || {
         rm -f -- "$part"
