@@ -26,6 +26,7 @@ from tests.fakes.registry import (
 )
 from tests.test_building import tar_of
 from tfslurm.image import read_lock
+from tfslurm.images.building import engine
 from tfslurm.registry.push import Target
 
 __all__ = ["no_settings_of_this_machine", "start_registry"]
@@ -256,9 +257,21 @@ def test_a_file_that_is_copied_and_not_there_is_said(bench: Bench) -> None:
     assert code == 2 and "COPY: no file of " in err and "'nothing.txt'" in err
 
 
+def test_buildah_says_its_version_in_words_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "buildah"
+    program.write_text(  # as Debian 12's says it
+        '#!/bin/sh\n[ "$*" = --version ] && echo "buildah version 1.28.2 (image-spec 1.1.0-rc2, runtime-spec 1.0.2-dev)"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert str(engine.find_builder("buildah", "docker")) == "buildah 1.28.2"
+
+
 def test_without_an_engine_or_a_registry_the_way_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     name = bench.experiment()
-    code, _, err = bench.type("image", "build", name, "--builder", "buildah")
+    with monkeypatch.context() as path:
+        path.setattr(engine, "which", lambda program: None)
+        code, _, err = bench.type("image", "build", name, "--builder", "buildah")
     assert code == 1 and "buildah is not on PATH; install one of them here" in err
     known = next(bench.laptop.folder.rglob("alpha.yaml"))
     known.write_text(json.dumps({k: v for k, v in json.loads(known.read_text()).items() if k != "registry"}))

@@ -21,7 +21,7 @@ BUILDERS = ("docker", "podman", "buildah")
 VERSIONS = {
     "docker": ("version", "--format", "{{.Server.Version}}"),
     "podman": ("version", "--format", "{{.Client.Version}}"),
-    "buildah": ("version",),
+    "buildah": ("--version",),
 }
 RUNNER = "buildah-oci-runtime"
 "The part of podman and buildah that runs a step: if it is asked to end, it ends the container, and they clean up."
