@@ -259,9 +259,8 @@ def test_a_file_that_is_copied_and_not_there_is_said(bench: Bench) -> None:
 
 def test_buildah_says_its_version_in_words_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "buildah"
-    program.write_text(  # as Debian 12's says it
-        '#!/bin/sh\n[ "$*" = --version ] && echo "buildah version 1.28.2 (image-spec 1.1.0-rc2, runtime-spec 1.0.2-dev)"\n'
-    )
+    said = "buildah version 1.28.2 (image-spec 1.1.0-rc2, runtime-spec 1.0.2-dev)"  # Debian 12's
+    program.write_text(f'#!/bin/sh\n[ "$*" = --version ] && echo "{said}"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert str(engine.find_builder("buildah", "docker")) == "buildah 1.28.2"
