@@ -22,7 +22,9 @@ from tests.made_wheels import wheel
 from tests.test_image_facts import FACTS
 from tfslurm.errors import TfslurmError
 from tfslurm.image import PackageLock, lock_text, read_lock
+from tfslurm.image.facts import ImageFacts
 from tfslurm.image.packages import package_lock
+from tfslurm.packages.refusals import refusal
 from tfslurm.packages.wheels import WheelFiles, place, work_folder
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -407,3 +409,10 @@ def test_a_wheel_that_the_index_has_changed_is_refused_when_it_is_needed_again(s
     with pytest.raises(TfslurmError, match=r"pytz-2025.2-py3-none-any.whl: the index serves other bytes than the lock"):
         WheelFiles(lock)[kept.name]
     assert not kept.exists()
+
+
+def test_an_index_that_serves_other_bytes_than_its_own_page_says_is_told_as_such() -> None:
+    said = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n    pytz==2025.2 from http://h/x.whl"
+    refused = refusal(said, (), ImageFacts("3.11.2", "2.36", "x86_64", {}))
+    assert (refused.name, refused.outside) == ("pytz", False)
+    assert refused.why == "the index serves other bytes of pytz than its own page says"

@@ -117,6 +117,27 @@ def test_a_wheel_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None
     assert not list(tmp_path.rglob("evil.py"))
 
 
+def test_what_python_itself_has_is_left_out_as_its_own_folder_of_packages_would_hide_it(tmp_path: Path) -> None:
+    hidden = ("typing.py", "json/__init__.py", "email/more.py", "sys.py")
+    files = dict.fromkeys((*hidden, "greet.py", "json.txt"), "")
+    assert install(tmp_path, [wheel("greet", files=files)])[0] == 0
+    found = {path.name for path in (tmp_path / "work" / "layer" / "site").iterdir()}
+    assert found == {"greet.py", "json.txt", "greet-1.0.dist-info"}
+
+
+@pytest.mark.parametrize("member", ["tensorflow/__init__.py", "tensorflow.py", "greet-1.0.data/purelib/tensorflow.py"])
+def test_a_tensorflow_under_another_name_is_refused_beside_the_images(
+    member: str, tmp_path: Path, program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = wheel("greet", files={member: ""})
+    made.put(tmp_path)
+    monkeypatch.setattr(program, "find_spec", lambda name: None)
+    assert program.looked_at(str(tmp_path), made.file, made.sha256)
+    monkeypatch.setattr(program, "find_spec", lambda name: object())
+    with pytest.raises(program.Refused, match="holds a module `tensorflow`, which would take the place of the image's"):
+        program.looked_at(str(tmp_path), made.file, made.sha256)
+
+
 def test_a_full_disk_is_told_as_one(program: ModuleType, tmp_path: Path) -> None:
     full = "the file system of the run folders is full; free some space there, then submit again"
     for words in ("OSError: [Errno 28] No space left on device", "OSError: [Errno 122] Disk quota exceeded: '/x'"):

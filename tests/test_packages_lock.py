@@ -57,6 +57,12 @@ def test_a_layer_is_named_by_its_image_python_and_wheels_alone() -> None:
     assert len({base.key, *others}) == 5
 
 
+def test_a_secret_in_an_address_is_not_in_the_error() -> None:
+    for url in ("https://me:hid/den@h/x.whl", "https://h/x.whl?token=hidden", "https://me:hid@den@h/x.whl?hidden"):
+        (mistake,) = package_mistakes(packages_to_json(lock(replace(SIX, url=url))))
+        assert mistake.field == "wheels[0].url" and "hid" not in mistake.why and "den" not in mistake.why
+
+
 HOSTILE = {
     "image": ("sha256:12", "packages.image: "),
     "python": ("3.11; rm", "packages.python: "),
@@ -90,6 +96,11 @@ def test_a_wheel_that_no_resolver_wrote_is_told_with_its_place(field: str) -> No
     wheel = replace(SIX, **{field: value})
     wrong = package_mistakes(packages_to_json(lock(wheel)))
     assert any(f"{mistake.field}: ".startswith(f"wheels[0].{told}") for mistake in wrong), wrong
+
+
+def test_a_size_that_is_no_number_is_told_as_one() -> None:
+    odd = replace(SIX, bytes=1.5)  # type: ignore[arg-type]
+    assert package_mistakes(packages_to_json(lock(odd)))[0].why == "is not a whole number"
 
 
 def test_two_wheels_of_one_name_and_a_wheel_of_another_name_are_refused() -> None:

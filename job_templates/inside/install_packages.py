@@ -7,14 +7,18 @@ Prints one JSON document: the Python, the pip, and what was installed. Where it 
 it; Python 3.6 and later.
 """
 
-# ruff: noqa: B905, UP006, UP021, UP035, PTH103, PTH106, PTH113, PTH118, PTH123, PTH208 - an image's Python may be as old as 3.6
+# ruff: noqa: B905, UP006, UP021, UP035, PTH103, PTH106, PTH107, PTH112, PTH113, PTH118, PTH120, PTH123, PTH208 - an image's Python may be as old as 3.6
 import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any, Dict, List, Sequence, Tuple
 
 CANNOT = 3
@@ -25,6 +29,8 @@ FULL_SAID = f"the file system of the run folders is full; {ROOM}"
 LONGEST = 400
 SENT_AGAIN = "submit again: it is sent again"
 PINNED_AGAIN = "lock the packages again for this image: tfslurm pin EXP.yaml --update"
+TENSORFLOW = re.compile(r"([^/]+\.data/(pure|plat)lib/)?tensorflow(/__init__)?\.[^/]+")
+"Files of a wheel that are a module of this name."
 Wheels = List[Tuple[str, str]]
 
 
@@ -81,9 +87,13 @@ def looked_at(folder: str, file: str, sha256: str) -> int:
         raise Refused(f"{why}; {SENT_AGAIN}")
     try:
         with zipfile.ZipFile(path) as archive:
-            return sum(member.file_size for member in archive.infolist())
+            members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise Refused(f"{file} is no wheel ({error}); lock another version of it") from error
+    if any(TENSORFLOW.fullmatch(member.filename) for member in members) and find_spec("tensorflow"):
+        why = f"{file} holds a module `tensorflow`, which would take the place of the image's"
+        raise Refused(f"{why}; remove it from `packages`, or name an image of the TensorFlow that you want")
+    return sum(member.file_size for member in members)
 
 
 def refuse_size(needed: int, most: int, target: str) -> None:
@@ -112,9 +122,27 @@ def install(folder: str, target: str, wheels: Wheels) -> None:
     sys.stderr.write(done.stdout)
     if done.returncode:
         raise Refused(reason(done.stdout))
+    leave_out(site)
     for place, _, _ in os.walk(site, topdown=False):
         if not os.listdir(place):
             os.rmdir(place)  # the list of what is installed names files
+
+
+def leave_out(site: str) -> None:
+    """Remove each module that Python itself has one of: in its own folder of packages it would never find it either."""
+    own = os.path.dirname(os.__file__)
+    for entry in sorted(os.listdir(site)):
+        path = os.path.join(site, entry)
+        name, _, kind = entry.partition(".")
+        if kind and (os.path.isdir(path) or not kind.endswith(("py", "so"))):
+            continue
+        spec = PathFinder.find_spec(name, [own, os.path.join(own, "lib-dynload")])
+        if name in sys.builtin_module_names or (spec is not None and spec.loader is not None):
+            sys.stderr.write(f"left out: {entry}, which Python itself has\n")
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
 
 
 def reason(said: str) -> str:

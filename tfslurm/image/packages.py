@@ -30,6 +30,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}")
 _PLATFORM = re.compile(r"(manylinux_[0-9]{1,2}_[0-9]{1,3}|linux)_[a-z0-9_]{1,32}")
 _URL = re.compile(r"(?:https?://[^/?#\s@]+(?:/[^\s?#]*)?|file:///[^\s?#]*)")
+_LOGIN = re.compile(r"//.*@|\?.*")
+_KINDS = {"wheels": "list", "bytes": "whole number"}
 _SHORT = re.compile(r"[ -~]{0,200}")
 
 
@@ -137,7 +139,7 @@ def _fields(value: Mapping[str, object], kind: type, types: Mapping[str, object]
     yield from (Mistake(f"{at}{name}", "is not a field of it") for name in value if name not in names)
     for name in names:
         if name in value and not isinstance(value[name], types.get(name, str)):  # type: ignore[arg-type]
-            yield Mistake(f"{at}{name}", "is not a list" if name == "wheels" else "is not a text")
+            yield Mistake(f"{at}{name}", f"is not a {_KINDS.get(name, 'text')}")
 
 
 def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
@@ -177,7 +179,8 @@ def wrong_url(url: str) -> str:
     if len(url) > 2000 or not url.isprintable() or not url.isascii():
         return "is not an address"
     found = _URL.fullmatch(url)
-    return "" if found else f"{url[:80]!r} is not an address of http, https or file without a login"
+    shown = _LOGIN.sub(lambda part: "//" if part[0].startswith("//") else "?…", url)  # a secret is shown to nobody
+    return "" if found else f"{shown[:80]!r} is not an address of http, https or file without a login and a query"
 
 
 def _agreement(lock: PackageLock) -> Iterator[Mistake]:

@@ -21,7 +21,7 @@ from tfslurm.host.local import LocalHost
 PYPI = "https://pypi.org/simple"
 GET = "pip install 'tfslurm[packages]' brings uv and pip"
 MOST_BYTES = 256 * 2**20  # a report of pip holds the whole description of each package
-_LOGIN = re.compile(r"(?<=://)(?!/)[^/\s'\"@]*@")
+_LOGIN = re.compile(r"(?<=://)(?!/)[^/\s'\"]*@")
 _OWN = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",

@@ -95,6 +95,10 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
     if re.search(_LOGIN, text):
         fix = "put the login into ~/.netrc, or into the address in pip's settings (`pip config edit`)"
         return Refusal("", f"the index refuses the login, or there is none: {_short(text)}", fix, outside=True)
+    if "DO NOT MATCH THE HASHES" in text:
+        found = _first((rf" {_NAME}==[^ ]+ from ",), text)
+        why = f"the index serves other bytes of {found or 'a wheel'} than its own page says"
+        return Refusal(found, why, "ask whoever runs it")
     if found := _first(_UNKNOWN, text):
         return _unknown(found, text, facts)
     if found := _first(_NO_WHEEL, text):
