@@ -94,6 +94,8 @@ def test_a_reference_is_read_as_docker_reads_it(
         ("docker-archive:tf.tar", "names a file or folder"),
         ("containers-storage:tf", "the images of one machine"),
         ("https://docker.io/a", "no scheme"),
+        ("https://me:hidden@h:5000/a:1", "write 'h:5000/a:1'"),
+        ("me:hidden@h:5000/a@sha256:" + "a" * 64, "run `docker login`, and write the name without it"),
         ("TensorFlow", "lower case"),
         ("docker.io/Tensor/flow:1", "lower case"),
         ("a:", "the tag after `:` is empty"),
@@ -120,7 +122,7 @@ def test_a_reference_is_read_as_docker_reads_it(
 def test_a_text_that_names_no_image_is_refused_with_its_reason(typed: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_reference(typed)
-    assert why in str(caught.value)
+    assert why in str(caught.value) and "hidden" not in str(caught.value)
 
 
 def test_a_refusal_stands_where_the_caller_says() -> None:

@@ -591,6 +591,8 @@ def test_the_line_for_the_cluster_file_leads_to_the_mirror_first_and_keeps_the_o
         ("registry.example/x:1", "without a tag and a digest"),
         (f"registry.example/x@{DIGEST}", "without a tag and a digest"),
         ("https://registry.example/x", "has no scheme here; write registry.example/x"),
+        ("https://me:hidden@registry.example/x", "--to https://registry.example/x: a registry has no scheme here"),
+        ("me:hidden@registry.example", "a login does not stand here; run `docker login`"),
         ("registry.example/Upper", "a repository name is lower case"),
         ("docker.io/tensorflow", "that is where the image is"),
         ("registry.example/" + "a" * 250, "at most 255 characters"),
@@ -601,7 +603,7 @@ def test_the_line_for_the_cluster_file_leads_to_the_mirror_first_and_keeps_the_o
 def test_a_target_that_is_none_is_refused(target: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         place_of(pin(), target)
-    assert why in str(caught.value) and len(caught.value.problems) == 1
+    assert why in str(caught.value) and len(caught.value.problems) == 1 and "hidden" not in str(caught.value)
 
 
 def test_clusters_with_the_same_mirrors_get_one_line() -> None:

@@ -58,7 +58,7 @@ def test_a_layer_is_named_by_its_image_python_and_wheels_alone() -> None:
 
 
 def test_a_secret_in_an_address_is_not_in_the_error() -> None:
-    for url in ("https://me:hid/den@h/x.whl", "https://h/x.whl?token=hidden", "https://me:hid@den@h/x.whl?hidden"):
+    for url in ("https://me:hidden@h/x.whl", "https://h/x.whl?token=hidden", "https://me:hid@den@h/x.whl?hidden"):
         (mistake,) = package_mistakes(packages_to_json(lock(replace(SIX, url=url))))
         assert mistake.field == "wheels[0].url" and "hid" not in mistake.why and "den" not in mistake.why
 

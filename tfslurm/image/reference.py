@@ -68,8 +68,9 @@ def parse_reference(text: str, *, file: str = "", line: int = 0, key: str = "ima
     try:
         return _read(text)
     except _NotAReference as bad:
-        where = file or f"image {text!r}"
-        why = bad.why if not file else f"{text!r}: {bad.why}"
+        shown = without_login(text)
+        where = file or f"image {shown!r}"
+        why = bad.why if not file else f"{shown!r}: {bad.why}"
         raise InputError([Problem(where, line, key if file else "", why, bad.fix)]) from None
 
 
@@ -85,6 +86,11 @@ def check_digest(text: str) -> str:
     if re.fullmatch(r"[0-9a-fA-F]{64}", encoded):
         return "the hexadecimal digits of a digest are lower case"
     return f"a sha256 digest has 64 hexadecimal digits, this one has {len(encoded)} characters after `sha256:`"
+
+
+def without_login(text: str) -> str:
+    """The name of an image or a registry as it can be shown: without `USER:PASSWORD@` before its host."""
+    return re.sub(r"^((?:[a-z]+://)?)[^/@]*@(?=[^/]*/)", r"\1", text)
 
 
 def _read(text: str) -> Reference:
@@ -107,7 +113,10 @@ def _refuse_shapes(text: str) -> None:
         scheme, _, rest = text.partition("://")
         if scheme in _OTHER_STORES:
             raise _NotAReference(f"{scheme}:// names {_OTHER_STORES[scheme]}, which has no digest of a registry", _PUSH)
-        raise _NotAReference("an image name has no scheme", f"write {rest.replace('#', '/', 1)!r}")
+        bare = without_login(rest)
+        raise _NotAReference("an image name has no scheme", f"write {bare.replace('#', '/', 1)!r}")
+    if text != without_login(text):
+        raise _NotAReference("a login stands in no image name", "run `docker login`, and write the name without it")
     last, store = text.rpartition("/")[2], text.partition(":")[0]
     if store in _OTHER_STORES and "/" not in store and store != text:
         raise _NotAReference(f"{store}: names {_OTHER_STORES[store]}, which has no digest of a registry", _PUSH)

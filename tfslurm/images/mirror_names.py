@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tfslurm.cluster import Cluster
 from tfslurm.errors import InputError, refuse
 from tfslurm.image import Pin, mirror_names, parse_reference
-from tfslurm.image.reference import DOCKER_HUB
+from tfslurm.image.reference import DOCKER_HUB, without_login
 
 PLAIN = re.compile(r"[a-z0-9][a-z0-9./_-]*")
 
@@ -44,10 +44,13 @@ def place_of(pin: Pin, target: str, *, flat: bool = False) -> Place:
     Raises:
         InputError: the target is no registry, or is where the image is.
     """
-    where, prefix = f"--to {target}", target.rstrip("/")
+    prefix, bare = target.rstrip("/"), without_login(f"{target}/").rstrip("/")
+    where = f"--to {bare}"
     fix = "write REGISTRY[:PORT][/PREFIX], such as registry.example.org/mirror"
     if "://" in prefix:
-        raise refuse(where, "a registry has no scheme here", f"write {prefix.partition('://')[2]}")
+        raise refuse(where, "a registry has no scheme here", f"write {bare.partition('://')[2]}")
+    if prefix != bare:
+        raise refuse(where, "a login does not stand here", "run `docker login`, and write the registry without it")
     first, slash, below = prefix.partition("/")
     if "@" in prefix or ":" in below:
         raise refuse(where, "is to be a registry and a prefix, without a tag and a digest", fix)
