@@ -14,6 +14,7 @@ import click
 from tfslurm.cli.console import agreed, emit, plain, say, show
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
+from tfslurm.spec import Scan
 from tfslurm.workspace.cluster_files import NEARBY, cluster_files, trusted_files
 from tfslurm.workspace.config import Known, offered
 from tfslurm.workspace.folders import trust_file
@@ -124,8 +125,16 @@ def decisions(known: Known) -> list[tuple[str, str]]:
         "cgroup_parent": cluster.cgroup_parent,
         "limits": ", ".join(f"{key}: {value}" for key, value in asdict(cluster.limits).items()),
         "poll": f"min_interval: {cluster.min_interval_s}",
+        "registry": f"{cluster.registry}  (images that you build go there)",
+        "scan": rule_line(cluster.scan) if cluster.scan else "",
     }
     return [*rows, *((key, text) for key, text in rest.items() if (key,) in cluster.lines)]
+
+
+def rule_line(rule: Scan) -> str:
+    """A rule for what is known against an image, in one line."""
+    ignored = ", ".join(each.id for each in rule.ignore) or "nothing"
+    return f"fail_on: {rule.fail_on}, on_unknown: {rule.on_unknown}, max_age: {rule.max_age_s} s, ignore: {ignored}"
 
 
 def confirm(folder: Path, yes: bool) -> None:
