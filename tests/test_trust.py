@@ -272,7 +272,7 @@ KEYS = {
     "engine_environment": "{DOCKER_HOST: unix:///x}",
     "slurm_bin": "/x",
     "registry": "r.example/lab",
-    "scan": "{fail_on: HIGH, ignore: [{id: CVE-2024-1, until: 2027-01-01, why: not used}]}",
+    "scan": '{fail_on: HIGH, ignore: [{id: CVE-2024-1, until: "2027-01-01", why: not used}]}',
 }
 
 
