@@ -15,7 +15,10 @@ import pytest
 from tests.fakes.registry import digest_of
 from tests.made import PIN
 from tests.made import plan as made_plan
+from tests.test_record import case
 from tfslurm.errors import HostError, InputError, TfslurmError
+from tfslurm.export.citation.settings import settings_of
+from tfslurm.export.citation.statement import Table, plain, statement
 from tfslurm.host import attended
 from tfslurm.host.attended import attend
 from tfslurm.image import lock_text, read_lock
@@ -166,6 +169,16 @@ def test_a_plan_holds_its_build_beside_what_it_asks() -> None:
     assert built.plan_sha256 == plain.plan_sha256
     assert built.plan_id != plain.plan_id
     assert "build" not in to_json(plain)
+
+
+def test_a_citation_names_the_base_of_a_built_image_unless_nobody_is_to_be_named() -> None:
+    record = case("gpu").build()
+    assert record.asked
+    settings = settings_of([replace(record, asked=replace(record.asked, build=LOCK))])
+    for anonymous, told in ((False, 1), (True, 0)):
+        parts = statement(settings, "en", anonymous=anonymous)
+        said = "".join(plain(part) for part in parts if not isinstance(part, Table))
+        assert said.count(f"That image was built from {BASE} ({LOCK.base.digest}).") == told
 
 
 def test_what_has_changed_is_named() -> None:

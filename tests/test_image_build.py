@@ -133,7 +133,7 @@ def test_a_build_is_pushed_and_then_pinned_and_a_second_one_is_equal(bench: Benc
     code, out, _ = bench.type("image", "build", name)
     assert code == 0 and "equal to the image that was pinned, byte for byte" in out
     assert bench.lock.read_text() == text
-    assert bench.type("image", "build", name, "--check")[:2] == (0, "nothing has changed since it was built\n")
+    assert bench.type("image", "build", name, "--check")[:2] == (0, "nothing has changed since the image was built\n")
     assert [words[:3] for words in bench.asked() if words[0] == "image"][-1] == ["image", "prune", "--force"]
 
 
@@ -162,9 +162,13 @@ def test_submit_says_what_to_type_before_a_build_and_after_a_change(bench: Bench
     bench.write(hello_txt="other\n")
     code, _, err = bench.type("submit", name)
     assert code == 2 and "changed since its image was built: the files that the Dockerfile copies" in err
-    assert bench.type("image", "build", name, "--check")[:2] == (1, "the files that the Dockerfile copies\n")
+    assert bench.type("image", "build", name, "--check")[:2] == (
+        1,
+        "since the image was built, this has changed:\n  the files that the Dockerfile copies\n"
+        f"run `tfslurm image build {name}`\n",
+    )
     code, out, _ = bench.type("image", "build", name)
-    assert code == 0 and "other than the image that was pinned:\n  layer 1: " in out
+    assert code == 0 and "not equal to the image that was pinned before:\n  layer 1: " in out
 
 
 def test_an_unchanged_recipe_that_gives_another_image_is_neither_pushed_nor_pinned(bench: Bench) -> None:
@@ -275,7 +279,7 @@ def test_without_an_engine_or_a_registry_the_way_is_said(bench: Bench, monkeypat
     known = next(bench.laptop.folder.rglob("alpha.yaml"))
     known.write_text(json.dumps({k: v for k, v in json.loads(known.read_text()).items() if k != "registry"}))
     code, _, err = bench.type("image", "build", name)
-    assert code == 2 and "has no `registry` to push to; add to its file `registry: " in err
+    assert code == 2 and "no `registry` is named where the image is pushed to; add to a cluster file `registry: " in err
 
 
 def test_pin_of_an_experiment_with_a_build_says_which_command_pins_it(bench: Bench) -> None:

@@ -606,6 +606,13 @@ def test_a_target_that_is_none_is_refused(target: str, why: str) -> None:
     assert why in str(caught.value) and len(caught.value.problems) == 1 and "hidden" not in str(caught.value)
 
 
+def test_an_image_that_is_below_the_target_already_is_not_laid_below_it_again() -> None:
+    own = replace(pin(), registry="registry.example", repository="alice/tf")
+    with pytest.raises(InputError, match=r"that is where the image is: registry\.example/alice/tf"):
+        place_of(own, "registry.example/alice")
+    assert place_of(own, "registry.example/copies").name == "registry.example/copies/alice/tf"
+
+
 def test_clusters_with_the_same_mirrors_get_one_line() -> None:
     clusters = [replace(CLUSTER, name=name) for name in ("alpha", "beta")]
     place = place_of(pin(), "registry.example")

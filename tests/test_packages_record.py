@@ -145,6 +145,7 @@ def test_two_runs_with_other_packages_differ_in_these() -> None:
     rows = {each.what: (each.a, each.b) for each in differences(Run(a), Run(b))}
     assert rows["added package pandas"] == ("3.1.1", "3.2.0")
     assert "packages layer" in rows
+    assert [what for what in rows if what.startswith("added ")] == ["added package pandas"]
 
 
 def test_what_was_not_observed_is_not_taken_for_the_same() -> None:

@@ -69,7 +69,7 @@ COMMANDS: Table = {
     "cite": ("tfslurm.cli.cite:cite", "Print the statement of the environment for a paper."),
     "compute": ("tfslurm.cli.compute:compute", "Print what your runs took, as a venue asks for it."),
     "audit": ("tfslurm.cli.audit:audit_command", "Check whether records would still run today."),
-    "image": ("tfslurm.cli.image:image", "Look at the images of your experiments, and keep them as archives."),
+    "image": ("tfslurm.cli.image:image", "Look at, build, scan, keep, pull and mirror the images of your experiments."),
     "tracker": ("tfslurm.cli.tracker:tracker", "Show where the index of your jobs is, or rebuild it."),
     "completion": ("tfslurm.cli.completion:completion", "Print what a shell needs to complete commands and jobs."),
     "help": ("tfslurm.cli.help:help_command", "Explain a command, or print the manual page."),

@@ -30,6 +30,8 @@ def lines_of_job(job: Prepared, asked: Asked) -> Lines:
     pin = made.pin
     known = f"{pin.digest_kind}, pinned {pin.pinned_at}" if pin.digest_kind != "unknown" else "no registry was asked"
     yield "image", f"{pin.reference} = {pin.digest} ({known})"
+    if base := made.build.base if made.build else None:
+        yield "built", f"on {base.reference} = {base.digest}; --review shows how"
     archive = f"the archive sha256:{made.image_archive}, which is sent with it"
     yield "from", archive if made.image_archive else ", ".join(made.image_sources)
     if made.packages:

@@ -184,7 +184,7 @@ def build_rows(record: Record) -> Iterator[Row]:
     made = record.asked.build if record.asked else None
     if not made:
         return
-    yield Row("built", f"on {made.base.reference} ({made.base.digest}) by {made.builder}, {made.built_at}")
+    yield Row("built", f"on {made.base.reference} ({made.base.digest}) by {made.builder}, {made.built_at[:19]}Z")
     wheels = made.packages.wheels if made.packages else ()
     added = [f"{each.name} {each.version}" for each in wheels]
     added += [f"{each.name} {each.version}" for each in made.apt_installed]

@@ -67,7 +67,7 @@ def place_of(pin: Pin, target: str, *, flat: bool = False) -> Place:
         reference = parse_reference(f"{prefix}/{last if is_flat else pin.repository}")
     except InputError as error:
         raise refuse(where, error.problems[0].why, error.problems[0].fix or fix) from None
-    if reference.name == pin.name:
+    if reference.name == pin.name or (not is_flat and pin.name.startswith(f"{prefix}/")):
         raise refuse(where, f"that is where the image is: {pin.name}", "name another registry or prefix")
     return Place(reference.name, key, prefix)
 

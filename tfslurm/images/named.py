@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfslurm.errors import RecordError, refuse
+from tfslurm.errors import InputError, RecordError, refuse
 from tfslurm.export.citation.settings import pin_of
 from tfslurm.image import Pin, parse_reference
 from tfslurm.monitoring.lookup import JOB, find_jobs, one_name, plan_of
@@ -48,7 +48,13 @@ def image_named(session: Session, name: str) -> NamedImage:
         clusters = [known.cluster for known in known_clusters(tell=session.say)]
         mirrors, engine = mirrors_of(clusters)
         return NamedImage(resolve_now(parse_reference(name), clusters, now(), session.say), mirrors, engine)
-    job = find_jobs(tracker, one_name(tracker, name))[0]
+    try:
+        job = find_jobs(tracker, one_name(tracker, name))[0]
+    except InputError as error:
+        if JOB.fullmatch(name) or name.startswith("last"):
+            raise
+        found = error.problems[0]
+        raise refuse(found.file, found.why, f"{found.fix}; an image needs its tag or digest: {name}:TAG") from None
     cluster = known_for(job, tracker).cluster
     return NamedImage(plan_of(job, tracker).pin, cluster.mirrors, cluster.engine)
 

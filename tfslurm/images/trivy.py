@@ -43,7 +43,9 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 QUIET: Mapping[str, str] = {"TRIVY_DISABLE_TELEMETRY": "true", "TRIVY_SKIP_VERSION_CHECK": "true"}
 HOUR_S = 3600.0
 LONGEST = 300
-INSTALL = "put trivy on PATH (github.com/aquasecurity/trivy/releases), or install docker or podman, which run its image"
+FIRST = "put trivy on PATH (github.com/aquasecurity/trivy/releases)"
+INSTALL = f"{FIRST}, or install docker or podman, which run its image"
+PULL = f"{FIRST}, or name an image of it that can be pulled here: `export {OWN_IMAGE}=NAME@sha256:…`"
 CAUSES = re.compile(r"\d+ errors? occurred:")
 DATABASE = "DB error"
 "In what trivy says where its database is not to be had."
@@ -91,7 +93,7 @@ class Trivy:
                     host.run([self.engine, "rm", "--force", name])
         if done.exit_code == ENGINE_FAILED:
             why = printable((done.stderr.strip().splitlines() or ["it said nothing"])[0])[:LONGEST]
-            raise NoProgram(f"trivy: is not on PATH, and {self.engine} cannot run {self.image}: {why}; {INSTALL}")
+            raise NoProgram(f"trivy: is not on PATH, and {self.engine} cannot run {self.image}: {why}; {PULL}")
         return done
 
     def _host(self, environment: Mapping[str, str] | None = None) -> Host:

@@ -33,4 +33,4 @@ ELSEWHERE = {
 
 @click.group(cls=LazyGroup, table=COMMANDS, elsewhere=ELSEWHERE)
 def image() -> None:
-    """Look at the images of your experiments, and keep them."""
+    """Look at the images of your experiments; build, scan, keep, pull and mirror them."""

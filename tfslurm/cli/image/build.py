@@ -10,6 +10,7 @@ import click
 
 from tfslurm.cli.console import common, emit, progress_bar, show
 from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.image.cells import size_of
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def build(
         if as_json:
             emit({"changed": found})
         else:
-            show("\n".join(found) if found else "nothing has changed since it was built")
+            show(news_text(experiment, found))
         return 1 if found else 0
     with progress_bar() as step:
         made = build_image(session, asked, wish, step)
@@ -58,6 +59,19 @@ def build(
     else:
         show("\n".join(lines_of(made)))
     return 0 if made.is_pinned else 1
+
+
+def news_text(file: Path, found: list[str]) -> str:
+    """The answer of --check for a reader: one line each, and what to do."""
+    from tfslurm.images.building.run import NEVER_BUILT
+
+    if not found:
+        return "nothing has changed since the image was built"
+    if found == [NEVER_BUILT]:
+        return f"{NEVER_BUILT}; run `tfslurm image build {file}`"
+    head = "since the image was built, this has changed:"
+    more = " --update" if any("with --update" in each for each in found) else ""
+    return "\n".join([head, *(f"  {each}" for each in found), f"run `tfslurm image build {file}{more}`"])
 
 
 def as_value(made: Outcome) -> dict[str, Any]:
@@ -81,10 +95,10 @@ def lines_of(made: Outcome) -> Iterator[str]:
     size = sum(layer.bytes for layer in lock.layers)
     yield f"{name}"
     many = f"{len(lock.layers)} layer{'' if len(lock.layers) == 1 else 's'}"
-    told = f"{many} above {lock.base.reference}, {size / 2**20:.1f} MiB"
-    yield f"built by {lock.builder}: {told}; {made.sent_bytes / 2**20:.1f} MiB sent"
+    told = f"{many} above {lock.base.reference}, {size_of(size)}"
+    yield f"built by {lock.builder}: {told}; {size_of(made.sent_bytes)} sent"
     if made.differs == ():
         yield "equal to the image that was pinned, byte for byte"
     elif made.differs:
-        yield "other than the image that was pinned:"
+        yield "not equal to the image that was pinned before:"
         yield from (f"  {each}" for each in made.differs[:MOST_LINES])

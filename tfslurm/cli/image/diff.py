@@ -54,16 +54,24 @@ def show_diff(one: Inspection, other: Inspection, found: ImageDiff) -> None:
         table(["only in", "layer", "MiB", "made by"], rows)
     if found.settings:
         show("")
-        table(["what differs", "A", "B"], [[change.what, cut(change.a), cut(change.b)] for change in found.settings])
+        table(
+            ["what differs", "A", "B"],
+            [[change.what, cut(change.a) or "none", cut(change.b) or "none"] for change in found.settings],
+        )
     show("")
     if found.packages is None:
-        show("packages: not known, because no record here is of a job that ran both")
+        show(f"packages: not known: no job of yours ran {unseen(one, other)}")
     elif found.packages:
         table(["package", "A", "B"], [list(change) for change in found.packages[:MOST_PACKAGES]])
         if len(found.packages) > MOST_PACKAGES:
             show(f"and {len(found.packages) - MOST_PACKAGES} more packages, in --json")
     else:
         show("packages: the same")
+
+
+def unseen(one: Inspection, other: Inspection) -> str:
+    """Which of two images no job ran whose record is here."""
+    return " and ".join(side for side, each in (("A", one), ("B", other)) if not each.inside.get("packages"))
 
 
 def row_of(layer: Layer) -> list[str]:

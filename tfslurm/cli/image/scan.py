@@ -72,6 +72,8 @@ def scan(
         for head, text in lines_of(found):
             show(f"{head:<10}{text}")
         show_findings(shown)
+        if found.report and found.report.findings and not shown:
+            show("none of these is shown: no vulnerability fits --severity and --fixable")
     if found.report is None:
         say(f"tfslurm: {printable(found.kept.why)}{f'; {FIX}' if found.kept.why.startswith(NO_DATABASE) else ''}")
         return 1

@@ -43,6 +43,7 @@ class Phrases(NamedTuple):
     withheld: str
     holds: str
     unobserved: str
+    based: str
     added: str
     added_unobserved: str
     built: str
@@ -89,6 +90,7 @@ ENGLISH = Phrases(
     built=" (built with {libraries})",
     on=" on {os}",
     unobserved="What the image holds was not observed.",
+    based="That image was built from {base} ({digest}).",
     added="These Python packages were added to it: {packages}{more} (layer {key}).",
     added_unobserved="The Python packages that were added to it were not observed.",
     checked="Before {program} started, the image on the node was checked against this digest.",
@@ -132,6 +134,7 @@ CHINESE = Phrases(
     built="（编译时使用 {libraries}）",
     on="，操作系统为 {os}",
     unobserved="镜像内的软件版本未经实测。",
+    based="该镜像由 {base}（{digest}）构建而成。",
     added="在该镜像之外另加入以下 Python 包：{packages}{more}（层 {key}）。",
     added_unobserved="另加入该镜像的 Python 包未经实测。",
     checked="{program}启动前，计算节点上的镜像已与该摘要核对一致。",
@@ -230,6 +233,9 @@ def group_sentences(group: Setting, words: Phrases, label: str, *, anonymous: bo
         kind={"manifest": words.image_manifest, "index": words.image_index}.get(image.digest_kind, words.image_id),
         digest=Mark("code", image.digest),
     )
+    if not anonymous and (asked := group.runs[0].asked) and asked.build:
+        base = asked.build.base
+        yield fill(words.based, base=Mark("image", base.reference), digest=Mark("code", base.digest))
     yield from software(group, words)
     if group.inside.layer:
         yield added(group, group.inside.layer.key, words)

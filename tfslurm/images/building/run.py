@@ -34,6 +34,7 @@ from tfslurm.workspace.session import Session
 
 NODE = "node"
 "The builder that is a job of the cluster."
+NEVER_BUILT = "it was not built yet"
 
 
 class Wish(NamedTuple):
@@ -96,7 +97,8 @@ def task_of(session: Session, asked: Asked, wish: Wish) -> Task:
     known = next((each for each in clusters if each.cluster.registry), None)
     if known is None:
         names = ", ".join(each.cluster.name for each in clusters) or "no cluster"
-        raise refuse(names, "has no `registry` to push to", "add to its file `registry: registry.example:5000/you`")
+        fix = "add to a cluster file `registry: registry.example:5000/you`"
+        raise refuse(names, "no `registry` is named where the image is pushed to", fix)
     lock = lock_if_good(asked.file)
     before = lock.build if lock else None
     same = bool(before and not changed(before, recipe.inputs))
@@ -142,7 +144,7 @@ def say_move(session: Session, pin: Pin, places: Sequence[object], recipe: Recip
 def news(session: Session, task: Task) -> list[str]:
     """What would change if it were built now: nothing is touched for this answer but the registries that are asked."""
     if task.before is None:
-        return ["it was not built yet"]
+        return [NEVER_BUILT]
     found = changed(task.before, task.recipe.inputs)
     fresh = resolve_now(parse_reference(task.recipe.build.base), [k.cluster for k in task.clusters], now(), session.say)
     if fresh.digest != task.before.base.digest and not found:

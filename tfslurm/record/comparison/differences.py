@@ -16,6 +16,7 @@ from tfslurm.record.model import Record
 from tfslurm.record.task_model import TaskFacts
 
 UNKNOWN, NONE = "unknown", "none"
+ADDED = ("added packages", "added files")
 ASKED = ("network", "gpu_check", "prepull", "shm", "outputs")
 JOB = ("state", "exit_code", "signal", "elapsed_s", "restarts", "time_limit_s", "cluster", "partition", "user")
 
@@ -106,6 +107,8 @@ def mount_texts(record: Record) -> dict[str, str]:
 def machine_rows(a: Record, b: Record) -> Iterator[Difference]:
     """What decides about bits beside the image, then the experiment's other variables."""
     for one, other in zip(facts_of(a), facts_of(b), strict=True):
+        if one.name in ADDED:  # rows of the layer already
+            continue
         if not one.items and not other.items:
             yield Difference(one.name, shown(one.text), shown(other.text))
         else:
