@@ -178,7 +178,7 @@ def test_a_citation_names_the_base_of_a_built_image_unless_nobody_is_to_be_named
     for anonymous, told in ((False, 1), (True, 0)):
         parts = statement(settings, "en", anonymous=anonymous)
         said = "".join(plain(part) for part in parts if not isinstance(part, Table))
-        assert said.count(f"That image was built from {BASE} ({LOCK.base.digest}).") == told
+        assert said.count(f"The image was built from {BASE} ({LOCK.base.digest}).") == told
 
 
 def test_what_has_changed_is_named() -> None:

@@ -90,7 +90,7 @@ ENGLISH = Phrases(
     built=" (built with {libraries})",
     on=" on {os}",
     unobserved="What the image holds was not observed.",
-    based="That image was built from {base} ({digest}).",
+    based="The image was built from {base} ({digest}).",
     added="These Python packages were added to it: {packages}{more} (layer {key}).",
     added_unobserved="The Python packages that were added to it were not observed.",
     checked="Before {program} started, the image on the node was checked against this digest.",
@@ -233,9 +233,6 @@ def group_sentences(group: Setting, words: Phrases, label: str, *, anonymous: bo
         kind={"manifest": words.image_manifest, "index": words.image_index}.get(image.digest_kind, words.image_id),
         digest=Mark("code", image.digest),
     )
-    if not anonymous and (asked := group.runs[0].asked) and asked.build:
-        base = asked.build.base
-        yield fill(words.based, base=Mark("image", base.reference), digest=Mark("code", base.digest))
     yield from software(group, words)
     if group.inside.layer:
         yield added(group, group.inside.layer.key, words)
@@ -248,6 +245,9 @@ def group_sentences(group: Setting, words: Phrases, label: str, *, anonymous: bo
         yield fill(words.local)
     elif not hidden:
         yield fill(words.pull, command=Mark("code", f"docker pull {group.name}@{image.digest}"))
+    if not anonymous and (asked := group.runs[0].asked) and asked.build:
+        base = asked.build.base
+        yield fill(words.based, base=Mark("image", base.reference), digest=Mark("code", base.digest))
     if label and not anonymous:
         yield fill(words.jobs, **listed([f"{run.job.cluster}:{run.job.job_id}" for run in group.runs], words))
 
