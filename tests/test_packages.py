@@ -416,3 +416,9 @@ def test_an_index_that_serves_other_bytes_than_its_own_page_says_is_told_as_such
     refused = refusal(said, (), ImageFacts("3.11.2", "2.36", "x86_64", {}))
     assert (refused.name, refused.outside) == ("pytz", False)
     assert refused.why == "the index serves other bytes of pytz than its own page says"
+
+
+def test_a_full_disk_of_a_resolvers_cache_is_told_as_one() -> None:
+    said = "error: Failed to download `a==1` cause: failed to write to file `/c/x`: No space left on device"
+    refused = refusal(said, (), ImageFacts("3.11.2", "2.36", "x86_64", {}))
+    assert refused.why == "the disk of uv's and pip's caches is full" and refused.outside

@@ -73,7 +73,9 @@ _NETWORK = (
     r"Failed to fetch|error sending request|Could not connect|Connection refused|Network is unreachable|Retrying \("
     r"|Temporary failure in name resolution|Name or service not known|SSLError|CERTIFICATE_VERIFY|timed out"
 )
+FULL = r"No space left on device|Disk quota exceeded"
 _LOGIN = r"40[13] (?:Client Error|Unauthorized|Forbidden)|authentication credentials|User for "
+FULL_FIX = "free some space there, or set XDG_CACHE_HOME (`uv cache dir` and `pip cache dir` name them)"
 NO_WHEEL = (
     "name a version that has one (its page on the index lists the files), or build it once: "
     "`pip wheel --no-deps NAME -w FOLDER` on a machine like the image, then `pip config set global.find-links FOLDER`"
@@ -95,6 +97,8 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
     if re.search(_LOGIN, text):
         fix = "put the login into ~/.netrc, or into the address in pip's settings (`pip config edit`)"
         return Refusal("", f"the index refuses the login, or there is none: {_short(text)}", fix, outside=True)
+    if re.search(FULL, text):
+        return Refusal("", "the disk of uv's and pip's caches is full", FULL_FIX, outside=True)
     if "DO NOT MATCH THE HASHES" in text:
         found = _first((rf" {_NAME}==[^ ]+ from ",), text)
         why = f"the index serves other bytes of {found or 'a wheel'} than its own page says"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from tfslurm.image import PackageLock, Wheel
 from tfslurm.image.facts import ImageFacts
 from tfslurm.local_files import make_folder, write_file
 from tfslurm.packages.programs import GET, call, find_pip, for_pip, indexes, without_logins
+from tfslurm.packages.refusals import FULL, FULL_FIX
 from tfslurm.packages.targets import pip_words
 from tfslurm.workspace.folders import cache_folder
 
@@ -126,6 +128,8 @@ def _failure(said: str, wanted: Sequence[Wanted]) -> str:
         return (
             f"packages: {named}: the index serves other bytes than the lock's sha256; ask whoever runs it, or {_RENEW}"
         )
+    if re.search(FULL, said):
+        return f"packages: the disk of uv's and pip's caches is full; {FULL_FIX}"
     why = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "")
     return f"packages: the wheels cannot be fetched: {why.removeprefix('ERROR:').strip()[:400]}; {_RENEW}"
 
