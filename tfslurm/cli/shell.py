@@ -9,7 +9,7 @@ import click
 from tfslurm.cli.console import common, say
 from tfslurm.cli.experiment_file import experiment_file
 from tfslurm.cli.logs import Waiting
-from tfslurm.cli.submit import cluster_option, set_option
+from tfslurm.cli.submit import set_option
 from tfslurm.errors import refuse
 from tfslurm.host.attached import is_terminal
 from tfslurm.services.shell import open_shell
@@ -21,7 +21,9 @@ from tfslurm.workspace.session import Session
 @click.command(context_settings={"allow_interspersed_args": True})
 @experiment_file
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@cluster_option
+@click.option(
+    "--cluster", "clusters", multiple=True, metavar="NAME", help="The cluster; default: the only one there is."
+)
 @set_option
 @click.option("--no-terminal", is_flag=True, help="Hand stdin and stdout on byte for byte, also from a terminal.")
 @common

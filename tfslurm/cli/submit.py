@@ -108,11 +108,14 @@ def submit(
 ) -> int:
     """Submit the experiment, one job or a sweep; print one line per Slurm job, such as alpha:1234.
 
-    If the image was never pinned, submit pins it first (EXP.lock.yaml). A job goes to each cluster that you name with
-    --cluster, or to the experiment's only one. If every NVIDIA driver last seen on the partition is too old for the
-    image's CUDA, submit refuses. --force submits all the same, and the node checks again. If submit is interrupted,
-    the same command prints the ids and submits nothing twice. If the same job is queued or running, submit refuses;
-    --again submits it once more.
+    If the image was never pinned, or its `packages` never locked, submit does that first (EXP.lock.yaml). An image that
+    `build` describes must have been built: `tfslurm image build`. A job goes to each cluster that you name with
+    --cluster, or to the experiment's only one. If submit is interrupted, the same command prints the ids and submits
+    nothing twice.
+
+    submit refuses a job that the rule `scan` holds. If every NVIDIA driver last seen on the partition is too old for
+    the image's CUDA, submit refuses. --force submits all the same, and the node checks again. If the same job is
+    queued or running, submit refuses; --again submits it once more.
 
     For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
     on stderr. Several values of a parameter (--set lr=0.1,0.01) make a sweep.
