@@ -549,7 +549,11 @@ def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp
 def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, what: str) -> None:
     """The line stalls while files arrive; whoever looks then finds nothing that is open to others."""
     seen: dict[str, int] = {}
-    snapshot = snapshot_of(tmp_path / "code")
+    large = b"b" * 2**17  # tar reads ahead some 10 KiB
+    (tmp_path / "code").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "code" / name).write_bytes(large)
+    snapshot = take(tmp_path / "code")
     target = tmp_path / "root" / "arriving"
 
     class StallingHost(LocalHost):
@@ -558,17 +562,18 @@ def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, w
             return super().execute(argv, stalling(whole), timeout_s, max_bytes)
 
     def stalling(whole: bytes) -> Iterator[bytes]:
-        yield whole[:2048]
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not any(path.is_file() for path in target.parent.rglob("*")):
+        yield whole[: 2**16]
+        deadline = time.monotonic() + 60
+        while not any(path.is_file() for path in target.parent.rglob("*")):
+            assert time.monotonic() < deadline, "no file has begun to arrive"
             time.sleep(0.005)
         seen.update({path.name: path.stat().st_mode for path in target.parent.rglob("*")})
-        yield whole[2048:]
+        yield whole[2**16 :]
 
     before = os.umask(0)
     try:
         if what == "put":
-            put(StallingHost(), PurePosixPath(target), {"a": File(b"a"), "b": File(b"b" * 4096)})
+            put(StallingHost(), PurePosixPath(target), {"a": File(b"a"), "b": File(large)})
         else:
             send(StallingHost(), target, snapshot)
     finally:
