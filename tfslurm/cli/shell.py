@@ -49,6 +49,9 @@ def shell(
     """
     if as_json:
         raise refuse("--json", "a terminal has no document", "`tfslurm submit --json`, then `tfslurm exec --json`")
+    if experiment.suffix not in (".yaml", ".yml") and not experiment.exists():
+        fix = f"write `tfslurm shell exp.yaml -- {experiment} …`"
+        raise refuse(str(experiment), "is no file; where a command is named, the experiment's file is named too", fix)
     asked = read_experiment(experiment, sets)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if len(chosen) > 1:

@@ -79,7 +79,7 @@ def find_builder(wanted: str, first: str) -> Builder:
             return Builder(name, version, settings(name))
         said.append(f"{name}: {done.lines[-1][:200] if done.lines else f'exit {done.exit_code}'}")
     fix = "install one of them here, or build on a node: --builder node"
-    raise HostError(f"here: no program that builds images answers: {'; '.join(said)}; {fix}")
+    raise HostError(f"this machine: no program that builds images answers: {'; '.join(said)}; {fix}")
 
 
 def settings(name: str) -> dict[str, str]:
