@@ -411,6 +411,13 @@ def test_a_wheel_that_the_index_has_changed_is_refused_when_it_is_needed_again(s
     assert not kept.exists()
 
 
+def test_a_tensorflow_in_a_wheel_of_another_name_is_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    wheel("carrier", "1.0", {"tensorflow/__init__.py": ""}).put(shop.wheels)
+    assert shop.laptop.type("plan", shop.write("carrier")) == 2
+    told = "packages[0]: what carrier-1.0-py3-none-any.whl holds would be a second TensorFlow beside the image's 2.16.1"
+    assert told in capsys.readouterr().err
+
+
 def test_an_index_that_serves_other_bytes_than_its_own_page_says_is_told_as_such() -> None:
     said = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n    pytz==2025.2 from http://h/x.whl"
     refused = refusal(said, (), ImageFacts("3.11.2", "2.36", "x86_64", {}))

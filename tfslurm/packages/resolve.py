@@ -133,10 +133,11 @@ def refuse_second_tensorflow(asked: Sequence[Requirement], facts: ImageFacts) ->
         if each.name not in facts.packages or each.name in free(
             [Requirement(each.text, each.name, (), each.specifier)], facts
         ):
-            raise NoSolution(_second(each.name, f"{each.text!r}", facts))
+            raise NoSolution(second_tensorflow(each.name, f"{each.text!r}", facts))
 
 
-def _second(name: str, what: str, facts: ImageFacts) -> Refusal:
+def second_tensorflow(name: str, what: str, facts: ImageFacts) -> Refusal:
+    """The refusal of what would be another TensorFlow; ``name``: of the package that is to go, '' for all."""
     why = f"{what} would be a second TensorFlow beside the image's {facts.tensorflow}"
     return Refusal(name, why, "remove it, or name an image of the TensorFlow that you want in `image`")
 
@@ -149,7 +150,9 @@ def refuse_brought_tensorflow(found: Sequence[Found], facts: ImageFacts) -> None
     """
     for each in found:
         if each.name in TENSORFLOW and facts.tensorflow:
-            raise NoSolution(_second("", f"{each.name} {each.version}, which one of the packages needs,", facts))
+            raise NoSolution(
+                second_tensorflow("", f"{each.name} {each.version}, which one of the packages needs,", facts)
+            )
 
 
 class _Chosen(NamedTuple):

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from tfslurm.workspace.folders import cache_folder
 
 PATIENCE_S = 3600.0
 _READ = 2**20
+_TENSORFLOW = re.compile(r"([^/]+\.data/(pure|plat)lib/)?tensorflow(/__init__)?\.[^/]+")
 _WORK = "packages-"
 _OLD_S = 86400.0
 
@@ -72,6 +74,15 @@ def is_good(wheel: Wheel) -> bool:
     """Whether the wheel lies in the cache with the bytes that its hash names."""
     path = place(wheel.sha256, wheel.file)
     return path.is_file() and path.stat().st_size == wheel.bytes and sha256_of(path) == wheel.sha256
+
+
+def holds_tensorflow(path: Path) -> bool:
+    """Whether a wheel has a module `tensorflow`, whatever its own name is. What is no wheel has none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(_TENSORFLOW.fullmatch(member) for member in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
 
 
 def sha256_of(path: Path) -> str:

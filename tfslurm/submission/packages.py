@@ -13,8 +13,8 @@ from tfslurm.image.packages import package_lock, package_mistakes, packages_to_j
 from tfslurm.local_files import read_text
 from tfslurm.packages.facts import facts_of
 from tfslurm.packages.refusals import Refusal
-from tfslurm.packages.resolve import Found, NoSolution, resolve
-from tfslurm.packages.wheels import Wanted, fetch, sha256_of, work_folder
+from tfslurm.packages.resolve import Found, NoSolution, resolve, second_tensorflow
+from tfslurm.packages.wheels import Wanted, fetch, holds_tensorflow, sha256_of, work_folder
 from tfslurm.spec import Experiment
 from tfslurm.spec.requirements import Requirement, requirement, requirement_lines
 from tfslurm.workspace.config import Known, known_clusters
@@ -95,6 +95,9 @@ def resolve_packages(
         raise unsolved(experiment, file, asked, error.refused) from error
     files = fetch([_wanted(each) for each in found.wheels], facts) if found.wheels else {}
     wheels = fetched(found.wheels, files)
+    for each in wheels if facts.tensorflow else ():
+        if holds_tensorflow(files[each.file]):
+            raise unsolved(experiment, file, asked, second_tensorflow(each.name, f"what {each.file} holds", facts))
     refuse_other_hashes(experiment, file, asked, wheels)
     lock = package_lock(
         wheels,
