@@ -31,6 +31,8 @@ from tfslurm.host.fetching import Entry, pack
 from tfslurm.host.files import as_tar, tree_contents
 from tfslurm.host.local import LocalHost
 from tfslurm.host.openssh import runtime_folder
+from tfslurm.host.pipe import Pipe
+from tfslurm.host.process_pipe import ProcessPipe
 from tfslurm.host.user import user_name
 from tfslurm.remote_programs import program
 from tfslurm.snapshot import Snapshot, take
@@ -48,6 +50,10 @@ class ShellHost(Transport):
     def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
         line = self._before + attached_line(argv, {"WORD": "a b"}, self._programs)
         return run_attached(self.name, [self._shell, "-c", line], os.environ, output, terminal=terminal)
+
+    def start_pipe(self, argv: Sequence[str]) -> Pipe:
+        line = self._before + attached_line(argv, {"WORD": "a b"}, self._programs)
+        return ProcessPipe(self.name, [self._shell, "-c", line], os.environ)
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         line = self._before + remote_line(argv, {"WORD": "a b"}, timeout_s, self._programs)

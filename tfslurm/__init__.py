@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfslurm.api.citing import cite
     from tfslurm.api.comparing import diff
     from tfslurm.api.rerunning import rerun
+    from tfslurm.api.serving import Service, jupyter
     from tfslurm.api.verifying import verify
     from tfslurm.errors import (
         CommandFailed,
@@ -37,6 +38,7 @@ _FROM = {
     "cite": "tfslurm.api.citing",
     "diff": "tfslurm.api.comparing",
     "rerun": "tfslurm.api.rerunning",
+    **dict.fromkeys(("Service", "jupyter"), "tfslurm.api.serving"),
     "verify": "tfslurm.api.verifying",
     "Record": "tfslurm.record",
     **dict.fromkeys(
@@ -58,6 +60,7 @@ __all__ = [
     "Record",
     "RecordError",
     "RegistryError",
+    "Service",
     "SubmitRejected",
     "Sweep",
     "TfslurmError",
@@ -67,6 +70,7 @@ __all__ = [
     "diff",
     "job",
     "jobs",
+    "jupyter",
     "plan",
     "rerun",
     "submit",

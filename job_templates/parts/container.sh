@@ -110,6 +110,7 @@ container::_mounts() {
         mount::add "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py ro
         mount::_await_own "$own_dir/gpu_check.py" /run/tfslurm-gpu-check.py
     fi
+    container::_service
     if ((${#secrets[@]})); then
         mount::add "$own_dir/secrets" /run/tfslurm-secrets ro
         mount::_await_own "$own_dir/secrets" /run/tfslurm-secrets
@@ -134,6 +135,16 @@ container::_mounts() {
         if [[ -n $code_dir && $code_writable != true ]]; then mount::_await /workspace "$code_file"; fi
         if [[ -n $packages_key ]]; then mount::_await "$PACKAGES_TARGET" "$packages_file"; fi
     fi
+}
+
+# The programs of a service, for a job whose program is one: its words name the first.
+container::_service() {
+    local name
+    if [[ " ${command[*]-} " != *' /run/tfslurm-service.py '* ]]; then return 0; fi
+    for name in service relay; do
+        mount::add "$own_dir/$name.py" "/run/tfslurm-$name.py" ro
+        mount::_await_own "$own_dir/$name.py" "/run/tfslurm-$name.py"
+    done
 }
 
 # entry.sh, which is what waits: where others can replace a folder above it, its text itself is given to the shell.

@@ -27,7 +27,8 @@ step=(srun --jobid="$raw" --overlap --nodes=1 --ntasks=1 --nodelist="$node" --jo
 run=(bash "$run_dir/job.sbatch" exec "$folder" "$rank" "$terminal" "$token" "$@")
 code=0
 if [[ -z $terminal ]]; then
-    unsteered "${step[@]}" --quiet --quiet "${run[@]}" || code=$?
+    # Without --unbuffered the node keeps back what is no whole line.
+    unsteered "${step[@]}" --unbuffered --quiet --quiet "${run[@]}" || code=$?
 else
     # Nothing but srun's own words comes on its standard error.
     unsteered "${step[@]}" --pty "${run[@]}" 2> >(grep --line-buffered --invert-match ': task 0: Exited with exit code ' >&2) || code=$?

@@ -11,5 +11,8 @@ class NoLines:
     def attach(self, argv: object, **options: Any) -> int:
         raise AssertionError(argv)
 
+    def open_pipe(self, argv: object, mark: bytes) -> Any:
+        raise AssertionError(argv)
+
     def forward(self, target: object, **options: Any) -> Any:
         raise AssertionError(target)

@@ -39,6 +39,8 @@ COMMANDS: Table = {
         "Run a command, or a shell, in the container of a job that runs.",
     ),
     "shell": ("tfslurm.cli.shell:shell", "Open a terminal in a new container with the experiment's GPUs and files."),
+    "jupyter": ("tfslurm.cli.jupyter:jupyter", "Run Jupyter on a node, and print the URL that opens it here."),
+    "services": ("tfslurm.cli.jupyter:services", "List the services that run, or open one again."),
     "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),
     "resume": (
@@ -91,6 +93,7 @@ ELSEWHERE = {
     **dict.fromkeys(("table", "metrics"), "results"),
     **dict.fromkeys(("enter", "attach", "ssh"), "exec"),
     **dict.fromkeys(("interactive", "salloc", "bash", "terminal"), "shell"),
+    **dict.fromkeys(("notebook", "lab", "jupyterlab", "jupyter-lab"), "jupyter"),
     **dict.fromkeys(("man", "manual", "usage"), "help"),
 }
 COMPLETE = "_TFSLURM_COMPLETE"

@@ -25,6 +25,7 @@ from tfslurm.remote_programs import one_line
 if TYPE_CHECKING:
     from tfslurm.host.attached_output import Output
     from tfslurm.host.forward import Carrier, Forward, Say, Target
+    from tfslurm.host.pipe import Pipe
 
 LONGEST_COMMAND = 120
 NOISE = 2**16
@@ -123,6 +124,16 @@ class Transport(ABC):
     @abstractmethod
     def execute_attached(self, argv: Sequence[str], output: Output, *, terminal: bool) -> int:
         """Run one command with our own stdin and stderr to its end; ``output`` takes what it prints on stdout."""
+
+    def open_pipe(self, argv: Sequence[str], mark: bytes) -> Pipe:
+        """Start a command with streams for the caller; see Host."""
+        from tfslurm.host.pipe import begun
+
+        return begun(self.name, argv, self.start_pipe(argv), mark)
+
+    @abstractmethod
+    def start_pipe(self, argv: Sequence[str]) -> Pipe:
+        """Start one command whose streams stay open."""
 
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
         """Return a port of this machine that leads to the target; see Host."""

@@ -10,6 +10,7 @@ from tfslurm.host.command import Raw, Received, Transport, run_process
 
 if TYPE_CHECKING:
     from tfslurm.host.attached_output import Output
+    from tfslurm.host.pipe import Pipe
 
 # What a shell reads before its first command, and tools for options. A site's own functions stay, for a job's prologue.
 SHELL_OPTIONS = frozenset(
@@ -46,6 +47,12 @@ class LocalHost(Transport):
         from tfslurm.host.attached import run_attached
 
         return run_attached(self.name, argv, self._environment, output, terminal=terminal)
+
+    def start_pipe(self, argv: Sequence[str]) -> Pipe:
+        """Start one command whose streams stay open."""
+        from tfslurm.host.process_pipe import ProcessPipe
+
+        return ProcessPipe(self.name, argv, self._environment)
 
     def execute(self, argv: Sequence[str], input: bytes | Iterable[bytes], timeout_s: float, max_bytes: int) -> Raw:
         """Run one command to its end."""

@@ -44,6 +44,7 @@ from tfslurm.local_files import write_file
 if TYPE_CHECKING:
     from tfslurm.host.attached_output import Output
     from tfslurm.host.forward import Carrier, Say, Target
+    from tfslurm.host.pipe import Pipe
 
 CONNECT_S = 20
 PERSIST_S = 600
@@ -141,14 +142,26 @@ class OpenSshHost(Transport):
         from tfslurm.host.attached import attached_line, run_attached
 
         line = attached_line(argv, self._environment, self._programs)
-        if self._is_closed or not self._answers():
-            self._connect()
-        words = ["-o", f"RequestTTY={'force' if terminal else 'no'}", "-o", "EscapeChar=none", "-o", "BatchMode=yes"]
-        words += ["-o", "ControlMaster=no", *self._ssh[1:], "--", self._login.host, line]
-        code = run_attached(self.name, ["ssh", *words], os.environ, output, terminal=terminal)
+        words = self._attached_words(line, "force" if terminal else "no")
+        code = run_attached(self.name, words, os.environ, output, terminal=terminal)
         if code == 255 and not self._answers():
             raise HostError(f"{self.name}: the line was lost while {argv[0]} ran", transient=True)
         return code
+
+    def start_pipe(self, argv: Sequence[str]) -> Pipe:
+        """Start one command whose streams stay open, over the shared connection."""
+        from tfslurm.host.attached import attached_line
+        from tfslurm.host.process_pipe import ProcessPipe
+
+        line = attached_line(argv, self._environment, self._programs)
+        return ProcessPipe(self.name, self._attached_words(line, "no"), os.environ)
+
+    def _attached_words(self, line: str, terminal: str) -> list[str]:
+        with self._reviving:
+            if self._is_closed or not self._answers():
+                self._connect()
+        words = ["-o", f"RequestTTY={terminal}", "-o", "EscapeChar=none", "-o", "BatchMode=yes"]
+        return ["ssh", *words, "-o", "ControlMaster=no", *self._ssh[1:], "--", self._login.host, line]
 
     @cached_property
     def _settings(self) -> Settings:

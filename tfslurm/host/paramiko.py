@@ -23,7 +23,7 @@ from tfslurm.host.attached_output import Output
 from tfslurm.host.command import NOISE, Feeder, Raw, Received, Transport, remote_line, remote_result, too_late
 from tfslurm.host.forward import Carrier, Say, Target, checked
 from tfslurm.host.hops import route
-from tfslurm.host.paramiko_attached import talk_attached
+from tfslurm.host.paramiko_attached import ChannelPipe, talk_attached
 from tfslurm.host.paramiko_channels import Channels, open_to, refusal
 from tfslurm.host.paramiko_line import CONNECT_S, Line, hang_up, trouble
 from tfslurm.host.paramiko_login import authenticate
@@ -100,6 +100,20 @@ class ParamikoHost(Transport):
         if code == -1:
             raise HostError(f"{self.name}: the line was lost while {argv[0]} ran", transient=True)
         return code
+
+    def start_pipe(self, argv: Sequence[str]) -> ChannelPipe:
+        """Start one command whose streams stay open, in a channel of its own."""
+        line = attached_line(argv, self._environment, self._programs)
+        self._sessions.acquire()
+        try:
+            with self._told("the line was lost"):
+                channel = self._session()
+                for key, value in self._variables.items():
+                    channel.set_environment_variable(key, value)
+                return ChannelPipe(channel, line, self._sessions.release)
+        except BaseException:
+            self._sessions.release()
+            raise
 
     def carrier(self, target: Target, say: Say | None) -> Carrier:
         """Connections as channels of the one connection; see Host.forward."""

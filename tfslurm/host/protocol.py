@@ -9,6 +9,7 @@ from tfslurm.errors import Completed
 
 if TYPE_CHECKING:
     from tfslurm.host.forward import Forward, Say, Target
+    from tfslurm.host.pipe import Pipe
 
 MOST_BYTES = 16 * 2**20
 """The most that a command may print on stdout unless its caller expects more: memory is limited."""
@@ -66,6 +67,16 @@ class Host(Protocol):
             HostError: the machine could not be reached, the line was lost, or the command failed before it printed
                 the mark.
             KeyboardInterrupt: Ctrl-C, without a terminal there.
+        """
+
+    def open_pipe(self, argv: Sequence[str], mark: bytes) -> Pipe:
+        """Start a command whose stdin and stdout stay open for the caller, from the ``mark`` on, which it prints first.
+
+        It ends when the pipe is closed, as soon as it reads its stdin's end or writes.
+
+        Raises:
+            CommandFailed: it ended before it printed the mark.
+            HostError: the machine could not be reached, or the mark did not come in time.
         """
 
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:

@@ -11,6 +11,7 @@ from tfslurm.host.protocol import MOST_BYTES, Host
 
 if TYPE_CHECKING:
     from tfslurm.host.forward import Forward, Say, Target
+    from tfslurm.host.pipe import Pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class TracedHost:
         """As the machine's own."""
         self._told(argv)
         return self.host.attach(argv, terminal=terminal, mark=mark)
+
+    def open_pipe(self, argv: Sequence[str], mark: bytes) -> Pipe:
+        """As the machine's own; what goes through is not told."""
+        self._told(argv)
+        return self.host.open_pipe(argv, mark)
 
     def forward(self, target: Target, *, port: int = 0, say: Say | None = None) -> Forward:
         """As the machine's own."""

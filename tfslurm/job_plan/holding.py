@@ -1,4 +1,31 @@
-"""The word that stands for a program in the plan of `tfslurm shell`, whose program is typed. Pure."""
+"""The words that stand for a program in plans whose program is typed by hand: of a shell, and of a service. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 HOLD = "tfslurm-hold"
 "entry.sh in the container knows it, in front of the words of the command, if there is one."
+SERVICE = "/run/tfslurm-service.py"
+"Where job_templates/inside/service.py is in the container."
+
+
+class Service(NamedTuple):
+    """A job that is a service: what listens there (``jupyter``), and after how long without use it ends (0: never)."""
+
+    kind: str
+    idle_after_s: int
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words of the program."""
+        return ("python3", SERVICE, self.kind, str(self.idle_after_s))
+
+
+def service_in(command: Sequence[str]) -> Service | None:
+    """The service that a plan's command is; None: it is another program."""
+    if SERVICE not in command:
+        return None
+    kind, idle, *_ = (*command[command.index(SERVICE) + 1 :], "", "")
+    return Service(kind, int(idle) if idle.isdecimal() else 0) if kind else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfslurm.errors import RecordError
 from tfslurm.job_plan import JobPlan, mount_json
-from tfslurm.job_plan.holding import HOLD
+from tfslurm.job_plan.holding import HOLD, service_in
 from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.record import facts
 from tfslurm.record.asked import read_asked, read_determinism
@@ -126,6 +126,8 @@ def entered(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
     texts = [raw for name, raw in (folders[-1].files if folders else {}).items() if listed.fullmatch(name)]
     if HOLD in plan.command:
         yield "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"
+    elif service := service_in(plan.command):
+        yield f"container: what ran in it was typed in a browser (tfslurm {service.kind}), and is not known here"
     elif count := sum(raw.count(b"\n") for raw in texts):
         what = f"{count} commands were" if count > 1 else "1 command was"
         yield f"container: {what} run in it beside the program (tfslurm exec), which may have changed what it did"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tfslurm.errors import CommandFailed, Completed, HostError, TfslurmError, refuse
 from tfslurm.host import Host
+from tfslurm.host.pipe import Pipe
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
 from tfslurm.monitoring.reasons import why
 from tfslurm.monitoring.refresh import refresh
@@ -37,7 +38,7 @@ class Entered:
 class Way:
     """The way into the container of one task of a job that runs, over the login node.
 
-    ``kind`` is `exec`, or `shell`: then the job ends with the command.
+    ``kind`` is `exec`, or `shell`: then the job ends with the command; or `service`: then nothing is typed by hand.
 
     Raises:
         InputError: there is no such job, or it is several, or it has no task of this rank.
@@ -53,9 +54,13 @@ class Way:
             many = f"{tasks} tasks, from 0 to {tasks - 1}" if tasks > 1 else "1 task: 0"
             raise refuse(f"--rank {rank}", f"job {self.job.key} has {many}", "leave out --rank, or name one of these")
         self._host: Host = session.reach(known_for(self.job, session.tracker))
-        self._step = f"tfslurm-{kind}-{secrets.token_hex(6)}"
+        self._kind = kind
+        self._step = self._new_step()
         folder = job_dir(plan, self.job.job_id)
         self._words = (self.job.slurm_id, plan.job_name, str(plan.run_dir), folder.name, str(rank))
+
+    def _new_step(self) -> str:
+        return f"tfslurm-{self._kind}-{secrets.token_hex(6)}"
 
     def _running(self, session: Session, job: TrackedJob) -> TrackedJob:
         if job.cluster == LOCAL:
@@ -100,6 +105,16 @@ class Way:
         if not begun:
             raise CommandFailed(Completed(("srun", *command), done.exit_code, "", done.stderr, done.host))
         return Entered(self.job.key, done.exit_code, said, done.stderr)
+
+    def open_pipe(self, command: Sequence[str]) -> Pipe:
+        """Start a command whose stdin and stdout stay open here; any thread may ask, and several one after the other.
+
+        Raises:
+            CommandFailed: the job has ended, or Slurm makes no step.
+            HostError: the cluster does not answer.
+        """
+        self._step = self._new_step()  # a step that was killed has left its lifeline under the old name
+        return self._host.open_pipe(self._argv(command, terminal=False), MARK)
 
     def _argv(self, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
         return program("exec-step", *self._words, "terminal" if terminal else "", self._step, *command)

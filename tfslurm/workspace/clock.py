@@ -33,3 +33,11 @@ def local_time(text: object) -> str:
         return datetime_of(str(text)).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError):
         return ""
+
+
+def seconds_until(text: object) -> float | None:
+    """Seconds from now until an RFC 3339 time, by this machine's clock; None where it is none."""
+    try:
+        return (datetime_of(str(text)) - datetime.now(timezone.utc)).total_seconds()
+    except (ValueError, OverflowError):
+        return None

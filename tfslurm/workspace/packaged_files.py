@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
-INSIDE = ("entry.sh", "probe.py", "gpu_check.py", "install_packages.py")  # what runs in the container
+INSIDE = (  # what runs in the container
+    "entry.sh", "probe.py", "gpu_check.py", "install_packages.py", "service.py", "relay.py",
+)  # fmt: skip
 HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
 
 NODE_PARTS = (  # of node.sh, which every role reads

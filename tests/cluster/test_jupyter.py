@@ -1,0 +1,187 @@
+"""Notebooks on a node: a real Jupyter server and kernel, by a jump host, both transports and both engines."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .bed import JUMP_PORT
+from .browser import Browser
+from .desk import USER, Desk, Process
+from .docker import docker
+from .jupyter_image import REFERENCE, push
+from .python_image import WITHOUT_PIP
+from .python_image import push as push_python
+from .users import run_as
+
+ROOM = {"memory": "1G"}
+JUMP = {"host": "127.0.0.1", "proxy_jump": f"127.0.0.1:{JUMP_PORT}"}
+
+
+@dataclass
+class Open:
+    """A `tfslurm jupyter --json` that runs, once its URL is printed."""
+
+    process: Process
+    told: dict[str, str]
+    browser: Browser
+    said: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def job(self) -> str:
+        return self.told["job"]
+
+    def ends(self) -> tuple[int, str]:
+        """Its exit code, and all that it said on stderr."""
+        code = self.process.wait(60)
+        self.reader.join(30)
+        return code, "".join(self.said)
+
+    def __post_init__(self) -> None:
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def says(self, words: str) -> None:
+        """Wait until it has said this on stderr."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: words in "".join(self.said), 60), self.said
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            with self.changed:
+                self.said.append(line)
+                self.changed.notify_all()
+
+
+@contextmanager
+def opened(desk: Desk, *words: str, cluster: str | None = None) -> Iterator[Open]:
+    """The command, which is killed at the end if it still runs; its job is the desk's to clear."""
+    process = desk.start(*words, "--json", "-vv", cluster=cluster)
+    found_open: list[Open] = []
+    try:
+        assert process.stdout
+        text = ""
+        while not text.endswith("\n}\n"):
+            line = process.stdout.readline()
+            if not line:
+                raise AssertionError(f"no URL: {process.communicate()[1][-3000:]}")
+            text += line
+        told = json.loads(text)
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]{43})", told["url"])
+        assert found, told
+        found_open.append(Open(process, told, Browser(int(found[1]), found[2])))
+        yield found_open[0]
+    finally:
+        process.kill()
+        process.wait()
+        if found_open:
+            found_open[0].reader.join(30)
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def is_open(browser: Browser) -> bool:
+    try:
+        browser.ask("/api")
+    except OSError:
+        return False
+    return True
+
+
+def hunt(desk: Desk, job: str, token: str) -> None:
+    """The token stands in no process, container, queue, file of the job or file of the desk."""
+    cluster, _, number = job.partition(":")
+    texts = {"ps": subprocess.run(["ps", "-ef", "ww"], capture_output=True, text=True).stdout}
+    texts["scontrol"] = run_as(USER, ["scontrol", "show", "job", "--details", number], cluster).stdout
+    texts["batch script"] = run_as(USER, ["scontrol", "write", "batch_script", number, "-"], cluster).stdout
+    containers = docker("ps", "--quiet", "--filter", f"label=tfslurm.slurm_job_id={number}").stdout.split()
+    texts |= {each: docker("inspect", each).stdout for each in containers}
+    for folder in (desk.root(cluster), desk.folder):
+        texts |= {str(path): path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()}
+    assert number in texts["scontrol"] and any(name.endswith("stderr.log") for name in texts)
+    assert [name for name, text in texts.items() if token in text] == []
+
+
+def test_a_notebook_is_reached_by_its_user_alone_and_what_it_wrote_is_fetched(desk: Desk) -> None:
+    push()
+    desk.describe("alpha", login={**JUMP, "port": 2201, "transport": "paramiko"})
+    desk.write("src/part.py", "ANSWER = 42\n")
+    file = desk.experiment("notes", ["true"], image=REFERENCE, code="src", resources={**ROOM, "gpus": 1})
+    with opened(desk, "jupyter", str(file), "--cluster", "alpha") as notebook:
+        browser, job = notebook.browser, notebook.job
+        assert browser.ask("/api/status")[0] == 200
+        for stranger in (Browser(browser.port), Browser(browser.port, "x" * 43)):
+            assert stranger.ask("/api/kernels")[0] == 403
+        program = "import socket; socket.create_connection(('127.0.0.1', 8888))"
+        assert "refused" in run_as("bob", ["python3", "-c", program], "alpha").stderr
+        kernel = browser.kernel()
+        cell = "import os, part, subprocess; open('part.py', 'a').write('#'); print(part.ANSWER, os.environ['HOME'])"
+        assert browser.run(kernel, cell) == "42 /out/home\n"
+        assert (
+            browser.run(kernel, "print(os.getuid(), subprocess.getoutput('nvidia-smi -L').count('UUID'))") == "2001 1\n"
+        )
+        large = "x" * 3_000_000
+        saved = {"type": "file", "format": "text", "content": large}
+        assert browser.ask("/api/contents/large.txt", saved, "PUT")[0] == 201
+        assert browser.ask("/api/contents/large.txt")[1]["content"] == large
+        hunt(desk, job, browser.token)
+        notebook.process.send_signal(signal.SIGINT)
+        code, said = notebook.ends()
+        assert (code, f"{job}: ended; `tfslurm fetch {job}`" in said, browser.token in said) == (130, True, False), said
+    assert not is_open(browser)
+    assert desk.ended(job) == "CANCELLED"
+    assert desk.tfslurm("fetch", job, desk.folder / "here").returncode == 0
+    assert (desk.folder / "here" / "work" / "part.py").read_text() == "ANSWER = 42\n#"
+    assert (desk.folder / "here" / "work" / "large.txt").read_text() == large
+    record = desk.record(job)
+    assert browser.token not in json.dumps(record)
+    assert any("typed in a browser (tfslurm jupyter)" in each for each in record["warnings"])
+
+
+def test_a_lost_way_comes_back_a_second_terminal_attaches_and_the_end_is_told(desk: Desk) -> None:
+    push()
+    desk.set_up_podman()
+    desk.describe("beta", engine="podman", login={**JUMP, "port": 2202, "transport": "openssh"})
+    file = desk.experiment("kept", ["true"], image=REFERENCE, resources=ROOM)
+    with opened(desk, "jupyter", str(file), "--cluster", "beta", "--idle-after", "0") as notebook:
+        browser, job = notebook.browser, notebook.job
+        kernel = browser.kernel()
+        assert browser.run(kernel, "state = 7") == ""
+        steps = run_as(USER, ["squeue", "--steps", "--noheader", f"--jobs={job[5:]}", "--format=%i %j"], "beta").stdout
+        (way,) = re.findall(r"([0-9.]+) tfslurm-service-", steps)
+        assert run_as(USER, ["scancel", way], "beta").returncode == 0
+        notebook.says("the line was lost, and is back")
+        assert browser.run(kernel, "print(state)") == "7\n"
+        (listed,) = json.loads(desk.tfslurm("services", "--json", cluster=None).stdout)
+        assert (listed["job"], listed["kind"], listed["state"]) == (job, "jupyter", "RUNNING")
+        with opened(desk, "services", "--attach", job) as second:
+            assert second.browser.run(kernel, "print(state + 1)") == "8\n"
+            assert desk.tfslurm("cancel", job, cluster=None).returncode == 0
+            for each in (notebook, second):
+                code, said = each.ends()
+                assert (code != 0, f"{job}: has ended (CANCELLED)" in said) == (True, True), said
+                assert not is_open(each.browser)
+    listed = run_as(USER, ["podman", "ps", "--all", "--format", "{{.Names}}"], "beta").stdout
+    assert f"tfslurm-beta-{job[5:]}-" not in listed
+
+
+def test_a_notebook_that_nobody_uses_ends_and_an_image_without_jupyter_is_told(desk: Desk) -> None:
+    push()
+    unused = desk.experiment("unused", ["true"], image=REFERENCE, resources=ROOM)
+    with opened(desk, "jupyter", str(unused), "--cluster", "alpha", "--idle-after", "2s", cluster="alpha") as notebook:
+        code, said = notebook.ends()
+        assert (code, "nobody has used it for 2 s: it ends now" in said) == (0, True), said
+    push_python()
+    without = desk.experiment("without", ["true"], image=WITHOUT_PIP)
+    done = desk.tfslurm("jupyter", without, "--cluster", "alpha")
+    assert done.returncode == 1
+    assert "the image has no Jupyter; write `packages: [jupyterlab]` into exp.yaml" in done.stderr

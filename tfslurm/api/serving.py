@@ -1,0 +1,91 @@
+"""A service on a node, from Python: Jupyter, as `tfslurm jupyter` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tfslurm.api import LOG, Job, session
+from tfslurm.api.arguments import Value, asked_for, only
+from tfslurm.job_plan.holding import Service as Kind
+from tfslurm.services.service import Answer, Attached, idle_s, open_service
+
+
+class Service:
+    """A service that answers: ``url`` opens it in a browser, ``job`` is the job that it runs in.
+
+    A context manager: at its end the job is cancelled.
+    """
+
+    def __init__(self, attached: Attached) -> None:
+        self._attached = attached
+        self.job = Job(attached.job)
+
+    def __repr__(self) -> str:
+        return f"Service({self._attached.service.kind!r}, {self.job.key!r}, 127.0.0.1:{self._attached.port})"
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """What a browser on this machine opens. It has the token in it: whoever knows it can do there what you can."""
+        return self._attached.url
+
+    def request(self, path: str, data: bytes | None = None, *, method: str = "") -> Answer:
+        """Ask the service by HTTP with its token, and return its ``status`` and ``body``, be it a refusal.
+
+        ``path`` is what stands behind the port, such as ``/api/status``. With ``data`` the method is POST by default.
+
+        Raises:
+            HostError: it does not answer.
+        """
+        return self._attached.request(path, data, method=method)
+
+    def close(self) -> None:
+        """Close the port of this machine, and cancel the job if it has not ended; outputs are kept."""
+        self._attached.stop()
+        self.job.cancel()
+
+
+def jupyter(
+    experiment: str | Path,
+    *,
+    cluster: str = "",
+    port: int = 0,
+    idle_after: str = "1h",
+    settings: Mapping[str, Value] | None = None,
+    **parameters: Value,
+) -> Service:
+    """Run Jupyter on a node with an experiment's image, packages, GPUs and mounts, and return it once it answers.
+
+    Args:
+        experiment: the file exp.yaml.
+        cluster: the name of a cluster; by default the file's, or the only one that is known.
+        port: the port of this machine; 0 takes any that is free.
+        idle_after: the job ends when nobody has used it for so long: ``30m``, ``1h``; ``0``: never.
+        settings: keys of exp.yaml, such as ``{"resources.time": "01:00:00"}``.
+        parameters: the values of ``{{ }}``.
+
+    Raises:
+        InputError: a file or a value given here is wrong.
+        TfslurmError: the job could not be queued, or ended before it answered.
+    """
+    idle = idle_s("idle_after", idle_after)
+    asked, chosen = asked_for(session(), experiment, cluster or (), settings or {}, parameters, sweeps=False)
+    known = only(experiment, chosen)
+    attached = open_service(
+        session(),
+        asked,
+        known,
+        Kind("jupyter", idle),
+        port=port,
+        seen=lambda job: LOG.info("%s %s", job.key, job.state),
+    )
+    return Service(attached)

@@ -1,0 +1,143 @@
+"""tfslurm jupyter and tfslurm services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfslurm.cli.console import agreed, common, emit, say, show, table
+from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.logs import Waiting
+from tfslurm.cli.submit import cluster_option, set_option
+from tfslurm.errors import TfslurmError
+from tfslurm.host.attached import is_terminal
+from tfslurm.job_plan.holding import Service
+from tfslurm.monitoring.cancel import cancel_named
+from tfslurm.monitoring.lookup import find_job, plan_of
+from tfslurm.services.service import Attached, attach, attend, idle_s, open_service, running_services
+from tfslurm.submission.prepare import read_experiment
+from tfslurm.tracker import TrackedJob
+from tfslurm.workspace.clock import local_time
+from tfslurm.workspace.config import choose_clusters
+from tfslurm.workspace.session import Session
+
+INTERRUPTED = 130
+port_option = click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port of this machine; default: any that is free."
+)
+
+
+@click.command()
+@experiment_file
+@cluster_option
+@set_option
+@port_option
+@click.option(
+    "--idle-after",
+    default="1h",
+    metavar="TIME",
+    help="End the job when nobody has used it for so long: 30m, 1h; 0: never. Default: 1h.",
+)
+@common
+def jupyter(
+    session: Session,
+    experiment: Path,
+    clusters: tuple[str, ...],
+    sets: tuple[str, ...],
+    port: int,
+    idle_after: str,
+    as_json: bool,
+) -> int:
+    """Run JupyterLab, or what the image has of Jupyter, on a node, and print the URL that opens it here.
+
+    It is a job as submit makes one, with the experiment's image, packages, GPUs and mounts. It opens a copy of the code
+    in the outputs, which `tfslurm fetch` brings. The command stays until the job ends. Ctrl-C asks whether the job
+    goes on; without a terminal it ends the job.
+
+    \b
+    Examples:
+        tfslurm jupyter exp.yaml
+        tfslurm jupyter exp.yaml --set resources.time=04:00:00 --idle-after 30m
+    """
+    idle = idle_s("--idle-after", idle_after)
+    asked = read_experiment(experiment, sets)
+    chosen = choose_clusters(clusters, asked.experiment.clusters, say)
+    if len(chosen) > 1:
+        names = ", ".join(known.cluster.name for known in chosen)
+        raise click.UsageError(
+            f"{experiment}: one service and several clusters ({names}): say which with --cluster NAME"
+        )
+    opened = open_service(session, asked, chosen[0], Service("jupyter", idle), port=port, seen=Waiting())
+    return stay(session, opened, as_json)
+
+
+@click.command()
+@click.option("--attach", "job", metavar="JOB", help="Open a port to this service, and print its URL.")
+@port_option
+@common
+def services(session: Session, job: str | None, port: int, as_json: bool) -> int:
+    """List your services that wait or run; with --attach, open one again, also from another terminal."""
+    if job is not None:
+        return stay(session, attach(session, job, port=port, seen=Waiting()), as_json)
+    found = [as_value(session, *each) for each in running_services(session)]
+    if as_json:
+        emit(found)
+    elif not found:
+        say("no service waits or runs; `tfslurm jupyter EXP.yaml` starts one")
+    else:
+        rows = [
+            (
+                each["job"],
+                each["kind"],
+                each["state"],
+                each["node"] or "",
+                str(each["gpus"]),
+                local_time(each["ends_at"]),
+            )
+            for each in found
+        ]
+        table(("job", "service", "state", "node", "gpus", "until"), rows)
+    return 0
+
+
+def as_value(session: Session, job: TrackedJob, service: Service) -> dict[str, Any]:
+    """A service for --json; ``node`` and ``ends_at`` are null while it waits."""
+    nodes = job.status.get("nodes") or [None]
+    told = {"job": job.key, "kind": service.kind, "state": job.state, "node": nodes[0]}
+    gpus = plan_of(job, session.tracker).resources.gpus
+    return {**told, "gpus": gpus, "ends_at": job.status.get("ended_at"), "idle_after_s": service.idle_after_s}
+
+
+def stay(session: Session, opened: Attached, as_json: bool) -> int:
+    """Print the URL, and stay until the job has ended, or the user has."""
+    with opened:
+        if as_json:
+            job = find_job(session.tracker, opened.job)
+            emit({**as_value(session, job, opened.service), "url": opened.url})
+        else:
+            show(opened.url)
+        try:
+            return attend(session, opened)
+        except KeyboardInterrupt:
+            say("")
+            goes_on(session, opened)
+    return INTERRUPTED
+
+
+def goes_on(session: Session, opened: Attached) -> None:
+    """Keep the job, or end it, as the user says; without a terminal it is ended."""
+    fix = f"`tfslurm services --attach {opened.job}` comes back, `tfslurm cancel {opened.job}` ends it"
+    try:
+        if is_terminal() and not agreed(f"{opened.job}: end the job?"):
+            say(f"{opened.job}: goes on; {fix}")
+            return
+    except click.Abort:
+        say("")
+    try:
+        cancel_named(session, [opened.job])
+    except TfslurmError as error:
+        say(f"error: {error}", f"{opened.job}: may go on; {fix}")
+        return
+    say(f"{opened.job}: ended; `tfslurm fetch {opened.job}` brings what you wrote")
