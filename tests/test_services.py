@@ -14,7 +14,7 @@ from tests.typed import Said, Type, typed_in
 from tfslurm.errors import InputError
 from tfslurm.host.local import LocalHost
 from tfslurm.host.user import user_name
-from tfslurm.job_plan.holding import HOLD
+from tfslurm.job_plan.holding import HOLD, Service
 from tfslurm.remote_programs import program
 from tfslurm.services.shell import holding, how_far
 from tfslurm.submission.prepare import read_experiment
@@ -155,3 +155,30 @@ def test_only_the_step_of_this_command_is_ended(tmp_path: Path) -> None:
     steps = "17.0 bash\\n17.2 tfslurm-exec-1\\n17.3 tfslurm-exec-12\\n17.batch batch\\n17.extern tfslurm-exec-1\\n"
     done = stepped(tmp_path, steps, "17", "tfslurm-exec-1", name="end-step")
     assert done.stdout == "--signal=TERM|17.2|"
+
+
+def test_a_notebook_is_refused_where_it_would_be_open_to_others_or_lost(laptop: Laptop, typed: Type) -> None:
+    for keys, why in (
+        ({"outputs": "/out", "network": "host"}, "network: is host: every user of the node could reach the service"),
+        ({}, "outputs: is absent: what you write would be lost; write `outputs: /out`"),
+        ({"outputs": "/out", "resources": {"nodes": 2}}, "is 2; a service is in one container"),
+    ):
+        done = typed("jupyter", laptop.experiment(**keys))
+        assert (done.returncode, why in done.stderr) == (2, True), done.stderr
+    done = typed("jupyter", laptop.experiment(outputs="/out"), "--idle-after", "1")
+    assert (done.returncode, "--idle-after '1': is no time; write 30m" in done.stderr) == (2, True), done.stderr
+    assert laptop.folders() == []
+
+
+def test_services_lists_what_waits_and_attaches_to_services_alone(laptop: Laptop, typed: Type) -> None:
+    done = typed("services")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no service waits or runs; `tfslurm jupyter EXP.yaml` starts one" in done.stderr
+    job = submitted(laptop, typed)
+    done = typed("services", "--attach", job)
+    assert (done.returncode, "is no service; `tfslurm services` lists" in done.stderr) == (2, True), done.stderr
+    words = [*Service("jupyter", 60).command]
+    assert typed("submit", laptop.experiment(command=words)).returncode == 0
+    (listed,) = json.loads(typed("services", "--json").stdout)
+    assert (listed["kind"], listed["state"], listed["node"]) == ("jupyter", "PENDING", None)
+    assert "jupyter" in typed("services").stdout
