@@ -18,9 +18,23 @@ from .docker import docker
 from .jupyter_image import REFERENCE, push
 from .python_image import WITHOUT_PIP
 from .python_image import push as push_python
+from .test_python import python
 from .users import run_as
 
 ROOM = {"memory": "1G"}
+UNUSED = """
+import tfslurm
+
+service = tfslurm.jupyter("unused.yaml", cluster="alpha", idle_after="2s")
+answer = service.request("/api/status")
+print(answer.status, b"last_activity" in answer.body)
+print(service.job.wait().state)
+print("nobody has used it for 2 s: it ends now" in service.job.stdout())
+service.close()
+with tfslurm.jupyter("with.yaml", cluster="alpha") as service:
+    print(service.request("/api/contents/none").status)
+print(service.job.wait().state)
+"""
 JUMP = {"host": "127.0.0.1", "proxy_jump": f"127.0.0.1:{JUMP_PORT}"}
 
 
@@ -174,12 +188,11 @@ def test_a_lost_way_comes_back_a_second_terminal_attaches_and_the_end_is_told(de
     assert f"tfslurm-beta-{job[5:]}-" not in listed
 
 
-def test_a_notebook_that_nobody_uses_ends_and_an_image_without_jupyter_is_told(desk: Desk) -> None:
+def test_a_notebook_from_python_that_nobody_uses_ends_and_an_image_without_jupyter_is_told(desk: Desk) -> None:
     push()
-    unused = desk.experiment("unused", ["true"], image=REFERENCE, resources=ROOM)
-    with opened(desk, "jupyter", str(unused), "--cluster", "alpha", "--idle-after", "2s", cluster="alpha") as notebook:
-        code, said = notebook.ends()
-        assert (code, "nobody has used it for 2 s: it ends now" in said) == (0, True), said
+    desk.experiment("unused", ["true"], image=REFERENCE, resources=ROOM)
+    desk.experiment("with", ["true"], image=REFERENCE, resources=ROOM)
+    assert python(desk, UNUSED).splitlines() == ["200 True", "COMPLETED", "True", "404", "CANCELLED"]
     push_python()
     without = desk.experiment("without", ["true"], image=WITHOUT_PIP)
     done = desk.tfslurm("jupyter", without, "--cluster", "alpha")

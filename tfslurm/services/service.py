@@ -250,7 +250,7 @@ class Attached:
             try:
                 again = self._connected()
                 again.greeted()
-            except TfslurmError as error:
+            except (TfslurmError, OSError) as error:
                 if isinstance(error, CommandFailed) and error.completed.exit_code == ENDED:
                     self.ended.set()
                     self._forward.close()
@@ -258,10 +258,10 @@ class Attached:
                 self._closing.wait(wait_s)
                 wait_s = min(2 * wait_s, MOST_S)
                 continue
+            self._session.say(f"{self.job}: the line was lost, and is back")
             with self._changed:
                 self._channels = again
                 self._changed.notify_all()
-            self._session.say(f"{self.job}: the line was lost, and is back")
 
 
 def attend(session: Session, attached: Attached) -> int:
