@@ -83,6 +83,7 @@ def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
         (["plan", "absent.yaml"], 2, r"error: absent\.yaml: cannot be read: No such file"),
         (["status", "12a"], 2, r"error: job '12a': is neither the id of a job nor the name of a job or a sweep; write"),
         (["exec", "17", "--rank", "1"], 2, r"error: --rank: stands after JOB, so it is taken .*; write it before 17"),
+        (["exec", "17", "--", "ls"], 2, r"error: job '17': is not in the tracker"),
         (["shell", "--", "ls", "/"], 2, r"error: ls: is no file; .*; write `tfslurm shell exp\.yaml -- ls"),
         (["image", "inspect", "tf"], 2, r"error: job 'tf': is neither .*; an image needs its tag or digest: tf:TAG"),
         (["cite", "17"], 2, r"error: job '17': is not in the tracker"),
