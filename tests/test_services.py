@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -165,6 +166,9 @@ def test_a_notebook_is_refused_where_it_would_be_open_to_others_or_lost(laptop: 
     ):
         done = typed("jupyter", laptop.experiment(**keys))
         assert (done.returncode, why in done.stderr) == (2, True), done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = typed("jupyter", laptop.experiment(outputs="/out"), "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, "is in use on this machine" in done.stderr) == (2, True), done.stderr
     done = typed("jupyter", laptop.experiment(outputs="/out"), "--idle-after", "1")
     assert (done.returncode, "--idle-after '1': is no time; write 30m" in done.stderr) == (2, True), done.stderr
     assert laptop.folders() == []

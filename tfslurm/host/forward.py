@@ -91,7 +91,7 @@ class Forward:
     def __init__(self, name: str, target: Target, port: int, carrier: Carrier, say: Say | None = None) -> None:
         self.name, self.target, self.problem = name, target, ""
         self._carrier, self._say = carrier, say
-        self._listener = _listening(port)
+        self._listener = listening(port)
         self.port: int = self._listener.getsockname()[1]
         self._closing = threading.Event()
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
@@ -171,7 +171,7 @@ class Forward:
             self._say(problem)
 
 
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
     """A listening socket of the loopback.
 
     Raises:

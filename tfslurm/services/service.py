@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError, last_words, refuse
-from tfslurm.host.forward import Forward, UnixSocket
+from tfslurm.host.forward import Forward, UnixSocket, listening
 from tfslurm.job_plan.holding import Service, service_in
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
@@ -104,6 +104,7 @@ def open_service(
         KeyboardInterrupt: Ctrl-C.
     """
     asked = serving(asked, service)
+    listening(port).close()  # not after an hour in the queue
     (name,) = submit_jobs(session, asked, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
     try:
         return attach(session, name, port=port, seen=seen)
