@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import re
 import sys
 import threading
@@ -98,3 +99,30 @@ def test_a_way_that_is_lost_comes_back_to_the_same_port_until_the_job_has_ended(
         assert service.ended.wait(30)
         with pytest.raises(HostError, match="alpha:1: does not answer"):
             service.request("/api/status")
+
+
+class Open(Jupyter):
+    """Lets anybody in."""
+
+    def do_GET(self) -> None:
+        del self.headers["Authorization"]
+        self.headers["Authorization"] = f"token {TOKEN}"
+        super().do_GET()
+
+
+def test_a_server_that_lets_anybody_in_or_not_who_has_its_token_is_refused(near: Near) -> None:
+    spec = importlib.util.spec_from_file_location("service", INSIDE / "service.py")
+    assert spec and spec.loader
+    service = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(service)
+    port = int(near.words[2])
+    service.check_token(TOKEN, port)
+    with pytest.raises(service.Refused, match="does not take its token"):
+        service.check_token("another", port)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Open) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        with pytest.raises(service.Refused, match="asks for no token"):
+            service.check_token(TOKEN, server.server_address[1])
+        server.shutdown()
+        thread.join()

@@ -91,7 +91,8 @@ def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> i
         if code is not None:
             print("tfslurm: %s: has ended with %s" % (kind, code), flush=True)
             return code if code >= 0 else 128 - code
-        if not is_ready and answers("/api"):
+        if not is_ready and answered("/api"):
+            check_token(read_token())
             is_ready, used = True, time.time()
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             write(READY, moment)
@@ -176,34 +177,49 @@ def work_folder(outputs: str) -> str:
 def last_used() -> float:
     """When Jupyter was last used, in seconds since 1970: now, where a kernel computes; 0 where it does not say."""
     try:
-        kernels = json.loads(asked("/api/kernels?no_track_activity=1"))
+        kernels = json.loads(asked("/api/kernels?no_track_activity=1", read_token()))
         if any(each.get("execution_state") == "busy" for each in kernels):
             return time.time()
-        moment = json.loads(asked("/api/status?no_track_activity=1"))["last_activity"]
+        moment = json.loads(asked("/api/status?no_track_activity=1", read_token()))["last_activity"]
         return float(calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
 
-def answers(path: str) -> bool:
-    """Whether the server answers by HTTP, be it with a refusal."""
+def check_token(token: str, port: int = PORT) -> None:
+    """Refuse a server that lets anybody in, or not the one who has the token."""
+    path = "/api/kernels"
+    if answered(path, "", port) not in (401, 403):
+        raise Refused("it asks for no token: settings of the image say so; remove them from the image")
+    if answered(path, token, port) != 200:
+        raise Refused(
+            "it does not take its token: it needs jupyter_server 1.6 or notebook 6.1, and no token of the image's"
+        )
+
+
+def answered(path: str, token: str = "", port: int = PORT) -> int:
+    """The status that the server answers; 0 where it does not."""
     try:
-        asked(path)
-    except urllib.error.HTTPError:
-        return True
+        asked(path, token, port)
+    except urllib.error.HTTPError as error:
+        return error.code
     except (OSError, ValueError):
-        return False
-    return True
+        return 0
+    return 200
 
 
-def asked(path: str) -> bytes:
+def asked(path: str, token: str, port: int = PORT) -> bytes:
     """What the server answers; no proxy of the image's is between."""
-    with open(TOKEN) as file:
-        headers = {"Authorization": "token " + file.read()}
-    request = urllib.request.Request("http://%s:%d%s" % (HOST, PORT, path), headers=headers)  # noqa: S310
+    headers = {"Authorization": "token " + token} if token else {}
+    request = urllib.request.Request("http://%s:%d%s" % (HOST, port, path), headers=headers)  # noqa: S310
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request, timeout=5) as answer:
         return bytes(answer.read(2**20))
+
+
+def read_token() -> str:
+    with open(TOKEN) as file:
+        return file.read()
 
 
 def tell(kind: str, idle_after_s: int, ready_at: Optional[str]) -> None:
