@@ -186,3 +186,6 @@ def test_services_lists_what_waits_and_attaches_to_services_alone(laptop: Laptop
     (listed,) = json.loads(typed("services", "--json").stdout)
     assert (listed["kind"], listed["state"], listed["node"]) == ("jupyter", "PENDING", None)
     assert "jupyter" in typed("services").stdout
+    assert typed("cancel", listed["job"]).returncode == 0
+    done = typed("services", "--attach", listed["job"])
+    assert (done.returncode, f"{listed['job']}: has ended (CANCELLED); `tfslurm services`" in done.stderr) == (1, True)

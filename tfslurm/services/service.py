@@ -127,6 +127,8 @@ def attach(session: Session, name: str, *, port: int = 0, seen: Seen) -> Attache
     service = service_in(plan_of(job, session.tracker).command)
     if service is None:
         raise refuse(f"job {job.key}", "is no service", "`tfslurm services` lists those that run")
+    if job.final:
+        raise TfslurmError(f"{job.key}: has ended ({job.state}); `tfslurm services` lists those that run")
     job = held_job(session, job.key, seen)
     try:
         if not job.final:
