@@ -46,7 +46,8 @@ class Jupyter(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         is_known = self.headers["Authorization"] == f"token {TOKEN}"
         body = self.path.encode() if is_known else b"no"
-        self.send_response(200 if is_known and self.path != "/none" else 403)
+        self.send_response(302 if self.path == "/away" else 200 if is_known and self.path != "/none" else 403)
+        self.send_header("Location", "/none")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -79,6 +80,7 @@ def test_a_request_has_the_token_and_a_refusal_is_an_answer(near: Near) -> None:
         assert TOKEN not in repr(service)
         assert service.request("/api/status") == (200, b"/api/status")
         assert service.request("/none").status == 403
+        assert service.request("/away").status == 302, "it is not followed: the token would be"
         with pytest.raises(InputError, match="does not begin with /"):
             service.request("api")
         with pytest.raises(InputError, match="is in use on this machine"):

@@ -22,6 +22,7 @@ from tfslurm.errors import InputError, Problem, RecordError
 from tfslurm.export.prov import prov_json
 from tfslurm.image import Pin, parse_lock
 from tfslurm.job_plan import DerivedFrom, JobPlan, identify, to_json
+from tfslurm.job_plan.holding import Service
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.record.comparison.code import CodeFile
 from tfslurm.record.model import seal
@@ -383,6 +384,7 @@ def changed(values: dict[str, Any]) -> dict[str, Any]:
     [
         ({"experiment": {"command": ["rm"]}}, 1, "its record was changed after it was made"),
         ({"job": {"state": "RUNNING"}}, 1, "alpha:59 has not ended (RUNNING)"),
+        ({"experiment": {"command": [*Service("jupyter", 60).command]}}, 1, "typed in a browser (tfslurm jupyter)"),
         ({"job": {"cluster": "gone"}}, 2, "it ran on cluster 'gone', which is not known here"),
         ({"code": {"tree": "../../etc"}}, 1, "is not the id of a tree"),
         ({"experiment": {"name": "../x"}}, 2, "name: '../x'"),

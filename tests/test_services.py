@@ -135,12 +135,14 @@ def test_the_login_node_makes_a_step_in_the_users_own_job_whatever_his_variables
         ("17 RUNNING {user} other-0123456789ab\\n", "has ended: its container is gone"),
         ("17 RUNNING somebody digits-0123456789ab\\n", "has ended: its container is gone"),
         ("17 COMPLETING {user} digits-0123456789ab\\n", "is COMPLETING and not RUNNING"),
+        ("17 SUSPENDED {user} digits-0123456789ab\\n", "is SUSPENDED: its container waits"),
     ],
 )
 def test_the_login_node_makes_no_step_in_another_job(tmp_path: Path, queued: str, why: str) -> None:
     words = ("17", "digits-0123456789ab", str(run_folder(tmp_path)), "17", "0", "", "token", "true")
     done = stepped(tmp_path, queued.format(user=user_name()), *words)
-    assert (done.returncode, done.stdout, done.stderr) == (78, "", f"tfslurm: job 17: {why}\n")
+    code = 75 if "SUSPENDED" in why else 78  # 78: it has ended, for whoever would come back
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"tfslurm: job 17: {why}\n")
 
 
 def test_a_task_that_has_not_begun_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
@@ -169,6 +171,9 @@ def test_a_notebook_is_refused_where_it_would_be_open_to_others_or_lost(laptop: 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = typed("jupyter", laptop.experiment(outputs="/out"), "--port", str(taken.getsockname()[1]))
     assert (done.returncode, "is in use on this machine" in done.stderr) == (2, True), done.stderr
+    for word in ("jupyter", "shell"):
+        done = typed(word, laptop.experiment(outputs="/out"), "--cluster", "local")
+        assert (done.returncode, "cluster local: has no nodes: shell and jupyter are for" in done.stderr) == (2, True)
     done = typed("jupyter", laptop.experiment(outputs="/out"), "--idle-after", "1")
     assert (done.returncode, "--idle-after '1': is no time; write 30m" in done.stderr) == (2, True), done.stderr
     assert laptop.folders() == []

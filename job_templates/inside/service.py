@@ -6,12 +6,14 @@ It listens on the loopback of the container's network. Its token is made here, i
 container's own memory: it is in no argument, variable, log or folder of the job. relay.py hands it to the user. This
 ends where the server ends, where it is told to, and where nobody has used the server for IDLE_AFTER_S (0: never).
 
-Needs nothing but Python 3.6 and later, and the server. Ends with 78 where the server is not in the image.
+Needs nothing but Python 3.6 and later, and the server. Ends with 78 where the server is not in the image, or would be
+open to others.
 """
 
-# ruff: noqa: UP006, UP031, UP035, UP045, PTH101, PTH102, PTH104,
+# ruff: noqa: UP006, UP031, UP035, UP045, PTH101, PTH102, PTH104, PTH115,
 # ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH123 - an image's Python may be as old as 3.6
 import calendar
+import http.client
 import importlib.util
 import json
 import os
@@ -29,6 +31,9 @@ STATE = "/dev/shm/tfslurm-service"  # noqa: S108 - the container's own
 TOKEN, READY, NOTICE = (os.path.join(STATE, name) for name in ("token", "ready", "notice"))
 """Which relay.py reads."""
 PUBLIC = "/run/tfslurm/service.json"
+NODE_NETWORK = "/run/tfslurm/node-network"
+"""What the node writes: its own network's name."""
+OWN_NETWORK = "/proc/self/ns/net"
 WORKSPACE = "/workspace"
 PACKAGES = "/opt/tfslurm/packages"
 HOST, PORT = "127.0.0.1", 8888
@@ -37,6 +42,7 @@ STOPPED = 143
 LOOK_S, IDLE_LOOK_S = 0.2, 10.0
 WARNED_S = (600, 120)
 GRACE_S = 2.0
+NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 
 
 class Stopped(Exception):
@@ -61,6 +67,7 @@ def main(words: Sequence[str]) -> int:
 def run(kind: str, idle_after_s: int) -> int:
     """Start the server, and stay until it ends; the exit code."""
     signal.signal(signal.SIGTERM, stop)
+    refuse_network_of_node()
     outputs = os.environ["TFSLURM_OUTPUTS"]
     os.mkdir(STATE, 0o700)
     write(TOKEN, secrets.token_urlsafe(32))
@@ -83,6 +90,18 @@ def stop(*_: object) -> None:
     raise Stopped
 
 
+def refuse_network_of_node() -> None:
+    """Refuse a container in the node's own network, whatever the experiment says: others reach it there."""
+    try:
+        with open(NODE_NETWORK) as file:
+            of_node = file.read().strip()
+    except OSError:
+        of_node = ""
+    if of_node in ("", os.readlink(OWN_NETWORK)):
+        why = "the engine of this node gives containers the node's own network (`netns` in podman's containers.conf)"
+        raise Refused(why + ": every user of the node could reach it; write `network: none` into exp.yaml")
+
+
 def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> int:
     """Say when it is ready, then wait for its end, or for the time when nobody has used it for too long."""
     is_ready, looked, used, warned = False, 0.0, time.time(), 0
@@ -97,13 +116,14 @@ def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> i
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             write(READY, moment)
             tell(kind, idle_after_s, moment)
-        if is_ready and idle_after_s and time.monotonic() - looked > min(IDLE_LOOK_S, idle_after_s / 4):
-            looked, used = time.monotonic(), max(used, last_used())
+        if idle_after_s and time.monotonic() - looked > min(IDLE_LOOK_S, idle_after_s / 4):
+            looked, used = time.monotonic(), max(used, last_used() if is_ready else 0.0)
             left = used + idle_after_s - time.time()
             if left <= 0:
-                notice("nobody has used it for %s: it ends now" % words_for(idle_after_s))
+                what = "nobody has used it" if is_ready else "it has not answered"
+                notice("%s for %s: it ends now" % (what, words_for(idle_after_s)))
                 time.sleep(2)  # `connect` looks once a second
-                return 0
+                return 0 if is_ready else 1
             warned = warn(left, idle_after_s, warned)
         time.sleep(LOOK_S)
 
@@ -182,7 +202,7 @@ def last_used() -> float:
             return time.time()
         moment = json.loads(asked("/api/status?no_track_activity=1", read_token()))["last_activity"]
         return float(calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*NO_ANSWER, AttributeError, KeyError, TypeError):
         return 0.0
 
 
@@ -203,7 +223,7 @@ def answered(path: str, token: str = "", port: int = PORT) -> int:
         asked(path, token, port)
     except urllib.error.HTTPError as error:
         return error.code
-    except (OSError, ValueError):
+    except NO_ANSWER:
         return 0
     return 200
 

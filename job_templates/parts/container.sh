@@ -137,10 +137,11 @@ container::_mounts() {
     fi
 }
 
-# The programs of a service, for a job whose program is one: its words name the first.
+# The programs of a service, for a job whose program is one: its words name the first. It is told which network is the node's.
 container::_service() {
     local name
     if [[ " ${command[*]-} " != *' /run/tfslurm-service.py '* ]]; then return 0; fi
+    readlink -- /proc/self/ns/net >"$program_dir/node-network" 2>/dev/null || :
     for name in service relay; do
         mount::add "$own_dir/$name.py" "/run/tfslurm-$name.py" ro
         mount::_await_own "$own_dir/$name.py" "/run/tfslurm-$name.py"

@@ -9,7 +9,7 @@
 . ./last-attempt.sh
 refuse() {
     printf 'tfslurm: %s: %s\n' "$1" "$2" >&2
-    exit 78
+    exit "${3-78}"
 }
 id=$1 name=$2 run_dir=$3 folder=$4 rank=$5 terminal=$6 token=$7
 shift 7
@@ -17,6 +17,7 @@ unset -v "${!SQUEUE_@}" # a user's own would change what is asked
 if ! is_mine "${run_dir%/*}" "${run_dir##*/}"; then refuse "$run_dir" 'is not a run folder of yours'; fi
 read -r raw state user named < <(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>/dev/null) || :
 if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "job $id" 'has ended: its container is gone'; fi
+if [[ $state == SUSPENDED ]]; then refuse "job $id" 'is SUSPENDED: its container waits' 75; fi
 if [[ $state != RUNNING ]]; then refuse "job $id" "is ${state:-gone} and not RUNNING"; fi
 last_attempt "$run_dir/$folder"
 node=$(tr '\0' '\n' 2>/dev/null <"$run_dir/$folder/attempt-$last/facts/task-$rank/slurm.env" | sed -n 's/^SLURMD_NODENAME=//p')

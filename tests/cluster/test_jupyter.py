@@ -165,7 +165,10 @@ def test_a_lost_way_comes_back_a_second_terminal_attaches_and_the_end_is_told(de
     push()
     desk.set_up_podman()
     desk.describe("beta", engine="podman", login={**JUMP, "port": 2202, "transport": "openssh"})
-    file = desk.experiment("kept", ["true"], image=REFERENCE, resources=ROOM)
+    open_to_all = desk.experiment("open", ["true"], image=REFERENCE, resources=ROOM)
+    done = desk.tfslurm("jupyter", open_to_all, "--cluster", "beta", cluster=None)  # the bed's containers.conf: netns
+    assert (done.returncode, "every user of the node could reach it; write `network: none`" in done.stderr) == (1, True)
+    file = desk.experiment("kept", ["true"], image=REFERENCE, network="none", resources=ROOM)
     with opened(desk, "jupyter", str(file), "--cluster", "beta", "--idle-after", "0") as notebook:
         browser, job = notebook.browser, notebook.job
         kernel = browser.kernel()

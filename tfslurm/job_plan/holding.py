@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,4 +29,4 @@ def service_in(command: Sequence[str]) -> Service | None:
     if SERVICE not in command:
         return None
     kind, idle, *_ = (*command[command.index(SERVICE) + 1 :], "", "")
-    return Service(kind, int(idle) if idle.isdecimal() else 0) if kind else None
+    return Service(kind, int(idle) if re.fullmatch("[0-9]{1,12}", idle) else 0) if kind else None

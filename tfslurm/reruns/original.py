@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tfslurm.errors import RecordError
-from tfslurm.job_plan.holding import HOLD
+from tfslurm.job_plan.holding import HOLD, service_in
 from tfslurm.record import Record
 from tfslurm.retrieval.comparing import changed_records
 from tfslurm.retrieval.crate_verification import changed_texts
@@ -39,6 +39,9 @@ def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Origi
         raise RecordError(f"{name}: {evidence.key} has not ended ({state}); `tfslurm wait {evidence.key}` first")
     if HOLD in evidence.record.experiment.command:
         why = "what ran was typed in a terminal (tfslurm shell), and no record knows it"
+        raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
+    if service := service_in(evidence.record.experiment.command):
+        why = f"what ran was typed in a browser (tfslurm {service.kind}), and no record knows it"
         raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
     warnings = (*changed_records([evidence]), *changed_texts(evidence))
     if warnings and not anyway:

@@ -6,6 +6,7 @@ input and output carry all connections (Channels); a Forward listens here. So no
 
 from __future__ import annotations
 
+import http.client
 import math
 import re
 import threading
@@ -27,7 +28,7 @@ from tfslurm.monitoring.wait import exit_code
 from tfslurm.retrieval.endings import report
 from tfslurm.services.channels import Channel, Channels
 from tfslurm.services.enter import Way
-from tfslurm.services.shell import Seen, held_job
+from tfslurm.services.shell import Seen, held_job, refuse_local
 from tfslurm.spec.experiment import Word
 from tfslurm.submission.local import refuse_several_tasks
 from tfslurm.submission.once import submit_jobs
@@ -58,6 +59,13 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+
+
+class Unled(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer: the token goes nowhere else."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
 
 
 def serving(asked: Asked, service: Service) -> Asked:
@@ -103,6 +111,7 @@ def open_service(
         TfslurmError: the job cannot be submitted, or ended before it answered.
         KeyboardInterrupt: Ctrl-C.
     """
+    refuse_local(known)
     asked = serving(asked, service)
     listening(port).close()  # not after an hour in the queue
     (name,) = submit_jobs(session, asked, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
@@ -195,7 +204,7 @@ class Attached:
         return f"http://127.0.0.1:{self.port}{PATHS.get(self.service.kind, '/')}?token={self._token}"
 
     def request(self, path: str, data: bytes | None = None, *, method: str = "", timeout_s: float = 60.0) -> Answer:
-        """Ask the service by HTTP, with its token; what it answers, be it a refusal.
+        """Ask the service by HTTP, with its token; what it answers, be it a refusal or a redirect.
 
         Raises:
             HostError: it does not answer.
@@ -205,13 +214,13 @@ class Attached:
         headers = {"Authorization": f"token {self._token}"}
         url = f"http://127.0.0.1:{self.port}{path}"
         asked = urllib.request.Request(url, data, headers, method=method or None)
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), Unled)
         try:
             with direct.open(asked, timeout=timeout_s) as answer:
                 return Answer(answer.status, answer.read(MOST_BYTES))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read(MOST_BYTES))
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise HostError(f"{self.job}: does not answer: {error}", transient=True) from None
 
     # --- what carries the connections

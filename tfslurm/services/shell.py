@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from tfslurm.errors import HostError, TfslurmError
+from tfslurm.errors import HostError, TfslurmError, refuse
 from tfslurm.host import Host
 from tfslurm.job_plan.holding import HOLD
 from tfslurm.monitoring.backoff import Pace
@@ -24,7 +24,7 @@ from tfslurm.submission.prepare import Asked
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
 from tfslurm.workspace.clusters_of_jobs import known_for
-from tfslurm.workspace.config import Known
+from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
 
 FIRST_S, MOST_S = 0.5, 5.0
@@ -50,6 +50,17 @@ def holding(asked: Asked, command: Sequence[str]) -> Asked:
     return asked._replace(experiment=replace(asked.experiment, command=words, checkpoint=None))
 
 
+def refuse_local(known: Known) -> None:
+    """Refuse this machine without Slurm: no step of Slurm leads into what runs there.
+
+    Raises:
+        InputError: it is that.
+    """
+    if known.cluster.name == LOCAL:
+        why = "has no nodes: shell and jupyter are for clusters with Slurm"
+        raise refuse(f"cluster {LOCAL}", why, "name one with --cluster; `tfslurm run` runs the program here")
+
+
 def open_shell(
     session: Session, asked: Asked, known: Known, command: Sequence[str], *, terminal: bool, seen: Seen
 ) -> int:
@@ -58,9 +69,11 @@ def open_shell(
     The job ends with the command. Ctrl-C while it waits cancels the job. ``seen`` gets the job after each question.
 
     Raises:
+        InputError: the experiment is for several tasks, or the cluster is this machine.
         TfslurmError: the job cannot be submitted, or the line was lost, which ends it.
         KeyboardInterrupt: Ctrl-C.
     """
+    refuse_local(known)
     held = holding(asked, command)
     (name,) = submit_jobs(session, held, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
     try:
