@@ -104,7 +104,7 @@ def hand_bytes_on(person: Person, job: str) -> None:
     assert "exec 0022 tfslurm-exec-" in shown
     assert not [text for text in (*traced, shown) if SECRET in text]
     done = run_as_person(
-        desk, [str(desk.program), "exec", "--json", job, "cat", "/proc/self/cmdline"], b"", environment
+        desk, [str(desk.program), "exec", "--json", job, "--", "cat", "/proc/self/cmdline"], b"", environment
     )
     assert json.loads(done.stdout) == {"job": job, "exit_code": 0, "stdout": "cat\0/proc/self/cmdline\0", "stderr": ""}
 

@@ -34,7 +34,9 @@ def exec_command(
         tfslurm exec 1234 nvidia-smi
         tfslurm exec 1234 tar -c /out/checkpoints | tar -x
     """
-    if command and command[0].startswith("-") and command[0] != "--":
+    if command[:1] == ("--",):
+        command = command[1:]
+    elif command and command[0].startswith("-"):
         raise refuse(command[0], "stands after JOB, so it is taken for the command", f"write it before {job}")
     if as_json and not command:
         raise refuse("--json", "no command is named, and a shell has no document", "name a command")

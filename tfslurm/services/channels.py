@@ -156,6 +156,7 @@ class Channels:
         try:
             self._send(OPEN, number, b"")
         except OSError:
+            self.close()
             raise HostError("the way to the service was lost", transient=True) from None
         return channel
 

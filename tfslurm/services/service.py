@@ -231,10 +231,19 @@ class Attached:
         Raises:
             HostError: the line is not back, or the job has ended.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: not self._channels.lost.is_set() or self._closing.is_set(), DIAL_S)
-            channels = self._channels
-        return channels.dial()
+        until = time.monotonic() + DIAL_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._is_usable, max(0.0, until - time.monotonic()))
+                channels = self._channels
+            try:
+                return channels.dial()
+            except HostError:  # nobody may have known before that it is lost
+                if self._closing.is_set() or time.monotonic() > until:
+                    raise
+
+    def _is_usable(self) -> bool:
+        return not self._channels.lost.is_set() or self._closing.is_set()
 
     def close(self) -> None:
         """Nothing is left of a connection when its pipe ends."""
