@@ -49,3 +49,31 @@ def test_a_server_that_never_answers_ends_as_one_that_nobody_uses(
     assert service.attend(SimpleNamespace(poll=lambda: None), "jupyter", 60) == 1
     assert Path(service.NOTICE).read_text() == "it has not answered for 1 min: it ends now"
     assert 1060 <= now[0] < 1080
+
+
+def test_tensorboard_has_begun_when_what_is_behind_the_door_answers(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for status, has_begun in ((0, False), (502, False), (200, True), (404, True)):
+        monkeypatch.setattr(service, "answered", lambda path, token, found=status: found if token == TOKEN else 403)
+        assert service.has_begun("tensorboard") == has_begun, status
+    for status, has_begun in ((0, False), (403, True)):
+        monkeypatch.setattr(service, "answered", lambda path, found=status: found)
+        assert service.has_begun("jupyter") == has_begun, status
+
+
+def test_tensorboard_is_used_when_the_door_let_somebody_in(
+    service: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "STATE", str(tmp_path))
+    assert service.last_used("tensorboard") == 0.0
+    (tmp_path / "used").touch()
+    assert service.last_used("tensorboard") == (tmp_path / "used").stat().st_mtime
+
+
+def test_an_image_without_tensorboard_is_told_what_to_do(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(service.Refused, match=r"`packages: \[tensorboard\]` in exp.yaml gives it to the next run"):
+        service.tensorboard(["x"])
+    monkeypatch.setattr(service.importlib.util, "find_spec", lambda name: name)
+    assert service.tensorboard(["x"])[1:] == ["/run/tfslurm-board.py", "x"]

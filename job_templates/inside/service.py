@@ -1,10 +1,11 @@
 """A server in the container, as the job's program: nobody outside of the container's own network reaches it.
 
-    service.py KIND IDLE_AFTER_S
+    service.py KIND IDLE_AFTER_S [WORD...]
 
-It listens on the loopback of the container's network. Its token is made here, in a file of this user alone in the
-container's own memory: it is in no argument, variable, log or folder of the job. relay.py hands it to the user. This
-ends where the server ends, where it is told to, and where nobody has used the server for IDLE_AFTER_S (0: never).
+KIND is jupyter, or tensorboard, which WORD... are for (board.py). It listens on the loopback of the container's own
+network. Its token is made here, in a file of this user alone in the container's own memory: it is in no argument,
+variable, log or folder of the job. relay.py hands it to the user. This ends where the server ends, where it is told to,
+and where nobody has used the server for IDLE_AFTER_S (0: never).
 
 Needs nothing but Python 3.6 and later, and the server. Ends with 78 where the server is not in the image, or would be
 open to others.
@@ -35,6 +36,7 @@ NODE_NETWORK = "/run/tfslurm/node-network"
 """What the node writes: its own network's name."""
 OWN_NETWORK = "/proc/self/ns/net"
 WORKSPACE = "/workspace"
+BOARD = "/run/tfslurm-board.py"
 PACKAGES = "/opt/tfslurm/packages"
 HOST, PORT = "127.0.0.1", 8888
 CANNOT = 78
@@ -42,6 +44,10 @@ STOPPED = 143
 LOOK_S, IDLE_LOOK_S = 0.2, 10.0
 WARNED_S = (600, 120)
 GRACE_S = 2.0
+PAGES = {"jupyter": "/api/kernels", "tensorboard": "/"}
+"""What only the token opens."""
+CLOSED = (0, 502)
+"""Statuses: nothing answers; nothing answers behind the door."""
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 
 
@@ -54,9 +60,9 @@ class Refused(Exception):
 
 
 def main(words: Sequence[str]) -> int:
-    kind, idle_after_s = words
+    kind, idle_after_s = words[:2]
     try:
-        return run(kind, int(idle_after_s))
+        return run(kind, int(idle_after_s), words[2:])
     except Stopped:
         return STOPPED
     except Refused as error:
@@ -64,7 +70,7 @@ def main(words: Sequence[str]) -> int:
         return CANNOT
 
 
-def run(kind: str, idle_after_s: int) -> int:
+def run(kind: str, idle_after_s: int, words: Sequence[str]) -> int:
     """Start the server, and stay until it ends; the exit code."""
     signal.signal(signal.SIGTERM, stop)
     refuse_network_of_node()
@@ -72,9 +78,12 @@ def run(kind: str, idle_after_s: int) -> int:
     os.mkdir(STATE, 0o700)
     write(TOKEN, secrets.token_urlsafe(32))
     environment = dict(os.environ, HOME=made(os.path.join(outputs, "home"), 0o700))
-    environment.update(jupyter_environment(environment))
-    work = work_folder(outputs)
-    argv = jupyter(work)
+    if kind == "tensorboard":
+        work, argv = outputs, tensorboard(words)
+    else:
+        environment.update(jupyter_environment(environment))
+        work = work_folder(outputs)
+        argv = jupyter(work)
     tell(kind, idle_after_s, None)
     server = subprocess.Popen(argv, cwd=work, env=environment)
     try:
@@ -110,14 +119,14 @@ def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> i
         if code is not None:
             print("tfslurm: %s: has ended with %s" % (kind, code), flush=True)
             return code if code >= 0 else 128 - code
-        if not is_ready and answered("/api"):
-            check_token(read_token())
+        if not is_ready and has_begun(kind):
+            check_token(read_token(), path=PAGES[kind])
             is_ready, used = True, time.time()
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             write(READY, moment)
             tell(kind, idle_after_s, moment)
         if idle_after_s and time.monotonic() - looked > min(IDLE_LOOK_S, idle_after_s / 4):
-            looked, used = time.monotonic(), max(used, last_used() if is_ready else 0.0)
+            looked, used = time.monotonic(), max(used, last_used(kind) if is_ready else 0.0)
             left = used + idle_after_s - time.time()
             if left <= 0:
                 what = "nobody has used it" if is_ready else "it has not answered"
@@ -149,6 +158,16 @@ def end(server: "subprocess.Popen[bytes]") -> None:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def tensorboard(words: Sequence[str]) -> List[str]:
+    """The command of TensorBoard, behind the door that asks for the token."""
+    if not importlib.util.find_spec("tensorboard"):
+        raise Refused(
+            "the image has no TensorBoard; `packages: [tensorboard]` in exp.yaml gives it to the next run; "
+            "for this one, `tfslurm fetch` its outputs, and run `tensorboard --logdir` on them"
+        )
+    return [sys.executable, BOARD, *words]
 
 
 def jupyter(work: str) -> List[str]:
@@ -194,9 +213,18 @@ def work_folder(outputs: str) -> str:
     return work
 
 
-def last_used() -> float:
-    """When Jupyter was last used, in seconds since 1970: now, where a kernel computes; 0 where it does not say."""
+def has_begun(kind: str) -> bool:
+    """Whether the server answers, be it with a refusal; TensorBoard's door does so before TensorBoard itself."""
+    if kind == "tensorboard":
+        return answered(PAGES[kind], read_token()) not in CLOSED
+    return answered("/api") != 0
+
+
+def last_used(kind: str) -> float:
+    """When the server was last used, in seconds since 1970: now, where a kernel computes; 0 where nothing says it."""
     try:
+        if kind == "tensorboard":
+            return os.stat(os.path.join(STATE, "used")).st_mtime
         kernels = json.loads(asked("/api/kernels?no_track_activity=1", read_token()))
         if any(each.get("execution_state") == "busy" for each in kernels):
             return time.time()
@@ -206,9 +234,8 @@ def last_used() -> float:
         return 0.0
 
 
-def check_token(token: str, port: int = PORT) -> None:
+def check_token(token: str, port: int = PORT, path: str = PAGES["jupyter"]) -> None:
     """Refuse a server that lets anybody in, or not the one who has the token."""
-    path = "/api/kernels"
     if answered(path, "", port) not in (401, 403):
         raise Refused("it asks for no token: settings of the image say so; remove them from the image")
     if answered(path, token, port) != 200:

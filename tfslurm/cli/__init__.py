@@ -40,6 +40,10 @@ COMMANDS: Table = {
     ),
     "shell": ("tfslurm.cli.shell:shell", "Open a terminal in a new container with the experiment's GPUs and files."),
     "jupyter": ("tfslurm.cli.jupyter:jupyter", "Run Jupyter on a node, and print the URL that opens it here."),
+    "tensorboard": (
+        "tfslurm.cli.tensorboard:tensorboard",
+        "Run TensorBoard on a node for the outputs of jobs, and print its URL.",
+    ),
     "services": ("tfslurm.cli.jupyter:services", "List the services that run, or open one again."),
     "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),

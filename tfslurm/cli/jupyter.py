@@ -16,7 +16,7 @@ from tfslurm.host.attached import is_terminal
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
-from tfslurm.services.service import Attached, attach, attend, idle_s, open_service, running_services
+from tfslurm.services.service import Attached, attach, attend, brings, idle_s, open_service, running_services
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
@@ -27,6 +27,12 @@ INTERRUPTED = 130
 port_option = click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The port of this machine; default: any that is free."
 )
+idle_option = click.option(
+    "--idle-after",
+    default="1h",
+    metavar="TIME",
+    help="End the job when nobody has used it for so long: 30m, 1h; 0: never. Default: 1h.",
+)
 
 
 @click.command()
@@ -34,12 +40,7 @@ port_option = click.option(
 @cluster_option
 @set_option
 @port_option
-@click.option(
-    "--idle-after",
-    default="1h",
-    metavar="TIME",
-    help="End the job when nobody has used it for so long: 30m, 1h; 0: never. Default: 1h.",
-)
+@idle_option
 @common
 def jupyter(
     session: Session,
@@ -140,4 +141,4 @@ def goes_on(session: Session, opened: Attached) -> None:
     except TfslurmError as error:
         say(f"error: {error}", f"{opened.job}: may go on; {fix}")
         return
-    say(f"{opened.job}: ended; `tfslurm fetch {opened.job}` brings what you wrote")
+    say(f"{opened.job}: ended{brings(opened)}")

@@ -13,20 +13,25 @@ SERVICE = "/run/tfslurm-service.py"
 
 
 class Service(NamedTuple):
-    """A job that is a service: what listens there (``jupyter``), and after how long without use it ends (0: never)."""
+    """A job that is a service: what listens there (``jupyter``), and after how long without use it ends (0: never).
+
+    ``words`` are for its program: of ``tensorboard`` one for each run.
+    """
 
     kind: str
     idle_after_s: int
+    words: tuple[str, ...] = ()
 
     @property
     def command(self) -> tuple[str, ...]:
         """The words of the program."""
-        return ("python3", SERVICE, self.kind, str(self.idle_after_s))
+        return ("python3", SERVICE, self.kind, str(self.idle_after_s), *self.words)
 
 
 def service_in(command: Sequence[str]) -> Service | None:
     """The service that a plan's command is; None: it is another program."""
     if SERVICE not in command:
         return None
-    kind, idle, *_ = (*command[command.index(SERVICE) + 1 :], "", "")
-    return Service(kind, int(idle) if re.fullmatch("[0-9]{1,12}", idle) else 0) if kind else None
+    kind, idle, *words = [*command[command.index(SERVICE) + 1 :], "", ""]
+    idle_s = int(idle) if re.fullmatch("[0-9]{1,12}", idle) else 0
+    return Service(kind, idle_s, tuple(words[:-2])) if kind else None

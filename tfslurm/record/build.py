@@ -126,7 +126,7 @@ def entered(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
     texts = [raw for name, raw in (folders[-1].files if folders else {}).items() if listed.fullmatch(name)]
     if HOLD in plan.command:
         yield "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"
-    elif service := service_in(plan.command):
+    elif (service := service_in(plan.command)) and service.kind == "jupyter":
         yield f"container: what ran in it was typed in a browser (tfslurm {service.kind}), and is not known here"
     elif count := sum(raw.count(b"\n") for raw in texts):
         what = f"{count} commands were" if count > 1 else "1 command was"

@@ -308,9 +308,14 @@ def attend(session: Session, attached: Attached) -> int:
             if has_ended and not job.final:
                 time.sleep(1)
     attached.stop()
-    session.say(f"{job.key}: has ended ({job.state}); `tfslurm fetch {job.key}` brings what you wrote")
+    session.say(f"{job.key}: has ended ({job.state}){brings(attached)}")
     report(session, [job], tails=False)
     return exit_code(job)
+
+
+def brings(attached: Attached) -> str:
+    """How the user gets what he wrote there; '' where he wrote nothing."""
+    return f"; `tfslurm fetch {attached.job}` brings what you wrote" if attached.service.kind == "jupyter" else ""
 
 
 def warnings_past(job: TrackedJob) -> tuple[int, float]:

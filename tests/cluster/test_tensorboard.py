@@ -1,0 +1,63 @@
+"""TensorBoard on a node: the one of the official image's TensorFlow, for a sweep that runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from .desk import Desk, gate, open_gate, until
+from .tensorflow import REFERENCE
+from .test_jupyter import JUMP, hunt, is_open, opened
+
+# What TensorFlow's SummaryWriter writes: `loss` is 4, 2 and 1 at the steps 0, 1 and 2.
+EVENTS = (
+    "GAAAAAAAAACjf0siCQAAAAAAAPA/Gg1icmFpbi5FdmVudDoyhr9XehgAAAAAAAAAo39LIgkAAAAAAAAAQCoNCgsKBGxvc3MVAACAQO0qlDwaAAAA"
+    "AAAAABKb2C0JAAAAAAAACEAQASoNCgsKBGxvc3MVAAAAQOvdPRIaAAAAAAAAABKb2C0JAAAAAAAAEEAQAioNCgsKBGxvc3MVAACAP5KZtHw="
+)
+WRITE = f"""
+mkdir -p /out/$1
+echo {EVENTS} | base64 -d >/out/$1/events.out.tfevents.1.bed
+"""
+KNOWN = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+
+
+def test_a_sweep_that_runs_is_seen_by_its_user_alone_under_its_parameters(desk: Desk) -> None:
+    desk.describe("alpha", login={**JUMP, "port": 2201, "transport": "paramiko"})
+    desk.write("src/write.sh", WRITE)
+    command = f"sh write.sh train && {gate()} && sh write.sh late"
+    file = desk.experiment(
+        "curves",
+        ["sh", "-c", command, "sh", "{{ lr }}"],
+        image=REFERENCE,
+        code="src",
+        sweep={"grid": {"lr": [0.1, 0.2]}},
+        resources={"gpus": 0, "memory": "256M"},
+    )
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--json")
+    assert done.returncode == 0, done.stderr
+    sweep = json.loads(done.stdout)["sweep"]
+    (known,) = json.loads(desk.tfslurm("status", sweep, "--json").stdout)
+    points = [each["job"] for each in known["points"]]
+    begun = [f"runs/*/{each.partition(':')[2]}/out/train/events*" for each in points]
+    until(lambda: all(any(desk.root("alpha").glob(each)) for each in begun), 60)
+    with opened(desk, "tensorboard", sweep, "--set", "resources.memory=1500M") as board:
+        browser, job = board.browser, board.job
+        until(lambda: len(browser.ask("/data/runs")[1]) == 4, 60)
+        assert sorted(browser.ask("/data/runs")[1]) == ["lr=0.1", "lr=0.1/train", "lr=0.2", "lr=0.2/train"]
+        for stranger in (type(browser)(browser.port), type(browser)(browser.port, "x" * 43)):
+            assert stranger.ask("/data/runs")[0] == 403
+        wanted = {"allowedStatuses": KNOWN, "colParams": [{"hparam": "lr"}], "startIndex": 0, "sliceSize": 9}
+        _, told = browser.ask("/data/plugin/hparams/session_groups", wanted)
+        found = {each["hparams"]["lr"]: each["metricValues"][0]["value"] for each in told["sessionGroups"]}
+        assert found == {0.1: 1.0, 0.2: 1.0}
+        open_gate(desk, points[0])
+        until(lambda: "lr=0.1/late" in browser.ask("/data/runs")[1], 60)
+        hunt(desk, job, browser.token)
+        board.process.send_signal(signal.SIGINT)
+        code, said = board.ends()
+        assert (code, browser.token in said) == (130, False), said
+    assert not is_open(browser)
+    open_gate(desk, points[1])
+    assert [desk.ended(each) for each in (job, *points)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
+    assert not any("typed" in each for each in desk.record(job)["warnings"])
+    assert {f"run:{each}/out" for each in points} == {each["name"] for each in desk.record(job)["inputs"]}

@@ -1,0 +1,252 @@
+"""TensorBoard for runs: its experiment, the names of its runs, the door in front of it. TensorBoard is a stand-in."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.fakes.laptop import Laptop
+from tests.made import PIN
+from tests.test_channels import INSIDE, TOKEN
+from tests.typed import Type, typed_in
+from tfslurm.errors import InputError, TfslurmError
+from tfslurm.monitoring.lookup import find_job
+from tfslurm.services.service import serving
+from tfslurm.services.tensorboard import MOST, Run, board_of, by_digest, labels_of
+from tfslurm.submission.once import prepared_for
+from tfslurm.submission.pinning import lock_sha256
+from tfslurm.workspace.session import Session
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+    return Laptop.made(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    return typed_in(laptop.folder, {}, monkeypatch, capsys)
+
+
+def begun(laptop: Laptop, typed: Type, **keys: Any) -> str:
+    """A job whose outputs are there."""
+    done = typed("submit", laptop.experiment(outputs="/out", **keys), "--again")
+    assert done.returncode == 0, done.stderr
+    job = done.stdout.strip()
+    (folder,) = laptop.root.glob(f"runs/{find_job(laptop.tracker, job).job_name}")
+    (folder / job.partition(":")[2] / "out").mkdir(parents=True)
+    return job
+
+
+def test_its_job_has_the_runs_image_and_mounts_their_outputs_read_only(laptop: Laptop, typed: Type) -> None:
+    said: list[str] = []
+    jobs = [begun(laptop, typed), begun(laptop, typed)]
+    later = typed("submit", laptop.experiment(outputs="/out"), "--again").stdout.strip()
+    with Session(said.append) as session:
+        asked, known, service = board_of(session, [*jobs, jobs[0], later], ["resources.memory=3G"], 60)
+        (prepared,) = prepared_for(session, serving(asked, service), [known])
+    plan, of_run = prepared.plan, laptop.tracker.plans(plan_id=find_job(laptop.tracker, jobs[0]).plan_id)[0].plan
+    assert said == [f"note: 1 of 3 runs have no outputs yet, such as {later}"]
+    assert (plan.name, plan.pin.digest, plan.resources.gpus) == ("tensorboard", of_run.pin.digest, 0)
+    assert plan.resources.memory_mib == 3072
+    assert [(each.run, each.target, each.read_only) for each in plan.mounts] == [
+        (f"run:{job}/out", f"/runs/{at}", True) for at, job in enumerate(jobs)
+    ]
+    names = [f"digits-{job.partition(':')[2]}" for job in jobs]
+    words = [json.dumps([name, {}]) for name in names]
+    assert list(plan.command[-5:]) == ["/run/tfslurm-service.py", "tensorboard", "60", *words]
+
+
+def test_what_has_no_outputs_and_what_a_board_cannot_be_is_refused(laptop: Laptop, typed: Type) -> None:
+    waits = typed("submit", laptop.experiment(outputs="/out")).stdout.strip()
+    done = typed("tensorboard", waits)
+    assert (done.returncode, f"{waits}: has no outputs yet (PENDING); try again" in done.stderr) == (1, True), done
+    kept_nothing = typed("submit", laptop.experiment()).stdout.strip()
+    done = typed("tensorboard", kept_nothing)
+    assert (done.returncode, "kept nothing: its experiment had no `outputs`" in done.stderr) == (2, True), done
+    done = typed("tensorboard", waits, "--set", "image=other")
+    assert (done.returncode, "is no key of a TensorBoard's job; set resources.*" in done.stderr) == (2, True), done
+    assert typed("tensorboard", "4711").returncode == 2
+    assert typed("tensorboard", waits, "--idle-after", "soon").returncode == 2
+    assert [each for each in laptop.folders() if "tensorboard" in each] == []
+
+
+def test_runs_of_two_clusters_of_this_machine_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    session: Any = SimpleNamespace(tracker=None)
+
+    def named(*clusters: str) -> None:
+        found = [SimpleNamespace(key=f"{each}:{at}", cluster=each) for at, each in enumerate(clusters)]
+        monkeypatch.setattr("tfslurm.services.tensorboard.find_jobs", lambda *_: found)
+
+    for clusters, why in (
+        (("alpha", "beta"), r"on several clusters \(alpha, beta\)"),
+        (("local",), "ran on this machine; `tfslurm fetch`"),
+        (("alpha",) * (MOST + 1), f"are {MOST + 1}, and {MOST} is the most"),
+    ):
+        named(*clusters)
+        with pytest.raises(InputError, match=why):
+            board_of(session, ["x"], (), 0)
+
+
+def test_an_answer_that_is_none_is_no_silence(laptop: Laptop, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begun(laptop, typed)
+    host = SimpleNamespace(run_bytes=lambda *_, **__: b"Welcome!d")
+    monkeypatch.setattr(Session, "reach", lambda *_: host)
+    with Session(print) as session, pytest.raises(TfslurmError, match="is no answer about files"):
+        board_of(session, [job], (), 0)
+
+
+def test_an_image_is_named_by_its_digest_and_what_was_confirmed_stays_so(laptop: Laptop) -> None:
+    tracker = laptop.tracker
+    assert not tracker.knows_lock(lock_sha256(by_digest(tracker, PIN)))
+    tracker.note_lock(lock_sha256(PIN), "2026-11-29T07:00:00Z")
+    named = by_digest(tracker, PIN)
+    assert (named.reference.endswith(f"@{PIN.digest}"), named.tag, named.digest) == (True, "", PIN.digest)
+    assert tracker.knows_lock(lock_sha256(named))
+
+
+def labels(*values: dict[str, Any]) -> list[str]:
+    found: list[Any] = [
+        Run(SimpleNamespace(name="digits", job_id=str(at)), SimpleNamespace(), each)  # type: ignore[arg-type]
+        for at, each in enumerate(values)
+    ]
+    return labels_of(found)
+
+
+def test_a_run_has_the_name_of_what_is_special_about_it() -> None:
+    assert labels({"lr": 0.1, "n": 1}, {"lr": 0.2, "n": 1}) == ["lr=0.1", "lr=0.2"]
+    assert labels({"lr": 0.1}, {"lr": 0.1}) == ["digits-0", "digits-1"]
+    assert labels({"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 3}) == ["b=2", "b=3,job=1", "b=3,job=2"]
+    assert labels({"p": "../a b/$(x)"}, {"p": "é"}) == ["p=.._a_b_x_", "p=_"]
+    assert labels({"p": "A"}, {"p": "a"}) == ["p=A,job=0", "p=a,job=1"], "a file system may not tell them apart"
+    assert max(map(len, labels({"p": "x" * 999}, {"p": "y" * 999}))) < 200
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program in the container, as a module."""
+    monkeypatch.syspath_prepend(str(INSIDE))
+    import board  # type: ignore[import-not-found,unused-ignore]
+
+    yield board
+    sys.modules.pop("board")
+
+
+def test_what_a_run_writes_later_is_linked_and_nothing_else(board: Any, tmp_path: Path) -> None:
+    logs, run = tmp_path / "logs" / "lr=0.1", tmp_path / "runs" / "0"
+    logs.mkdir(parents=True)
+    (run / "train").mkdir(parents=True)
+    (run / "model.h5").touch()
+    (run / "events.out.tfevents.1.n").touch()
+    runs = [["lr=0.1", {}], ["gone", {}]]
+    board.link(str(logs.parent), runs, str(run.parent))
+    assert sorted(each.name for each in logs.iterdir()) == ["events.out.tfevents.1.n", "train"]
+    (run / "late").mkdir()
+    board.link(str(logs.parent), runs, str(run.parent))
+    assert (logs / "late").resolve() == run / "late"
+
+
+def test_without_tensorboards_own_code_the_rest_is_shown(
+    board: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board.note_parameters(str(tmp_path), "lr=0.1", {"lr": 0.1})
+    assert "tfslurm: tensorboard: lr=0.1: no parameters for HParams: No module" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+class Behind(http.server.BaseHTTPRequestHandler):
+    """Answers what it was asked."""
+
+    def do_GET(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        secret = [key for key in ("Cookie", "Authorization") if self.headers[key]]
+        body = json.dumps([self.command, self.path, sent, secret]).encode()
+        self.send_response(404 if self.path == "/none" else 200)
+        self.send_header("X-Own", "kept")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_POST = do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(server: http.server.HTTPServer) -> Iterator[int]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def door(board: Any, folder: Path) -> Iterator[tuple[int, http.server.HTTPServer]]:
+    """The port of the door, and what is behind it."""
+    behind = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Behind)
+    front = board.Door(("127.0.0.1", 0), board.Handler)
+    front.token, front.used, front.behind = TOKEN, str(folder / "used"), behind.server_address[1]
+    with served(behind), served(front) as port:
+        yield port, behind
+
+
+def ask(port: int, path: str, method: str = "GET", body: str | None = None, **headers: str) -> tuple[int, str, Any]:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    line.request(method, path, body, headers)
+    answer = line.getresponse()
+    text = answer.read().decode()
+    line.close()
+    return answer.status, text, answer.headers
+
+
+def test_the_door_lets_in_who_has_the_token_and_hands_no_token_on(board: Any, tmp_path: Path) -> None:
+    known = {"Authorization": f"token {TOKEN}"}
+    with door(board, tmp_path) as (port, _):
+        for path, headers in (
+            ("/", {}),
+            ("/?token=", {}),
+            (f"/?token={TOKEN}x", {}),
+            (f"/?Token={TOKEN}", {}),
+            ("/", {"Authorization": f"token {TOKEN[:-1]}"}),
+            ("/", {"Authorization": TOKEN}),
+            ("/", {"Cookie": f"tfslurm={TOKEN}"}),
+            ("/", {"Cookie": "tfslurm-=é".encode().decode("latin-1")}),
+        ):
+            for method in ("GET", "POST", "HEAD"):
+                assert ask(port, path, method, **headers)[0] == 403, (path, headers)
+        assert not (tmp_path / "used").exists(), "a stranger is no user"
+        status, text, headers = ask(port, f"//x/?a=1&token={TOKEN}&b=%2F")
+        assert (status, text, headers["Location"]) == (303, "", "/x/?a=1&b=%2F")
+        cookie, *rest = headers["Set-Cookie"].split("; ")
+        assert rest == ["Path=/", "HttpOnly", "SameSite=Lax"]
+        status, text, headers = ask(port, "/data?x=1", Cookie=f"other=1; {cookie}")
+        assert (status, json.loads(text), headers["X-Own"]) == (200, ["GET", "/data?x=1", "", []], "kept")
+        assert json.loads(ask(port, "/data", "POST", "[1]", **known)[1]) == ["POST", "/data", "[1]", []]
+        assert ask(port, "/none", **known)[0] == 404
+        assert ask(port, "/", "HEAD", **known)[:2] == (200, "")
+        assert (tmp_path / "used").exists()
+
+
+def test_the_door_refuses_what_is_too_large_and_says_when_nothing_is_behind_it(board: Any, tmp_path: Path) -> None:
+    known = {"Authorization": f"token {TOKEN}"}
+    with door(board, tmp_path) as (port, behind):
+        for size in (str(board.MOST_BYTES + 1), "-1", "x"):
+            assert ask(port, "/", "POST", None, **{"Content-Length": size}, **known)[0] == 413
+        behind.server_close()
+        assert ask(port, "/", **known)[0] == 502
