@@ -37,8 +37,9 @@ def test_the_nodes_own_network_is_refused_and_one_that_nobody_names(service: Mod
     service.refuse_network_of_node()
 
 
+@pytest.mark.parametrize("idle_after_s", [2, 60])
 def test_a_server_that_never_answers_ends_as_one_that_nobody_uses(
-    service: ModuleType, monkeypatch: pytest.MonkeyPatch
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch, idle_after_s: int
 ) -> None:
     now = [1000.0]
     clock = SimpleNamespace(
@@ -46,7 +47,7 @@ def test_a_server_that_never_answers_ends_as_one_that_nobody_uses(
     )
     monkeypatch.setattr(service, "time", clock)
     monkeypatch.setattr(service, "answered", lambda path: 0)
-    assert service.attend(SimpleNamespace(poll=lambda: None), "jupyter", 60) == 1
+    assert service.attend(SimpleNamespace(poll=lambda: None), "jupyter", idle_after_s) == 1
     assert Path(service.NOTICE).read_text() == "it has not answered for 1 min: it ends now"
     assert 1060 <= now[0] < 1080
 

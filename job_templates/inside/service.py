@@ -44,6 +44,8 @@ STOPPED = 143
 LOOK_S, IDLE_LOOK_S = 0.2, 10.0
 WARNED_S = (600, 120)
 GRACE_S = 2.0
+STARTS_S = 60
+"""In which a server may begin to answer, however soon one ends that nobody uses."""
 PAGES = {"jupyter": "/api/kernels", "tensorboard": "/"}
 """What only the token opens."""
 CLOSED = (0, 502)
@@ -127,10 +129,11 @@ def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> i
             tell(kind, idle_after_s, moment)
         if idle_after_s and time.monotonic() - looked > min(IDLE_LOOK_S, idle_after_s / 4):
             looked, used = time.monotonic(), max(used, last_used(kind) if is_ready else 0.0)
-            left = used + idle_after_s - time.time()
+            patience_s = idle_after_s if is_ready else max(idle_after_s, STARTS_S)
+            left = used + patience_s - time.time()
             if left <= 0:
                 what = "nobody has used it" if is_ready else "it has not answered"
-                notice("%s for %s: it ends now" % (what, words_for(idle_after_s)))
+                notice("%s for %s: it ends now" % (what, words_for(patience_s)))
                 time.sleep(2)  # `connect` looks once a second
                 return 0 if is_ready else 1
             warned = warn(left, idle_after_s, warned)
