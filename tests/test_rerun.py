@@ -385,6 +385,7 @@ def changed(values: dict[str, Any]) -> dict[str, Any]:
         ({"experiment": {"command": ["rm"]}}, 1, "its record was changed after it was made"),
         ({"job": {"state": "RUNNING"}}, 1, "alpha:59 has not ended (RUNNING)"),
         ({"experiment": {"command": [*Service("jupyter", 60).command]}}, 1, "typed in a browser (tfslurm jupyter)"),
+        ({"experiment": {"command": [*Service("tensorboard", 60).command]}}, 1, "name one of the runs that it showed"),
         ({"job": {"cluster": "gone"}}, 2, "it ran on cluster 'gone', which is not known here"),
         ({"code": {"tree": "../../etc"}}, 1, "is not the id of a tree"),
         ({"experiment": {"name": "../x"}}, 2, "name: '../x'"),

@@ -41,6 +41,10 @@ def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Origi
         why = "what ran was typed in a terminal (tfslurm shell), and no record knows it"
         raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
     if service := service_in(evidence.record.experiment.command):
+        if service.kind == "tensorboard":
+            raise RecordError(
+                f"{name}: it was a TensorBoard, and computed nothing; name one of the runs that it showed"
+            )
         why = f"what ran was typed in a browser (tfslurm {service.kind}), and no record knows it"
         raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
     warnings = (*changed_records([evidence]), *changed_texts(evidence))
