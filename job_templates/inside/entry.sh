@@ -72,7 +72,7 @@ tfslurm_become() {
 # It is in the command's process group, which it outlives: the group's number is not given out again before.
 tfslurm_watch_exec() {
     trap '' HUP TERM INT
-    read -r tfslurm_line <"/run/tfslurm/$1"
+    read -r tfslurm_line <&3
     kill -HUP "-$$"
     sleep 1
     kill -KILL "-$$"
@@ -80,8 +80,9 @@ tfslurm_watch_exec() {
 
 if [ "$1" = exec ]; then
     umask "$2"
-    (exec </dev/null >/dev/null 2>&1 && tfslurm_watch_exec "$3" &) # with a copy of its output open, the engine would wait for it
-    exec 4>/dev/null
+    exec 3<"/run/tfslurm/$3" # before the command begins: whoever opens a pipe that nobody holds open any more waits without end
+    (exec </dev/null >/dev/null 2>&1 && tfslurm_watch_exec &) # with a copy of its output open, the engine would wait for it
+    exec 3<&- 4>/dev/null
     tfslurm_packages=$4
     shift 4
     tfslurm_become "$@"

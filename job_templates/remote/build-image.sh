@@ -14,10 +14,14 @@ clear_up() {
         wait "$builder"
     fi 2>/dev/null
     "$engine" image rm --force "$tag" >/dev/null 2>&1
-    if [[ $engine == docker ]]; then
-        "$engine" ps --all --quiet --filter "label=$label" | xargs --no-run-if-empty "$engine" rm --force >/dev/null 2>&1
-    fi
-    "$engine" image prune --force --filter "label=$label" >/dev/null 2>&1
+    for wait_s in 0.2 0.4 0.8 1.6 3.2; do # docker's daemon ends an interrupted step, and keeps its image, after the client has gone
+        if [[ $engine == docker ]]; then
+            "$engine" ps --all --quiet --filter "label=$label" | xargs --no-run-if-empty "$engine" rm --force >/dev/null 2>&1
+        fi
+        "$engine" image prune --force --filter "label=$label" >/dev/null 2>&1
+        if [[ -z $("$engine" images --all --quiet --filter "label=$label" 2>/dev/null) ]]; then break; fi
+        sleep "$wait_s"
+    done
     chmod -R u+w -- "$here" 2>/dev/null
     rm -rf -- "$here"
     if [[ -n $1 ]]; then rm -f -- "$archive"; fi

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -136,6 +135,16 @@ def test_the_job_runs_from_the_mirror_when_the_image_was_deleted_and_its_record_
     assert hows(mirrored(desk, "record.json", "--to", target)) == {"there"}
 
 
+def peak_of(process: int) -> int:
+    """The most KiB of memory that a process has had since its program began; 0 where it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
+    return int(found[1]) if found else 0
+
+
 def test_the_tensorflow_image_goes_over_in_little_memory_and_a_killed_one_goes_on(desk: Desk) -> None:
     desk.describe("alpha", mirrors={})  # from the first registry to the second
     desk.describe("beta", mirrors={})
@@ -149,16 +158,20 @@ def test_the_tensorflow_image_goes_over_in_little_memory_and_a_killed_one_goes_o
         before.victim = None
         first = before.bytes
         assert first > 5 * 2**25
+        answer: list[str] = []
+        peak_kib = 0
         with desk.start(*words) as running:
-            assert running.stdout
-            found = json.loads(running.stdout.read())
-            _, status, usage = os.wait4(running.pid, 0)
-            running.returncode = os.waitstatus_to_exitcode(status)
+            reader = threading.Thread(target=lambda: answer.append(running.communicate()[0]))
+            reader.start()
+            while reader.is_alive():
+                peak_kib = max(peak_kib, peak_of(running.pid))
+                reader.join(0.005)
+        found = json.loads(answer[0])
         assert running.returncode == 0
     assert before.bytes - first == found["bytes_sent"]
     large = max(found["blobs"], key=lambda blob: int(blob["bytes"]))
     assert large["bytes_sent"] <= large["bytes"] - 5 * 2**25
-    assert usage.ru_maxrss < MOST_MIB * 2**10
+    assert 0 < peak_kib < MOST_MIB * 2**10
     for digest in found["documents"]:
         repository = found["target"].partition("/")[2]
         body = registry.manifest(MIRROR, repository, digest)

@@ -28,9 +28,14 @@ from .bed import (
     write_if_changed,
 )
 
+LAB = "labsec"
+GROUPS = {"alice": ("docker", LAB), "bob": ("docker",)}
+"Beside their own."
+
 
 def ensure() -> None:
     """Afterwards the users exist, with home, ssh key and a scratch folder on every cluster."""
+    _admin("groupadd", "--force", "--gid", "2010", LAB)
     for user in USERS:
         _make_user(user)
         _make_home(user)
@@ -43,15 +48,16 @@ def _make_user(user: User) -> None:
         known = pwd.getpwnam(user.name)
     except KeyError:
         words = ("--uid", str(user.uid), "--home-dir", str(user.home), "--no-create-home", "--shell", "/bin/bash")
-        _admin("useradd", *words, "--user-group", "--groups", "docker", "--password", "*", user.name)
-        return
+        _admin("useradd", *words, "--user-group", "--password", "*", user.name)
+        known = pwd.getpwnam(user.name)
     if known.pw_uid != user.uid or Path(known.pw_dir) != user.home:
         raise BedError(
             f"users: {user.name} exists with uid {known.pw_uid} and home {known.pw_dir}, the bed needs uid {user.uid} "
             f"and {user.home}: purge the other bed, or run on a machine without a user of that name"
         )
-    if user.name not in grp.getgrnam("docker").gr_mem:
-        _admin("usermod", "--append", "--groups", "docker", user.name)
+    for group in GROUPS[user.name]:
+        if user.name not in grp.getgrnam(group).gr_mem:
+            _admin("usermod", "--append", "--groups", group, user.name)
 
 
 def _admin(*argv: str) -> None:
@@ -157,4 +163,6 @@ def purge() -> None:
             continue
         if Path(home) == user.home:
             _admin("userdel", user.name)
+            if user.name == "alice":
+                _admin("groupdel", LAB)
     shutil.rmtree(HOME, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ LONGEST_S = 6 * 3600.0
 SAID_LINES = 12
 "Of the builder's own last words that an error repeats."
 LABEL = "tfslurm.build"
+CLEAR_WAITS_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+"docker's daemon ends an interrupted step after its client has gone, and keeps the step's image meanwhile."
 
 
 class Builder(NamedTuple):
@@ -185,9 +188,13 @@ def clear(builder: Builder, job: Job) -> None:
             builder.run(["rmi", "--force", job.tag])
             return
         builder.run(["image", "rm", "--force", job.tag])
-        if left := containers(builder, job):
-            builder.run(["rm", "--force", *left])
-        builder.run(["image", "prune", "--force", "--filter", f"label={job.label}"])
+        for wait_s in CLEAR_WAITS_S:
+            if left := containers(builder, job):
+                builder.run(["rm", "--force", *left])
+            builder.run(["image", "prune", "--force", "--filter", f"label={job.label}"])
+            if not builder.run(["images", "--all", "--quiet", "--filter", f"label={job.label}"]).lines:
+                return
+            time.sleep(wait_s)
 
 
 def containers(builder: Builder, job: Job) -> list[str]:
