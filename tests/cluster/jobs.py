@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import signal
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -187,6 +188,20 @@ def submit(asked: JobPlan, secrets: Mapping[str, str] | None = None, template: s
     done = run_as(USER, ["sbatch", "--parsable", folder / "job.sbatch"], asked.cluster, cwd=Path("/tmp"))
     assert done.returncode == 0, done.stderr
     return Job(asked, done.stdout.strip(), folder / done.stdout.strip())
+
+
+def its_script_is_killed(asked: JobPlan) -> Job:
+    """The job whose task's script was killed; its container was ended, looked at and removed."""
+    job = submit(asked)
+    job.runs()
+    container = job.fact("container-id.txt").strip()
+    os.kill(job.script(), signal.SIGKILL)
+    assert job.end()["exit_code"] == 75, job.said()
+    assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
+    assert job.inspected()["Id"] == container
+    assert job.inspected()["State"]["Running"] is False
+    job.leaves_no_container()
+    return job
 
 
 def submit_with_umask(asked: JobPlan, umask: str) -> Job:

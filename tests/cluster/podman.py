@@ -36,6 +36,9 @@ def ensure() -> None:
     _describe_gpus()
     for user in USERS:
         _settle(user)
+        done = podman(user.name, "info")  # starts the process that keeps the user's namespace, beside all jobs
+        if done.returncode:
+            raise BedError(f"podman: `podman info` failed for {user.name}: {done.stderr.strip()}")
 
 
 def _settle(user: User) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from .bed import wait_until
 from .desk import USER
-from .jobs import MIB, PATIENCE_S, WAITING, ask, owned, plan, ran, sh, slurm, stand_in, submit
+from .jobs import MIB, PATIENCE_S, WAITING, its_script_is_killed, owned, plan, ran, sh, slurm, stand_in, submit
 from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
@@ -69,25 +69,10 @@ def test_when_the_engines_client_is_killed_the_container_ends_and_the_end_is_wri
     job.leaves_no_container()
 
 
-@pytest.mark.parametrize(("engine", "cluster"), [("docker", "alpha"), ("podman", "alpha"), ("podman", "beta")])
-def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_removed(
-    engine: str, cluster: str
-) -> None:
-    if engine == "podman":
-        ask("podman", "system", "migrate")  # so that it is the job that keeps the user's namespace, and takes it along
-    job = submit(plan(cluster, engine=engine, outputs="/out", command=sh(WAITING)))
-    job.runs()
-    container = job.fact("container-id.txt").strip()
-    os.kill(job.script(), signal.SIGKILL)
-    assert job.end()["exit_code"] == 75, job.said()
-    assert ": the task's script: it ended with 137 before its container did" in job.end()["reason"]
-    assert job.inspected()["Id"] == container
-    assert job.inspected()["State"]["Running"] is False
-    job.leaves_no_container()
-    if engine == "docker":
-        assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
-    else:  # it may not learn the code: the user's namespace, and what waits for the container in it, go with the job
-        assert ran(plan(cluster, engine=engine)).end()["exit_code"] == 0, "and the next job starts cleanly"
+def test_when_the_node_script_is_killed_the_container_ends_and_is_looked_at_and_removed() -> None:
+    """Podman's turn is in tests/faults/test_daemons.py."""
+    job = its_script_is_killed(plan(engine="docker", outputs="/out", command=sh(WAITING)))
+    assert job.inspected()["State"]["ExitCode"] == 143, "its watcher sent SIGTERM"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

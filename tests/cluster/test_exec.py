@@ -67,9 +67,11 @@ def use_a_shell(person: Person, job: str) -> None:
     pasted = "".join(f"{random.Random(7).randbytes(30).hex()} {number}\n" for number in range(4000))
     assert len(pasted) > 256_000
     with terminal(person, "exec", job) as window:
-        window.types("PS1='ready> '\n")
+        window.types("PS1='rea''dy> '\n")
         window.shows("ready> ")
-        window.types("stty size; printf '\\033[31mred\\033[0m\\n'; echo $FOO:$TERM\n")
+        # docker's client gives the window its size after it has started the command
+        size = "until stty size 2>/dev/null; do sleep 0.1; done"
+        window.types(f"{size}; printf '\\033[31mred\\033[0m\\n'; echo $FOO:$TERM\n")
         window.shows("24 80\r\n\x1b[31mred\x1b[0m\r\nbar baz:xterm-256color\r\nready> ")
         window.resize(40, 100)
         window.types("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; echo re''sized\n")

@@ -17,10 +17,14 @@ def parts_of(desk: Desk, *words: str | Path) -> dict[str, tuple[str, str]]:
 
 
 def comment_of(job: str) -> str:
-    """A job's comment in Slurm's accounting, as its user sees it."""
+    """A job's comment in Slurm's accounting, as its user sees it; '' before slurmdbd has heard of its beginning too.
+
+    Of a short job it may hear of the end first; until then it calls the job `allocation`.
+    """
     cluster, _, number = job.partition(":")
-    done = run_as(USER, ["sacct", "-n", "-X", "-P", "-j", number, "-o", "Comment"], cluster)
-    return done.stdout.strip()
+    done = run_as(USER, ["sacct", "-n", "-X", "-P", "-j", number, "-o", "JobName,Comment"], cluster)
+    name, _, comment = done.stdout.strip().partition("|")
+    return "" if name == "allocation" else comment
 
 
 def test_the_end_of_the_chain_goes_with_each_job_and_slurms_accounting_has_it(desk: Desk) -> None:

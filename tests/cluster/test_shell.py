@@ -27,7 +27,7 @@ def test_a_shell_is_a_job_of_the_experiment_that_ends_with_it_and_has_a_record(p
     with terminal(person, str(file), "--cluster", "beta") as window:
         job = window.shows("\r\nbeta:") and "beta:" + window.shows("\r\n")
         window.shows("$ ")
-        window.types("PS1='ready> '\n")
+        window.types("PS1='rea''dy> '\n")
         window.shows("ready> ")
         window.types("echo $FOO $(nvidia-smi -L | wc -l); stty size; echo kept >/out/kept\n")
         window.shows("bar baz 1\r\n24 80\r\nready> ")

@@ -11,7 +11,9 @@ import pytest
 from tests.cluster import accounting, daemons, slurm
 from tests.cluster.bed import CLUSTERS
 from tests.cluster.conftest import bed, desk
-from tests.cluster.desk import Desk, gate, open_gate
+from tests.cluster.desk import USER, Desk, gate, open_gate
+from tests.cluster.jobs import WAITING, its_script_is_killed, plan, ran, sh
+from tests.cluster.podman import podman
 
 __all__ = ["bed", "desk"]
 ALPHA = CLUSTERS["alpha"]
@@ -64,3 +66,18 @@ def test_while_slurmdbd_is_stopped_jobs_are_submitted_run_and_are_followed(desk:
         assert desk.tfslurm("wait", job).returncode == 9
         assert states(desk, 0) == ({job: "FAILED"}, [])
     assert desk.ended(job) == "FAILED"
+
+
+@pytest.mark.usefixtures("bed")
+@pytest.mark.parametrize("cluster", ["alpha", "beta"])
+def test_when_the_node_script_is_killed_podmans_container_ends_too_and_the_next_job_starts_cleanly(
+    cluster: str,
+) -> None:
+    """It may not learn the code: the user's namespace, and what waits for the container in it, go with the job.
+
+    Here, because `podman system migrate` stops every container of the user's, also those of other tests.
+    """
+    podman(USER, "system", "migrate")  # so that it is the job that keeps the namespace, and takes it along
+    its_script_is_killed(plan(cluster, engine="podman", outputs="/out", command=sh(WAITING)))
+    assert ran(plan(cluster, engine="podman")).end()["exit_code"] == 0
+    assert podman(USER, "info").returncode == 0, "from here on a process beside all jobs keeps it"
