@@ -67,10 +67,10 @@ def test_a_stranger_runs_a_crate_again_and_is_told_what_is_the_same(desk: Desk, 
     asked = {"code": "code", "resources": {"cpus": 2}, "reproduce": promised}
     file = desk.experiment("paper", ["sh", "run.sh", "{{ seed }}"], parameters={"seed": 4}, **asked)
     sweep = desk.experiment("seeds", ["sh", "run.sh", "{{ seed }}"], sweep=SEEDS, **asked)
-    paper, seeds = desk.submit(file), f"seeds-{desk.token}"
-    assert desk.tfslurm("submit", sweep, "--cluster", "alpha", "--wait").returncode == 0
+    paper, seeds = desk.submit(file, cluster="gamma"), f"seeds-{desk.token}"
+    assert desk.tfslurm("submit", sweep, "--cluster", "gamma", "--wait").returncode == 0
     desk.write("code/run.sh", PLANTED)
-    planted = desk.submit(file, "--again")
+    planted = desk.submit(file, "--again", cluster="gamma")
     assert desk.tfslurm("wait", paper, planted).returncode == 0
     crates = [account.got(crate_of(desk, name, file)) for name, file in ((paper, "paper"), (planted, "planted"))]
     several = account.got(crate_of(desk, seeds, "seeds"))
