@@ -15,8 +15,9 @@ import pytest
 import tfslurm
 from tests.fakes.laptop import Laptop
 from tests.fakes.site import Site, at_home
-from tfslurm.api import session, session_of, table
 from tfslurm.api.arguments import as_text
+from tfslurm.api.jobs import table
+from tfslurm.api.session import session, session_of
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.sweeps.overrides import values_given
 from tfslurm.tracker import Tracker
@@ -169,7 +170,7 @@ def test_a_failed_job_is_told_whatever_its_cluster_says_and_moves_no_cursor(
 
 FORKS = """
 import os, sys
-from tfslurm.api import session
+from tfslurm.api.session import session
 
 mine = session()
 mine._open.callback(lambda: print("left by", os.getpid() - parent, flush=True))

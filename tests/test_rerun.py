@@ -16,7 +16,7 @@ from tests.fakes.laptop import Laptop
 from tests.made import entries
 from tests.repository import repository
 from tests.test_record import case
-from tfslurm import api
+from tfslurm.api.session import session_of
 from tfslurm.cli import run as typed
 from tfslurm.errors import InputError, Problem, RecordError
 from tfslurm.export.prov import prov_json
@@ -540,7 +540,7 @@ def test_a_template_that_this_tracker_has_sent_is_not_asked_about_and_python_giv
     (found / "record.json").write_text(json.dumps(changed({**values, "plan_sha256": sent.plan_sha256})))
     assert typed(["rerun", str(found), "--again"]) == 0
     (found / "record.json").write_text(json.dumps(changed({**values, "plan_sha256": "f" * 64})))
-    api.session_of.cache_clear()
+    session_of.cache_clear()
     with pytest.raises(tfslurm.TfslurmError, match="nothing was started"):
         tfslurm.rerun(found, again=True)
     job = tfslurm.rerun(found, again=True, yes=True)
@@ -586,13 +586,13 @@ def test_problems_of_the_temporary_folder_are_the_records() -> None:
 
 def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:
     found = crate(laptop)
-    api.session_of.cache_clear()
+    session_of.cache_clear()
     job = tfslurm.rerun(found, settings={"resources.gpus": 0}, lr=0.5)
     assert isinstance(job, tfslurm.Job) and (job.key, job.parameters["lr"]) == ("alpha:101", 0.5)
     plan = last_plan(laptop)
     assert plan.resources.gpus == 0
     assert plan.derived_from and plan.derived_from.set == {"resources.gpus": "0", "lr": "0.5"}
-    api.session_of.cache_clear()
+    session_of.cache_clear()
 
 
 def test_other_code_may_be_named(laptop: Laptop) -> None:

@@ -12,11 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfslurm.api import Job, Sweep, job, jobs, plan, submit, sweep
     from tfslurm.api.citing import cite
     from tfslurm.api.comparing import diff
+    from tfslurm.api.jobs import Job, job, jobs
     from tfslurm.api.rerunning import rerun
     from tfslurm.api.serving import Service, jupyter
+    from tfslurm.api.submitting import plan, submit
+    from tfslurm.api.sweeps import Sweep, sweep
     from tfslurm.api.verifying import verify
     from tfslurm.errors import (
         CommandFailed,
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
-    **dict.fromkeys(("Job", "Sweep", "job", "jobs", "plan", "submit", "sweep"), "tfslurm.api"),
     "cite": "tfslurm.api.citing",
     "diff": "tfslurm.api.comparing",
+    **dict.fromkeys(("Job", "job", "jobs"), "tfslurm.api.jobs"),
     "rerun": "tfslurm.api.rerunning",
     **dict.fromkeys(("Service", "jupyter"), "tfslurm.api.serving"),
+    **dict.fromkeys(("plan", "submit"), "tfslurm.api.submitting"),
+    **dict.fromkeys(("Sweep", "sweep"), "tfslurm.api.sweeps"),
     "verify": "tfslurm.api.verifying",
     "Record": "tfslurm.record",
     **dict.fromkeys(

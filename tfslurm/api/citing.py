@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfslurm.api import Job, Sweep, session
+from tfslurm.api.jobs import Job
+from tfslurm.api.session import session
+from tfslurm.api.sweeps import Sweep
 from tfslurm.errors import refuse
 from tfslurm.export.citation import FORMS, LANGUAGES, citation
 from tfslurm.export.citation.settings import Authorship, settings_of

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfslurm.api import Job, Sweep, session
+from tfslurm.api.jobs import Job
+from tfslurm.api.session import session
+from tfslurm.api.sweeps import Sweep
 from tfslurm.export.difference import Diff
 from tfslurm.record import Record
 from tfslurm.retrieval.comparing import diff_of

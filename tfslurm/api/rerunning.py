@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfslurm.api import LOG, Job, Sweep, session
 from tfslurm.api.arguments import Value, texts_of
 from tfslurm.api.comparing import Run, named
+from tfslurm.api.jobs import Job
+from tfslurm.api.session import LOG, session
+from tfslurm.api.sweeps import Sweep
 from tfslurm.errors import refuse
 from tfslurm.reruns.chosen import Chosen, chosen_points, chosen_seeds
 from tfslurm.reruns.original import original_of

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tfslurm.api import LOG, Job, session
 from tfslurm.api.arguments import Value, asked_for, only
+from tfslurm.api.jobs import Job
+from tfslurm.api.session import LOG, session
 from tfslurm.job_plan.holding import Service as Kind
 from tfslurm.services.service import Answer, Attached, idle_s, open_service
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tfslurm.api import Job, session
+from tfslurm.api.jobs import Job
+from tfslurm.api.session import session
 from tfslurm.record import Record, record_json
 from tfslurm.record.verification import Part
 from tfslurm.retrieval.evidence import Evidence, placed
