@@ -208,6 +208,34 @@ def test_a_registry_that_takes_nothing_leaves_the_lock_file_as_it_was(bench: Ben
     assert bench.lock.read_text() == text
 
 
+def test_the_right_to_push_is_asked_for_before_anything_is_built(bench: Bench) -> None:
+    name = bench.experiment()
+    bench.registry.guard = lambda asked: Said(403 if asked.method == "POST" else 200)
+    code, _, err = bench.type("image", "build", name)
+    last = err.strip().splitlines()[-1]
+    assert code == 1 and "/alice/" in last and "a push: HTTP 403" in last and last.endswith("; nothing was built")
+    assert not [words for words in bench.asked() if words[0] == "build"]
+    bench.registry.guard = None
+    code, _, err = bench.type("image", "build", name)
+    said = [line for line in err.splitlines() if "takes a push" in line or "building with" in line]
+    assert code == 0 and [line.partition(" ")[2] for line in said] == [
+        "takes a push",
+        "with docker 99.1; this can take minutes",
+    ]
+    assert not bench.registry.uploads
+
+
+def test_check_wants_no_registry_to_push_to(bench: Bench) -> None:
+    name = bench.experiment()
+    assert bench.type("image", "build", name)[0] == 0
+    known = next(bench.laptop.folder.rglob("alpha.yaml"))
+    known.write_text(json.dumps({k: v for k, v in json.loads(known.read_text()).items() if k != "registry"}))
+    assert bench.type("image", "build", name, "--check")[:2] == (0, "nothing has changed since the image was built\n")
+    bench.lock.unlink()
+    code, out, _ = bench.type("image", "build", name, "--check")
+    assert code == 1 and out == f"it was not built yet; run `tfslurm image build {name}`\n"
+
+
 def test_a_registry_that_serves_something_else_is_not_believed(bench: Bench) -> None:
     name = bench.experiment()
 

@@ -119,6 +119,42 @@ def test_a_small_blob_goes_in_one_piece_as_docker_sends_it_and_is_read_back(star
     assert registry.asked[2].query == {"s": "1", "digest": DIGEST}
 
 
+def test_a_push_is_asked_for_and_leaves_no_upload(start_registry: StartRegistry) -> None:
+    registry = start_registry()
+    with target(registry) as there:
+        there.ask_to_push()
+    assert asked(registry) == ["POST", "DELETE"] and not registry.uploads and not registry.blobs
+
+
+def test_a_registry_that_cannot_cancel_an_upload_takes_a_push_all_the_same(start_registry: StartRegistry) -> None:
+    registry = start_registry()
+    registry.guard = refusing("DELETE", error(405, "UNSUPPORTED", "not here"))
+    with target(registry) as there:
+        there.ask_to_push()
+    assert asked(registry) == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (error(403, "DENIED", "no"), "HTTP 403 DENIED: no; nobody has the right to push there without a login"),
+        (error(404, "NAME_UNKNOWN", "no"), "HTTP 404 NAME_UNKNOWN: no; create that repository or project there"),
+        (error(405, "UNSUPPORTED", "no"), "HTTP 405 UNSUPPORTED: no; it is read-only, or keeps only copies"),
+        (Said(202, headers={"Location": "ftp://elsewhere/"}), "a push: "),
+    ],
+)
+def test_a_push_that_is_refused_is_told_when_it_is_asked_for(
+    start_registry: StartRegistry, said: Said, words: str
+) -> None:
+    registry = start_registry()
+    registry.guard = lambda one: said if one.method == "POST" else Said(200)
+    if said.status == 202:
+        registry.guard, registry.lies = None, [lambda one, honest: said if one.method == "POST" else honest]
+    with pytest.raises(RegistryError) as caught, target(registry) as there:
+        there.ask_to_push()
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_a_large_one_goes_in_pieces_each_of_which_is_told(start_registry: StartRegistry) -> None:
     registry, kept = start_registry(), list[Upload]()

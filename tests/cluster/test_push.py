@@ -197,6 +197,36 @@ def test_tokens_are_for_what_is_pushed_or_mounted_and_for_no_more(start: Start, 
     }  # fmt: skip
 
 
+def asked_to_push(name: str) -> str:
+    """Why a push is refused when it is asked for; '' where it is not."""
+    try:
+        with Target(name) as target:
+            target.ask_to_push()
+    except RegistryError as error:
+        return str(error)
+    return ""
+
+
+def test_the_right_to_push_is_known_before_a_push_and_nothing_of_the_question_is_listed(
+    start: Start, locked_registry: str, tmp_path: Path
+) -> None:
+    with with_tokens(start, tmp_path) as (address, _):
+        name = f"{address}/{TEAM}"
+        assert "a push: HTTP 401" in asked_to_push(name)
+        log_in(address, "bob")
+        assert "the stored login bob has no right to push there" in asked_to_push(name)
+        log_in(address)
+        assert asked_to_push(name) == "" and "repository" in asked_to_push(f"{address}/{SECRET}")
+    log_in(locked_registry)
+    assert asked_to_push(f"{locked_registry}/never/there") == ""
+    connection = http.client.HTTPConnection(locked_registry, timeout=30)
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    connection.request("GET", "/v2/_catalog", headers={"Authorization": f"Basic {pair}"})
+    listed = connection.getresponse().read()
+    connection.close()
+    assert b"repositories" in listed and b"never/there" not in listed
+
+
 def in_front(server: StandIn, address: str, change: Callable[[Asked, Said], Said]) -> None:
     """A proxy (a stand-in) before a real registry, which changes its answers."""
 

@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(said.size // 2**16):
             self.wfile.write(b" " * 2**16)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_CONNECT = handle_one
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = handle_one
 
     def log_message(self, *_: object) -> None:
         """Nothing: the tests look at ``asked``."""
@@ -279,6 +279,9 @@ class Registry(StandIn):
             return error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         if asked.method == "GET":
             return self.state(204, repository, name)
+        if asked.method == "DELETE":
+            del self.uploads[name]
+            return Said(204)
         begun = (asked.headers["Content-Range"] or "0").partition("-")[0]
         if asked.headers["Content-Range"] and int(begun) != len(self.uploads[name]):
             return self.state(416, repository, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from tfslurm.errors import RegistryError
@@ -23,6 +24,7 @@ PATIENCE = Patience(place_s=30 * 86400.0)
 "A blob's own time grows with its size; that of a whole image has no other bound."
 READ_BACK = 2**20
 "A blob of so many bytes at most is read again and hashed after it was pushed."
+_ASKED = "a push"
 _MOST_WAITS, _LONGEST_WAIT_S = 3, 30
 
 
@@ -121,6 +123,22 @@ class Target:
             raise self._lie(what, f"it says that it took it, and answers HTTP {answer.status} for it")
         if (found := sha256_of(answer.body)) != digest:
             raise self._lie(what, f"it says that it took it, and serves {found}")
+
+    def ask_to_push(self) -> None:
+        """Begin an upload and cancel it, which shows before any byte is there whether this repository takes one.
+
+        A registry that knows no cancelling forgets the upload by itself.
+
+        Raises:
+            RegistryError: the registry refuses it, for want of a right or of a repository of this name.
+        """
+        url = self._remote.address("blobs/uploads/")
+        answer = self._ask(Request("POST", url, _ASKED))
+        if answer.status != 202:
+            raise self._remote.refused(_ASKED, answer)
+        begun = self._remote.transport.target(url, answer, _ASKED, "its upload goes")
+        with suppress(RegistryError):
+            self._ask(Request("DELETE", begun, _ASKED))
 
     def manifest_digest(self, reference: str) -> str:
         """The digest that a tag or a digest stands for there; '': there is none. Asked with HEAD, which is no pull.

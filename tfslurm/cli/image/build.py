@@ -40,13 +40,13 @@ def build(
     and what it serves is compared before the lock is written. Where nothing has changed since the last build, the image
     is built again and compared: exit code 0 says that it came out equal, 1 that it did not, and in what.
     """
-    from tfslurm.images.building.run import Wish, build_image, news, task_of
+    from tfslurm.images.building.run import Wish, build_image, news
     from tfslurm.submission.prepare import read_experiment
 
     asked = read_experiment(experiment, sweeps=True)
     wish = Wish(cluster, builder or "", update)
     if check:
-        found = news(session, task_of(session, asked, wish))
+        found = news(session, asked, wish)
         if as_json:
             emit({"changed": found})
         else:

@@ -12,10 +12,25 @@ from tfslurm.local_files import open_file
 from tfslurm.registry.documents import MANIFEST_TYPES, Blob, sha256_of
 from tfslurm.registry.image_source import ImageSource
 from tfslurm.registry.push import Target
+from tfslurm.workspace.session import Session
 
 PIECE = 2**20
 Step = Callable[[str, int, int], None]
 "Called with a name, the bytes done and the bytes in all."
+
+
+def ask_to_push(session: Session, name: str, engine: str) -> None:
+    """Say in one line that ``name`` (registry/repository) takes a push, before minutes are spent on what it gets.
+
+    Raises:
+        RegistryError: it refuses one, or does not answer; nothing was built.
+    """
+    with Target(name, engine) as target:
+        try:
+            target.ask_to_push()
+        except RegistryError as error:
+            raise RegistryError(f"{error}; nothing was built", transient=error.transient) from error
+    session.say(f"{name} takes a push")
 
 
 def push(image: Assembled, base: BaseImage, source: ImageSource, name: str, tag: str, engine: str, step: Step) -> int:

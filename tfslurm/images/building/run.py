@@ -20,7 +20,7 @@ from tfslurm.images.building.context import dockerfile, write_context
 from tfslurm.images.building.engine import Builder, Job, build, find_builder
 from tfslurm.images.building.on_node import RemoteFile, build_on_node
 from tfslurm.images.building.packages import Locked, locked
-from tfslurm.images.building.pushing import Step, push
+from tfslurm.images.building.pushing import Step, ask_to_push, push
 from tfslurm.local_files import make_folder, open_file, write_file
 from tfslurm.registry import resolve
 from tfslurm.registry.image_source import ImageSource
@@ -93,7 +93,7 @@ def task_of(session: Session, asked: Asked, wish: Wish) -> Task:
         RegistryError: the base is not to be had.
     """
     recipe = recipe_of(asked.experiment, asked.file)
-    clusters = known_clusters([wish.cluster] if wish.cluster else asked.experiment.clusters, session.say)
+    clusters = clusters_of(session, asked, wish)
     known = next((each for each in clusters if each.cluster.registry), None)
     if known is None:
         names = ", ".join(each.cluster.name for each in clusters) or "no cluster"
@@ -104,6 +104,15 @@ def task_of(session: Session, asked: Asked, wish: Wish) -> Task:
     same = bool(before and not changed(before, recipe.inputs))
     base = base_of(session, recipe, clusters, None if wish.update else before)
     return Task(asked, recipe, known, tuple(clusters), base, before, same and not wish.update, wish.update)
+
+
+def clusters_of(session: Session, asked: Asked, wish: Wish) -> list[Known]:
+    """The clusters whose registry and mirrors count.
+
+    Raises:
+        InputError: one is not known, or its file cannot be used.
+    """
+    return known_clusters([wish.cluster] if wish.cluster else asked.experiment.clusters, session.say)
 
 
 def base_of(session: Session, recipe: Recipe, clusters: Sequence[Known], before: BuildLock | None) -> Pin:
@@ -141,14 +150,22 @@ def say_move(session: Session, pin: Pin, places: Sequence[object], recipe: Recip
         session.say(f"note: base {said}; the pinned digest is used; --update follows the tag")
 
 
-def news(session: Session, task: Task) -> list[str]:
-    """What would change if it were built now: nothing is touched for this answer but the registries that are asked."""
-    if task.before is None:
+def news(session: Session, asked: Asked, wish: Wish) -> list[str]:
+    """What would change if it were built now: nothing is touched for this answer but the registries that are asked.
+
+    Raises:
+        InputError: the files.
+        RegistryError: the base is not to be had.
+    """
+    recipe = recipe_of(asked.experiment, asked.file)
+    lock = lock_if_good(asked.file)
+    if lock is None or lock.build is None:
         return [NEVER_BUILT]
-    found = changed(task.before, task.recipe.inputs)
-    fresh = resolve_now(parse_reference(task.recipe.build.base), [k.cluster for k in task.clusters], now(), session.say)
-    if fresh.digest != task.before.base.digest and not found:
-        found.append(f"base: {task.before.base.digest[:19]} -> {fresh.digest[:19]} with --update: its tag has moved")
+    found, before = changed(lock.build, recipe.inputs), lock.build.base.digest
+    places = [known.cluster for known in clusters_of(session, asked, wish)]
+    fresh = resolve_now(parse_reference(recipe.build.base), places, now(), session.say)
+    if fresh.digest != before and not found:
+        found.append(f"base: {before[:19]} -> {fresh.digest[:19]} with --update: its tag has moved")
     return found
 
 
@@ -164,6 +181,7 @@ def build_image(session: Session, asked: Asked, wish: Wish, step: Step) -> Outco
     task = task_of(session, asked, wish)
     engine = task.known.cluster.engine
     builder = builder_of(session, task, wish)
+    ask_to_push(session, task.repository, engine)
     with TemporaryDirectory(prefix="tfslurm-build-") as place, ImageSource(task.base, task.mirrors, engine) as source:
         folder = Path(place)
         base = base_image(task.base, source)
