@@ -1,14 +1,9 @@
-"""TensorBoard for runs: its experiment, the names of its runs, the door in front of it. TensorBoard is a stand-in."""
+"""TensorBoard for runs: its experiment, the names of its runs, and what it is shown of them."""
 
 from __future__ import annotations
 
-import http.client
-import http.server
 import json
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +12,13 @@ import pytest
 
 from tests.fakes.laptop import Laptop
 from tests.made import PIN
-from tests.test_channels import INSIDE, TOKEN
+from tests.test_channels import INSIDE
 from tests.typed import Type, typed_in
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.monitoring.lookup import find_job
+from tfslurm.services.beside import by_digest
 from tfslurm.services.service import serving
-from tfslurm.services.tensorboard import MOST, Run, board_of, by_digest, labels_of
+from tfslurm.services.tensorboard import MOST, Run, board_of, labels_of
 from tfslurm.submission.once import prepared_for
 from tfslurm.submission.pinning import lock_sha256
 from tfslurm.workspace.session import Session
@@ -142,6 +138,10 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("board")
 
 
+def test_its_door_lies_beside_it(board: Any) -> None:
+    assert board.beside("door").__file__ == str(INSIDE / "door.py")
+
+
 def test_what_a_run_writes_later_is_linked_and_nothing_else(board: Any, tmp_path: Path) -> None:
     logs, run = tmp_path / "logs" / "lr=0.1", tmp_path / "runs" / "0"
     logs.mkdir(parents=True)
@@ -162,91 +162,3 @@ def test_without_tensorboards_own_code_the_rest_is_shown(
     board.note_parameters(str(tmp_path), "lr=0.1", {"lr": 0.1})
     assert "tfslurm: tensorboard: lr=0.1: no parameters for HParams: No module" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-class Behind(http.server.BaseHTTPRequestHandler):
-    """Answers what it was asked."""
-
-    def do_GET(self) -> None:
-        sent = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        secret = [key for key in ("Cookie", "Authorization") if self.headers[key]]
-        body = json.dumps([self.command, self.path, sent, secret]).encode()
-        self.send_response(404 if self.path == "/none" else 200)
-        self.send_header("X-Own", "kept")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_POST = do_HEAD = do_GET
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def served(server: http.server.HTTPServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@contextmanager
-def door(board: Any, folder: Path) -> Iterator[tuple[int, http.server.HTTPServer]]:
-    """The port of the door, and what is behind it."""
-    behind = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Behind)
-    front = board.Door(("127.0.0.1", 0), board.Handler)
-    front.token, front.used, front.behind = TOKEN, str(folder / "used"), behind.server_address[1]
-    with served(behind), served(front) as port:
-        yield port, behind
-
-
-def ask(port: int, path: str, method: str = "GET", body: str | None = None, **headers: str) -> tuple[int, str, Any]:
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    line.request(method, path, body, headers)
-    answer = line.getresponse()
-    text = answer.read().decode()
-    line.close()
-    return answer.status, text, answer.headers
-
-
-def test_the_door_lets_in_who_has_the_token_and_hands_no_token_on(board: Any, tmp_path: Path) -> None:
-    known = {"Authorization": f"token {TOKEN}"}
-    with door(board, tmp_path) as (port, _):
-        for path, headers in (
-            ("/", {}),
-            ("/?token=", {}),
-            (f"/?token={TOKEN}x", {}),
-            (f"/?Token={TOKEN}", {}),
-            ("/", {"Authorization": f"token {TOKEN[:-1]}"}),
-            ("/", {"Authorization": TOKEN}),
-            ("/", {"Cookie": f"tfslurm={TOKEN}"}),
-            ("/", {"Cookie": "tfslurm-=é".encode().decode("latin-1")}),
-        ):
-            for method in ("GET", "POST", "HEAD"):
-                assert ask(port, path, method, **headers)[0] == 403, (path, headers)
-        assert not (tmp_path / "used").exists(), "a stranger is no user"
-        status, text, headers = ask(port, f"//x/?a=1&token={TOKEN}&b=%2F")
-        assert (status, text, headers["Location"]) == (303, "", "/x/?a=1&b=%2F")
-        cookie, *rest = headers["Set-Cookie"].split("; ")
-        assert rest == ["Path=/", "HttpOnly", "SameSite=Lax"]
-        status, text, headers = ask(port, "/data?x=1", Cookie=f"other=1; {cookie}")
-        assert (status, json.loads(text), headers["X-Own"]) == (200, ["GET", "/data?x=1", "", []], "kept")
-        assert json.loads(ask(port, "/data", "POST", "[1]", **known)[1]) == ["POST", "/data", "[1]", []]
-        assert ask(port, "/none", **known)[0] == 404
-        assert ask(port, "/", "HEAD", **known)[:2] == (200, "")
-        assert (tmp_path / "used").exists()
-
-
-def test_the_door_refuses_what_is_too_large_and_says_when_nothing_is_behind_it(board: Any, tmp_path: Path) -> None:
-    known = {"Authorization": f"token {TOKEN}"}
-    with door(board, tmp_path) as (port, behind):
-        for size in (str(board.MOST_BYTES + 1), "-1", "x"):
-            assert ask(port, "/", "POST", None, **{"Content-Length": size}, **known)[0] == 413
-        behind.server_close()
-        assert ask(port, "/", **known)[0] == 502

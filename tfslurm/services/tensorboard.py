@@ -6,25 +6,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from tfslurm.document import dump
 from tfslurm.errors import HostError, TfslurmError, refuse
-from tfslurm.image import PackageLock, Pin, lock_text, parse_reference
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.holding import Service
-from tfslurm.local_files import write_file
 from tfslurm.monitoring.lookup import find_jobs, job_dir, parameters_of, plan_of
 from tfslurm.remote_programs import program
-from tfslurm.spec.requirements import requirement
-from tfslurm.submission.packages import asked_sha256
-from tfslurm.submission.pinning import lock_sha256
-from tfslurm.submission.prepare import Asked, read_experiment
+from tfslurm.services.beside import job_beside, refuse_sets
+from tfslurm.submission.prepare import Asked
 from tfslurm.tracker import TrackedJob, Tracker
-from tfslurm.workspace.clock import now
 from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
@@ -34,8 +25,6 @@ MOST = 200
 "Runs in one TensorBoard: each is a mount."
 LONGEST = 150
 MEMORY = "2G"
-FREE = ("resources.", "slurm.")
-"Keys that --set changes here."
 UNFIT = re.compile(r"[^A-Za-z0-9._=,+-]+")
 Values = Mapping[str, Any]
 
@@ -57,16 +46,14 @@ def board_of(
 
     Raises:
         InputError: a name is no job's; they are of several clusters, too many, or kept nothing; a setting is not one
-            of ``FREE``.
+            of a job's own.
         TfslurmError: none of them has outputs yet.
     """
-    for each in sets:
-        if not each.startswith(FREE):
-            raise refuse(f"--set {each}", "is no key of a TensorBoard's job", "set resources.* or slurm.* alone")
+    refuse_sets(sets, "a TensorBoard's job")
     runs = chosen(session.tracker, names)
     known = known_for(runs[0].job, session.tracker)
     runs = begun(session, known, runs)
-    asked = experiment(session, runs, known, sets)
+    asked = experiment(session, runs, sets)
     labels = labels_of(runs)
     words = tuple(json.dumps([label, dict(run.values)]) for label, run in zip(labels, runs, strict=True))
     return asked, known, Service(KIND, idle_after_s, words)
@@ -116,46 +103,11 @@ def begun(session: Session, known: Known, runs: Sequence[Run]) -> list[Run]:
     return there
 
 
-def experiment(session: Session, runs: Sequence[Run], known: Known, sets: Sequence[str]) -> Asked:
+def experiment(session: Session, runs: Sequence[Run], sets: Sequence[str]) -> Asked:
     """The experiment, in this command's own folder, with the image and the packages of the last run."""
     plan = max(runs, key=lambda run: run.job.submitted_at).plan
-    pin = by_digest(session.tracker, plan.pin)
-    wheels = plan.packages.wheels if plan.packages else ()
-    packages = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
-    account = {"account": plan.options["account"]} if plan.options.get("account") else {}
-    tree = {
-        "name": KIND,
-        "image": pin.reference,
-        "command": ["true"],
-        "outputs": "/out",
-        "mounts": [{"source": f"run:{run.job.key}/out", "target": f"/runs/{at}"} for at, run in enumerate(runs)],
-        "resources": {"gpus": 0, "memory": MEMORY},
-        **({"packages": packages} if packages else {}),
-        **({"slurm": account} if account else {}),
-    }
-    folder = Path(session.keep(TemporaryDirectory(prefix="tfslurm-tensorboard-"))).resolve()
-    write_file(folder / "exp.yaml", dump(tree).encode())
-    lock = lock_text(pin, locked_as(plan.packages, packages))
-    write_file(folder / "exp.lock.yaml", lock.encode())
-    return read_experiment(folder / "exp.yaml", sets)
-
-
-def by_digest(tracker: Tracker, pin: Pin) -> Pin:
-    """The same image, named by its digest alone: where its tag points by now is of no interest here."""
-    if pin.pin_kind != "registry":
-        return pin
-    reference = replace(parse_reference(pin.reference), tag="", digest=pin.digest)
-    named = replace(pin, reference=str(reference), tag="")
-    if tracker.knows_lock(lock_sha256(pin)):
-        tracker.note_lock(lock_sha256(named), now())
-    return named
-
-
-def locked_as(lock: PackageLock | None, asked: Sequence[str]) -> PackageLock | None:
-    """The lock of a run's packages, as that of a list of just these versions: the layer is the same."""
-    if lock is None or not asked:
-        return None
-    return replace(lock, requirements_sha256=asked_sha256([requirement(each) for each in asked]))
+    mounts = [{"source": f"run:{run.job.key}/out", "target": f"/runs/{at}"} for at, run in enumerate(runs)]
+    return job_beside(session, KIND, plan, mounts, sets, memory=MEMORY)
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
