@@ -20,13 +20,14 @@ from tests.made import plan
 from tfslurm.cli import run
 from tfslurm.cluster import model
 from tfslurm.errors import InputError, RecordError
+from tfslurm.local_files import changed_by_others
 from tfslurm.tracker import Tracker
 from tfslurm.workspace import trust as trust_room
 from tfslurm.workspace.cluster_files import cluster_files, name_folder
 from tfslurm.workspace.clusters_of_jobs import known_from, known_named
 from tfslurm.workspace.config import known_clusters, local_cluster
 from tfslurm.workspace.folders import config_folder, data_folder, trust_file
-from tfslurm.workspace.trust import changed_by_others, not_of_the_site
+from tfslurm.workspace.trust import not_of_the_site
 
 TEXT = "name: alpha\nroot: /scratch/a\n"
 Say = Callable[..., tuple[int, str, str]]

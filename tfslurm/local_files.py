@@ -6,12 +6,16 @@ A folder may be a stranger's: whoever made it may have put a link where tfslurm 
 from __future__ import annotations
 
 import errno
+import fcntl
+import grp
 import os
+import pwd
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from tfslurm.errors import InputError, refuse
 
@@ -114,6 +118,36 @@ def read_file(path: Path, limit: int = TEXT_BYTES, check: Callable[[os.stat_resu
     return data
 
 
+def read_own(path: Path, limit: int, fix: str) -> bytes:
+    """The bytes of a file that nobody but the user or root can change; ``fix`` is what helps beside taking it back.
+
+    What is looked at and what is read is one open file: an exchange in between changes nothing.
+
+    Raises:
+        InputError: it cannot be read, is no regular file, is far too large, or somebody else can change it.
+    """
+
+    def only_mine(status: os.stat_result) -> None:
+        if why := changed_by_others(status):
+            raise refuse(str(path), why, f"{take_back(path, status)}, or {fix}")
+
+    return read_file(path, limit, only_mine)
+
+
+def read_kept(path: Path, limit: int) -> bytes:
+    """The bytes of a file that tfslurm itself wrote for this user: nobody else has it, and no group may write in it.
+
+    Raises:
+        InputError: as ``read_file``, or somebody else could have written it.
+    """
+
+    def only_mine(status: os.stat_result) -> None:
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+            raise refuse(str(path), "is another user's")
+
+    return read_file(path, limit, only_mine)
+
+
 def open_file(path: Path) -> BinaryIO:
     """A regular file, open to be read.
 
@@ -150,6 +184,81 @@ def as_text(path: Path, data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise refuse(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+
+
+def folder_trouble(folder: Path) -> str:
+    """Why nothing is read from a folder: it is none, or somebody else could put files into it; '' where nothing is."""
+    try:
+        status = folder.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return "is not a folder"
+        os.scandir(folder).close()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return changed_by_others(status)
+
+
+def take_back(path: Path, status: os.stat_result) -> str:
+    """The command after which nobody else can change a file or folder."""
+    return f"`chmod go-w {shlex.quote(str(path))}`" if status.st_uid == os.geteuid() else "make it yours"
+
+
+def changed_by_others(status: os.stat_result) -> str:
+    """Who, besides the user and root, can change a file or folder, as a predicate; '' where nobody can."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to {owner_name(status.st_uid)}, who can change it at any time"
+    if status.st_mode & stat.S_IWOTH:
+        return "can be changed by everybody here"
+    if status.st_mode & stat.S_IWGRP and not any(is_private(status.st_gid, uid) for uid in (0, os.geteuid())):
+        return f"can be changed by the group {group_name(status.st_gid)}"
+    return ""
+
+
+def is_private(gid: int, uid: int) -> bool:
+    """Whether a group is the user's alone, as `useradd` makes one for each user (umask 002 relies on it)."""
+    try:
+        person, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return person.pw_gid == gid and group.gr_name == person.pw_name and set(group.gr_mem) <= {person.pw_name}
+
+
+def owner_name(uid: int) -> str:
+    """A user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def group_name(gid: int) -> str:
+    """A group's name, or the number where there is none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+def claimed(path: Path, wait: bool) -> IO[str] | None:
+    """The file, ours until it is closed; None where another process has it and is not waited for.
+
+    It is locked, and the kernel releases the lock when the process ends.
+    """
+    while True:
+        file = os.fdopen(open_to_append(path), "a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass  # whoever had it has removed it: another is made
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -13,9 +13,8 @@ from typing import IO, Any
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, refuse
 from tfslurm.image import check_digest
-from tfslurm.local_files import make_folder, read_text, write_file
+from tfslurm.local_files import claimed, make_folder, read_text, write_file
 from tfslurm.registry.push import Upload
-from tfslurm.tracker.plan_lock import claimed
 from tfslurm.workspace.folders import data_folder
 
 LONGEST_LOCATION = 8192

@@ -251,8 +251,9 @@ def run_git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_
     if not shutil.which("git"):
         raise NoProgram("git is not on PATH; install it")
     bounded = ["/bin/sh", *program("bounded", str(MOST_MEMORY // 1024), *argv)[1:]]
+    environment = dict(_environment())
     try:
-        return run_process(Received(str(folder), argv, most), bounded, input, PATIENCE_S, dict(_environment()))
+        return run_process(Received(str(folder), argv, most), bounded, input, PATIENCE_S, environment)
     except TooMuchOutput:
         if most < MOST_BYTES:
             raise

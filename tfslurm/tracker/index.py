@@ -18,11 +18,10 @@ from typing import Any
 from tfslurm.errors import TrackerError
 from tfslurm.job_plan import JobPlan, to_json
 from tfslurm.job_plan.folders import UNTRUE
-from tfslurm.local_files import make_file, make_folder
+from tfslurm.local_files import claimed, make_file, make_folder
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.tracker.chain import HEAD, Chain, keep_unchained
 from tfslurm.tracker.errors import trouble
-from tfslurm.tracker.plan_lock import claimed
 from tfslurm.tracker.records import record_text
 from tfslurm.tracker.rows import (
     JOBS,

@@ -11,11 +11,14 @@ from typing import Literal, NamedTuple
 from tfslurm.document import Refused
 from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, refuse
+from tfslurm.local_files import folder_trouble, read_own, take_back
 from tfslurm.spec import names
 from tfslurm.workspace.folders import config_folder, trust_file
-from tfslurm.workspace.trust import OWN_FIX, Trusted, content_id, folder_trouble, read_own, read_trusted, take_back
+from tfslurm.workspace.trust import OWN_FIX, Trusted, content_id, read_trusted
 
 NEARBY = Path("cluster_configs")
+LARGEST = 2**16
+"A cluster file has some hundred bytes, and is shown before it is trusted."
 UNREAD = "fix that first, or remove it: without it another file of the same name would count"
 Origin = Literal["own", "trusted", "named", "kept", "built in"]
 Tell = Callable[[str], None]
@@ -189,7 +192,7 @@ def is_name(text: str) -> bool:
 def content_of(path: Path, trusted: Trusted) -> tuple[bytes, str]:
     """The content of a file of a trusted folder, and why it is not used; '' where it is the trusted one."""
     try:
-        data = read_own(path)
+        data = read_own(path, LARGEST, OWN_FIX)
     except InputError as error:
         return b"", error.problems[0].why
     same = content_id(data) == trusted.sha256(path.parent, path.name)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import suppress
 
-from tfslurm.errors import InputError, refuse
-from tfslurm.local_files import make_folder, read_file, write_file
+from tfslurm.errors import InputError
+from tfslurm.local_files import make_folder, read_kept, write_file
 from tfslurm.workspace.folders import data_folder
 
 MOST_BYTES = 2**20
@@ -23,7 +21,7 @@ class CompiledTemplates:
         """The data kept under a name; None where there is none, or where others could have written in the file."""
         try:
             make_folder(self._folder)
-            return read_file(self._folder / name, MOST_BYTES, refuse_anothers)
+            return read_kept(self._folder / name, MOST_BYTES)
         except (OSError, InputError):
             return None
 
@@ -31,13 +29,3 @@ class CompiledTemplates:
         """Keep it, whole or not at all; where this machine refuses, the template is compiled again next time."""
         with suppress(OSError, InputError):
             write_file(self._folder / name, data)
-
-
-def refuse_anothers(status: os.stat_result) -> None:
-    """Refuse a file that somebody else could have written.
-
-    Raises:
-        InputError: somebody else could.
-    """
-    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
-        raise refuse("compiled", "is another user's")

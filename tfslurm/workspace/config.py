@@ -14,9 +14,10 @@ from tfslurm.cluster import Cluster, Engine, parse_cluster
 from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.host import remote_user, user_name
-from tfslurm.local_files import as_text
+from tfslurm.local_files import as_text, read_own
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import (
+    LARGEST,
     NEARBY,
     ClusterFile,
     ClusterFiles,
@@ -29,7 +30,7 @@ from tfslurm.workspace.cluster_files import (
 )
 from tfslurm.workspace.folders import config_folder, data_folder
 from tfslurm.workspace.project import own_folders
-from tfslurm.workspace.trust import read_own, refuse_reach
+from tfslurm.workspace.trust import OWN_FIX, refuse_reach
 
 LOCAL = "local"
 
@@ -111,7 +112,7 @@ def text_of(file: ClusterFile) -> str:
     Raises:
         InputError: it cannot be read, or somebody else can change it.
     """
-    return as_text(file.path, read_own(file.path) if file.data is None else file.data)
+    return as_text(file.path, read_own(file.path, LARGEST, OWN_FIX) if file.data is None else file.data)
 
 
 def came_with(folder: Path) -> list[Path]:

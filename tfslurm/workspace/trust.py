@@ -5,12 +5,9 @@ A trusted file is remembered by its folder's real path, its name and the sha256 
 
 from __future__ import annotations
 
-import grp
 import hashlib
 import json
 import os
-import pwd
-import shlex
 import stat
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
@@ -21,11 +18,9 @@ from typing import NamedTuple
 from tfslurm.cluster import Cluster
 from tfslurm.document.bounded_json import read_json
 from tfslurm.errors import InputError, Problem, refuse
-from tfslurm.local_files import make_folder, read_file, write_file
-from tfslurm.tracker.plan_lock import claimed
+from tfslurm.local_files import claimed, make_folder, owner_name, read_own, write_file
 
-LARGEST, LONGEST_LIST = 2**16, 2**20
-"A cluster file has some hundred bytes, and is shown before it is trusted."
+LONGEST_LIST = 2**20
 OWN_FIX = "copy what you need of it into your own ~/.config/tfslurm/clusters"
 
 
@@ -77,7 +72,7 @@ def read_trusted(path: Path) -> Trusted:
     if not os.path.lexists(path):
         return Trusted()
     try:
-        value = read_json(read_own(path, LONGEST_LIST))
+        value = read_json(read_own(path, LONGEST_LIST, OWN_FIX))
         folders = {
             str(folder): {str(k): str(v) for k, v in files.items()} for folder, files in value["folders"].items()
         }
@@ -116,75 +111,6 @@ def write_trusted(path: Path, trusted: Trusted) -> None:
         fix = "trust a folder with fewer files, or `tfslurm trust --revoke` what you do not use"
         raise refuse(str(path), f"would be larger than {LONGEST_LIST // 2**10} KiB: nothing has changed", fix)
     write_file(path, data)
-
-
-def folder_trouble(folder: Path) -> str:
-    """Why nothing is read from a folder: it is none, or somebody else could put files into it; '' where nothing is."""
-    try:
-        status = folder.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return "is not a folder"
-        os.scandir(folder).close()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return changed_by_others(status)
-
-
-def read_own(path: Path, limit: int = LARGEST) -> bytes:
-    """The bytes of a file that nobody but the user or root can change.
-
-    What is looked at and what is read is one open file: an exchange in between changes nothing.
-
-    Raises:
-        InputError: it cannot be read, is no regular file, is far too large, or somebody else can change it.
-    """
-
-    def only_mine(status: os.stat_result) -> None:
-        if why := changed_by_others(status):
-            raise refuse(str(path), why, f"{take_back(path, status)}, or {OWN_FIX}")
-
-    return read_file(path, limit, only_mine)
-
-
-def take_back(path: Path, status: os.stat_result) -> str:
-    """The command after which nobody else can change a file or folder."""
-    return f"`chmod go-w {shlex.quote(str(path))}`" if status.st_uid == os.geteuid() else "make it yours"
-
-
-def changed_by_others(status: os.stat_result) -> str:
-    """Who, besides the user and root, can change a file or folder, as a predicate; '' where nobody can."""
-    if status.st_uid not in (0, os.geteuid()):
-        return f"belongs to {user_name(status.st_uid)}, who can change it at any time"
-    if status.st_mode & stat.S_IWOTH:
-        return "can be changed by everybody here"
-    if status.st_mode & stat.S_IWGRP and not any(is_private(status.st_gid, uid) for uid in (0, os.geteuid())):
-        return f"can be changed by the group {group_name(status.st_gid)}"
-    return ""
-
-
-def is_private(gid: int, uid: int) -> bool:
-    """Whether a group is the user's alone, as `useradd` makes one for each user (umask 002 relies on it)."""
-    try:
-        person, group = pwd.getpwuid(uid), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    return person.pw_gid == gid and group.gr_name == person.pw_name and set(group.gr_mem) <= {person.pw_name}
-
-
-def user_name(uid: int) -> str:
-    """A user's name, or the number where there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def group_name(gid: int) -> str:
-    """A group's name, or the number where there is none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"gid {gid}"
 
 
 def refuse_reach(cluster: Cluster, beside: Collection[Path] = ()) -> None:
@@ -234,8 +160,8 @@ def not_of_the_site(path: Path) -> str:
             status = place.lstat()
         except OSError as error:
             return f"{place} cannot be looked at ({error.strerror})"
-        if status.st_uid != 0 and user_name(status.st_uid) != "slurm":
-            return f"{place} belongs to {user_name(status.st_uid)}"
+        if status.st_uid != 0 and owner_name(status.st_uid) != "slurm":
+            return f"{place} belongs to {owner_name(status.st_uid)}"
         is_sticky = status.st_mode & stat.S_ISVTX and place != path  # nobody can exchange what is another's in it
         others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
         if status.st_mode & others and not is_sticky:
