@@ -11,8 +11,9 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
@@ -77,7 +78,7 @@ def render(
     from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
     try:
-        script = environment(templates, kept).get_template(name).render(plan=plan, files=files)
+        script = environment(templates, kept).get_template(name).render(plan=facts_of(plan), files=files)
     except TemplateNotFound as error:
         known = tuple(templates)
         near = get_close_matches(str(error.name), known, 1) or known
@@ -95,6 +96,16 @@ def render(
         why = "the script has DOS line ends, which sbatch refuses"
         raise problem(name, 0, why, "save the template with Unix line ends")
     return script
+
+
+class PlanFacts(SimpleNamespace):
+    """What a template sees of a plan: values alone, with the names that the plan has for them."""
+
+
+def facts_of(plan: JobPlan) -> PlanFacts:
+    """Everything that a plan holds, and all that follows from it, worked out once."""
+    following = (name for name, each in vars(type(plan)).items() if isinstance(each, property))
+    return PlanFacts(**{name: getattr(plan, name) for name in (*(each.name for each in fields(plan)), *following)})
 
 
 def problem(file: str, line: int, why: str, fix: str = "") -> InputError:
