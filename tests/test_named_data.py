@@ -15,7 +15,7 @@ from tfslurm.document import dump
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.job_plan import from_json, refuse_unfit, to_json
 from tfslurm.spec import Experiment, Mount, parse_experiment
-from tfslurm.submission.own_folders import guarded_now
+from tfslurm.submission.own_folders import guarded_now, own_places
 from tfslurm.submission.review import mount_text
 
 
@@ -136,9 +136,10 @@ def test_a_named_folder_that_meets_the_root_is_refused() -> None:
 def test_a_plan_that_is_sent_again_mounts_what_it_may_now() -> None:
     """Points that are resumed without a file: the name may stand for another folder now."""
     made = plan(asked("moons:"), cluster(names=NAMES))
-    assert guarded_now(made, cluster(names={"moons": "/scratch/lab"})).mounts == made.mounts
+    own = own_places(None)
+    assert guarded_now(made, cluster(names={"moons": "/scratch/lab"}), own).mounts == made.mounts
     with pytest.raises(TfslurmError, match="'/scratch/lab/moons' is outside what cluster alpha allows"):
-        guarded_now(made, cluster(names={"moons": "/data/moons"}))
+        guarded_now(made, cluster(names={"moons": "/data/moons"}), own)
 
 
 def test_a_plan_without_names_is_what_it_was() -> None:

@@ -9,14 +9,19 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.made import CLUSTER, EXPERIMENT, plan
-from tfslurm.cluster import Limits, Login
+from tfslurm.cluster import Cluster, Limits, Login
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.snapshot import take
 from tfslurm.spec import Mount
-from tfslurm.submission.own_folders import guarded_now, other_roots, refuse_own_files
+from tfslurm.submission.own_folders import guarded_now, own_places, refuse_own_files
 from tfslurm.tracker import JobUpdate, Tracker
+from tfslurm.workspace.config import tracker_if_made
 from tfslurm.workspace.folders import trust_file
 from tfslurm.workspace.trust import change_trusted
+
+
+def other_roots(cluster: Cluster) -> tuple[str, ...]:
+    return own_places(tracker_if_made()).beside(cluster)
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_a_plan_names_the_roots_that_jobs_of_the_tracker_still_have(home: Path) 
     tracker.update_jobs([JobUpdate(over, "COMPLETED", True, {})])
     found = set(other_roots(replace(CLUSTER, login=Login("login.example"))))
     assert found == {str(home / name) for name in ("beta", "open", "runs")}
-    assert str(home / "runs") in guarded_now(plan(), CLUSTER).roots
+    assert str(home / "runs") in guarded_now(plan(), CLUSTER, own_places(tracker)).roots
 
 
 @pytest.mark.parametrize(
@@ -99,10 +104,10 @@ def test_code_holds_nothing_of_a_root_the_tracker_or_the_cluster_files(
     cluster = replace(CLUSTER, root=PurePosixPath(home / root))
     snapshot = take(home / code)
     if not words:
-        refuse_own_files(EXPERIMENT, snapshot, cluster, other_roots(cluster))
+        refuse_own_files(EXPERIMENT, snapshot, cluster, own_places(tracker_if_made()))
         return
     with pytest.raises(InputError, match=words):
-        refuse_own_files(EXPERIMENT, snapshot, cluster, other_roots(cluster))
+        refuse_own_files(EXPERIMENT, snapshot, cluster, own_places(tracker_if_made()))
 
 
 RUN = f"{CLUSTER.root}/runs/digits-0123456789ab/17/out"
@@ -111,7 +116,7 @@ RUN = f"{CLUSTER.root}/runs/digits-0123456789ab/17/out"
 def test_a_plan_that_is_sent_again_is_guarded_as_the_cluster_file_says_now(home: Path) -> None:
     weak = replace(plan(), mounts_allow=("/",), roots=(), shared_parents="accept", read_group="others")
     weak = replace(weak, limits=Limits(pids=2**22), cgroup_parent="off")
-    again = guarded_now(weak, CLUSTER)
+    again = guarded_now(weak, CLUSTER, own_places(tracker_if_made()))
     assert again == replace(plan(), roots=other_roots(CLUSTER))
     assert str(home / "beta") in again.roots
 
@@ -131,7 +136,7 @@ def test_a_plan_that_is_sent_again_is_guarded_as_the_cluster_file_says_now(home:
 def test_a_plan_that_is_sent_again_mounts_what_it_may_now(home: Path, mount: Mount, why: str) -> None:
     before = replace(plan(), mounts=(mount,), mounts_allow=("/",))
     if not why:
-        assert guarded_now(before, CLUSTER).mounts == (mount,)
+        assert guarded_now(before, CLUSTER, own_places(tracker_if_made())).mounts == (mount,)
         return
     with pytest.raises(TfslurmError, match=why):
-        guarded_now(before, CLUSTER)
+        guarded_now(before, CLUSTER, own_places(tracker_if_made()))

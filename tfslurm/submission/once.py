@@ -10,6 +10,7 @@ from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
 from tfslurm.submission.code_folder import private_files
+from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell
 from tfslurm.submission.prepare import Asked, Prepared, prepare
@@ -75,7 +76,10 @@ def prepared_for(
     """One job for each cluster, with the image pinned (now, if it never was)."""
     pin = pinning(session, asked, clusters)
     head = session.tracker.chain_head if pinning is pin_on_first_use else ""  # what is shown alone needs no tracker
-    jobs = [prepare(asked, pin, each.cluster, each.text, each.user, now(), chain_head=head) for each in clusters]
+    own = own_places(session.tracker if session.has_tracker else None)
+    jobs = [
+        prepare(asked, pin, each.cluster, each.text, each.user, now(), own=own, chain_head=head) for each in clusters
+    ]
     tell_of_private(session, jobs)
     return jobs
 

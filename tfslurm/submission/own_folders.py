@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.cluster import Cluster
 from tfslurm.cluster.mounts import wrong_source
@@ -17,22 +18,31 @@ from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
-from tfslurm.workspace.config import open_tracker, text_of, tracker_if_made
+from tfslurm.workspace.config import open_tracker, text_of
 from tfslurm.workspace.folders import config_folder, data_folder
 
 
-def other_roots(cluster: Cluster) -> tuple[str, ...]:
-    """The roots of this user's other clusters, which may be on the same file system, and those that jobs of this
-    tracker still have, whatever files say now; for jobs that run on this machine or share its home also the folders of
-    the tracker and of the cluster files. A file with mistakes names its root all the same."""
-    tracker = tracker_if_made()
-    found = set(_roots()) | set(tracker.roots() if tracker else ())
-    if cluster.login is None:
-        found |= {str(folder) for folder in (data_folder(), config_folder())}
-    return tuple(sorted(found - {str(cluster.root)}))
+class OwnPlaces(NamedTuple):
+    """Where tfslurm keeps this user's own: the roots of clusters, and its folders on this machine."""
+
+    roots: frozenset[str]
+    here: tuple[str, ...]
+
+    def beside(self, cluster: Cluster) -> tuple[str, ...]:
+        """What a job of a cluster must not reach beside its own root: the other roots, which may be on the same file
+        system; for jobs that run on this machine or share its home also the folders here."""
+        found = self.roots.union(self.here if cluster.login is None else ())
+        return tuple(sorted(found - {str(cluster.root)}))
 
 
-def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
+def own_places(tracker: Tracker | None) -> OwnPlaces:
+    """The roots of this user's clusters, and those that jobs of the tracker still have, whatever files say now; the
+    folders of the tracker and of the cluster files. A file with mistakes names its root all the same."""
+    roots = frozenset((*_roots(), *(tracker.roots() if tracker else ())))
+    return OwnPlaces(roots, (str(data_folder()), str(config_folder())))
+
+
+def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
     """The plan with what the cluster's file, and this user's other files, say now of what a job may reach and use.
 
     What a plan says of that itself is old, or was read from a run folder.
@@ -47,7 +57,7 @@ def guarded_now(plan: JobPlan, cluster: Cluster) -> JobPlan:
     return replace(
         plan,
         mounts_allow=tuple(map(str, cluster.mounts_allow)),
-        roots=other_roots(cluster),
+        roots=own.beside(cluster),
         shared_parents=cluster.shared_parents,
         read_group=cluster.read_group,
         limits=cluster.limits,
@@ -66,22 +76,20 @@ def _roots() -> Iterable[str]:
             continue
 
 
-def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, others: Iterable[str]) -> None:
+def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, own: OwnPlaces) -> None:
     """Refuse a snapshot with a file of tfslurm's own on this machine: a script, a secret, the tracker.
-
-    ``others`` are the `other_roots`.
 
     Raises:
         InputError: the folder lies in one of those folders, or holds files of one.
     """
-    for own in (str(cluster.root), *others, str(data_folder()), str(config_folder())):
-        if not os.path.exists(own):  # noqa: PTH110  (a folder that one may not enter holds nothing to send)
+    for place in (str(cluster.root), *own.beside(cluster), *own.here):
+        if not os.path.exists(place):  # noqa: PTH110  (a folder that one may not enter holds nothing to send)
             continue
-        real, folder = os.path.realpath(own), str(code.folder)
+        real, folder = os.path.realpath(place), str(code.folder)
         name = f"{os.path.relpath(real, folder)}/"
         holds = real.startswith(folder.rstrip("/") + "/") and any(entry.name.startswith(name) for entry in code.entries)
         if holds or folder == real or folder.startswith(real.rstrip("/") + "/"):
-            why = f"{folder} {'holds files of' if holds else 'lies in'} {own}, where tfslurm keeps its own"
+            why = f"{folder} {'holds files of' if holds else 'lies in'} {place}, where tfslurm keeps its own"
             fix = (
                 "leave that folder out: `code: {path: …, exclude: […]}`, or .gitignore"
                 if holds

@@ -111,14 +111,13 @@ def confirmed(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Known
     Raises:
         InputError: every field that says other than the image has, with its line.
     """
-    sha256 = lock_sha256(pin)
     if asked.archive:
         if problems := list(wrong_claims(asked, pin, asked.archive.pin)):
             raise InputError(problems)
         return replace(
             pin, manifest_digest=asked.archive.pin.manifest_digest, config_digest=asked.archive.pin.config_digest
         )
-    if pin.pin_kind != "registry" or session.tracker.knows_lock(sha256):
+    if pin.pin_kind != "registry" or session.tracker.knows_lock(sha256 := lock_sha256(pin)):
         return pin
     try:
         named = replace(asked.reference, tag="", digest=pin.digest)

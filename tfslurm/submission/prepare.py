@@ -34,7 +34,7 @@ from tfslurm.spec import KEYS, Experiment, parse_experiment
 from tfslurm.submission.build_inputs import built, lock_if_good, reference_of, with_build
 from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.image_archive import ImageArchive
-from tfslurm.submission.own_folders import other_roots, refuse_own_files, with_run_outputs
+from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.submission.spec_checks import of_sbatch, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
@@ -258,9 +258,12 @@ def prepare(
     now: str,
     points: Points | None = None,
     *,
+    own: OwnPlaces,
     chain_head: str = "",
 ) -> Prepared:
     """The job as it will be submitted to ``cluster``, or the array of these ``points``.
+
+    ``own``: what the job and its code must not reach.
 
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
@@ -268,9 +271,8 @@ def prepare(
     packages = packages_of(asked, pin)
     experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
-    roots = other_roots(cluster)
     if code:
-        refuse_own_files(experiment, code, cluster, roots)
+        refuse_own_files(experiment, code, cluster, own)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     scan = judged(experiment, cluster, pin, now)
@@ -291,7 +293,7 @@ def prepare(
         spec_text=asked.text,
         tfslurm_version=__version__,
         points=points,
-        roots=roots,
+        roots=own.beside(cluster),
         chain_head=chain_head,
         derived_from=asked.derived_from,
         image_archive=asked.archive.sha256 if asked.archive else "",

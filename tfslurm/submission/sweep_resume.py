@@ -15,7 +15,7 @@ from tfslurm.monitoring.sweep_states import LOST, has_failed, state_of
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Mount
 from tfslurm.submission.changed_code import changed_code
-from tfslurm.submission.own_folders import guarded_now
+from tfslurm.submission.own_folders import guarded_now, own_places
 from tfslurm.submission.prepare import Prepared, read_experiment
 from tfslurm.submission.review import quoted
 from tfslurm.submission.scan_gate import guard
@@ -97,11 +97,11 @@ def planned_there(
     Raises:
         TfslurmError: a mount that the cluster does not let be mounted now: the plan was made, or read, some time ago.
     """
-    moment = now()
+    moment, own = now(), own_places(session.tracker)
     made = []
     for cluster, count in Counter(name for _, name in where).items():
         known = known_from(cluster, bases[cluster].cluster_text)
-        base = bases[cluster]._replace(plan=guarded_now(bases[cluster].plan, known.cluster))
+        base = bases[cluster]._replace(plan=guarded_now(bases[cluster].plan, known.cluster, own))
         size = array_size(base.plan, site_profile(known, session.reach(known)))
         here = [entry for entry, name in where if name == cluster]
         made += parts_of(base, here, size, sweep.sweep_id, moment, session.tracker.chain_head)

@@ -16,6 +16,7 @@ from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
 from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_private
+from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.scan_gate import guard
@@ -99,7 +100,8 @@ def swept_for(session: Session, asked: Asked, chosen: Sequence[Known], pinning: 
     pin = pinning(session, asked, chosen)
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
-    bases = tuple(prepare(asked, pin, known.cluster, known.text, known.user, now(), points) for known in chosen)
+    own = own_places(session.tracker if session.has_tracker else None)
+    bases = tuple(prepare(asked, pin, each.cluster, each.text, each.user, now(), points, own=own) for each in chosen)
     tell_of_private(session, bases)
     return Swept(sweep, entries, bases, asked.experiment.sweep or {}, template_of(asked))
 
