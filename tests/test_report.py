@@ -148,6 +148,23 @@ def test_variables_reach_the_program_byte_for_byte_and_steer_no_check(shell: str
     assert set(seen.stdout.split("\0")) >= {*loader, *other}
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("path", "code"), [("/nowhere", "78"), ("/usr/bin:/bin", "0")])
+def test_a_service_of_an_image_without_python_says_so(shell: str, path: str, code: str, tmp_path: Path) -> None:
+    service = [
+        "/usr/bin/env",
+        "PATH=/usr/bin:/bin",
+        "sh",
+        "-c",
+        ":",
+        "python3",
+        f"{tmp_path}/notes-service.py",
+    ]  # its place here
+    seen = entered(tmp_path, *service, other=("IFS=p", f"PATH={path}"), shell=shell)
+    assert seen.said["code"] == code
+    assert ("the image has no python3" in (tmp_path / "stderr").read_text()) == (code == "78")
+
+
 def test_a_secret_that_cannot_be_read_and_a_variable_that_the_shell_keeps_are_refused_by_name(tmp_path: Path) -> None:
     seen = entered(tmp_path / "a", "true", secrets=("WANDB",))
     assert (seen.said["code"], seen.said["no"]) == ("78", "secrets: WANDB cannot be read in the container")

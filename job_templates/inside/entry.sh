@@ -45,6 +45,11 @@ tfslurm_hold() {
     exit "$tfslurm_value"
 }
 
+tfslurm_lacks_python() {
+    echo 'tfslurm: the image has no python3, with which services run; name an image with Python 3.6 or later in exp.yaml' >&2
+    exit 78
+}
+
 # Exports the secrets and then the variables, and becomes the program.
 tfslurm_become() {
     while [ "$1" != -- ]; do
@@ -66,6 +71,9 @@ tfslurm_become() {
         shift
     done
     shift
+    case $* in # no name of ours may change any more: the program has it
+    */run/tfslurm-service.py*) command -v python3 >/dev/null 2>&1 || tfslurm_lacks_python ;;
+    esac
     exec "$@"
 }
 

@@ -177,7 +177,10 @@ def jupyter(work: str) -> List[str]:
     """The command of JupyterLab, or of what the image has of it."""
     modules = [name for name in ("jupyterlab", "notebook", "jupyter_server") if importlib.util.find_spec(name)]
     if not modules:
-        raise Refused("the image has no Jupyter; write `packages: [jupyterlab]` into exp.yaml, or name one that has it")
+        raise Refused(
+            "the image has no Jupyter; write `packages: [jupyterlab]` into exp.yaml, or name an image that has it, "
+            "such as the -jupyter variant of an official one"
+        )
     part = "ServerApp" if importlib.util.find_spec("jupyter_server") else "NotebookApp"
     settings = {"ip": HOST, "port": PORT, "port_retries": 0, "open_browser": False}
     settings["root_dir" if part == "ServerApp" else "notebook_dir"] = work

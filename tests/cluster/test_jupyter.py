@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .bed import JUMP_PORT
 from .browser import Browser
-from .desk import USER, Desk, Process
+from .desk import SMALL, USER, Desk, Process
 from .docker import docker
 from .jupyter_image import REFERENCE, push
 from .python_image import WITHOUT_PIP
@@ -191,13 +191,31 @@ def test_a_lost_way_comes_back_a_second_terminal_attaches_and_the_end_is_told(de
     assert f"tfslurm-beta-{job[5:]}-" not in listed
 
 
-def test_a_notebook_from_python_that_nobody_uses_ends_and_an_image_without_jupyter_is_told(desk: Desk) -> None:
+def test_a_notebook_from_python_that_nobody_uses_ends(desk: Desk) -> None:
     push()
     desk.experiment("unused", ["true"], image=REFERENCE, resources=ROOM)
     desk.experiment("with", ["true"], image=REFERENCE, resources=ROOM)
     assert python(desk, UNUSED).splitlines() == ["200 True", "COMPLETED", "True", "404", "CANCELLED"]
+
+
+def test_an_image_without_jupyter_and_one_without_python_are_told_by_the_node_and_then_before_the_queue(
+    desk: Desk,
+) -> None:
     push_python()
-    without = desk.experiment("without", ["true"], image=WITHOUT_PIP)
-    done = desk.tfslurm("jupyter", without, "--cluster", "alpha")
-    assert done.returncode == 1
-    assert "the image has no Jupyter; write `packages: [jupyterlab]` into exp.yaml" in done.stderr
+    unasked = {"DOCKER_HOST": "unix:///nowhere"}  # no engine of the user's own machine has the image
+    for name, image, node, early in (
+        (
+            "no-jupyter",
+            WITHOUT_PIP,
+            "the image has no Jupyter; write `packages: [jupyterlab]`",
+            "has no Jupyter; write",
+        ),
+        ("no-python", SMALL, "the image has no python3, with which services run; name an", "has no Python, with which"),
+    ):
+        file = desk.experiment(name, ["true"], image=image)
+        first = desk.tfslurm("jupyter", file, "--cluster", "alpha", env=unasked)
+        assert (first.returncode, node in first.stderr) == (1, True), first.stderr
+        jobs = desk.jobs("alpha")
+        second = desk.tfslurm("jupyter", file, "--cluster", "alpha", env=unasked)
+        assert (second.returncode, f"image: {image} {early}" in second.stderr) == (2, True), second.stderr
+        assert desk.jobs("alpha") == jobs

@@ -14,7 +14,13 @@ MOST_PACKAGES = 20_000
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64", "linux/arm64/v8": "aarch64", "linux/ppc64le": "ppc64le"}
 TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "tf-nightly-cpu", "tensorflow-intel")
 "The distributions that bring a module of that name."
+NONE = "probe ended with 127:"
+"What job_templates/parts/observe/image_contents.sh writes first where the image has neither python3 nor python."
 _GLIBC = re.compile(r"2\.[0-9]{1,3}")
+
+
+class NoPython(ValueError):
+    """An image without Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ def image_facts(text: bytes, platform: str) -> ImageFacts:
     """The facts that the probe printed; ``platform`` is the pin's (linux/amd64).
 
     Raises:
+        NoPython: the probe found none.
         ValueError: it is no such document, or the probe could not ask the image's Python; it says why.
     """
     found = read_json(text, most=MOST_BYTES)
@@ -61,7 +68,8 @@ def image_facts(text: bytes, platform: str) -> ImageFacts:
     if not isinstance(python, str) or not PYTHON.fullmatch(python) or not isinstance(listed, list):
         errors = found.get("errors")
         why = str(errors[0])[:300] if isinstance(errors, list) and errors else "it has no Python 3"
-        raise ValueError(f"the image's Python could not be asked: {why}")
+        is_none = NoPython if why.startswith(NONE) else ValueError
+        raise is_none(f"the image's Python could not be asked: {why}")
     if len(listed) > MOST_PACKAGES or not all(isinstance(each, dict) for each in listed):
         raise ValueError("its list of packages is none")
     pairs = ((each.get("name"), each.get("version")) for each in reversed(listed))

@@ -12,7 +12,7 @@ from tfslurm.errors import Completed, HostError, InputError, TfslurmError
 from tfslurm.host import Host, read_from
 from tfslurm.host.local import LocalHost
 from tfslurm.image import Pin, sources
-from tfslurm.image.facts import MOST_BYTES, ImageFacts, image_facts
+from tfslurm.image.facts import MOST_BYTES, ImageFacts, NoPython, image_facts
 from tfslurm.local_files import make_folder, read_file, write_file
 from tfslurm.remote_programs import program
 from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv, small
@@ -38,16 +38,10 @@ def facts_of(session: Session, pin: Pin, clusters: Sequence[Known]) -> ImageFact
     Raises:
         TfslurmError: nobody could be asked, or the image has no Python that answers; it says what was tried.
     """
-    kept = cache_folder() / "images" / f"{pin.digest.removeprefix('sha256:')}.json"
-    with suppress(InputError, ValueError):
-        return image_facts(read_file(kept, MOST_BYTES), pin.platform)
     tried: list[str] = []
-    for place, ask in _places(session, pin, clusters):
+    for place, ask in (*_cheap(session, pin, clusters), *_jobs(session, pin, clusters)):
         try:
-            if text := ask():
-                found = image_facts(text, pin.platform)
-                make_folder(kept.parent)
-                write_file(kept, text)
+            if found := _answer(pin, ask):
                 return found
         except (HostError, ValueError) as error:
             tried.append(f"{place}: {str(error).splitlines()[0]}")
@@ -55,8 +49,42 @@ def facts_of(session: Session, pin: Pin, clusters: Sequence[Known]) -> ImageFact
     raise TfslurmError(f"{pin.reference}: which Python and packages it holds is not known: {why}", transient=False)
 
 
-def _places(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[tuple[str, Ask]]:
-    """Each place and how it is asked, the cheap ones first."""
+def facts_without_a_job(session: Session, pin: Pin, known: Known) -> ImageFacts | None:
+    """The same as far as this machine and a cluster can say it without a job; None: they cannot.
+
+    Raises:
+        NoPython: the image has none.
+    """
+    for _, ask in _cheap(session, pin, [known]):
+        try:
+            if found := _answer(pin, ask):
+                return found
+        except NoPython:
+            raise
+        except (HostError, ValueError):
+            continue
+    return None
+
+
+def _answer(pin: Pin, ask: Ask) -> ImageFacts | None:
+    """The facts from the cache, or from one place, whose answer is then kept; None: it has none.
+
+    Raises:
+        HostError, ValueError: as the place and ``image_facts``.
+    """
+    kept = cache_folder() / "images" / f"{pin.digest.removeprefix('sha256:')}.json"
+    with suppress(InputError, ValueError):
+        return image_facts(read_file(kept, MOST_BYTES), pin.platform)
+    if not (text := ask()):
+        return None
+    found = image_facts(text, pin.platform)
+    make_folder(kept.parent)
+    write_file(kept, text)
+    return found
+
+
+def _cheap(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[tuple[str, Ask]]:
+    """Each place that answers at once, and how it is asked."""
     name = f"{pin.digest.removeprefix('sha256:')}.json"
     for known in clusters:
         path = known.cluster.root / "images" / name
@@ -64,6 +92,10 @@ def _places(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[t
     engine = next((name for name in get_args(Engine) if which(name)), "")
     if engine:
         yield "here", lambda: _container(LocalHost("here"), (), engine, "here", sources(pin, {}))
+
+
+def _jobs(session: Session, pin: Pin, clusters: Sequence[Known]) -> Iterator[tuple[str, Ask]]:
+    """Each cluster, which runs a short job to say it."""
     for known in clusters:
         yield known.cluster.name, lambda known=known: _on_cluster(session, known, pin)  # type: ignore[misc]
 
@@ -94,6 +126,8 @@ def _container(host: Host, before: Sequence[str], engine: str, how: str, names: 
     done = host.run(argv, input=script, timeout_s=PATIENCE_S, max_bytes=MOST_BYTES)
     if done.exit_code == NOT_HERE and how == "here":
         return b""
+    if done.exit_code == NO_PYTHON and not _own_words(done):
+        raise NoPython("the image has no Python")
     if done.exit_code:
         raise HostError(_why(done), transient=is_busy(done.stderr))
     said = done.stdout.encode("utf-8", "surrogateescape")
@@ -103,9 +137,12 @@ def _container(host: Host, before: Sequence[str], engine: str, how: str, names: 
 def _why(done: Completed) -> str:
     if is_busy(done.stderr):
         return f"no node was free within {WAIT_S} s"
-    said = [line for line in done.stderr.strip().splitlines() if not line.startswith("srun: ")] or [""]
-    if done.exit_code == NO_PYTHON and not said[-1]:
-        return "the image has no Python"
-    if done.exit_code == NO_IMAGE and not said[-1]:
+    said = _own_words(done)
+    if done.exit_code == NO_IMAGE and not said:
         return "no place served the image"
-    return (said[-1] or done.stderr.strip() or f"the container ended with exit {done.exit_code}")[-300:]
+    return (said or done.stderr.strip() or f"the container ended with exit {done.exit_code}")[-300:]
+
+
+def _own_words(done: Completed) -> str:
+    """The last line on stderr that is not srun's."""
+    return next((line for line in done.stderr.strip().splitlines()[::-1] if not line.startswith("srun: ")), "")

@@ -28,6 +28,7 @@ from tfslurm.monitoring.wait import exit_code
 from tfslurm.retrieval.endings import report
 from tfslurm.services.channels import Channel, Channels
 from tfslurm.services.enter import Way
+from tfslurm.services.needs import refuse_lacking
 from tfslurm.services.shell import Seen, held_job, refuse_local
 from tfslurm.spec.experiment import Word
 from tfslurm.submission.local import refuse_several_tasks
@@ -114,6 +115,7 @@ def open_service(
     refuse_local(known)
     asked = serving(asked, service)
     listening(port).close()  # not after an hour in the queue
+    refuse_lacking(session, asked, known, service)
     (name,) = submit_jobs(session, asked, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
     try:
         return attach(session, name, port=port, seen=seen)
