@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .bed import JUMP_PORT
 from .browser import Browser
-from .desk import SMALL, USER, Desk, Process
+from .desk import SMALL, USER, Desk, Process, until
 from .docker import docker
 from .jupyter_image import REFERENCE, push
 from .python_image import WITHOUT_PIP
@@ -34,6 +34,18 @@ service.close()
 with tfslurm.jupyter("with.yaml", cluster="alpha") as service:
     print(service.request("/api/contents/none").status)
 print(service.job.wait().state)
+"""
+READS = """#!/usr/bin/python3
+# A stand-in for a browser: it goes where it is led, keeps cookies, then asks for a page that only the token opens.
+import http.cookiejar, os, sys, urllib.request
+said = "\\n".join(sys.argv)
+jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
+port = browser.open(sys.argv[1]).url.split("/")[2]
+answer = browser.open("http://%s/api/status" % port)
+assert "token" not in said
+open("read.part", "w").write("%s %s" % (answer.status, answer.url))
+os.rename("read.part", "read")
 """
 JUMP = {"host": "127.0.0.1", "proxy_jump": f"127.0.0.1:{JUMP_PORT}"}
 
@@ -76,9 +88,9 @@ class Open:
 
 
 @contextmanager
-def opened(desk: Desk, *words: str, cluster: str | None = None) -> Iterator[Open]:
+def opened(desk: Desk, *words: str, cluster: str | None = None, env: dict[str, str] | None = None) -> Iterator[Open]:
     """The command, which is killed at the end if it still runs; its job is the desk's to clear."""
-    process = desk.start(*words, "--json", "-vv", cluster=cluster)
+    process = desk.start(*words, "--json", "-vv", cluster=cluster, env=env)
     found_open: list[Open] = []
     try:
         assert process.stdout
@@ -130,13 +142,16 @@ def test_a_notebook_is_reached_by_its_user_alone_and_what_it_wrote_is_fetched(de
     desk.describe("alpha", login={**JUMP, "port": 2201, "transport": "paramiko"})
     desk.write("src/part.py", "ANSWER = 42\n")
     file = desk.experiment("notes", ["true"], image=REFERENCE, code="src", resources={**ROOM, "gpus": 1})
-    with opened(desk, "jupyter", str(file), "--cluster", "alpha") as notebook:
+    reads = desk.write("reads", READS, 0o755)
+    with opened(desk, "jupyter", str(file), "--cluster", "alpha", "--open", env={"BROWSER": str(reads)}) as notebook:
         browser, job = notebook.browser, notebook.job
         assert browser.ask("/api/status")[0] == 200
         for stranger in (Browser(browser.port), Browser(browser.port, "x" * 43)):
             assert stranger.ask("/api/kernels")[0] == 403
         program = "import socket; socket.create_connection(('127.0.0.1', 8888))"
         assert "refused" in run_as("bob", ["python3", "-c", program], "alpha").stderr
+        until((desk.folder / "read").exists, 60)
+        assert (desk.folder / "read").read_text() == f"200 http://127.0.0.1:{browser.port}/api/status"
         kernel = browser.kernel()
         cell = "import os, part, subprocess; open('part.py', 'a').write('#'); print(part.ANSWER, os.environ['HOME'])"
         assert browser.run(kernel, cell) == "42 /out/home\n"

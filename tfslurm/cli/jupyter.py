@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from tfslurm.cli.console import agreed, common, emit, say, show, table
 from tfslurm.cli.experiment_file import experiment_file
 from tfslurm.cli.logs import Waiting
 from tfslurm.cli.submit import cluster_option, set_option
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host.attached import is_terminal
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
+from tfslurm.services.browser import open_page
 from tfslurm.services.service import Attached, attach, attend, brings, idle_s, open_service, running_services
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.tracker import TrackedJob
@@ -33,6 +35,9 @@ idle_option = click.option(
     metavar="TIME",
     help="End the job when nobody has used it for so long: 30m, 1h; 0: never. Default: 1h.",
 )
+open_option = click.option(
+    "--open", "opens", is_flag=True, help="Open the URL in your browser; its token stands in no process list."
+)
 
 
 @click.command()
@@ -41,6 +46,7 @@ idle_option = click.option(
 @set_option
 @port_option
 @idle_option
+@open_option
 @common
 def jupyter(
     session: Session,
@@ -49,6 +55,7 @@ def jupyter(
     sets: tuple[str, ...],
     port: int,
     idle_after: str,
+    opens: bool,
     as_json: bool,
 ) -> int:
     """Run JupyterLab, or what the image has of Jupyter, on a node, and print the URL that opens it here.
@@ -60,6 +67,7 @@ def jupyter(
     \b
     Examples:
         tfslurm jupyter exp.yaml
+        tfslurm jupyter exp.yaml --open
         tfslurm jupyter exp.yaml --set resources.time=04:00:00 --idle-after 30m
     """
     idle = idle_s("--idle-after", idle_after)
@@ -71,17 +79,20 @@ def jupyter(
             f"{experiment}: one service and several clusters ({names}): say which with --cluster NAME"
         )
     opened = open_service(session, asked, chosen[0], Service("jupyter", idle), port=port, seen=Waiting())
-    return stay(session, opened, as_json)
+    return stay(session, opened, as_json, opens=opens)
 
 
 @click.command()
 @click.option("--attach", "job", metavar="JOB", help="Open a port to this service, and print its URL.")
 @port_option
+@open_option
 @common
-def services(session: Session, job: str | None, port: int, as_json: bool) -> int:
+def services(session: Session, job: str | None, port: int, opens: bool, as_json: bool) -> int:
     """List your services that wait or run; with --attach, open one again, also from another terminal."""
     if job is not None:
-        return stay(session, attach(session, job, port=port, seen=Waiting()), as_json)
+        return stay(session, attach(session, job, port=port, seen=Waiting()), as_json, opens=opens)
+    if opens:
+        raise refuse("--open", "which service is not said", "add --attach JOB")
     found = [as_value(session, *each) for each in running_services(session)]
     if as_json:
         emit(found)
@@ -111,14 +122,16 @@ def as_value(session: Session, job: TrackedJob, service: Service) -> dict[str, A
     return {**told, "gpus": gpus, "ends_at": job.status.get("ended_at"), "idle_after_s": service.idle_after_s}
 
 
-def stay(session: Session, opened: Attached, as_json: bool) -> int:
-    """Print the URL, and stay until the job has ended, or the user has."""
-    with opened:
+def stay(session: Session, opened: Attached, as_json: bool, *, opens: bool = False) -> int:
+    """Print the URL, with ``opens`` show its page in a browser, and stay until the job has ended, or the user has."""
+    with opened, ExitStack() as shown:
         if as_json:
             job = find_job(session.tracker, opened.job)
             emit({**as_value(session, job, opened.service), "url": opened.url})
         else:
             show(opened.url)
+        if opens and (lead := open_page(opened.url, say)):
+            shown.enter_context(lead)
         try:
             return attend(session, opened)
         except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tfslurm.cli.console import common
-from tfslurm.cli.jupyter import idle_option, port_option, stay
+from tfslurm.cli.jupyter import idle_option, open_option, port_option, stay
 from tfslurm.cli.logs import Waiting
 from tfslurm.cli.submit import set_option
 from tfslurm.services.service import idle_s, open_service
@@ -18,9 +18,16 @@ from tfslurm.workspace.session import Session
 @set_option
 @port_option
 @idle_option
+@open_option
 @common
 def tensorboard(
-    session: Session, jobs: tuple[str, ...], sets: tuple[str, ...], port: int, idle_after: str, as_json: bool
+    session: Session,
+    jobs: tuple[str, ...],
+    sets: tuple[str, ...],
+    port: int,
+    idle_after: str,
+    opens: bool,
+    as_json: bool,
 ) -> int:
     """Run TensorBoard on a node for the outputs of jobs, and print the URL that opens it here.
 
@@ -35,4 +42,4 @@ def tensorboard(
         tfslurm tensorboard lr-sweep --set resources.memory=8G --set resources.time=02:00:00
     """
     asked, known, service = board_of(session, jobs, sets, idle_s("--idle-after", idle_after))
-    return stay(session, open_service(session, asked, known, service, port=port, seen=Waiting()), as_json)
+    return stay(session, open_service(session, asked, known, service, port=port, seen=Waiting()), as_json, opens=opens)
