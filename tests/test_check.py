@@ -80,7 +80,8 @@ def look(gpus: int = 1, **changes: str | tuple[str, ...] | None) -> dict[str, Fa
         else:
             lines[key] = (value,) if isinstance(value, str) else value
     seen = ProbeOutput(lines, whole=True)
-    return {fact.fact: fact for fact in node_facts(seen, Wanted("docker", "/scratch/alice", "t0k3n", gpus), 0.4)}
+    wanted = Wanted("docker", "/scratch/alice", "t0k3n", gpus, "own:5000")
+    return {fact.fact: fact for fact in node_facts(seen, wanted, 0.4)}
 
 
 def info(**changes: object) -> str:
@@ -104,6 +105,12 @@ def test_a_node_without_fault_has_one_unknown_the_hook_that_no_user_can_see() ->
 def test_nothing_that_was_not_printed_is_ok() -> None:
     facts = node_facts(ProbeOutput({"node": ("n",)}, whole=True), Wanted("docker", "/r", "t", 1), 1.0)
     assert [fact.fact for fact in facts if fact.status == "ok"] == ["node"]
+
+
+def test_a_registry_of_ones_own_that_a_node_does_not_reach_is_no_mirror_that_another_replaces() -> None:
+    found = look(registry=("own:5000 refused", "h:443 open", "other:443 refused"))
+    assert found["registry own:5000"].do == "nodes pull from there what `tfslurm image build` pushes"
+    assert found["registry other:443"].do.startswith("no action needed if another mirror")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ What real registries do is tested with them, in tests/cluster/test_push.py.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -124,6 +125,38 @@ def test_a_push_is_asked_for_and_leaves_no_upload(start_registry: StartRegistry)
     with target(registry) as there:
         there.ask_to_push()
     assert asked(registry) == ["POST", "DELETE"] and not registry.uploads and not registry.blobs
+
+
+@pytest.mark.parametrize(
+    ("claims", "begins"),
+    [
+        ({"access": [{"type": "repository", "name": NAME, "actions": ["pull", "push"]}]}, False),
+        ({"access": [{"type": "repository", "name": NAME, "actions": ["pull"]}]}, True),
+        ({"access": [{"type": "repository", "name": "other/tf", "actions": ["push"]}]}, True),
+        ({"access": [7]}, True),
+        ({"access": {"name": NAME}}, True),
+        ({}, True),
+        (None, True),
+    ],
+)
+def test_a_token_that_names_the_right_to_push_is_answer_enough(
+    start_registry: StartRegistry, claims: object, begins: bool
+) -> None:
+    registry = start_registry()
+    words = [b"{}", json.dumps(claims).encode(), b"signed"]
+    token = ".".join(base64.urlsafe_b64encode(word).decode().rstrip("=") for word in words)
+    token = token if claims is not None else "opaque"
+    registry.paths["/token"] = Said(200, json.dumps({"token": token}).encode())
+    challenge = {"WWW-Authenticate": f'Bearer realm="{registry.url}/token",service="s"'}
+
+    def guard(one: Asked) -> Said:
+        is_open = one.path.startswith("/token") or one.headers["Authorization"] == f"Bearer {token}"
+        return Said(200) if is_open else Said(401, headers=challenge)
+
+    registry.guard = guard
+    with target(registry) as there:
+        there.ask_to_push(by_token=True)
+    assert ("POST" in asked(registry)) is begins
 
 
 def test_a_registry_that_cannot_cancel_an_upload_takes_a_push_all_the_same(start_registry: StartRegistry) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.bed import BIN, CLUSTERS, HOME, LOGIN_PATH, SCRATCH
 from tests.cluster.install import install
+from tests.cluster.own_registries import htpasswd, serve
 from tests.cluster.users import run_as
 
 USER = "alice"
@@ -63,8 +64,10 @@ def checked(program: Path, folder: Path, *words: str, code: int = 0, env: Mappin
 
 
 def test_a_confined_cluster_has_every_fact_of_a_node_observed(program: Path, folder: Path) -> None:
-    describe(folder, "alpha", more="slurm: {partition: gpu, account: lab}")
+    own = f"127.0.0.1:5000/{folder.name}"
+    describe(folder, "alpha", more=f"slurm: {{partition: gpu, account: lab}}\nregistry: {own}")
     facts = checked(program, folder)["alpha"]
+    assert facts[f"push {own}"]["status"] == "ok"
     assert facts["reach"]["value"].startswith("this machine, ")
     assert facts["slurm"]["value"] == "22.05.8, slurmctld of alpha answers"
     assert facts["accounting"]["value"] == "slurmdbd answers; job comments are kept"
@@ -94,6 +97,16 @@ def test_names_that_do_not_exist_fail_with_those_that_do(program: Path, folder: 
     facts = checked(program, folder, "--no-node", code=1)["alpha"]
     assert (facts["slurm.partition"]["status"], facts["slurm.partition"]["do"]) == ("FAIL", "write one of: gpu, debug")
     assert (facts["slurm.account"]["status"], facts["slurm.account"]["do"]) == ("FAIL", "write one of: lab, guest")
+
+
+def test_a_registry_that_takes_no_push_is_a_warning_with_the_reason(
+    program: Path, folder: Path, tmp_path: Path
+) -> None:
+    for locked in serve(tmp_path, htpasswd(tmp_path)):
+        describe(folder, "gamma", more=f"registry: {locked}/alice")
+        push = checked(program, folder, "--no-node")["gamma"][f"push {locked}/alice"]
+        assert push["status"] == "warn" and "cannot push there: HTTP 401" in push["value"]
+        assert push["do"].startswith(f"nobody has the right to push there without a login: `docker login {locked}`")
 
 
 def test_clusters_that_are_down_do_not_keep_the_others_from_answering(program: Path, folder: Path) -> None:

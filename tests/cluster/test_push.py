@@ -29,6 +29,7 @@ from tests.fakes.registry import (
 from tfslurm.errors import RegistryError
 from tfslurm.image import parse_reference
 from tfslurm.registry import resolve, uploads
+from tfslurm.registry.ping import takes_a_push
 from tfslurm.registry.push import Target, Upload
 
 from .own_registries import PASSWORD, USER, TokenServer, docker_config, htpasswd, serve
@@ -216,9 +217,14 @@ def test_the_right_to_push_is_known_before_a_push_and_nothing_of_the_question_is
         log_in(address, "bob")
         assert "the stored login bob has no right to push there" in asked_to_push(name)
         log_in(address)
-        assert asked_to_push(name) == "" and "repository" in asked_to_push(f"{address}/{SECRET}")
+        assert asked_to_push(name) == ""
+        takes_a_push(name)
+        with pytest.raises(RegistryError, match=r"a push: HTTP 401 .*the stored login alice has no right to push"):
+            takes_a_push(f"{address}/{SECRET}")
+        assert "no right to push" in asked_to_push(f"{address}/{SECRET}")
     log_in(locked_registry)
     assert asked_to_push(f"{locked_registry}/never/there") == ""
+    takes_a_push(f"{locked_registry}/never/there")
     connection = http.client.HTTPConnection(locked_registry, timeout=30)
     pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     connection.request("GET", "/v2/_catalog", headers={"Authorization": f"Basic {pair}"})

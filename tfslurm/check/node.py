@@ -30,12 +30,14 @@ UUID = re.compile(r"UUID: ((?:GPU|MIG)-[0-9a-zA-Z/-]+)")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The settings of a probe: ``token`` as written to the root ('' = the root could not be written)."""
+    """The settings of a probe: ``token`` as written to the root ('' = the root could not be written); ``own_registry``:
+    host and port of the cluster file's `registry`."""
 
     engine: str
     root: str
     token: str
     gpus: int  # asked of Slurm; 0: none
+    own_registry: str = ""
 
 
 def node_facts(seen: ProbeOutput, wanted: Wanted, waited_s: float) -> list[Fact]:
@@ -49,7 +51,7 @@ def node_facts(seen: ProbeOutput, wanted: Wanted, waited_s: float) -> list[Fact]
         root_shared_fact(seen, wanted),
         *(gpu_facts(seen) if wanted.gpus else []),
         *engine_facts(seen, wanted.engine, gpus=wanted.gpus > 0),
-        *registry_facts(seen),
+        *registry_facts(seen, wanted.own_registry),
         tools_fact(seen),
         requeue_fact(seen),
     ]
@@ -157,22 +159,24 @@ def kernel_versions(seen: ProbeOutput) -> Iterator[str]:
         yield seen.one("driver-module")
 
 
-def registry_facts(seen: ProbeOutput) -> list[Fact]:
+def registry_facts(seen: ProbeOutput, own: str) -> list[Fact]:
     """Which registries the node can open a TCP connection to; the engine may have a proxy that was not tried."""
     lines = [line.partition(" ") for line in seen.all("registry")]
     proxied = has_proxy(seen)
     some = any(state == "open" for _, _, state in lines)
-    facts = [registry_fact(address, state, proxied, some) for address, _, state in lines]
+    facts = [registry_fact(address, state, proxied, some, own) for address, _, state in lines]
     return facts or unknown(["registry"], "none was tried")
 
 
-def registry_fact(address: str, state: str, proxied: bool, some: bool) -> Fact:
+def registry_fact(address: str, state: str, proxied: bool, some: bool, own: str) -> Fact:
     """One registry as the node reaches it; ``some``: at least one of its neighbours can be reached."""
     name = f"registry {address}"
     if state == "open":
         return Fact(name, "ok", "a TCP connection opens from the node (no more was tried)")
     if proxied:
         return Fact(name, "unknown", f"from the node: {state}; the engine has a proxy of its own, which was not tried")
+    if address == own:
+        return Fact(name, "warn", f"from the node: {state}", "nodes pull from there what `tfslurm image build` pushes")
     if some:
         return Fact(name, "warn", f"from the node: {state}", "no action needed if another mirror of the list answers")
     fix = "name a mirror that nodes reach under `mirrors:`; images that are on the node already run all the same"

@@ -122,7 +122,8 @@ class NodeProbe:
 
     def wanted(self, gpus: int) -> Wanted:
         """The settings that the answer is compared with."""
-        return Wanted(self.cluster.engine, str(self.cluster.root), self.token, gpus)
+        own = ":".join(address(self.cluster.registry.partition("/")[0])) if self.cluster.registry else ""
+        return Wanted(self.cluster.engine, str(self.cluster.root), self.token, gpus, own)
 
     def refused(self, part: Partition, done: Completed) -> Fact:
         """srun gave no node: busy is no fault, and only the partition that jobs go to must take them."""

@@ -1,4 +1,4 @@
-"""The registries that a cluster's images come from, and whether they answer this machine."""
+"""The registries that a cluster's images come from or go to, and whether they answer this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tfslurm.check.fact import Fact, one_line
 from tfslurm.errors import RegistryError
 
 HUB = "docker.io"
+TRIED = "tfslurm-check"
+"The repository below a cluster file's `registry` for which a push is asked; it is never made."
 HUB_HOST = "registry-1.docker.io"
 
 
@@ -53,3 +55,19 @@ def registry_fact(registry: str, answer: str, why: str, some: bool) -> Fact:
     return Fact(
         name, "warn", why, "no tag can be pinned from here; an experiment with its EXP.lock.yaml can be submitted"
     )
+
+
+def push_facts(own: str, push: Callable[[str], None]) -> list[Fact]:
+    """Whether the cluster file's `registry` takes a push of an image that was built; none where it names none.
+
+    Warnings alone: jobs that use other images work without it.
+    """
+    if not own:
+        return []
+    name, repository = f"push {own}", f"{own}/{TRIED}"
+    try:
+        push(repository)
+    except RegistryError as error:
+        why, _, fix = one_line(str(error)).removeprefix(f"{repository}: ").removeprefix("a push: ").rpartition("; ")
+        return [Fact(name, "warn", f"`tfslurm image build` cannot push there: {why}", fix)]
+    return [Fact(name, "ok", "takes a push (asked from this machine; nothing was sent)")]

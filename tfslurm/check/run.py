@@ -13,13 +13,13 @@ from pathlib import PurePosixPath
 
 from tfslurm.check.fact import Fact, one_line, unknown
 from tfslurm.check.node_probe import ANY, Look, NodeProbe, unseen
-from tfslurm.check.registries import registry_facts, registry_names
+from tfslurm.check.registries import push_facts, registry_facts, registry_names
 from tfslurm.check.site import CONFIG_FACTS, parents_fact, root_fact, site_facts
 from tfslurm.cluster import Cluster, Login
 from tfslurm.errors import HostError
 from tfslurm.host import Host
 from tfslurm.host.folder_permissions import shared_above
-from tfslurm.registry.ping import ping
+from tfslurm.registry.ping import ping, takes_a_push
 from tfslurm.remote_programs import program
 from tfslurm.slurm import parse_partitions, partitions_argv
 from tfslurm.slurm.profile import Said, understood
@@ -63,12 +63,14 @@ def check_cluster(session: Session, known: Known, options: CheckOptions) -> list
     cluster = known.cluster
     registries = registry_names(cluster.mirrors)
     reached = in_background(partial(registry_facts, registries, ping))
+    pushed = in_background(partial(push_facts, cluster.registry, partial(takes_a_push, engine=cluster.engine)))
+    registries = tuple(dict.fromkeys((*registries, *filter(None, [cluster.registry.partition("/")[0]]))))
     begun = time.monotonic()
     try:
         site, nodes = ask_cluster(session.reach(known), known, options, registries, begun)
     except HostError as error:
         site, nodes = not_reached(cluster, one_line(str(error)))
-    return [*site, *reached(), *nodes]
+    return [*site, *reached(), *pushed(), *nodes]
 
 
 def not_reached(cluster: Cluster, why: str) -> tuple[list[Fact], list[Fact]]:

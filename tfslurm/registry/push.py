@@ -124,14 +124,17 @@ class Target:
         if (found := sha256_of(answer.body)) != digest:
             raise self._lie(what, f"it says that it took it, and serves {found}")
 
-    def ask_to_push(self) -> None:
+    def ask_to_push(self, *, by_token: bool = False) -> None:
         """Begin an upload and cancel it, which shows before any byte is there whether this repository takes one.
 
-        A registry that knows no cancelling forgets the upload by itself.
+        A registry that knows no cancelling forgets the upload by itself. ``by_token``: begin none where the token that
+        the registry wants says that it is for a push: some registries make a repository as soon as one is begun.
 
         Raises:
             RegistryError: the registry refuses it, for want of a right or of a repository of this name.
         """
+        if by_token and self._remote.has_token_to_push(_ASKED):
+            return
         url = self._remote.address("blobs/uploads/")
         answer = self._ask(Request("POST", url, _ASKED))
         if answer.status != 202:

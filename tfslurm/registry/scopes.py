@@ -5,6 +5,7 @@ Sources: CNCF distribution "Token Authentication Specification" and "Token Scope
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from urllib.parse import urljoin
 
@@ -91,6 +92,23 @@ class Login:
     def failure(self) -> str:
         """What kept a stored login from being read, if one was wanted and none was found."""
         return "" if self._credentials is None or self._credentials else self._credentials.why_none
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """What the token says that it is for in this repository (``pull``, ``push``); empty where it does not say.
+
+        Nothing is verified: the registry does that. Source: CNCF distribution, "Token Authentication Implementation".
+        """
+        scheme, _, token = self.authorization.partition(" ")
+        claims = token.split(".")[1:2]
+        if scheme != "Bearer" or not claims:
+            return frozenset()
+        try:
+            access = read_json(base64.urlsafe_b64decode(claims[0] + "=" * (-len(claims[0]) % 4)))["access"]
+            found = [each["actions"] for each in access if each["name"] == self.repository]
+            return frozenset(str(action) for actions in found for action in actions)
+        except (ValueError, LookupError, TypeError):
+            return frozenset()
 
     def _answer_challenge(self, answer: Answer, what: str) -> str:
         """The Authorization that a 401 asks for; empty when there is no login to give it."""

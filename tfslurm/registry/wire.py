@@ -137,6 +137,17 @@ class Remote:
         """What kept a stored login from being read, if one was wanted and none was found."""
         return self._login.failure
 
+    def has_token_to_push(self, what: str) -> bool:
+        """Whether the registry gave a token that names the right to push to this repository.
+
+        False also where it wants none, or where a token does not say what it is for.
+
+        Raises:
+            RegistryError: no whole answer comes, or the token server refuses.
+        """
+        self.ask("manifests/none", what, accept="*/*", method="HEAD")
+        return "push" in self._login.actions
+
     def login_to_read(self, from_repository: str) -> Login:
         """A login that may also read another repository of the same registry."""
         return Login(self.transport, self._base, self._engine, pushes=self._pushes, from_repository=from_repository)
