@@ -137,6 +137,19 @@ LOCK = BuildLock(
 )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [("own_sha256", "own"), ("  base:", "  bas:"), ("digest: sha256:", "digest: 7"), ("schema: ", "schema: [")],
+)
+def test_a_broken_lock_of_a_built_image_is_written_again_by_a_build(change: tuple[str, str]) -> None:
+    text = lock_text(PIN, build=LOCK)
+    assert change[0] in text
+    with pytest.raises(InputError) as caught:
+        read_lock(text.replace(*change), "my exp.lock.yaml")
+    assert "`tfslurm image build 'my exp.yaml'` writes this file again" in str(caught.value)
+    assert "tfslurm pin" not in str(caught.value)
+
+
 def test_a_lock_file_with_a_build_is_read_back_and_one_without_has_the_bytes_of_before() -> None:
     text = lock_text(PIN, build=LOCK)
     assert read_lock(text, "exp.lock.yaml").build == LOCK

@@ -69,7 +69,7 @@ def test_an_image_is_shown_without_a_pull(start: Start, laptop: Laptop, capsys: 
     assert f"image       {registry.address}/team/tf@{digest}" in said
     assert said.startswith("warning     its Ubuntu 20.04 has had no standard security updates since 2025-05;")
     assert "to pull     4.0 MiB in 2 layers" in said
-    assert "sha256:bbbbbbbbbbbb  3.0  RUN pip" in said
+    assert "sha256:bbbbbbbbbbbb  3.0 MiB  RUN pip" in said
     assert "not known: no record here" in said
     assert "hidden" not in said
     assert "API_TOKEN=(not shown" in said

@@ -109,7 +109,7 @@ def test_the_mirror_serves_the_very_bytes_and_a_second_call_sends_nothing(
     assert said.returncode == 0, said.stderr
     first, *rest = said.stdout.splitlines()
     assert first.startswith(
-        f"{target.address}/copies/team/tf@{digest}: blobs: 4 sent (0.3 MiB); it serves every digest"
+        f"{target.address}/copies/team/tf@{digest}: blobs: 4 sent (293.0 KiB); it serves every digest"
     )
     assert rest == [
         "tag 1 stands for it there",
@@ -132,7 +132,7 @@ def test_of_an_index_all_platforms_go_and_attestations_and_their_sizes_are_said_
     index, amd, arm = an_index(origin, "team/tf", "1")
     said = tfslurm("image", "mirror", f"{origin.address}/team/tf:1", "--to", target.address)
     assert said.returncode == 0, said.stderr
-    assert "an index of 2 platforms: linux/amd64 0.3 MiB, linux/arm64 0.3 MiB; --platform copies one" in said.stderr
+    assert "an index of 2 platforms: linux/amd64 293.0 KiB, linux/arm64 293.0 KiB; --platform copies one" in said.stderr
     assert {digest for name, digest in target.manifests if name == "team/tf"} == {
         "1", *(each["digest"] for each in json.loads(origin.manifests["team/tf", index][0])["manifests"]), index
     }  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_dry_run_asks_and_writes_nothing(origin: Shelf, target: Shelf, tfslurm
     target.lay_blob("team/tf", LAYERS[0])
     words = ("image", "mirror", f"{origin.address}/team/tf:1", "--to", target.address, "--dry-run")
     said = tfslurm(*words)
-    assert "blobs: 1 there already (0.3 MiB), 3 to be sent (0.0 MiB)\n" in said.stdout
+    assert "blobs: 1 there already (293.0 KiB), 3 to be sent (68 bytes)\n" in said.stdout
     assert {one.method for one in target.asked} <= {"HEAD", "GET"}
     assert not (tmp_path / "data" / "tfslurm" / "uploads").exists()
 

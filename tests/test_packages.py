@@ -96,7 +96,7 @@ def test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command(
 ) -> None:
     assert shop.laptop.type("plan", shop.write("pandas", "ours")) == 0
     shown = capsys.readouterr()
-    assert re.search(r"^packages 2 wheels, [0-9.]+ kB: pandas 3\.0\.0, pytz 2025\.2 \(by ", shown.out, re.MULTILINE)
+    assert re.search(r"^packages 2 wheels, [0-9.]+ KiB: pandas 3\.0\.0, pytz 2025\.2 \(by ", shown.out, re.MULTILINE)
     assert "locked 2 wheels" in shown.err and "commit it" in shown.err
     lock, pytz = shop.lock(), ON_INDEX[2]
     assert lock.image == CONFIG and lock.python == PYTHON and lock.platform == "manylinux_2_36_x86_64"

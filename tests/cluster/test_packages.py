@@ -42,7 +42,7 @@ def test_what_the_image_lacks_is_there_for_the_program_on_every_cluster_by_one_l
     done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", env=env, timeout_s=240)
     assert done.returncode == 0, done.stderr
     assert "a short job on alpha runs a container of it" in done.stderr
-    assert re.search(r"locked 2 wheels, [0-9.]+ kB: answers 1\.5, greet-twice 2\.0", done.stderr)
+    assert re.search(r"locked 2 wheels, [0-9.]+ KiB: answers 1\.5, greet-twice 2\.0", done.stderr)
     lock = read_lock(file.with_suffix(".lock.yaml").read_text(), "").packages
     assert lock is not None and lock.python.startswith("3.11.") and lock.platform == "manylinux_2_36_x86_64"
     (job,) = re.findall(r"alpha:[0-9]+", done.stdout)

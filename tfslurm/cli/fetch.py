@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.document.sizes import size_text
 from tfslurm.document.tree import printable
 from tfslurm.monitoring.lookup import one_name
 from tfslurm.retrieval.fetch import Fetch, Progress
@@ -111,13 +112,8 @@ def summary(folder: Path, done: Fetch) -> str:
 
 def amount(outcomes: list[Outcome]) -> str:
     """``12 files, 34.5 MiB``."""
-    size, unit = float(sum(each.bytes for each in outcomes)), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
     files = f"{len(outcomes)} file{'' if len(outcomes) == 1 else 's'}"
-    return f"{files}, {size:.0f} {unit}" if unit == "bytes" else f"{files}, {size:.1f} {unit}"
+    return f"{files}, {size_text(sum(each.bytes for each in outcomes))}"
 
 
 def as_value(job: TrackedJob, folder: Path, done: Fetch) -> dict[str, Any]:

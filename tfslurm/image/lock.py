@@ -44,7 +44,10 @@ def read_lock(text: str, file: str, image: str = "") -> Lock:
     ``image`` is what the experiment names now; when given, it must be what was pinned. Raises InputError with every
     problem and its line: unknown schema, absent or unknown fields, malformed digests, fields that contradict others.
     """
-    again = f"`tfslurm pin {shlex.quote(file.removesuffix('.lock.yaml') + '.yaml')} --update` writes this file again"
+    experiment = shlex.quote(file.removesuffix(".lock.yaml") + ".yaml")
+    was_built = re.search(r"^build\s*:", text, re.MULTILINE)  # also where the text is no YAML
+    command = f"tfslurm image build {experiment}" if was_built else f"tfslurm pin {experiment} --update"
+    again = f"`{command}` writes this file again"
     try:
         document = read(text, file)
     except InputError as error:

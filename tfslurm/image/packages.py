@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from tfslurm.document.canonical import canonical
+from tfslurm.document.sizes import size_text
 from tfslurm.image.pin import Mistake
 from tfslurm.image.reference import check_digest
 
@@ -193,11 +194,10 @@ def _agreement(lock: PackageLock) -> Iterator[Mistake]:
 
 
 def summary(lock: PackageLock) -> str:
-    """``2 wheels, 13.1 MB: pandas 3.0.6, pytz 2025.2``; at most a dozen are named."""
+    """``2 wheels, 12.5 MiB: pandas 3.0.6, pytz 2025.2``; at most a dozen are named."""
     if not lock.wheels:
         return "no wheel: the image already holds all that `packages` asks for"
     named = [f"{wheel.name} {wheel.version}" for wheel in lock.wheels]
     rest = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     count = "1 wheel" if len(named) == 1 else f"{len(named)} wheels"
-    size = f"{lock.size_bytes / 1e6:.1f} MB" if lock.size_bytes >= 10**6 else f"{lock.size_bytes / 1e3:.1f} kB"
-    return f"{count}, {size}: {', '.join(named[:MOST_NAMED])}{rest}"
+    return f"{count}, {size_text(lock.size_bytes)}: {', '.join(named[:MOST_NAMED])}{rest}"

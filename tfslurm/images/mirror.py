@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
+from tfslurm.document.sizes import size_text
 from tfslurm.errors import RegistryError, refuse
 from tfslurm.image import Pin
 from tfslurm.images.copy_blobs import Copied, Copying, Step, in_threads
@@ -121,7 +122,7 @@ def mirror_image(
 def sizes(pin: Pin, tree: ImageTree, wanted: Wanted) -> Iterator[str]:
     """What a user may want to know before gigabytes go over the line."""
     if len(tree.platforms) > 1 and not wanted.platforms:
-        each = ", ".join(f"{name} {tree.bytes_of(name) / 2**20:.1f} MiB" for name in tree.platforms)
+        each = ", ".join(f"{name} {size_text(tree.bytes_of(name))}" for name in tree.platforms)
         yield f"{pin.name}: an index of {len(tree.platforms)} platforms: {each}; --platform copies one of them"
     for part in tree.elsewhere:
         yield f"warning: its layer {part.digest[:19]}… lies at {part.urls[0]}, and is not copied"

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from tfslurm.document.sizes import size_text
 from tfslurm.errors import RegistryError, TfslurmError, refuse
 from tfslurm.image import Pin
 from tfslurm.images.archive import END, Member, members, size_of
@@ -120,7 +121,7 @@ def part_of(file: Path, size: int) -> Iterator[IO[bytes]]:
             raise refuse(str(path), "is being written by another process", "wait for that") from None
         free, lacks = shutil.disk_usage(path.parent).free, size - os.fstat(part.fileno()).st_size
         if free < lacks:
-            why = f"needs {lacks / 2**30:.1f} GiB more, and {free / 2**30:.1f} GiB are free there"
+            why = f"needs {size_text(lacks)} more, and {size_text(free)} are free there"
             raise refuse(str(path), why, "free some space, or name a file elsewhere with -o")
         yield part
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tfslurm.document.bounded_json import read_json
+from tfslurm.document.sizes import size_text
 from tfslurm.errors import CommandFailed, HostError
 from tfslurm.host import Host
 from tfslurm.host.fetching import hashed
@@ -99,7 +100,7 @@ def look_into_inputs(session: Session, host: Host, evidences: Sequence[Evidence]
     for path, each in trees.items():
         size = each.bytes or 0
         if size > TOLD:
-            session.say(f"{host.name}: hashing {path}, which had {gib(size)} GiB")
+            session.say(f"{host.name}: hashing {path}, which had {size_text(size)}")
         try:
             found.lists[path] = input_contents(host, path, timeout_s=int(patience_s(size // 10)))
         except (HostError, CommandFailed) as error:
@@ -175,7 +176,9 @@ def hashes(session: Session, host: Host, asked: Sequence[Asked]) -> Iterator[tup
         some = left[: fitting(map(weight, left), AT_ONCE)]
         size = sum(map(weight, some))
         if total > AT_ONCE:
-            session.say(f"{host.name}: hashing {len(some)} files, {gib(done)} of at most {gib(total)} GiB are done")
+            session.say(
+                f"{host.name}: hashing {len(some)} files, {size_text(done)} of at most {size_text(total)} are done"
+            )
         beginnings = [(str(path.relative_to(ROOT)), count) for path, count in some]
         for each, found in zip(some, hashed(host, ROOT, beginnings), strict=True):
             if found:
@@ -186,11 +189,6 @@ def hashes(session: Session, host: Host, asked: Sequence[Asked]) -> Iterator[tup
 def weight(asked: Asked) -> int:
     """About the bytes that will be read; of a script a record does not say how many it has."""
     return SCRIPT_BYTES if asked[0].name == paths.JOB_SCRIPT else asked[1]
-
-
-def gib(size: int) -> str:
-    """GiB for a reader."""
-    return f"{size / 2**30:.1f}"
 
 
 def changed_in(then: bytes, now: bytes) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from tfslurm.document.sizes import size_text
 from tfslurm.errors import InputError, refuse
 from tfslurm.snapshot.commit import is_committed
 from tfslurm.snapshot.files import SYMLINK, Entry, changed, contents, entry_of, refuse_beyond, tar_stream, tree_id
@@ -227,8 +228,7 @@ def _empty(folder: Path, repository: bool, left_out: Sequence[str]) -> InputErro
 
 def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, repository: bool) -> InputError:
     largest = sorted(found, key=lambda name: -found[name].st_size)[:5]
-    names = ", ".join(f"{name} ({found[name].st_size / 2**20:.1f} MiB)" for name in largest)
-    size, most = (f"{number / 2**20:.1f} MiB" for number in (total, LIMIT_BYTES))
-    why = f"holds {size} in {len(found)} files, more than {most}; largest: {names}"
+    names = ", ".join(f"{name} ({size_text(found[name].st_size)})" for name in largest)
+    why = f"holds {size_text(total)} in {len(found)} files, more than {size_text(LIMIT_BYTES)}; largest: {names}"
     where = "`code: {exclude: […]}` or .gitignore" if repository else "`code: {path: …, exclude: […]}`"
     return refuse(str(folder), why, f"name what is no code in {where}, or keep data on the cluster and use `mounts`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -136,9 +137,15 @@ def wrong_claims(asked: Asked, pin: Pin, found: Pin) -> Iterator[Problem]:
     """The false fields, each with its line in the lock file."""
     file = str(asked.lock_file)
     document = read(read_text(asked.lock_file), file)
-    fix = f"run `tfslurm pin {asked.file} --update`, and ask whoever wrote this lock file"
+    fix = f"run `{anew(asked)}`, and ask whoever wrote this lock file"
     for field, why in false_claims(pin, found):
         yield Problem(file, document.line(("image", field)), f"image.{field}", why, fix)
+
+
+def anew(asked: Asked) -> str:
+    """The command that pins the image of an experiment anew."""
+    command = "image build" if asked.experiment.build else "pin"
+    return f"tfslurm {command} {shlex.quote(str(asked.file))} --update"
 
 
 def lock_sha256(pin: Pin) -> str:
@@ -177,6 +184,4 @@ def report_move(session: Session, asked: Asked, pin: Pin, clusters: Sequence[Kno
         )
         return
     if found.digest != pin.digest:
-        session.say(
-            f"warning: {moved(pin, found)}; the pinned digest is used; `tfslurm pin {asked.file} --update` follows"
-        )
+        session.say(f"warning: {moved(pin, found)}; the pinned digest is used; `{anew(asked)}` follows")

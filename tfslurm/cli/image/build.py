@@ -10,7 +10,7 @@ import click
 
 from tfslurm.cli.console import common, emit, progress_bar, show
 from tfslurm.cli.experiment_file import experiment_file
-from tfslurm.cli.image.cells import size_of
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def lines_of(made: Outcome) -> Iterator[str]:
     size = sum(layer.bytes for layer in lock.layers)
     yield f"{name}"
     many = f"{len(lock.layers)} layer{'' if len(lock.layers) == 1 else 's'}"
-    told = f"{many} above {lock.base.reference}, {size_of(size)}"
-    yield f"built by {lock.builder}: {told}; {size_of(made.sent_bytes)} sent"
+    told = f"{many} above {lock.base.reference}, {size_text(size)}"
+    yield f"built by {lock.builder}: {told}; {size_text(made.sent_bytes)} sent"
     if made.differs == ():
         yield "equal to the image that was pinned, byte for byte"
     elif made.differs:

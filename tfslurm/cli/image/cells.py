@@ -30,13 +30,3 @@ def cut(text: str, most: int = WIDEST) -> str:
     """A text that fits, in one line; --json has the whole."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def size_of(size: int) -> str:
-    """``531 bytes``, ``753.3 MiB``: a small layer is not shown as nothing."""
-    return f"{size} bytes" if size < 2**20 // 20 else f"{mib(size)} MiB"
-
-
-def mib(size: int) -> str:
-    """Bytes as MiB for a table."""
-    return f"{size / 2**20:.1f}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tfslurm.cli.console import common, emit, show, table
-from tfslurm.cli.image.cells import SHORT, cut, jsonable, mib
+from tfslurm.cli.image.cells import SHORT, cut, jsonable
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -41,17 +42,17 @@ def diff(session: Session, a: str, b: str, as_json: bool) -> int:
 
 def show_diff(one: Inspection, other: Inspection, found: ImageDiff) -> None:
     """The difference of two images for a reader."""
-    show(f"A: {one.image}, {mib(one.bytes)} MiB")
-    show(f"B: {other.image}, {mib(other.bytes)} MiB")
+    show(f"A: {one.image}, {size_text(one.bytes)}")
+    show(f"B: {other.image}, {size_text(other.bytes)}")
     if found.is_same:
         show("the same image")
         return
-    show(f"{len(found.common)} layers in common ({mib(sum(layer.bytes for layer in found.common))} MiB)")
+    show(f"{len(found.common)} layers in common ({size_text(sum(layer.bytes for layer in found.common))})")
     rows = [[side, *row_of(layer)]
             for side, layers in (("A", found.only_a), ("B", found.only_b)) for layer in layers]  # fmt: skip
     if rows:
         show("")
-        table(["only in", "layer", "MiB", "made by"], rows)
+        table(["only in", "layer", "size", "made by"], rows)
     if found.settings:
         show("")
         table(
@@ -76,4 +77,4 @@ def unseen(one: Inspection, other: Inspection) -> str:
 
 def row_of(layer: Layer) -> list[str]:
     """The cells of a layer."""
-    return [layer.digest[:SHORT], mib(layer.bytes), cut(layer.command)]
+    return [layer.digest[:SHORT], size_text(layer.bytes), cut(layer.command)]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfslurm.cli.console import common, emit, show, table
-from tfslurm.cli.image.cells import LONGEST, SHORT, cut, jsonable, mib
+from tfslurm.cli.image.cells import LONGEST, SHORT, cut, jsonable
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def inspect(session: Session, name: str, as_json: bool) -> None:
         show(f"{head:<12}{text}".rstrip())
     show("")
     table(
-        ["layer", "MiB", "made by"],
-        [[layer.digest[:SHORT], mib(layer.bytes), cut(layer.command, LONGEST)] for layer in found.layers],
+        ["layer", "size", "made by"],
+        [[layer.digest[:SHORT], size_text(layer.bytes), cut(layer.command, LONGEST)] for layer in found.layers],
     )
 
 
@@ -60,7 +61,7 @@ def lines_of(found: Inspection) -> Iterator[tuple[str, str]]:
     others = [name for name in found.platforms if name != found.platform]
     if others:
         yield "also for", ", ".join(others)
-    yield "to pull", f"{mib(found.bytes)} MiB in {len(found.layers)} layer{'' if len(found.layers) == 1 else 's'}"
+    yield "to pull", f"{size_text(found.bytes)} in {len(found.layers)} layer{'' if len(found.layers) == 1 else 's'}"
     details = found.details
     for head, value in (("created", details.created), ("user", details.user), ("works in", details.working_dir)):
         if value:

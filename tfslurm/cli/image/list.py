@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfslurm.cli.console import common, emit, say, show, table
-from tfslurm.cli.image.cells import SHORT, mib
+from tfslurm.cli.image.cells import SHORT
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def show_images(found: Images, *, check: bool) -> None:
         rows = [
             [
                 each.digest[:SHORT],
-                mib(each.bytes) if each.bytes else "-",
+                size_text(each.bytes) if each.bytes else "-",
                 str(each.jobs),
                 local_time(each.newest_at) if each.newest_at else "-",
                 ", ".join(dict.fromkeys((*each.ran_on, *each.seen_on))) or "-",
@@ -66,8 +67,8 @@ def show_images(found: Images, *, check: bool) -> None:
             ]
             for each in found.images
         ]
-        head = ["digest", "MiB", "jobs", "newest", "clusters", *(["registry"] if check else []), "image"]
-        table(head, rows, drops=("MiB", "newest"))
+        head = ["digest", "size", "jobs", "newest", "clusters", *(["registry"] if check else []), "image"]
+        table(head, rows, drops=("size", "newest"))
     for archive in found.archives:
         show(archive_line(archive))
 
@@ -85,7 +86,7 @@ def registry(image: ListedImage) -> str:
 def archive_line(archive: Archive) -> str:
     """One archive, who needs it, and how to remove it."""
     of = f" of {archive.digest[:SHORT]}" if archive.digest else ""
-    line = f"archive on {archive.cluster}{of}, {mib(archive.bytes)} MiB: {archive.path}"
+    line = f"archive on {archive.cluster}{of}, {size_text(archive.bytes)}: {archive.path}"
     if archive.needed_by:
         return f"{line}: {archive.needed_by} of your jobs there have not ended, and load it"
     return f"{line}: no unfinished job of this tracker needs it; to remove it: rm {archive.path}"

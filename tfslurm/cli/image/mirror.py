@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
-from tfslurm.cli.image.cells import mib
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def lines_of(done: Mirrored) -> Iterator[str]:
         "sent": "sent", "mounted": "taken over from other repositories there", "there": "there already",
         "lacking": "to be sent",
     }  # fmt: skip
-    said = [f"{count} {words[how]} ({mib(done.bytes_of(how))} MiB)" for how, count in counts.items() if count]
+    said = [f"{count} {words[how]} ({size_text(done.bytes_of(how))})" for how, count in counts.items() if count]
     whole = "" if done.dry_run else "; it serves every digest"
     yield f"{done.target}@{done.digest}: blobs: {', '.join(said)}{whole}"
     if done.referrers:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfslurm.cli.console import common, emit, redraw, say, show
-from tfslurm.cli.image.cells import SHORT, mib
+from tfslurm.cli.image.cells import SHORT
+from tfslurm.document.sizes import size_text
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.workspace.session import Session
 from tfslurm.workspace.threads import in_background
@@ -122,7 +123,7 @@ class Shown:
         self.minutes, self.quiet = minutes, quiet
         self._lock, self._states = Lock(), dict[tuple[str, str], str]()
         if not quiet:
-            size = f", {mib(pin.size_bytes)} MiB" if pin.size_bytes else ""
+            size = f", {size_text(pin.size_bytes)}" if pin.size_bytes else ""
             show(f"{pin.name}@{pin.digest[:SHORT]}…{size}")
 
     def node(self, cluster: str, found: NodePull) -> None:

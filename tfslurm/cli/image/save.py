@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 
 
@@ -37,5 +38,5 @@ def save(session: Session, name: str, output: Path, as_json: bool) -> None:
         emit({**saved._asdict(), "file": str(saved.file)})
         return
     kind = "" if saved.digest_kind == "manifest" else f" (an index; of it {saved.platform}, {saved.manifest_digest})"
-    origin = "was there already" if saved.was_there else f"{saved.bytes / 2**20:.1f} MiB from {saved.served_by}"
+    origin = "was there already" if saved.was_there else f"{size_text(saved.bytes)} from {saved.served_by}"
     show(f"{saved.file}: {saved.image}{kind}: {origin}, every digest verified")

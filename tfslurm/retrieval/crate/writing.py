@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfslurm.document.moments import datetime_of
+from tfslurm.document.sizes import size_text
 from tfslurm.document.visible import visible_json
 from tfslurm.errors import refuse
 from tfslurm.export.citation.settings import Authorship
@@ -173,20 +174,12 @@ def announce(session: Session, count: int, size: int, wanted: Wanted) -> None:
         InputError: there is no room for it.
     """
     less = "; --without-outputs leaves out what the program left" if wanted.with_outputs and size > 2**30 else ""
-    session.say(f"{wanted.output}: {count} files, {size_of(size)}{less}")
+    session.say(f"{wanted.output}: {count} files, {size_text(size)}{less}")
     free = room(wanted.output.parent)
     needed = size * (1 + wanted.is_archive + wanted.anonymous) + SPARE
     if needed > free:
         fix = "name a place with more room, or add --without-outputs"
-        raise refuse(str(wanted.output), f"needs {size_of(needed)} and {size_of(free)} are free", fix)
-
-
-def size_of(count: int) -> str:
-    """Bytes for a reader."""
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+        raise refuse(str(wanted.output), f"needs {size_text(needed)} and {size_text(free)} are free", fix)
 
 
 def title_of(runs: Sequence[Run], title: str) -> str:
