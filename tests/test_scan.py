@@ -274,6 +274,50 @@ def test_a_warning_is_told_and_the_job_goes_and_a_sweep_is_held_too(laptop: Lapt
     assert typed("submit", file, "--set", "lr=1", "--set", "scan.fail_on=none") == 0
 
 
+def test_resume_without_a_file_asks_the_rule_of_the_submission_again(laptop: Laptop, typed: Typed) -> None:
+    ignore = [{"id": "CVE-2026-1", "until": "2099-01-01", "why": "x"}]
+    keys = {"command": ["python", "train.py", "{{ lr }}"], "sweep": {"grid": {"lr": [1, 2]}}}
+    file = laptop.experiment(scan={"fail_on": "CRITICAL", "ignore": ignore}, **keys)
+    pin = parse_lock((laptop.folder / "exp.lock.yaml").read_text(), "lock")
+    keep(pin, SMALL, updated_at=fresh())
+    assert typed("submit", file, "--set", "scan.fail_on=HIGH") == 0, typed.err
+    (job,) = laptop.slurm.ids()
+    laptop.slurm.end(job, "FAILED", "1:0")
+    worse = {**HOLE, "VulnerabilityID": "CVE-2026-9", "Severity": "HIGH"}
+    keep(pin, HOLE, worse, updated_at=fresh())
+    assert typed("resume", "last") == 1, typed.out
+    assert "error: alpha: scan: held: 1 known vulnerability of severity HIGH or higher" in typed.err
+    assert "CVE-2026-9" in typed.err and "CVE-2026-1 " not in typed.err and laptop.slurm.ids() == [job]
+    keep(pin, HOLE, updated_at=fresh())  # the one that the file ignores
+    path = laptop.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml"
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps({**described, "scan": {"fail_on": "CRITICAL"}}))
+    assert typed("resume", "last") == 1 and "(the cluster's rule): CVE-2026-1" in typed.err
+    path.write_text(json.dumps(described))
+    assert typed("resume", "last") == 0, typed.err
+    assert len(laptop.slurm.ids()) == 2
+    plans = [json.loads(path.read_text()) for path in laptop.root.glob("runs/*/plan.json")]
+    plans.sort(key=lambda plan: str(plan["planned_at"]))
+    assert [[each["id"] for each in plan["scan"]["ignored"]] for plan in plans] == [[], ["CVE-2026-1"]]
+
+
+def test_rebalance_takes_nothing_back_that_the_other_clusters_rule_would_hold(laptop: Laptop, typed: Typed) -> None:
+    alpha = laptop.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml"
+    beta, described = alpha.with_name("beta.yaml"), json.loads(alpha.read_text())
+    other = {**described, "name": "beta", "root": str(laptop.root.with_name("beta"))}
+    beta.write_text(json.dumps(other))
+    sweep = {"grid": {"lr": [1, 2]}, "spread": "even"}
+    file = laptop.experiment(command=["python", "train.py", "{{ lr }}"], sweep=sweep, clusters=["alpha", "beta"])
+    pin = parse_lock((laptop.folder / "exp.lock.yaml").read_text(), "lock")
+    keep(pin, HOLE, updated_at=fresh())
+    assert typed("submit", file) == 0, typed.err
+    before = laptop.slurm.jobs()
+    beta.write_text(json.dumps({**other, "scan": {"fail_on": "CRITICAL"}}))
+    assert typed("rebalance", "last", "--from", "alpha") == 1
+    assert "error: beta: scan: held: 1 known vulnerability" in typed.err
+    assert laptop.slurm.jobs() == before
+
+
 def test_the_cluster_has_a_rule_of_its_own(laptop: Laptop, typed: Typed) -> None:
     file, pin = experiment(laptop)
     path = laptop.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml"

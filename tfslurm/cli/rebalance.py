@@ -9,6 +9,7 @@ from tfslurm.cli.sweep import print_sent
 from tfslurm.errors import refuse
 from tfslurm.monitoring.lookup import find_sweep
 from tfslurm.monitoring.sweep_states import has_ended
+from tfslurm.submission.scan_gate import asked_again
 from tfslurm.submission.sweep_rebalance import move
 from tfslurm.submission.sweep_resume import ask_of_rebuilt, sent_before
 from tfslurm.workspace.session import Session
@@ -49,6 +50,7 @@ def rebalance(session: Session, sweep: str, source: str, targets: tuple[str, ...
     agree = (lambda question: True) if yes else session.agree
     left = [point.entry for point in tracker.sweeps.points(found.sweep_id) if not has_ended(point)]
     ask_of_rebuilt(before, left, say, agree)
+    bases = asked_again(session, bases, names)
     if not move(session, found, source, names, bases):
         say(f"{found.sweep_id}: nothing on {source} that has not begun")
     print_sent(session, found, None, as_json=as_json)

@@ -30,7 +30,7 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options
 from tfslurm.snapshot import Snapshot, take
-from tfslurm.spec import KEYS, Experiment, parse_experiment
+from tfslurm.spec import KEYS, Experiment, Scan, parse_experiment
 from tfslurm.submission.build_inputs import built, lock_if_good, reference_of, with_build
 from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.image_archive import ImageArchive
@@ -275,7 +275,7 @@ def prepare(
         refuse_own_files(experiment, code, cluster, own)
     templates, name = find_templates(asked)
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
-    scan = judged(experiment, cluster, pin, now)
+    scan = judged(experiment.scan, cluster.scan, pin, now)
     plugins = {**cluster.plugin_options, **experiment.plugin_options}
     plan = make_plan(
         experiment,
@@ -305,9 +305,9 @@ def prepare(
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive, scan=scan)
 
 
-def judged(experiment: Experiment, cluster: Cluster, pin: Pin, now: str) -> Judgement | None:
-    """What the rules say of an image on a cluster; None where neither the experiment nor the cluster has one."""
-    rules = {"experiment": experiment.scan, "cluster": cluster.scan}
+def judged(experiment: Scan | None, cluster: Scan | None, pin: Pin, now: str) -> Judgement | None:
+    """What the rules say of an image; None where neither the experiment nor the cluster has one."""
+    rules = {"experiment": experiment, "cluster": cluster}
     if not any(rules.values()):
         return None
     from tfslurm.workspace.scans import scanned

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tfslurm.document.tree import printable
-from tfslurm.errors import TfslurmError
+from tfslurm.errors import InputError, TfslurmError
 from tfslurm.image.scan_rule import HELD, PASSES, Judgement, summary
-from tfslurm.submission.prepare import Prepared
+from tfslurm.job_plan import JobPlan
+from tfslurm.spec import Ignored, Scan, parse_experiment
+from tfslurm.submission.prepare import Prepared, judged
+from tfslurm.workspace.clock import now
 from tfslurm.workspace.session import Session
 
 
@@ -27,6 +32,39 @@ def guard(session: Session, jobs: Sequence[Prepared]) -> None:
             raise TfslurmError(text)
         if job.scan.evidence.answer != PASSES:
             session.say(f"warning: {text}")
+
+
+def asked_again(session: Session, bases: Mapping[str, Prepared], clusters: Iterable[str]) -> dict[str, Prepared]:
+    """The plans of an earlier submission by their cluster; those of these clusters have what the rules say now.
+
+    Raises:
+        TfslurmError: one is held, or nobody can say and the rule wants that somebody can.
+    """
+    moment = now()
+    fresh = {name: judged_again(bases[name], moment) for name in dict.fromkeys(clusters)}
+    guard(session, list(fresh.values()))
+    return {**bases, **fresh}
+
+
+def judged_again(base: Prepared, moment: str) -> Prepared:
+    """A plan with the answer of its experiment's rule and of its cluster's, as its file is now."""
+    scan = judged(rule_of(base.plan), base.cluster.scan, base.plan.pin, moment)
+    return base._replace(plan=replace(base.plan, scan=scan.evidence if scan else None), scan=scan)
+
+
+def rule_of(plan: JobPlan) -> Scan | None:
+    """The experiment's rule as the plan was made with it; None: it had none.
+
+    What it ignores is read from the text of exp.yaml; from the evidence, where a ``--set`` named it.
+    """
+    applied = next((each for each in plan.scan.rules if each.of == "experiment"), None) if plan.scan else None
+    if applied is None or plan.scan is None:
+        return None
+    found = [Ignored(each.id, each.until, each.why) for each in plan.scan.ignored if each.of == "experiment"]
+    with suppress(InputError):
+        written = parse_experiment(plan.spec_text, plan.spec_file).scan
+        found += [each for each in (written.ignore if written else ()) if each.id not in {one.id for one in found}]
+    return Scan(applied.fail_on, tuple(found), applied.max_age_s, applied.on_unknown)
 
 
 def words_of(judgement: Judgement, file: str) -> str:

@@ -18,7 +18,7 @@ from tfslurm.submission.changed_code import changed_code
 from tfslurm.submission.own_folders import guarded_now, own_places
 from tfslurm.submission.prepare import Prepared, read_experiment
 from tfslurm.submission.review import quoted
-from tfslurm.submission.scan_gate import guard
+from tfslurm.submission.scan_gate import asked_again, guard
 from tfslurm.submission.secrets import read_secrets
 from tfslurm.submission.sweep_arrays import Swept, array_size, parts_of, placed
 from tfslurm.submission.sweep_batches import send_wave
@@ -82,6 +82,8 @@ def plan_again(
         confirm(changes(bases.values(), swept, partial(files_changed, session)), session.say, agree)
         where = as_asked_now(where, sweep, swept, tracker)
         bases |= {base.plan.cluster: base for base in swept.bases}
+    else:
+        bases = asked_again(session, bases, (name for _, name in where))
     made = planned_there(session, where, bases, sweep)
     if swept:
         tracker.sweeps.ask(sweep.sweep_id, swept.asked_sha256, swept.template, swept.given)
