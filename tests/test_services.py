@@ -154,6 +154,18 @@ def test_a_task_that_has_not_begun_and_a_folder_that_is_none_are_refused(tmp_pat
     assert (done.returncode, "is not a run folder of yours" in done.stderr) == (78, True), done.stderr
 
 
+def test_a_job_of_this_machine_is_entered_by_its_own_script(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    (folder / "job.sbatch").write_text("printf '%s|' \"$@\"\nexit 5\n")
+    words = ("17", "0", "", "tfslurm-exec-1", "echo", "a b")
+    done = stepped(tmp_path, "", str(folder), *words, name="exec-here")
+    assert (done.returncode, done.stdout) == (5, "exec|17|0||tfslurm-exec-1|echo|a b|")
+    (tmp_path / "runs" / "mine-0123456789ab").symlink_to(folder)
+    for other in (tmp_path, tmp_path / "runs" / "mine-0123456789ab"):
+        done = stepped(tmp_path, "", str(other), *words, name="exec-here")
+        assert (done.returncode, "is not a run folder of yours" in done.stderr) == (78, True), done.stderr
+
+
 def test_only_the_step_of_this_command_is_ended(tmp_path: Path) -> None:
     steps = "17.0 bash\\n17.2 tfslurm-exec-1\\n17.3 tfslurm-exec-12\\n17.batch batch\\n17.extern tfslurm-exec-1\\n"
     done = stepped(tmp_path, steps, "17", "tfslurm-exec-1", name="end-step")

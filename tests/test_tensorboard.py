@@ -18,7 +18,9 @@ from tfslurm.errors import InputError, TfslurmError
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.services.beside import by_digest
 from tfslurm.services.service import serving
-from tfslurm.services.tensorboard import MOST, Run, board_of, labels_of
+from tfslurm.services.shown_runs import MOST, Run, labels_of
+from tfslurm.services.tensorboard import board_of
+from tfslurm.snapshot.left_out import MARKER, marker
 from tfslurm.submission.once import prepared_for
 from tfslurm.submission.pinning import lock_sha256
 from tfslurm.workspace.session import Session
@@ -77,16 +79,16 @@ def test_what_has_no_outputs_and_what_a_board_cannot_be_is_refused(laptop: Lapto
     assert [each for each in laptop.folders() if "tensorboard" in each] == []
 
 
-def test_runs_of_two_clusters_of_this_machine_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_two_places_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     session: Any = SimpleNamespace(tracker=None)
 
     def named(*clusters: str) -> None:
         found = [SimpleNamespace(key=f"{each}:{at}", cluster=each) for at, each in enumerate(clusters)]
-        monkeypatch.setattr("tfslurm.services.tensorboard.find_jobs", lambda *_: found)
+        monkeypatch.setattr("tfslurm.services.shown_runs.find_jobs", lambda *_: found)
 
     for clusters, why in (
-        (("alpha", "beta"), r"on several clusters \(alpha, beta\)"),
-        (("local",), "ran on this machine; `tfslurm fetch`"),
+        (("alpha", "beta"), r"in several places \(alpha, beta\)"),
+        (("alpha", "local"), r"in several places \(alpha, local\)"),
         (("alpha",) * (MOST + 1), f"are {MOST + 1}, and {MOST} is the most"),
     ):
         named(*clusters)
@@ -113,7 +115,7 @@ def test_an_image_is_named_by_its_digest_and_what_was_confirmed_stays_so(laptop:
 
 def labels(*values: dict[str, Any]) -> list[str]:
     found: list[Any] = [
-        Run(SimpleNamespace(name="digits", job_id=str(at)), SimpleNamespace(), each)  # type: ignore[arg-type]
+        Run(f"digits-{at}", each, SimpleNamespace(job_id=str(at)))  # type: ignore[arg-type]
         for at, each in enumerate(values)
     ]
     return labels_of(found)
@@ -126,6 +128,56 @@ def test_a_run_has_the_name_of_what_is_special_about_it() -> None:
     assert labels({"p": "../a b/$(x)"}, {"p": "é"}) == ["p=.._a_b_x_", "p=_"]
     assert labels({"p": "A"}, {"p": "a"}) == ["p=A,job=0", "p=a,job=1"], "a file system may not tell them apart"
     assert max(map(len, labels({"p": "x" * 999}, {"p": "y" * 999}))) < 200
+
+
+def shown(laptop: Laptop, *names: str, sets: tuple[str, ...] = ()) -> tuple[list[Any], list[str]]:
+    """The runs of a TensorBoard here, with their parameters, and the folders that are mounted."""
+    with Session(print) as session:
+        board = board_of(session, names, sets, 60)
+        (prepared,) = prepared_for(session, serving(board.asked, board.service), [board.known])
+    assert board.is_here
+    return [json.loads(each) for each in board.service.words], [each.source for each in prepared.plan.mounts]
+
+
+def test_folders_of_this_machine_have_the_names_and_parameters_of_what_was_fetched(laptop: Laptop, typed: Type) -> None:
+    file = laptop.experiment(outputs="/out", command=["true", "{{ lr }}"], sweep={"grid": {"lr": [0.1, 0.2]}})
+    assert typed("submit", file).returncode == 0
+    (sweep,) = laptop.tracker.sweeps.all()
+    job = begun(laptop, typed, command=["true", "{{ lr }}"], parameters={"lr": 0.3})
+    here = laptop.folder
+    for name, text in (("all/points", marker(sweep.sweep_id)), ("all/one", marker(job)), ("all/none", "")):
+        (here / name).mkdir(parents=True)
+        (here / name / MARKER).write_text(text)
+    for name in ("lr=0.1", "lr=0.2", "mine"):
+        (here / "all/points" / name).mkdir()
+    one, *points = (str(here / "all" / each) for each in ("one", "points/lr=0.1", "points/lr=0.2", "points/mine"))
+    named = [["lr=0.3", {"lr": 0.3}], ["lr=0.1", {"lr": 0.1}], ["lr=0.2", {"lr": 0.2}], ["mine", {}]]
+    assert shown(laptop, "all") == (named, [one, *points])
+    assert shown(laptop, "./all/points", "all/points") == (named[1:], points), "each once"
+    (here / "x").symlink_to("all/one")
+    assert shown(laptop, "x") == ([[f"digits-{job.partition(':')[2]}", {"lr": 0.3}]], [one])
+
+
+def test_a_folder_that_no_run_is_known_of_needs_an_image(laptop: Laptop, typed: Type) -> None:
+    for name, text in (("logs", ""), ("of/another", marker("alpha:4711")), ("swept", marker("lr-sweep-3fa85f"))):
+        (laptop.folder / name / "a").mkdir(parents=True)
+        (laptop.folder / name / MARKER).write_text(text)
+    done = typed("tensorboard", "logs")
+    assert (done.returncode, "no run of yours that left this is known" in done.stderr) == (2, True), done
+    assert "--set image=tensorflow/tensorflow:" in done.stderr
+    laptop.experiment()  # whose image is pinned here
+    image = ("image=" + PIN.reference,)
+    folder = str(laptop.folder)
+    with pytest.raises(InputError, match=r"is no folder|No such file"):
+        shown(laptop, "./gone", sets=image)
+    with pytest.raises(InputError, match="neither the id of a job nor"):
+        shown(laptop, "gone", sets=image)
+    with Session(print) as session:
+        for name, runs in (("logs", ["logs"]), ("of", ["another"]), ("swept", ["a"])):
+            board = board_of(session, [name], image, 0)
+            assert [json.loads(each) for each in board.service.words] == [[each, {}] for each in runs]
+            assert board.asked.experiment.image == PIN.reference
+            assert all(str(mount.source).startswith(folder) for mount in board.asked.experiment.mounts)
 
 
 @pytest.fixture

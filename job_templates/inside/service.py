@@ -168,7 +168,7 @@ def tensorboard(words: Sequence[str]) -> List[str]:
     if not importlib.util.find_spec("tensorboard"):
         raise Refused(
             "the image has no TensorBoard; `packages: [tensorboard]` in exp.yaml gives it to the next run; "
-            "for this one, `tfslurm fetch` its outputs, and run `tensorboard --logdir` on them"
+            "for this one, `tfslurm fetch` its outputs, then `tfslurm tensorboard FOLDER --set image=IMAGE`"
         )
     return [sys.executable, BOARD, *words]
 

@@ -61,3 +61,39 @@ def test_a_sweep_that_runs_is_seen_by_its_user_alone_under_its_parameters(desk: 
     assert [desk.ended(each) for each in (job, *points)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
     assert not any("typed" in each for each in desk.record(job)["warnings"])
     assert {f"run:{each}/out" for each in points} == {each["name"] for each in desk.record(job)["inputs"]}
+
+
+def test_fetched_folders_and_jobs_of_this_machine_are_shown_here_without_slurm(desk: Desk) -> None:
+    desk.write("src/write.sh", WRITE)
+    file = desk.experiment(
+        "curves",
+        ["sh", "write.sh", "train-{{ lr }}"],
+        image=REFERENCE,
+        code="src",
+        parameters={"lr": 0.01},
+        resources={"gpus": 0, "memory": "256M"},
+    )
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--set", "lr=0.1,0.2", "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    sweep = json.loads(done.stdout)["sweep"]
+    assert desk.tfslurm("fetch", sweep, "fetched/points").returncode == 0
+    done = desk.tfslurm("run", file, "--set", "lr=0.3", cluster=None)
+    assert done.returncode == 0, done.stderr
+    with opened(desk, "tensorboard", "fetched/points", "local:1", cluster=None) as board:
+        browser = board.browser
+        assert board.job == "local:2"
+        found = [f"lr={lr}/train-{lr}" for lr in (0.1, 0.2, 0.3)]
+        until(lambda: len(browser.ask("/data/runs")[1]) == 6, 60)
+        assert sorted(each for each in browser.ask("/data/runs")[1] if "/" in each) == found
+        wanted = {"allowedStatuses": KNOWN, "colParams": [{"hparam": "lr"}], "startIndex": 0, "sliceSize": 9}
+        _, told = browser.ask("/data/plugin/hparams/session_groups", wanted)
+        assert sorted(each["hparams"]["lr"] for each in told["sessionGroups"]) == [0.1, 0.2, 0.3]
+        assert type(browser)(browser.port, "x" * 43).ask("/data/runs")[0] == 403
+        inside = desk.tfslurm("exec", board.job, "ls", "/runs", cluster=None)
+        assert (inside.returncode, inside.stdout) == (0, "0\n1\n2\n"), inside.stderr
+        board.process.send_signal(signal.SIGHUP)
+        code, said = board.ends()
+        assert (code, browser.token in said) == (130, False), said
+    assert not is_open(browser)
+    assert desk.tfslurm("services", "--json", cluster=None).stdout == "[]\n"
+    assert desk.record(board.job)["job"]["exit_code"] == 143

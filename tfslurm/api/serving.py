@@ -51,8 +51,7 @@ class Service:
 
     def close(self) -> None:
         """Close the port of this machine, and cancel the job if it has not ended; outputs are kept."""
-        self._attached.stop()
-        self.job.cancel()
+        self._attached.cancel()
 
 
 def jupyter(

@@ -15,7 +15,6 @@ from tfslurm.cli.submit import cluster_option, set_option
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host.attached import is_terminal
 from tfslurm.job_plan.holding import Service
-from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
 from tfslurm.services.browser import open_page
 from tfslurm.services.service import Attached, attach, attend, brings, idle_s, open_service, running_services
@@ -136,21 +135,21 @@ def stay(session: Session, opened: Attached, as_json: bool, *, opens: bool = Fal
             return attend(session, opened)
         except KeyboardInterrupt:
             say("")
-            goes_on(session, opened)
+            goes_on(opened)
     return INTERRUPTED
 
 
-def goes_on(session: Session, opened: Attached) -> None:
-    """Keep the job, or end it, as the user says; without a terminal it is ended."""
+def goes_on(opened: Attached) -> None:
+    """Keep the job, or end it, as the user says; without a terminal, or a cluster, it is ended."""
     fix = f"`tfslurm services --attach {opened.job}` comes back, `tfslurm cancel {opened.job}` ends it"
     try:
-        if is_terminal() and not agreed(f"{opened.job}: end the job?"):
+        if opened.process is None and is_terminal() and not agreed(f"{opened.job}: end the job?"):
             say(f"{opened.job}: goes on; {fix}")
             return
     except click.Abort:
         say("")
     try:
-        cancel_named(session, [opened.job])
+        opened.cancel()
     except TfslurmError as error:
         say(f"error: {error}", f"{opened.job}: may go on; {fix}")
         return

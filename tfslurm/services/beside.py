@@ -22,23 +22,25 @@ from tfslurm.workspace.session import Session
 
 FREE = ("resources.", "slurm.")
 "Keys that --set changes here."
+IMAGE = "image="
+"The key that it sets besides, where what is shown is no job's any more."
 
 
-def refuse_sets(sets: Sequence[str], what: str) -> None:
-    """Refuse a setting that is not of the job's own room: the rest is the run's.
+def refuse_sets(sets: Sequence[str], what: str, *more: str) -> None:
+    """Refuse a setting that is not of the job's own room, and does not begin as one ``more``: the rest is the run's.
 
     Raises:
         InputError: there is one.
     """
     for each in sets:
-        if not each.startswith(FREE):
+        if not each.startswith((*FREE, *more)):
             raise refuse(f"--set {each}", f"is no key of {what}", "set resources.* or slurm.* alone")
 
 
 def job_beside(
     session: Session,
     name: str,
-    plan: JobPlan,
+    plan: JobPlan | None,
     mounts: Sequence[Mapping[str, object]],
     sets: Sequence[str],
     *,
@@ -46,27 +48,26 @@ def job_beside(
 ) -> Asked:
     """The experiment, in this command's own folder: the image and the packages of a run's plan, by their hashes.
 
-    It has no code, secret, variable or GPU of the run's. Its program is put in later.
+    It has no code, secret, variable or GPU of the run's. Its program is put in later. Without a plan a setting has the
+    image.
     """
-    pin = by_digest(session.tracker, plan.pin)
-    wheels = plan.packages.wheels if plan.packages else ()
-    packages = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
-    account = {"account": plan.options["account"]} if plan.options.get("account") else {}
-    tree = {
+    tree: dict[str, object] = {
         "name": name,
-        "image": pin.reference,
         "command": ["true"],
         "outputs": "/out",
         "mounts": [*mounts],
         "resources": {"gpus": 0, "memory": memory},
-        **({"packages": packages} if packages else {}),
-        **({"slurm": account} if account else {}),
     }
     folder = Path(session.keep(TemporaryDirectory(prefix=f"tfslurm-{name}-"))).resolve()
+    if plan:
+        pin = by_digest(session.tracker, plan.pin)
+        packages = [f"{wheel.name}=={wheel.version}" for wheel in (plan.packages.wheels if plan.packages else ())]
+        account = plan.options.get("account")
+        tree |= {"image": pin.reference, **({"packages": packages} if packages else {})}
+        tree |= {"slurm": {"account": account}} if account else {}
+        write_file(folder / "exp.lock.yaml", lock_text(pin, locked_as(plan.packages, packages)).encode())
     write_file(folder / "exp.yaml", dump(tree).encode())
-    lock = lock_text(pin, locked_as(plan.packages, packages))
-    write_file(folder / "exp.lock.yaml", lock.encode())
-    return read_experiment(folder / "exp.yaml", sets)
+    return read_experiment(folder / "exp.yaml", sets)._replace(is_temporary=True)
 
 
 def by_digest(tracker: Tracker, pin: Pin) -> Pin:

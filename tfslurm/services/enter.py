@@ -36,7 +36,7 @@ class Entered:
 
 
 class Way:
-    """The way into the container of one task of a job that runs, over the login node.
+    """The way into the container of one task of a job that runs, over the login node, or on this machine.
 
     ``kind`` is `exec`, or `shell`: then the job ends with the command; or `service`: then nothing is typed by hand.
 
@@ -63,8 +63,6 @@ class Way:
         return f"tfslurm-{self._kind}-{secrets.token_hex(6)}"
 
     def _running(self, session: Session, job: TrackedJob) -> TrackedJob:
-        if job.cluster == LOCAL:
-            raise TfslurmError(f"{job.key}: runs in the terminal that started it, not on a cluster")
         if not job.final:
             known = known_for(job, session.tracker)
             if silence := refresh(known, session.tracker, session.reach(known), [job]):
@@ -90,8 +88,9 @@ class Way:
         try:
             return self._host.attach(self._argv(command, terminal=terminal), terminal=terminal, mark=MARK)
         except (KeyboardInterrupt, HostError):
-            with suppress(TfslurmError):
-                self._host.run(program("end-step", self._words[0], self._step))
+            with suppress(TfslurmError):  # here it ends with its client
+                if self.job.cluster != LOCAL:
+                    self._host.run(program("end-step", self._words[0], self._step))
             raise
 
     def captured(self, command: Sequence[str]) -> Entered:
@@ -117,4 +116,7 @@ class Way:
         return self._host.open_pipe(self._argv(command, terminal=False), MARK)
 
     def _argv(self, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
-        return program("exec-step", *self._words, "terminal" if terminal else "", self._step, *command)
+        how = ("terminal" if terminal else "", self._step, *command)
+        if self.job.cluster == LOCAL:
+            return program("exec-here", *self._words[2:], *how)
+        return program("exec-step", *self._words, *how)

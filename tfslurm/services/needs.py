@@ -46,8 +46,8 @@ NEEDS = {
     "tensorboard": Need(
         "TensorBoard",
         ("tensorboard", "tb-nightly"),
-        "write `packages: [tensorboard]` for the next run; for this one `tfslurm fetch` its outputs, and run "
-        "`tensorboard --logdir` on them",
+        "write `packages: [tensorboard]` for the next run; for this one `tfslurm fetch` its outputs, then "
+        "`tfslurm tensorboard FOLDER --set image=IMAGE`",
         is_of_runs=True,
     ),
 }

@@ -15,10 +15,12 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import replace
+from subprocess import Popen
 from types import TracebackType
 from typing import NamedTuple
 
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError, last_words, refuse
+from tfslurm.handoff.local_process import stop
 from tfslurm.host.forward import Forward, UnixSocket, listening
 from tfslurm.job_plan.holding import Service, service_in
 from tfslurm.monitoring.cancel import cancel_named
@@ -178,6 +180,7 @@ class Attached:
     def __init__(self, session: Session, way: Way, service: Service, port: int) -> None:
         self._session, self._way, self.service = session, way, service
         self.job = way.job.key
+        self.process: Popen[bytes] | None = None  # that of a job of this machine, if it was started here
         self.ended, self._closing = threading.Event(), threading.Event()
         self._changed, self._channels = threading.Condition(), self._connected()
         try:
@@ -255,6 +258,21 @@ class Attached:
         self._closing.set()
         self._forward.close()
         self._channels.close()
+
+    def cancel(self) -> None:
+        """Close the port, and end the job if it has not ended; outputs are kept.
+
+        Raises:
+            TfslurmError: its cluster does not answer, or it was started by another command of this machine.
+        """
+        self.stop()
+        if self.process is None:
+            _, silent = cancel_named(self._session, [self.job])
+            if silent:
+                raise HostError("; ".join(silent.values()), transient=True)
+            return
+        stop(self.process)
+        settled(self._session, find_job(self._session.tracker, self.job))
 
     def _connected(self) -> Channels:
         return Channels(self._way.open_pipe(RELAY), lambda text: self._session.say(f"{self.job}: {text}"))

@@ -120,7 +120,8 @@ def held_job(session: Session, name: str, seen: Seen) -> TrackedJob:
 
 def tell_of_limit(session: Session, job: TrackedJob) -> None:
     """Say where it runs, and when its time limit ends it."""
-    nodes, ends = job.status.get("nodes") or ["a node"], local_time(job.status.get("ended_at"))
+    somewhere = "this machine" if job.cluster == LOCAL else "a node"
+    nodes, ends = job.status.get("nodes") or [somewhere], local_time(job.status.get("ended_at"))
     session.say(f"{job.key} RUNNING on {nodes[0]}{f', until {ends} at most' if ends else ''}")
 
 

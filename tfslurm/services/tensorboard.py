@@ -1,126 +1,120 @@
-"""TensorBoard on a node for the outputs of runs: an experiment of its own, which mounts them read-only."""
+"""TensorBoard for the outputs of runs: an experiment of its own, which mounts them read-only.
+
+It runs where they are: on a node of the jobs' cluster; or on this machine for its own jobs, and for folders of it.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tfslurm.errors import HostError, TfslurmError, refuse
-from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.holding import Service
-from tfslurm.monitoring.lookup import find_jobs, job_dir, parameters_of, plan_of
+from tfslurm.monitoring.lookup import job_dir
 from tfslurm.remote_programs import program
-from tfslurm.services.beside import job_beside, refuse_sets
+from tfslurm.services.beside import IMAGE, job_beside, refuse_sets
+from tfslurm.services.here import open_here
+from tfslurm.services.service import Attached, open_service
+from tfslurm.services.shell import Seen
+from tfslurm.services.shown_runs import Run, chosen, labels_of
 from tfslurm.submission.prepare import Asked
-from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import known_for
-from tfslurm.workspace.config import LOCAL, Known
+from tfslurm.workspace.config import LOCAL, Known, local_cluster
 from tfslurm.workspace.session import Session
 
 KIND = "tensorboard"
-MOST = 200
-"Runs in one TensorBoard: each is a mount."
-LONGEST = 150
 MEMORY = "2G"
-UNFIT = re.compile(r"[^A-Za-z0-9._=,+-]+")
-Values = Mapping[str, Any]
 
 
-class Run(NamedTuple):
-    """A run whose outputs are shown; ``values`` are its parameters'."""
+class Board(NamedTuple):
+    """The experiment of a TensorBoard, the cluster that it runs on, and what the job does."""
 
-    job: TrackedJob
-    plan: JobPlan
-    values: Values
+    asked: Asked
+    known: Known
+    service: Service
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, where its job ends with the command."""
+        return self.known.cluster.name == LOCAL
 
 
-def board_of(
-    session: Session, names: Sequence[str], sets: Sequence[str], idle_after_s: int
-) -> tuple[Asked, Known, Service]:
-    """The experiment of a TensorBoard for these jobs and sweeps, the cluster that has them, and the service.
-
-    It has the image of the last of them, with its packages. A run that has no outputs yet is left out, and said.
+def open_board(session: Session, board: Board, *, port: int = 0, seen: Seen) -> Attached:
+    """Start a TensorBoard, and wait until it answers.
 
     Raises:
-        InputError: a name is no job's; they are of several clusters, too many, or kept nothing; a setting is not one
-            of a job's own.
+        TfslurmError: the job cannot be started, or ended before it answered.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    start = open_here if board.is_here else open_service
+    return start(session, *board, port=port, seen=seen)
+
+
+def board_of(session: Session, names: Sequence[str], sets: Sequence[str], idle_after_s: int) -> Board:
+    """What shows these jobs, sweeps and folders of this machine.
+
+    It has the image of the last of the jobs, with its packages; for folders alone a setting may name another. A run
+    that has no outputs yet is left out, and said.
+
+    Raises:
+        InputError: a name is no job's and no folder's; they are in several places, too many, or kept nothing; of no
+            folder the run is known, and no image is set; a setting is not one of a job's own.
         TfslurmError: none of them has outputs yet.
     """
-    refuse_sets(sets, "a TensorBoard's job")
     runs = chosen(session.tracker, names)
-    known = known_for(runs[0].job, session.tracker)
-    runs = begun(session, known, runs)
+    refuse_sets(sets, "a TensorBoard's job", *((IMAGE,) if all(run.folder for run in runs) else ()))
+    jobs = [run.job for run in runs if run.job and not run.folder]
+    folders = [run for run in runs if run.folder]
+    known = known_for(jobs[0], session.tracker) if jobs else local_cluster(session.say)
+    runs = [*(begun(session, known, runs) if jobs else ()), *folders]
     asked = experiment(session, runs, sets)
     labels = labels_of(runs)
     words = tuple(json.dumps([label, dict(run.values)]) for label, run in zip(labels, runs, strict=True))
-    return asked, known, Service(KIND, idle_after_s, words)
-
-
-def chosen(tracker: Tracker, names: Sequence[str]) -> list[Run]:
-    """The jobs that are named, each once.
-
-    Raises:
-        InputError: as ``board_of``.
-    """
-    jobs = list({job.key: job for name in names for job in find_jobs(tracker, name)}.values())
-    clusters = sorted({job.cluster for job in jobs})
-    if len(clusters) > 1:
-        why = f"are on several clusters ({', '.join(clusters)}), and one TensorBoard is on one"
-        raise refuse("these runs", why, "name those of one; or `tfslurm fetch` them, and run `tensorboard` here")
-    if clusters == [LOCAL]:
-        why = "ran on this machine"
-        raise refuse(f"job {jobs[0].key}", why, "`tfslurm fetch` its outputs, and run `tensorboard --logdir` on them")
-    if len(jobs) > MOST:
-        raise refuse("these runs", f"are {len(jobs)}, and {MOST} is the most", "name some of the points")
-    runs = [Run(job, plan_of(job, tracker), parameters_of(job, tracker)) for job in jobs]
-    for run in runs:
-        if not run.plan.outputs:
-            raise refuse(f"job {run.job.key}", "kept nothing: its experiment had no `outputs`", "name another job")
-    return runs
+    return Board(asked, mounting(known, folders) if folders else known, Service(KIND, idle_after_s, words))
 
 
 def begun(session: Session, known: Known, runs: Sequence[Run]) -> list[Run]:
-    """Those whose outputs are on the cluster.
+    """The jobs among them whose outputs are where they left them.
 
     Raises:
         TfslurmError: there are none.
     """
-    folders = [str(job_dir(run.plan, run.job.job_id) / "out") for run in runs]
+    jobs = [(run, run.job, run.plan) for run in runs if run.job and run.plan and not run.folder]
+    folders = [str(job_dir(plan, job.job_id) / "out") for _, job, plan in jobs]
     asked = b"".join(folder.encode("utf-8", "surrogateescape") + b"\0" for folder in folders)
-    found = session.reach(known).run_bytes(program("still-there"), input=asked, max_bytes=len(runs) + 2**16)
+    found = session.reach(known).run_bytes(program("still-there"), input=asked, max_bytes=len(jobs) + 2**16)
     said = found.decode("ascii", "replace")
-    if len(said) != len(runs):
+    if len(said) != len(jobs):
         raise HostError(f"{known.cluster.name}: what came is no answer about files; does a start-up file print there?")
-    there = [run for run, kind in zip(runs, said, strict=True) if kind == "d"]
+    there = [run for (run, _, _), kind in zip(jobs, said, strict=True) if kind == "d"]
+    missing = [job for (_, job, _), kind in zip(jobs, said, strict=True) if kind != "d"]
     if not there:
-        raise TfslurmError(f"{runs[0].job.key}: has no outputs yet ({runs[0].job.state}); try again when it runs")
-    if len(there) < len(runs):
-        first = next(run.job for run, kind in zip(runs, said, strict=True) if kind != "d")
-        session.say(f"note: {len(runs) - len(there)} of {len(runs)} runs have no outputs yet, such as {first.key}")
+        raise TfslurmError(f"{missing[0].key}: has no outputs yet ({missing[0].state}); try again when it runs")
+    if missing:
+        session.say(f"note: {len(missing)} of {len(jobs)} runs have no outputs yet, such as {missing[0].key}")
     return there
 
 
+def mounting(known: Known, runs: Sequence[Run]) -> Known:
+    """This machine, on which the folders that the user has named may be mounted."""
+    allow = (*known.cluster.mounts_allow, *(PurePosixPath(run.folder) for run in runs if run.folder))
+    return known._replace(cluster=replace(known.cluster, mounts_allow=allow))
+
+
 def experiment(session: Session, runs: Sequence[Run], sets: Sequence[str]) -> Asked:
-    """The experiment, in this command's own folder, with the image and the packages of the last run."""
-    plan = max(runs, key=lambda run: run.job.submitted_at).plan
-    mounts = [{"source": f"run:{run.job.key}/out", "target": f"/runs/{at}"} for at, run in enumerate(runs)]
+    """The experiment, in this command's own folder, with the image and the packages of the last run, if none is set.
+
+    Raises:
+        InputError: no run is known, and no image is set.
+    """
+    mounts = [{"source": run.source, "target": f"/runs/{at}"} for at, run in enumerate(runs)]
+    known = [(run.job.submitted_at, run.plan) for run in runs if run.job and run.plan]
+    is_set = any(each.startswith(IMAGE) for each in sets)
+    if not known and not is_set:
+        why = "no run of yours that left this is known, so there is no image to take TensorBoard from"
+        raise refuse(str(runs[0].folder), why, "name one: --set image=tensorflow/tensorflow:2.16.1")
+    plan = max(known, key=lambda each: each[0])[1] if known and not is_set else None
     return job_beside(session, KIND, plan, mounts, sets, memory=MEMORY)
-
-
-def labels_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, no two the same: the parameters in which they differ, else the experiment and the job."""
-    names = dict.fromkeys(name for run in runs for name in run.values)
-    varying = [name for name in names if len({repr(run.values.get(name)) for run in runs}) > 1]
-    short = [
-        UNFIT.sub("_", ",".join(f"{name}={run.values[name]}" for name in varying if name in run.values))[:LONGEST]
-        or f"{run.job.name}-{run.job.job_id}"
-        for run in runs
-    ]
-    many = Counter(label.lower() for label in short)
-    return [
-        label if many[label.lower()] == 1 else f"{label},job={run.job.job_id}"
-        for label, run in zip(short, runs, strict=True)
-    ]

@@ -21,7 +21,7 @@ from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.send_packages import send_wheels
 from tfslurm.submission.submit import send_files
-from tfslurm.tracker import Tracker
+from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 
@@ -61,14 +61,15 @@ def start(
     return job_id, attempt(Path(plan.run_dir), job_id, secrets)
 
 
-def follow_process(
-    session: Session,
-    known: Known,
-    job: Prepared,
-    secrets: dict[str, str],
-    shown: Callable[[str, str], None] | None,
-) -> dict[str, Any]:
-    """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
+def begin(
+    session: Session, known: Known, job: Prepared, secrets: dict[str, str]
+) -> tuple[TrackedJob, subprocess.Popen[bytes]]:
+    """Start a local job that may run; the job and its process.
+
+    Raises:
+        InputError: the cluster is not this machine.
+        TfslurmError: the rule `scan` holds its image, or it cannot be started.
+    """
     if known.cluster.login is not None:
         raise refuse("cluster local", "has a login", "`tfslurm run` runs on this machine; use submit for that cluster")
     guard(session, [job])
@@ -77,6 +78,19 @@ def follow_process(
     job_id, process = start(job, tracker, host, secrets)
     found = find_job(tracker, f"{known.cluster.name}:{job_id}")
     session.say(f"{found.key}: started")
+    return found, process
+
+
+def follow_process(
+    session: Session,
+    known: Known,
+    job: Prepared,
+    secrets: dict[str, str],
+    shown: Callable[[str, str], None] | None,
+) -> dict[str, Any]:
+    """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
+    found, process = begin(session, known, job, secrets)
+    tracker, host = session.tracker, session.reach(known)
     reader = Reader(found, tracker, host, None, 0, False)
     for told in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does

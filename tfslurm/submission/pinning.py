@@ -84,7 +84,8 @@ def pin_first(session: Session, asked: Asked, clusters: Sequence[Known]) -> Pin:
     found = pin_now(asked, [known.cluster for known in clusters], now(), session.say)
     write_lock(asked, found)
     session.tracker.note_lock(lock_sha256(found), now())
-    wrote = "" if asked.derived_from else f"; wrote {asked.lock_file}; commit it"  # a rerun's is a temporary one
+    is_kept = not (asked.derived_from or asked.is_temporary)  # a rerun's is a temporary one too
+    wrote = f"; wrote {asked.lock_file}; commit it" if is_kept else ""
     session.say(f"pinned {found.reference} to {found.digest} (served by {found.served_by}){wrote}")
     return found
 

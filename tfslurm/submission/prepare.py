@@ -49,7 +49,8 @@ class Asked(NamedTuple):
     """An experiment as it stands in its file, with what the command line set.
 
     Of a rerun ``derived_from`` is the run that it repeats, and ``code`` that run's own, in place of the file's folder;
-    its image comes from ``archive``, where it has one, and no registry is asked.
+    its image comes from ``archive``, where it has one, and no registry is asked. ``is_temporary`` says that its file is
+    gone after the command.
     """
 
     file: Path
@@ -60,6 +61,7 @@ class Asked(NamedTuple):
     derived_from: DerivedFrom | None = None
     code: Snapshot | None = None
     archive: ImageArchive | None = None
+    is_temporary: bool = False
 
     @property
     def lock_file(self) -> Path:
