@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from tfslurm.host.local import LocalHost
 PYPI = "https://pypi.org/simple"
 GET = "pip install 'tfslurm[packages]' brings uv and pip"
 MOST_BYTES = 256 * 2**20  # a report of pip holds the whole description of each package
+MEMORY_BYTES = 4 * 2**30
+"What uv or pip may allocate: an index may send a page without end. A large resolution takes some hundred MiB."
 _LOGIN = re.compile(r"(?<=://)(?!/)[^/\s'\"]*@")
 _OWN = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -85,9 +88,22 @@ def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, time
     """
     try:
         host = LocalHost("this machine", {**_OWN, **(environment or {})})
-        return host.run(argv, timeout_s=timeout_s, max_bytes=MOST_BYTES)
+        return host.run(bounded(argv), timeout_s=timeout_s, max_bytes=MOST_BYTES)
     except HostError as error:
         raise TfslurmError(without_logins(str(error)), transient=error.transient) from error
+
+
+def bounded(argv: Sequence[str]) -> tuple[str, ...]:
+    """The words that run a program with at most MEMORY_BYTES of its own; unchanged where no prlimit (util-linux) is.
+
+    The limit is RLIMIT_DATA: both programs reserve far more addresses than they use, so RLIMIT_AS would stop them.
+    """
+    prlimit = which("prlimit")
+    if not prlimit:
+        return tuple(argv)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    return (prlimit, f"--data={most}", "--", *argv)
 
 
 def indexes(pip: Sequence[str], environment: Mapping[str, str] = os.environ) -> Indexes:

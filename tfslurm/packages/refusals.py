@@ -75,6 +75,9 @@ _NETWORK = (
 )
 FULL = r"No space left on device|Disk quota exceeded"
 _LOGIN = r"40[13] (?:Client Error|Unauthorized|Forbidden)|authentication credentials|User for "
+ENDLESS = r"memory allocation of [0-9]+ bytes failed|\bMemoryError\b"
+ENDLESS_WHY = "an index, or a file on it, is larger than the memory that uv and pip may use"
+ENDLESS_FIX = "ask whoever runs the index; `pip config list` names its address"
 FULL_FIX = "free some space there, or set XDG_CACHE_HOME (`uv cache dir` and `pip cache dir` name them)"
 NO_WHEEL = (
     "name a version that has one (its page on the index lists the files), or build it once: "
@@ -99,6 +102,8 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
         return Refusal("", f"the index refuses the login, or there is none: {_short(text)}", fix, outside=True)
     if re.search(FULL, text):
         return Refusal("", "the disk of uv's and pip's caches is full", FULL_FIX, outside=True)
+    if re.search(ENDLESS, text):
+        return Refusal("", ENDLESS_WHY, ENDLESS_FIX, outside=True)
     if "DO NOT MATCH THE HASHES" in text:
         found = _first((rf" {_NAME}==[^ ]+ from ",), text)
         why = f"the index serves other bytes of {found or 'a wheel'} than its own page says"

@@ -19,7 +19,7 @@ from tfslurm.image import PackageLock, Wheel
 from tfslurm.image.facts import ImageFacts
 from tfslurm.local_files import make_folder, write_file
 from tfslurm.packages.programs import GET, call, find_pip, for_pip, indexes, without_logins
-from tfslurm.packages.refusals import FULL, FULL_FIX
+from tfslurm.packages.refusals import ENDLESS, ENDLESS_FIX, ENDLESS_WHY, FULL, FULL_FIX
 from tfslurm.packages.targets import pip_words
 from tfslurm.workspace.folders import cache_folder
 
@@ -141,6 +141,8 @@ def _failure(said: str, wanted: Sequence[Wanted]) -> str:
         )
     if re.search(FULL, said):
         return f"packages: the disk of uv's and pip's caches is full; {FULL_FIX}"
+    if re.search(ENDLESS, said):
+        return f"packages: {ENDLESS_WHY}; {ENDLESS_FIX}"
     why = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "")
     return f"packages: the wheels cannot be fetched: {why.removeprefix('ERROR:').strip()[:400]}; {_RENEW}"
 
