@@ -206,6 +206,33 @@ def test_a_lost_way_comes_back_a_second_terminal_attaches_and_the_end_is_told(de
     assert f"tfslurm-beta-{job[5:]}-" not in listed
 
 
+def test_a_notebook_of_a_job_has_its_environment_and_its_outputs_read_only(desk: Desk) -> None:
+    push()
+    desk.write("src/part.py", "ANSWER = 42\n")
+    keys = {"image": REFERENCE, "code": "src", "env": {"SEED": "{{ seed }}"}, "resources": ROOM}
+    made = "import part; open('/out/model.txt', 'w').write(str(part.ANSWER))"
+    file = desk.experiment("run", ["python3", "-c", made], sweep={"grid": {"seed": [3, 4]}}, **keys)
+    done = desk.tfslurm("submit", file, "--cluster", "alpha", "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    (known,) = json.loads(desk.tfslurm("status", json.loads(done.stdout)["sweep"], "--json").stdout)
+    run = known["points"][1]["job"]
+    desk.write("src/part.py", "ANSWER = 43\n")
+    with opened(desk, "jupyter", run) as notebook:
+        notebook.says(f"{run}: its outputs are at /job/out, read-only; yours are in /out")
+        kernel = notebook.browser.kernel()
+        cell = "import os, part; print(open('/job/out/model.txt').read(), part.ANSWER, os.environ['SEED'])"
+        assert notebook.browser.run(kernel, cell) == "42 42 4\n"
+        cell = (
+            "try: open('/job/out/new', 'w')\nexcept OSError as error: print(error.errno)\nopen('/out/own', 'w').close()"
+        )
+        assert notebook.browser.run(kernel, cell) == "30\n"
+        notebook.process.send_signal(signal.SIGINT)
+        assert notebook.ends()[0] == 130
+    record = desk.record(notebook.job)
+    assert [each["name"] for each in record["inputs"]] == [f"run:{run}/out"]
+    assert record["image"]["digest"] == desk.record(run)["image"]["digest"]
+
+
 def test_a_notebook_from_python_that_nobody_uses_ends(desk: Desk) -> None:
     push()
     desk.experiment("unused", ["true"], image=REFERENCE, resources=ROOM)

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tfslurm.api.arguments import Value, asked_for, only
+from tfslurm.api.arguments import Value, asked_for, only, texts_of
 from tfslurm.api.jobs import Job
 from tfslurm.api.session import LOG, session
+from tfslurm.errors import refuse
 from tfslurm.job_plan.holding import Service as Kind
+from tfslurm.reruns.notebook import job_named, open_notebook
 from tfslurm.services.service import Answer, Attached, idle_s, open_service
+from tfslurm.tracker import TrackedJob
 
 
 class Service:
@@ -55,7 +58,7 @@ class Service:
 
 
 def jupyter(
-    experiment: str | Path,
+    experiment: str | Path | Job,
     *,
     cluster: str = "",
     port: int = 0,
@@ -66,7 +69,8 @@ def jupyter(
     """Run Jupyter on a node with an experiment's image, packages, GPUs and mounts, and return it once it answers.
 
     Args:
-        experiment: the file exp.yaml.
+        experiment: the file exp.yaml; or a job, or the name of one (``"alpha:1234"``), whose environment it is then,
+            with the job's outputs read-only, and on the job's cluster.
         cluster: the name of a cluster; by default the file's, or the only one that is known.
         port: the port of this machine; 0 takes any that is free.
         idle_after: the job ends when nobody has used it for so long: ``30m``, ``1h``; ``0``: never.
@@ -77,15 +81,18 @@ def jupyter(
         InputError: a file or a value given here is wrong.
         TfslurmError: the job could not be queued, or ended before it answered.
     """
-    idle = idle_s("idle_after", idle_after)
-    asked, chosen = asked_for(session(), experiment, cluster or (), settings or {}, parameters, sweeps=False)
-    known = only(experiment, chosen)
-    attached = open_service(
-        session(),
-        asked,
-        known,
-        Kind("jupyter", idle),
-        port=port,
-        seen=lambda job: LOG.info("%s %s", job.key, job.state),
-    )
-    return Service(attached)
+    kind = Kind("jupyter", idle_s("idle_after", idle_after))
+    named = experiment.key if isinstance(experiment, Job) else str(experiment)
+    if job := None if isinstance(experiment, Path) else job_named(session(), named):
+        if cluster and cluster != job.cluster:
+            raise refuse(f"cluster={cluster!r}", f"{job.key} and its outputs are on {job.cluster}", "leave it out")
+        sets = [f"{name}={value}" for name, value in texts_of(settings or {}, parameters).items()]
+        return Service(open_notebook(session(), job, sets, kind, port=port, seen=log))
+    asked, chosen = asked_for(session(), named, cluster or (), settings or {}, parameters, sweeps=False)
+    known = only(named, chosen)
+    return Service(open_service(session(), asked, known, kind, port=port, seen=log))
+
+
+def log(job: TrackedJob) -> None:
+    """Say in the log what a job is waited for."""
+    LOG.info("%s %s", job.key, job.state)

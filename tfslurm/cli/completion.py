@@ -62,6 +62,8 @@ def words_for(parameter: click.Parameter) -> Words | None:
     names = {part.strip("[].") for part in shown.split("|")}
     if parameter.opts[0] == "--name":
         return experiments
+    if {"EXP.YAML", "JOB"} <= names:
+        return files_and_jobs
     if {"JOB", "SWEEP"} & names or shown in ("A", "B"):
         return sweeps if "SWEEP" in names and "JOB" not in names else jobs_and_sweeps
     if "CLUSTER" in names or (shown == "NAME" and parameter.opts[0] in ("--cluster", "--from", "--to")):
@@ -94,6 +96,12 @@ def jobs_and_sweeps(context: click.Context, incomplete: str) -> Iterator[tuple[s
     for job in jobs:
         is_alone = len(clusters_of[job.job_id]) == 1 and not incomplete.startswith(f"{job.cluster}:")
         yield job.job_id if is_alone else job.key, f"{job.name} {job.state}"
+
+
+def files_and_jobs(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """The files of experiments in this folder, then jobs."""
+    yield from ((path.name, "") for path in sorted(Path().glob("*.y*ml")) if not path.name.endswith(".lock.yaml"))
+    yield from jobs_and_sweeps(context, incomplete)
 
 
 def sweeps(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tfslurm.cli.console import agreed, common, emit, say, show, table
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.experiment_file import experiment_or_here
 from tfslurm.cli.logs import Waiting
 from tfslurm.cli.submit import cluster_option, set_option
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host.attached import is_terminal
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.lookup import find_job, plan_of
+from tfslurm.reruns.notebook import job_named, open_notebook
 from tfslurm.services.browser import open_page
 from tfslurm.services.service import Attached, attach, attend, brings, idle_s, open_service, running_services
 from tfslurm.submission.prepare import read_experiment
@@ -40,7 +40,7 @@ open_option = click.option(
 
 
 @click.command()
-@experiment_file
+@click.argument("named", metavar="[EXP.yaml|JOB]", default="")
 @cluster_option
 @set_option
 @port_option
@@ -49,7 +49,7 @@ open_option = click.option(
 @common
 def jupyter(
     session: Session,
-    experiment: Path,
+    named: str,
     clusters: tuple[str, ...],
     sets: tuple[str, ...],
     port: int,
@@ -60,16 +60,25 @@ def jupyter(
     """Run JupyterLab, or what the image has of Jupyter, on a node, and print the URL that opens it here.
 
     It is a job as submit makes one, with the experiment's image, packages, GPUs and mounts. It opens a copy of the code
-    in the outputs, which `tfslurm fetch` brings. The command stays until the job ends. Ctrl-C asks whether the job
-    goes on; without a terminal it ends the job.
+    in the outputs, which `tfslurm fetch` brings. Of a JOB it has the environment that the job had, and the job's
+    outputs, read-only. The command stays until the notebook's job ends. Ctrl-C asks whether that goes on; without a
+    terminal it ends it.
 
     \b
     Examples:
         tfslurm jupyter exp.yaml
-        tfslurm jupyter exp.yaml --open
+        tfslurm jupyter alpha:1234 --open
         tfslurm jupyter exp.yaml --set resources.time=04:00:00 --idle-after 30m
     """
-    idle = idle_s("--idle-after", idle_after)
+    service = Service("jupyter", idle_s("--idle-after", idle_after))
+    if named and (job := job_named(session, named)):
+        if clusters:
+            why = f"{job.key} and its outputs are on {job.cluster}, and so is its notebook"
+            raise refuse(f"--cluster {clusters[0]}", why, "leave it out")
+        return stay(
+            session, open_notebook(session, job, sets, service, port=port, seen=Waiting()), as_json, opens=opens
+        )
+    experiment = experiment_or_here(named)
     asked = read_experiment(experiment, sets)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
     if len(chosen) > 1:
@@ -77,7 +86,7 @@ def jupyter(
         raise click.UsageError(
             f"{experiment}: one service and several clusters ({names}): say which with --cluster NAME"
         )
-    opened = open_service(session, asked, chosen[0], Service("jupyter", idle), port=port, seen=Waiting())
+    opened = open_service(session, asked, chosen[0], service, port=port, seen=Waiting())
     return stay(session, opened, as_json, opens=opens)
 
 

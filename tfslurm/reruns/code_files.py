@@ -31,7 +31,7 @@ def bring_code(
         RecordError: it is nowhere to be had, or it was changed; ``anyway``: the changed code is taken.
     """
     found, warning = found_code(session, original, known, here, anyway=anyway)
-    write_tree(found, folder, original)
+    write_tree(found, folder, original.name)
     taken = take_all(folder)
     tree = original.record.code.tree if original.record.code else ""
     if taken.tree != tree and not warning:
@@ -79,8 +79,8 @@ def on_cluster(session: Session, known: Known, tree: str) -> Tree | None:
     return found if found and id_of(found, tree) == tree else None
 
 
-def write_tree(tree: Tree, folder: Path, original: Original) -> None:
-    """Write the files into a new folder: links last, so that nothing is written through one.
+def write_tree(tree: Tree, folder: Path, name: str) -> None:
+    """Write the files of the run ``name`` into a new folder: links last, so that nothing is written through one.
 
     Raises:
         RecordError: a name leads out of the folder, or is a repository's own.
@@ -90,11 +90,11 @@ def write_tree(tree: Tree, folder: Path, original: Original) -> None:
     for path, file in sorted(tree.items(), key=lambda item: item[1].target is not None):
         parts = PurePosixPath(path).parts
         if path.startswith("/") or not parts or ".." in parts or ".git" in (part.lower() for part in parts):
-            raise RecordError(f"{original.name}: code: {path[:200]!r} is no name of a file of code")
+            raise RecordError(f"{name}: code: {path[:200]!r} is no name of a file of code")
         try:
             put_file(here / path, file)
         except (OSError, ValueError, InputError) as error:
-            raise RecordError(f"{original.name}: code: {path[:200]!r} cannot be written here: {error}") from error
+            raise RecordError(f"{name}: code: {path[:200]!r} cannot be written here: {error}") from error
 
 
 def put_file(path: Path, file: CodeFile) -> None:

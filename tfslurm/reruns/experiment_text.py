@@ -72,7 +72,7 @@ def experiment_text(
     """
     written = written_tree(asked.spec)
     command, env, is_literal = words_of(record, asked, written)
-    options, left_out = options_of(asked, is_same_cluster=is_same_cluster)
+    options, left_out = options_of(asked.options, is_same_cluster=is_same_cluster)
     values: dict[str, Any] = {
         "name": record.experiment.name,
         "image": record.image.reference,
@@ -83,7 +83,7 @@ def experiment_text(
         "outputs": asked.outputs,
         "env": env,
         "secrets": list(asked.secrets),
-        "resources": resources_of(asked),
+        "resources": resources_of(asked.resources, asked.shm),
         "network": asked.network,
         "prepull": asked.prepull,
         "gpu_check": asked.gpu_check,
@@ -129,17 +129,18 @@ def words_of(record: Record, asked: Asked, written: Mapping[str, Any]) -> tuple[
             f"the command of the record does not begin with the entrypoint of its image: {front[0][:80]!r}"
         )
     argv = argv[len(front) :]
-    env = {
-        name: value
-        for name, value in record.experiment.env.items()
-        if name != OF_TFSLURM and OWN_VARIABLES.get(name) != value
-    }
+    env = users_own(record.experiment.env)
     found_argv, found_env = filled(record, written)
     texts = written.get("env")
     kept = {name: texts[name] for name in env if isinstance(texts, dict) and found_env.get(name) == env[name]}
     is_literal = not found_argv or list(found_argv) != argv
     command = [literally(word) for word in argv] if is_literal else written["command"]
     return command, {**{name: literally(value) for name, value in env.items()}, **kept}, is_literal
+
+
+def users_own(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those that tfslurm adds by itself."""
+    return {name: value for name, value in env.items() if name != OF_TFSLURM and OWN_VARIABLES.get(name) != value}
 
 
 def filled(record: Record, written: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -172,9 +173,8 @@ def mount_of(mount: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, 
     return {**values, **({"hash": True} if mount.get("hash") else {})}
 
 
-def resources_of(asked: Asked) -> dict[str, Any]:
+def resources_of(given: Mapping[str, Any], shm: str | None) -> dict[str, Any]:
     """The resources, each written out."""
-    given = asked.resources
     gpus, kind, memory, time = (given.get(key) for key in ("gpus", "gpu_type", "memory_mib", "time_s"))
     values = {
         "gpus": f"{kind}:{gpus}" if kind and gpus else gpus,
@@ -183,14 +183,16 @@ def resources_of(asked: Asked) -> dict[str, Any]:
         "time": slurm_time(time) if isinstance(time, int) and time > 0 else time,
         "nodes": given.get("nodes"),
         "tasks_per_node": given.get("tasks_per_node"),
-        "shm": asked.shm,
+        "shm": shm,
     }
     return {key: value for key, value in values.items() if value is not None}
 
 
-def options_of(asked: Asked, *, is_same_cluster: bool) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+def options_of(
+    asked: Mapping[str, str], *, is_same_cluster: bool
+) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
     """The options of sbatch that the original had beside its resources, and those that are left out."""
-    others = {name: value or True for name, value in asked.options.items() if name not in OF_RESOURCES}
+    others = {name: value or True for name, value in asked.items() if name not in OF_RESOURCES}
     left_out = {name: "it was meant for that time" for name in others if name in OF_A_MOMENT}
     if not is_same_cluster:
         elsewhere = [name for name in others if name not in EVERYWHERE and name not in left_out]

@@ -75,6 +75,9 @@ def refuse_lacking(session: Session, asked: Asked, known: Known, service: Servic
         session.say(
             f"warning: image {name}: {lacks}, unless the experiment brings it; else the job ends at once: {fix}"
         )
+    elif lacks and asked.of_run:
+        add = f"`--set packages={need.any_of[0]}` adds it" if need and need.name in lacks else "name another job"
+        raise refuse(f"job {asked.of_run}", f"its image {name} {lacks}", add)
     elif lacks and need and need.is_of_runs:
         raise refuse(f"image {name}", lacks, fix)
     elif lacks:

@@ -92,7 +92,11 @@ def begun(session: Session, known: Known, runs: Sequence[Run]) -> list[Run]:
     there = [run for (run, _, _), kind in zip(jobs, said, strict=True) if kind == "d"]
     missing = [job for (_, job, _), kind in zip(jobs, said, strict=True) if kind != "d"]
     if not there:
-        raise TfslurmError(f"{missing[0].key}: has no outputs yet ({missing[0].state}); try again when it runs")
+        first = missing[0]
+        when = f"yet ({first.state}); try again when it runs"
+        if first.final:
+            when = f"({first.state}): it never began, or its run folder was removed; name another job"
+        raise TfslurmError(f"{first.key}: has no outputs {when}")
     if missing:
         session.say(f"note: {len(missing)} of {len(jobs)} runs have no outputs yet, such as {missing[0].key}")
     return there

@@ -50,7 +50,7 @@ class Asked(NamedTuple):
 
     Of a rerun ``derived_from`` is the run that it repeats, and ``code`` that run's own, in place of the file's folder;
     its image comes from ``archive``, where it has one, and no registry is asked. ``is_temporary`` says that its file is
-    gone after the command.
+    gone after the command; then ``of_run`` may be the run whose environment it is.
     """
 
     file: Path
@@ -62,6 +62,7 @@ class Asked(NamedTuple):
     code: Snapshot | None = None
     archive: ImageArchive | None = None
     is_temporary: bool = False
+    of_run: str = ""
 
     @property
     def lock_file(self) -> Path:

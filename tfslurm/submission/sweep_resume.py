@@ -186,8 +186,20 @@ def ask_of_rebuilt(
     rebuilt = [each.plan for each in plans if each.is_rebuilt]
     if not rebuilt:
         return
+    points = [f"point    {' '.join(map(repr, (*map('='.join, entry.env.items()), *entry.argv)))}" for entry in entries]
+    say("this sweep was not asked for with this tracker: it was read from run folders, and they say that it runs:")
+    for line in (*of_run_folders(rebuilt), *points[:SHOWN]):
+        say(f"  {printable(line)}")
+    if len(entries) > SHOWN:
+        say(f"  and {len(entries) - SHOWN} more points")
+    if not agree("submit that?"):
+        raise TfslurmError("nothing was submitted; with EXP.yaml the points run as your own file says")
+
+
+def of_run_folders(plans: Iterable[JobPlan]) -> list[str]:
+    """What plans that were read from run folders would run and reach, each line once."""
     told: dict[str, None] = {}
-    for plan in rebuilt:
+    for plan in plans:
         told[f"image    {plan.pin.reference} = {plan.pin.digest}, from {', '.join(plan.image_sources)}"] = None
         told[f"command  {' '.join(map(repr, plan.command))}"] = None
         told[f"mounts   {', '.join(map(mounted, plan.mounts)) or 'none'}"] = None
@@ -197,15 +209,7 @@ def ask_of_rebuilt(
             f"options  {' '.join(f'{name}={quoted(value)}' for name, value in plan.asked_options.items()) or 'none'}"
         ] = None
         told[f"secrets  {', '.join(plan.secrets) or 'none'}: their values would be read from this shell"] = None
-    for entry in entries[:SHOWN]:
-        told[f"point    {' '.join(map(repr, (*map('='.join, entry.env.items()), *entry.argv)))}"] = None
-    say("this sweep was not asked for with this tracker: it was read from run folders, and they say that it runs:")
-    for line in told:
-        say(f"  {printable(line)}")
-    if len(entries) > SHOWN:
-        say(f"  and {len(entries) - SHOWN} more points")
-    if not agree("submit that?"):
-        raise TfslurmError("nothing was submitted; with EXP.yaml the points run as your own file says")
+    return list(told)
 
 
 def mounted(mount: Mount) -> str:
