@@ -8,6 +8,7 @@ import signal
 from .desk import Desk, gate, open_gate, until
 from .tensorflow import REFERENCE
 from .test_jupyter import JUMP, hunt, is_open, opened
+from .test_python import python
 
 # What TensorFlow's SummaryWriter writes: `loss` is 4, 2 and 1 at the steps 0, 1 and 2.
 EVENTS = (
@@ -97,3 +98,25 @@ def test_fetched_folders_and_jobs_of_this_machine_are_shown_here_without_slurm(d
     assert not is_open(browser)
     assert desk.tfslurm("services", "--json", cluster=None).stdout == "[]\n"
     assert desk.record(board.job)["job"]["exit_code"] == 143
+
+
+PROGRAM = """
+import json, time
+import tfslurm
+
+with tfslurm.tensorboard(tfslurm.job("local:1"), settings={"resources.memory": "1G"}) as board:
+    found = []
+    while not found:
+        time.sleep(0.5)
+        found = json.loads(board.request("/data/runs").body)
+    print(board.job.key, sorted(found))
+print(board.job.state, board.job.record.job.exit_code)
+"""
+
+
+def test_a_tensorboard_from_python_ends_with_its_block(desk: Desk) -> None:
+    desk.write("src/write.sh", WRITE)
+    resources = {"gpus": 0, "memory": "256M"}
+    file = desk.experiment("curve", ["sh", "write.sh", "train"], image=REFERENCE, code="src", resources=resources)
+    assert desk.tfslurm("run", file, cluster=None).returncode == 0
+    assert python(desk, PROGRAM).splitlines() == [f"local:2 ['curve-{desk.token}-1/train']", "FAILED 143"]

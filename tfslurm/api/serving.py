@@ -1,4 +1,4 @@
-"""A service on a node, from Python: Jupyter, as `tfslurm jupyter` runs it."""
+"""Services, from Python, as the commands of their names run them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from types import TracebackType
 
 from tfslurm.api.arguments import Value, asked_for, only, texts_of
+from tfslurm.api.citing import named as name_of
 from tfslurm.api.jobs import Job
 from tfslurm.api.session import LOG, session
+from tfslurm.api.sweeps import Sweep
 from tfslurm.errors import refuse
 from tfslurm.job_plan.holding import Service as Kind
 from tfslurm.reruns.notebook import job_named, open_notebook
 from tfslurm.services.service import Answer, Attached, idle_s, open_service
+from tfslurm.services.tensorboard import board_of, open_board
 from tfslurm.tracker import TrackedJob
 
 
@@ -91,6 +94,31 @@ def jupyter(
     asked, chosen = asked_for(session(), named, cluster or (), settings or {}, parameters, sweeps=False)
     known = only(named, chosen)
     return Service(open_service(session(), asked, known, kind, port=port, seen=log))
+
+
+def tensorboard(
+    *what: Job | Sweep | str | Path,
+    port: int = 0,
+    idle_after: str = "1h",
+    settings: Mapping[str, Value] | None = None,
+) -> Service:
+    """Run TensorBoard where the outputs of runs are, with their image, and return it once it answers.
+
+    Args:
+        what: jobs, sweeps or their names; or folders of this machine, such as ``Job.fetch`` returns.
+        port: the port of this machine; 0 takes any that is free.
+        idle_after: it ends when nobody has used it for so long: ``30m``, ``1h``; ``0``: never.
+        settings: ``resources.`` and ``slurm.`` keys of its job; for folders also ``image``.
+
+    Raises:
+        InputError: nothing is named, a name stands for nothing, or the runs are in several places.
+        TfslurmError: no run has outputs yet, the job could not be queued, or ended before it answered.
+    """
+    if not what:
+        raise refuse("tensorboard", "nothing is named", "name jobs, sweeps or folders")
+    sets = [f"{name}={text}" for name, text in texts_of(settings or {}, {}).items()]
+    board = board_of(session(), [name_of(each) for each in what], sets, idle_s("idle_after", idle_after))
+    return Service(open_board(session(), board, port=port, seen=log))
 
 
 def log(job: TrackedJob) -> None:
