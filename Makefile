@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS := $(shell expr $$(nproc) + 1)
 SCRIPTS := $(wildcard job_templates/*.sh job_templates/*/*.sh job_templates/*/*/*.sh) $(wildcard tests/gpu/*.sh) .ci/run
 
-.PHONY: help demo test test-unit gpu-check shellcheck tex validator trivy check format bench faults wheel lock cluster cluster-down cluster-status clean
+.PHONY: help demo test test-unit gpu-check shellcheck tex validator trivy chromium check format bench faults wheel lock cluster cluster-down cluster-status clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -18,7 +18,7 @@ help:  ## this list
 demo: cluster  ## set up the test bed and run the main job: examples/digits, submitted, waited for, its record printed
 	@$(PYTHON) -m tests.cluster demo
 
-test: $(BIN)/.ready shellcheck tex validator trivy cluster  ## every test, those on real Slurm, Docker and registry among them
+test: $(BIN)/.ready shellcheck tex validator trivy chromium cluster  ## every test, those on real Slurm, Docker and registry among them
 	@$(PYTHON) -m tests.cluster install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py --ignore tests/faults/test_daemons.py
 	$(BIN)/python -m pytest tests/faults/test_faults.py tests/faults/test_daemons.py  # alone: they restart daemons of the bed
@@ -63,6 +63,9 @@ validator:  ## roc-validator in an environment of its own, for the tests of crat
 
 trivy: $(BIN)/.ready  ## the scanner of images, for its tests
 	@$(BIN)/python -m tests.trivy
+
+chromium:  ## the browser, for the tests of notebooks and TensorBoard
+	@test -x /usr/bin/chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 
 wheel: $(BIN)/.ready  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

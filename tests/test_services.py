@@ -136,12 +136,14 @@ def test_the_login_node_makes_a_step_in_the_users_own_job_whatever_his_variables
         ("17 RUNNING somebody digits-0123456789ab\\n", "has ended: its container is gone"),
         ("17 COMPLETING {user} digits-0123456789ab\\n", "is COMPLETING and not RUNNING"),
         ("17 SUSPENDED {user} digits-0123456789ab\\n", "is SUSPENDED: its container waits"),
+        ("slurm_load_jobs error: Invalid job id specified'; exit 1 #", "has ended: its container is gone"),
+        ("slurm_load_jobs error'; exit 1 #", "squeue does not answer: slurm_load_jobs error"),
     ],
 )
 def test_the_login_node_makes_no_step_in_another_job(tmp_path: Path, queued: str, why: str) -> None:
     words = ("17", "digits-0123456789ab", str(run_folder(tmp_path)), "17", "0", "", "token", "true")
     done = stepped(tmp_path, queued.format(user=user_name()), *words)
-    code = 75 if "SUSPENDED" in why else 78  # 78: it has ended, for whoever would come back
+    code = 75 if "SUSPENDED" in why or "does not answer" in why else 78  # 78: it has ended, for whoever would come back
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"tfslurm: job 17: {why}\n")
 
 

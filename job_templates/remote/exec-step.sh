@@ -15,7 +15,10 @@ id=$1 name=$2 run_dir=$3 folder=$4 rank=$5 terminal=$6 token=$7
 shift 7
 unset -v "${!SQUEUE_@}" # a user's own would change what is asked
 if ! is_mine "${run_dir%/*}" "${run_dir##*/}"; then refuse "$run_dir" 'is not a run folder of yours'; fi
-read -r raw state user named < <(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>/dev/null) || :
+if ! listed=$(unsteered squeue --noheader --jobs="$id" --format='%A %T %u %j' 2>&1) && [[ $listed != *'Invalid job id'* ]]; then
+    refuse "job $id" "squeue does not answer: ${listed:0:300}" 75 # that is not the job's end
+fi
+read -r raw state user named <<<"$listed" || :
 if [[ ${named-} != "$name" || $user != "$(id --user --name)" ]]; then refuse "job $id" 'has ended: its container is gone'; fi
 if [[ $state == SUSPENDED ]]; then refuse "job $id" 'is SUSPENDED: its container waits' 75; fi
 if [[ $state != RUNNING ]]; then refuse "job $id" "is ${state:-gone} and not RUNNING"; fi

@@ -6,7 +6,8 @@ import queue
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 CHUNK_BYTES = 2**16
@@ -37,6 +38,8 @@ class Line:
 
     def __init__(self, target: int, *, delay_s: float = 0.0, cut: Cut | None = None) -> None:
         self.cuts = 0  # how many open lines `cut` has broken
+        self.refused = 0  # how many connections came while it was `down`
+        self._is_down = False
         self._target, self._delay_s = target, delay_s
         self._limits = {cut.direction: cut.limit} if cut else {}
         self._open: list[socket.socket] = []
@@ -57,6 +60,16 @@ class Line:
         for line in lines:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Break what is open, and let nothing through meanwhile."""
+        self._is_down = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._is_down = False
 
     def __enter__(self) -> Line:
         return self
@@ -81,6 +94,10 @@ class Line:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if self._is_down:
+                    near.close()
+                    self.refused += 1
+                    continue
                 far = socket.create_connection(("127.0.0.1", self._target))
                 for each in (near, far):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

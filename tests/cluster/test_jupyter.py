@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from .bed import JUMP_PORT
 from .browser import Browser
 from .desk import SMALL, USER, Desk, Process, until
-from .docker import docker
+from .hunting import hunt
 from .jupyter_image import REFERENCE, push
 from .python_image import WITHOUT_PIP
 from .python_image import push as push_python
@@ -101,7 +100,7 @@ def opened(desk: Desk, *words: str, cluster: str | None = None, env: dict[str, s
                 raise AssertionError(f"no URL: {process.communicate()[1][-3000:]}")
             text += line
         told = json.loads(text)
-        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]{43})", told["url"])
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]{43})", told.get("url", ""))
         assert found, told
         found_open.append(Open(process, told, Browser(int(found[1]), found[2])))
         yield found_open[0]
@@ -121,20 +120,6 @@ def is_open(browser: Browser) -> bool:
     except OSError:
         return False
     return True
-
-
-def hunt(desk: Desk, job: str, token: str) -> None:
-    """The token stands in no process, container, queue, file of the job or file of the desk."""
-    cluster, _, number = job.partition(":")
-    texts = {"ps": subprocess.run(["ps", "-ef", "ww"], capture_output=True, text=True).stdout}
-    texts["scontrol"] = run_as(USER, ["scontrol", "show", "job", "--details", number], cluster).stdout
-    texts["batch script"] = run_as(USER, ["scontrol", "write", "batch_script", number, "-"], cluster).stdout
-    containers = docker("ps", "--quiet", "--filter", f"label=tfslurm.slurm_job_id={number}").stdout.split()
-    texts |= {each: docker("inspect", each).stdout for each in containers}
-    for folder in (desk.root(cluster), desk.folder):
-        texts |= {str(path): path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()}
-    assert number in texts["scontrol"] and any(name.endswith("stderr.log") for name in texts)
-    assert [name for name, text in texts.items() if token in text] == []
 
 
 def test_a_notebook_is_reached_by_its_user_alone_and_what_it_wrote_is_fetched(desk: Desk) -> None:

@@ -6,8 +6,9 @@ import json
 import signal
 
 from .desk import Desk, gate, open_gate, until
+from .hunting import hunt
 from .tensorflow import REFERENCE
-from .test_jupyter import JUMP, hunt, is_open, opened
+from .test_jupyter import JUMP, is_open, opened
 from .test_python import python
 
 # What TensorFlow's SummaryWriter writes: `loss` is 4, 2 and 1 at the steps 0, 1 and 2.

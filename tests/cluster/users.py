@@ -130,8 +130,9 @@ def run_as(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
     timeout_s: float = 120.0,
+    groups: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """What a command gave that an ordinary user ran, with all his groups and a login shell's environment.
+    """What a command gave that an ordinary user ran, with all his ``groups`` and a login shell's environment.
 
     `env` is added to that environment; without a cluster there is no SLURM_CONF. Nothing of the caller's comes through.
     """
@@ -149,7 +150,7 @@ def run_as(
         env=environment | dict(env or {}),
         user=entry.pw_uid,
         group=entry.pw_gid,
-        extra_groups=os.getgrouplist(user, entry.pw_gid),
+        extra_groups=os.getgrouplist(user, entry.pw_gid) if groups else [],
         umask=0o022,
     )
 

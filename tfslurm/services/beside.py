@@ -48,13 +48,14 @@ def job_beside(
 ) -> Asked:
     """The experiment, in this command's own folder: the image and the packages of a run's plan, by their hashes.
 
-    It has no code, secret, variable or GPU of the run's. Its program is put in later. Without a plan a setting has the
-    image.
+    It has no code, secret, variable or GPU of the run's, and no network. Its program is put in later. Without a plan a
+    setting has the image.
     """
     tree: dict[str, object] = {
         "name": name,
         "command": ["true"],
         "outputs": "/out",
+        "network": "none",
         "mounts": [*mounts],
         "resources": {"gpus": 0, "memory": memory},
     }
