@@ -158,6 +158,11 @@ def test_driver(changes: dict[str, Any], status: str, words: str) -> None:
         ({"token": "other"}, "root-shared", "FAIL", "another file"),
         ({"root_writable": "no"}, "root-shared", "FAIL", "may not write"),
         ({"tool_scontrol": ""}, "requeue", "warn", "no scontrol"),
+        ({"overlap": "a step"}, "steps", "ok", "srun --overlap makes a step"),
+        ({"overlap__error": "exit 1: srun: unrecognized option"}, "steps", "warn", "unrecognized option"),
+        ({"overlap__error": "exit 124: no answer in 10 s"}, "steps", "warn", "no answer in 10 s"),
+        ({"overlap": "a module was loaded"}, "steps", "warn", "a module was loaded"),
+        ({"overlap__error": "no srun in PATH on the node"}, "steps", "unknown", "no srun in PATH"),
         ({"tool_flock": "", "flock": ""}, "tools", "FAIL", "missing: flock"),
         ({"bash": "4.1.2(1)-release"}, "tools", "FAIL", "4.1.2"),
         ({"bash": "4.2.46(2)-release"}, "tools", "ok", "4.2.46"),
@@ -315,6 +320,20 @@ def test_the_script_prints_what_the_parser_reads(tmp_path: Path) -> None:
     assert seen.one("registry") == "127.0.0.1:1 Connection refused"
     assert seen.one("bash")
     assert not (Path.cwd() / "x").exists()
+
+
+def test_the_script_tries_a_step_beside_its_own_without_what_steers_srun(tmp_path: Path) -> None:
+    srun = tmp_path / "srun"
+    job = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n1", "SLURM_CONF": "/c", "SLURM_STEP_ID": "0", "SRUN_DEBUG": "3"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", **job}
+    srun.write_text('#!/bin/sh\nenv | grep -c "^SLURM_[JS]\\|^SRUN" \necho "$SLURM_CONF" "$@"\n')
+    srun.chmod(0o755)
+    left, said = parse_probe_output(run_script("none", "/", "", env=env)).all("overlap")
+    assert (left, said.startswith("/c --jobid=17 --overlap ")) == ("0", True)
+    assert "--nodelist=n1" in said.split()
+    srun.write_text("#!/bin/sh\necho 'srun: unrecognized option' >&2\nexit 1\n")
+    assert parse_probe_output(run_script("none", "/", "", env=env)).one("overlap.error").endswith("unrecognized option")
+    assert not parse_probe_output(run_script("none", "/", "")).all("overlap")
 
 
 def test_the_script_says_of_a_failure_what_the_command_said(tmp_path: Path) -> None:

@@ -84,6 +84,23 @@ node::look_at_tools() {
     fact::head flock flock --version
 }
 
+# Does Slurm make a step beside one that runs? tfslurm's own way into a container is one. Without the words that steer srun here:
+# it would take this step's for those of the other.
+steps::try() {
+    local job=${SLURM_JOB_ID-} node=${SLURMD_NODENAME-} name
+    local -a without=()
+    if [[ -z $job || -z $node ]]; then return 0; fi
+    if [[ -z $(type -P srun) ]]; then
+        fact::say overlap.error 'no srun in PATH on the node'
+        return 0
+    fi
+    for name in "${!SLURM_@}" "${!SRUN_@}" "${!PMI_@}"; do
+        if [[ $name != SLURM_CONF ]]; then without+=(--unset="$name"); fi
+    done
+    fact::ask overlap env "${without[@]}" srun --jobid="$job" --overlap --nodes=1 --ntasks=1 --nodelist="$node" --chdir=/ \
+        --quiet --quiet printf 'a step\n'
+}
+
 # Is ROOT the folder that the login node sees? TOKEN is a file that was written there a moment ago.
 root::look() {
     local root=$1 token=$2
@@ -160,6 +177,7 @@ main() {
     shift 3
     echo # whatever was printed before may not have ended its line
     fact::say begin 1
+    exec {steps}< <(steps::try)
     node::look
     node::look_at_hardware
     node::look_at_tools
@@ -172,6 +190,7 @@ main() {
         shift 2
     done
     if [[ ${1-} == -- && -n $(type -P "$engine") ]] && engine::answers; then engine::look_for "${@:2}"; fi
+    cat <&"$steps"
     fact::say end 1
 }
 

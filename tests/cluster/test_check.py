@@ -73,7 +73,16 @@ def test_a_confined_cluster_has_every_fact_of_a_node_observed(program: Path, fol
     assert facts["accounting"]["value"] == "slurmdbd answers; job comments are kept"
     assert facts["slurm.account"]["status"] == "ok"
     assert facts["registry 127.0.0.1:5000"]["status"] == "ok"
-    for name in ("root-shared", "engine", "engine-access", "init", "tools", "requeue", "registry 127.0.0.1:5000"):
+    for name in (
+        "root-shared",
+        "engine",
+        "engine-access",
+        "init",
+        "tools",
+        "requeue",
+        "steps",
+        "registry 127.0.0.1:5000",
+    ):
         assert facts[f"gpu/{name}"]["status"] == "ok", facts[f"gpu/{name}"]
     assert facts["gpu/devices"]["value"].startswith("confined: nvidia-smi lists 1 where 1 was granted")
     assert facts["gpu/driver"]["value"].startswith("550.54.14; NVIDIA A100-SXM4-40GB")

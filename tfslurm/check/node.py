@@ -22,6 +22,7 @@ NODE_FACTS = (
     "registry",
     "tools",
     "requeue",
+    "steps",
 )
 OLDEST_BASH = (4, 2)  # as node.sh
 NEEDED = ("flock", "timeout", "sha256sum", "find", "xargs", "realpath")
@@ -54,6 +55,7 @@ def node_facts(seen: ProbeOutput, wanted: Wanted, waited_s: float) -> list[Fact]
         *registry_facts(seen, wanted.own_registry),
         tools_fact(seen),
         requeue_fact(seen),
+        *steps_facts(seen),
     ]
 
 
@@ -203,3 +205,16 @@ def requeue_fact(seen: ProbeOutput) -> Fact:
     if path:
         return Fact("requeue", "ok", f"scontrol is there ({path})")
     return Fact("requeue", "warn", "no scontrol in PATH on the node", "`checkpoint: {requeue: true}` cannot work there")
+
+
+def steps_facts(seen: ProbeOutput) -> list[Fact]:
+    """The way into a job's container is a step beside the job's own; none where no job of Slurm was there to try it."""
+    if "a step" in seen.all("overlap"):
+        return [Fact("steps", "ok", "srun --overlap makes a step beside a job's own: exec, shell and services work")]
+    why = one_line(seen.one("overlap.error") or " ".join(seen.all("overlap")))
+    if not why:
+        return []
+    if "no srun" in why:
+        return unknown(["steps"], f"{why}, to try a step beside a job's own")
+    needs = "exec, shell and services need Slurm 20.11 or later, and a site that lets a job have steps beside its own"
+    return [Fact("steps", "warn", f"srun --overlap: {why}", f"{needs}: tell the site")]
