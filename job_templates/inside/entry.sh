@@ -109,6 +109,14 @@ if [ -n "$tfslurm_wait" ]; then
     fi
 fi
 
+# The program has failed, and its container was started again for who wants to look (`submit --keep-on-failure`): it waits until
+# nobody holds its lifeline open any more. At a first start the node has made the folder behind /run/tfslurm anew.
+if [ -d /run/tfslurm/keep ]; then
+    : >/run/tfslurm/holding
+    while read -r tfslurm_line; do :; done
+    exit 0
+fi
+
 # Standard input is the lifeline: nothing more is ever written there, and its end means that nobody is left outside to end
 # this container. The watcher is started by a child that ends at once, so that it is no child of the program.
 exec 3<&0 </dev/null

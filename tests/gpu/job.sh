@@ -20,7 +20,7 @@ environment=() mounts=() mounts_hashed=() mounts_allow=() roots=() shared_parent
 gpus=1 cpus=2 memory_mib=0 shm_mib=0 pids=4096 log_mib=16 layer_mib=0 gpus_per_task=0
 tensorflow_check=off tensorflow_check_key=none loader_variables=(CUDA_ LD_ NVIDIA_ PATH PYTHON TF_ XLA_)
 minimum_driver='' minimum_driver_for='' nodes=1 tasks_per_node=1 slurm_variables=() engine_environment=()
-checkpoint_signal='' checkpoint_requeue=false checkpoint_max_requeues=0
+checkpoint_signal='' checkpoint_requeue=false checkpoint_max_requeues=0 keep_s=0
 script_sha256=none
 
 # Nothing was sent: the files are this checkout's.

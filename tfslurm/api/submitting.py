@@ -53,6 +53,7 @@ def submit(
     cluster: str | Sequence[str] = (),
     force: bool = False,
     again: bool = False,
+    keep_on_failure: str = "",
     settings: Mapping[str, Value | Sequence[Value]] | None = None,
     **parameters: Value | Sequence[Value],
 ) -> Job | Sweep:
@@ -63,6 +64,7 @@ def submit(
         cluster: the name of a cluster, or several for a sweep; by default the file's, or the only one that is known.
         force: submit although every driver seen there is too old for the image's CUDA.
         again: submit although the same job is queued or running already.
+        keep_on_failure: how long to keep the container of a program that failed, such as ``"30m"``; '': not at all.
         settings: keys of exp.yaml, such as ``{"resources.time": "01:00:00"}``.
         parameters: the values of ``{{ }}``: ``lr=0.1``, or ``lr=[0.1, 0.01]`` for a sweep.
 
@@ -72,6 +74,10 @@ def submit(
         TfslurmError: the job could not be queued, or the same job is queued or running already.
     """
     asked, chosen = asked_for(session(), experiment, cluster, settings or {}, parameters, sweeps=True)
+    if keep_on_failure:
+        from tfslurm.submission.keeping import keeping
+
+        asked = keeping(asked, keep_on_failure, chosen)
     if asked.experiment.sweep is not None:
         from tfslurm.submission.sweep_submit import submit_sweep
 

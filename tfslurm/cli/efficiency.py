@@ -19,6 +19,7 @@ def show_efficiency(jobs: Sequence[TrackedJob], found: Mapping[str, Efficiency])
     rows = [row(job, found[job.key]) for job in jobs if job.key in found]
     if rows:
         table(["JOB", "NAME", "STATE", "MEMORY", "CPUS", "GPUS"], rows, drops=("NAME", "STATE"))
+        say(*(kept(job.key, found[job.key]) for job in jobs if job.key in found and found[job.key].kept_s))
     else:
         say("no finished job with a record; name some, or add --all")
 
@@ -28,6 +29,13 @@ def row(job: TrackedJob, used: Efficiency) -> list[str]:
     memory = f"{known(used.memory_used_mib)} of {known(used.memory_asked_mib)} MiB{share(used.memory_percent)}"
     cpus = f"{known(used.cpus_used)} of {known(used.cpus_asked)}{share(used.cpu_percent)}"
     return [job.key, job.name, job.state, memory, cpus, gpus(job, used)]
+
+
+def kept(job: str, used: Efficiency) -> str:
+    """What the container of a program that failed cost beyond its run."""
+    hours = used.kept_s * (used.gpus_asked or 0) / 3600
+    clock = f"{used.kept_s // 3600}:{used.kept_s % 3600 // 60:02d}:{used.kept_s % 60:02d}"
+    return f"{job}: its container was kept for {clock} after the failure{f': {hours:.3f} GPU hours' if hours else ''}"
 
 
 def gpus(job: TrackedJob, used: Efficiency) -> str:

@@ -9,7 +9,7 @@ import click
 from tfslurm.cli.console import common, emit, pour, say
 from tfslurm.cli.ctrl_c import goes_on
 from tfslurm.monitoring.lookup import find_job
-from tfslurm.monitoring.reasons import reason_of, to_start, why
+from tfslurm.monitoring.reasons import is_kept, reason_of, to_start, why
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.retrieval.endings import is_the_program_s, report, why_it_failed
 from tfslurm.retrieval.logs import Reader
@@ -67,8 +67,8 @@ def tell_the_end(session: Session, job: TrackedJob, reader: Reader, *, is_follow
         wrote = "wrote nothing" if job.final else "has written nothing yet"
         reason = why(job) if job.state == "PENDING" else ""
         say(f"{job.key}: {wrote} ({job.state}{': ' if reason else ''}{reason})")
-    if is_followed and job.final:
-        if reader.has_printed and job.state != "COMPLETED":
+    if is_followed and (job.final or is_kept(job)):
+        if reader.has_printed and job.final and job.state != "COMPLETED":
             say(f"{job.key} {job.state}")
         report(session, [job], tails=False)
     elif job.final and job.state != "COMPLETED" and not (reader.has_printed and tells_itself(job)):

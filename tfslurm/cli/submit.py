@@ -94,6 +94,11 @@ def plan(
 @set_option
 @click.option("--force", is_flag=True, help="Submit although every driver seen there is too old for the image's CUDA.")
 @click.option("--again", is_flag=True, help="Submit although the same job is queued or running already.")
+@click.option(
+    "--keep-on-failure",
+    metavar="TIME",
+    help="If the program fails, keep its container so long (30m, 1h) for `tfslurm exec`; it holds the job's GPUs.",
+)
 @click.option("--wait", "wait_too", is_flag=True, help="Wait for the job to end; exit with its own exit code.")
 @common
 def submit(
@@ -103,6 +108,7 @@ def submit(
     sets: tuple[str, ...],
     force: bool,
     again: bool,
+    keep_on_failure: str | None,
     wait_too: bool,
     as_json: bool,
 ) -> int:
@@ -119,11 +125,18 @@ def submit(
 
     For a sweep, each point is a task of a job array on one of the clusters that you name. submit first shows the plan
     on stderr. Several values of a parameter (--set lr=0.1,0.01) make a sweep.
+
+    With --keep-on-failure 30m, a program that fails leaves its container for `tfslurm exec JOB` so long. The job goes
+    on meanwhile, and --wait ends when the program has failed.
     """
     from tfslurm.submission.start import tell_of_start
 
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
+    if keep_on_failure is not None:
+        from tfslurm.submission.keeping import keeping
+
+        asked = keeping(asked, keep_on_failure, chosen)
     queued: list[str] = []
 
     def told(job: str) -> None:

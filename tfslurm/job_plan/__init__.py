@@ -48,6 +48,7 @@ class JobPlan:
     run that this one repeats. ``image_archive`` is the sha256 of the archive in ``images_dir`` that the image is loaded
     from; '': it is pulled. ``packages`` are the wheels that are added to the image; None: there are none. ``scan`` is
     what was known against the image then, where a rule asks for that. ``build``: how tfslurm made the image.
+    ``keep_on_failure_s``: how long the container of a program that failed is kept; 0: not at all.
     """
 
     name: str
@@ -94,6 +95,7 @@ class JobPlan:
     packages: PackageLock | None = None
     scan: ScanEvidence | None = None
     build: BuildLock | None = None
+    keep_on_failure_s: int = 0
     schema: str = SCHEMA
     plan_sha256: str = ""
     plan_id: str = ""
@@ -240,6 +242,7 @@ def make_plan(
     points: Points | None = None,
     plugin_options: Mapping[str, str] | None = None,
     roots: Sequence[str] = (),
+    keep_on_failure_s: int = 0,
 ) -> JobPlan:
     """The plan of one job, or of an array. ``options`` are slurm_options as Slurm's vocabulary checked and formatted
     them, ``plugin_options`` those that it does not know.
@@ -279,6 +282,7 @@ def make_plan(
             image_archive=image_archive,
             packages=packages if packages and packages.wheels else None,
             scan=scan,
+            keep_on_failure_s=keep_on_failure_s,
         )
     )
 

@@ -11,12 +11,12 @@ MOMENT = ("plan_id", "plan_sha256", "planned_at", "spec_file")  # what two plans
 # Absent from the plans of an older version, and where they are empty.
 NEW = (
     *("plugin_options", "engine_environment", "reproduce", "chain_head", "derived_from", "image_archive", "packages"),
-    *("scan", "build"),
+    *("scan", "build", "keep_on_failure_s"),
 )
 # No part of what is asked, but of the submission: what guards it, the texts whose hashes are asked, how it is compared.
 BESIDE = (
     *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
-    *("image_archive", "scan", "build"),
+    *("image_archive", "scan", "build", "keep_on_failure_s"),
 )
 
 

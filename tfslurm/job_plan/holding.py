@@ -11,6 +11,9 @@ HOLD = "tfslurm-hold"
 SERVICE = "/run/tfslurm-service.py"
 "Where job_templates/inside/service.py is in the container."
 
+LONGEST_KEPT_S = 7 * 86400
+"The container of a program that failed is kept no longer."
+
 
 class Service(NamedTuple):
     """A job that is a service: what listens there (``jupyter``), and after how long without use it ends (0: never).

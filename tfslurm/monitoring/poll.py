@@ -14,6 +14,7 @@ from tfslurm.document.moments import seconds_between
 from tfslurm.errors import HostError, NoProgram, SlurmParseError, last_words
 from tfslurm.handoff.recovery import settle
 from tfslurm.host import Host
+from tfslurm.job_plan import JobPlan
 from tfslurm.monitoring.exit_files import GONE, UNWRITTEN, ExitRequest, Missing, read_ends
 from tfslurm.monitoring.reasons import NO_FOLDER
 from tfslurm.monitoring.sweep_states import CANCELLED
@@ -25,6 +26,7 @@ from tfslurm.workspace.config import LOCAL
 
 LOST = "LOST"
 PENDING = "PENDING"
+RUNNING = "RUNNING"
 NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
@@ -113,7 +115,22 @@ def place_of(left: TrackedPlan) -> Place:
     """The place of the jobs of a plan that has just been settled."""
     plan = left.plan
     count, each = (plan.points.count, plan.points.points_per_job) if plan.points else (1, 1)
-    return Place(plan.root, plan.name, plan.plan_id, bool(plan.secrets), count, plan.engine, count, each)
+    return Place(
+        plan.root,
+        plan.name,
+        plan.plan_id,
+        bool(plan.secrets),
+        count,
+        plan.engine,
+        count,
+        each,
+        kept_gpus=kept_gpus(plan),
+    )
+
+
+def kept_gpus(plan: JobPlan) -> int | None:
+    """The GPUs of a job whose container is kept after a failure; None where it is not."""
+    return plan.resources.gpus if plan.keep_on_failure_s else None
 
 
 # --- the scheduler
@@ -243,6 +260,8 @@ def request_for(
     forget = is_over and place.has_secrets and over[job.plan_id] >= place.unfinished
     if is_whole(job, status) or (job.is_packed and status.state != PENDING):
         return ExitRequest(place.run_dir, job.job_id, forget)
+    if place.kept_gpus is not None and status.state == RUNNING:
+        return ExitRequest(place.run_dir, job.job_id)
     if not is_over or (is_well and not status.array_job_id):
         return None
     return ExitRequest(place.run_dir, job.job_id, forget) if forget or (has_begun(status) and not is_well) else None
@@ -266,8 +285,10 @@ def update_of(
     kept = as_kept(status)
     if status.state == "COMPLETED":
         kept["exit_code"] = 0  # what the state means, and squeue prints none; source: squeue(1)
-    elif isinstance(end, End) and has_begun(status):
+    elif isinstance(end, End) and has_begun(status) and (slurm.is_final(status.state) or end.kept_until_at):
         kept |= words_of(end)
+        if end.kept_until_at:
+            kept |= {"kept_until_at": end.kept_until_at, "kept_gpus": place.kept_gpus}
     elif end is UNWRITTEN and status.state == "FAILED" and status.exit_code:
         kept["reason"] = NO_END  # it began, and ended by itself
     return JobUpdate(job, status.state, slurm.is_final(status.state), kept)

@@ -1,4 +1,4 @@
-"""The reason why a job waits, or failed, in plain words, and what to do about it. Pure."""
+"""The reason why a job waits, or failed, in plain words, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from tfslurm.document.moments import seconds_between
 from tfslurm.run_folder import ending
 from tfslurm.slurm import Outlook
 from tfslurm.tracker import TrackedJob
+from tfslurm.workspace.clock import local_time
 
 LONGEST = 160
 "Characters of a reason in a line of `status`."
 NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
+WHILE_KEPT = {"CANCELLED": "cancelled", "TIMEOUT": "its time limit was reached", "PREEMPTED": "pushed out"}
 KILLED = 128 + Signals.SIGKILL
 CODES: Mapping[int, str] = {
     126: "its program cannot be executed: it has no execute permission, or was made for another system",
@@ -27,9 +29,32 @@ CODES: Mapping[int, str] = {
 "Exit codes that a shell, or a signal, gives a program -> what that means."
 
 
+def is_kept(job: TrackedJob) -> bool:
+    """Whether a job's program has failed, and its container is kept for who wants to look."""
+    return job.state == "RUNNING" and bool(job.status.get("kept_until_at"))
+
+
+def kept(job: TrackedJob) -> str:
+    """Until when a container is kept, what it costs, and how to use it; '' where it is not."""
+    if not is_kept(job):
+        return ""
+    gpus = job.status.get("kept_gpus")
+    what = f"its container and {gpus} GPU{'s' if gpus > 1 else ''} are" if isinstance(gpus, int) and gpus else ""
+    ways = f"`tfslurm exec {job.key}` goes in, `tfslurm cancel {job.key}` ends it"
+    return f"{what or 'its container is'} kept until {local_time(end_of_keeping(job))}: {ways}"
+
+
+def end_of_keeping(job: TrackedJob) -> str:
+    """Until when a container is kept: no longer than the job's time limit lets it."""
+    moments = [str(job.status["kept_until_at"]), *map(str, filter(None, [job.status.get("ended_at")]))]
+    return min(moments, key=lambda moment: moment[:19])
+
+
 def why(job: TrackedJob) -> str:
     """The reason why a job waits, and until when, or why it failed; '' if there is none."""
     reason, start = reason_of(job), job.status.get("started_at")
+    if is_kept(job):
+        return f"{reason}; {kept(job)}"
     return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
 
 
@@ -44,6 +69,9 @@ def reason_of(job: TrackedJob, longest: int = LONGEST) -> str:
     if cause in (ending.UNFINISHED, ending.NO_SCHEDULER):
         return own
     code = int(job.status.get("exit_code") or 0)
+    if job.status.get("kept_until_at") and job.state in WHILE_KEPT:
+        failed = own if cause == ending.MEMORY else f"exit {code}"
+        return f"{failed}; {WHILE_KEPT[job.state]} while its container was kept"
     if cause in ("", ending.PROGRAM, ending.STOPPED, ending.MEMORY) and (said := by_state(job, code)):
         return f"{said}; {own}" if own == NO_FOLDER else said
     if cause == ending.MEMORY:

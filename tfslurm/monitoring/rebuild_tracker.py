@@ -232,4 +232,5 @@ def answered(text: bytes) -> str | None:
 def state_of(files: Mapping[str, bytes]) -> str:
     """The state of a job as its last attempt wrote it down."""
     end = last_end(files)
-    return slurm.state_from_exit(end.exit_code, end.signal) if end else "UNKNOWN"
+    is_over = end and not end.kept_until_at  # else its container may still be kept: the next question tells
+    return slurm.state_from_exit(end.exit_code, end.signal) if end and is_over else "UNKNOWN"

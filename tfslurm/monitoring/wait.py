@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tfslurm.errors import InputError, RecordError
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_jobs, find_sweep, stable_names
-from tfslurm.monitoring.reasons import reason_of, to_start, why
+from tfslurm.monitoring.reasons import is_kept, reason_of, to_start, why
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import counts, progress
 from tfslurm.tracker import TrackedJob, Tracker
@@ -116,6 +116,8 @@ def wait_for(
 ) -> list[TrackedJob]:
     """Wait for the named jobs and return them; each change of state is printed, and why a job waits.
 
+    A job whose program has failed, and whose container is kept, is RUNNING and not waited for any longer.
+
     How the last of them ended is for the caller to say: see retrieval.endings.report.
 
     ``send`` sends waiting points. ``draw`` replaces the line that it drew last: how far a sweep is, on a terminal.
@@ -135,7 +137,7 @@ def wait_for(
     drawn = draw if any(tracker.sweeps.named(name) for name in names) else None
     for silent in rounds(session, Pace(first_s=0.5, factor=1.2, most_s=30.0), clusters, lambda: told[-1], send):
         now = jobs()
-        is_over = all(job.final or job.state == "LOST" for job in now)
+        is_over = all(job.final or job.state == "LOST" or is_kept(job) for job in now)
         is_over = is_over and not any(is_waiting(tracker, name) for name in names)
         said = in_words(tracker, names, now, with_reasons=not is_over)
         key, line = (", ".join([*words, *silent.values()]) for words in said)

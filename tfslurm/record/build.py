@@ -19,6 +19,7 @@ from tfslurm.record.environment import read_environment, with_layer
 from tfslurm.record.folder import Folder
 from tfslurm.record.inputs import about_inputs, read_inputs
 from tfslurm.record.job import Ending, read_ending, read_job
+from tfslurm.record.kept import about_kept, read_kept
 from tfslurm.record.logs import read_logs
 from tfslurm.record.model import (
     Attempt,
@@ -92,7 +93,7 @@ def build_record(
         environment=with_layer(read_environment(root, plan.pin.digest, image_facts), plan, observed, root),
         energy=read_energy(observed, root),
         verified=verify(plan, observed),
-        warnings=(*told(plan, inputs, folders), *filter(None, reasons[-1:])),
+        warnings=(*told(plan, inputs, folders, attempts), *filter(None, reasons[-1:])),
         unknown=root.unknown,
         integrity=Integrity(None, "", None),
     )
@@ -103,12 +104,15 @@ def build_record(
         return seal(without_unfit(record, root.unknown))
 
 
-def told(plan: JobPlan, inputs: tuple[Input, ...], folders: list[Folder]) -> Iterator[str]:
+def told(
+    plan: JobPlan, inputs: tuple[Input, ...], folders: list[Folder], attempts: tuple[Attempt, ...]
+) -> Iterator[str]:
     """The warnings that the job's files alone give."""
     yield from foreign_files(plan, folders)
     yield from about_inputs(plan, inputs, folders)
     yield from complaints(folders)
-    yield from entered(plan, folders)
+    yield from entered(plan, folders, sum(one.kept.commands for one in attempts if one.kept))
+    yield from about_kept(attempts)
 
 
 def complaints(folders: list[Folder]) -> Iterator[str]:
@@ -120,15 +124,18 @@ def complaints(folders: list[Folder]) -> Iterator[str]:
     yield from (f"nvidia-smi: {line[:LONGEST_COMPLAINT]}" for line in [*found][:FEW])
 
 
-def entered(plan: JobPlan, folders: list[Folder]) -> Iterator[str]:
-    """A warning where commands ran beside the program, in its container: they may have changed what it did."""
+def entered(plan: JobPlan, folders: list[Folder], after: int) -> Iterator[str]:
+    """A warning where commands ran beside the program, in its container: they may have changed what it did.
+
+    So many ran ``after`` it.
+    """
     listed = re.compile(r"(?:.*/)?facts/task-\d+/entered\.tsv")
     texts = [raw for name, raw in (folders[-1].files if folders else {}).items() if listed.fullmatch(name)]
     if HOLD in plan.command:
         yield "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"
     elif (service := service_in(plan.command)) and service.kind == "jupyter":
         yield f"container: what ran in it was typed in a browser (tfslurm {service.kind}), and is not known here"
-    elif count := sum(raw.count(b"\n") for raw in texts):
+    elif count := sum(raw.count(b"\n") for raw in texts) - after:
         what = f"{count} commands were" if count > 1 else "1 command was"
         yield f"container: {what} run in it beside the program (tfslurm exec), which may have changed what it did"
 
@@ -157,6 +164,7 @@ def read_attempt(index: int, ending: Ending, folder: Folder, observed: list[Obse
         warned_at=ending.warned_at,
         tasks=tuple(one.task for one in observed),
         logs=read_logs(folder, observed),
+        kept=read_kept(folder),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfslurm.document.moments import datetime_of
+from tfslurm.document.moments import datetime_of, seconds_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Efficiency:
     cpu_percent: int | None
     gpus_asked: int | None
     gpu_percent: float | None  # the mean of all
+    kept_s: int = 0  # for which the GPUs were held beyond that, with the container of a program that failed
 
 
 def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Efficiency:
@@ -29,6 +30,7 @@ def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Effi
     ``cpus_asked`` is the plan's, of all nodes: on a node with no more CPUs than that, docker gets no limit.
     """
     tasks = record["attempts"][-1]["tasks"] if record["attempts"] else []
+    kept = (record["attempts"][-1].get("kept") if record["attempts"] else None) or {}
     boxes = [task["container"] or {} for task in tasks]
     fullest = max(boxes, key=memory_share, default={})
     cpus = cpus_asked or total([box.get("cpu_limit") for box in boxes])
@@ -44,6 +46,7 @@ def efficiency(record: Mapping[str, Any], cpus_asked: int | None = None) -> Effi
         cpu_percent=percent(used, cpus),
         gpus_asked=None if not gpus or None in gpus else sum(len(each) for each in gpus),
         gpu_percent=None if not means or None in means else round(sum(means) / len(means), 1),
+        kept_s=max(0, seconds_between(kept.get("began_at"), kept.get("ended_at")) or 0),
     )
 
 

@@ -28,6 +28,7 @@ from tfslurm.run_folder.ending import (
     UNFINISHED,
     End,
     parse_end,
+    parse_kept,
     parse_task_end,
 )
 from tfslurm.slurm import JobStatus, is_final, state_from_exit
@@ -50,6 +51,7 @@ class Ending:
     warned_at: str | None
     reason: str  # why it ended before its program did; '': it did not
     ended_by: str | None = None  # see ended_by()
+    left_at: str | None = None  # when the job was over: later than that where its container was kept
 
 
 def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> Ending:
@@ -72,7 +74,16 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         warned_at=moment(folder.text("warned")),
         reason=reason_of(end, state),
         ended_by=ended_by(folder, end, state),
+        left_at=left_at(folder, end),
     )
+
+
+def left_at(folder: Folder, end: End | None) -> str | None:
+    """When an attempt was over, its kept container with it; None where it is not, or nobody wrote that down."""
+    if end is None or not end.kept_until_at:
+        return moment(end.ended_at) if end else None
+    kept = folder.quiet().fact("", f"{paths.task(0)}/{paths.KEPT}", parse_kept)
+    return moment(kept.ended_at) if kept else None
 
 
 def reason_of(end: End | None, state: str | None) -> str:
@@ -113,7 +124,7 @@ def ended_by(folder: Folder, end: End | None, state: str | None) -> str | None:
         ended = ended_by_files(folder) or (None if end is None else "program")
     if ended == "program" and was_oom_killed(folder):
         return "memory"
-    if state in BY_SLURM and ended in ("program", None):
+    if state in BY_SLURM and ended in ("program", None) and not (end and end.kept_until_at):
         return "stop"
     return "node" if ended is None and state is not None and is_final(state) else ended
 
@@ -196,14 +207,14 @@ def from_files(endings: list[Ending]) -> dict[str, Any]:
     """The job as its own files have it."""
     last = endings[-1] if endings else Ending({}, None, None, None, None, None, None, "")
     elapsed = None
-    if last.began_at and last.ended_at:
-        elapsed = int((datetime_of(last.ended_at) - datetime_of(last.began_at)).total_seconds())
+    if last.began_at and last.left_at:
+        elapsed = int((datetime_of(last.left_at) - datetime_of(last.began_at)).total_seconds())
     return {
         "state": last.state,
         "exit_code": last.exit_code,
         "signal": last.signal,
         "started_at": last.began_at,
-        "ended_at": last.ended_at,
+        "ended_at": last.left_at,
         "elapsed_s": elapsed,
         "restarts": last.begin.get("restart_count") if isinstance(last.begin.get("restart_count"), int) else None,
     }

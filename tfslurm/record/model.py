@@ -177,6 +177,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The container of a program that failed, kept for who wants to look; the job held its GPUs so long."""
+
+    began_at: str | None  # None: it was not started again
+    until_at: str | None  # that it was to be kept
+    ended_at: str | None  # None: nobody wrote it down, or it is kept now
+    ended_by: str | None  # 'time' | 'stop' | 'engine' | 'lost'
+    reason: str | None  # of the engine
+    commands: int  # that ran in it (tfslurm exec)
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One run of the job; a requeued job has several."""
 
@@ -190,6 +202,7 @@ class Attempt:
     warned_at: str | None  # when the program was to save and end; None: it was not warned
     tasks: tuple[TaskFacts, ...]
     logs: tuple[Log, ...] | None = field(default=None, metadata=NEW)
+    kept: Kept | None = field(default=None, metadata=WHERE_THERE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.folders import job_folder
 from tfslurm.job_plan.layer import LAYER_TARGET
 from tfslurm.monitoring.lookup import plan_of
-from tfslurm.monitoring.reasons import CODES, reason_of
+from tfslurm.monitoring.reasons import CODES, is_kept, kept, reason_of
 from tfslurm.record.facts import parse_diff
 from tfslurm.record.unsaved_files import in_words, lost_files
 from tfslurm.remote_programs import program
@@ -156,7 +156,7 @@ def is_the_program_s(job: TrackedJob) -> bool:
     """Whether a job failed because its program did, by itself."""
     own = str(job.status.get("reason") or "")
     cause = str(job.status.get("cause") or ending.cause_of(own))
-    return job.state == "FAILED" and bool(job.status.get("exit_code")) and cause == ending.PROGRAM
+    return (job.state == "FAILED" or is_kept(job)) and bool(job.status.get("exit_code")) and cause == ending.PROGRAM
 
 
 def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) -> dict[str, Ending]:
@@ -179,7 +179,14 @@ def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) 
         session.say(f"{first.key}{many}: {cause}{more}")
     if len(causes) > MOST_CAUSES:
         session.say(f"and {len(causes) - MOST_CAUSES} more causes")
-    lost = [(job, endings[job.key].lost) for job in jobs if job.key in endings and endings[job.key].lost]
+    for job in failed:
+        if is_kept(job):
+            session.say(f"{job.key}: {kept(job)}")
+    lost = [
+        (job, endings[job.key].lost)
+        for job in jobs
+        if job.key in endings and endings[job.key].lost and not is_kept(job)
+    ]
     for job, sentence in lost[:1]:
         session.say(f"warning: {job.key}{and_more([other for other, _ in lost[1:]])}: {sentence}")
     return endings

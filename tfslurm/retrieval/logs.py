@@ -14,7 +14,7 @@ from tfslurm.errors import HostError, InputError, refuse
 from tfslurm.host import Host
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
-from tfslurm.monitoring.reasons import NO_FOLDER
+from tfslurm.monitoring.reasons import NO_FOLDER, is_kept
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.remote_programs import program
 from tfslurm.run_folder.paths import batch_log
@@ -121,7 +121,8 @@ class Reader:
         yield from self.ended()
 
     def follow(self, known: Known, seen: Callable[[TrackedJob], None]) -> Iterator[tuple[str, str]]:
-        """Everything, also what is still to be written, until the job has ended; a lost connection loses no text.
+        """Everything, also what is still to be written, until the job has ended, or its program has and its container
+        is kept; a lost connection loses no text.
 
         The job is ``seen`` after each question about it, before what it wrote until then.
         """
@@ -134,7 +135,7 @@ class Reader:
                     refresh(known, self.tracker, self.host, [self.job])
                 now = find_job(self.tracker, self.job.key)
                 seen(now)
-                ended = now.final
+                ended = now.final or is_kept(now)
                 before = dict(self.offsets)
                 yield from self.once()
                 failures = 0

@@ -35,6 +35,13 @@ CAUSES: Mapping[str, str] = {
     LOST: "what attends the job on its node failed",
     SCRIPT: "another part of job.sbatch, such as a prologue, ended it",
 }
+KEPT_UNTIL: Mapping[str, str] = {
+    "time": "its time was up",
+    "stop": "the job was stopped: cancelled, out of time, preempted",
+    "engine": "the container engine did not start it again, or lost it",
+    "lost": "what attends the job on its node failed",
+}
+LONGEST_REASON = 500
 CAUSE = re.compile(r"[a-z][a-z_]{0,31}")
 
 
@@ -43,6 +50,7 @@ class End(NamedTuple):
 
     ``exit_code`` is 128 + n after signal n. ``began_at`` and ``ended_at`` are RFC 3339, None where they were not
     written. ``cause`` is one of CAUSES, a word of a newer version, or '' where an older one wrote none that is known.
+    ``kept_until_at`` is until when the container of a program that failed is kept at most; None: it is not.
     """
 
     exit_code: int
@@ -51,6 +59,17 @@ class End(NamedTuple):
     ended_at: str | None
     cause: str
     reason: str
+    kept_until_at: str | None = None
+
+
+class KeptEnd(NamedTuple):
+    """How long a container was kept after its program had failed, and what ended that; None: not yet, or not at all."""
+
+    began_at: str | None
+    until_at: str | None
+    ended_at: str | None
+    ended_by: str | None
+    reason: str | None
 
 
 class TaskEnd(NamedTuple):
@@ -83,6 +102,25 @@ def parse_end(raw: bytes | str) -> End:
         ended_at=time_of(values.get("ended_at")),
         cause=cause or cause_of(reason),
         reason=reason,
+        kept_until_at=time_of(values.get("kept_until_at")),
+    )
+
+
+def parse_kept(raw: bytes | str) -> KeptEnd:
+    """Read ``attempt-N/facts/task-0/kept.json``.
+
+    Raises:
+        ValueError: it is not what a node script writes.
+    """
+    values = read_object(raw)
+    ended_by, reason = values.get("ended_by"), values.get("reason")
+    if ended_by is not None and ended_by not in KEPT_UNTIL:
+        raise ValueError("its ended_by is no word of a node script")
+    if reason is not None and not isinstance(reason, str):
+        raise ValueError("its reason is no text")
+    began_at, until_at, ended_at = (time_of(values.get(key)) for key in ("began_at", "until_at", "ended_at"))
+    return KeptEnd(
+        began_at, until_at, ended_at, ended_by, " ".join(reason.split())[:LONGEST_REASON] if reason else None
     )
 
 

@@ -38,6 +38,7 @@ INPUTS = "inputs.json"
 INPUT_LISTS = "inputs"
 
 # of a task's
+KEPT = "kept.json"
 LOG_SUMS = "logs.sha256"
 
 ATTEMPT = re.compile(r"attempt-([0-9]{1,6})/")

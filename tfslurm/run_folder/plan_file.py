@@ -26,6 +26,7 @@ from tfslurm.image.pin import pin_mistakes, pin_to_json
 from tfslurm.image.scan_rule import ANSWERS, LONGEST_TEXT
 from tfslurm.job_plan import TREE, JobPlan, from_json, identity
 from tfslurm.job_plan.folders import JOB_ID
+from tfslurm.job_plan.holding import LONGEST_KEPT_S
 from tfslurm.job_plan.options import ask_of, own_options
 from tfslurm.slurm import check_options, is_job_id
 from tfslurm.slurm.options import check_plugin_options
@@ -78,6 +79,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "pids": (64, 2**22),
     "log_mib": (0, 2**20),
     "layer_mib": (0, 2**24),
+    "keep_on_failure_s": (0, LONGEST_KEPT_S),
 }
 
 
@@ -199,7 +201,7 @@ def refuse_values(plan: JobPlan) -> None:
         if not form.fullmatch(getattr(plan, key)):
             raise ValueError(f"{key} is {getattr(plan, key)[:40]!r}, which no plan has")
     datetime.fromisoformat(plan.planned_at[:19])
-    for part in (plan.resources, plan.checkpoint, plan.points, plan.code, plan.limits):
+    for part in (plan, plan.resources, plan.checkpoint, plan.points, plan.code, plan.limits):
         refuse_numbers(part)
     for key in ("spec", "template"):
         text = getattr(plan, f"{key}_text")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import math
-import re
 import threading
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from subprocess import Popen
 from types import TracebackType
 from typing import NamedTuple
 
+from tfslurm.document import Refused
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError, last_words, refuse
 from tfslurm.handoff.local_process import stop
 from tfslurm.host.forward import Forward, UnixSocket, listening
@@ -33,6 +33,7 @@ from tfslurm.services.enter import Way
 from tfslurm.services.needs import refuse_lacking
 from tfslurm.services.shell import Seen, held_job, refuse_local
 from tfslurm.spec.experiment import Word
+from tfslurm.spec.quantities import short_time_s
 from tfslurm.submission.local import refuse_several_tasks
 from tfslurm.submission.once import submit_jobs
 from tfslurm.submission.prepare import Asked
@@ -50,7 +51,6 @@ LOOK_S = 30.0
 ENDS_S = 10
 ENDED = 78
 "Of exec-step.sh, where there is no container any more."
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WARNED_S = (600, 120)
 PATHS = {"jupyter": "/"}
 "Of the page that a user opens."
@@ -94,10 +94,10 @@ def idle_s(name: str, text: str) -> int:
     Raises:
         InputError: anything else.
     """
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if not found and text != "0":
-        raise refuse(f"{name} {text!r}", "is no time", "write 30m, 1h, or 0 for never")
-    return int(found[1]) * UNITS[found[2]] if found else 0
+    try:
+        return 0 if text == "0" else short_time_s(text)
+    except Refused as refused:
+        raise refuse(f"{name} {text!r}", refused.why, f"{refused.fix}, or 0 for never") from refused
 
 
 def refuse_at(asked: Asked, key: str, why: str, fix: str) -> InputError:

@@ -80,6 +80,21 @@ def time_s(value: object) -> int:
     raise Refused(f"{show(value)} is not a time limit", fix)
 
 
+_SHORT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def short_time_s(text: str) -> int:
+    """Seconds from ``90s``, ``30m``, ``1h`` or ``2d``.
+
+    Raises:
+        Refused: anything else.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if not found:
+        raise Refused("is no time", "write 30m or 1h")
+    return int(found[1]) * _SHORT[found[2]]
+
+
 def gpus(value: object) -> tuple[int, str | None]:
     """How many GPUs per node, and of which type (None: any), from ``2`` or ``a100:2``.
 

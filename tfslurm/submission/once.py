@@ -54,6 +54,10 @@ def submit_jobs(
         told(job)
 
     tell_of_left_out(session, prepared)
+    if asked.keep_on_failure_s:
+        from tfslurm.submission.keeping import cost
+
+        session.say(cost(asked))
     with claimed(prepared, session.tracker):
         try:
             for known, job in zip(chosen, prepared, strict=True):

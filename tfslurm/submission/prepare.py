@@ -63,6 +63,7 @@ class Asked(NamedTuple):
     archive: ImageArchive | None = None
     is_temporary: bool = False
     of_run: str = ""
+    keep_on_failure_s: int = 0
 
     @property
     def lock_file(self) -> Path:
@@ -193,9 +194,8 @@ def locked(asked: Asked) -> Lock | None:
     """What EXP.lock.yaml holds, or None when the image was never pinned; of a `build`, what was made of these files."""
     if asked.experiment.build:
         return built(asked.experiment, asked.file)
-    if not asked.lock_file.exists():
-        return None
-    return read_lock(read_text(asked.lock_file), str(asked.lock_file), asked.experiment.image)
+    path = asked.lock_file
+    return read_lock(read_text(path), str(path), asked.experiment.image) if path.exists() else None
 
 
 def pinned(asked: Asked) -> Pin | None:
@@ -302,6 +302,7 @@ def prepare(
         image_archive=asked.archive.sha256 if asked.archive else "",
         packages=packages,
         scan=scan.evidence if scan else None,
+        keep_on_failure_s=asked.keep_on_failure_s,
     )
     if asked.experiment.build or asked.derived_from:
         plan = with_build(plan, asked.file)

@@ -246,6 +246,7 @@ class Tracker:
             "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
             "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
             "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
+            "json_extract(plan, '$.keep_on_failure_s') AS kept_s, json_extract(plan, '$.resources.gpus') AS gpus, "
             "json_extract(plan, '$.engine') AS engine, cluster_text, unfinished FROM plans JOIN "
             "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
             "USING (plan_id)"
@@ -261,6 +262,7 @@ class Tracker:
                 row["points"] or 1,
                 row["points_per_job"] or 1,
                 row["cluster_text"],
+                row["gpus"] if row["kept_s"] else None,
             )
             for row in self.rows(query, [cluster])
         }

@@ -114,6 +114,8 @@ class Place(NamedTuple):
     points: int = 1
     points_per_job: int = 1
     cluster_text: str = ""
+    kept_gpus: int | None = None
+    "The GPUs that a job holds while its container is kept after a failure; None: none of the plan's is."
 
     def is_last(self, job: TrackedJob) -> bool:
         """Whether no point of the same Slurm job comes after this one."""

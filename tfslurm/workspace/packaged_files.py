@@ -18,15 +18,15 @@ HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each
 
 NODE_PARTS = (  # of node.sh, which every role reads
     "base", "environment", "wait", "roles/batch", "guards/folders", "observe/outputs", "peers", "lifecycle/supervision",
-    "lifecycle/checkpoint",
+    "lifecycle/checkpoint", "lifecycle/kept_attempt",
 )  # fmt: skip
 POINT_PARTS = ("roles/points",)  # of node.sh too, for an array
 TASK_PARTS = (  # of task.sh, for what the batch role starts on the nodes
     "roles/task", "roles/prepare", "roles/cleanup", "lock", "guards/gpus", "guards/driver", "guards/tensorflow",
     "guards/image", "guards/trees", "guards/code", "guards/packages", "guards/groups", "guards/mounts",
     "guards/mount_points", "guards/container_mounts", "cgroup", "limits", "container", "lifecycle/run",
-    "lifecycle/warning", "observe/report", "observe/facts", "observe/inputs", "observe/usage", "observe/libcuda",
-    "observe/image_contents", "observe/logs", "roles/exec",
+    "lifecycle/kept_container", "lifecycle/warning", "observe/report", "observe/facts", "observe/inputs",
+    "observe/usage", "observe/libcuda", "observe/image_contents", "observe/logs", "roles/exec",
 )  # fmt: skip
 PULL_PARTS = ("base", "wait", "roles/task", "lock", "lifecycle/warning", "guards/image", "observe/facts")  # of pull.sh
 ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's

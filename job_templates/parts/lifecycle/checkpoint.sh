@@ -48,7 +48,7 @@ checkpoint::end() {
     # shellcheck disable=SC2034  # job.sbatch exits with it
     job_exit_code=$code
     # Slurm itself may queue a job again that it stopped.
-    if [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
+    if [[ -z ${kept-} ]] && [[ $checkpoint_requeue != true || -z $stopped ]]; then secrets::forget; fi
     # shellcheck disable=SC2034  # as above
     batch::_exit_json "$code" "$cause" "$reason" || job_exit_code=$EX_TEMPFAIL
 }

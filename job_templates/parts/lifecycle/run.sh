@@ -87,9 +87,10 @@ container::await_client() {
     container::_give_up end "start: it did not return in $CLIENT_PATIENCE_S s after the container's last process had ended"
 }
 
-# Looks at the container's end, writes it down and removes it. exit_code is then the task's.
+# Looks at the container's end, writes it down and removes it, unless it is to be kept: then kept_id names it. exit_code is
+# then the task's.
 container::end() {
-    local removal said ended_id=$container_id
+    ended_id=$container_id
     diff=''
     set +e # whatever cannot be written any more, the container is removed and the end is told
     usage::ring
@@ -109,19 +110,28 @@ container::end() {
     engine::await_end
     if [[ -n $job_oom ]]; then state_oom=true; fi
     if [[ -n $diff ]]; then node::_wait "$diff"; fi
+    kept_id='' removal=''
+    if ((${keep_s:-0} == 0)); then container::_remove; fi
+    container_id=''
+    if [[ -n $started ]]; then
+        supervision::cause
+        container::_judge # while docker removes it
+        keep::choose
+    fi
+    if [[ -z $removal$kept_id ]]; then container::_remove; fi
+    logs::keep & # not before: of a job that is being stopped the end may be written down only just in time
+    log_sums=$!
+    if [[ -n $removal ]]; then node::_wait "$removal"; fi
+}
+
+# In removal is the process that removes ended_id.
+container::_remove() {
+    local said
     (
         node::_deaf
         said=$(task::insist engine::remove "$ended_id" 2>&1 >/dev/null) || event remove-failed "$said"
     ) &
     removal=$!
-    container_id=''
-    if [[ -n $started ]]; then
-        supervision::cause
-        container::_judge # while docker removes it
-    fi
-    logs::keep & # not before: of a job that is being stopped the end may be written down only just in time
-    log_sums=$!
-    node::_wait "$removal"
 }
 
 # In job_oom: that the kernel killed the program, or the client that attends it, because the memory of the whole job was used up:

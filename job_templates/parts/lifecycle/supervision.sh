@@ -22,6 +22,7 @@ supervision::_look() {
     exec {bell}<> <(:) # nothing is ever written to it
     while read -r -t 1 -u "$bell" || IFS= read -r stat <"/proc/$$/stat"; do
         if supervision::_is_attended "$stat"; then
+            if [[ -n $2 ]]; then keep::wake; fi
             if [[ -n $2 ]] && kill -0 "$2" && supervision::_task_is_lost; then
                 supervision::_abandon "$2"
                 return

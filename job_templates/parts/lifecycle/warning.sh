@@ -11,7 +11,7 @@ checkpoint::listen() {
 
 checkpoint::_told() {
     interrupted=yes
-    if [[ -n $warned ]]; then return 0; fi
+    if [[ -n $warned || -n ${kept_id-} ]]; then return 0; fi
     checkpoint::_note
     if [[ -n $client ]]; then checkpoint::tell & fi
 }
@@ -24,7 +24,7 @@ checkpoint::_note() {
 
 # A program that is to be stopped unwarned gets its signal first and SIGTERM when most of the time is over.
 checkpoint::tell_first() {
-    if [[ -z $checkpoint_signal || $checkpoint_signal == TERM || -n $warned ]]; then return 0; fi # in a trap, see task::_told_to_stop
+    if [[ -z $checkpoint_signal || $checkpoint_signal == TERM || -n $warned || -n ${kept_id-} ]]; then return 0; fi # in a trap, see task::_told_to_stop
     checkpoint::_note
     told_first=yes
 }

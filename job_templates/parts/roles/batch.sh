@@ -43,6 +43,7 @@ node::begin() {
     trap 'node::_batch_told TERM' TERM INT HUP
     folders::tell
     checkpoint::begin
+    keep::listen
 }
 
 # Runs the tasks, waits for all of them, and leaves the job's exit code in job_exit_code. It stays alive through SIGTERM:
@@ -60,13 +61,14 @@ node::batch() {
     waited_for=$tasks
     supervision::watch "$attempt_dir/lost.txt" "$tasks"
     node::_wait "$tasks" batch::_have_ended
-    waited_for=''
+    if [[ -z ${kept-} ]]; then waited_for=''; fi # else srun goes on, and is to be told to stop
     if [[ -z $waited_code ]]; then
         batch::_ends
         waited_code=$((highest < 0 ? 1 : highest))
     fi
-    batch::_sweep
+    if [[ -z ${kept-} ]]; then batch::_sweep; fi
     batch::_end "$waited_code"
+    keep::await "$tasks"
     supervision::unwatch
     if kill -0 "$tasks" 2>/dev/null; then node::_wait "$tasks"; fi
 }
@@ -118,7 +120,7 @@ batch::_kill_wait() {
 batch::_sweep() {
     local folder left=''
     for folder in "$attempt_dir"/facts/task-*/; do
-        if [[ -d $folder && ! -e $folder/exit.json ]]; then left=yes; fi
+        if [[ -d $folder && (! -e $folder/exit.json || -e $folder/to-keep) ]]; then left=yes; fi
     done
     if [[ -z $left ]]; then return; fi
     local -a again=()
@@ -141,7 +143,7 @@ batch::_end() {
     # Alone, if there is time: a file that is renamed meanwhile has no owner for `find`, which counts as another one.
     if [[ -z $stopped ]]; then node::_wait "$foreign_look" node::_is_stopped; fi
     outputs::list
-    if [[ -n $read_group ]]; then
+    if [[ -n $read_group && -z ${kept-} ]]; then
         outputs::open &
         node::_wait "$!" node::_is_stopped
     fi
@@ -159,11 +161,12 @@ batch::_end() {
         end_cause=lost end_reason="${mute##*/} could not write down its end; see the output of the job"
     fi
     if [[ -z $end_reason && ! -d $attempt_dir/facts/task-0 ]]; then end_cause=lost end_reason="no task began: srun ended with $end_code"; fi
-    if [[ -z $end_reason && -n $stopped ]]; then end_cause=stopped end_reason="stopped by SIG$stopped"; fi
+    if [[ -z $end_reason && -n $stopped && -z ${kept-} ]]; then end_cause=stopped end_reason="stopped by SIG$stopped"; fi
     if [[ -z $end_cause ]]; then supervision::memory; fi
     if [[ -z $end_reason && -n $early ]]; then
         end_cause=lost end_reason="${early##*/} ended before its program began; see the output of the job"
     fi
+    keep::until
     checkpoint::end "$end_code" "${end_cause:-program}" "$end_reason"
     supervision::tell
 }
@@ -195,8 +198,15 @@ batch::_blame() {
 
 # Of a job that is being stopped, waits until every task has written its end; the highest code is then in waited_code, as srun
 # would give it. srun ($1) waits for what a task does after that too, and SIGKILL may come first. Fails when srun has ended.
+# The same, and kept is yes, where the program of a job has failed and its container is to be kept.
 batch::_have_ended() {
     local bell
+    if keep::is_announced; then
+        kept=yes
+        batch::_ends
+        waited_code=$highest
+        return 0
+    fi
     if [[ -z $stopped || $checkpoint_requeue == true ]]; then return 1; fi # queueing it again would cut the tasks short
     exec {bell}<> <(:) # nothing is ever written to it
     while kill -0 "$1" 2>/dev/null; do
@@ -240,7 +250,7 @@ batch::_exit_json() {
     time::now
     json::signal "$code"
     json::object exit_code n "$code" signal n "$signal" began_at s "$began_at" ended_at s "$now" cause s "$cause" \
-        reason s "$reason"
+        reason s "$reason" ${kept_until:+kept_until_at s "$kept_until"}
     node::_write "$attempt_dir/exit.json" "$json"
 }
 

@@ -6,7 +6,7 @@ node::cleanup() {
     node::_job
     attempt=${TFSLURM_ATTEMPT:?} attempt_dir=$job_dir/attempt-$TFSLURM_ATTEMPT
     local left named
-    rank=cleanup stopped='' warned='' client='' facts=$(mktemp --directory)
+    rank=cleanup stopped='' warned='' client='' keep_s=0 facts=$(mktemp --directory)
     node::_user
     engine::available
     rm --recursive "$facts"
@@ -20,8 +20,9 @@ node::cleanup() {
             engine::remove "$left" >/dev/null 2>&1 || :
             continue
         fi
-        container_id=$left
         event swept "$left"
+        if keep::sweep "$left"; then continue; fi
+        container_id=$left
         if [[ -n ${TFSLURM_TASK_CODE-} ]] && ! grep --quiet told-to-stop "$facts/events.tsv" 2>/dev/null; then
             supervision::blame "$facts/lost.txt" lost "the task's script" "it ended with $TFSLURM_TASK_CODE before its container did"
         fi

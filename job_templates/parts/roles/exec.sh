@@ -49,7 +49,7 @@ exec::_container() {
     local -i at=2 ends=0
     container_id=''
     { IFS= read -r container_id <"$facts/container-id.txt"; } 2>/dev/null || :
-    if [[ ! $container_id =~ ^[0-9a-f]{12,64}$ || -e $facts/exit.json ]]; then
+    if [[ ! $container_id =~ ^[0-9a-f]{12,64}$ ]] || { [[ -e $facts/exit.json ]] && ! exec::_is_kept; }; then
         exec::_refuse container "task $rank of job $job has none that runs" "\`tfslurm logs $cluster:$job\` says what it does"
     fi
     engine::shell_words "$facts/container-argv"
@@ -64,6 +64,19 @@ exec::_container() {
         between+=("${shell_words[at]}")
         if [[ ${shell_words[at]} == -- ]]; then ends+=1; fi
     done
+}
+
+# Has the program failed, and its container been kept and started again? That takes a moment.
+exec::_is_kept() {
+    local bell
+    local -i turns=150
+    exec {bell}<> <(:) # nothing is ever written to it
+    while [[ -e $facts/to-keep && ! -e $facts/kept.json ]] && ((turns-- > 0)); do read -r -t 0.2 -u "$bell" || :; done
+    exec {bell}>&-
+    if [[ -e $facts/to-keep && ! -e $facts/kept.json ]]; then
+        exec::_refuse container "that of the program that failed is not started again yet: the sums of its outputs come first" 'try again later'
+    fi
+    [[ -e $facts/to-keep ]]
 }
 
 exec::_refuse() {

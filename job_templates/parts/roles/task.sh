@@ -36,6 +36,7 @@ node::task() {
     container::run
     container::end
     container::tell
+    keep::hold
     task::_finish "$exit_code"
 }
 
@@ -52,7 +53,7 @@ node::_task() {
     engine::grace "$grace_s"
     if [[ -n $is_local ]]; then grace_s=10; fi
     warned='' told_first=''
-    mount_wrong='' container_id='' started='' stopped='' client='' waited_for='' exit_code='' slow_facts='' probe=''
+    mount_wrong='' container_id='' started='' stopped='' client='' kept_id='' waited_for='' exit_code='' slow_facts='' probe=''
     step=${SLURM_STEP_ID:-0}
     if [[ -s $attempt_dir/shared-folders ]] && images::folder; then # kept open, as the run folder is
         exec {images_file}<"$images_dir/."
@@ -128,6 +129,8 @@ task::_left() {
     local code=$?
     trap - EXIT
     set +e
+    if [[ -n ${kept_id-} ]]; then keep::end; fi
+    keep_s=0
     if [[ -n $container_id ]]; then container::end; fi
     facts::slow
     if [[ ! -e $facts/exit.json ]]; then task::_exit_json "$code" false '' '' || code=$EX_TEMPFAIL; fi
