@@ -16,6 +16,9 @@ PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", 
 WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
 SLOW = [
+    "test_pip_chooses_what_uv_chooses_for_an_image_of_any_python",
+    "test_pip_of_another_python_on_path_chooses_the_same",
+    "test_nothing_of_the_current_folder_runs",
     "test_a_bomb_is_left_out_in_bounded_memory",
     "test_a_wheel_that_does_not_fit_the_python_is_named",
     "test_a_wheel_that_leads_out_of_the_folder_is_refused",
@@ -67,7 +70,7 @@ SLOW = [
     "test_no_random_edit_of_a_signature_passes",
     "test_nothing_that_acts_or_hides_is_left_of_any_text",
     "test_of_several_jobs_at_once_one_reads",
-    "test_pip_of_the_images_python_chooses_the_same_where_there_is_no_uv",
+    "test_pip_chooses_where_there_is_no_uv_whatever_python_the_image_has",
     "test_pip_refuses_in_one_error_too",
     "test_plan_hides_nothing_that_matters",
     "test_results_count_for_no_size",

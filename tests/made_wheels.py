@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,9 @@ def wheel(
     module = name.replace("-", "_").replace(".", "_")
     members: dict[str, str | bytes] = dict(files or {f"{module}.py": f'VERSION = "{version}"\n'})
     info = f"{module}-{version}.dist-info"
+    extras = sorted(set(re.findall(r"extra == '([a-z0-9-]+)'", " ".join(requires))))
     needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    needs += "".join(f"Provides-Extra: {each}\n" for each in extras)
     members[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}\n"
     pure = "true" if tag.endswith("-any") else "false"
     members[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: {pure}\nTag: {tag}\n"

@@ -94,7 +94,7 @@ def test_each_refusal_names_its_package_and_what_to_do(case: str) -> None:
 
 def test_tags_are_those_of_the_image_and_none_of_a_newer_system() -> None:
     words = pip_words(FACTS)
-    assert words[:6] == ("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11")
+    assert words[:6] == ("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11.2")
     assert {"manylinux_2_36_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "cp311", "abi3"} < set(words)
     assert "manylinux_2_37_x86_64" not in words
     assert uv_words(FACTS)[:4] == ("--python-version", "3.11.2", "--python-platform", "x86_64-manylinux_2_36")
@@ -140,9 +140,9 @@ def test_settings_are_pips_own_and_variables_of_uv_that_name_an_index_stand_over
         ("/x", "/y"),
         False,
     )
-    assert for_pip(over)["PIP_EXTRA_INDEX_URL"] == "https://u:p@a/simple https://b/simple"
+    assert for_pip(over, FACTS)["PIP_EXTRA_INDEX_URL"] == "https://u:p@a/simple https://b/simple"
     nothing = indexes(a_pip(tmp_path, "global.no-index='yes'", "global.extra-index-url='https://c/simple'"), {})
-    assert (nothing.first, nothing.more) == ("", ()) and for_pip(nothing)["PIP_NO_INDEX"] == "1"
+    assert (nothing.first, nothing.more) == ("", ()) and for_pip(nothing, FACTS)["PIP_NO_INDEX"] == "1"
     both = Indexes("https://a/simple", ("https://b/simple",))
     assert for_uv(both)["UV_INDEX_STRATEGY"] == "unsafe-best-match"
 

@@ -12,24 +12,32 @@ import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
 from typing import NamedTuple
 
 from tfslurm.errors import Completed, HostError, TfslurmError
 from tfslurm.host.local import LocalHost
+from tfslurm.image.facts import ImageFacts
+from tfslurm.packages.run_pip import VARIABLE
+from tfslurm.packages.targets import markers
 
 PYPI = "https://pypi.org/simple"
 GET = "pip install 'tfslurm[packages]' brings uv and pip"
 MOST_BYTES = 256 * 2**20  # a report of pip holds the whole description of each package
 MEMORY_BYTES = 4 * 2**30
 "What uv or pip may allocate: an index may send a page without end. A large resolution takes some hundred MiB."
+_RUN_PIP = str(Path(__file__).with_name("run_pip.py"))
 _LOGIN = re.compile(r"(?<=://)(?!/)[^/\s'\"]*@")
 _OWN = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
     "PIP_USER": "0",
     "PIP_REQUIRE_VIRTUALENV": "0",
+    "PIP_PYTHON": "",
     "PIP_PROGRESS_BAR": "off",
     "PIP_NO_COLOR": "1",
     "NO_COLOR": "1",
@@ -63,21 +71,22 @@ def find_uv() -> tuple[str, ...]:
     """How uv is called; () where it is not installed."""
     if found := which("uv"):
         return (found,)
-    return (sys.executable, "-m", "uv") if find_spec("uv") else ()
+    if not find_spec("uv"):
+        return ()
+    with suppress(OSError, AttributeError):
+        return (str(import_module("uv").find_uv_bin()),)
+    return ()
 
 
-def find_pip(python: str = "") -> tuple[str, ...]:
-    """How pip is called: that of this Python, else the one on PATH. () where there is none.
-
-    ``python`` (3.11): a pip that runs in this version, for it evaluates the markers of its own Python.
-    """
-    if find_spec("pip") and python in ("", ".".join(map(str, sys.version_info[:2]))):
-        return (sys.executable, "-m", "pip")
-    if python:
-        found = which(f"python{python}")
-        return (found, "-m", "pip") if found and call((found, "-m", "pip", "--version")).exit_code == 0 else ()
-    found = which("pip3") or which("pip")
-    return (found,) if found else ()
+def find_pip() -> tuple[str, ...]:
+    """How pip is called: that of this Python, else of the one on PATH. () where there is none."""
+    if find_spec("pip"):
+        return (sys.executable, _RUN_PIP)
+    for name in ("python3", "python"):
+        found = which(name)
+        if found and call((found, _RUN_PIP, "--version")).exit_code == 0:
+            return (found, _RUN_PIP)
+    return ()
 
 
 def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, timeout_s: float = 600.0) -> Completed:
@@ -177,11 +186,15 @@ def for_uv(places: Indexes, more_folders: Sequence[str] = ()) -> dict[str, str]:
     return {**own, **{name: value for name, value in given.items() if value}}
 
 
-def for_pip(places: Indexes, more_folders: Sequence[str] = ()) -> dict[str, str]:
-    """The variables by which pip looks there and nowhere else; the rest of its settings it reads itself."""
+def for_pip(places: Indexes, facts: ImageFacts, more_folders: Sequence[str] = ()) -> dict[str, str]:
+    """The variables by which pip looks there and nowhere else, and takes the image's markers for its own.
+
+    The rest of its settings it reads itself.
+    """
     return {
         "PIP_INDEX_URL": places.first or PYPI,
         "PIP_NO_INDEX": "0" if places.first or places.more else "1",
         "PIP_EXTRA_INDEX_URL": " ".join(places.more),
         "PIP_FIND_LINKS": " ".join((*more_folders, *places.folders)),
+        VARIABLE: "\n".join(f"{name}={value}" for name, value in markers(facts).items()),
     }

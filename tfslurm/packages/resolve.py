@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,8 @@ from tfslurm.image.facts import TENSORFLOW, ImageFacts, normalized
 from tfslurm.image.packages import FILE, SHA256, wrong_url
 from tfslurm.local_files import make_folder, write_file
 from tfslurm.packages.programs import GET, MOST_BYTES, call, find_pip, find_uv, for_pip, for_uv, indexes, without_logins
-from tfslurm.packages.refusals import Refusal, refusal
+from tfslurm.packages.refusals import Refusal, of_image, refusal
+from tfslurm.packages.run_pip import OTHERWISE
 from tfslurm.packages.stubs import held, write_stubs
 from tfslurm.packages.targets import pip_words, uv_words
 from tfslurm.spec.requirements import Requirement
@@ -49,12 +51,14 @@ class Resolved(NamedTuple):
     first_index: str
 
 
-def resolve(asked: Sequence[Requirement], facts: ImageFacts, work: Path) -> Resolved:
+def resolve(asked: Sequence[Requirement], facts: ImageFacts, work: Path, say: Callable[[str], None]) -> Resolved:
     """The wheels that satisfy the requirements; ``work`` is an empty folder of this command's own.
+
+    ``say`` is told what is waited for.
 
     Raises:
         NoSolution: there are none, or one of them would be a second TensorFlow.
-        TfslurmError: neither uv nor pip is here, or what they print is not understood.
+        TfslurmError: pip is not here or too old, or what a program prints is not understood.
     """
     if not facts.glibc:
         raise TfslurmError(f"packages: {_UNFIT}; use an image of Debian, Ubuntu or Red Hat")
@@ -62,25 +66,22 @@ def resolve(asked: Sequence[Requirement], facts: ImageFacts, work: Path) -> Reso
     if not pip:
         raise refuse("packages", "pip is not installed beside tfslurm", GET)
     places = indexes(pip)
+    first = without_logins(places.first).partition("?")[0]
+    resolver = _version(uv or pip)
     refuse_second_tensorflow(asked, facts)
+    say(f"packages: {resolver} asks {first or 'the folders of wheels'} what suits {of_image(facts)}")
     inputs = _Inputs.written(asked, facts, work)
     if uv:
         nowhere = () if places.first or places.more else ("--no-index",)
         chosen = _by_uv((*uv, "pip", "compile", *nowhere), for_uv(places, [str(inputs.stubs)]), inputs, asked, facts)
         missing = {name: each for name, each in chosen.items() if not is_held(name, each.version, facts)}
-        found = _report(pip, for_pip(places), _names(missing, work), (), asked, facts) if missing else ()
-        resolver = _version(uv)
+        found = _report(pip, for_pip(places, facts), _names(missing, work), (), asked, facts) if missing else ()
     else:
-        same = find_pip(".".join(facts.python.split(".")[:2]))
-        if not same:
-            python = f"python{facts.python.rpartition('.')[0]}"
-            raise refuse("packages", f"neither uv nor a pip of {python} is here: the image has that version", GET)
         words = ("--constraint", str(inputs.constraints))
-        found = _report(same, for_pip(places, [str(inputs.stubs)]), inputs.requirements, words, asked, facts)
-        resolver = _version(same)
+        settings = for_pip(places, facts, [str(inputs.stubs)])
+        found = _report(pip, settings, inputs.requirements, words, asked, facts)
     added = tuple(sorted(each for each in found if not is_held(each.name, each.version, facts)))
     refuse_brought_tensorflow(added, facts)
-    first = without_logins(places.first).partition("?")[0]
     return Resolved(added, resolver, "" if wrong_url(first) else first)
 
 
@@ -167,9 +168,12 @@ def _by_uv(
     asked: Sequence[Requirement],
     facts: ImageFacts,
 ) -> dict[str, _Chosen]:
-    """Name -> version and hashes, as uv chose them; the image's packages among them."""
+    """Name -> version and hashes, as uv chose them; the image's packages among them.
+
+    uv asks the Python that it is told. Else it looks for one in `.venv` of the current folder, maybe a stranger's.
+    """
     words = ("--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--color", "never", "--no-config")
-    limits = ("--constraint", str(inputs.constraints), *uv_words(facts))
+    limits = ("--python", sys.executable, "--constraint", str(inputs.constraints), *uv_words(facts))
     done = call((*compiler, *words, *limits, str(inputs.requirements)), environment)
     if done.exit_code:
         raise NoSolution(refusal(_said(done, inputs.requirements.parent), asked, facts))
@@ -207,6 +211,10 @@ def _report(
     target = ("--target", str(work / "none"), "--ignore-installed", "--dry-run", "--report", str(report))
     more = words or ("--no-deps",)
     done = call((*pip, "install", *target, *pip_words(facts), *more, "--requirement", str(requirements)), environment)
+    if done.exit_code == OTHERWISE:
+        raise refuse("packages", f"{_version(pip)} cannot be told which Python the image has", GET)
+    if "no such option: --" in done.stderr:
+        raise refuse("packages", f"{_version(pip)} is too old: pip 22.2 and later say what they would install", GET)
     if done.exit_code:
         raise NoSolution(refusal(_said(done, work), asked, facts))
     try:

@@ -17,15 +17,35 @@ def uv_words(facts: ImageFacts) -> tuple[str, ...]:
 
 def pip_words(facts: ImageFacts) -> tuple[str, ...]:
     """The words of `pip download` and `pip install --target`: every tag that suits the image, the best first."""
-    _, minor, _ = facts.python.split(".")
+    minor = facts.python.split(".")[1]
     platforms = [f"manylinux_2_{each}_{facts.machine}" for each in range(glibc_minor(facts), 4, -1)]
     for old, since in (("manylinux2014", 17), ("manylinux2010", 12), ("manylinux1", 5)):
         platforms += [f"{old}_{facts.machine}"] if glibc_minor(facts) >= since else []
     platforms.append(f"linux_{facts.machine}")
-    words = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", f"3.{minor}"]
+    words = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", facts.python]
     for name, values in (("--abi", (f"cp3{minor}", "abi3", "none")), ("--platform", platforms)):
         words += [word for value in values for word in (name, value)]
     return tuple(words)
+
+
+def markers(facts: ImageFacts) -> dict[str, str]:
+    """The environment markers of the image, as uv has them too; "0" where only the node's kernel would know.
+
+    Source: PEP 508, environment markers.
+    """
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": facts.python,
+        "os_name": "posix",
+        "platform_machine": facts.machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "0",
+        "platform_system": "Linux",
+        "platform_version": "0",
+        "python_full_version": facts.python,
+        "python_version": facts.python.rpartition(".")[0],
+        "sys_platform": "linux",
+    }
 
 
 def glibc_minor(facts: ImageFacts) -> int:

@@ -111,7 +111,7 @@ def fetch(wanted: Sequence[Wanted], facts: ImageFacts) -> dict[str, Path]:
         write_file(work / "wheels.txt", "".join(f"{line}\n" for line in lines).encode())
         words = ("--no-deps", "--dest", str(work / "new"), "--requirement", str(work / "wheels.txt"))
         only = ("--require-hashes",) if known else ()
-        done = call((*pip, "download", *pip_words(facts), *only, *words), for_pip(indexes(pip)), PATIENCE_S)
+        done = call((*pip, "download", *pip_words(facts), *only, *words), for_pip(indexes(pip), facts), PATIENCE_S)
         if done.exit_code:
             raise TfslurmError(_failure(f"{done.stdout}\n{done.stderr}", wanted))
         return {each.file: _kept(work / "new" / each.file, each) for each in wanted}

@@ -90,10 +90,13 @@ def resolve_packages(
     facts = facts_of(session, pin, clusters)
     try:
         with work_folder() as work:
-            found = resolve(asked, facts, work)
+            found = resolve(asked, facts, work, session.say)
     except NoSolution as error:
         raise unsolved(experiment, file, asked, error.refused) from error
-    files = fetch([_wanted(each) for each in found.wheels], facts) if found.wheels else {}
+    files = {}
+    if found.wheels:
+        session.say(f"packages: fetching {len(found.wheels)} wheel{'s' if len(found.wheels) > 1 else ''}")
+        files = fetch([_wanted(each) for each in found.wheels], facts)
     wheels = fetched(found.wheels, files)
     for each in wheels if facts.tensorflow else ():
         if holds_tensorflow(files[each.file]):
