@@ -5,7 +5,9 @@ Only root can give a file away, say: an ordinary user sees those tests skipped, 
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,26 @@ import pytest
 
 PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", "scancel", "srun")
 WITH_THE_BED = ("cluster", "faults", "bench")
-# What takes seconds, because it is about size or time or starts many processes, and what needs shellcheck.
+# What takes a second or more, because it is about size or time, starts many processes, asks an index of packages or
+# reads the text of the whole package, and what needs shellcheck.
 SLOW = [
     "test_pip_chooses_what_uv_chooses_for_an_image_of_any_python",
     "test_pip_of_another_python_on_path_chooses_the_same",
     "test_nothing_of_the_current_folder_runs",
     "test_a_bomb_is_left_out_in_bounded_memory",
+    "test_a_changed_value_is_never_the_same",
+    "test_a_run_may_leave_many_files",
+    "test_a_sweep_pushes_no_job_out_of_view_and_each_row_has_its_date",
+    "test_a_tensorflow_in_a_wheel_of_another_name_is_refused",
     "test_a_wheel_that_does_not_fit_the_python_is_named",
+    "test_a_wheel_that_is_not_there_is_named",
     "test_a_wheel_that_leads_out_of_the_folder_is_refused",
+    "test_neither_variables_nor_settings_steer_pip",
+    "test_only_one_place_writes_files",
+    "test_only_the_console_prints",
+    "test_the_verdict_of_b_and_a_mirrors_that_of_a_and_b",
+    "test_two_commands_at_once_make_one_chain",
+    "test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command",
     "test_wheels_become_a_folder_that_python_can_import_from",
     "test_a_call_without_an_answer_ends_the_task_with_75_and_says_which",
     "test_a_file_of_any_make_is_read_or_refused_in_bounds",
@@ -93,6 +107,21 @@ SLOW = [
     "test_what_never_ends_costs_little_memory_and_one_short_line",
     "test_where_others_could_write_nothing_is_kept_and_nothing_believed",
 ]
+
+
+def pytest_configure() -> None:
+    """Let tests of Ctrl-C pass where the tests were started in the background, by a shell that has SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have Python search the tests themselves, which stay to the end, no more for what is out of reach.
+
+    Else a sixth of the time of `make test-unit` goes into that.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -28,7 +28,7 @@ from tfslurm.record.verification import Part
 from tfslurm.retrieval.records import keep
 from tfslurm.retrieval.signatures import default_key, sign_values, signature_part
 
-KINDS = {"ed25519": [], "rsa": ["-b", "3072"], "ecdsa": []}
+KINDS = {"ed25519": [], "rsa": ["-b", "2048"], "ecdsa": []}
 
 
 def made_key(path: Path, kind: str = "ed25519", *words: str, passphrase: str = "") -> Path:

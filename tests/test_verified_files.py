@@ -206,7 +206,7 @@ def test_a_record_leads_to_no_file_outside_of_its_folders(path: str, kept: Kept,
 
 
 def test_many_records_are_few_questions(tmp_path: Path, tracker: Tracker) -> None:
-    many = [Kept(tmp_path / "root", number) for number in range(40)]
+    many = [Kept(tmp_path / "root", number) for number in range(12)]
     host = many[0].host
     host.asked.clear()
     evidences = [each.evidence._replace(host=host) for each in many]

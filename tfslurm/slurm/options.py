@@ -11,6 +11,8 @@ import argparse
 import difflib
 import logging
 from collections.abc import Mapping
+from copy import copy
+from functools import cache
 from typing import NoReturn, Protocol
 
 from tfslurm.errors import InputError, Problem
@@ -136,6 +138,14 @@ class Vocabulary(Protocol):
 
 
 def new_vocabulary() -> Vocabulary:
+    """A vocabulary that has seen no values yet."""
+    fresh = copy(_vocabulary())
+    fresh.namespace = argparse.Namespace()
+    return fresh
+
+
+@cache
+def _vocabulary() -> Vocabulary:
     """simple_slurm's parser, which takes no shortened names and raises ValueError in place of ending the program."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
