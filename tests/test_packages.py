@@ -205,13 +205,16 @@ def index(shop: Shop) -> Iterator[Index]:
         thread.join()
 
 
-@pytest.mark.parametrize("place", ["pip.conf", "netrc", "UV_DEFAULT_INDEX"])
+@pytest.mark.parametrize("place", ["pip.conf", "netrc", "UV_DEFAULT_INDEX", "pip.conf, and no uv"])
 def test_an_index_with_a_login_is_asked_with_it_and_the_login_is_written_nowhere(
     place: str, shop: Shop, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = shop.laptop.folder
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
+    if place == "pip.conf, and no uv":
+        place = "pip.conf"
+        monkeypatch.setattr("tfslurm.packages.resolve.find_uv", tuple)
     with_login = f"http://alice:hunter2@{index.address}/simple"
     settings = home / "pip.conf"
     settings.write_text(
