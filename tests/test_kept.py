@@ -241,6 +241,14 @@ def test_the_batch_role_is_woken_by_a_task_that_waits_for_its_end(folder: Path) 
     assert bash(folder, script).stdout == "yes 3\n"
 
 
+def test_a_task_that_lost_its_slurmstepd_has_the_time_to_remove_its_container(folder: Path) -> None:
+    for name, text in {"lost.txt": "slurmstepd", "cause": "lost\n", "exit.json": "{}", "to-keep": "c0ffee\n"}.items():
+        (folder / TASK / name).write_text(text)
+    script = 'supervision::_task_is_lost && echo lost || echo waits; rm "$facts/to-keep"; supervision::_task_is_lost'
+    done = bash(folder, f"{script} && echo lost")
+    assert done.stdout.split() == ["waits", "lost"]
+
+
 # ------------------------------------------------------------------------------------------------------- the container
 
 

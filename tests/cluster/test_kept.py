@@ -13,6 +13,7 @@ import pytest
 from .bed import wait_until
 from .desk import USER, Desk
 from .jobs import PATIENCE_S, Job, ask, plan, sh, submit
+from .processes import parent
 from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
@@ -90,6 +91,7 @@ def test_a_failed_job_can_be_entered_and_its_record_is_that_of_the_failure(
 @pytest.mark.parametrize(
     ("cluster", "engine", "command", "code", "cause"),
     [("alpha", "docker", "tail /dev/zero", 137, "memory"), ("beta", "podman", FAILS, 3, "program")],
+    ids=["docker-memory", "podman-program"],
 )
 def test_when_the_time_is_up_the_job_ends_as_it_would_have(
     cluster: str, engine: str, command: str, code: int, cause: str
@@ -112,11 +114,13 @@ def test_a_program_that_does_well_keeps_nothing() -> None:
     assert not (job.facts() / "kept.json").exists()
 
 
-@pytest.mark.parametrize(("cluster", "engine"), ENGINES)
-def test_a_task_that_is_killed_while_it_keeps_leaves_no_container(cluster: str, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("cluster", "engine", "what"), [("alpha", "docker", "slurmstepd"), ("beta", "podman", "script")]
+)
+def test_what_attends_a_kept_container_may_be_killed_and_leaves_none(cluster: str, engine: str, what: str) -> None:
     job = submit(plan(cluster, engine=engine, outputs="/out", command=sh(FAILS), keep_on_failure_s=1800))
     assert wait_until((job.facts() / "kept.json").exists, PATIENCE_S), job.said()
-    os.kill(job.script(), signal.SIGKILL)
+    os.kill(parent(job.script()) if what == "slurmstepd" else job.script(), signal.SIGKILL)
     assert kept(job)["ended_by"] == "lost", job.said()
     job.leaves_no_container()
     assert sacct(job) == "FAILED|3:0", job.said()

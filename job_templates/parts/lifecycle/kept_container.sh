@@ -70,7 +70,9 @@ keep::_attend() {
         read -r -t 1 -u "$bell" || :
     done
     kept_ended_by='time'
-    if [[ -n $stopped ]]; then
+    if [[ -s $facts/lost.txt ]]; then # then the script has told itself to stop
+        kept_ended_by=lost kept_why='what attends the job on its node ended before'
+    elif [[ -n $stopped ]]; then
         kept_ended_by=stop
     elif ! kill -0 "$client" 2>/dev/null; then
         kept_ended_by=engine kept_why='the container ended before its time'

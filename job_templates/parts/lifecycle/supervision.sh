@@ -42,10 +42,11 @@ supervision::_is_attended() {
     [[ ${rest%% *} == "$PPID" ]]
 }
 
-# Has a task that no slurmstepd attends any more come to its end?
+# Has a task that no slurmstepd attends any more come to its end, and removed a container that it kept?
 supervision::_task_is_lost() {
     local file
     for file in "$attempt_dir"/facts/task-*/lost.txt; do
+        if [[ -e ${file%/*}/to-keep ]]; then continue; fi
         if [[ -s $file && -e ${file%/*}/exit.json && -s ${file%/*}/cause && $(<"${file%/*}/cause") == lost ]]; then return 0; fi
     done
     return 1
