@@ -25,6 +25,7 @@ from tfslurm.job_plan import DerivedFrom, JobPlan, identify, to_json
 from tfslurm.job_plan.holding import Service
 from tfslurm.record import Record, build_record, record_from_json, record_json
 from tfslurm.record.comparison.code import CodeFile
+from tfslurm.record.metrics import metric_files
 from tfslurm.record.model import seal
 from tfslurm.reruns.code_files import write_tree
 from tfslurm.reruns.experiment_text import experiment_text
@@ -162,6 +163,23 @@ def test_a_point_of_a_sweep_becomes_one_job_with_its_parameters(laptop: Laptop) 
     )
     swept = experiment_text(record, record.asked, is_same_cluster=True, sweep={"zip": [{"tag": ["x", "y"]}]})
     assert swept.tree["sweep"] == {"zip": [{"tag": ["x", "y"]}]}
+
+
+def test_a_point_keeps_the_files_that_its_sweeps_metrics_are_in(laptop: Laptop) -> None:
+    swept = {"grid": {"lr": [0.3, 0.4]}, "results": "fold*/metrics.json", "max_parallel": 1}
+    spec = (laptop.folder / laptop.experiment(**{**RUN, "sweep": swept})).read_text()
+    record = recorded(planned(laptop, laptop.experiment(**RUN)))
+    assert record.asked is not None
+    made = experiment_text(record, replace(record.asked, spec=spec), is_same_cluster=True)
+    assert made.tree["sweep"] == {"results": "fold*/metrics.json"}
+    (laptop.folder / "exp.yaml").write_text(made.text)
+    again = recorded(planned(laptop, "exp.yaml"))
+    assert metric_files(again)[1] == metric_files(replace(record, asked=replace(record.asked, spec=spec)))[1]
+    assert again.asked is not None
+    twice = experiment_text(again, again.asked, is_same_cluster=True)
+    assert twice.tree["sweep"] == made.tree["sweep"], "and so does a rerun of the rerun"
+    asked = read_experiment(laptop.folder / "exp.yaml", ["lr=0.1,0.2"], sweeps=True)
+    assert asked.experiment.sweep == {"results": "fold*/metrics.json", "grid": {"lr": [0.1, 0.2]}}
 
 
 @pytest.mark.parametrize("spec", ["", "name: [", "command: python other.py {{ lr }}\n", "- 1\n", "command: {a: 1}\n"])

@@ -69,6 +69,7 @@ def experiment_text(
     """The exp.yaml of a record; ``asked`` is its own, or what stands for it in a record of the first schema.
 
     ``sources`` are the places of data by their targets, where they are not the record's. ``sweep`` is put in as it is.
+    Without one, the files that hold a point's metrics are still those of its sweep.
     """
     written = written_tree(asked.spec)
     command, env, is_literal = words_of(record, asked, written)
@@ -94,10 +95,16 @@ def experiment_text(
         "parameters": dict(record.experiment.parameters),
         "reproduce": reproduce_of(asked),
         "scan": written.get("scan"),
-        "sweep": sweep,
+        "sweep": sweep or metrics_of_one(written),
     }
     tree = {key: value for key, value in values.items() if value not in (None, {}, [])}
     return Text(tree, is_literal and bool(record.experiment.parameters), left_out)
+
+
+def metrics_of_one(written: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The key ``sweep`` of one job, which makes no points: where its metrics are, if the text says so."""
+    sweep = written.get("sweep")
+    return {"results": sweep["results"]} if isinstance(sweep, Mapping) and "results" in sweep else None
 
 
 def packages_of(asked: Asked) -> list[str]:

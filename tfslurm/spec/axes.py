@@ -198,7 +198,7 @@ class Sweep(Block):
     )
     results: Annotated[str, AfterValidator(results_glob)] = Field(
         "metrics.json",
-        description="The files in `outputs` that `tfslurm results` gathers, a glob.",
+        description="The files in `outputs` that `tfslurm results` gathers, a glob. Alone, those of one job.",
         examples=["metrics.json", "fold*/metrics.json"],
     )
     where: list[Where] | None = Field(

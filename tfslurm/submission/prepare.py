@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Refused
-from tfslurm.errors import InputError, Problem, TfslurmError, refuse
+from tfslurm.errors import InputError, TfslurmError, refuse
 from tfslurm.image import (
     Lock,
     PackageLock,
@@ -36,7 +36,7 @@ from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
 from tfslurm.submission.render_apart import render_apart
-from tfslurm.submission.spec_checks import of_sbatch, wrong_image, wrong_options, wrong_sweep
+from tfslurm.submission.spec_checks import is_of_one, refuse_unused, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
@@ -154,6 +154,9 @@ def with_values(
     Raises:
         InputError: values that cannot be read, and every parameter that nothing uses.
     """
+    given = experiment.sweep or {}
+    if is_of_one(given):
+        experiment = replace(experiment, sweep=None)
     if not parameters and experiment.sweep is None:
         return experiment, dict(experiment.parameters)
     refuse_unused(experiment, parameters)
@@ -171,23 +174,7 @@ def with_values(
             raise refuse(f"--set {name}", refused.why, refused.fix) from refused
     if experiment.sweep is None and all(len(each) == 1 for each in values.values()):
         return experiment, {**experiment.parameters, **{name: each[0] for name, each in values.items()}}
-    return replace(experiment, sweep=with_given(experiment.sweep or {}, values)), {}
-
-
-def refuse_unused(experiment: Experiment, parameters: Mapping[str, str]) -> None:
-    """Refuse values and axes of names that nothing uses: perhaps a key of exp.yaml was meant.
-
-    Raises:
-        InputError: all of them.
-    """
-    from tfslurm.sweeps.points import unused, unused_axes
-
-    problems = list(unused_axes(experiment)) if experiment.sweep is not None else []
-    for name in parameters:
-        if name not in experiment.takes:
-            problems.append(Problem(f"--set {name}", 0, "", *unused(name, experiment, of_sbatch(name))))
-    if problems:
-        raise InputError(problems)
+    return replace(experiment, sweep=with_given(given, values)), {}
 
 
 def locked(asked: Asked) -> Lock | None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tfslurm.document import Document
 from tfslurm.errors import InputError, Problem
 from tfslurm.image import parse_reference, refuse_moving
 from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options, is_option
+from tfslurm.spec import Experiment
 from tfslurm.spec.names import key_of_option
 
 
 def wrong_sweep(document: Document) -> Iterator[Problem]:
-    """The problems of ``sweep`` beyond its shape, where there is one."""
-    if document.at(("sweep",)) is not None:
+    """The problems of ``sweep`` beyond its shape, where there is one; with ``results`` alone it makes no points."""
+    sweep = document.at(("sweep",))
+    if sweep is not None and not is_of_one(sweep):
         from tfslurm.sweeps import points
 
         yield from points.wrong_sweep(document)
+
+
+def is_of_one(sweep: object) -> bool:
+    """Whether the plain value of ``sweep`` says where the metrics are, and makes no points."""
+    return isinstance(sweep, Mapping) and set(sweep) == {"results"}
 
 
 def wrong_image(document: Document) -> Iterator[Problem]:
@@ -55,3 +62,19 @@ def of_sbatch(name: str) -> str:
     key = re.sub(r"`(\w+): \{(\w+): …\}`", r"`\1.\2`", key_of_option(name))
     key = key or (f"`slurm.{name}`" if is_option(name) else "")
     return f"did you mean {key}? " if key else ""
+
+
+def refuse_unused(experiment: Experiment, parameters: Mapping[str, str]) -> None:
+    """Refuse values and axes of names that nothing uses: perhaps a key of exp.yaml was meant.
+
+    Raises:
+        InputError: all of them.
+    """
+    from tfslurm.sweeps.points import unused, unused_axes
+
+    problems = list(unused_axes(experiment)) if experiment.sweep is not None else []
+    for name in parameters:
+        if name not in experiment.takes:
+            problems.append(Problem(f"--set {name}", 0, "", *unused(name, experiment, of_sbatch(name))))
+    if problems:
+        raise InputError(problems)
