@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
+import tfslurm
 from tests import made
 from tests.cluster.bed import wait_until
 from tests.fakes.laptop import Laptop
 from tests.fakes.site import Site, at_home
 from tests.node_side import sourced
 from tests.test_record import case
+from tfslurm.api.session import session_of
 from tfslurm.cli import run
 from tfslurm.errors import InputError
 from tfslurm.job_plan import from_json, to_json
 from tfslurm.monitoring.reasons import kept, reason_of, why
-from tfslurm.record import record_json
+from tfslurm.record import record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
 from tfslurm.record.model import Kept, Record
 from tfslurm.run_folder.ending import KEPT_UNTIL, parse_end, parse_kept
@@ -362,6 +364,23 @@ def test_submit_says_what_it_may_cost_and_sends_the_time(laptop: Laptop, capsys:
     assert "error: --keep-on-failure 'soon': is no time; write 30m or 1h" in capsys.readouterr().err
 
 
+def test_python_submits_the_same(laptop: Laptop, caplog: pytest.LogCaptureFixture) -> None:
+    file = laptop.experiment(resources={"gpus": 1})
+    try:
+        with caplog.at_level("INFO", "tfslurm"):
+            sent = tfslurm.submit(file, cluster="alpha", keep_on_failure="2h")
+        assert isinstance(sent, tfslurm.Job)
+        assert "note: if the program fails, the job may hold 1 GPU and 1 CPU for 2 h more" in caplog.text
+        (known,) = laptop.tracker.jobs()
+        assert laptop.tracker.plans(plan_id=known.plan_id)[0].plan.keep_on_failure_s == 7200
+        with pytest.raises(tfslurm.InputError, match="is no time"):
+            tfslurm.submit(file, cluster="alpha", keep_on_failure="long")
+        with pytest.raises(tfslurm.InputError, match="each point that fails would hold its GPUs"):
+            tfslurm.submit(laptop.experiment(command=["true", "{{ x }}"]), x=[1, 2], keep_on_failure="1h")
+    finally:
+        session_of.cache_clear()
+
+
 # -------------------------------------------------------------------------------------------------------- what is told
 
 
@@ -496,6 +515,7 @@ def test_a_record_has_the_kept_time_apart_from_the_programs() -> None:
     assert attempt.kept == Kept("2026-11-23T08:00:00Z", UNTIL, "2026-11-23T08:12:31Z", "time", None, 0)
     assert replace(attempt, kept=None) == plain.attempts[0]
     assert found.experiment.outputs == plain.experiment.outputs
+    assert record_from_json(record_json(found)) == found
     told = "container: it was kept for 0:12:31 after its program had failed; the job held its resources so long"
     assert told in found.warnings
     assert "kept" not in record_json(plain)["attempts"][0]
