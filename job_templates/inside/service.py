@@ -43,7 +43,8 @@ CANNOT = 78
 STOPPED = 143
 LOOK_S, IDLE_LOOK_S = 0.2, 10.0
 WARNED_S = (600, 120)
-GRACE_S = 2.0
+GRACE_S = 1.0
+"""For the server: less than any node gives this program (task.sh), which would be called deaf otherwise."""
 STARTS_S = 60
 """In which a server may begin to answer, however soon one ends that nobody uses."""
 PAGES = {"jupyter": "/api/kernels", "tensorboard": "/"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import random
 import select
 import signal
 import struct
@@ -101,3 +102,27 @@ class Terminal:
         chunk = os.read(self._ours, 2**16)
         self._shown += chunk
         return bool(chunk)
+
+
+def types_all_that_a_person_does(window: Terminal) -> str:
+    """Colours, the window's size, Ctrl-C, Ctrl-D and a large paste in a shell with FOO; what is in /out/pasted then."""
+    pasted = "".join(f"{random.Random(7).randbytes(30).hex()} {number}\n" for number in range(4000))
+    assert len(pasted) > 256_000
+    window.types("PS1='rea''dy> '\n")
+    window.shows("ready> ")
+    # docker's client gives the window its size after it has started the command
+    size = "until stty size 2>/dev/null; do sleep 0.1; done"
+    window.types(f"{size}; printf '\\033[31mred\\033[0m\\n'; echo $FOO:$TERM\n")
+    window.shows("24 80\r\n\x1b[31mred\x1b[0m\r\nbar baz:xterm-256color\r\nready> ")
+    window.resize(40, 100)
+    window.types("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; echo re''sized\n")
+    window.shows("resized\r\n")
+    window.types("echo be''gun; sleep 1000; echo co''de $?\n")
+    window.shows("begun\r\n")
+    window.types("\x03")
+    window.shows("ready> ")
+    window.types("stty -echo; cat >/out/pasted; stty echo; echo do''ne\n")
+    window.types(pasted)
+    window.types("\x04")
+    window.shows("done\r\n")
+    return pasted

@@ -14,7 +14,7 @@ import pytest
 from .bed import JUMP_PORT, wait_until
 from .desk import Desk, gate
 from .line import Line
-from .terminal import Terminal
+from .terminal import Terminal, types_all_that_a_person_does
 from .test_lines import Person, person
 from .users import run_as
 
@@ -63,27 +63,9 @@ def test_a_shell_in_a_terminal_is_as_one_at_hand_and_without_one_bytes_are_hande
 
 
 def use_a_shell(person: Person, job: str) -> None:
-    """Colours, the window's size, Ctrl-C, Ctrl-D, a large paste, an exit code; the terminal is as it was."""
-    pasted = "".join(f"{random.Random(7).randbytes(30).hex()} {number}\n" for number in range(4000))
-    assert len(pasted) > 256_000
+    """A person types in it; the terminal is as it was afterwards."""
     with terminal(person, "exec", job) as window:
-        window.types("PS1='rea''dy> '\n")
-        window.shows("ready> ")
-        # docker's client gives the window its size after it has started the command
-        size = "until stty size 2>/dev/null; do sleep 0.1; done"
-        window.types(f"{size}; printf '\\033[31mred\\033[0m\\n'; echo $FOO:$TERM\n")
-        window.shows("24 80\r\n\x1b[31mred\x1b[0m\r\nbar baz:xterm-256color\r\nready> ")
-        window.resize(40, 100)
-        window.types("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; echo re''sized\n")
-        window.shows("resized\r\n")
-        window.types("echo be''gun; sleep 1000; echo co''de $?\n")
-        window.shows("begun\r\n")
-        window.types("\x03")
-        window.shows("ready> ")
-        window.types("stty -echo; cat >/out/pasted; stty echo; echo do''ne\n")
-        window.types(pasted)
-        window.types("\x04")
-        window.shows("done\r\n")
+        pasted = types_all_that_a_person_does(window)
         window.types("exit 3\n")
         assert window.ends() == 3
         assert "error" not in window.rest()

@@ -6,7 +6,7 @@ import json
 
 from .bed import JUMP_PORT, wait_until
 from .line import Line
-from .terminal import Terminal
+from .terminal import Terminal, types_all_that_a_person_does
 from .test_lines import Person, person
 
 __all__ = ["person"]
@@ -27,11 +27,9 @@ def test_a_shell_is_a_job_of_the_experiment_that_ends_with_it_and_has_a_record(p
     with terminal(person, str(file), "--cluster", "beta") as window:
         job = window.shows("\r\nbeta:") and "beta:" + window.shows("\r\n")
         window.shows("$ ")
-        window.types("PS1='rea''dy> '\n")
-        window.shows("ready> ")
-        window.types("echo $FOO $(nvidia-smi -L | wc -l); stty size; echo kept >/out/kept\n")
-        window.shows("bar baz 1\r\n24 80\r\nready> ")
-        window.types("exit 3\n")
+        pasted = types_all_that_a_person_does(window)
+        window.types("echo $(nvidia-smi -L | wc -l) GPU; exit 3\n")
+        window.shows("1 GPU\r\n")
         assert window.ends() == 3
         assert f"{job}: has ended with 3" in window.rest()
         assert window.now() == window.settings
@@ -39,7 +37,8 @@ def test_a_shell_is_a_job_of_the_experiment_that_ends_with_it_and_has_a_record(p
     record = json.loads(person.tfslurm("provenance", job, "--json").stdout)
     assert (record["job"]["state"], record["job"]["exit_code"]) == ("FAILED", 3)
     assert (record["experiment"]["command"], len(record["attempts"][0]["tasks"][0]["gpus"])) == (["tfslurm-hold"], 1)
-    assert [each["path"] for each in record["experiment"]["outputs"]] == ["kept"]
+    assert [each["path"] for each in record["experiment"]["outputs"]] == ["pasted"]
+    assert (desk.run_folder(job) / "out" / "pasted").read_text() == pasted
     assert (
         "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here" in record["warnings"]
     )

@@ -9,14 +9,18 @@ from contextlib import contextmanager
 import pytest
 
 from tests.cluster import accounting, daemons, slurm
-from tests.cluster.bed import CLUSTERS
+from tests.cluster.bed import CLUSTERS, wait_until
 from tests.cluster.conftest import bed, desk
 from tests.cluster.desk import USER, Desk, gate, open_gate
+from tests.cluster.docker import docker
 from tests.cluster.jobs import WAITING, its_script_is_killed, plan, ran, sh
+from tests.cluster.jupyter_image import REFERENCE, push
 from tests.cluster.podman import podman
+from tests.cluster.processes import processes
+from tests.cluster.test_jupyter import ROOM, is_open, opened
 
 __all__ = ["bed", "desk"]
-ALPHA = CLUSTERS["alpha"]
+ALPHA, BETA = CLUSTERS["alpha"], CLUSTERS["beta"]
 
 
 @contextmanager
@@ -66,6 +70,38 @@ def test_while_slurmdbd_is_stopped_jobs_are_submitted_run_and_are_followed(desk:
         assert desk.tfslurm("wait", job).returncode == 9
         assert states(desk, 0) == ({job: "FAILED"}, [])
     assert desk.ended(job) == "FAILED"
+
+
+@pytest.mark.usefixtures("bed")
+def test_who_has_a_notebook_open_is_told_of_a_node_that_is_gone_and_of_the_time_limit_and_nothing_is_left(
+    desk: Desk,
+) -> None:
+    push()
+    file = desk.experiment("ends", ["true"], image=REFERENCE, resources=ROOM)
+    words = ("jupyter", str(file), "--cluster", "beta", "--set")
+    with opened(desk, *words, "slurm.nodelist=beta1") as late, opened(desk, *words, "slurm.nodelist=beta2") as lost:
+        number = late.job.partition(":")[2]
+        assert slurm.slurm(BETA, "scontrol", "update", f"JobId={number}", "EndTime=now").returncode == 0
+        gone = ("scontrol", "update", "NodeName=beta2", "State=DOWN", "Reason=test")
+        try:
+            assert slurm.slurm(BETA, *gone).returncode == 0
+            for each, why in ((lost, "a node of it failed"), (late, "time limit of")):
+                code, said = each.ends()
+                assert (code != 0, f"{each.job}: has ended (" in said, why in said) == (True, True, True), said
+                assert not is_open(each.browser)
+        finally:
+            slurm.slurm(BETA, "scontrol", "update", "NodeName=beta2", "State=RESUME")
+            slurm.await_nodes(BETA)
+    for each in (late, lost):
+        assert wait_until(lambda job=each.job: not left(desk, job), 30), left(desk, each.job)  # type: ignore[misc]
+
+
+def left(desk: Desk, job: str) -> list[str]:
+    """Containers of a job, and processes that name its folder."""
+    label = f"label=tfslurm.slurm_job_id={job.partition(':')[2]}"
+    folder = str(desk.run_folder(job))
+    found = docker("ps", "--all", "--filter", label, "--format", "{{.Names}}").stdout.split()
+    return found + [line for _, line in processes() if folder in line]
 
 
 @pytest.mark.usefixtures("bed")
