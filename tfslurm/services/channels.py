@@ -21,6 +21,7 @@ WINDOW_BYTES = 2**18
 "What may be under way on one connection in one direction."
 SILENT_S = 60.0
 "The other end says something every 15 s."
+SOON_S = 3.0
 LONGEST_HELLO = 4096
 
 
@@ -123,15 +124,19 @@ class Channels:
         self.heard = time.monotonic()
         threading.Thread(target=self._read, name="service", daemon=True).start()
 
-    def greeted(self) -> str:
-        """Wait until the service answers; its token.
+    def greeted(self, starts: str = "") -> str:
+        """Wait until the service answers; its token. ``starts`` is said once, where that takes a while.
 
         Raises:
             HostError: the pipe ended before.
         """
+        told_at = time.monotonic() + SOON_S
         while not self._greeted.wait(1):
             if self.is_silent:
                 self.close()
+            if starts and time.monotonic() > told_at:
+                self._say(starts)
+                starts = ""
         token = self._hello.get("token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or len(token) < 16:
             self.close()
