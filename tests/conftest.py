@@ -19,6 +19,7 @@ WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes a second or more, because it is about size or time, starts many processes, asks an index of packages or
 # reads the text of the whole package, and what needs shellcheck.
 SLOW = [
+    "test_an_image_without_pip_is_named_before_a_job_waits_for_nothing",
     "test_pip_chooses_what_uv_chooses_for_an_image_of_any_python",
     "test_pip_of_another_python_on_path_chooses_the_same",
     "test_nothing_of_the_current_folder_runs",

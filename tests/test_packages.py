@@ -40,7 +40,7 @@ ON_INDEX = (
     wheel("other", "1.0", tag="cp39-cp39-manylinux_2_17_x86_64"),
     wheel("newest", "1.0", tag=f"cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-manylinux_2_39_x86_64"),
 )
-HELD = {"tensorflow": "2.16.1", "numpy": "1.26.4", "ours": "0.1+lab"}
+HELD = {"tensorflow": "2.16.1", "numpy": "1.26.4", "ours": "0.1+lab", "pip": "24.0"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,18 @@ def test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command(
     assert shop.laptop.type("plan", "exp.yaml", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["packages"]["sha256"] == lock.key
     assert (shop.laptop.folder / "exp.lock.yaml").read_bytes() == before
+
+
+def test_an_image_without_pip_is_named_before_a_job_waits_for_nothing(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.laptop.type("plan", shop.write("pytz")) == 0 and "no pip" not in capsys.readouterr().err
+    (shop.laptop.folder / "exp.lock.yaml").unlink()
+    (facts,) = (shop.laptop.folder / "cache" / "tfslurm" / "images").iterdir()
+    facts.write_text(facts.read_text().replace('"pip"', '"pap"'))
+    assert shop.laptop.type("plan", shop.write("pytz")) == 0
+    told = "lists no pip, and to install packages needs one; use an image with pip, or build one: `build: {base: "
+    assert told in capsys.readouterr().err
 
 
 def test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image_is_refused(

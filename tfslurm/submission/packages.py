@@ -22,6 +22,7 @@ from tfslurm.workspace.session import Session
 
 MOST_BYTES = 2**20
 "Of a requirements file."
+_ADD_PIP = "use an image with pip, or build one: `build: {base: IMAGE, apt: [python3-pip]}` in place of `image`"
 
 
 def asked_packages(experiment: Experiment, file: Path) -> tuple[Requirement, ...]:
@@ -95,6 +96,8 @@ def resolve_packages(
         raise unsolved(experiment, file, asked, error.refused) from error
     files = {}
     if found.wheels:
+        if "pip" not in facts.packages:
+            session.say(f"note: {pin.reference} lists no pip, and to install packages needs one; {_ADD_PIP}")
         session.say(f"packages: fetching {len(found.wheels)} wheel{'s' if len(found.wheels) > 1 else ''}")
         files = fetch([_wanted(each) for each in found.wheels], facts)
     wheels = fetched(found.wheels, files)
