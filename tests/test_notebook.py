@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.fakes.laptop import Laptop
+from tests.made import plan
 from tests.typed import Type, typed_in
 from tfslurm.errors import InputError, RecordError, TfslurmError
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
-from tfslurm.reruns.notebook import free_place, job_named, notebook_of
+from tfslurm.reruns.notebook import OfRun, free_place, job_named, notebook_of, write_template
 from tfslurm.services.service import serving
 from tfslurm.submission.once import prepared_for
 from tfslurm.workspace.session import Session
@@ -143,6 +147,30 @@ def test_a_run_that_kept_nothing_has_a_notebook_that_keeps_its_own(laptop: Lapto
     job = typed("submit", laptop.experiment()).stdout.strip()
     plan, said = notebook(laptop, job)
     assert (plan.outputs, plan.mounts, said) == ("/out", (), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("../my.sbatch.j2", "x", "'../my.sbatch.j2' is not the name of a template"),
+        ("exp.yaml", "x", "is not the name of a template"),
+        ("my.sbatch.j2", "", "an older tfslurm made its plan, without the text of its template my.sbatch.j2"),
+    ],
+)
+def test_a_template_that_is_none_is_not_written(tmp_path: Path, name: str, text: str, why: str) -> None:
+    job: Any = SimpleNamespace(key="alpha:1")
+    made = replace(plan(), template=name, template_text=text)
+    with pytest.raises(RecordError, match=re.escape(why)):
+        write_template(OfRun(job, made, {}, {}, ()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runs_own_template_is_used_again(laptop: Laptop, typed: Type) -> None:
+    extends = '{% extends "job.sbatch.j2" %}{% block prologue %}module load tools{% endblock %}'
+    (laptop.folder / "my.sbatch.j2").write_text(extends)
+    job = begun(laptop, typed, outputs="/out", template="my.sbatch.j2")
+    (laptop.folder / "my.sbatch.j2").write_text("changed since")
+    assert notebook(laptop, job)[0].template_text == extends
 
 
 def test_a_plan_that_was_read_from_a_run_folder_needs_a_word(laptop: Laptop, typed: Type) -> None:

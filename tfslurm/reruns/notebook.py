@@ -28,6 +28,7 @@ from tfslurm.services.shell import Seen
 from tfslurm.services.shown_runs import Run
 from tfslurm.services.tensorboard import begun
 from tfslurm.snapshot import LIMIT_BYTES, Snapshot, take_all
+from tfslurm.spec.names import template_file
 from tfslurm.spec.requirements import requirement
 from tfslurm.submission.packages import resolve_packages
 from tfslurm.submission.prepare import Asked, read_experiment, write_lock
@@ -166,10 +167,7 @@ def experiment(session: Session, run: OfRun, known: Known, sets: Sequence[str]) 
     tree = tree_of(run, pin)
     if run.added:
         write_file(folder / REQUIREMENTS, "\n".join((*pinned_by_hash(plan.packages), *run.added, "")).encode())
-    if plan.template:
-        if not plan.template_text:
-            raise RecordError(f"{run.job.key}: an older tfslurm made its plan, without the text of {plan.template}")
-        write_file(folder / plan.template, plan.template_text.encode())
+    write_template(run, folder)
     write_file(folder / "exp.yaml", dump(tree).encode())
     lock = None if run.added else locked_as(plan.packages, tree.get("packages", ()))
     write_file(folder / "exp.lock.yaml", lock_text(pin, lock).encode())
@@ -182,6 +180,26 @@ def experiment(session: Session, run: OfRun, known: Known, sets: Sequence[str]) 
     if plan.code is None:
         return asked
     return asked._replace(code=bring_code(session, run, known, folder / CODE))
+
+
+def write_template(run: OfRun, folder: Path) -> None:
+    """Write the run's own template beside its experiment.
+
+    Raises:
+        RecordError: the plan has not its text, or its name is none of a template.
+    """
+    name, text = run.plan.template, run.plan.template_text
+    if not name:
+        return
+    try:
+        fits = template_file(name) not in ("exp.yaml", "exp.lock.yaml", REQUIREMENTS, CODE)
+    except Refused:
+        fits = False
+    if not fits:
+        raise RecordError(f"{run.job.key}: template: {name[:80]!r} is not the name of a template")
+    if not text:
+        raise RecordError(f"{run.job.key}: an older tfslurm made its plan, without the text of its template {name}")
+    write_file(folder / name, text.encode())
 
 
 def tree_of(run: OfRun, pin: Pin) -> dict[str, Any]:
