@@ -94,6 +94,10 @@ def test_without_a_display_and_where_no_browser_starts_the_user_is_told(
 ) -> None:
     lead, said, _ = open_with(tmp_path, monkeypatch, "")
     assert (lead, said) == (None, ["no display here, so no browser was started; open the URL yourself"])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("tfslurm.services.browser.CONNECTIONS", (("/nowhere", ""),))
+        lead, (told,), _ = open_with(tmp_path, elsewhere, "exit 1")
+        assert (lead, told.partition(",")[0]) == (None, "this system does not tell whose a connection is")
     lead, said, heard = open_with(tmp_path, monkeypatch, "exit 1")
     assert lead
     with lead:

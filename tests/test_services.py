@@ -197,6 +197,8 @@ def test_services_lists_what_waits_and_attaches_to_services_alone(laptop: Laptop
     done = typed("services")
     assert (done.returncode, done.stdout) == (0, "")
     assert "no service waits or runs; `tfslurm jupyter EXP.yaml` starts one" in done.stderr
+    done = typed("services", "--open")
+    assert (done.returncode, "--open: which service is not said; add --attach JOB" in done.stderr) == (2, True)
     job = submitted(laptop, typed)
     done = typed("services", "--attach", job)
     assert (done.returncode, "is no service; `tfslurm services` lists" in done.stderr) == (2, True), done.stderr

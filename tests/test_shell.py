@@ -53,7 +53,13 @@ def test_jobs_sweeps_clusters_keys_and_states_are_completed(laptop: Laptop) -> N
     assert completed("submit", "--set", "resources.t") == ["resources.time=", "resources.tasks_per_node="]
     assert completed("plan", "--set", "l") == ["lr="] and completed("plan", "--set", "dep") == ["depth="]
     (laptop.folder / "exp.yaml").rename(laptop.folder / "moons.yaml")
-    for words in (("plan", "moons.yaml"), ("resume", "many", "./moons.yaml"), ("submit", "moons.yaml", "--wait")):
+    assert completed("jupyter", "m") == ["moons.yaml", sweep_id, "many", "moons"]
+    for words in (
+        ("plan", "moons.yaml"),
+        ("jupyter", "moons.yaml"),
+        ("resume", "many", "./moons.yaml"),
+        ("submit", "moons.yaml", "--wait"),
+    ):
         assert completed(*words, "--set", "dep") == ["depth="]
     assert completed("submit", "--set", "dep") == []
     assert completed("status", "--state", "OUT") == ["OUT_OF_MEMORY"]

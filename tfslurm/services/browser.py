@@ -99,12 +99,15 @@ class Lead(http.server.BaseHTTPRequestHandler):
 
 
 def open_page(url: str, say: Callable[[str], None]) -> OneTime | None:
-    """Start the user's browser on a URL; what it is led by, which is to be kept until then. None: there is no display.
+    """Start the user's browser on a URL; what it is led by, which is to be kept until then. None: none is started.
 
-    ``say`` is told where no browser starts.
+    ``say`` is told where no browser starts, and why.
     """
     if sys.platform == "linux" and not any(os.environ.get(name) for name in DISPLAYS):
         say("no display here, so no browser was started; open the URL yourself")
+        return None
+    if not any(os.access(table, os.R_OK) for table, _ in CONNECTIONS):
+        say("this system does not tell whose a connection is, so no browser was started; open the URL yourself")
         return None
     lead = OneTime(url)
 
