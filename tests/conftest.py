@@ -53,6 +53,8 @@ SLOW = [
     "test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image_is_refused",
     "test_a_look_back_that_is_killed_before_any_step_loses_nothing_either",
     "test_a_nvidia_smi_that_hangs_takes_no_time_of_the_other_steps",
+    "test_packages_are_chosen_and_fetched_through_the_proxy",
+    "test_an_index_behind_a_proxy_that_does_not_lead_there_is_one_error_without_the_login",
     "test_a_page_without_end_ends_in_one_error_before_memory_does",
     "test_a_point_that_left_megabytes_hides_no_other_one",
     "test_a_requirements_file_is_read_as_pip_reads_it_and_its_hashes_hold",

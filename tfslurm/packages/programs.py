@@ -31,6 +31,7 @@ MOST_BYTES = 256 * 2**20  # a report of pip holds the whole description of each 
 MEMORY_BYTES = 4 * 2**30
 "What uv or pip may allocate: an index may send a page without end. A large resolution takes some hundred MiB."
 _RUN_PIP = str(Path(__file__).with_name("run_pip.py"))
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _LOGIN = re.compile(r"(?<=://)(?!/)[^/\s'\"]*@")
 _OWN = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -132,7 +133,7 @@ def indexes(pip: Sequence[str], environment: Mapping[str, str] = os.environ) -> 
         index,
         more,
         folders,
-        found.get("cert", ""),
+        found.get("cert") or environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or "",
         found.get("proxy", ""),
         words("trusted-host"),
         words("constraint"),
@@ -170,16 +171,22 @@ def _uv_indexes(environment: Mapping[str, str]) -> tuple[str, tuple[str, ...], t
     return bare[0] or PYPI, tuple(bare[1:]), folders
 
 
-def for_uv(places: Indexes, more_folders: Sequence[str] = ()) -> dict[str, str]:
-    """The variables by which uv looks there and nowhere else."""
+def for_uv(
+    places: Indexes, more_folders: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The variables by which uv looks there and nowhere else.
+
+    What is in lower case stands over the same in capitals, as for pip; uv has it the other way.
+    """
     given = {
         "UV_DEFAULT_INDEX": places.first,
         "UV_INDEX": " ".join(places.more),
         "UV_FIND_LINKS": ",".join((*more_folders, *places.folders)),
         "UV_INSECURE_HOST": " ".join(places.trusted),
         "UV_CONSTRAINT": " ".join(places.constraints),
-        "SSL_CERT_FILE": places.certificates,
-        **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), places.proxy),
+        "SSL_CERT_DIR" if Path(places.certificates).is_dir() else "SSL_CERT_FILE": places.certificates,
+        **{name.upper(): environment.get(name, "") for name in PROXIES},
+        **(dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), places.proxy) if places.proxy else {}),
     }
     merged = places.merged and places.more  # so it does not say that an index refused the login
     own = {"UV_NO_PROGRESS": "1", **({"UV_INDEX_STRATEGY": "unsafe-best-match"} if merged else {})}

@@ -114,7 +114,7 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
         meant = f"did you mean `{_MODULES[found]}`?" if found in _MODULES else NO_WHEEL
         return Refusal(found, f"{found} has no wheel for {of_image(facts)}, and none is built here", meant)
     if re.search(_NETWORK, text):
-        return Refusal("", f"the index does not answer: {_short(text)}", "see `pip config list` for its address", True)
+        return _silent(text)
     if found := _first((rf"No matching distribution found for {_NAME}",), text):
         return _no_match(found, text, facts)
     if not re.search(r"\bdepends? on\b", text) and (found := _first(_NO_VERSION, text)):
@@ -125,6 +125,16 @@ def refusal(said: str, asked: Sequence[Requirement], facts: ImageFacts) -> Refus
     return Refusal(
         "", f"no wheels could be chosen: {_short(text)}", "see `pip config list` and the UV_ variables", True
     )
+
+
+def _silent(text: str) -> Refusal:
+    """An index that does not answer, or a proxy that does not lead to it. pip names the cause in a warning alone."""
+    broken = re.search(r"after connection broken by '(.*?)': (/\S*)", text)
+    why = f"{re.sub(r'<[^<>]*>: ', '', broken[1])[:400]} ({broken[2][:200]})" if broken else _short(text)
+    fix = "see `pip config list` for its address"
+    if re.search(r"ProxyError|[Pp]roxy authorization required|tunnel error", text):
+        fix = "see HTTPS_PROXY, NO_PROXY, and `proxy` in `pip config list`; a proxy's login is http://USER:PASSWORD@…"
+    return Refusal("", f"the index does not answer: {why}", fix, True)
 
 
 def of_image(facts: ImageFacts) -> str:
