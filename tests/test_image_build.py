@@ -298,6 +298,17 @@ def test_buildah_says_its_version_in_words_of_its_own(tmp_path: Path, monkeypatc
     assert str(engine.find_builder("buildah", "docker")) == "buildah 1.28.2"
 
 
+@pytest.mark.parametrize(
+    ("given", "name"), [("1", "docker 99.1 (BuildKit)"), ("0", "docker 99.1"), ("", "docker 99.1")]
+)
+def test_the_newer_builder_of_docker_is_named_because_it_may_give_other_layers(
+    given: str, name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_BUILDKIT", given)
+    found = engine.find_builder("docker", "docker")
+    assert str(found) == name and found.environment["DOCKER_BUILDKIT"] == (given or "0")
+
+
 def test_without_an_engine_or_a_registry_the_way_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     name = bench.experiment()
     with monkeypatch.context() as path:

@@ -314,6 +314,8 @@ def test_a_proxys_refusal_names_the_variable_and_no_password(
     error = refusal()
     assert f"the proxy that {variable} names wants a login" in str(error)
     assert not error.transient
+    proxy.guard = lambda _: Said(401)
+    assert f"the proxy that {variable} names wants a login, or another one (401)" in str(refusal())
     proxy.guard = lambda _: Said(502)
     error = refusal()
     assert f"the proxy that {variable} names did not lead to registry.example.org; check {variable} and NO" in str(

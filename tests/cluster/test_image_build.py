@@ -15,7 +15,7 @@ from tfslurm.image import read_lock
 from tfslurm.image.build_lock import BuildLock
 
 from . import images
-from .bed import REGISTRY
+from .bed import BIN, REGISTRY
 from .desk import SMALL, Desk, as_yaml, ids, until
 from .docker import docker
 from .python_image import REFERENCE, push
@@ -24,6 +24,10 @@ from .users import run_as
 DOCKERFILE = (
     "ARG BASE\nFROM ${BASE}\nCOPY hello.txt /opt/hello.txt\nRUN cp /opt/hello.txt /opt/second\nENV GREETING=hi\n"
 )
+
+
+KIT = {"DOCKER_BUILDKIT": "1", "PATH": f"{BIN}:/usr/bin:/bin"}
+"Debian's docker, whose BuildKit is in its daemon; a newer client before it on PATH would want buildx."
 
 
 @pytest.fixture
@@ -75,6 +79,22 @@ def test_a_built_image_goes_from_its_files_to_the_record_and_a_second_build_is_e
     assert bench.tfslurm("verify", job).returncode == 0
     again = bench.tfslurm("image", "build", file)
     assert again.returncode == 0 and "equal to the image that was pinned, byte for byte" in again.stdout, again.stderr
+
+
+def test_dockers_buildkit_builds_twice_the_same_and_leaves_nothing(bench: Desk) -> None:
+    bench.write("Dockerfile", f"{DOCKERFILE}LABEL desk={bench.token}\n")
+    file = experiment(bench, "kit", ["cat", "/opt/second"], base=SMALL, dockerfile="Dockerfile")
+    done = bench.tfslurm("image", "build", file, env=KIT)
+    assert done.returncode == 0, done.stderr
+    made = build_of(file)
+    assert made.builder.startswith("docker 20.") and made.builder.endswith(" (BuildKit)")
+    assert [layer.made_by.endswith("# buildkit") for layer in made.layers] == [True, True]
+    again = bench.tfslurm("image", "build", file, env=KIT)
+    assert again.returncode == 0 and "equal to the image that was pinned, byte for byte" in again.stdout, again.stdout
+    assert not left(bench.token)
+    job = bench.submit(file)
+    assert bench.ended(job) == "COMPLETED"
+    assert bench.tfslurm("logs", job).stdout == "hello world\n"
 
 
 def test_podman_builds_the_same_twice_and_so_does_a_node(bench: Desk) -> None:
@@ -147,13 +167,17 @@ def test_what_apt_installs_is_written_down_with_its_version(bench: Desk) -> None
     assert len(made.layers) == 1
 
 
-@pytest.mark.parametrize("builder", ["docker", "podman"])
-def test_a_build_that_is_interrupted_is_stopped_and_leaves_nothing(bench: Desk, builder: str) -> None:
-    mark = f"61.{int(bench.token, 16) % 10**6}{len(builder)}"
+@pytest.mark.parametrize(
+    ("builder", "env"), [("docker", {}), ("podman", {}), ("docker", KIT)], ids=["docker", "podman", "buildkit"]
+)
+def test_a_build_that_is_interrupted_is_stopped_and_leaves_nothing(
+    bench: Desk, builder: str, env: dict[str, str]
+) -> None:
+    mark = f"61.{int(bench.token, 16) % 10**6}{len(builder)}{len(env)}"
     steps = f"LABEL desk={bench.token}\nRUN echo a > /opt-a\nRUN sleep {mark}\n"
     bench.write("Dockerfile", f"ARG BASE\nFROM ${{BASE}}\n{steps}")
     file = experiment(bench, "late", ["true"], base=SMALL, dockerfile="Dockerfile")
-    typed = bench.start("image", "build", file, "--builder", builder)
+    typed = bench.start("image", "build", file, "--builder", builder, env=env)
     until(lambda: runs(mark), 60, "the build did not begin")
     os.killpg(typed.pid, signal.SIGINT)
     _, said = typed.communicate(timeout=60)

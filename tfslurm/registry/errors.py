@@ -192,9 +192,10 @@ def _of_proxy(host: str, causes: tuple[BaseException, ...], variable: str) -> tu
     wrong = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL)
     if isinstance(causes[0], wrong) or any(isinstance(cause, ValueError) for cause in causes[:1]):
         return f"the proxy that {variable} names cannot be used", f"correct {variable}: http://HOST:PORT", False
-    if any("407" in str(cause) for cause in causes if type(cause) is OSError):
+    refused = (re.search(r"\b40[17]\b", str(cause)) for cause in causes if type(cause) is OSError)
+    if status := next(filter(None, refused), None):  # a proxy says 407; tinyproxy says 401
         fix = f"put user and password into {variable}, percent-encoded: http://USER:PASSWORD@HOST:PORT"
-        return f"the proxy that {variable} names wants a login, or another one (407)", fix, False
+        return f"the proxy that {variable} names wants a login, or another one ({status[0]})", fix, False
     if isinstance(causes[0], requests.exceptions.ProxyError) or _by_socks(causes):
         return f"the proxy that {variable} names did not lead to {host}", f"check {variable} and NO_PROXY", True
     return None

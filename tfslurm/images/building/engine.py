@@ -24,6 +24,8 @@ VERSIONS = {
     "podman": ("version", "--format", "{{.Client.Version}}"),
     "buildah": ("--version",),
 }
+BUILDKIT = "DOCKER_BUILDKIT"
+"The variable that chooses between docker's two builders."
 RUNNER = "buildah-oci-runtime"
 "The part of podman and buildah that runs a step: if it is asked to end, it ends the container, and they clean up."
 QUICK_S = 60.0
@@ -43,7 +45,12 @@ class Builder(NamedTuple):
     environment: Mapping[str, str]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"{self.name} {self.version}{' (BuildKit)' if self.is_buildkit else ''}"
+
+    @property
+    def is_buildkit(self) -> bool:
+        """Whether it is docker's newer builder, which may write other layers than the older one."""
+        return self.environment.get(BUILDKIT, "0").lower() not in ("", "0", "f", "false")
 
     def run(self, words: Sequence[str], on_line: Callable[[str], None] = lambda line: None) -> Ended:
         """Run it to its end.
@@ -86,13 +93,18 @@ def find_builder(wanted: str, first: str) -> Builder:
 
 
 def settings(name: str) -> dict[str, str]:
-    """The variables that it is run with: docker's older builder, where the newer one is not installed."""
-    if name != "docker" or "DOCKER_BUILDKIT" in os.environ:
+    """The variables that it is run with: docker's newer builder where it is installed, else the older one.
+
+    What the user's own variable says counts first.
+    """
+    if name != "docker":
         return {}
+    if given := os.environ.get(BUILDKIT, ""):
+        return {BUILDKIT: given}
     with suppress(HostError):
         if attend(["docker", "buildx", "version"], timeout_s=QUICK_S).exit_code == 0:
-            return {}
-    return {"DOCKER_BUILDKIT": "0"}
+            return {BUILDKIT: "1"}
+    return {BUILDKIT: "0"}
 
 
 class Job(NamedTuple):
