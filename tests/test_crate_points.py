@@ -70,6 +70,17 @@ def test_a_point_that_sweep_json_alone_names_is_missing_too(crate: Path) -> None
     assert part.reason.startswith("1 of the 4 points that the plans name have no record here: beta:9_0;")
 
 
+def test_an_array_that_was_taken_out_is_missed_by_the_plan_of_another(crate: Path) -> None:
+    (crate / "plan.json").write_text(json.dumps(to_json(array(POINTS, of_sweep=5))))
+    (crate / "sweep.json").unlink(missing_ok=True)
+    whole, part = found(crate)
+    assert (whole.status, part.name, part.status) == ("unchanged", "sweep", "not verifiable")
+    assert part.reason.startswith("a plan says that its sweep has 5 points, and the crate names 3: it is of a part")
+    (crate / "sweep.json").write_text(json.dumps({"points": [{"point": POINTS[0].id, "job_id": None}]}))
+    assert [(each.name, each.is_bad) for each in found(crate)] == [("points", False), ("sweep", True)]
+    assert [each.status for each in found(crate, partial=True)] == ["unchanged", "not verifiable"]
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"points": 3}', '{"points": [1, {"point": 7}]}', '{"points": [null]}'])
 def test_a_sweep_json_that_is_none_names_nothing(crate: Path, text: str) -> None:
     (crate / "sweep.json").write_text(text)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.made import CLUSTER, CODE, EXPERIMENT, entries, experiment, plan
+from tests.made import CLUSTER, CODE, EXPERIMENT, array, entries, experiment, plan
 from tfslurm.cluster import Ask
 from tfslurm.errors import InputError
-from tfslurm.job_plan import from_json, to_json
+from tfslurm.job_plan import from_json, identify, to_json
 from tfslurm.job_plan.options import ask_of, own_options, slurm_options, slurm_time
 from tfslurm.spec import Checkpoint, Mount, Placeholder, Resources, Word
 from tfslurm.submission.sweep_arrays import points_of
@@ -230,6 +230,13 @@ def test_the_check_of_tensorflow_is_part_of_what_is_asked_and_an_older_plan_had_
     assert from_json(to_json(off)) == off
     older = {key: value for key, value in to_json(off).items() if key != "gpu_check"}
     assert from_json(older).gpu_check == "cached"
+
+
+def test_how_many_points_the_sweep_has_is_of_the_submission_and_absent_where_the_array_has_all() -> None:
+    alone, part = array(entries()), array(entries(), of_sweep=9)
+    assert "of_sweep" not in to_json(alone)["points"] and alone.plan_id == identify(alone).plan_id
+    assert from_json(to_json(part)) == part and to_json(part)["points"]["of_sweep"] == 9
+    assert (part.plan_sha256 == alone.plan_sha256, part.plan_id == alone.plan_id) == (True, False)
 
 
 # --- what is never mounted

@@ -94,6 +94,10 @@ def base(some: Sequence[Entry], most: int = 0) -> Prepared:
 def test_arrays_are_cut_at_the_largest_index_and_share_what_may_run_at_once() -> None:
     some = entries(25)
     made = parts_of(base(some, 7), some, 10, "digits-0a1b2c", LATER)
+    assert {each.points.of_sweep for each, _, _ in made if each.points} == {len(some)}, "each knows the whole sweep"
+    (whole, _, _), *_ = parts_of(base(some, 7), some, len(some), "digits-0a1b2c", LATER)
+    (again, _, _), *_ = parts_of(base(some, 7)._replace(plan=made[0][0]), some[:2], 10, "digits-0a1b2c", LATER)
+    assert (whole.points and whole.points.of_sweep, again.points and again.points.of_sweep) == (0, len(some))
     assert [each[0].directives["array"] for each in made] == ["0-9%3", "0-9%2", "0-4%2"]
     assert [entry for _, _, own in made for entry in own] == list(some)
     assert len({each[0].plan_id for each in made}) == 3

@@ -19,7 +19,7 @@ from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
 from tfslurm.image import BuildLock, PackageLock, Pin, claims, oldest_driver, sources
 from tfslurm.image.scan_rule import ScanEvidence
-from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW
+from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW, OF_SWEEP
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
 from tfslurm.job_plan.contents import Points as Points
@@ -341,7 +341,8 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
         beside["packages"] = values["packages"]
     points = asked.pop("points", None)
     if points is not None:  # its sweep's id holds the moment too
-        asked["points"] = {key: value for key, value in points.items() if key != "sweep_id"}
+        asked["points"] = {key: value for key, value in points.items() if key not in OF_SWEEP}
+        beside |= {key: value for key, value in points.items() if key == "of_sweep"}
     plan_sha256 = hashlib.sha256(canonical(asked, "plan")).hexdigest()
     submission = f"{plan_sha256} {values['planned_at']}".encode() + (canonical(beside, "plan") if beside else b"")
     return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
@@ -382,6 +383,8 @@ def to_json(plan: JobPlan) -> dict[str, Any]:
     A list is a tuple here, and is written as a list. What an older version did not know and is empty is left out.
     """
     values = {**asdict(plan), "mounts": [mount_json(mount) for mount in plan.mounts]}
+    if plan.points and not plan.points.of_sweep:
+        del values["points"]["of_sweep"]
     return {key: each for key, each in values.items() if each or key not in NEW}
 
 

@@ -18,6 +18,7 @@ BESIDE = (
     *("roots", "shared_parents", "read_group", "spec_text", "template_text", "reproduce", "chain_head"),
     *("image_archive", "scan", "build", "keep_on_failure_s"),
 )
+OF_SWEEP = ("sweep_id", "of_sweep")  # what is not asked of the points of an array, but is of the sweep around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Points:
     """The points of a sweep that one job array runs in order; ``sha256`` is of the file with them all.
 
     A task runs ``points_per_job`` of them, one after the other. ``max_parallel`` tasks run at once; 0: as many as the
-    cluster lets.
+    cluster lets. ``of_sweep`` is how many points the whole sweep had then; 0: these are all, or an older plan.
     """
 
     sweep_id: str
@@ -51,6 +52,7 @@ class Points:
     sha256: str
     max_parallel: int = 0
     points_per_job: int = 1
+    of_sweep: int = 0
 
     @property
     def option(self) -> str:

@@ -2,6 +2,8 @@
 
 A plan has the hash of its points, and each record the hash of its plan. So a point that somebody took out of the crate,
 with its record, its files and all that the metadata say of it, is missed as long as one record of the same array stays.
+A plan of an array that is not the whole sweep says how many points that has, so an array is missed as long as one of
+another stays.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ def point_parts(checked: CheckedCrate, evidences: Mapping[str, Evidence]) -> Ite
     ids: dict[str, str] = {}
     there: set[str] = set()
     bases: dict[str, list[Evidence]] = {}
+    whole = 0
     for each in evidences.values():
         bases.setdefault(base_of(each, checked.crate), []).append(each)
     for base, mine in bases.items():
         try:
-            points = points_of(checked, base)
+            points, of_sweep = points_of(checked, base)
         except (RecordError, ValueError, KeyError, TypeError) as error:
             yield Part("points", "not verifiable", str(error).splitlines()[0])
             return
+        whole = max(whole, of_sweep)
         places = {place_in_array(each.record.job.job_id) for each in mine}
         for place, point in enumerate(points):
             ids.setdefault(point, f"{array_of(mine)}_{place}")
@@ -48,10 +52,24 @@ def point_parts(checked: CheckedCrate, evidences: Mapping[str, Evidence]) -> Ite
         ids.setdefault(point, named)
     if ids:
         yield judged(checked, ids, [point for point in ids if point not in there])
+    if whole > len(ids):
+        yield cut_out(checked, whole, len(ids))
 
 
-def points_of(checked: CheckedCrate, base: str) -> list[str]:
-    """The ids of the points of a run folder's plan, by their places; [] if it is no array.
+def cut_out(checked: CheckedCrate, whole: int, named: int) -> Part:
+    """That the sweep had more points than the arrays in the crate; one of a single array says nothing of a sweep."""
+    why = f"a plan says that its sweep has {whole} points, and the crate names {named}"
+    if SWEEP not in checked.crate.files:
+        return Part("sweep", "not verifiable", f"{why}: it is of a part of the sweep, or a part was taken out")
+    if checked.partial:
+        return Part("sweep", "not verifiable", f"{why}; so it is in a crate of a part of a sweep (--partial)")
+    return Part("sweep", "missing", f"{why}: an array of it was taken out")
+
+
+def points_of(checked: CheckedCrate, base: str) -> tuple[list[str], int]:
+    """The ids of the points of a run folder's plan, by their places, and how many its sweep has, if that is more.
+
+    [] if it is no array.
 
     Raises:
         RecordError, ValueError, KeyError, TypeError: the plan is not in the crate, or is none, or the points are not
@@ -62,8 +80,9 @@ def points_of(checked: CheckedCrate, base: str) -> list[str]:
         raise RecordError(f"{base}{paths.PLAN} is not in the crate: which points there were is not shown")
     plan = from_json(read_json(text))
     if plan.points is None:
-        return []
-    return [entry.id for entry in read_points(plan, checked.text(base + paths.POINTS, MOST_POINTS) or b"")]
+        return [], 0
+    read = read_points(plan, checked.text(base + paths.POINTS, MOST_POINTS) or b"")
+    return [entry.id for entry in read], plan.points.of_sweep
 
 
 def array_of(mine: list[Evidence]) -> str:

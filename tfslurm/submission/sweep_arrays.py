@@ -124,6 +124,7 @@ def parts_of(
         InputError: there are more arrays than may run at once.
     """
     assert base.plan.points is not None  # noqa: S101 - the base of a sweep has all points
+    whole = max(base.plan.points.count, base.plan.points.of_sweep)
     most, packed = base.plan.points.max_parallel, base.plan.points.points_per_job
     cut = list(arrays(len(entries), size, packed))
     if most and most < len(cut):
@@ -133,7 +134,8 @@ def parts_of(
     for number, array in enumerate(cut):
         own = tuple(entries[array.offset : array.offset + array.points])
         share = most // len(cut) + (number < most % len(cut)) if most else 0
-        points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share, packed)
+        others = whole if whole > len(own) else 0
+        points = Points(sweep_id, len(own), hashlib.sha256(encode(own)).hexdigest(), share, packed, others)
         plan = identify(replace(base.plan, points=points, planned_at=now, chain_head=chain_head))
         made.append((plan, base.cluster_text, own))
     return made
