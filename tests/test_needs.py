@@ -65,12 +65,12 @@ def test_an_image_that_is_known_to_be_unfit_is_refused_before_its_job_is_queued(
     assert laptop.folders() == []
 
 
-def asked_of(laptop: Laptop, kind: str, **keys: Any) -> list[str]:
+def asked_of(laptop: Laptop, kind: str, *, temporary: bool = False, **keys: Any) -> list[str]:
     """What is said where nothing is refused."""
     said: list[str] = []
     with Session(said.append) as session:
         asked = read_experiment(laptop.folder / laptop.experiment(outputs="/out", **keys))
-        refuse_lacking(session, asked, laptop.known, Service(kind, 60))
+        refuse_lacking(session, asked._replace(is_temporary=temporary), laptop.known, Service(kind, 60))
     return said
 
 
@@ -88,7 +88,7 @@ def test_an_image_that_has_it_under_any_of_its_names_is_taken(laptop: Laptop) ->
 def test_a_run_without_tensorboard_is_told_how_its_files_are_seen(laptop: Laptop) -> None:
     note(laptop)
     with pytest.raises(InputError, match=r"^image \S+: has no TensorBoard; write .* `tfslurm fetch` its out"):
-        asked_of(laptop, "tensorboard")
+        asked_of(laptop, "tensorboard", temporary=True)
     assert asked_of(laptop, "something else that Python runs") == []
 
 

@@ -26,15 +26,11 @@ HOMES = ("/usr", "/opt", "/root", "/home")
 
 
 class Need(NamedTuple):
-    """What a kind of service is called, the distributions of which one is enough, and what to do where none is there.
-
-    ``is_of_runs``: its image is that of a run, and not of a file that the user may open.
-    """
+    """What a kind of service is called, the distributions of which one is enough, and what to do where it has none."""
 
     name: str
     any_of: tuple[str, ...]
     fix: str
-    is_of_runs: bool = False
 
 
 NEEDS = {
@@ -48,7 +44,6 @@ NEEDS = {
         ("tensorboard", "tb-nightly"),
         "write `packages: [tensorboard]` for the next run; for this one `tfslurm fetch` its outputs, then "
         "`tfslurm tensorboard FOLDER --set image=IMAGE`",
-        is_of_runs=True,
     ),
 }
 
@@ -78,7 +73,7 @@ def refuse_lacking(session: Session, asked: Asked, known: Known, service: Servic
     elif lacks and asked.of_run:
         add = f"`--set packages={need.any_of[0]}` adds it" if need and need.name in lacks else "name another job"
         raise refuse(f"job {asked.of_run}", f"its image {name} {lacks}", add)
-    elif lacks and need and need.is_of_runs:
+    elif lacks and asked.is_temporary:  # its file is none that the user could open
         raise refuse(f"image {name}", lacks, fix)
     elif lacks:
         key = ("build",) if asked.experiment.build else ("image",)
