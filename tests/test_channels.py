@@ -6,6 +6,7 @@ import json
 import socket
 import socketserver
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tfslurm.host.forward import Forward, UnixSocket
 from tfslurm.host.local import LocalHost
 from tfslurm.host.pipe import Pipe
 from tfslurm.job_plan.holding import Service, service_in
-from tfslurm.services.channels import HEAD, Channels
+from tfslurm.services.channels import HEAD, PING, Channels
 from tfslurm.services.service import idle_s
 
 INSIDE = Path(__file__).parent.parent / "job_templates" / "inside"
@@ -131,6 +132,59 @@ def test_what_is_noticed_is_said_and_nothing_is_handed_over_before_the_server_an
             wait.join(0.05)
     wait.join()
     assert sorted(said) == ["jupyter starts", "nobody uses it"]
+
+
+@contextmanager
+def relay_that_watches(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The relay by itself, which waits a moment for a word of the other side; it says often that it is there."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import relay; relay.SILENT_S = 0.4; relay.PING_S = 0.1; "
+    argv = [sys.executable, "-c", f"{code}relay.connect(sys.argv[2], 1)", str(INSIDE), str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_relay_whose_other_side_falls_silent_ends_and_with_it_the_step_on_the_login_node(tmp_path: Path) -> None:
+    with relay_that_watches(tmp_path) as process:
+        assert process.stdin
+        process.stdin.write(HEAD.pack(PING, 0, 0))
+        assert process.wait(30) == 0, "although its input is open"
+
+
+def test_a_relay_of_a_client_that_never_says_that_it_is_there_goes_on(tmp_path: Path) -> None:
+    ready(tmp_path)
+    with relay_that_watches(tmp_path) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(HEAD.pack(1, 5, 0))  # as an older tfslurm opens a connection
+        pings = 0
+        while pings < 9:
+            kind, _, size = HEAD.unpack(process.stdout.read(HEAD.size))
+            process.stdout.read(size)
+            pings += kind == PING
+        assert process.poll() is None
+
+
+def test_a_client_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfslurm.services.channels.PING_S", 0.01)
+    asked, enough = threading.Event(), threading.Event()
+    frames: list[bytes] = []
+
+    class Open(Hostile):
+        def read(self, most: int) -> bytes:
+            asked.wait(30)
+            return b""
+
+        def write(self, data: bytes) -> None:
+            frames.append(data)
+            if len(frames) == 3:
+                enough.set()
+
+    channels = Channels(Open(), print)
+    assert enough.wait(30) and set(frames) == {HEAD.pack(PING, 0, 0)}
+    asked.set()
+    assert channels.lost.wait(30)
 
 
 def wait_in_vain(channels: Channels) -> None:

@@ -25,6 +25,8 @@ WINDOW_BYTES = 2**18
 """What may be under way on one connection in one direction."""
 LOOK_S = 0.2
 PING_S = 15.0
+SILENT_S = 120.0
+"""The other side says something every 15 s. A line that is lost ends no process by itself for a long time."""
 
 
 class Connection:
@@ -79,9 +81,14 @@ def connect(state: str = STATE, port: int = PORT) -> None:
     """Carry connections until standard input ends."""
     threading.Thread(target=greet, args=(state,), daemon=True).start()
     connections: Dict[int, Connection] = {}
+    heard, watched = [0.0], False
     while True:
         kind, number, size = HEAD.unpack(exactly(HEAD.size))
         data = exactly(size) if size <= CHUNK_BYTES else exactly(-1)
+        heard[0] = time.monotonic()
+        if kind == PING and not watched:  # an older tfslurm sends none
+            watched = True
+            threading.Thread(target=watch, args=(heard,), daemon=True).start()
         known = connections.get(number)
         if kind == OPEN:
             connections[number] = Connection(number)
@@ -92,6 +99,13 @@ def connect(state: str = STATE, port: int = PORT) -> None:
             known.change(room=struct.unpack(">I", data)[0])
         elif known and kind in (END, CLOSE):
             known.change(ended=True, closed=kind == CLOSE)
+
+
+def watch(heard: List[float]) -> None:
+    """End where the other side, which says that it is there, has not done so for too long: the step ends with this."""
+    while time.monotonic() - heard[0] < SILENT_S:
+        time.sleep(LOOK_S)
+    os._exit(0)
 
 
 def exactly(size: int) -> bytes:

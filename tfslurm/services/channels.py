@@ -21,6 +21,8 @@ WINDOW_BYTES = 2**18
 "What may be under way on one connection in one direction."
 SILENT_S = 60.0
 "The other end says something every 15 s."
+PING_S = 15.0
+"And this one: where the line is lost, the other end would wait for more, and its srun on the login node with it."
 SOON_S = 3.0
 LONGEST_HELLO = 4096
 
@@ -122,7 +124,8 @@ class Channels:
         self._greeted, self.lost = threading.Event(), threading.Event()
         self._hello: dict[str, Any] = {}
         self.heard = time.monotonic()
-        threading.Thread(target=self._read, name="service", daemon=True).start()
+        for work in (self._read, self._ping):
+            threading.Thread(target=work, name="service", daemon=True).start()
 
     def greeted(self, starts: str = "") -> str:
         """Wait until the service answers; its token. ``starts`` is said once, where that takes a while.
@@ -182,6 +185,13 @@ class Channels:
                 self._open.pop(number, None)
         with self._writing:
             self._pipe.write(HEAD.pack(kind, number, len(data)) + data)
+
+    def _ping(self) -> None:
+        """Say now and then that somebody is here."""
+        with suppress(OSError):
+            self._send(PING, 0, b"")
+            while not self.lost.wait(PING_S):
+                self._send(PING, 0, b"")
 
     def _read(self) -> None:
         try:
