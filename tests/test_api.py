@@ -29,8 +29,11 @@ def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
         getattr(tfslurm, "no_such_name")  # noqa: B009 - mypy would find it
     page = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
-    functions = ("plan(", "submit(", "sweep(", "job(", "jobs(", "cite(", "verify(", "diff(", "rerun(", "jupyter(")
-    for name in (*functions, "tensorboard(", "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
+    functions = (
+        *("plan(", "submit(", "sweep(", "job(", "jobs(", "cite(", "verify(", "diff(", "rerun("),
+        *("jupyter(", "tensorboard(", "serve("),
+    )
+    for name in (*functions, "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
         assert name in page
 
 

@@ -147,10 +147,12 @@ def test_who_shows_no_token_makes_room_and_is_hung_up_on(
     inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inside, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(inside, "PATIENCE_S", 0.0)
     with door(inside, tmp_path) as (port, _):
         silent = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
         assert silent[0].recv(1) == b"", "the oldest made room"
         silent[2].sendall(b"GET / HT")
+        monkeypatch.setattr(inside, "PATIENCE_S", 60.0)
         assert ask(port, "/", **KNOWN)[0] == 200
         monkeypatch.setattr(inside, "SHOWS_S", 0.0)
         for each in silent:
@@ -158,3 +160,11 @@ def test_who_shows_no_token_makes_room_and_is_hung_up_on(
             each.close()
         monkeypatch.setattr(inside, "SHOWS_S", 20.0)
         assert ask(port, "/", **KNOWN)[0] == 200
+
+
+def test_who_goes_before_all_is_sent_asks_for_nothing(inside: Any, tmp_path: Path) -> None:
+    with door(inside, tmp_path) as (port, behind), socket.create_connection(("127.0.0.1", port), 30) as line:
+        behind.server_close()  # who asks for something is told that nothing answers
+        line.sendall(f"POST / HTTP/1.1\r\nAuthorization: token {TOKEN}\r\nContent-Length: 3\r\n\r\n[".encode())
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(100) == b""

@@ -61,6 +61,23 @@ def test_where_nobody_listens_the_reason_is_told_once_and_a_later_connection_is_
         assert forward.problem == ""
 
 
+def test_who_does_not_end_a_connection_that_the_other_end_has_ended_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tfslurm.host.forward.LINGERS_S", 0.0)
+    monkeypatch.setattr("tfslurm.host.forward.MOST_CONNECTIONS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        target = TcpAddress("127.0.0.1", server.getsockname()[1])
+        with LocalHost().forward(target) as forward:
+            lines = [connected(forward) for _ in range(2)]
+            for line in lines:  # the second is taken when the first has lost its place, though it is open here
+                server.accept()[0].close()
+                assert line.recv(1) == b""
+            for line in lines:
+                line.close()
+
+
 def test_a_connection_may_be_silent_for_as_long_as_it_likes() -> None:
     with echoing() as target:
         line = Direct("here", target).dial()

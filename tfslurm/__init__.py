@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tfslurm.api.comparing import diff
     from tfslurm.api.jobs import Job, job, jobs
     from tfslurm.api.rerunning import rerun
-    from tfslurm.api.serving import Service, jupyter, tensorboard
+    from tfslurm.api.serving import Service, jupyter, serve, tensorboard
     from tfslurm.api.submitting import plan, submit
     from tfslurm.api.sweeps import Sweep, sweep
     from tfslurm.api.verifying import verify
@@ -40,7 +40,7 @@ _FROM = {
     "diff": "tfslurm.api.comparing",
     **dict.fromkeys(("Job", "job", "jobs"), "tfslurm.api.jobs"),
     "rerun": "tfslurm.api.rerunning",
-    **dict.fromkeys(("Service", "jupyter", "tensorboard"), "tfslurm.api.serving"),
+    **dict.fromkeys(("Service", "jupyter", "serve", "tensorboard"), "tfslurm.api.serving"),
     **dict.fromkeys(("plan", "submit"), "tfslurm.api.submitting"),
     **dict.fromkeys(("Sweep", "sweep"), "tfslurm.api.sweeps"),
     "verify": "tfslurm.api.verifying",
@@ -77,6 +77,7 @@ __all__ = [
     "jupyter",
     "plan",
     "rerun",
+    "serve",
     "submit",
     "sweep",
     "tensorboard",

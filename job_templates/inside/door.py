@@ -24,6 +24,8 @@ MOST_BYTES = 2**24
 "Of what a page sends."
 MOST_AT_ONCE = 128
 "Connections."
+PATIENCE_S = 1.0
+"After which one that has shown no token makes room for another."
 SHOWS_S = 20.0
 "In which a connection shows the token."
 DRAIN_S = 2.0
@@ -50,12 +52,13 @@ class Door(socketserver.ThreadingMixIn, http.server.HTTPServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection, and make room for it; where all have shown the token, and are many more, it is closed."""
+        """Take a connection, and make room for it; where there are twice as many, and none makes room, it is closed."""
         with self.guard:
             if self.open >= MOST_AT_ONCE and self.waiting:
                 oldest = min(self.waiting, key=lambda each: self.waiting[each])
-                del self.waiting[oldest]
-                hang_up(oldest)
+                if time.monotonic() - self.waiting[oldest] >= PATIENCE_S:
+                    del self.waiting[oldest]
+                    hang_up(oldest)
             is_full = self.open >= 2 * MOST_AT_ONCE
             if not is_full:
                 self.open += 1
@@ -170,9 +173,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             for key, value in self.headers.items()
             if key.lower() not in {*BETWEEN, "cookie", "authorization", "expect"}
         }
+        body = self.rfile.read(int(size)) if int(size) else None
+        if body is not None and len(body) < int(size):
+            return  # who sent it has gone
         line = http.client.HTTPConnection(HOST, self.server.behind, timeout=HANGS_S)
         try:
-            line.request(self.command, path, self.rfile.read(int(size)) if int(size) else None, headers)
+            line.request(self.command, path, body, headers)
             answer = line.getresponse()
         except (OSError, http.client.HTTPException):
             self.refuse(502, "what is behind the door does not answer\n")

@@ -2,10 +2,10 @@
 
     service.py KIND IDLE_AFTER_S [WORD...]
 
-KIND is jupyter, or tensorboard, which WORD... are for (board.py). It listens on the loopback of the container's own
-network. Its token is made here, in a file of this user alone in the container's own memory: it is in no argument,
-variable, log or folder of the job. relay.py hands it to the user. This ends where the server ends, where it is told to,
-and where nobody has used the server for IDLE_AFTER_S (0: never).
+KIND is jupyter, or tensorboard or serve, which WORD... are for (board.py, model_server.py). It listens on the loopback
+of the container's own network. Its token is made here, in a file of this user alone in the container's own memory: it
+is in no argument, variable, log or folder of the job. relay.py hands it to the user. This ends where the server ends,
+where it is told to, and where nobody has used the server for IDLE_AFTER_S (0: never).
 
 Needs nothing but Python 3.6 and later, and the server. Ends with 78 where the server is not in the image, or would be
 open to others.
@@ -37,6 +37,7 @@ NODE_NETWORK = "/run/tfslurm/node-network"
 OWN_NETWORK = "/proc/self/ns/net"
 WORKSPACE = "/workspace"
 BOARD = "/run/tfslurm-board.py"
+MODEL_SERVER = "/run/tfslurm-model_server.py"
 PACKAGES = "/opt/tfslurm/packages"
 HOST, PORT = "127.0.0.1", 8888
 CANNOT = 78
@@ -45,10 +46,13 @@ LOOK_S, IDLE_LOOK_S = 0.2, 10.0
 WARNED_S = (600, 120)
 GRACE_S = 1.0
 """For the server: less than any node gives this program (task.sh), which would be called deaf otherwise."""
-STARTS_S = 60
-"""In which a server may begin to answer, however soon one ends that nobody uses."""
-PAGES = {"jupyter": "/api/kernels", "tensorboard": "/"}
+STARTS_S = {"serve": 600}
+"""In which a server may begin to answer, however soon one ends that nobody uses; of others STARTS_IN_S."""
+STARTS_IN_S = 60
+PAGES = {"jupyter": "/api/kernels", "tensorboard": "/", "serve": "/v1/models"}
 """What only the token opens."""
+BEHIND_DOOR = ("tensorboard", "serve")
+"""Kinds that have no token of their own: door.py is in front of them."""
 CLOSED = (0, 502)
 """Statuses: nothing answers; nothing answers behind the door."""
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
@@ -83,6 +87,8 @@ def run(kind: str, idle_after_s: int, words: Sequence[str]) -> int:
     environment = dict(os.environ, HOME=made(os.path.join(outputs, "home"), 0o700))
     if kind == "tensorboard":
         work, argv = outputs, tensorboard(words)
+    elif kind == "serve":
+        work, argv = outputs, model_server(words)
     else:
         environment.update(jupyter_environment(environment))
         work = work_folder(outputs)
@@ -130,7 +136,7 @@ def attend(server: "subprocess.Popen[bytes]", kind: str, idle_after_s: int) -> i
             tell(kind, idle_after_s, moment)
         if idle_after_s and time.monotonic() - looked > min(IDLE_LOOK_S, idle_after_s / 4):
             looked, used = time.monotonic(), max(used, last_used(kind) if is_ready else 0.0)
-            patience_s = idle_after_s if is_ready else max(idle_after_s, STARTS_S)
+            patience_s = idle_after_s if is_ready else max(idle_after_s, STARTS_S.get(kind, STARTS_IN_S))
             left = used + patience_s - time.time()
             if left <= 0:
                 what = "nobody has used it" if is_ready else "it has not answered"
@@ -172,6 +178,13 @@ def tensorboard(words: Sequence[str]) -> List[str]:
             "for this one, `tfslurm fetch` its outputs, then `tfslurm tensorboard FOLDER --set image=IMAGE`"
         )
     return [sys.executable, BOARD, *words]
+
+
+def model_server(words: Sequence[str]) -> List[str]:
+    """The command of the model server, behind the same door."""
+    if not importlib.util.find_spec("tensorflow"):
+        raise Refused("the image has no TensorFlow for its python3; name a run whose image has it")
+    return [sys.executable, MODEL_SERVER, *words]
 
 
 def jupyter(work: str) -> List[str]:
@@ -221,8 +234,8 @@ def work_folder(outputs: str) -> str:
 
 
 def has_begun(kind: str) -> bool:
-    """Whether the server answers, be it with a refusal; TensorBoard's door does so before TensorBoard itself."""
-    if kind == "tensorboard":
+    """Whether the server answers, be it with a refusal; a door does so before what is behind it."""
+    if kind in BEHIND_DOOR:
         return answered(PAGES[kind], read_token()) not in CLOSED
     return answered("/api") != 0
 
@@ -230,7 +243,7 @@ def has_begun(kind: str) -> bool:
 def last_used(kind: str) -> float:
     """When the server was last used, in seconds since 1970: now, where a kernel computes; 0 where nothing says it."""
     try:
-        if kind == "tensorboard":
+        if kind in BEHIND_DOOR:
             return os.stat(os.path.join(STATE, "used")).st_mtime
         kernels = json.loads(asked("/api/kernels?no_track_activity=1", read_token()))
         if any(each.get("execution_state") == "busy" for each in kernels):

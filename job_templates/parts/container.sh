@@ -142,7 +142,7 @@ container::_service() {
     local name
     if [[ " ${command[*]-} " != *' /run/tfslurm-service.py '* ]]; then return 0; fi
     readlink -- /proc/self/ns/net >"$program_dir/node-network" 2>/dev/null || :
-    for name in service relay door board; do
+    for name in service relay door board model_server served_model; do
         mount::add "$own_dir/$name.py" "/run/tfslurm-$name.py" ro
         mount::_await_own "$own_dir/$name.py" "/run/tfslurm-$name.py"
     done

@@ -54,10 +54,11 @@ def api(method: str, path: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
         connection.close()
 
 
-def docker(*arguments: str, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+def docker(*arguments: str, timeout_s: float = 300.0, input: str = "") -> subprocess.CompletedProcess[str]:
     """What the docker client gave, run as root against the bed's daemon."""
     environment = {"PATH": SYSTEM_PATH, "DOCKER_HOST": DOCKER_HOST, "HOME": "/root"}
-    return subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, timeout=timeout_s)
+    words = ["docker", *arguments]
+    return subprocess.run(words, env=environment, input=input, capture_output=True, text=True, timeout=timeout_s)
 
 
 def containerd() -> Daemon:

@@ -14,6 +14,7 @@ from tfslurm.api.sweeps import Sweep
 from tfslurm.errors import refuse
 from tfslurm.job_plan.holding import Service as Kind
 from tfslurm.reruns.notebook import job_named, open_notebook
+from tfslurm.services.model import model_of
 from tfslurm.services.service import Answer, Attached, idle_s, open_service
 from tfslurm.services.tensorboard import board_of, open_board
 from tfslurm.tracker import TrackedJob
@@ -119,6 +120,35 @@ def tensorboard(
     sets = [f"{name}={text}" for name, text in texts_of(settings or {}, {}).items()]
     board = board_of(session(), [name_of(each) for each in what], sets, idle_s("idle_after", idle_after))
     return Service(open_board(session(), board, port=port, seen=log))
+
+
+def serve(
+    model: Job | str,
+    *,
+    name: str = "",
+    port: int = 0,
+    idle_after: str = "1h",
+    settings: Mapping[str, Value] | None = None,
+) -> Service:
+    """Serve a model that a job left, by TensorFlow Serving's REST API, and return it once it answers.
+
+    ``service.request("/v1/models/NAME:predict", data)`` asks it.
+
+    Args:
+        model: the job; or ``JOB:PATH`` with the path of the model in its outputs.
+        name: of the model in the URL; by default the experiment's.
+        port: the port of this machine; 0 takes any that is free.
+        idle_after: the job ends when nobody has asked it for so long: ``30m``, ``1h``; ``0``: never.
+        settings: ``resources.`` and ``slurm.`` keys of its job, such as ``{"resources.gpus": 1}``.
+
+    Raises:
+        InputError: there is no such job or model, or a value given here is wrong.
+        TfslurmError: the model has changed since its job ended; the job could not be queued, or ended before it
+            answered.
+    """
+    sets = [f"{key}={text}" for key, text in texts_of(settings or {}, {}).items()]
+    found = model_of(session(), name_of(model), name, sets, idle_s("idle_after", idle_after))
+    return Service(open_service(session(), *found, port=port, seen=log))
 
 
 def log(job: TrackedJob) -> None:

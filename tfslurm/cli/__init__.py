@@ -44,6 +44,10 @@ COMMANDS: Table = {
         "tfslurm.cli.tensorboard:tensorboard",
         "Run TensorBoard on a node for the outputs of jobs, and print its URL.",
     ),
+    "serve": (
+        "tfslurm.cli.serve:serve",
+        "Serve a model that a job left by TensorFlow Serving's REST API, and print its URL.",
+    ),
     "services": ("tfslurm.cli.jupyter:services", "List the services that run, or open one again."),
     "wait": ("tfslurm.cli.wait:wait", "Wait until jobs have ended; exit with the job's own exit code."),
     "cancel": ("tfslurm.cli.cancel:cancel", "Cancel jobs."),

@@ -12,6 +12,7 @@ from tfslurm.export.chain import FEW as FEW_GPUS
 from tfslurm.export.chain import chain, unknown
 from tfslurm.export.rows import Row, rows_text
 from tfslurm.image.scan_rule import summary
+from tfslurm.job_plan.holding import served_by, service_in
 from tfslurm.record import Record, TaskFacts, record_json
 
 FEW = 6  # files named before the rest is counted
@@ -146,6 +147,10 @@ def asked_rows(record: Record) -> Iterator[Row]:
             for key, value in experiment.parameters.items()
         )
         yield Row("with", " ".join(pairs))
+    if (service := service_in(experiment.command)) and (model := served_by(service)):
+        many = f"{model.files} file{'s' if model.files != 1 else ''}, {model.bytes} bytes"
+        yield Row("serves", f"{model.name}, version {model.version}: {model.path} of {model.run} ({many})")
+        yield Row("", f"contents sha256:{model.sha256}, which the model server holds its files against")
     hashes = {each.path: each.sha256 or each.tree_sha256 for each in record.inputs or ()}
     for mount in experiment.mounts:
         mode = "read-only" if mount.get("read_only") else "writable"

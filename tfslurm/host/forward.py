@@ -22,6 +22,8 @@ LOOPBACK = "127.0.0.1"
 MOST_CONNECTIONS = 256
 "At once; further ones wait in the kernel."
 CHUNK_BYTES = 2**16
+LINGERS_S = 5.0
+"In which a program here ends a connection that the other end has ended; one that does not would keep its place."
 CONNECT_S = 20.0
 LONGEST_PATH = 107
 "Bytes of a Unix socket's path. Source: unix(7)."
@@ -140,9 +142,12 @@ class Forward:
             self.problem = ""
             try:
                 self._keep(far)
-                back = threading.Thread(target=_copy, args=(far, near), name="forwarded back", daemon=True)
+                has_ended = threading.Event()
+                words = (far, near, has_ended)
+                back = threading.Thread(target=_copy_back, args=words, name="forwarded back", daemon=True)
                 back.start()
                 _copy(near, far)
+                has_ended.set()
                 back.join()
             finally:
                 self._drop(far)
@@ -194,6 +199,14 @@ def _copy(source: Stream, sink: Stream) -> None:
             sink.sendall(chunk)
     with suppress(OSError, EOFError):
         sink.shutdown(socket.SHUT_WR)
+
+
+def _copy_back(far: Stream, near: socket.socket, has_ended: threading.Event) -> None:
+    """Hand on what the other end sends; after its end the near side has a while to end too."""
+    _copy(far, near)
+    if not has_ended.wait(LINGERS_S):
+        with suppress(OSError):
+            near.shutdown(socket.SHUT_RD)
 
 
 def _end(stream: Stream) -> None:

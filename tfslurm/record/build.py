@@ -135,7 +135,7 @@ def entered(plan: JobPlan, folders: list[Folder], after: int) -> Iterator[str]:
         yield "container: what ran in it was typed in a terminal (tfslurm shell), and is not known here"
     elif (service := service_in(plan.command)) and service.kind == "jupyter":
         yield f"container: what ran in it was typed in a browser (tfslurm {service.kind}), and is not known here"
-    elif count := sum(raw.count(b"\n") for raw in texts) - after:
+    elif count := sum(b"\ttfslurm-service-" not in line for raw in texts for line in raw.splitlines()) - after:
         what = f"{count} commands were" if count > 1 else "1 command was"
         yield f"container: {what} run in it beside the program (tfslurm exec), which may have changed what it did"
 

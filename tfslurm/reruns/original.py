@@ -45,6 +45,10 @@ def original_of(evidence: Evidence, name: str, *, anyway: bool = False) -> Origi
             raise RecordError(
                 f"{name}: it was a TensorBoard, and computed nothing; name one of the runs that it showed"
             )
+        if service.kind == "serve":
+            raise RecordError(
+                f"{name}: it served a model; name the run that made it, or `tfslurm serve` that run again"
+            )
         why = f"what ran was typed in a browser (tfslurm {service.kind}), and no record knows it"
         raise RecordError(f"{name}: {why}; write it into an exp.yaml, and submit that")
     warnings = (*changed_records([evidence]), *changed_texts(evidence))

@@ -45,6 +45,11 @@ NEEDS = {
         "write `packages: [tensorboard]` for the next run; for this one `tfslurm fetch` its outputs, then "
         "`tfslurm tensorboard FOLDER --set image=IMAGE`",
     ),
+    "serve": Need(
+        "TensorFlow",
+        ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly", "tf-nightly-cpu"),
+        "name a run whose image has it",
+    ),
 }
 
 

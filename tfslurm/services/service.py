@@ -22,7 +22,7 @@ from tfslurm.document import Refused
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError, last_words, refuse
 from tfslurm.handoff.local_process import stop
 from tfslurm.host.forward import Forward, UnixSocket, listening
-from tfslurm.job_plan.holding import Service, service_in
+from tfslurm.job_plan.holding import Service, served_by, service_in
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
 from tfslurm.monitoring.refresh import refresh
@@ -52,8 +52,6 @@ ENDS_S = 10
 ENDED = 78
 "Of exec-step.sh, where there is no container any more."
 WARNED_S = (600, 120)
-PATHS = {"jupyter": "/"}
-"Of the page that a user opens."
 MOST_BYTES = 64 * 2**20
 
 
@@ -206,7 +204,7 @@ class Attached:
     @property
     def url(self) -> str:
         """What a browser opens. Whoever knows it can do in the job what you can."""
-        return f"http://127.0.0.1:{self.port}{PATHS.get(self.service.kind, '/')}?token={self._token}"
+        return f"http://127.0.0.1:{self.port}{page_of(self.service)}?token={self._token}"
 
     def request(self, path: str, data: bytes | None = None, *, method: str = "", timeout_s: float = 60.0) -> Answer:
         """Ask the service by HTTP, with its token; what it answers, be it a refusal or a redirect.
@@ -331,6 +329,12 @@ def attend(session: Session, attached: Attached) -> int:
     session.say(f"{job.key}: has ended ({job.state}){brings(attached)}")
     report(session, [job], tails=False)
     return exit_code(job)
+
+
+def page_of(service: Service) -> str:
+    """The path that a user opens: of a model the status of that model."""
+    model = served_by(service)
+    return f"/v1/models/{model.name}" if model else "/"
 
 
 def brings(attached: Attached) -> str:

@@ -13,6 +13,7 @@ BUILT_IN_TEMPLATE = "job.sbatch.j2"
 SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
 INSIDE = (  # what runs in the container
     "entry.sh", "probe.py", "gpu_check.py", "install_packages.py", "service.py", "relay.py", "door.py", "board.py",
+    "model_server.py", "served_model.py",
 )  # fmt: skip
 HEAD = "# shellcheck shell=bash disable=SC2034,SC2154"  # the first line of each part, and of what they are packed into
 
