@@ -33,14 +33,15 @@ for place in places:
         print(place, "is open")
     except OSError:
         pass
-for pid in pids:
-    assert os.path.exists("/proc/" + pid)
+seen = [pid for pid in pids if os.path.exists("/proc/" + pid + "/cmdline")]
+assert len(seen) > 3  # service.py, Jupyter, its kernel, the relay
+for pid in seen:
     for name in "environ", "mem", "fd", "cwd/.", "root/dev/shm/tfslurm-service/token", "ns/net":
         path = "/proc/" + pid + "/" + name
         try:
             os.listdir(path) if name == "fd" else os.readlink(path) if name == "ns/net" else open(path, "rb").read()
             print(path, "is readable")
-        except PermissionError:
+        except (PermissionError, ProcessLookupError, FileNotFoundError):
             pass
 print([name for name in os.listdir("/dev/shm") if "tfslurm" in name])
 """

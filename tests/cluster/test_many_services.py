@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -32,7 +33,9 @@ def serve(desk: Desk, many: int) -> None:
         services = list(pool.map(lambda each: each.__enter__(), begun))
         browsers = [each.browser for each in services]
         assert len({each.port for each in browsers}) == len({each.token for each in browsers}) == many
-        assert {node for each in services for node in desk.status(each.job)["nodes"]} == {"alpha1", "alpha2"}
+        listed = json.loads(desk.tfslurm("services", "--json").stdout)
+        assert sorted(each["job"] for each in listed) == sorted(each.job for each in services)
+        assert {each["node"] for each in listed} == {"alpha1", "alpha2"}
         for own, others in zip(browsers, [*browsers[1:], browsers[0]], strict=True):
             for token, status in ((own.token, 200), (others.token, 403), ("", 403)):
                 assert Browser(own.port, token).ask("/api/kernels")[0] == status
