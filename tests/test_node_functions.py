@@ -914,3 +914,20 @@ def test_an_archive_that_cannot_be_loaded_is_refused(
     said = loaded(tmp_path, content, answer)
     assert "tfslurm: alpha1: image: " in said and words in said and ", and " not in said
     assert (tmp_path / "asked").exists() == (content == b"as it was sent"), "nothing else reaches the engine"
+
+
+# ------------------------------------------------------------------------------------- what Slurm's SIGTERM reaches too
+
+
+def test_an_answer_that_a_signal_cut_off_is_no_part_of_the_next_one(tmp_path: Path) -> None:
+    """docker 28 ends with 1 then, and has printed an empty line: the container's end would be read from that."""
+    script = (
+        'engine::end_state() { if mkdir "$1" 2>/dev/null; then echo; return 1; fi; echo "false 137"; echo more; }\n'
+        'stopped=TERM; task::insist engine::end_state "$facts/asked"'
+    )
+    assert bash(tmp_path, script) == "false 137\nmore\n"
+
+
+def test_an_answer_of_an_engine_that_failed_by_itself_is_passed_on(tmp_path: Path) -> None:
+    script = 'mute() { echo part; echo why >&2; return 3; }; stopped=""; task::insist mute || echo "code $?"'
+    assert bash(tmp_path, script) == "part\ncode 3\nwhy\n"

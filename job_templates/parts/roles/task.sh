@@ -157,13 +157,18 @@ task::_in_background() {
     return "${waited_code:-143}"
 }
 
-# A command of the engine's, again where it may have failed because a signal ended it, not where it got no answer: where Slurm signals every process of a
-# step, SIGTERM reaches this one too, whether it is ignored here or not.
+# A command of the engine's, again where it may have failed because a signal ended it, not where it got no answer: where Slurm
+# signals every process of a step, SIGTERM reaches this one too, whether it is ignored here or not. Prints what the last try
+# printed: an earlier one may have begun to answer (docker 28 prints an empty line).
 task::insist() {
+    local printed
     local -i left=3 code
     while :; do
         code=0
-        "$@" || code=$?
-        if ((code == 0 || code == 124 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then return "$code"; fi
+        printed=$("$@") || code=$?
+        if ((code == 0 || code == 124 || --left == 0)) || [[ -z $stopped && $code -lt 128 ]]; then
+            if [[ -n $printed ]]; then printf '%s\n' "$printed"; fi
+            return "$code"
+        fi
     done
 }
