@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 
 from tests.fakes.laptop import Laptop
-from tests.made import plan
+from tests.made import PIN, plan
 from tests.typed import Type, typed_in
 from tfslurm.errors import InputError, RecordError, TfslurmError
+from tfslurm.image import PackageLock, Wheel, read_lock
+from tfslurm.image.packages import package_lock
 from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.lookup import find_job, job_dir, plan_of
-from tfslurm.reruns.notebook import OfRun, free_place, job_named, notebook_of, write_template
+from tfslurm.reruns.notebook import OfRun, experiment, free_place, job_named, notebook_of, write_template
 from tfslurm.services.service import serving
+from tfslurm.spec import Experiment
 from tfslurm.submission.once import prepared_for
+from tfslurm.submission.packages import asked_packages
 from tfslurm.workspace.session import Session
 
 EVERYTHING: dict[str, Any] = {
@@ -147,6 +151,28 @@ def test_a_run_that_kept_nothing_has_a_notebook_that_keeps_its_own(laptop: Lapto
     job = typed("submit", laptop.experiment()).stdout.strip()
     plan, said = notebook(laptop, job)
     assert (plan.outputs, plan.mounts, said) == ("/out", (), [])
+
+
+def test_added_packages_are_resolved_together_with_the_runs_own_by_their_hashes(
+    laptop: Laptop, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver is a stand-in: it locks what the run had."""
+    wheel = Wheel("six", "1.16.0", "six-1.16.0-py2.py3-none-any.whl", "a" * 64, 10, "")
+    made = {"image": PIN.digest, "python": "3.11.2", "platform": "linux_x86_64", "resolver": "pip", "index": ""}
+    lock = package_lock((wheel,), asked="b" * 64, **made)
+    asked: list[str] = []
+
+    def resolve(session: Session, experiment: Experiment, file: Path, *_: object) -> PackageLock:
+        asked.extend(each.asked for each in asked_packages(experiment, file))
+        return lock
+
+    monkeypatch.setattr("tfslurm.reruns.notebook.resolve_packages", resolve)
+    job: Any = SimpleNamespace(key="alpha:1")
+    run = OfRun(job, replace(plan(), packages=lock, outputs=None, code=None), {}, {}, ("jupyterlab",))
+    with Session(lambda *_: None) as session:
+        found = experiment(session, run, laptop.known, [])
+        assert read_lock(found.lock_file.read_text(), "exp.lock.yaml").packages == lock
+    assert asked == [f"six==1.16.0 sha256:{'a' * 64}", "jupyterlab"]
 
 
 @pytest.mark.parametrize(
