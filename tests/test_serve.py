@@ -221,17 +221,16 @@ with open(os.path.join(state, "begun"), "a+") as file:
     count = len(file.read())
 if "loads" in ends:
     open(os.path.join(state, "loaded"), "w").close()
+if "changes" in ends:
+    open(os.path.join(state, "model", "new"), "w").close()
 if count < 3 or "always" in ends:
     os.kill(os.getpid(), 9)
 sys.exit(7)
 """
 
 
-@pytest.mark.parametrize(("ends", "code", "starts"), [("loads", 7, 3), ("loads always", 137, 5), ("at once", 137, 1)])
-def test_a_model_server_that_a_request_ends_is_started_again_a_few_times(
-    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, code: int, starts: int
-) -> None:
-    """What loads and answers is a stand-in, and so is the door."""
+def guarded(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str) -> int:
+    """The exit code of a model server; what loads and answers is a stand-in, and so is the door."""
     (tmp_path / "loads.py").write_text(LOADS)
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "model").mkdir()
@@ -242,10 +241,25 @@ def test_a_model_server_that_a_request_ends_is_started_again_a_few_times(
     monkeypatch.setattr(server, "ITSELF", (sys.executable, str(tmp_path / "loads.py"), str(tmp_path), ends))
     monkeypatch.setattr(server, "beside", lambda name: door)
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
-    assert server.guard(served, "{}") == code
+    return int(server.guard(served, "{}"))
+
+
+@pytest.mark.parametrize(("ends", "code", "starts"), [("loads", 7, 3), ("loads always", 137, 5), ("at once", 137, 1)])
+def test_a_model_server_that_a_request_ends_is_started_again_a_few_times(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, code: int, starts: int
+) -> None:
+    assert guarded(server, tmp_path, monkeypatch, ends) == code
     assert len((tmp_path / "begun").read_text()) == starts
     again = "a request ended the model server by signal 9: it loads the model again"
     assert (tmp_path / "notice").read_text() == ("loads the model" if starts == 1 else again)
+
+
+def test_a_model_that_changed_meanwhile_is_not_loaded_again(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(server.Refused, match=r"m of alpha:12 has changed: its contents are sha256:"):
+        guarded(server, tmp_path, monkeypatch, "loads changes")
+    assert len((tmp_path / "begun").read_text()) == 1
 
 
 def test_the_example_for_tensorrt_is_planned_and_rendered(laptop: Laptop, typed: Type) -> None:

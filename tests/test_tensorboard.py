@@ -127,6 +127,8 @@ def test_a_run_has_the_name_of_what_is_special_about_it() -> None:
     assert labels({"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 3}) == ["b=2", "b=3,job=1", "b=3,job=2"]
     assert labels({"p": "../a b/$(x)"}, {"p": "é"}) == ["p=.._a_b_x_", "p=_"]
     assert labels({"p": "A"}, {"p": "a"}) == ["p=A,job=0", "p=a,job=1"], "a file system may not tell them apart"
+    twins: list[dict[str, Any]] = [{"p": 1}, {"p": 1}, {"p": "1,job=0"}, {"p": "1,job=1"}, {"p": "1,job=1,1"}]
+    assert len(set(labels(*twins))) == len(twins), "a run may be called as another one becomes"
     assert max(map(len, labels({"p": "x" * 999}, {"p": "y" * 999}))) < 200
 
 

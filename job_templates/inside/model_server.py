@@ -70,6 +70,7 @@ def guard(served: Mapping[str, Any], word: str) -> int:
             return code if code >= 0 else 128 - code
         os.remove(loaded)
         notice("a request ended the model server by signal %d: it loads the model again" % -code)
+        check(place(), served)  # by now the run may have written another
 
 
 def stop(children: Sequence["subprocess.Popen[bytes]"]) -> None:

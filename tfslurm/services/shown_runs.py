@@ -129,7 +129,15 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
         for run in runs
     ]
     many = Counter(label.lower() for label in short)
+    taken = {label for label, count in many.items() if count == 1}
     return [
-        label if many[label.lower()] == 1 else f"{label},{f'job={run.job.job_id}' if run.job else at}"
+        label if many[label.lower()] == 1 else free(f"{label},{f'job={run.job.job_id}' if run.job else at}", taken)
         for at, (label, run) in enumerate(zip(short, runs, strict=True))
     ]
+
+
+def free(label: str, taken: set[str]) -> str:
+    """A label that is not taken, and now is: another run may be called so, such as a job of another cluster."""
+    label = next(each for count in range(len(taken) + 1) if (each := f"{label}{'+' * count}").lower() not in taken)
+    taken.add(label.lower())
+    return label
