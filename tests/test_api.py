@@ -32,6 +32,7 @@ def test_each_public_name_is_there_and_the_docs_speak_of_it() -> None:
     functions = (
         *("plan(", "submit(", "sweep(", "job(", "jobs(", "cite(", "verify(", "diff(", "rerun("),
         *("jupyter(", "tensorboard(", "serve("),
+        *("image_inspect(", "image_build(", "image_mirror(", "image_scan("),
     )
     for name in (*functions, "Job", "Sweep", "JobFailed", "InputError", "HostError", "SubmitRejected"):
         assert name in page

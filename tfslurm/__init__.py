@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfslurm.api.citing import cite
     from tfslurm.api.comparing import diff
+    from tfslurm.api.images import image_build, image_inspect, image_mirror, image_scan
     from tfslurm.api.jobs import Job, job, jobs
     from tfslurm.api.rerunning import rerun
     from tfslurm.api.serving import Service, jupyter, serve, tensorboard
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 _FROM = {
     "cite": "tfslurm.api.citing",
     "diff": "tfslurm.api.comparing",
+    **dict.fromkeys(("image_build", "image_inspect", "image_mirror", "image_scan"), "tfslurm.api.images"),
     **dict.fromkeys(("Job", "job", "jobs"), "tfslurm.api.jobs"),
     "rerun": "tfslurm.api.rerunning",
     **dict.fromkeys(("Service", "jupyter", "serve", "tensorboard"), "tfslurm.api.serving"),
@@ -72,6 +74,10 @@ __all__ = [
     "__version__",
     "cite",
     "diff",
+    "image_build",
+    "image_inspect",
+    "image_mirror",
+    "image_scan",
     "job",
     "jobs",
     "jupyter",
