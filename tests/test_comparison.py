@@ -788,6 +788,23 @@ def test_lines_are_those_of_diff_u(a: str, b: str, lines: list[str]) -> None:
     assert list(found.lines[2:]) == lines
 
 
+def test_the_runs_own_lock_file_is_named_as_one_and_no_other_file_is() -> None:
+    texts = ["image: one\n", "image: other\n"]
+    trees = [
+        {
+            "exp.lock.yaml": CodeFile(sha256(text.encode()).hexdigest(), text.encode()),
+            "environment.lock.yaml": CodeFile(sha256(f"#{text}".encode()).hexdigest()),
+        }
+        for text in texts
+    ]
+    found = {each.path: each.is_lock for each in changes(*trees, locks=(texts[0], texts[1]))}
+    assert found == {"environment.lock.yaml": False, "exp.lock.yaml": True}
+    lock = {"exp.lock.yaml": trees[1]["exp.lock.yaml"]}
+    (added,) = changes({}, lock, locks=("", texts[1]))
+    assert added.name == "exp.lock.yaml (the lock file: what it pins is compared apart)"
+    assert not changes({}, lock)[0].is_lock and not changes(*trees, locks=(texts[0], texts[0]))[1].is_lock
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [

@@ -110,7 +110,7 @@ def of_two(a: Evidence, b: Evidence, given: Reproduce | None, here: Path) -> Dif
     """Two runs."""
     one, other = read_pairs([(a, b)], given)[0]
     code, why = code_changes(a, b, here)
-    verdict = compare(one, other, given, [each.path for each in code], judged(one, other, given))
+    verdict = compare(one, other, given, [each.name for each in code], judged(one, other, given))
     rows = tuple(differences(one, other))
     return Diff(a.key, b.key, (Pair(a.key, b.key, verdict, {}, (a.record, b.record)),), (), (), rows, code, why)
 
@@ -187,7 +187,7 @@ def of_run_and_seeds(
     at = max(range(len(seeded)), key=lambda number: unlikeness(seeded[number], run))  # stands for all of them
     pair = (run, seeded[at]) if is_first else (seeded[at], run)
     code, why = code_changes(*((single, evidences[at]) if is_first else (evidences[at], single)), here)
-    verdict = compare(*pair, given, [each.path for each in code])
+    verdict = compare(*pair, given, [each.name for each in code])
     found = by_interval(seeded, run, measure_of(*pair, given), names)
     if is_first:
         found = found._replace(values=(found.values[1], found.values[0]))
@@ -228,7 +228,8 @@ def code_changes(a: Evidence, b: Evidence, here: Path) -> tuple[tuple[FileChange
         if tree is None:
             return (), why
         trees.append(tree)
-    return tuple(changes(*trees)), ""
+    locks = tuple(each.record.asked.lock if each.record.asked else "" for each in (a, b))
+    return tuple(changes(*trees, locks=(locks[0], locks[1]))), ""
 
 
 # ------------------------------------------------------------------------------------------------------------- outputs

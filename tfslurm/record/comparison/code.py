@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
+from hashlib import sha256
 from typing import NamedTuple
 
 MOST_LINES = 3000
@@ -35,12 +36,21 @@ Tree = Mapping[str, CodeFile]
 
 
 class FileChange(NamedTuple):
-    """One file that differs; ``lines`` are those of a unified diff, without line ends; none where ``note`` says why."""
+    """One file that differs; ``lines`` are those of a unified diff, without line ends; none where ``note`` says why.
+
+    ``is_lock``: it is the lock file that the runs were submitted with.
+    """
 
     path: str
     change: str  # 'added' | 'removed' | 'changed'
     note: str
     lines: tuple[str, ...]
+    is_lock: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path, and what a reader should know of this file beside it."""
+        return f"{self.path} (the lock file: what it pins is compared apart)" if self.is_lock else self.path
 
 
 def tree_of(listed: bytes, contents: Mapping[str, bytes]) -> dict[str, CodeFile]:
@@ -60,10 +70,21 @@ def tree_of(listed: bytes, contents: Mapping[str, bytes]) -> dict[str, CodeFile]
     return {path: each._replace(is_executable=path in executable) for path, each in files.items()}
 
 
-def changes(a: Tree, b: Tree) -> list[FileChange]:
-    """The files that are not the same, in the order of their names."""
-    paths = sorted(a.keys() | b.keys())
-    return [change_of(path, a.get(path), b.get(path)) for path in paths if not is_same(a.get(path), b.get(path))]
+def changes(a: Tree, b: Tree, *, locks: tuple[str, str] = ("", "")) -> list[FileChange]:
+    """The files that are not the same, in the order of their names; ``locks`` are the texts of the runs' lock files."""
+    both = ((path, a.get(path), b.get(path)) for path in sorted(a.keys() | b.keys()))
+    return [
+        with_lock(change_of(path, one, other), one, other, locks)
+        for path, one, other in both
+        if not is_same(one, other)
+    ]
+
+
+def with_lock(found: FileChange, a: CodeFile | None, b: CodeFile | None, locks: tuple[str, str]) -> FileChange:
+    """The change, marked where each file that there is has the text of its own run's lock file."""
+    pairs = [(file, text) for file, text in zip((a, b), locks, strict=True) if file is not None]
+    is_lock = all(text and file.sha256 == sha256(text.encode()).hexdigest() for file, text in pairs)
+    return found._replace(is_lock=is_lock)
 
 
 def is_same(a: CodeFile | None, b: CodeFile | None) -> bool:
