@@ -147,7 +147,7 @@ def test_the_job_mounts_the_model_alone_and_its_words_say_which_it_is(laptop: La
         asked, known, service = model_of(session, f"{job}:m", "", ["resources.gpus=1"], 60)
         (prepared,) = prepared_for(session, serving(asked, service), [known])
     plan, of_run = prepared.plan, laptop.tracker.plans(plan_id=find_job(laptop.tracker, job).plan_id)[0].plan
-    assert said == [f"{job}: m/3 is in no record yet: it is served as it is now"]
+    assert said == [f"{job}: there is no record yet of m/3: it is served as it is now"]
     assert (plan.name, plan.pin.digest, plan.network) == ("serve", of_run.pin.digest, "none")
     assert (plan.resources.gpus, plan.resources.memory_mib) == (1, 4096)
     assert [(each.run, each.target, each.read_only, each.hash) for each in plan.mounts] == [

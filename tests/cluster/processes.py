@@ -22,6 +22,11 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def children(pid: int) -> list[int]:
+    """The processes that this one has started itself."""
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def clients(engine: str, container: str) -> list[int]:
     """The engine's client that attends this container, and what it started of itself (podman); they are awaited."""
     words, found = (f"{engine} start --attach", container), list[int]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from .bed import wait_until
 from .desk import USER, Desk
-from .jobs import PATIENCE_S, Job, ask, plan, sh, submit
-from .processes import parent
+from .jobs import PATIENCE_S, WAITING, Job, ask, plan, sh, submit
+from .processes import children, parent, processes
 from .users import run_as
 
 pytestmark = pytest.mark.usefixtures("bed")
@@ -125,3 +126,22 @@ def test_what_attends_a_kept_container_may_be_killed_and_leaves_none(cluster: st
     job.leaves_no_container()
     assert sacct(job) == "FAILED|3:0", job.said()
     assert job.end()["exit_code"] == job.task_end()["exit_code"] == 3
+
+
+def test_a_srun_that_is_killed_as_the_program_has_failed_changes_nothing_of_its_end() -> None:
+    """What tells the batch script of the failure is halted, so that it hears of the srun's end first."""
+    job = submit(plan(outputs="/out", command=sh(f"{WAITING}; exit 3"), keep_on_failure_s=1800))
+    job.runs()
+    sruns = [pid for pid, line in processes() if line.startswith("srun ") and str(job.plan.run_dir) in line]
+    batch = parent(min(sruns))
+    looks = [pid for pid in children(batch) if pid not in sruns]
+    assert looks
+    for pid in looks:
+        os.kill(pid, signal.SIGSTOP)
+    job.go()
+    assert wait_until((job.facts() / "to-keep").exists, PATIENCE_S), job.said()
+    for pid in sruns:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert (job.end()["exit_code"], job.end()["cause"]) == (job.task_end()["exit_code"], "program") == (3, "program")
+    job.leaves_no_container()

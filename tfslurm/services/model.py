@@ -94,7 +94,8 @@ def looked_at(session: Session, known: Known, job: TrackedJob, path: str, name: 
     if of_model:
         refuse_changes(job, model, files, recorded)
     else:
-        session.say(f"{job.key}: {shown(model.path)} is in no record yet: it is served as it is now")
+        lacks = "its record has no sums of" if job.final else "there is no record yet of"
+        session.say(f"{job.key}: {lacks} {shown(model.path)}: it is served as it is now")
         found = sums(host, folder / OUTPUTS, [(each.path, each.bytes) for each in files])
         of_model = {each.path: digest for each, digest in zip(files, found, strict=True)}
     size = sum(each.bytes for each in files)

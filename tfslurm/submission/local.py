@@ -64,7 +64,7 @@ def start(
 def begin(
     session: Session, known: Known, job: Prepared, secrets: dict[str, str]
 ) -> tuple[TrackedJob, subprocess.Popen[bytes]]:
-    """Start a local job that may run; the job and its process.
+    """Start a local job that may run; the job and its process, which Ctrl-C ends from its first moment on.
 
     Raises:
         InputError: the cluster is not this machine.
@@ -76,8 +76,12 @@ def begin(
     tracker, host = session.tracker, session.reach(known)
     refresh(known, tracker, host)  # runs that were killed have ended, and their secrets go
     job_id, process = start(job, tracker, host, secrets)
-    found = find_job(tracker, f"{known.cluster.name}:{job_id}")
-    session.say(f"{found.key}: started")
+    try:
+        found = find_job(tracker, f"{known.cluster.name}:{job_id}")
+        session.say(f"{found.key}: started")
+    except BaseException:
+        stop(process)
+        raise
     return found, process
 
 
@@ -89,11 +93,11 @@ def follow_process(
     shown: Callable[[str, str], None] | None,
 ) -> dict[str, Any]:
     """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
     found, process = begin(session, known, job, secrets)
     tracker, host = session.tracker, session.reach(known)
     reader = Reader(found, tracker, host, None, 0, False)
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
     try:
         while process.poll() is None:
             pass_on(reader, shown if shown and reader.read_tails(0).attempt > 0 else None)

@@ -62,7 +62,7 @@ node::batch() {
     supervision::watch "$attempt_dir/lost.txt" "$tasks"
     node::_wait "$tasks" batch::_have_ended
     if [[ -z ${kept-} ]]; then waited_for=''; fi # else srun goes on, and is to be told to stop
-    if [[ -z $waited_code ]]; then
+    if [[ -z $waited_code ]] || keep::is_announced; then # then the task's end is written down, whatever became of srun
         batch::_ends
         waited_code=$((highest < 0 ? 1 : highest))
     fi
