@@ -100,8 +100,8 @@ def test_code_that_is_gone_from_the_cluster_comes_from_nowhere_else(laptop: Lapt
         RecordError, match=r"its files are not those of the tree .*; run this in a clone of its reposit"
     ):
         notebook(laptop, job)
-    (tree / "train.py").unlink()
     tree.chmod(0o700)
+    (tree / "train.py").unlink()
     tree.rename(tree.with_name("0" * 40))
     with pytest.raises(RecordError, match=rf"^{job}: code: .* is not there any more; run this in a clone"):
         notebook(laptop, job)
