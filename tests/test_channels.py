@@ -122,7 +122,7 @@ def test_what_is_noticed_is_said_and_nothing_is_handed_over_before_the_server_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfslurm.services.channels.SOON_S", 0.0)
-    (tmp_path / "notice").write_text("nobody uses it")
+    (tmp_path / "notice").write_text("nobody\nuses it")
     said: list[str] = []
     with connected(tmp_path, 1, said) as channels:
         wait = threading.Thread(target=wait_in_vain, args=(channels,))

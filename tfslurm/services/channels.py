@@ -213,7 +213,7 @@ class Channels:
             self._hello = said if isinstance(said, dict) else {}
             self._greeted.set()
         elif kind == SAID:
-            self._say(data[:400].decode("utf-8", "replace"))
+            self._say(" ".join(data[:400].decode("utf-8", "replace").split()))  # one line: a second would look as ours
         elif channel := self._open.get(number):
             channel.take(kind, data)
 
