@@ -172,6 +172,7 @@ def test_what_names_no_model_is_refused_before_anything_is_submitted(laptop: Lap
     for words, why in (
         (["4711"], "job '4711': is not in the tracker"),
         (["alpha:4711:m"], "job 'alpha:4711': is not in the tracker"),
+        (["train/exp.yaml"], "names a file, and a model is served out of a job; submit it, then `tfslurm serve last`"),
         ([f"{job}:../m"], f"path '../m': is no path in the outputs of a job; write {job}:PATH"),
         ([f"{job}:/etc"], "is no path in the outputs"),
         ([f"{job}:m//n"], "is no path in the outputs"),

@@ -122,6 +122,8 @@ def job_and_path(tracker: Tracker, text: str) -> tuple[TrackedJob, str]:
             fix = f"write {job.key}:PATH, as `tfslurm fetch` has it"
             raise refuse(f"path {path!r}", "is no path in the outputs of a job", fix)
         return job, path
+    if text.endswith((".yaml", ".yml")):
+        raise refuse(text, "names a file, and a model is served out of a job", "submit it, then `tfslurm serve last`")
     raise first or refuse(text, "names no job", "write JOB or JOB:PATH")
 
 

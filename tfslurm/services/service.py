@@ -182,7 +182,7 @@ class Attached:
         self.ended, self._closing = threading.Event(), threading.Event()
         self._changed, self._channels = threading.Condition(), self._connected()
         try:
-            self._token = self._channels.greeted(f"{service.kind} starts")
+            self._token = self._channels.greeted("" if service.kind == "serve" else f"{service.kind} starts")
             self._forward = Forward(self.job, UnixSocket("/"), port, self, session.say)
         except BaseException:
             self._channels.close()
