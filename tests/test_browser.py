@@ -34,7 +34,8 @@ def test_the_address_leads_on_once_and_no_other_path_does() -> None:
         assert "0123456789abcdef" not in lead.address
         assert answer(lead, "/favicon.ico") == (404, None)
         assert answer(lead, path) == (302, URL)
-        assert lead.take(path) == ""
+        assert answer(lead, path) == (410, None), "a reload is told, and waits for nothing"
+        assert answer(lead, "/") == (404, None)
     with pytest.raises(OSError, match="refused"):
         answer(lead, path)
 

@@ -34,14 +34,16 @@ SLOW_S = 10.0
 
 
 class OneTime(http.server.ThreadingHTTPServer):
-    """An address of this machine that leads once, and only this user, to a URL; a context manager, which closes it."""
+    """An address of this machine that leads once, and only this user, to a URL; a context manager, which closes it.
+
+    Until then it is held, so that nobody else's server gets a request that comes again.
+    """
 
     daemon_threads = True
 
     def __init__(self, url: str) -> None:
         super().__init__((LOOPBACK, 0), Lead)
-        self._url, self._nonce = url, secrets.token_urlsafe(24)
-        self._guard, self._is_used = threading.Lock(), False
+        self._url, self._nonce, self._guard = url, secrets.token_urlsafe(24), threading.Lock()
         threading.Thread(target=self.serve_forever, args=(0.2,), name="browser", daemon=True).start()
 
     def server_bind(self) -> None:
@@ -58,14 +60,13 @@ class OneTime(http.server.ThreadingHTTPServer):
         """Whether the connection is this user's own."""
         return uid_of(client_address, self.server_address) == os.geteuid()
 
-    def take(self, path: str) -> str:
-        """The URL for the first who asks for the right path; '' for others."""
+    def take(self, path: str) -> str | None:
+        """The URL for the first who asks for the right path, '' for those after; None: it is another path."""
+        if not hmac.compare_digest(path.encode(), f"/{self._nonce}".encode()):
+            return None
         with self._guard:
-            if self._is_used or not hmac.compare_digest(path.encode(), f"/{self._nonce}".encode()):
-                return ""
-            self._is_used = True
-        threading.Thread(target=self.shutdown, name="browser", daemon=True).start()
-        return self._url
+            url, self._url = self._url, ""
+        return url
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that broke."""
@@ -86,7 +87,8 @@ class Lead(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Lead on."""
         url = self.server.take(self.path)
-        self.send_response(HTTPStatus.FOUND if url else HTTPStatus.NOT_FOUND)
+        unled = HTTPStatus.NOT_FOUND if url is None else HTTPStatus.GONE
+        self.send_response(HTTPStatus.FOUND if url else unled)
         if url:
             self.send_header("Location", url)
         self.send_header("Cache-Control", "no-store")
