@@ -203,11 +203,43 @@ def test_what_a_run_writes_later_is_linked_and_nothing_else(board: Any, tmp_path
     (run / "model.h5").touch()
     (run / "events.out.tfevents.1.n").touch()
     runs = [["lr=0.1", {}], ["gone", {}]]
-    board.link(str(logs.parent), runs, str(run.parent))
+    board.link(str(logs.parent), runs, {}, str(run.parent))
     assert sorted(each.name for each in logs.iterdir()) == ["events.out.tfevents.1.n", "train"]
     (run / "late").mkdir()
-    board.link(str(logs.parent), runs, str(run.parent))
+    board.link(str(logs.parent), runs, {}, str(run.parent))
     assert (logs / "late").resolve() == run / "late"
+
+
+def test_what_leads_out_of_a_run_hides_nothing_else(
+    board: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a stranger may have put it into a folder, at its top or deep in it."""
+    logs, run, elsewhere = tmp_path / "logs" / "x", tmp_path / "runs" / "0", tmp_path / "elsewhere"
+    for each in (logs, elsewhere / "deep", *(run / name for name in ("good/old", "good/new", "deep/er", "twice"))):
+        each.mkdir(parents=True)
+    (elsewhere / "events.out.tfevents.1.n").touch()
+    (run / "root").symlink_to("/")
+    (run / "up").symlink_to("..")
+    (run / "events.out.tfevents.1.n").symlink_to(elsewhere / "events.out.tfevents.1.n")
+    (run / "deep/er/proc").symlink_to("/proc")
+    (run / "good/latest").symlink_to("new")
+    (run / "good/gone").symlink_to("/job/out/checkpoints")
+    (run / "good/python").symlink_to(sys.executable)
+    (run / "latest").symlink_to("good")
+    for name in ("a", "b"):
+        (run / "twice" / name).symlink_to(".")
+    monkeypatch.setattr(board, "MOST_ENTRIES", 1000)
+    left: dict[str, str] = {}
+    for _ in range(2):
+        board.link(str(logs.parent), [["x", {}]], left, str(run.parent))
+    assert sorted(each.name for each in logs.iterdir()) == ["good", "latest"]
+    assert (logs / "good").resolve() == run / "good"
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[3] for line in said] == [
+        f"'{name}' is not shown" for name in ("deep", "events.out.tfevents.1.n", "root", "twice", "up")
+    ]
+    assert said[0].endswith("'er/proc' in it leads out of the run")
+    assert said[3].endswith("it holds more than 1000 files, or links that lead in circles")
 
 
 def test_without_tensorboards_own_code_the_rest_is_shown(

@@ -9,7 +9,7 @@ parameters' values for its HParams page are beside the links.
 The door is door.py. Needs nothing but Python 3.6 and later, and TensorBoard. Ends where TensorBoard ends.
 """
 
-# ruff: noqa: UP006, UP031, UP035, PTH102, PTH118, PTH123, PTH211 - an image's Python may be as old as 3.6
+# ruff: noqa: UP006, UP031, UP035, PTH102, PTH114, PTH118, PTH123, PTH211 - an image's Python may be as old as 3.6
 import importlib.util
 import json
 import os
@@ -25,6 +25,8 @@ LOOK_S = 2.0
 RELOAD_S = 5
 MOST_LINKS = 1000
 "Of one run."
+MOST_ENTRIES = 100000
+"Of one folder of a run, with what is below it."
 
 
 def main(words: Sequence[str]) -> int:
@@ -34,7 +36,8 @@ def main(words: Sequence[str]) -> int:
     for name, values in runs:
         os.mkdir(os.path.join(logs, name))
         note_parameters(os.path.join(logs, name), name, values)
-    link(logs, runs)
+    left = {}  # type: Dict[str, str]
+    link(logs, runs, left)
     door = front.Door((front.HOST, front.PORT), front.Handler)
     door.token, door.used = read(os.path.join(STATE, "token")), os.path.join(STATE, "used")
     where = ["--host", front.HOST, "--port", str(front.BEHIND), "--logdir", logs, "--reload_interval", str(RELOAD_S)]
@@ -46,22 +49,54 @@ def main(words: Sequence[str]) -> int:
         try:
             code = board.wait(LOOK_S)
         except subprocess.TimeoutExpired:
-            link(logs, runs)
+            link(logs, runs, left)
         else:
             return code if code >= 0 else 128 - code
 
 
-def link(logs: str, runs: Sequence[List[Any]], outputs: str = RUNS) -> None:
-    """Link what the runs have by now: folders, and files of events."""
+def link(logs: str, runs: Sequence[List[Any]], left: Dict[str, str], outputs: str = RUNS) -> None:
+    """Link what the runs have by now: folders, and files of events.
+
+    TensorBoard follows every link, and has no end in the container's own /proc. So what leads out of a run as it is
+    first seen is left out, and that is said once. In ``left`` is what was left out, and why.
+    """
     for at, (name, _) in enumerate(runs):
+        run = os.path.realpath(os.path.join(outputs, str(at)))
         try:
-            found = sorted(os.scandir(os.path.join(outputs, str(at))), key=lambda each: each.name)[:MOST_LINKS]
+            found = sorted(os.scandir(run), key=lambda each: each.name)[:MOST_LINKS]
         except OSError:
             continue
         for each in found:
             place = os.path.join(logs, name, each.name)
-            if not os.path.lexists(place) and (each.is_dir() or "tfevents" in each.name):
+            if os.path.lexists(place) or each.path in left or not (each.is_dir() or "tfevents" in each.name):
+                continue
+            why = leads_out(each.path, run)
+            if why:
+                left[each.path] = why
+                print("tfslurm: tensorboard: %s: %r is not shown: %s" % (name, each.name, why), file=sys.stderr)
+            else:
                 os.symlink(each.path, place)
+
+
+def leads_out(path: str, run: str) -> str:
+    """Why TensorBoard is not to be led to what a run has; '' where it may be. It walks as TensorBoard does."""
+    if not is_within(path, run):
+        return "it leads out of the run"
+    count = 0
+    for folder, folders, files in os.walk(path, followlinks=True):
+        count += len(folders) + len(files)
+        if count > MOST_ENTRIES:
+            return "it holds more than %d files, or links that lead in circles" % MOST_ENTRIES
+        for name in folders + [name for name in files if "tfevents" in name]:
+            inner = os.path.join(folder, name)
+            if os.path.islink(inner) and not is_within(inner, run):
+                return "%r in it leads out of the run" % os.path.relpath(inner, path)
+    return ""
+
+
+def is_within(path: str, run: str) -> bool:
+    real = os.path.realpath(path)
+    return real == run or real.startswith(run + os.sep)
 
 
 def note_parameters(folder: str, name: str, values: Dict[str, Any]) -> None:
