@@ -16,7 +16,7 @@ from tests.test_channels import INSIDE
 from tests.typed import Type, typed_in
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.monitoring.lookup import find_job
-from tfslurm.services.beside import by_digest
+from tfslurm.services.beside import by_digest, by_source
 from tfslurm.services.service import serving
 from tfslurm.services.shown_runs import MOST, Run, labels_of
 from tfslurm.services.tensorboard import board_of
@@ -158,6 +158,34 @@ def test_folders_of_this_machine_have_the_names_and_parameters_of_what_was_fetch
     assert shown(laptop, "./all/points", "all/points") == (named[1:], points), "each once"
     (here / "x").symlink_to("all/one")
     assert shown(laptop, "x") == ([[f"digits-{job.partition(':')[2]}", {"lr": 0.3}]], [one])
+
+
+def test_a_folder_that_cannot_be_mounted_is_named_and_no_file_of_tfslurms_own(laptop: Laptop, typed: Type) -> None:
+    (laptop.folder / "fine").mkdir()
+    image = "image=" + PIN.reference
+    done = typed("tensorboard", "fine", "/", "--set", image)
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("error: /: '/' is the whole node, which is never mounted; "), done.stderr
+    with Session(print) as session:
+        asked = board_of(session, ["fine"], (image,), 60).asked
+    found = [asked.experiment.problem(key, "is wrong") for key in (("mounts", 0, "source"), ("image",))]
+    with pytest.raises(InputError) as raised, by_source(asked.file, [str(laptop.folder / "fine")]):
+        raise InputError(found)
+    assert {str(each) for each in raised.value.problems} == {f"{laptop.folder}/fine: is wrong", "--set image: is wrong"}
+
+
+def test_what_a_marker_says_is_told_as_no_more_than_that(laptop: Laptop, typed: Type) -> None:
+    """A stranger may have written it."""
+    job, here = begun(laptop, typed), laptop.folder
+    said: list[str] = []
+    for name in ("all/one", "all/two"):
+        (here / name).mkdir(parents=True)
+        (here / name / MARKER).write_text(marker(job))
+    with Session(said.append) as session:
+        board_of(session, ["all/one"], (), 60)
+        board_of(session, ["all"], (), 60)
+    told = f"note: {here}/all/one is shown as {job}%s: a {MARKER} says so; no file was held against its sum"
+    assert said == [told % "", told % ", and 1 more so"]
 
 
 def test_a_folder_that_no_run_is_known_of_needs_an_image(laptop: Laptop, typed: Type) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tfslurm.document import dump
-from tfslurm.errors import refuse
+from tfslurm.document.tree import told
+from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import PackageLock, Pin, lock_text, parse_reference
 from tfslurm.job_plan import JobPlan
 from tfslurm.local_files import write_file
@@ -24,6 +27,7 @@ FREE = ("resources.", "slurm.")
 "Keys that --set changes here."
 IMAGE = "image="
 "The key that it sets besides, where what is shown is no job's any more."
+KEY_OF_MOUNT = re.compile(r"mounts\[([0-9]+)\]")
 
 
 def refuse_sets(sets: Sequence[str], what: str, *more: str) -> None:
@@ -68,7 +72,27 @@ def job_beside(
         tree |= {"slurm": {"account": account}} if account else {}
         write_file(folder / "exp.lock.yaml", lock_text(pin, locked_as(plan.packages, packages)).encode())
     write_file(folder / "exp.yaml", dump(tree).encode())
-    return read_experiment(folder / "exp.yaml", sets)._replace(is_temporary=True)
+    with by_source(folder / "exp.yaml", [str(mount["source"]) for mount in mounts]):
+        return read_experiment(folder / "exp.yaml", sets)._replace(is_temporary=True)
+
+
+@contextmanager
+def by_source(file: Path, sources: Sequence[str]) -> Iterator[None]:
+    """What is wrong with a mount of an experiment that nobody can open is said of what it mounts.
+
+    Raises:
+        InputError: whatever is raised inside, so.
+    """
+    try:
+        yield
+    except InputError as error:
+        mounts = [KEY_OF_MOUNT.match(each.key) if each.file == str(file) else None for each in error.problems]
+        raise InputError(
+            [
+                Problem(told(sources[int(mount[1])]), 0, "", each.why, each.fix) if mount else each
+                for mount, each in zip(mounts, error.problems, strict=True)
+            ]
+        ) from None
 
 
 def by_digest(tracker: Tracker, pin: Pin) -> Pin:

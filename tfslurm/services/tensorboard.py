@@ -15,11 +15,12 @@ from tfslurm.errors import HostError, TfslurmError, refuse
 from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.lookup import job_dir
 from tfslurm.remote_programs import program
-from tfslurm.services.beside import IMAGE, job_beside, refuse_sets
+from tfslurm.services.beside import IMAGE, by_source, job_beside, refuse_sets
 from tfslurm.services.here import open_here
 from tfslurm.services.service import Attached, open_service
 from tfslurm.services.shell import Seen
 from tfslurm.services.shown_runs import Run, chosen, labels_of
+from tfslurm.snapshot.left_out import MARKER
 from tfslurm.submission.prepare import Asked
 from tfslurm.workspace.clusters_of_jobs import known_for
 from tfslurm.workspace.config import LOCAL, Known, local_cluster
@@ -46,11 +47,13 @@ def open_board(session: Session, board: Board, *, port: int = 0, seen: Seen) -> 
     """Start a TensorBoard, and wait until it answers.
 
     Raises:
+        InputError: a folder cannot be mounted, and is named.
         TfslurmError: the job cannot be started, or ended before it answered.
         KeyboardInterrupt: Ctrl-C.
     """
     start = open_here if board.is_here else open_service
-    return start(session, *board, port=port, seen=seen)
+    with by_source(board.asked.file, [str(mount.source) for mount in board.asked.experiment.mounts]):
+        return start(session, *board, port=port, seen=seen)
 
 
 def board_of(session: Session, names: Sequence[str], sets: Sequence[str], idle_after_s: int) -> Board:
@@ -68,12 +71,22 @@ def board_of(session: Session, names: Sequence[str], sets: Sequence[str], idle_a
     refuse_sets(sets, "a TensorBoard's job", *((IMAGE,) if all(run.folder for run in runs) else ()))
     jobs = [run.job for run in runs if run.job and not run.folder]
     folders = [run for run in runs if run.folder]
+    tell_unchecked(session, folders)
     known = known_for(jobs[0], session.tracker) if jobs else local_cluster(session.say)
     runs = [*(begun(session, known, runs) if jobs else ()), *folders]
     asked = experiment(session, runs, sets)
     labels = labels_of(runs)
     words = tuple(json.dumps([label, dict(run.values)]) for label, run in zip(labels, runs, strict=True))
     return Board(asked, mounting(known, folders) if folders else known, Service(KIND, idle_after_s, words))
+
+
+def tell_unchecked(session: Session, folders: Sequence[Run]) -> None:
+    """Say which folders are shown as jobs because a marker in them says so: a stranger may have written it."""
+    named = [(run.folder, run.job.key) for run in folders if run.job]
+    if named:
+        folder, job = named[0]
+        more = f", and {len(named) - 1} more so" if len(named) > 1 else ""
+        session.say(f"note: {folder} is shown as {job}{more}: a {MARKER} says so; no file was held against its sum")
 
 
 def begun(session: Session, known: Known, runs: Sequence[Run]) -> list[Run]:
