@@ -23,6 +23,7 @@ from tfslurm.api.session import session_of
 from tfslurm.cli import run
 from tfslurm.errors import InputError
 from tfslurm.job_plan import from_json, to_json
+from tfslurm.monitoring.poll import SIGNALLED, until
 from tfslurm.monitoring.reasons import kept, reason_of, why
 from tfslurm.record import record_from_json, record_json
 from tfslurm.record.efficiency import efficiency
@@ -481,6 +482,29 @@ def test_a_job_whose_program_runs_is_no_failure(site: Site) -> None:
     site.queue([(job, "RUNNING", "None")])
     site.refresh()
     assert site.job("7").status["exit_code"] is None and why(site.job("7")) == ""
+
+
+def test_a_job_whose_batch_script_is_killed_before_it_has_written_the_end_says_so(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the outputs are hashed, say: the task's own end is there."""
+    job = sent(site, keep_s=1800)
+    ended(site, job)
+    folder = Path(site.root) / "runs" / job.job_name / "7" / "attempt-1"
+    (folder / "exit.json").rename(folder / "facts" / "task-0" / "exit.json")
+    site.queue([])
+    site.accounts([(job, "FAILED", "0:9")])
+    assert typed(capsys, "wait", "7")[0] == 137
+    assert why(site.job("7")) == SIGNALLED.format(9)
+    assert SIGNALLED.format(9)[:40] in " ".join(typed(capsys, "status", "7")[1].split())
+
+
+@pytest.mark.parametrize(("limit", "sooner"), [(AHEAD, False), ("2020-01-01T00:00:00Z", True), (None, False)])
+def test_programs_are_told_the_time_limit_where_it_is_sooner(limit: str | None, sooner: bool) -> None:
+    """Slurm 22.05 does not tell a job on its node until when it may run."""
+    status = case("failed").status._replace(state="RUNNING", ended_at=limit)
+    assert until(UNTIL, status) == (limit if sooner else UNTIL)
+    assert until(UNTIL, status._replace(state="FAILED")) == UNTIL, "it has ended: that was no limit"
 
 
 @pytest.mark.parametrize("text", ['"soon"', "7", "[]", '"2026-13-01T00:00:00Z"', '"\\u001b[31m"'])

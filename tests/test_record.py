@@ -397,6 +397,16 @@ def test_a_failed_job_that_wrote_no_end_says_why_that_may_be() -> None:
     assert record.attempts[0].reason in record.warnings
 
 
+def test_a_job_whose_batch_script_was_killed_says_so() -> None:
+    """As Slurm says it: FAILED, 0:9. The outputs may have been hashed at that moment."""
+    made = case("failed")
+    status = made.status._replace(exit_code=None, signal=9)
+    record = made.build(files=made.without("attempt-1/exit.json"), status=status)
+    assert (record.job.state, record.job.exit_code, record.job.signal) == ("FAILED", None, 9)
+    assert record.attempts[0].reason == "signal 9 ended the batch script, so the job did not write down its end"
+    assert record.attempts[0].reason in record.warnings
+
+
 def test_a_job_out_of_memory_says_so() -> None:
     record = case("memory").build()
     container = record.attempts[0].tasks[0].container

@@ -28,6 +28,7 @@ LOST = "LOST"
 PENDING = "PENDING"
 RUNNING = "RUNNING"
 NO_END = "it could not write down its end: its file system may be full, read-only or gone; see `df`"
+SIGNALLED = "signal {} ended its batch script, so its end is not written down: somebody or something killed it there"
 KILLED = "it was killed, or this machine was restarted: nothing of it runs any more"
 IN_TURN = "points of the same Slurm job run before it"
 KEPT = JobStatus._fields
@@ -288,10 +289,16 @@ def update_of(
     elif isinstance(end, End) and has_begun(status) and (slurm.is_final(status.state) or end.kept_until_at):
         kept |= words_of(end)
         if end.kept_until_at:
-            kept |= {"kept_until_at": end.kept_until_at, "kept_gpus": place.kept_gpus}
-    elif end is UNWRITTEN and status.state == "FAILED" and status.exit_code:
-        kept["reason"] = NO_END  # it began, and ended by itself
+            kept |= {"kept_until_at": until(end.kept_until_at, status), "kept_gpus": place.kept_gpus}
+    elif end is UNWRITTEN and status.state == "FAILED" and (status.exit_code or status.signal):
+        kept["reason"] = SIGNALLED.format(status.signal) if status.signal else NO_END  # it began, and ended by itself
     return JobUpdate(job, status.state, slurm.is_final(status.state), kept)
+
+
+def until(moment: str, status: JobStatus) -> str:
+    """Until when a container is kept at most: while the job runs, no longer than its time limit, which Slurm says."""
+    limit = None if slurm.is_final(status.state) else status.ended_at
+    return min(moment, limit or moment, key=lambda each: each[:19])
 
 
 def still_cancelled(update: JobUpdate) -> JobUpdate:

@@ -72,7 +72,7 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
         began_at=moment(begin.get("began_at")),
         ended_at=moment(end.ended_at) if end else None,
         warned_at=moment(folder.text("warned")),
-        reason=reason_of(end, state),
+        reason=reason_of(end, state, status.signal if is_last and status else None),
         ended_by=ended_by(folder, end, state),
         left_at=left_at(folder, end),
     )
@@ -86,15 +86,19 @@ def left_at(folder: Folder, end: End | None) -> str | None:
     return moment(kept.ended_at) if kept else None
 
 
-def reason_of(end: End | None, state: str | None) -> str:
-    """Why an attempt ended before its program did; '' where it did not, or where Slurm's state says it."""
+def reason_of(end: End | None, state: str | None, signal: int | None) -> str:
+    """Why an attempt ended before its program did; '' where it did not, or where Slurm's state says it.
+
+    ``signal`` is what Slurm says that ended the batch script.
+    """
     if end:
         return " ".join(end.reason.split()).removeprefix("tfslurm: ")
     unwritten = state is not None and is_final(state) and state not in BY_SLURM
-    return NO_END if unwritten else ""
+    return "" if not unwritten else SIGNALLED.format(signal) if signal else NO_END
 
 
 NO_END = "the job did not write down its end: its file system was full, read-only or gone, or its node failed"
+SIGNALLED = "signal {} ended the batch script, so the job did not write down its end"
 BY_SLURM = ("CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE", "REQUEUED")  # stopped, whoever asked for it
 
 

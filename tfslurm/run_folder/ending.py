@@ -37,7 +37,7 @@ CAUSES: Mapping[str, str] = {
 }
 KEPT_UNTIL: Mapping[str, str] = {
     "time": "its time was up",
-    "stop": "the job was stopped: cancelled, out of time, preempted",
+    "stop": "the job was stopped: cancelled, out of time, preempted; or its srun or batch script died",
     "engine": "the container engine did not start it again, or lost it",
     "lost": "what attends the job on its node failed",
 }
