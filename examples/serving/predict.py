@@ -30,7 +30,10 @@ def predict(url: str, instances: list[object]) -> list[list[float]]:
 def main() -> None:
     """Compare what the server says with what train_model.py noted."""
     url, file = sys.argv[1:]
-    noted = json.loads(Path(file).read_text("utf-8"))
+    try:
+        noted = json.loads(Path(file).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"predict.py: {file}: {error}; name the examples.json that train_model.py left")
     found = predict(url, noted["instances"])
     for label, said, before in zip(noted["labels"], found, noted["predictions"], strict=True):
         furthest = max(abs(a - b) for a, b in zip(said, before, strict=True))
