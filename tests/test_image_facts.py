@@ -64,9 +64,13 @@ def test_a_cluster_that_ran_the_image_is_asked_once_and_nobody_after_that(
 @pytest.mark.parametrize(
     ("srun", "code", "told"),
     [
-        ("Requested nodes are busy", 1, "no node was free within 600 s"),
-        ("alpha1: task 0: Exited with exit code 127", 127, "the image has no Python"),
-        ("Invalid partition name specified", 1, "srun: error: Invalid partition name specified"),
+        ("Requested nodes are busy", 1, "alpha: no node was free within 600 s"),
+        (
+            "alpha1: task 0: Exited with exit code 127",
+            127,
+            "^image .+: has no Python, and `packages` are for one; name",
+        ),
+        ("Invalid partition name specified", 1, "alpha: srun: error: Invalid partition name specified"),
     ],
 )
 def test_an_image_of_which_nobody_knows_is_told_with_what_was_tried(
@@ -81,6 +85,6 @@ def test_an_image_of_which_nobody_knows_is_told_with_what_was_tried(
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{engine.parent}:{os.environ['PATH']}")
     said: list[str] = []
-    with Session(said.append) as session, pytest.raises(TfslurmError, match=f"alpha: {told}"):
+    with Session(said.append) as session, pytest.raises(TfslurmError, match=told):
         facts_of(session, pin, [laptop.known])
     assert said == ["looking into tensorflow/tensorflow:2.16.1-gpu: a short job on alpha runs a container of it"]

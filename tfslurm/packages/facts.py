@@ -26,6 +26,8 @@ WAIT_S = 600  # for a node that is free
 MINUTES = 30  # of the short job
 NOT_HERE, NO_IMAGE, NO_PYTHON = 66, 69, 127  # exit codes of the program
 
+NO_PACKAGES = "and `packages` are for one; name an image with Python 3, or leave `packages` out"
+
 Ask = Callable[[], bytes]
 
 
@@ -43,6 +45,8 @@ def facts_of(session: Session, pin: Pin, clusters: Sequence[Known]) -> ImageFact
         try:
             if found := _answer(pin, ask):
                 return found
+        except NoPython:
+            raise TfslurmError(f"image {pin.reference}: has no Python, {NO_PACKAGES}") from None
         except (HostError, ValueError) as error:
             tried.append(f"{place}: {str(error).splitlines()[0]}")
     why = "; ".join(dict.fromkeys(tried)) or "no cluster is known, and no docker or podman here has it"
