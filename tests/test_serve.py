@@ -23,7 +23,7 @@ from tests.typed import Type
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.host.fetching import Entry, Outputs
 from tfslurm.image import lock_text
-from tfslurm.job_plan.holding import Service, served_by
+from tfslurm.job_plan.holding import Served, Service, served_by
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.record.model import Output
 from tfslurm.services.model import Found, chosen, contents_sha256, files_of, model_of, refuse_changes
@@ -178,13 +178,26 @@ def test_what_names_no_model_is_refused_before_anything_is_submitted(laptop: Lap
         ([f"{job}:m//n"], "is no path in the outputs"),
         ([job], "has no model"),
         ([job, "--name", "a/b"], "--name 'a/b': is no name of a model"),
-        ([job, "--set", "image=x"], "is no key of a model server's job; set resources.*"),
+        ([job, "--set", "image=x"], "is no key of a model server's job; it takes resources.gpus, "),
+        ([job, "--set", "resources.gpu=1"], "is no key of a model server's job; did you mean `resources.gpus`? it"),
         ([job, "--idle-after", "soon"], "is no time"),
         ([typed("submit", laptop.experiment()).stdout.strip()], "kept nothing: its experiment had no `outputs`"),
     ):
         done = typed("serve", *words)
         assert (done.returncode, why in done.stderr) == (2, True), (words, done.stderr)
     assert [each for each in laptop.folders() if "serve" in each] == []
+
+
+def test_a_service_serves_no_model_and_names_the_job_that_has_one(laptop: Laptop, typed: Type) -> None:
+    served = Served("digits", 1, "alpha:7", "m", 2, 10, "0" * 64)
+    for service, fix in (
+        (Service("serve", 60, (served.word,)), "is a service (serve), and leaves no model; `tfslurm serve alpha:7:m`"),
+        (Service("tensorboard", 60, ('["a", {}]',)), "is a service (tensorboard), and leaves no model; name the job"),
+        (Service("jupyter", 60), "has no model: no folder with saved_model.pb"),
+    ):
+        begun(laptop, typed, command=[*service.command])
+        done = typed("serve", "last")
+        assert (done.returncode, fix in done.stderr) == (2, True), (service, done.stderr)
 
 
 def test_a_word_that_is_no_model_is_none() -> None:

@@ -73,7 +73,9 @@ def test_what_has_no_outputs_and_what_a_board_cannot_be_is_refused(laptop: Lapto
     done = typed("tensorboard", kept_nothing)
     assert (done.returncode, "kept nothing: its experiment had no `outputs`" in done.stderr) == (2, True), done
     done = typed("tensorboard", waits, "--set", "image=other")
-    assert (done.returncode, "is no key of a TensorBoard's job; set resources.*" in done.stderr) == (2, True), done
+    assert (done.returncode, "no key of a TensorBoard's job; it takes resources.gpus," in done.stderr) == (2, True), (
+        done
+    )
     assert typed("tensorboard", "4711").returncode == 2
     assert typed("tensorboard", waits, "--idle-after", "soon").returncode == 2
     assert [each for each in laptop.folders() if "tensorboard" in each] == []
@@ -87,7 +89,7 @@ def test_runs_of_two_places_and_too_many_are_refused(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("tfslurm.services.shown_runs.find_jobs", lambda *_: found)
 
     for clusters, why in (
-        (("alpha", "beta"), r"in several places \(alpha, beta\)"),
+        (("alpha", "beta"), r"in several places \(alpha, beta\), and .*; name the runs of one; or `tfslurm fetch` all"),
         (("alpha", "local"), r"in several places \(alpha, local\)"),
         (("alpha",) * (MOST + 1), f"are {MOST + 1}, and {MOST} is the most"),
     ):

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tfslurm.document import dump
+from tfslurm.document import closest, dump, meant
 from tfslurm.document.tree import told
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.image import PackageLock, Pin, lock_text, parse_reference
 from tfslurm.job_plan import JobPlan
 from tfslurm.local_files import write_file
+from tfslurm.spec import experiment_schema
+from tfslurm.spec.overrides import keys
 from tfslurm.spec.requirements import requirement
 from tfslurm.submission.packages import asked_sha256
 from tfslurm.submission.pinning import lock_sha256
@@ -34,11 +36,18 @@ def refuse_sets(sets: Sequence[str], what: str, *more: str) -> None:
     """Refuse a setting that is not of the job's own room, and does not begin as one ``more``: the rest is the run's.
 
     Raises:
-        InputError: there is one.
+        InputError: there is one, with the keys that are.
     """
+    taken = [key for key in keys(experiment_schema()) if key.startswith(FREE[0])]
+    ends = {key.removeprefix(FREE[0]): key for key in taken}
     for each in sets:
-        if not each.startswith((*FREE, *more)):
-            raise refuse(f"--set {each}", f"is no key of {what}", "set resources.* or slurm.* alone")
+        name = each.partition("=")[0]
+        if name in taken or each.startswith((*FREE[1:], *more)):
+            continue
+        last = name.rpartition(".")[2]
+        near = meant([ends[end] for end in closest(last, ends) if end[:1] == last[:1].lower()])
+        all_of = ", ".join([*taken, "slurm.NAME", *(key.rstrip("=") for key in more)])
+        raise refuse(f"--set {each}", f"is no key of {what}", f"{near}it takes {all_of}")
 
 
 def job_beside(

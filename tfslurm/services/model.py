@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from tfslurm.errors import InputError, TfslurmError, refuse
 from tfslurm.host.fetching import Entry, Outputs, look, sums
-from tfslurm.job_plan.holding import Served, Service
+from tfslurm.job_plan import JobPlan
+from tfslurm.job_plan.holding import Served, Service, served_by, service_in
 from tfslurm.monitoring.lookup import JOB, find_job, job_dir, plan_of
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.record.model import Output
@@ -70,6 +71,7 @@ def model_of(
     plan = plan_of(job, session.tracker)
     if job.cluster == LOCAL:
         raise refuse(f"job {job.key}", "ran on this machine, and a service needs a cluster", "name a job of a cluster")
+    refuse_service(job, plan)
     if not plan.outputs:
         raise refuse(f"job {job.key}", "kept nothing: its experiment had no `outputs`", "name another job")
     known = known_for(job, session.tracker)
@@ -125,6 +127,21 @@ def job_and_path(tracker: Tracker, text: str) -> tuple[TrackedJob, str]:
     if text.endswith((".yaml", ".yml")):
         raise refuse(text, "names a file, and a model is served out of a job", "submit it, then `tfslurm serve last`")
     raise first or refuse(text, "names no job", "write JOB or JOB:PATH")
+
+
+def refuse_service(job: TrackedJob, plan: JobPlan) -> None:
+    """Refuse a job that shows or serves what others left: `last` may be one. A notebook may leave a model.
+
+    Raises:
+        InputError: it is one, with the job to name in its place.
+    """
+    service = service_in(plan.command)
+    if service is None or service.kind == "jupyter":
+        return
+    served = served_by(service)
+    of = f"{served.run}{'' if served.path == '.' else f':{served.path}'}" if served else ""
+    fix = f"`tfslurm serve {of}` serves its model" if served else "name the job that has one"
+    raise refuse(f"job {job.key}", f"is a service ({service.kind}), and leaves no model", fix)
 
 
 def models_in(outputs: Outputs) -> list[Found]:

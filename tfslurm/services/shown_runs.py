@@ -59,8 +59,8 @@ def chosen(tracker: Tracker, names: Sequence[str]) -> list[Run]:
     jobs = list({job.key: job for name in names if name not in paths for job in find_jobs(tracker, name)}.values())
     places = sorted({*(job.cluster for job in jobs), *([LOCAL] if paths else ())})
     if len(places) > 1:
-        why = f"are in several places ({', '.join(places)}), and one TensorBoard is in one"
-        raise refuse("these runs", why, "name those of one; or `tfslurm fetch` the others, and name their folders")
+        why = f"are in several places ({', '.join(places)}), and a TensorBoard shows those of one place"
+        raise refuse("these runs", why, "name the runs of one; or `tfslurm fetch` all, and name their folders")
     folders = list({run.folder: run for path in paths for run in runs_in(tracker, Path(path))}.values())
     if len(jobs) + len(folders) > MOST:
         many = len(jobs) + len(folders)
