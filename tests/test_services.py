@@ -6,19 +6,26 @@ import json
 import re
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.fakes.laptop import Laptop
+from tests.made import plan
 from tests.typed import Said, Type, typed_in
 from tfslurm.errors import InputError
 from tfslurm.host.local import LocalHost
 from tfslurm.host.user import user_name
-from tfslurm.job_plan.holding import HOLD, Service
+from tfslurm.job_plan.holding import HOLD, Served, Service
 from tfslurm.remote_programs import program
+from tfslurm.services.service import attend, subject_of
 from tfslurm.services.shell import holding, how_far
+from tfslurm.spec import Mount
 from tfslurm.submission.prepare import read_experiment
+from tfslurm.workspace.session import Session
 
 
 @pytest.fixture
@@ -205,8 +212,53 @@ def test_services_lists_what_waits_and_attaches_to_services_alone(laptop: Laptop
     words = [*Service("jupyter", 60).command]
     assert typed("submit", laptop.experiment(command=words)).returncode == 0
     (listed,) = json.loads(typed("services", "--json").stdout)
-    assert (listed["kind"], listed["state"], listed["node"]) == ("jupyter", "PENDING", None)
+    assert (listed["kind"], listed["of"], listed["state"], listed["node"]) == ("jupyter", "digits", "PENDING", None)
     assert "jupyter" in typed("services").stdout
     assert typed("cancel", listed["job"]).returncode == 0
     done = typed("services", "--attach", listed["job"])
     assert (done.returncode, f"{listed['job']}: has ended (CANCELLED); `tfslurm services`" in done.stderr) == (1, True)
+
+
+def test_a_service_that_failed_before_it_answered_says_why_in_its_error(laptop: Laptop, typed: Type) -> None:
+    words = [*Service("jupyter", 60).command]
+    job = typed("submit", laptop.experiment(command=words)).stdout.strip()
+    number = job.partition(":")[2]
+    (folder,) = laptop.root.glob("runs/digits-*")
+    (folder / number / "attempt-1").mkdir(parents=True)
+    end = {"exit_code": 78, "signal": None, "ended_at": "2026-11-29T10:00:00.000Z", "cause": "refused"}
+    told = {**end, "reason": "tfslurm: alpha1: gpu_check: there is no GPU"}
+    (folder / number / "attempt-1" / "exit.json").write_text(json.dumps(told))
+    laptop.slurm.end(number, "FAILED", "78:0")
+    done = typed("services", "--attach", job, "--json")
+    why = f"{job}: has ended (FAILED) before the service answered: exit 78: not started: alpha1: gpu_check: there is no"
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (1, f"{why} GPU")
+    assert done.stderr.count("gpu_check: there is no GPU") == 1
+
+
+def test_a_service_that_was_cancelled_says_so_once(laptop: Laptop, typed: Type) -> None:
+    service = Service("jupyter", 60)
+    job = typed("submit", laptop.experiment(command=[*service.command])).stdout.strip()
+    laptop.slurm.start(job.partition(":")[2])
+    assert typed("status", job).returncode == typed("cancel", job).returncode == 0
+    said: list[str] = []
+    ended: Any = SimpleNamespace(job=job, service=service, stop=lambda: None)
+    with Session(said.append) as session:
+        attend(session, ended)
+    assert said == [f"{job}: has ended (CANCELLED); `tfslurm fetch {job}` brings what you wrote"]
+
+
+def test_what_a_service_is_of_is_said_of_each_kind(laptop: Laptop) -> None:
+    served = Served("digits", 1, "alpha:7", "m", 2, 10, "0" * 64)
+
+    def said(kind: str, *words: str, runs: int = 0, name: str = "") -> str:
+        mounts = tuple(Mount("/x", f"/runs/{at}", run=f"run:alpha:{at}/out") for at in range(runs))
+        return subject_of(replace(plan(), name=name or kind, mounts=mounts), Service(kind, 60, words))
+
+    assert said("serve", served.word, runs=1) == "digits (alpha:7:m)"
+    assert said("serve", served._replace(path=".").word) == "digits (alpha:7)"
+    assert (said("tensorboard", runs=1), said("tensorboard", runs=3)) == ("alpha:0", "alpha:0 and 2 more")
+    assert (said("jupyter", runs=2), said("jupyter", runs=2, name="digits"), said("jupyter")) == (
+        "alpha:1",
+        "digits",
+        "jupyter",
+    )

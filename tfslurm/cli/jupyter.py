@@ -17,7 +17,16 @@ from tfslurm.job_plan.holding import Service
 from tfslurm.monitoring.lookup import find_job, plan_of
 from tfslurm.reruns.notebook import job_named, open_notebook
 from tfslurm.services.browser import open_page
-from tfslurm.services.service import Attached, attach, attend, brings, idle_s, open_service, running_services
+from tfslurm.services.service import (
+    Attached,
+    attach,
+    attend,
+    brings,
+    idle_s,
+    open_service,
+    running_services,
+    subject_of,
+)
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
@@ -111,6 +120,7 @@ def services(session: Session, job: str | None, port: int, opens: bool, as_json:
             (
                 each["job"],
                 each["kind"],
+                each["of"],
                 each["state"],
                 each["node"] or "",
                 str(each["gpus"]),
@@ -118,16 +128,20 @@ def services(session: Session, job: str | None, port: int, opens: bool, as_json:
             )
             for each in found
         ]
-        table(("job", "service", "state", "node", "gpus", "until"), rows)
+        table(("job", "service", "of", "state", "node", "gpus", "until"), rows)
     return 0
 
 
 def as_value(session: Session, job: TrackedJob, service: Service) -> dict[str, Any]:
     """A service for --json; ``node`` and ``ends_at`` are null while it waits."""
-    nodes = job.status.get("nodes") or [None]
-    told = {"job": job.key, "kind": service.kind, "state": job.state, "node": nodes[0]}
-    gpus = plan_of(job, session.tracker).resources.gpus
-    return {**told, "gpus": gpus, "ends_at": job.status.get("ended_at"), "idle_after_s": service.idle_after_s}
+    nodes, plan = job.status.get("nodes") or [None], plan_of(job, session.tracker)
+    told = {"job": job.key, "kind": service.kind, "of": subject_of(plan, service), "state": job.state, "node": nodes[0]}
+    return {
+        **told,
+        "gpus": plan.resources.gpus,
+        "ends_at": job.status.get("ended_at"),
+        "idle_after_s": service.idle_after_s,
+    }
 
 
 def stay(session: Session, opened: Attached, as_json: bool, *, opens: bool = False) -> int:

@@ -16,6 +16,8 @@ LONGEST = 160
 "Characters of a reason in a line of `status`."
 NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
 WHILE_KEPT = {"CANCELLED": "cancelled", "TIMEOUT": "its time limit was reached", "PREEMPTED": "pushed out"}
+CANCELLED = "cancelled"
+"The reason of a job that ended as it was told to."
 KILLED = 128 + Signals.SIGKILL
 CODES: Mapping[int, str] = {
     126: "its program cannot be executed: it has no execute permission, or was made for another system",
@@ -113,7 +115,7 @@ def by_state(job: TrackedJob, code: int) -> str:
         of = f" of {clock(int(limit))}" if limit else ""
         return f"time limit{of} reached{killed}; more `time`, or `checkpoint`"
     if job.state == "CANCELLED":
-        return f"cancelled{killed}" if job.status.get("nodes") else "cancelled before it started"
+        return f"{CANCELLED}{killed}" if job.status.get("nodes") else "cancelled before it started"
     if job.state == "OUT_OF_MEMORY":
         own = str(job.status.get("reason") or "")
         is_told = str(job.status.get("cause") or ending.cause_of(own)) == ending.MEMORY

@@ -159,10 +159,13 @@ def is_the_program_s(job: TrackedJob) -> bool:
     return (job.state == "FAILED" or is_kept(job)) and bool(job.status.get("exit_code")) and cause == ending.PROGRAM
 
 
-def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) -> dict[str, Ending]:
+def report(
+    session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True, reasons: bool = True
+) -> dict[str, Ending]:
     """Say why jobs failed, by cause, and of which the work is gone; what they left, by job.
 
-    ``tails``: show the last lines of a job's stderr too, where all failed for one reason.
+    ``tails``: show the last lines of a job's stderr too, where all failed for one reason. Without ``reasons`` the
+    caller says why.
     """
     failed = [job for job in jobs if job.state != "COMPLETED"]
     well = [job for job in jobs if job.state == "COMPLETED"]
@@ -176,7 +179,8 @@ def report(session: Session, jobs: Sequence[TrackedJob], *, tails: bool = True) 
         many = and_more(others)
         logs = f"`tfslurm logs {first.key}`"
         more = f"; {logs} shows what it printed" if tails and logs not in cause and first.state != "CANCELLED" else ""
-        session.say(f"{first.key}{many}: {cause}{more}")
+        if reasons:
+            session.say(f"{first.key}{many}: {cause}{more}")
     if len(causes) > MOST_CAUSES:
         session.say(f"and {len(causes) - MOST_CAUSES} more causes")
     for job in failed:

@@ -22,12 +22,14 @@ from tfslurm.document import Refused
 from tfslurm.errors import CommandFailed, HostError, InputError, TfslurmError, last_words, refuse
 from tfslurm.handoff.local_process import stop
 from tfslurm.host.forward import Forward, UnixSocket, listening
+from tfslurm.job_plan import JobPlan
 from tfslurm.job_plan.holding import Service, served_by, service_in
 from tfslurm.monitoring.cancel import cancel_named
 from tfslurm.monitoring.lookup import find_job, plan_of
+from tfslurm.monitoring.reasons import CANCELLED, reason_of
 from tfslurm.monitoring.refresh import refresh
 from tfslurm.monitoring.wait import exit_code
-from tfslurm.retrieval.endings import report
+from tfslurm.retrieval.endings import report, why_it_failed
 from tfslurm.services.channels import Channel, Channels
 from tfslurm.services.enter import Way
 from tfslurm.services.needs import refuse_lacking
@@ -151,8 +153,9 @@ def attach(session: Session, name: str, *, port: int = 0, seen: Seen) -> Attache
         if not job.final:
             why = last_words(error.completed) if isinstance(error, CommandFailed) else str(error)
             raise TfslurmError(f"{job.key}: {why}") from None
-    report(session, [job])
-    raise TfslurmError(f"{job.key}: has ended ({job.state}) before the service answered")
+    left = report(session, [job], reasons=False).get(job.key)
+    reason = "" if job.state == "COMPLETED" else f": {why_it_failed(job, left)}"
+    raise TfslurmError(f"{job.key}: has ended ({job.state}) before the service answered{reason}")
 
 
 def settled(session: Session, job: TrackedJob) -> TrackedJob:
@@ -327,7 +330,7 @@ def attend(session: Session, attached: Attached) -> int:
                 time.sleep(1)
     attached.stop()
     session.say(f"{job.key}: has ended ({job.state}){brings(attached)}")
-    report(session, [job], tails=False)
+    report(session, [job], tails=False, reasons=reason_of(job) != CANCELLED)
     return exit_code(job)
 
 
@@ -335,6 +338,17 @@ def page_of(service: Service) -> str:
     """The path that a user opens: of a model the status of that model."""
     model = served_by(service)
     return f"/v1/models/{model.name}" if model else "/"
+
+
+def subject_of(plan: JobPlan, service: Service) -> str:
+    """What a service is of: a model and its run, the runs of a TensorBoard, a notebook's experiment or run."""
+    if served := served_by(service):
+        return f"{served.name} ({served.run}{'' if served.path == '.' else f':{served.path}'})"
+    runs = [mount.run.removeprefix("run:").removesuffix("/out") if mount.run else mount.source for mount in plan.mounts]
+    if service.kind == "tensorboard" and runs:
+        return f"{runs[0]} and {len(runs) - 1} more" if runs[1:] else runs[0]
+    is_of_run = plan.name == service.kind and any(mount.run for mount in plan.mounts[-1:])  # by reruns.notebook
+    return runs[-1] if is_of_run else plan.name
 
 
 def brings(attached: Attached) -> str:
