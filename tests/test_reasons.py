@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tfslurm import slurm
-from tfslurm.monitoring.reasons import NO_FOLDER, reason_of, to_start, why
+from tfslurm.monitoring.reasons import IN_TABLE, NO_FOLDER, reason_of, to_start, why
 from tfslurm.run_folder.ending import CAUSES, MEMORY, PROGRAM, STOPPED
 from tfslurm.slurm import Outlook
 from tfslurm.slurm.reasons import BLOCKED, HELD, LIMIT, NEVER, REASONS, SENTENCES
@@ -200,6 +200,12 @@ def test_a_long_reason_is_cut_in_a_table_and_whole_where_there_is_room() -> None
     found = job("FAILED", exit_code=78, cause="refused", reason=f"tfslurm: n1: image: {'x' * 200}")
     assert reason_of(found).endswith("…; `tfslurm logs alpha:7` says all")
     assert reason_of(found, 1000).endswith("x" * 200)
+    path = "/scratch/alice/runs/digits-0a1b2c3d4e5f/7/attempt-1/facts/task-0/image-pull.log"
+    found = job("FAILED", exit_code=78, cause="refused", reason=f"tfslurm: n1: image: it is not there; see {path}")
+    assert why(found, IN_TABLE) == (
+        "exit 78: not started: n1: image: it is not there; see…; `tfslurm logs alpha:7` says all"
+    )
+    assert why(found).endswith(path)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tfslurm.cli.filters import filtering
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.choose import Filters, chosen
 from tfslurm.monitoring.lookup import find_sweep, stable_names
-from tfslurm.monitoring.reasons import why
+from tfslurm.monitoring.reasons import IN_TABLE, why
 from tfslurm.monitoring.sweep_states import has_failed
 from tfslurm.monitoring.wait import FAILED, advise, asked_again, clusters_to_ask, rounds
 from tfslurm.retrieval.endings import Ending, read_endings, report
@@ -212,7 +212,7 @@ def show_jobs(jobs: Sequence[TrackedJob | list[str]], *, is_filtered: bool) -> N
         if isinstance(job, list)
         else [
             *(job.key, job.name, local_time(job.submitted_at), job.state, elapsed(job)),
-            *(",".join(job.status.get("nodes") or ()), why(job)),
+            *(",".join(job.status.get("nodes") or ()), why(job, IN_TABLE)),
         ]
         for job in jobs
     ]

@@ -13,7 +13,9 @@ from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
 
 LONGEST = 160
-"Characters of a reason in a line of `status`."
+"Characters of a node's reason in a line."
+IN_TABLE = 100
+"And in the table of `status`."
 NO_FOLDER = "its run folder is not there any more: it was removed, or the file system is not mounted"
 WHILE_KEPT = {"CANCELLED": "cancelled", "TIMEOUT": "its time limit was reached", "PREEMPTED": "pushed out"}
 CANCELLED = "cancelled"
@@ -52,9 +54,9 @@ def end_of_keeping(job: TrackedJob) -> str:
     return min(moments, key=lambda moment: moment[:19])
 
 
-def why(job: TrackedJob) -> str:
-    """The reason why a job waits, and until when, or why it failed; '' if there is none."""
-    reason, start = reason_of(job), job.status.get("started_at")
+def why(job: TrackedJob, longest: int = LONGEST) -> str:
+    """The reason why a job waits, and until when, or why it failed, as ``reason_of``; '' if there is none."""
+    reason, start = reason_of(job, longest), job.status.get("started_at")
     if is_kept(job):
         return f"{reason}; {kept(job)}"
     return f"{reason}; expected to start {start}" if job.state == "PENDING" and start else reason
@@ -158,7 +160,10 @@ def said(job: str, reason: str, what: str, longest: int) -> str:
     text = reason.removeprefix("tfslurm: ")
     if " " not in text:
         return f"; `tfslurm logs {job}` says {what}"
-    return f": {text}" if len(text) <= longest else f": {text[:longest].rstrip()}…; `tfslurm logs {job}` says all"
+    if len(text) <= longest:
+        return f": {text}"
+    head = text[: longest + 1].rpartition(" ")[0] or text[:longest]  # no path is cut
+    return f": {head}…; `tfslurm logs {job}` says all"
 
 
 def clock(seconds: int) -> str:
