@@ -931,3 +931,26 @@ def test_an_answer_that_a_signal_cut_off_is_no_part_of_the_next_one(tmp_path: Pa
 def test_an_answer_of_an_engine_that_failed_by_itself_is_passed_on(tmp_path: Path) -> None:
     script = 'mute() { echo part; echo why >&2; return 3; }; stopped=""; task::insist mute || echo "code $?"'
     assert bash(tmp_path, script) == "part\ncode 3\nwhy\n"
+
+
+@pytest.mark.parametrize(
+    ("is_local", "fix"),
+    [
+        ("", "push it to a registry that the node reaches, under that digest, or see"),
+        ("yes", "name a registry that has it in `mirrors` of local.yaml, or see"),
+    ],
+    ids=["on a node", "on this machine"],
+)
+def test_an_image_that_is_nowhere_is_refused_with_its_digest_once(is_local: str, fix: str, tmp_path: Path) -> None:
+    digest = "sha256:" + "ab" * 32
+    script = f"""
+        is_local={is_local} image_digest={digest} image_reference=lab:5000/small:1
+        image_sources=(lab:5000/small@{digest})
+        event() {{ :; }}; image::_note() {{ :; }}; task::_stop_if_told() {{ :; }}; engine::mute() {{ engine_mute=; }}
+        task::_in_background() {{ "$@"; }}
+        engine::pull() {{ echo "Error response from daemon: manifest for $1 not found" >&2; return 1; }}
+        image::_pull"""
+    (said,) = bash(tmp_path, script).splitlines()
+    why = "lab:5000/small: Error response from daemon: manifest for lab:5000/small not found"
+    begins = f"tfslurm: alpha1: image: lab:5000/small:1 is not obtainable as {digest}: {why}; {fix}"
+    assert said == f"{begins} {tmp_path}/facts/image-pull.log"

@@ -114,7 +114,7 @@ image::_fetch() {
 # Every source in order, in rounds ever further apart, and never in step with other nodes; a source whose answer cannot
 # change is asked once.
 image::_pull() {
-    local source round said words last='' began code
+    local source round said words last='' began code fix='push it to a registry that the node reaches, under that digest'
     local -i pause=2
     local -A dead=()
     for round in 1 2 3 4; do
@@ -144,10 +144,11 @@ image::_pull() {
         pause=$((pause * 2))
         task::_stop_if_told
     done
+    last=${last//@"$image_digest"/}
     last="$image_reference is not obtainable as $image_digest: ${last//[$'\n\r\t']/ }"
+    if [[ -n $is_local ]]; then fix="name a registry that has it in \`mirrors\` of local.yaml"; fi
     image::_note "$last"
-    task::refuse image "$last" \
-        "push it to a registry that the node reaches, under that digest, or see $facts/image-pull.log"
+    task::refuse image "$last" "$fix, or see $facts/image-pull.log"
 }
 
 # What was sent with the job, by a client that has compared each of its blobs with the pinned digest. It must still be that, or
