@@ -278,3 +278,16 @@ def test_without_tensorboards_own_code_the_rest_is_shown(
     board.note_parameters(str(tmp_path), "lr=0.1", {"lr": 0.1})
     assert "tfslurm: tensorboard: lr=0.1: no parameters for HParams: No module" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_run_has_a_file_of_events_is_said_only_where_that_is_certain(board: Any, tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1" / "a" / "train").mkdir(parents=True)
+    assert not board.has_events(2, str(tmp_path))
+    (tmp_path / "1" / "a" / "train" / "events.out.tfevents.1.n").touch()
+    assert board.has_events(2, str(tmp_path)) and not board.has_events(1, str(tmp_path))
+    (tmp_path / "0" / "elsewhere").symlink_to(tmp_path / "1")
+    assert board.has_events(1, str(tmp_path))
+    board.STATE = str(tmp_path)
+    board.notice(board.NONE)
+    assert (tmp_path / "notice").read_text() == board.NONE

@@ -9,7 +9,7 @@ parameters' values for its HParams page are beside the links.
 The door is door.py. Needs nothing but Python 3.6 and later, and TensorBoard. Ends where TensorBoard ends.
 """
 
-# ruff: noqa: UP006, UP031, UP035, PTH102, PTH114, PTH118, PTH123, PTH211 - an image's Python may be as old as 3.6
+# ruff: noqa: UP006, UP031, UP035, PTH102, PTH104, PTH114, PTH118, PTH123, PTH211 - an image's Python may be as old as 3.6
 import importlib.util
 import json
 import os
@@ -27,6 +27,9 @@ MOST_LINKS = 1000
 "Of one run."
 MOST_ENTRIES = 100000
 "Of one folder of a run, with what is below it."
+MOST_SEEN = 20_000
+"Files and folders in which one of events is looked for."
+NONE = "no run had written a file of events when TensorBoard began; it shows them as they come"
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,6 +48,8 @@ def main(words: Sequence[str]) -> int:
     board = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *where], env=own)
     signal.signal(signal.SIGTERM, lambda *_: board.terminate())
     threading.Thread(target=door.serve_forever, daemon=True).start()
+    if not has_events(len(runs)):
+        notice(NONE)
     while True:
         try:
             code = board.wait(LOOK_S)
@@ -97,6 +102,26 @@ def leads_out(path: str, run: str) -> str:
 def is_within(path: str, run: str) -> bool:
     real = os.path.realpath(path)
     return real == run or real.startswith(run + os.sep)
+
+
+def has_events(runs: int, outputs: str = RUNS) -> bool:
+    """Whether a run has a file of events; True also where there is too much to look at, or a link to elsewhere."""
+    seen = 0
+    for at in range(runs):
+        for folder, folders, files in os.walk(os.path.join(outputs, str(at))):
+            seen += 1 + len(folders) + len(files)
+            is_elsewhere = any(os.path.islink(os.path.join(folder, name)) for name in folders)
+            if seen > MOST_SEEN or is_elsewhere or any("tfevents" in name for name in files):
+                return True
+    return False
+
+
+def notice(text: str) -> None:
+    """Say something to whoever is connected, as service.py does."""
+    place = os.path.join(STATE, "notice")
+    with open(os.open(place + ".board", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    os.rename(place + ".board", place)
 
 
 def note_parameters(folder: str, name: str, values: Dict[str, Any]) -> None:
