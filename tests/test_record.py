@@ -452,6 +452,18 @@ def test_a_node_that_died_leaves_an_attempt_without_an_end() -> None:
     assert record.job.exit_code is None and "exit.json was not written" in record.unknown["job.exit_code"]
 
 
+@pytest.mark.parametrize(("cluster", "state"), [("local", "CANCELLED"), ("alpha", "FAILED")])
+def test_a_local_run_that_was_stopped_was_cancelled(cluster: str, state: str) -> None:
+    """On a cluster it may have been the time limit, which only Slurm knows."""
+    end = {"exit_code": 143, "signal": 15, "cause": "stopped", "reason": "stopped by SIGTERM"}
+    begin = json.loads(case("gpu").files["attempt-1/begin.json"]) | {"cluster": cluster}
+    files = {"attempt-1/begin.json": json.dumps(begin).encode(), "attempt-1/exit.json": json.dumps(end).encode()}
+    made = case("gpu").build(
+        plan=replace(case("gpu").plan, cluster=cluster), files={**case("gpu").files, **files}, status=None
+    )
+    assert (made.job.state, made.attempts[0].state, made.attempts[0].ended_by) == (state, state, "stop")
+
+
 def test_a_local_run_has_no_queue_to_have_waited_in() -> None:
     begin = json.loads(case("gpu").files["attempt-1/begin.json"]) | {"nodelist": None, "partition": None}
     files = {**case("gpu").files, "attempt-1/begin.json": json.dumps(begin).encode()}

@@ -436,7 +436,7 @@ def test_run_that_is_interrupted_leaves_no_container(desk: Desk) -> None:
     code, _ = interrupted(process)
     assert code == 130
     assert docker(*mine).stdout == ""
-    assert desk.status("local:1")["state"] != "RUNNING"
+    assert desk.status("local:1")["state"] == "CANCELLED"
     assert desk.record("local:1")["job"]["exit_code"] not in (0, None)
 
 

@@ -98,7 +98,8 @@ def test_fetched_folders_and_jobs_of_this_machine_are_shown_here_without_slurm(d
         assert (code, browser.token in said) == (130, False), said
     assert not is_open(browser)
     assert desk.tfslurm("services", "--json", cluster=None).stdout == "[]\n"
-    assert desk.record(board.job)["job"]["exit_code"] == 143
+    ended = desk.record(board.job)["job"]
+    assert (ended["state"], ended["exit_code"]) == ("CANCELLED", 143)
 
 
 PROGRAM = """
@@ -120,4 +121,4 @@ def test_a_tensorboard_from_python_ends_with_its_block(desk: Desk) -> None:
     resources = {"gpus": 0, "memory": "256M"}
     file = desk.experiment("curve", ["sh", "write.sh", "train"], image=REFERENCE, code="src", resources=resources)
     assert desk.tfslurm("run", file, cluster=None).returncode == 0
-    assert python(desk, PROGRAM).splitlines() == [f"local:2 ['curve-{desk.token}-1/train']", "FAILED 143"]
+    assert python(desk, PROGRAM).splitlines() == [f"local:2 ['curve-{desk.token}-1/train']", "CANCELLED 143"]

@@ -350,7 +350,7 @@ def by_its_end(job: TrackedJob, end: End | Missing | None, is_unsure: bool) -> J
 
 def ended(job: TrackedJob, end: End, before: Mapping[str, Any]) -> JobUpdate:
     """A job as it ended in its own words, which stand over what was known before."""
-    state = slurm.state_from_exit(end.exit_code, end.signal)
+    state = slurm.state_from_exit(end.exit_code, end.signal, cancelled=job.cluster == LOCAL and end.cause == STOPPED)
     ending = {"state": state, "signal": end.signal, "ended_at": end.ended_at, **words_of(end)}
     if job.is_packed:  # what was known is of the job, not of this point
         ending |= {"started_at": end.began_at, "elapsed_s": seconds_between(end.began_at, end.ended_at)}

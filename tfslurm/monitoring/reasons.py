@@ -11,6 +11,7 @@ from tfslurm.run_folder import ending
 from tfslurm.slurm import Outlook
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
+from tfslurm.workspace.config import LOCAL
 
 LONGEST = 160
 "Characters of a node's reason in a line."
@@ -117,7 +118,8 @@ def by_state(job: TrackedJob, code: int) -> str:
         of = f" of {clock(int(limit))}" if limit else ""
         return f"time limit{of} reached{killed}; more `time`, or `checkpoint`"
     if job.state == "CANCELLED":
-        return f"{CANCELLED}{killed}" if job.status.get("nodes") else "cancelled before it started"
+        has_begun = job.status.get("nodes") or job.cluster == LOCAL
+        return f"{CANCELLED}{killed}" if has_begun else "cancelled before it started"
     if job.state == "OUT_OF_MEMORY":
         own = str(job.status.get("reason") or "")
         is_told = str(job.status.get("cause") or ending.cause_of(own)) == ending.MEMORY

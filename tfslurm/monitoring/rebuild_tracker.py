@@ -22,6 +22,7 @@ from tfslurm.monitoring.exit_files import LARGEST, last_end
 from tfslurm.monitoring.poll import queued
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
+from tfslurm.run_folder.ending import STOPPED
 from tfslurm.run_folder.plan_file import is_job_of, read_plan, read_points
 from tfslurm.slurm.values import lines_of
 from tfslurm.sweeps.points_file import Entry
@@ -189,7 +190,7 @@ def restore(folder: str, begun: Mapping[str, Mapping[str, bytes]], known: Known,
     refuse_taken(plan, ids - {found.queued.get(plan.job_name)}, tracker)
     # the points of an array that have no folder wait, or ended before they had one
     jobs = {each: "UNKNOWN" for job_id in sorted(ids) for each in plan.jobs(job_id)}
-    jobs |= {job_id: state_of(files) for job_id, files in own.items()}
+    jobs |= {job_id: state_of(plan.cluster, files) for job_id, files in own.items()}
     tracker.restore(plan, known.text, jobs, sweep, entries)
     return len(own)
 
@@ -229,8 +230,10 @@ def answered(text: bytes) -> str | None:
         return None
 
 
-def state_of(files: Mapping[str, bytes]) -> str:
+def state_of(cluster: str, files: Mapping[str, bytes]) -> str:
     """The state of a job as its last attempt wrote it down."""
     end = last_end(files)
     is_over = end and not end.kept_until_at  # else its container may still be kept: the next question tells
-    return slurm.state_from_exit(end.exit_code, end.signal) if end and is_over else "UNKNOWN"
+    if not (end and is_over):
+        return "UNKNOWN"
+    return slurm.state_from_exit(end.exit_code, end.signal, cancelled=cluster == LOCAL and end.cause == STOPPED)

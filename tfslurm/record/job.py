@@ -61,7 +61,8 @@ def read_ending(folder: Folder, status: JobStatus | None, *, is_last: bool) -> E
     end = own.fact("state", paths.END, parse_end)
     state = "REQUEUED" if not is_last else status.state if status else None
     if state is None and end is not None:
-        state = state_from_exit(end.exit_code, end.signal, oom_killed=was_oom_killed(folder))
+        cancelled = begin.get("cluster") == LOCAL and end.cause == STOPPED
+        state = state_from_exit(end.exit_code, end.signal, oom_killed=was_oom_killed(folder), cancelled=cancelled)
     if state is None:
         folder.note("state", f"{own.why('state')}: the attempt did not get to writing its end")
     return Ending(

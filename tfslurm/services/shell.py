@@ -113,7 +113,7 @@ def held_job(session: Session, name: str, seen: Seen) -> TrackedJob:
                 return job
             if step and step != told:
                 told = step
-                session.say(f"{name}: its node {step}")
+                session.say(f"{name}: {'this machine' if job.cluster == LOCAL else 'its node'} {step}")
         pace.asked([known], changed=before.state != job.state)
         pace.wait([known])
 

@@ -60,8 +60,15 @@ def is_final(state: str) -> bool:
     return STATES[parse_state(state)]
 
 
-def state_from_exit(exit_code: int, signal: int | None = None, *, oom_killed: bool = False) -> str:
-    """The state that the job's own end record stands for, where Slurm keeps no accounting."""
+def state_from_exit(
+    exit_code: int, signal: int | None = None, *, oom_killed: bool = False, cancelled: bool = False
+) -> str:
+    """The state that the job's own end record stands for, where Slurm keeps no accounting.
+
+    ``cancelled``: somebody ended it, and no time limit and no other job can have.
+    """
+    if cancelled:
+        return "CANCELLED"
     if oom_killed:
         return "OUT_OF_MEMORY"
     return "COMPLETED" if exit_code == 0 and not signal else "FAILED"
