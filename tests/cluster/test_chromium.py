@@ -116,7 +116,10 @@ def saves(page: Page, desk: Desk, job: str, printed: str) -> None:
 
     def is_saved() -> bool:
         page.evaluate("document.querySelector('.jp-Dialog .jp-mod-accept')?.click()")
-        return printed in json.dumps(json.loads(file.read_text())) if file.exists() else False
+        try:
+            return printed in json.dumps(json.loads(file.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError):  # it is being written
+            return False
 
     until(is_saved, 60, page.text()[-2000:])
 

@@ -20,6 +20,7 @@ from .bed import BED, CLUSTERS
 from .desk import USER, Desk, as_yaml, gate, open_gate, until
 from .docker import docker
 from .install import CHECKOUT
+from .processes import processes
 from .slurm import slurm
 from .users import run_as
 
@@ -305,7 +306,7 @@ def kept(shared: Desk) -> Kept:
     )
     seen = docker("inspect", *ids.stdout.split()).stdout
     assert f'"tfslurm.job_id": "{number}"' in seen
-    seen += "".join(path.read_bytes().decode(errors="replace") for path in command_lines())
+    seen += "".join(line for _, line in processes())
     seen += slurm(CLUSTERS["alpha"], "scontrol", "show", "job", "--details", number).stdout
     holders = tuple((str(path), stat.S_IMODE(path.stat().st_mode)) for path in holding(shared))
     open_gate(shared, job)
@@ -316,13 +317,6 @@ def holding(desk: Desk) -> list[Path]:
     """The files of a desk in which the value, or a part of it, stands."""
     tops = (desk.folder, desk.root("alpha"))
     return [path for top in tops for path in top.rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
-
-
-def command_lines() -> Iterator[Path]:
-    """What `ps` shows of every process."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        if path.exists():
-            yield path
 
 
 def test_a_secret_reaches_the_program(shared: Desk, kept: Kept) -> None:
