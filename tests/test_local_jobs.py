@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.fakes.site import Site
+from tests.fakes.site import Site, at_home
+from tfslurm.cli import run
+from tfslurm.handoff import local_process
 from tfslurm.monitoring.reasons import why
 from tfslurm.monitoring.rebuild_tracker import state_of
 from tfslurm.submission import local
@@ -39,18 +45,111 @@ def test_a_job_that_is_interrupted_as_it_begins_does_not_go_on(monkeypatch: pyte
         process.wait()
 
 
+# ------------------------------------------------------------------------------------- one that another command started
+
+WAITS = """
+mkdir --parents "$PWD/1/attempt-1"
+trap 'kill -s KILL $!; printf %s "$END" >"$PWD/1/attempt-1/exit.json"; exit 143' TERM
+(trap 'touch "$PWD/told"' TERM; touch "$PWD/began"; sleep 600 & wait; wait) &
+wait
+"""
+DEAF = 'trap "" TERM; touch "$PWD/began"; while :; do sleep 600; done'
+LEAVES = '(touch "$PWD/began"; exec sleep 600) & wait'
+"Stand-ins for job.sbatch: the first ends its child, whose own child goes on, and writes its end; the last leaves one."
 END = '{"exit_code": 143, "signal": 15, "cause": "stopped", "reason": "stopped by SIGTERM"}'
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """This machine, with one job, and an engine that has no containers and notes what it is asked."""
+    site = Site(tmp_path, Tracker(tmp_path / "tfslurm" / "tracker.sqlite"), name="local")
+    site.submit("1")
+    site.program("docker", f'echo "$*" >>"{tmp_path}/asked"')
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    at_home(site, monkeypatch)
+    folder_of(site).mkdir(parents=True)
+    return site
+
+
+def folder_of(here: Site) -> Path:
+    return Path(here.root) / "runs" / here.job("1").job_name
+
+
+@pytest.fixture
+def start(here: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts the job with a script, as the command does that is to be killed; nothing of it is left afterwards."""
+    monkeypatch.setenv("END", END)
+    with ExitStack() as stack:
+
+        def started(script: str) -> subprocess.Popen[bytes]:
+            folder = folder_of(here)
+            (folder / "job.sbatch").write_text(script)
+            process = local_process.attempt(folder, "1", {})
+            stack.callback(process.wait)
+            stack.callback(kill, folder)
+            while not (folder / "began").exists():
+                assert process.poll() is None
+            return process
+
+        yield started
+
+
+def kill(folder: Path) -> None:
+    for pid in living(folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def living(folder: Path) -> list[int]:
+    """Those that were started in the run folder, by another way than the code's."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").samefile(folder):
+                found.append(int(process.name))
+    return found
+
+
+def test_cancel_ends_a_job_of_this_machine_as_its_own_end_says(here: Site, start: Start) -> None:
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, "TFSLURM_LOCAL_JOB_ID": "1"}) as stranger:
+        try:
+            process = start(WAITS)
+            assert run(["cancel", "local:1"]) == 0
+            assert (process.wait(), living(folder_of(here))) == (143, [])
+            assert not (folder_of(here) / "told").exists(), "its script ends it"
+            assert stranger.poll() is None, "it has not the lock of the run folder"
+        finally:
+            stranger.kill()
+    job = here.job("1")
+    assert (job.state, job.final, job.status["exit_code"], why(job)) == ("CANCELLED", True, 143, "cancelled")
+
+
+def test_cancel_kills_a_script_that_does_not_end(here: Site, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_process, "end_job", partial(local_process.end_job, grace_s=0.5))
+    process = start(DEAF)
+    assert run(["cancel", "local:1"]) == 0
+    assert (process.wait(), living(folder_of(here))) == (-signal.SIGKILL, [])
+    assert (here.job("1").state, here.job("1").final) == ("CANCELLED", True)
+    plan_id = here.job("1").plan_id
+    assert f"label=tfslurm.plan_id={plan_id}" in (here.folder / "asked").read_text(), "it may have left a container"
+
+
+def test_cancel_ends_what_a_killed_script_has_left(here: Site, start: Start) -> None:
+    process = start(LEAVES)
+    process.kill()
+    process.wait()
+    assert living(folder_of(here))
+    assert run(["cancel", "--all", "--yes"]) == 0
+    assert living(folder_of(here)) == []
+    assert (here.job("1").state, here.job("1").final) == ("CANCELLED", True)
+
+
+def test_cancel_of_what_runs_elsewhere_says_so(here: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cancel", "local:1"]) == 1
+    assert "local:1: nothing of it runs on this machine; end it where it was started" in capsys.readouterr().err
+    assert not here.job("1").final
 
 
 def test_a_job_that_was_stopped_was_cancelled_also_in_a_tracker_that_was_rebuilt() -> None:
     files = {"attempt-1/exit.json": END.encode()}
     assert (state_of("local", files), state_of("alpha", files)) == ("CANCELLED", "FAILED")
-
-
-def test_a_job_that_was_stopped_is_cancelled(tmp_path: Path) -> None:
-    here = Site(tmp_path, Tracker(tmp_path / "tracker.sqlite"), name="local")
-    (job,) = here.submit("1")
-    here.ended(job, text=END)
-    here.refresh()
-    job = here.job("1")
-    assert (job.state, job.final, job.status["exit_code"], why(job)) == ("CANCELLED", True, 143, "cancelled")

@@ -346,6 +346,28 @@ def test_an_id_is_printed_although_the_tracker_cannot_be_told_and_rebuild_brings
     assert desk.status(f"alpha:{number}")["state"] == "COMPLETED"
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["its-command-lives", "its-command-was-killed"])
+def test_cancel_ends_a_local_run(desk: Desk, is_killed: bool) -> None:
+    running = desk.start("run", desk.experiment("orphan", ["sleep", "300"], secrets=["TOKEN"]), env={"TOKEN": "s3cret"})
+    runs = desk.folder / "data" / "tfslurm" / "local" / "runs"
+    until(lambda: bool(list(runs.glob("*/1/attempt-1/facts/task-0/container/program-started-at.txt"))), 60)
+    (folder,) = runs.iterdir()
+    if is_killed:
+        running.kill()
+        running.communicate(timeout=30)
+    done = desk.tfslurm("cancel", "local:1")
+    assert (done.returncode, done.stdout) == (0, "local:1 CANCELLED\n"), done.stderr
+    assert not docker(
+        "ps", "--all", "--quiet", f"--filter=label=tfslurm.plan_id={folder.name.rpartition('-')[2]}"
+    ).stdout
+    assert not (folder / "secrets").exists()
+    job, attempt = desk.record("local:1")["job"], desk.record("local:1")["attempts"][0]
+    assert (job["state"], attempt["ended_by"]) == ("CANCELLED", "stop")
+    if not is_killed:
+        _, said = running.communicate(timeout=30)
+        assert (running.returncode, "local:1: CANCELLED, exit" in said) == (job["exit_code"], True), said
+
+
 def test_a_local_run_that_was_killed_with_all_that_belongs_to_it_has_ended(desk: Desk) -> None:
     file = desk.experiment("killed", ["sleep", "300"], secrets=["TOKEN"])
     running = desk.start("run", file, "--quiet", env={"TOKEN": "s3cret"})

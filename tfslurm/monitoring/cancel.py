@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError, TfslurmError, last_words, refuse
 from tfslurm.host import Host
 from tfslurm.monitoring.choose import Filters, chosen
+from tfslurm.monitoring.exit_files import ExitRequest, read_ends
 from tfslurm.monitoring.lookup import find_job, find_sweep, stable_names
 from tfslurm.monitoring.poll import PENDING, queued
 from tfslurm.monitoring.refresh import refresh_all
 from tfslurm.monitoring.sweep_states import CANCELLED as MARK
 from tfslurm.monitoring.wait import clusters_to_ask, sent_of
+from tfslurm.run_folder.ending import End
 from tfslurm.slurm import JobStatus
 from tfslurm.slurm.values import lines_of
-from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
+from tfslurm.tracker import JobUpdate, Place, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
@@ -36,7 +38,7 @@ def cancel_named(
 
     Raises:
         InputError: there is no such job, or it can be cancelled only with others.
-        TfslurmError: it runs in a terminal of this machine.
+        TfslurmError: it is one of this machine, and nothing of it was found here.
     """
     tracker = session.tracker
     names = [name for text in given for name in stable_names(tracker, text)]
@@ -51,16 +53,23 @@ def cancel_named(
     refuse_parts(found, tracker)
     if not (found or dropped):
         session.say("nothing to cancel: all of them have ended")
-    here = [job for job in found if job.cluster == LOCAL]
-    if here:
-        raise TfslurmError(f"{here[0].key}: runs in the terminal that started it; press Ctrl-C there")
+    if waiting_only:
+        found = [job for job in found if job.cluster != LOCAL]  # where nothing waits
     gone: set[str] = set()
-    before = partial(cancel_waiting if waiting_only else cancel, found, gone)
+    here = partial(cancel_here, found, gone, tracker.places(LOCAL))
+    there = partial(cancel_waiting if waiting_only else cancel, found, gone)
+
+    def before(known: Known, host: Host) -> None:
+        (here if known.cluster.name == LOCAL else there)(known, host)
+
     silent = refresh_all(session, clusters_of(found, tracker), found, before)
     keep_cancelled([job for job in found if job.key in gone], tracker)
     after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if not waiting_only:
-        mark_cancelled([job for job in after if not job.final], tracker)
+        mark_cancelled([job for job in after if not job.final and job.cluster != LOCAL], tracker)
+    for job in after:
+        if job.cluster == LOCAL and not job.final:
+            raise TfslurmError(f"{job.key}: nothing of it runs on this machine; end it where it was started")
     return after, silent
 
 
@@ -85,7 +94,7 @@ def to_cancel(session: Session, given: Sequence[str], filters: Filters, *, every
     for line in silent.values():
         session.say(f"error: {line}; its jobs are not cancelled")
     jobs = chosen(tracker, names, filters, unfinished=True)
-    jobs = [job for job in jobs if job.cluster not in silent and job.cluster != LOCAL]
+    jobs = [job for job in jobs if job.cluster not in silent]
     if filters.states:
         return [job.key for job in jobs]
     owners = tracker.sweeps.owners({job.plan_id for job in jobs})
@@ -141,6 +150,25 @@ def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host)
     waits = waiting(here, listed) if are_tasks else ()
     in_pieces(known_ids(here, listed), known, host, slurm.cancel_argv)
     gone.update(never_began(here, waits, known, host))
+
+
+def cancel_here(
+    jobs: Sequence[TrackedJob], gone: set[str], places: Mapping[str, Place], known: Known, host: Host
+) -> None:
+    """The same for those of this machine, whether the command that started one lives or not.
+
+    Raises:
+        HostError: a process of one does not end.
+    """
+    from tfslurm.handoff.local_process import end_job, end_killed
+
+    for job in (each for each in jobs if each.cluster == known.cluster.name and each.plan_id in places):
+        place = places[job.plan_id]
+        if end_job(place.run_dir, job.job_id):
+            (end,) = read_ends(host, [ExitRequest(place.run_dir, job.job_id, forget=True)])
+            if not isinstance(end, End):
+                end_killed(job, place, host)
+                gone.add(job.key)
 
 
 def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:

@@ -264,7 +264,7 @@ class Attached:
         """Close the port, and end the job if it has not ended; outputs are kept.
 
         Raises:
-            TfslurmError: its cluster does not answer, or it was started by another command of this machine.
+            TfslurmError: its cluster does not answer.
         """
         self.stop()
         if self.process is None:
