@@ -409,6 +409,18 @@ m.main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+def test_ctrl_c_at_the_very_end_shows_no_traceback(tmp_path: Path) -> None:
+    program = """
+import gc, signal, sys
+import tfslurm.__main__ as m, tfslurm.cli
+gc.freeze = lambda: signal.raise_signal(signal.SIGINT)
+tfslurm.cli.main = lambda: sys.exit(0)
+m.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_terminal_gets_no_escape_of_an_error() -> None:
     out = b""
 

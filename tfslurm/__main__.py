@@ -63,21 +63,27 @@ def main() -> None:
     """Run the command line and exit with its code."""
     gc.set_threshold(SELDOM)
     try:
-        is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored: `tfslurm … &`
-        if is_heard:
-            signal.signal(signal.SIGINT, leave)
-            sys.unraisablehook = ask_again
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts tfslurm may ignore it: no exit code would come
-        settle(os.environ)
-        from tfslurm.cli import main as command_line
-
-        if is_heard:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        command_line()
+        try:
+            run()
+        finally:
+            gc.freeze()  # Python's end searches all modules for unreachable objects, whose memory is given back anyway
     except KeyboardInterrupt:  # between the lines above, or a second one while the first was reported
         leave()
-    finally:
-        gc.freeze()  # Python's end searches all modules for unreachable objects, whose memory is given back anyway
+
+
+def run() -> None:
+    """Run the command line, and hear Ctrl-C from its beginning on, unless it is ignored here: `tfslurm … &`."""
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, leave)
+        sys.unraisablehook = ask_again
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts tfslurm may ignore it: no exit code would come
+    settle(os.environ)
+    from tfslurm.cli import main as command_line
+
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    command_line()
 
 
 if __name__ == "__main__":
