@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from tfslurm import slurm
@@ -18,7 +18,7 @@ from tfslurm.monitoring.wait import clusters_to_ask, sent_of
 from tfslurm.run_folder.ending import End
 from tfslurm.slurm import JobStatus
 from tfslurm.slurm.values import lines_of
-from tfslurm.tracker import JobUpdate, Place, TrackedJob, Tracker
+from tfslurm.tracker import JobUpdate, TrackedJob, Tracker
 from tfslurm.workspace.clusters_of_jobs import clusters_of
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.session import Session
@@ -56,14 +56,11 @@ def cancel_named(
     if waiting_only:
         found = [job for job in found if job.cluster != LOCAL]  # where nothing waits
     gone: set[str] = set()
-    here = partial(cancel_here, found, gone, tracker.places(LOCAL))
-    there = partial(cancel_waiting if waiting_only else cancel, found, gone)
-
-    def before(known: Known, host: Host) -> None:
-        (here if known.cluster.name == LOCAL else there)(known, host)
-
-    silent = refresh_all(session, clusters_of(found, tracker), found, before)
+    before = partial(cancel_waiting if waiting_only else cancel, found, gone)
+    there = [job for job in found if job.cluster != LOCAL]
+    silent = refresh_all(session, clusters_of(there, tracker), there, before)
     keep_cancelled([job for job in found if job.key in gone], tracker)
+    silent |= cancel_here(session, [job for job in found if job.cluster == LOCAL])
     after = [find_job(tracker, job.key) for job in found if job.cluster not in silent]
     if not waiting_only:
         mark_cancelled([job for job in after if not job.final and job.cluster != LOCAL], tracker)
@@ -152,23 +149,26 @@ def cancel(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host)
     gone.update(never_began(here, waits, known, host))
 
 
-def cancel_here(
-    jobs: Sequence[TrackedJob], gone: set[str], places: Mapping[str, Place], known: Known, host: Host
-) -> None:
-    """The same for those of this machine, whether the command that started one lives or not.
+def cancel_here(session: Session, jobs: Sequence[TrackedJob]) -> dict[str, str]:
+    """End jobs of this machine, whether the command that started one lives or not; why not, as of a silent cluster.
 
-    Raises:
-        HostError: a process of one does not end.
+    One that was killed before it wrote its end is noted as cancelled before anybody looks and calls it failed.
     """
     from tfslurm.handoff.local_process import end_job, end_killed
 
-    for job in (each for each in jobs if each.cluster == known.cluster.name and each.plan_id in places):
-        place = places[job.plan_id]
-        if end_job(place.run_dir, job.job_id):
-            (end,) = read_ends(host, [ExitRequest(place.run_dir, job.job_id, forget=True)])
-            if not isinstance(end, End):
-                end_killed(job, place, host)
-                gone.add(job.key)
+    places, clusters = session.tracker.places(LOCAL), clusters_of(jobs, session.tracker)
+    try:
+        for job in (each for each in jobs if each.plan_id in places):
+            place = places[job.plan_id]
+            if end_job(place.run_dir, job.job_id):
+                host = session.reach(clusters[0])
+                (end,) = read_ends(host, [ExitRequest(place.run_dir, job.job_id, forget=True)])
+                if not isinstance(end, End):
+                    end_killed(job, place, host)
+                    keep_cancelled([job], session.tracker)
+    except HostError as error:
+        return {LOCAL: str(error)}
+    return refresh_all(session, clusters, jobs)
 
 
 def cancel_waiting(jobs: Sequence[TrackedJob], gone: set[str], known: Known, host: Host) -> None:
