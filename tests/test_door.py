@@ -137,10 +137,25 @@ def test_who_waits_to_be_told_to_send_is_told(inside: Any, tmp_path: Path) -> No
         line.sendall(head.encode())
         assert line.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         line.sendall(b"[1]")
-        text = b""
-        while chunk := line.recv(1000):
-            text += chunk
+        text = rest(line)
         assert b" 200 OK" in text and b'"[1]", []]' in text
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "answer"),
+    [("GET /\xe9", b"", b" 400 "), ("POST /", b"[1]", b'"[1]", []]')],
+    ids=["a-path-that-is-no-text", "two-lengths"],
+)
+def test_an_odd_request_is_answered(inside: Any, tmp_path: Path, head: str, body: bytes, answer: bytes) -> None:
+    own = f"Authorization: token {TOKEN}\r\nContent-Length: {len(body)}\r\nContent-Length: 9\r\n"
+    with door(inside, tmp_path) as (port, _), socket.create_connection(("127.0.0.1", port), 30) as line:
+        line.sendall(f"{head} HTTP/1.1\r\n{own}\r\n".encode("latin-1") + body)
+        assert answer in rest(line)
+
+
+def rest(line: socket.socket) -> bytes:
+    """All that comes yet."""
+    return b"".join(iter(lambda: line.recv(1000), b""))
 
 
 def test_who_shows_no_token_makes_room_and_is_hung_up_on(

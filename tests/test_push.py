@@ -159,6 +159,17 @@ def test_a_token_that_names_the_right_to_push_is_answer_enough(
     assert ("POST" in asked(registry)) is begins
 
 
+@pytest.mark.parametrize("redirects", [False, True], ids=["its-upload-is-there", "it-redirects-there"])
+def test_a_registry_cannot_have_anything_deleted_elsewhere(start_registry: StartRegistry, redirects: bool) -> None:
+    registry, elsewhere = start_registry(), start_registry()
+    there_too = {"Location": f"{elsewhere.url}/indices"}
+    method, said = ("DELETE", Said(307, headers=there_too)) if redirects else ("POST", Said(202, headers=there_too))
+    registry.lies = [lambda one, honest: said if one.method == method else honest]
+    with target(registry) as there:
+        there.ask_to_push()
+    assert not elsewhere.asked and ("DELETE" in asked(registry)) is redirects
+
+
 def test_a_registry_that_cannot_cancel_an_upload_takes_a_push_all_the_same(start_registry: StartRegistry) -> None:
     registry = start_registry()
     registry.guard = refusing("DELETE", error(405, "UNSUPPORTED", "not here"))

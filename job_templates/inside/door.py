@@ -171,7 +171,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {
             key: value
             for key, value in self.headers.items()
-            if key.lower() not in {*BETWEEN, "cookie", "authorization", "expect"}
+            if key.lower() not in {*BETWEEN, "cookie", "authorization", "expect", "content-length"}
         }
         body = self.rfile.read(int(size)) if int(size) else None
         if body is not None and len(body) < int(size):
@@ -180,6 +180,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             line.request(self.command, path, body, headers)
             answer = line.getresponse()
+        except (ValueError, http.client.InvalidURL):
+            self.refuse(400, "the path has characters that no URL has; write them as %20 is written\n")
+            return
         except (OSError, http.client.HTTPException):
             self.refuse(502, "what is behind the door does not answer\n")
             return

@@ -141,7 +141,7 @@ class Target:
             raise self._remote.refused(_ASKED, answer)
         begun = self._remote.transport.target(url, answer, _ASKED, "its upload goes")
         with suppress(RegistryError):
-            self._ask(Request("DELETE", begun, _ASKED))
+            self._remote.delete(begun, _ASKED)
 
     def manifest_digest(self, reference: str) -> str:
         """The digest that a tag or a digest stands for there; '': there is none. Asked with HEAD, which is no pull.

@@ -148,6 +148,15 @@ class Remote:
         self.ask("manifests/none", what, accept="*/*", method="HEAD")
         return "push" in self._login.actions
 
+    def delete(self, url: str, what: str) -> None:
+        """Ask the registry to delete what it has named, and nobody else: another address is not asked, nor a redirect.
+
+        Raises:
+            RegistryError: no whole answer comes.
+        """
+        if origin(url) == origin(self._base):
+            self._ask_once(Request("DELETE", url, what), self._login, self.transport.send)
+
     def login_to_read(self, from_repository: str) -> Login:
         """A login that may also read another repository of the same registry."""
         return Login(self.transport, self._base, self._engine, pushes=self._pushes, from_repository=from_repository)
