@@ -146,7 +146,7 @@ class Desk:
 
     def ended(self, job: str) -> str:
         """How a job ended, once it has: the state that `tfslurm status` shows."""
-        self.tfslurm("wait", job)
+        self.tfslurm("wait", job, timeout_s=240)
         return str(self.status(job)["state"])
 
     def status(self, job: str) -> dict[str, Any]:

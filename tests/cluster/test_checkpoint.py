@@ -179,24 +179,22 @@ while :; do sleep 0.1; done
 # -------------------------------------------------------------------------------------------------------------- example
 
 
-def test_the_example_reaches_its_last_epoch_after_two_interruptions(desk: Desk) -> None:
+def test_the_example_reaches_its_last_epoch_after_an_interruption(desk: Desk) -> None:
     """Real TensorFlow; each epoch is learnt once, whatever happened in between."""
     folder = desk.folder / "checkpoint"
     shutil.copytree(CHECKOUT / "examples" / "checkpoint", folder, ignore=shutil.ignore_patterns("*.lock.yaml"))
     for path in (folder, *folder.rglob("*")):
         shutil.chown(path, *ids())
     job = desk.submit(folder / "exp.yaml", "--set", "resources.gpus=0")
-    for interruption in (1, 2):
-        reached = len(epochs(desk, job))
-        until(lambda reached=reached: len(epochs(desk, job)) > reached + 1, 90)  # type: ignore[misc]
-        warn("alpha", job)
-        go_on("alpha", job, interruption)
+    until(lambda: len(epochs(desk, job)) > 1, 90)
+    warn("alpha", job)
+    go_on("alpha", job, 1)
     assert desk.ended(job) == "COMPLETED", desk.tfslurm("logs", job).stderr
     assert epochs(desk, job) == [str(epoch) for epoch in range(60)]
     metrics = json.loads(desk.out(job, "metrics.json"))
     assert (metrics["epochs"], metrics["accuracy"] > 0.95) == (60, True)
     went = [(attempt["state"], attempt["exit_code"]) for attempt in desk.record(job)["attempts"]]
-    assert went == [("REQUEUED", 0), ("REQUEUED", 0), ("COMPLETED", 0)]
+    assert went == [("REQUEUED", 0), ("COMPLETED", 0)]
 
 
 def epochs(desk: Desk, job: str) -> list[str]:

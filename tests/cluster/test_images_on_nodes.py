@@ -106,12 +106,12 @@ def fetched_layers(repository: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ once for a node
 
 
-def test_fifty_array_tasks_that_begin_on_one_node_without_the_image_pull_it_once() -> None:
+def test_twenty_array_tasks_that_begin_on_one_node_without_the_image_pull_it_once() -> None:
     repository, digest = fresh_image()
     source = f"{REGISTRY}/{repository}@{digest}"
-    small = {"array": "0-49", "nodelist": "alpha1", "mem": "60M"}
+    small = {"array": "0-19", "nodelist": "alpha1", "mem": "60M"}
     array = submit(plan(digest=digest, image_sources=(source,), options=small))
-    ends = [array.folder.parent / f"{array.job_id}_{index}" / "attempt-1" / "exit.json" for index in range(50)]
+    ends = [array.folder.parent / f"{array.job_id}_{index}" / "attempt-1" / "exit.json" for index in range(20)]
     assert wait_until(lambda: all(end.exists() for end in ends), 6 * PATIENCE_S), array.said()
     assert {json.loads(end.read_text())["exit_code"] for end in ends} == {0}
     said = [(end.parent / "facts/task-0/image-pulled.txt").read_text().strip() for end in ends]

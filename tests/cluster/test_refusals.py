@@ -17,15 +17,12 @@ from tests.made import PIN
 from tfslurm.image import lock_text, pin_from_json, pin_to_json
 
 from .bed import BED, CLUSTERS
-from .desk import USER, Desk, as_yaml, gate, open_gate, until
+from .desk import USER, Desk, gate, open_gate, until
 from .docker import docker
-from .install import CHECKOUT
 from .processes import processes
 from .slurm import slurm
 from .users import run_as
 
-BROKEN = sorted((CHECKOUT / "tests" / "broken").glob("*.yaml"))
-EXPECTED = re.compile(r"# expect: (?P<line>\d+) (?P<key>\S+) \| (?P<words>.+)")
 SHOW = """#!/bin/sh
 for word; do printf '%s\\0' "$word"; done >/out/words
 cat "/proc/$$/environ" >/out/environ
@@ -178,30 +175,6 @@ def test_a_mount_outside_of_what_the_cluster_allows_is_refused_with_its_line(des
 
 
 # --------------------------------------------------------------------------------------------------------- broken files
-
-
-@pytest.mark.parametrize("path", BROKEN, ids=[path.stem for path in BROKEN])
-def test_a_broken_file_is_told_line_by_line(shared: Desk, path: Path) -> None:
-    text = path.read_text("utf-8")
-    expected = [(int(found["line"]), found["key"], found["words"]) for found in EXPECTED.finditer(text)]
-    assert expected
-    if "cluster" in path.stem:
-        file = shared.write(f"config/tfslurm/clusters/{path.stem}.yaml", text)
-        good = shared.write("good.yaml", as_yaml({"name": "good", "image": "a/b:1", "command": "true"}))
-        done = shared.tfslurm("plan", good, "--cluster", path.stem)
-        file.unlink()
-    else:
-        file = shared.write(path.name, text)
-        done = shared.tfslurm("plan", file, "--cluster", "alpha")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
-    told = done.stderr.splitlines()
-    assert len(told) == len(expected)
-    for line, key, words in expected:
-        head = f"error: {file}:{line}: " if line else f"error: {file}: "
-        if key != "-":
-            head += f"{key}: "
-        assert [each for each in told if each.startswith(head) and words in each], (head, words, told)
 
 
 # --------------------------------------------------------------------------------------------------- the scheduler's no

@@ -50,7 +50,7 @@ def forwarded(desk: Desk, cluster: str, settings: Path, host: str) -> Iterator[P
 
 def got(place: Path, path: str) -> str:
     """What a server behind a socket answers, once it listens; '' before."""
-    with suppress(ConnectionResetError), socket.socket(socket.AF_UNIX) as line:
+    with suppress(ConnectionError), socket.socket(socket.AF_UNIX) as line:
         line.connect(str(place))
         line.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         return line.makefile("rb").read().decode().partition("\r\n\r\n")[2]
