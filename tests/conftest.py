@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.laptop import Laptop
+from tests.typed import Type, typed_in
+
 PROGRAMS = ("ssh", "docker", "podman", "sbatch", "squeue", "sacct", "scontrol", "scancel", "srun")
 WITH_THE_BED = ("cluster", "faults", "bench")
 # What takes a second or more, because it is about size or time, starts many processes, asks an index of packages or
@@ -176,6 +179,18 @@ def real_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(f"#!/bin/sh\n{before}{note}\necho '{name}: not in a unit test' >&2\nexit 127\n")
         (folder / name).chmod(0o755)
     return folder
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+    """A user's machine with one cluster, whose Slurm is a stand-in."""
+    return Laptop.made(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Commands that are typed there."""
+    return typed_in(laptop.folder, {}, monkeypatch, capsys)
 
 
 @pytest.fixture(autouse=True)

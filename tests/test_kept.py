@@ -347,11 +347,6 @@ def test_a_plan_of_a_stranger_with_another_time_is_refused(value: object) -> Non
         checked_plan(json.dumps(values).encode())
 
 
-@pytest.fixture
-def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
-    return Laptop.made(tmp_path, monkeypatch)
-
-
 def test_submit_says_what_it_may_cost_and_sends_the_time(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     file = laptop.experiment(resources={"gpus": 2, "cpus": 8})
     assert laptop.type("submit", file, "--cluster", "alpha", "--keep-on-failure", "30m") == 0

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.laptop import Laptop
 from tests.made import CONFIG, PIN
 from tests.test_image_facts import FACTS
-from tests.typed import Type, typed_in
+from tests.typed import Type
 from tfslurm.errors import InputError
 from tfslurm.image import PackageLock, Wheel
 from tfslurm.image.packages import package_lock
@@ -30,11 +30,6 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{engine.parent}:/usr/bin:/bin")
     return made
-
-
-@pytest.fixture
-def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    return typed_in(laptop.folder, {}, monkeypatch, capsys)
 
 
 def note(laptop: Laptop, **facts: Any) -> None:

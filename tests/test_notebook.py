@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.laptop import Laptop
 from tests.made import PIN, plan
-from tests.typed import Type, typed_in
+from tests.typed import Type
 from tfslurm.errors import InputError, RecordError, TfslurmError
 from tfslurm.image import PackageLock, Wheel, read_lock
 from tfslurm.image.packages import package_lock
@@ -37,16 +37,6 @@ EVERYTHING: dict[str, Any] = {
     "checkpoint": {"signal": "USR1", "before_end": 60},
     "gpu_check": "always",
 }
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
-    return Laptop.made(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    return typed_in(laptop.folder, {}, monkeypatch, capsys)
 
 
 def begun(laptop: Laptop, typed: Type, *words: str, **keys: Any) -> str:

@@ -18,7 +18,7 @@ from tests.made import PIN
 from tests.test_channels import INSIDE, TOKEN
 from tests.test_door import ask
 from tests.test_door import served as running
-from tests.test_tensorboard import begun, laptop, typed
+from tests.test_tensorboard import begun
 from tests.typed import Type
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.host.fetching import Entry, Outputs
@@ -31,8 +31,6 @@ from tfslurm.services.service import page_of, serving
 from tfslurm.submission.once import prepared_for
 from tfslurm.submission.pinning import lock_sha256
 from tfslurm.workspace.session import Session
-
-__all__ = ["laptop", "typed"]
 
 
 class Job:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.laptop import Laptop
 from tests.made import plan
-from tests.typed import Said, Type, typed_in
+from tests.typed import Said, Type
 from tfslurm.errors import InputError
 from tfslurm.host.local import LocalHost
 from tfslurm.host.user import user_name
@@ -26,16 +26,6 @@ from tfslurm.services.shell import holding, how_far
 from tfslurm.spec import Mount
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.workspace.session import Session
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
-    return Laptop.made(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    return typed_in(laptop.folder, {}, monkeypatch, capsys)
 
 
 def submitted(laptop: Laptop, typed: Type) -> str:

@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.laptop import Laptop
 from tests.made import PIN
 from tests.test_channels import INSIDE
-from tests.typed import Type, typed_in
+from tests.typed import Type
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.services.beside import by_digest, by_source
@@ -24,16 +24,6 @@ from tfslurm.snapshot.left_out import MARKER, marker
 from tfslurm.submission.once import prepared_for
 from tfslurm.submission.pinning import lock_sha256
 from tfslurm.workspace.session import Session
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
-    return Laptop.made(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def typed(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    return typed_in(laptop.folder, {}, monkeypatch, capsys)
 
 
 def begun(laptop: Laptop, typed: Type, **keys: Any) -> str:
