@@ -409,6 +409,22 @@ def test_podman_is_told_only_the_limits_that_it_can_hold(info: str, controller: 
     assert bash(tmp_path, script, engine="podman") == f"{can}\n"
 
 
+def test_podmans_container_has_ended_unseen_if_both_its_processes_are_gone(tmp_path: Path) -> None:
+    script = """
+        (:) & dead=$!; wait "$dead"
+        coproc { (:) & echo "$!"; exec sleep 60; }
+        read -r zombie <&"${COPROC[0]}"
+        until [[ $(<"/proc/$zombie/stat") == *') Z '* ]]; do :; done
+        engine::_ask() { echo "$said_of_it"; }
+        while IFS= read -r said_of_it; do
+            if engine::ended_unseen id; then echo yes; else echo no; fi
+        done < <(printf '%s %s\\n' "$dead" "$dead" "$dead" "$zombie" "$dead" "$$" "$$" "$dead" "$zombie" "$dead" 0 0)
+        kill "$COPROC_PID"
+    """
+    # A watcher that lives may still write the end; a number may be another's now; podman would still signal a zombie.
+    assert bash(tmp_path, script, engine="podman").split() == ["yes", "yes", "no", "no", "no", "no"]
+
+
 STORM = """\
 trap 'interrupted=yes' TERM
 sleep 60 & stays=$!

@@ -8,7 +8,7 @@
 #   making   begin add_input add_removal add_labels add_identity add_groups add_gpus add_limit add_cgroup add_mount add_workdir
 #            add_env add_host add_network add_shell create_argv shell_words create not_created
 #   running  run run_alone exec attach signal stop process cgroup_folders answers
-#   end      end_state await_end init_failed ended_by_daemon unsaved_files remove remove_soon list list_mine
+#   end      end_state ended_unseen await_end init_failed ended_by_daemon unsaved_files remove remove_soon list list_mine
 #   probes   version describe address images_folder describe_containers is_no_container is_client
 #
 # begin and add_… write the words for create into `create`. run, run_alone, exec, attach, create, has_image, pull and load become the

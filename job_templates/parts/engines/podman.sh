@@ -101,6 +101,17 @@ engine::add_gpus() {
 # In engine_cgroups the folders where it may have put the container: none by rule, the kernel is asked.
 engine::cgroup_folders() { engine_cgroups=(); }
 
+# Has a container ended that it calls running, because its own watcher (conmon) was killed with it? stop, attach and await_end
+# would wait for an end that nobody writes any more. A watcher that is dead may not have been reaped yet.
+engine::ended_unseen() {
+    local said first watcher stat=''
+    said=$(engine::_ask container inspect --format '{{.State.Pid}} {{.State.ConmonPid}}' "$1" 2>/dev/null) || return 1
+    read -r first watcher <<<"$said"
+    if [[ $first != [1-9]* || $watcher != [1-9]* || -e /proc/$first ]]; then return 1; fi
+    { IFS= read -r stat <"/proc/$watcher/stat"; } 2>/dev/null || :
+    [[ -z $stat || ${stat##*) } == Z* ]]
+}
+
 # It writes a little after a container has ended that it has.
 engine::await_end() {
     local looks=15

@@ -103,9 +103,12 @@ container::end() {
     fi
     container::_job_memory
     if [[ $state_running == true ]]; then # the client was lost; the lifeline ends it, this makes sure
-        container::_end_without_client
-        container::_diff
-        container::look
+        container::_blame_client
+        if ! engine::ended_unseen "$container_id"; then
+            container::_end_without_client
+            container::_diff
+            container::look
+        fi
     fi
     engine::await_end
     if [[ -n $job_oom ]]; then state_oom=true; fi
@@ -161,13 +164,16 @@ container::_diff() {
     diff=$!
 }
 
-# Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
-container::_end_without_client() {
+container::_blame_client() {
     event client-lost "$container_id"
     container::_mute
     if [[ -z $stopped && -n $client && -z $job_oom ]]; then
         supervision::blame "$facts/lost.txt" engine "$engine" "${mute:-the client that attends the container ended before it}"
     fi
+}
+
+# Where Slurm signals every process of a step, the client was told to stop too; what the program says last is kept.
+container::_end_without_client() {
     engine::attach "$container_id" >>"$stdout_log" 2>>"$stderr_log" &
     local last_words=$!
     if [[ $mute_what == stop ]]; then
@@ -206,7 +212,7 @@ container::_judge() {
         exit_code=$EX_TEMPFAIL
         if driver::_is_refused; then exit_code=$EX_CONFIG; fi
         if [[ -n $stopped ]]; then exit_code=143; fi
-    elif [[ -z $state_ended || $state_code == -1 ]]; then # podman's own watcher was killed with it: nobody saw the code
+    elif [[ -z $state_ended || $state_code == -1 ]]; then # nobody saw the code: see engine::ended_unseen
         exit_code=137
     elif [[ -n $mount_wrong && -z $stopped ]] || container::_found_no_shell; then
         exit_code=$EX_CONFIG
