@@ -222,7 +222,6 @@ engine::shell_words() {
 
 # Says why there is no container, from the engine's words.
 engine::not_created() {
-    local words
     engine::refuse_words "$1"
     engine::reason "$1"
     set -- "${words:-$1}"

@@ -33,7 +33,7 @@ image::look() {
 }
 
 image::_find() {
-    local names line complaint='' words is_whole
+    local names line complaint='' is_whole
     if [[ -z ${image_look-} ]]; then image::look; fi
     node::_wait "$image_look" node::_is_stopped
     image_look=''
@@ -114,7 +114,7 @@ image::_fetch() {
 # Every source in order, in rounds ever further apart, and never in step with other nodes; a source whose answer cannot
 # change is asked once.
 image::_pull() {
-    local source round said words last='' began code fix='push it to a registry that the node reaches, under that digest'
+    local source round said last='' began code fix='push it to a registry that the node reaches, under that digest'
     local -i pause=2
     local -A dead=()
     for round in 1 2 3 4; do
@@ -154,7 +154,7 @@ image::_pull() {
 # What was sent with the job, by a client that has compared each of its blobs with the pinned digest. It must still be that, or
 # nothing of it reaches the engine.
 image::_load() {
-    local archive=$images_dir/$image_archive.tar sum='' said words code=0 began
+    local archive=$images_dir/$image_archive.tar sum='' said code=0 began
     local -r again='give the same command again: it is sent again'
     pulled_from="the archive sha256:$image_archive"
     event load "$archive"

@@ -233,7 +233,7 @@ container::_mute() {
 
 # Says why the program was not started, if it was not.
 container::tell() {
-    local why=$state_error words
+    local why=$state_error
     if [[ -z $looked ]]; then
         IFS= read -r -d '' why <"$facts/container-inspect.json.error" || :
         container::_mute
