@@ -280,7 +280,7 @@ def test_entry_waits_in_the_place_of_the_program_until_its_lifeline_ends(shell: 
 
 
 def asked(**changes: Any) -> Asked:
-    return Asked(Path("exp.yaml"), "", made.experiment(**changes), None, {})  # type: ignore[arg-type]
+    return Asked(Path("exp.yaml"), "", made.experiment(**changes), {})
 
 
 @pytest.fixture

@@ -100,12 +100,13 @@ def gpu_shares(document: Document) -> Iterator[Problem]:
     """GPUs that the tasks of a node cannot share evenly, unless the file says itself how they are bound."""
     path: Path = ("resources", "gpus")
     tasks, options = document.at(("resources", "tasks_per_node")), document.at(("slurm",))
+    if not _whole(tasks) or (isinstance(options, dict) and {"gpu-bind", "gpu_bind"} & set(options)):
+        return
     try:
         gpus, _ = quantities.gpus(document.at(path))
     except Refused:
         return
-    bound = isinstance(options, dict) and {"gpu-bind", "gpu_bind"} & set(options)
-    if not _whole(tasks) or not 1 <= tasks <= gpus or not gpus % tasks or bound:
+    if not 1 <= tasks <= gpus or not gpus % tasks:
         return
     fix = f"write {gpus // tasks * tasks} or {(gpus // tasks + 1) * tasks}, or let every task see all of them: "
     why = f"{gpus} GPUs per node cannot be shared evenly by {tasks} tasks"
@@ -115,12 +116,14 @@ def gpu_shares(document: Document) -> Iterator[Problem]:
 def early_enough(document: Document) -> Iterator[Problem]:
     """A checkpoint's warning that would come before the job begins."""
     path: Path = ("checkpoint", "before_end")
-    before, time = document.at(path), document.at(("resources", "time"))
+    before = document.at(path)
+    if not _whole(before):
+        return
     try:
-        limit_s = quantities.time_s(time)
+        limit_s = quantities.time_s(document.at(("resources", "time")))
     except Refused:
         return
-    if _whole(before) and before >= limit_s:
+    if before >= limit_s:
         why = f"{before} s before the end is before the job begins: `resources.time` is {limit_s} s"
         yield document.problem(path, why, "write fewer seconds or ask for more time")
 

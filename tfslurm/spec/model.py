@@ -6,59 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from tfslurm.document import NotText, Refused, show
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.elsewhere import elsewhere
-from tfslurm.spec.program_text import refuse_program_text
 from tfslurm.spec.requirements import packages
 from tfslurm.spec.scan import Scan
-
-MAX_WORDS = 10_000  # of a command
-
-
-def command(value: object) -> tuple[words.Parts, ...]:
-    """The words of a command line or an exact argv."""
-    if isinstance(value, str):
-        return fixed(words.split(value), lines=False)
-    if not isinstance(value, list):
-        raise Refused(f"{show(value)} is not a command", "write a line, or a list of words")
-    if not value or value[0] == "":
-        raise Refused("names no program", "write `command: [python, train.py]`")
-    parts: list[words.Parts] = []
-    refusals: list[Refused] = []
-    for index, word in enumerate(value):
-        try:
-            parts.append(argument(word))
-        except Refused as refused:
-            refused.at = (index,)
-            refusals.append(refused)
-    if refusals:
-        raise Refused.together(refusals)
-    return fixed(tuple(parts), lines=True)
-
-
-def fixed(parts: tuple[words.Parts, ...], *, lines: bool) -> tuple[words.Parts, ...]:
-    """The words, if no value can become part of a program; ``lines``: each word stands on a place of its own."""
-    if len(parts) > MAX_WORDS:
-        raise Refused(f"has {len(parts)} words; {MAX_WORDS} is the most", "read them from a file")
-    if refusals := refuse_program_text(parts):
-        for refused in refusals:
-            refused.at = refused.at if lines else ()
-        raise Refused.together(refusals)
-    return parts
-
-
-def argument(word: object) -> words.Parts:
-    """One argument or variable: literal text and placeholders."""
-    if not isinstance(word, str):
-        raise NotText(word)
-    return words.template(word)
-
-
-def folder(value: object) -> object:
-    """``code: .`` is short for ``code: {path: .}``."""
-    return {"path": value} if isinstance(value, str) else value
 
 
 def comparer(value: object) -> object:
@@ -91,7 +43,7 @@ Gpus = Annotated[
 ]
 Command = Annotated[
     tuple[words.Parts, ...],
-    PlainValidator(command),
+    PlainValidator(words.command),
     WithJsonSchema(
         {"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}, "minItems": 1},
     ),
@@ -101,7 +53,7 @@ Packages = Annotated[
     PlainValidator(packages),
     WithJsonSchema({"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}, "minItems": 1}),
 ]
-Template = Annotated[words.Parts, PlainValidator(argument), _text()]
+Template = Annotated[words.Parts, PlainValidator(words.argument), _text()]
 Options = dict[
     Annotated[str, AfterValidator(names.option)],
     Annotated[Any, PlainValidator(names.option_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})],
@@ -292,7 +244,7 @@ class Experiment(_Answering):
     )
     code: Annotated[
         Code | None,
-        BeforeValidator(folder, json_schema_input_type=str | Code),
+        BeforeValidator(names.code_path, json_schema_input_type=str | Code),
     ] = Field(
         None,
         description="The folder whose snapshot is the working directory /workspace; absent: no code.",

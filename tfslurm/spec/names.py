@@ -132,6 +132,11 @@ def template_file(text: str) -> str:
     raise Refused(f"{show(text)} is not a file name", fix)
 
 
+def code_path(value: object) -> object:
+    """``code: .`` is short for ``code: {path: .}``."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 def local_path(text: str) -> str:
     """The text, if it can be a path on this machine.
 

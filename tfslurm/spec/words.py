@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from tfslurm.document import Path, Refused, nearest, show
+from tfslurm.document import NotText, Path, Refused, nearest, show
 from tfslurm.errors import InputError, Problem
 from tfslurm.spec.experiment import Experiment, Placeholder, Word
+from tfslurm.spec.program_text import refuse_program_text
 
+MAX_WORDS = 10_000  # of a command
 MAX_SIZE = 2**21  # what Linux takes of arguments and variables together, where nobody changed it
 Parts = tuple[str | Placeholder, ...]
 Parameter = str | int | float | bool
@@ -31,6 +33,53 @@ _OPERATOR = re.compile(rf"\|\|?|&&?|>>?|<<?|;|{_EXPANSION.pattern}")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _LINES = 'for two programs write `command: [bash, -c, "A && B"]`; for one, fold the lines with `>-`'
 _SHELL = 'to use one write `command: [bash, -c, "…"]`; to pass it on as it is, put it in single quotes'
+
+
+def command(value: object) -> tuple[Parts, ...]:
+    """The words of a command line or an exact argv, as the file has it.
+
+    Raises:
+        Refused: each word that is none, or would become part of a program.
+    """
+    if isinstance(value, str):
+        return _fixed(split(value), lines=False)
+    if not isinstance(value, list):
+        raise Refused(f"{show(value)} is not a command", "write a line, or a list of words")
+    if not value or value[0] == "":
+        raise Refused("names no program", "write `command: [python, train.py]`")
+    parts: list[Parts] = []
+    refusals: list[Refused] = []
+    for index, word in enumerate(value):
+        try:
+            parts.append(argument(word))
+        except Refused as refused:
+            refused.at = (index,)
+            refusals.append(refused)
+    if refusals:
+        raise Refused.together(refusals)
+    return _fixed(tuple(parts), lines=True)
+
+
+def _fixed(parts: tuple[Parts, ...], *, lines: bool) -> tuple[Parts, ...]:
+    """The words, if no value can become part of a program; ``lines``: each word stands on a place of its own."""
+    if len(parts) > MAX_WORDS:
+        raise Refused(f"has {len(parts)} words; {MAX_WORDS} is the most", "read them from a file")
+    if refusals := refuse_program_text(parts):
+        for refused in refusals:
+            refused.at = refused.at if lines else ()
+        raise Refused.together(refusals)
+    return parts
+
+
+def argument(word: object) -> Parts:
+    """One argument or variable: literal text and placeholders.
+
+    Raises:
+        Refused: it is no text, or as ``template``.
+    """
+    if not isinstance(word, str):
+        raise NotText(word)
+    return template(word)
 
 
 def template(text: str) -> Parts:
@@ -186,10 +235,10 @@ def _undefined(experiment: Experiment, texts: Mapping[str, str]) -> Iterator[Pro
         placed.append((here if here in experiment.lines else ("command",), word))
     seen: set[tuple[Path, str]] = set()
     for path, word in placed:
-        for name in word.names:
-            if name not in texts and (path, name) not in seen:
-                seen.add((path, name))
-                yield experiment.problem(path, f"{{{{ {name} }}}} has no value", _known(name, texts))
+        for part in word.parts:
+            if isinstance(part, Placeholder) and part.name not in texts and (path, part.name) not in seen:
+                seen.add((path, part.name))
+                yield experiment.problem(path, f"{{{{ {part.name} }}}} has no value", _known(part.name, texts))
 
 
 def _known(name: str, names: Iterable[str]) -> str:

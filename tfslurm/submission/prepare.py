@@ -56,7 +56,6 @@ class Asked(NamedTuple):
     file: Path
     text: str
     experiment: Experiment
-    reference: Reference
     parameters: Mapping[str, str | int | float | bool]
     derived_from: DerivedFrom | None = None
     code: Snapshot | None = None
@@ -64,6 +63,13 @@ class Asked(NamedTuple):
     is_temporary: bool = False
     of_run: str = ""
     keep_on_failure_s: int = 0
+
+    @property
+    def reference(self) -> Reference:
+        """The image that is run, as its file, or what was built of it, names it."""
+        if self.experiment.build:
+            return reference_of(self.experiment, self.file)
+        return parse_reference(self.experiment.image)
 
     @property
     def lock_file(self) -> Path:
@@ -137,13 +143,12 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
             (overrides if key in KEYS else given)[name] = value
     spec_text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(spec_text, str(file), overrides, (wrong_image, wrong_options, wrong_sweep))
+    experiment = parse_experiment(spec_text, str(file), overrides, (wrong_options, wrong_sweep, wrong_image))
     experiment, parameters = with_values(experiment, given)
     if experiment.sweep is not None and not sweeps:
         fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
         raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
-    reference = reference_of(experiment, file) if experiment.build else parse_reference(experiment.image)
-    return Asked(file, spec_text, experiment, reference, parameters)
+    return Asked(file, spec_text, experiment, parameters)
 
 
 def with_values(
@@ -155,7 +160,7 @@ def with_values(
         InputError: values that cannot be read, and every parameter that nothing uses.
     """
     given = experiment.sweep or {}
-    if is_of_one(given):
+    if given and is_of_one(given):
         experiment = replace(experiment, sweep=None)
     if not parameters and experiment.sweep is None:
         return experiment, dict(experiment.parameters)
