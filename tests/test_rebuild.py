@@ -385,7 +385,7 @@ def send(site: Known, made: JobPlan | None = None, **files: str) -> Path:
     """A run folder as it is sent, with the id that sbatch gave, and job 17 that ended."""
     made = made or plan(cluster=site.cluster, user=getuser())
     folder = Path(made.run_dir)
-    for name, file in run_files(Prepared(made, "", None, site.cluster, "", ()), {}).items():
+    for name, file in run_files(Prepared(made, "", None, site.cluster, "", ()), {}, to_json(made)).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(file.content)
     (folder / "17" / "attempt-1").mkdir(parents=True)

@@ -305,7 +305,7 @@ def test_more_files_than_any_code_has_are_refused(tmp_path: Path, kind: str, mon
         for number in range(2):
             repository(tmp_path / str(number))
     assert take(tmp_path).files in (12, 14)
-    monkeypatch.setattr("tfslurm.snapshot.files.MOST_FILES", 8)
+    monkeypatch.setattr("tfslurm.snapshot.listing.MOST_FILES", 8)
     with pytest.raises(InputError, match="holds more than 8 files and folders"):
         take(tmp_path)
 

@@ -61,10 +61,12 @@ def common(function: F) -> F:
 
 
 def name_clusters(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
-    """Have this command read a folder's cluster files."""
-    from tfslurm.workspace.cluster_files import name_folder
+    """Have this command, and no later one of this process, read a folder's cluster files."""
+    if folder is not None:
+        from tfslurm.workspace.cluster_files import name_folder
 
-    name_folder(folder)
+        name_folder(folder)
+        context.call_on_close(lambda: name_folder(None))
 
 
 def keep_verbose(context: click.Context, parameter: click.Parameter, count: int) -> None:

@@ -137,15 +137,15 @@ def submit(
         from tfslurm.submission.keeping import keeping
 
         asked = keeping(asked, keep_on_failure, chosen)
-    queued: list[str] = []
-
-    def told(job: str) -> None:
-        queued.append(job)
-        if not as_json:
-            show(job)
-
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import send_sweep
+
+        queued: list[str] = []
+
+        def told(job: str) -> None:
+            queued.append(job)
+            if not as_json:
+                show(job)
 
         sweep = send_sweep(session, asked, chosen, told, force=force, again=again, as_json=as_json)
         return wait_too_for(session, [sweep.sweep_id]) if wait_too else tell_of_start(session, queued)
@@ -158,7 +158,8 @@ def submit(
             emit([{"job": job, "plan_id": plan_id} for job, plan_id in jobs])
         sys.stdout.flush()
 
-    jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=told, shown=shown)
+    show_each = (lambda job: None) if as_json else show
+    jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=show_each, shown=shown)
     return wait_too_for(session, jobs) if wait_too else tell_of_start(session, jobs)
 
 

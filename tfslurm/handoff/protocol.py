@@ -8,8 +8,7 @@ that lock and removing the folder, or putting an empty one in its place before i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tfslurm import slurm
@@ -51,9 +50,11 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File], *, ask: bool
         CommandFailed: the machine refused the run folder; sbatch was not called.
         HostError: the line was lost, or the far side was killed: sbatch may have been called or not.
     """
-    run_dir, code_dir = plan.run_dir, plan.code_dir
+    shared, run_dir, code_dir = sharing(plan), plan.run_dir, plan.code_dir
     code = (str(code_dir), str(plan.code.files)) if plan.code else ("", "0")
-    shared, submit = sharing(plan), sbatch(plan.secrets, run_dir)
+    # without the secrets: sbatch gives its environment to the job, and a site may keep it (sacct --env-vars)
+    hidden = [word for name in plan.secrets for word in ("-u", name)]
+    submit = (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(run_dir / paths.JOB_SCRIPT)))
     question = ("timeout", ASKED_S, *slurm.REASON_ARGV) if ask else ()
     words = (*code, *shared, str(len(question)), *question, *submit)
     argv = program("hand-over", str(run_dir.parent), run_dir.name, "700", str(len(files)), *words)
@@ -75,12 +76,6 @@ def hand_over(host: Host, plan: JobPlan, files: Mapping[str, File], *, ask: bool
 def sharing(plan: JobPlan) -> Sharing:
     """The cluster file's rules about other people, as they were when the plan was made."""
     return Sharing(plan.read_group, "accept" if plan.shared_parents == "accept" else "")
-
-
-def sbatch(secrets: Sequence[str], run_dir: PurePosixPath) -> tuple[str, ...]:
-    """sbatch without the secrets: it gives its environment to the job, and a site may keep it (sacct --env-vars)."""
-    hidden = [word for name in secrets for word in ("-u", name)]
-    return (*(("env", *hidden) if hidden else ()), *slurm.sbatch_argv(str(run_dir / paths.JOB_SCRIPT)))
 
 
 def look_back(host: Host, plan: JobPlan) -> Left:

@@ -23,6 +23,8 @@ ON_THE_WAY_S = 1.0
 
 def settle_all(known: Known, tracker: Tracker, host: Host) -> None:
     """Settle every open plan of a cluster."""
+    if not tracker.plans(stage="planned"):
+        return
     with claim_open(known, tracker) as open_plans:
         for left in open_plans:
             close(left, settle(left, host, taken(known.cluster.name, tracker)), tracker)

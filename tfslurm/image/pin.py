@@ -110,7 +110,7 @@ def pin_mistakes(value: object) -> tuple[Mistake, ...]:
     """Everything that keeps a JSON object from being a pin: absent, unknown and wrongly typed fields first."""
     if not isinstance(value, Mapping):
         return (Mistake("", "an image is a mapping of fields"),)
-    return tuple(_shape(value)) or (*_digests(value), *_words(value), *_agreement(value))
+    return tuple(_shape(value)) or (*_words(value), *_agreement(value))
 
 
 # By hand, not by pydantic: whoever edits a lock file reads these words, and all of them at once. An adapter of Pin
@@ -136,7 +136,8 @@ def _wrong_type(name: str, value: object) -> str:
     return "" if isinstance(value, str) else "a text"
 
 
-def _digests(value: Mapping[str, object]) -> Iterator[Mistake]:
+def _agreement(value: Mapping[str, object]) -> Iterator[Mistake]:
+    """The digests are such; the reference as typed, and what was read from it, say the same."""
     for name in ("digest", "manifest_digest", "config_digest"):
         text = str(value[name])
         if (text or name == "digest") and (why := check_digest(text)):
@@ -144,6 +145,16 @@ def _digests(value: Mapping[str, object]) -> Iterator[Mistake]:
     for kind in ("manifest", "config"):
         if value["digest_kind"] == kind and value[f"{kind}_digest"] != value["digest"]:
             yield Mistake(f"{kind}_digest", f"differs from digest, though digest_kind is {kind}")
+    try:
+        reference = parse_reference(str(value["reference"]))
+    except InputError as bad:
+        yield Mistake("reference", bad.problems[0].why, bad.problems[0].fix)
+        return
+    for name in ("registry", "repository", "tag"):
+        if value[name] != (means := getattr(reference, name)):
+            yield Mistake(name, f"is {value[name]!r}, but reference {value['reference']!r} means {means!r}")
+    if reference.digest and value["pin_kind"] == "registry" and reference.digest != value["digest"]:
+        yield Mistake("digest", "differs from the digest in reference")
 
 
 def _words(value: Mapping[str, object]) -> Iterator[Mistake]:
@@ -163,20 +174,6 @@ def _is_time(text: str) -> bool:
         return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text[:19]))
     except ValueError:
         return False
-
-
-def _agreement(value: Mapping[str, object]) -> Iterator[Mistake]:
-    """The reference as typed, and what was read from it, say the same."""
-    try:
-        reference = parse_reference(str(value["reference"]))
-    except InputError as bad:
-        yield Mistake("reference", bad.problems[0].why, bad.problems[0].fix)
-        return
-    for name in ("registry", "repository", "tag"):
-        if value[name] != (means := getattr(reference, name)):
-            yield Mistake(name, f"is {value[name]!r}, but reference {value['reference']!r} means {means!r}")
-    if reference.digest and value["pin_kind"] == "registry" and reference.digest != value["digest"]:
-        yield Mistake("digest", "differs from the digest in reference")
 
 
 def mirror_names(name: str, mirrors: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

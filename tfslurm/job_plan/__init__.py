@@ -155,19 +155,9 @@ class JobPlan:
         return {**self.pin.environment, **{key: value for key, value in self.env.items() if key.startswith("NVIDIA_")}}
 
     @property
-    def minimum_driver(self) -> str:
-        """The oldest NVIDIA driver that can run the image's CUDA; '' where there is no GPU or the image names none."""
-        return oldest_driver(self.driver_environment) if self.resources.gpus else ""
-
-    @property
     def minimum_driver_for(self) -> str:
         """The CUDA that needs it: ``CUDA 12.3.0``."""
         return f"CUDA {self.pin.environment.get('CUDA_VERSION') or 'of its NVIDIA_REQUIRE_CUDA'}"
-
-    @property
-    def image_claims(self) -> Mapping[str, Any]:
-        """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
-        return dict(claims(self.pin)._asdict())
 
     @property
     def job_name(self) -> str:
@@ -204,6 +194,16 @@ class JobPlan:
     def asked_options(self) -> Mapping[str, str]:
         """The options that experiment, cluster and resources ask for, those of the site's plugins last."""
         return {**self.options, **self.plugin_options}
+
+    @property
+    def minimum_driver(self) -> str:
+        """The oldest NVIDIA driver that can run the image's CUDA; '' where there is no GPU or the image names none."""
+        return oldest_driver(self.driver_environment) if self.resources.gpus else ""
+
+    @property
+    def image_claims(self) -> Mapping[str, Any]:
+        """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
+        return dict(claims(self.pin)._asdict())
 
 
 def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:

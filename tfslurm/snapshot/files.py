@@ -9,7 +9,7 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfslurm.errors import TfslurmError, refuse
@@ -18,10 +18,7 @@ REGULAR, EXECUTABLE, SYMLINK, FOLDER, REPOSITORY = 0o100644, 0o100755, 0o120000,
 CHUNK = 2**20
 PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 "How a folder on the way to a file is opened."
-MOST_FILES = 100_000
-MOST_DEEP = 200
-"Folders, from the top of the file system: what walks down here and on the node does so by recursion."
-
+ANNEXED = "/.git/annex/objects/"
 
 POINTERS = {
     "Git LFS": re.compile(
@@ -49,6 +46,48 @@ class Entry(NamedTuple):
     "of a symbolic link, to the letter"
     stands_for: str = ""
     "the program that keeps the file itself elsewhere, where this is only its pointer: `Git LFS`"
+
+
+Chunks = Iterator[bytes]
+
+
+class Snapshot(NamedTuple):
+    """The content of a folder at one moment. Outside Git the four after ``bytes`` are None; so is what Git lacks."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    tree: str
+    "40 hex: what `git write-tree` gives for the same files; the SWHID is swh:1:dir:<tree>"
+    bytes: int
+    remote: str | None = None
+    "the URL without credentials"
+    commit: str | None = None
+    branch: str | None = None
+    "None on a detached HEAD"
+    dirty: bool | None = None
+    "whether these files are not the commit's, byte for byte, whatever `git status` says"
+    left_out: tuple[str, ...] = ()
+    "what a reader would miss: results that were fetched, what `exclude` fits, links to what is not sent"
+
+    @property
+    def files(self) -> int:
+        """The number of files, symbolic links included."""
+        return len(self.entries)
+
+    @property
+    def contents_sha256(self) -> str:
+        """The SHA-256 of the list by which a node verifies the tree: every file's name, content and x bit, no other."""
+        return hashlib.sha256(contents(self.entries)).hexdigest()
+
+    def stream(self) -> Chunks:
+        """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
+
+        The same files give the same bytes: sorted, no times, no owner, and no permission for anybody else.
+
+        Raises:
+            TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.
+        """
+        return tar_stream(self.folder, self.entries)
 
 
 def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:
@@ -98,17 +137,37 @@ def link_target(folder: Path, name: str) -> str:
         raise changed(folder, name, "changed") from None
 
 
-def refuse_beyond(folder: Path, name: str, files: int) -> None:
-    """Refuse a name that is too deep, and one file too many.
+def refuse_leaving(folder: Path, entry: Entry) -> None:
+    """Refuse a symbolic link out of the folder, and one to what git-annex keeps.
 
     Raises:
-        InputError: this is no folder of code.
+        InputError: it is one.
     """
-    fix = "name what is no code in `code: {path: …, exclude: […]}` or .gitignore, or name a smaller folder"
-    if files > MOST_FILES:
-        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", fix)
-    if str(folder).count("/") + name.count("/") > MOST_DEEP:
-        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", fix)
+    if entry.mode != SYMLINK:
+        return
+    written = os.path.normpath(Path(entry.name).parent / entry.target)
+    real = os.path.realpath(folder / entry.name)
+    inside = real == str(folder) or real.startswith(str(folder).rstrip("/") + "/")
+    annexed = ANNEXED in f"/{written}"
+    if annexed or entry.target.startswith("/") or written == ".." or written.startswith("../") or not inside:
+        why = f"is a symbolic link to {entry.target!r}, which is not in the snapshot"
+        fix = "name it in `code: {exclude: […]}`, put the file itself there, or use `mounts` for data on the cluster"
+        raise refuse(
+            f"{folder}/{entry.name}", why, f"`git annex get` and `git annex unlock` {entry.name}" if annexed else fix
+        )
+
+
+def leading_out(folder: Path, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the links whose target is here, and is not sent: there they will lead nowhere."""
+    links = [entry for entry in entries if entry.mode == SYMLINK]
+    if not links:
+        return
+    sent = {entry.name for entry in entries}
+    sent |= {str(above) for entry in entries for above in PurePosixPath(entry.name).parents}
+    for entry in links:
+        real = os.path.realpath(folder / entry.name)
+        if os.path.lexists(real) and os.path.relpath(real, folder) not in sent:
+            yield f"the target of {entry.name}, which is a link to {entry.target}"
 
 
 @contextmanager

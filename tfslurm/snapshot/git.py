@@ -250,8 +250,8 @@ def run_git(folder: Path, *arguments: str, input: bytes = b"", most: int = MOST_
     argv = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     if not shutil.which("git"):
         raise NoProgram("git is not on PATH; install it")
-    bounded = ["/bin/sh", *program("bounded", str(MOST_MEMORY // 1024), *argv)[1:]]
     environment = dict(_environment())
+    bounded = ["/bin/sh", *program("bounded", str(MOST_MEMORY // 1024), *argv)[1:]]
     try:
         return run_process(Received(str(folder), argv, most), bounded, input, PATIENCE_S, environment)
     except TooMuchOutput:

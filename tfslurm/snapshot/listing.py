@@ -1,4 +1,4 @@
-"""The names of the files that belong to a folder in a Git working tree: those that `git add --all` would take."""
+"""The names of the files that belong to a folder: in a Git working tree those that `git add --all` would take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from tfslurm.errors import InputError, refuse
 from tfslurm.host.command import Raw
-from tfslurm.snapshot.files import refuse_beyond
 from tfslurm.snapshot.git import git_output, run_git, succeeded, top_of
 from tfslurm.snapshot.left_out import LeftOut
 
@@ -22,6 +21,17 @@ UNREAD = re.compile(
 IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
+MOST_FILES = 100_000
+MOST_DEEP = 200
+"Folders, from the top of the file system: what walks down here and on the node does so by recursion."
+CACHES = frozenset(
+    (
+        *(".git", ".hg", ".svn", ".DS_Store", ".ipynb_checkpoints"),
+        *("__pycache__", ".venv", ".tox", ".nox", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+    )
+)
+"Names of files and folders that are no part of a snapshot outside Git; *.pyc neither."
+
 
 class Listing(NamedTuple):
     """The names below a folder, and those of the repositories nested in it, whose files are among the names."""
@@ -30,7 +40,7 @@ class Listing(NamedTuple):
     nested: tuple[str, ...]
 
 
-def listing(folder: Path, left_out: LeftOut, below: str = "") -> Listing:
+def listed_by_git(folder: Path, left_out: LeftOut, below: str = "") -> Listing:
     """Return the names that belong to a folder: tracked and untracked ones that are there, not ignored or left out.
 
     ``below`` is the folder's own name in the one that ``left_out`` is of, with a `/`: that of a nested repository.
@@ -66,6 +76,50 @@ def listing(folder: Path, left_out: LeftOut, below: str = "") -> Listing:
             unfilled.append(raw)
     _refuse_submodules(folder, unfilled)
     return Listing(tuple(names), tuple(nested))
+
+
+def listed_without_git(folder: Path, left_out: LeftOut) -> Listing:
+    """Return the names that belong to a folder outside Git: all but CACHES, and what is left out.
+
+    Raises:
+        InputError: something cannot be read, or there is more than code has.
+    """
+    return Listing(tuple(_walk(folder, left_out)), ())
+
+
+def _walk(folder: Path, left_out: LeftOut) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise refuse(str(error.filename), f"cannot be read: {error.strerror}")
+
+    count, patterns = 0, left_out.patterns
+    for here, folders, names in os.walk(folder, onerror=fail):
+        count += len(folders) + len(names)
+        refuse_beyond(folder, f"{here.removeprefix(str(folder))}/", count)
+        below = here.removeprefix(str(folder)).removeprefix("/")
+        if below and left_out.is_result(below):
+            folders.clear()
+            continue
+        before = f"{below}/" if below else ""
+        links = [name for name in folders if os.path.islink(f"{here}/{name}")]  # noqa: PTH114
+        real = [name for name in folders if name not in CACHES and name not in links]
+        folders[:] = [name for name in real if not (patterns and left_out.excludes(before + name, is_folder=True))]
+        for name in [*names, *links]:
+            is_kept = name not in CACHES and not name.endswith(".pyc")
+            if is_kept and not (patterns and left_out.excludes(before + name)):
+                yield before + name
+
+
+def refuse_beyond(folder: Path, name: str, files: int) -> None:
+    """Refuse a name that is too deep, and one file too many.
+
+    Raises:
+        InputError: this is no folder of code.
+    """
+    fix = "name what is no code in `code: {path: …, exclude: […]}` or .gitignore, or name a smaller folder"
+    if files > MOST_FILES:
+        raise refuse(str(folder), f"holds more than {MOST_FILES:,} files and folders", fix)
+    if str(folder).count("/") + name.count("/") > MOST_DEEP:
+        raise refuse(str(folder), f"holds what lies more than {MOST_DEEP} folders deep, in {name[:40]!r}…", fix)
 
 
 def _mode_of(folder: Path, name: str) -> int:
@@ -151,7 +205,7 @@ def _refuse_submodules(folder: Path, unfilled: Sequence[bytes]) -> None:
 def _nested(folder: Path, left_out: LeftOut, below: str) -> Listing:
     if top_of(folder) != folder:
         raise _unusable(folder)
-    return listing(folder, left_out, below)
+    return listed_by_git(folder, left_out, below)
 
 
 def _refuse_unusable(folder: Path, parent: str, usable: set[str]) -> None:

@@ -7,7 +7,7 @@ from tfslurm.host.files import tree_contents
 from tfslurm.job_plan import JobPlan
 from tfslurm.snapshot import Snapshot
 from tfslurm.snapshot.files import contents
-from tfslurm.submission.review import some
+from tfslurm.submission.code_folder import some
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
 

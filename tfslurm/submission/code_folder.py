@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tfslurm.document.tree import printable
 from tfslurm.errors import InputError
 from tfslurm.snapshot import Snapshot
 from tfslurm.snapshot.files import Entry
 from tfslurm.spec import Experiment
-from tfslurm.workspace.project import holds_home, own_folders
+from tfslurm.workspace.project import belongs_to, holds_home
+from tfslurm.workspace.session import Say
 
 PRIVATE = re.compile(
     r"(^|/)(\.env(\.[^/]*)?|[._]netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.git-credentials|\.dockercfg|\.htpasswd"
@@ -46,7 +48,7 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
     if not folder.is_dir():
         why = f"{str(folder)!r} is not a folder"
         raise InputError([experiment.problem(("code",), why, "name a folder, or drop `code`")])
-    if _is_named(experiment) or any(_is_given(folder, own) for own in own_folders(file.parent.resolve())):
+    if _is_named(experiment) or belongs_to(folder, file.parent.resolve()):
         return folder
     why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
     fix = f"move the code beside {file.name}; if you mean that folder, say so: --set code={experiment.code.path}"
@@ -65,12 +67,12 @@ def refuse_unfit_files(experiment: Experiment, folder: Path, entries: Sequence[E
 
 def refuse_hidden(experiment: Experiment, folder: Path, entries: Iterable[Entry]) -> None:
     """Refuse to send a home as code if it has a hidden folder or a private file in it."""
-    if _is_named(experiment) or not holds_home(folder):
+    if _is_named(experiment):
         return
     names = [entry.name for entry in entries if entry.name.startswith(".")]
     found = [name for name in names if "/" in name or PRIVATE.search(name.lower())]
     hidden = sorted({name.split("/")[0] for name in found})
-    if hidden:
+    if hidden and holds_home(folder):
         why = (
             f"{str(folder)!r} holds your home, and what is hidden there would be sent to a cluster: {', '.join(hidden)}"
         )
@@ -100,13 +102,6 @@ def _is_named(experiment: Experiment) -> bool:
     return any(path in (("code",), ("code", "path")) for path in experiment.overridden)
 
 
-def _is_given(folder: Path, own: Path) -> bool:
-    """Whether a file's own folder holds the other; a home's hidden folders did not come with a file that lies there."""
-    if not folder.is_relative_to(own):
-        return False
-    return not (any(part.startswith(".") for part in folder.relative_to(own).parts) and holds_home(own))
-
-
 def private_files(code: Snapshot | None) -> list[str]:
     """The files of the code that look as if they held a password, a key or a token."""
     return private_looking([entry.name for entry in code.entries]) if code else []
@@ -115,3 +110,22 @@ def private_files(code: Snapshot | None) -> list[str]:
 def private_looking(names: Iterable[str]) -> list[str]:
     """Those of the files that look as if they held a password, a key or a token."""
     return [name for name in names if PRIVATE.search(name.lower())]
+
+
+def tell_of_private(say: Say, code: Snapshot | None) -> None:
+    """Say which files of the code look as if they held a secret."""
+    if names := private_files(code):
+        fix = "name them in `code: {path: …, exclude: […]}` or .gitignore, or keep them elsewhere"
+        say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")
+
+
+def tell_of_left_out(say: Say, code: Snapshot | None) -> None:
+    """Say which parts of the folder are not sent as code."""
+    if code and code.left_out:
+        say(f"note: code: left out: {printable(some(code.left_out))}")
+
+
+def some(names: Sequence[str], most: int = 10) -> str:
+    """The first of them, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 
-from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
-from tfslurm.submission.code_folder import private_files
+from tfslurm.submission.code_folder import tell_of_left_out, tell_of_private
 from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
-from tfslurm.submission.preflight import preemption_note, tell
+from tfslurm.submission.preflight import preemption_note, tell_of_driver
 from tfslurm.submission.prepare import Asked, Prepared, prepare
 from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
-from tfslurm.submission.submit import submit_job
-from tfslurm.tracker import TrackedJob, Tracker
+from tfslurm.submission.submit import submit_claimed
+from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.session import Session
@@ -43,8 +41,9 @@ def submit_jobs(
     """
     secrets = read_secrets(asked.experiment.secrets) if asked.experiment.secrets else {}
     prepared = prepared_for(session, asked, chosen)
+    tell_of_left_out(session.say, prepared[0].code)
     for job in prepared:
-        tell_of_driver(session, job, force=force)
+        tell_of_driver(session, job.plan, force=force)
     if any(job.scan for job in prepared):
         guard(session, prepared)
     done: list[tuple[str, str]] = []
@@ -53,12 +52,11 @@ def submit_jobs(
         done.append((job, plan_id))
         told(job)
 
-    tell_of_left_out(session, prepared)
     if asked.keep_on_failure_s:
         from tfslurm.submission.keeping import cost
 
         session.say(cost(asked))
-    with claimed(prepared, session.tracker):
+    with session.tracker.claim_all(name for job in prepared for name in (job.plan.plan_sha256, job.plan.plan_id)):
         try:
             for known, job in zip(chosen, prepared, strict=True):
                 submit_once(session, known, job, secrets, queued, again=again)
@@ -79,34 +77,14 @@ def prepared_for(
 ) -> list[Prepared]:
     """One job for each cluster, with the image pinned (now, if it never was)."""
     pin = pinning(session, asked, clusters)
-    head = session.tracker.chain_head if pinning is pin_on_first_use else ""  # what is shown alone needs no tracker
-    own = own_places(session.tracker if session.has_tracker else None)
+    is_sent = pinning is pin_on_first_use  # what is shown alone needs no tracker
+    tracker = session.tracker if is_sent or session.has_tracker else None
+    own, head = own_places(tracker, clusters), tracker.chain_head if tracker and is_sent else ""
     jobs = [
         prepare(asked, pin, each.cluster, each.text, each.user, now(), own=own, chain_head=head) for each in clusters
     ]
-    tell_of_private(session, jobs)
+    tell_of_private(session.say, jobs[0].code if jobs else None)
     return jobs
-
-
-def tell_of_driver(session: Session, job: Prepared, *, force: bool) -> None:
-    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
-    try:
-        told = tell(job.plan, session.tracker, whole=session.trace is not None)
-    except TfslurmError as error:
-        if not force:
-            raise
-        told = f"warning: {error}: submitted all the same (--force)"
-    if told:
-        session.say(told)
-
-
-@contextmanager
-def claimed(prepared: Sequence[Prepared], tracker: Tracker) -> Iterator[None]:
-    """Within this nobody else submits the same: they wait. In one order, so that no two wait for each other."""
-    with ExitStack() as claims:
-        for plan_sha256 in sorted({job.plan.plan_sha256 for job in prepared}):
-            claims.enter_context(tracker.claim(plan_sha256, wait=True))
-        yield
 
 
 def submit_once(
@@ -120,7 +98,8 @@ def submit_once(
 ) -> None:
     """Submit a job; the new one and its plan's id are ``told`` at once.
 
-    Where an earlier call was cut off before it told the id of the same job, that one is told.
+    The caller has claimed it. Where an earlier call was cut off before it told the id of the same job, that one is
+    told.
 
     Raises:
         TfslurmError: the same job is queued or running, and it is not wanted ``again``.
@@ -139,7 +118,7 @@ def submit_once(
         requeues = bool(job.plan.checkpoint and job.plan.checkpoint.requeue)
         live = tracker.jobs(plan_sha256=same, unfinished=True)
         refuse_twice(job, [each for each in live if not is_given_up(each, requeues=requeues)])
-    job_id = submit_job(job, tracker, host, secrets, untold=True, ask=True)
+    job_id = submit_claimed(job, tracker, host, secrets, untold=True, ask=True)
     told(f"{name}:{job_id}", job.plan.plan_id)
     if job.plan.checkpoint and (note := preemption_note(job.plan, known, host)):
         session.say(f"note: {note}")
@@ -155,22 +134,3 @@ def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:
         told = ", ".join(f"{each.key} ({each.state})" for each in live)
         fix = f"`tfslurm wait {live[-1].key}` waits for it, --again submits it once more"
         raise TfslurmError(f"{job.plan.name}: the same job is there already: {told}; {fix}")
-
-
-def tell_of_left_out(session: Session, jobs: Sequence[Prepared]) -> None:
-    """Say on stderr which parts of the folder are not sent as code."""
-    lines = jobs[0].code.left_out if jobs and jobs[0].code else ()
-    if lines:
-        from tfslurm.submission.review import some
-
-        session.say(f"note: code: left out: {printable(some(list(lines)))}")
-
-
-def tell_of_private(session: Session, jobs: Sequence[Prepared]) -> None:
-    """Say on stderr which files of the code look as if they held a secret."""
-    names = private_files(jobs[0].code) if jobs else []
-    if names:
-        from tfslurm.submission.review import some
-
-        fix = "name them in `code: {path: …, exclude: […]}` or .gitignore, or keep them elsewhere"
-        session.say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfslurm.cluster import Cluster
@@ -18,7 +18,7 @@ from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
-from tfslurm.workspace.config import open_tracker, text_of
+from tfslurm.workspace.config import Known, open_tracker, text_of
 from tfslurm.workspace.folders import config_folder, data_folder
 
 
@@ -35,11 +35,15 @@ class OwnPlaces(NamedTuple):
         return tuple(sorted(found - {str(cluster.root)}))
 
 
-def own_places(tracker: Tracker | None) -> OwnPlaces:
+def own_places(tracker: Tracker | None, chosen: Sequence[Known] = ()) -> OwnPlaces:
     """The roots of this user's clusters, and those that jobs of the tracker still have, whatever files say now; the
-    folders of the tracker and of the cluster files. A file with mistakes names its root all the same."""
-    roots = frozenset((*_roots(), *(tracker.roots() if tracker else ())))
-    return OwnPlaces(roots, (str(data_folder()), str(config_folder())))
+    folders of the tracker and of the cluster files. A file with mistakes names its root all the same.
+
+    ``chosen``: the clusters whose files were read just now; those are not read again.
+    """
+    roots = {str(each.cluster.root) for each in chosen}
+    roots.update(_roots({each.file for each in chosen}), tracker.roots() if tracker else ())
+    return OwnPlaces(frozenset(roots), (str(data_folder()), str(config_folder())))
 
 
 def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
@@ -65,15 +69,19 @@ def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
     )
 
 
-def _roots() -> Iterable[str]:
-    """The `root` of each cluster file, whatever else is wrong with it."""
+def _roots(known: Container[Path | None]) -> list[str]:
+    """The `root` of each other cluster file, whatever else is wrong with it."""
+    found: list[str] = []
     for file in (*cluster_files().used.values(), *trusted_elsewhere()):
+        if file.path in known:
+            continue
         try:
             root = scan(text_of(file), str(file.path)).at(("root",))
             if isinstance(root, str) and root.startswith("/"):
-                yield absolute("/" + str(PurePosixPath(root)).lstrip("/"))
+                found.append(absolute("/" + str(PurePosixPath(root)).lstrip("/")))
         except (InputError, Refused):  # no plan could name it
             continue
+    return found
 
 
 def refuse_own_files(experiment: Experiment, code: Snapshot, cluster: Cluster, own: OwnPlaces) -> None:

@@ -15,6 +15,7 @@ from tfslurm.job_plan import JobPlan
 from tfslurm.tracker import SeenDriver, Tracker
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.known_images import known_images
+from tfslurm.workspace.session import Session
 
 FAULT = ": it finds no GPU, or stops with an error of cuDNN"
 WAY_OUT = 'use 2.17.0-gpu, or install tensorflow[and-cuda] over the image without "-gpu"'
@@ -67,6 +68,18 @@ def preflight(plan: JobPlan, known: Sequence[SeenDriver]) -> Preflight | None:
     if not seen or environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "t", "true"):
         return None
     return suits(environment, seen)
+
+
+def tell_of_driver(session: Session, plan: JobPlan, *, force: bool) -> None:
+    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
+    try:
+        told = tell(plan, session.tracker, whole=session.trace is not None)
+    except TfslurmError as error:
+        if not force:
+            raise
+        told = f"warning: {error}: submitted all the same (--force)"
+    if told:
+        session.say(told)
 
 
 def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:

@@ -264,13 +264,15 @@ def prepare(
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
     """
     packages = packages_of(asked, pin)
-    experiment = with_run_outputs(asked.experiment, cluster)
     code = snapshot(asked)
+    experiment = with_run_outputs(asked.experiment, cluster)
     if code:
         refuse_own_files(experiment, code, cluster, own)
+    roots = own.beside(cluster)
     templates, name = find_templates(asked)
-    options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     scan = judged(experiment.scan, cluster.scan, pin, now)
+    state = code_state(code, experiment) if code else None
+    options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plugins = {**cluster.plugin_options, **experiment.plugin_options}
     plan = make_plan(
         experiment,
@@ -278,7 +280,7 @@ def prepare(
         pin,
         options=options,
         plugin_options=check_plugin_options(plugins, str(asked.file)) if plugins else {},
-        code=code_state(code, experiment) if code else None,
+        code=state,
         template_sha256=hashlib.sha256(templates[name].encode()).hexdigest(),
         template_text="" if name == BUILT_IN_TEMPLATE else templates[name],
         parameters=asked.parameters,
@@ -288,7 +290,7 @@ def prepare(
         spec_text=asked.text,
         tfslurm_version=__version__,
         points=points,
-        roots=own.beside(cluster),
+        roots=roots,
         chain_head=chain_head,
         derived_from=asked.derived_from,
         image_archive=asked.archive.sha256 if asked.archive else "",

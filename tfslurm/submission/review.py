@@ -11,7 +11,7 @@ from tfslurm.job_plan import own_variables
 from tfslurm.spec import Experiment, Mount, Option
 from tfslurm.spec.program_text import program_texts
 from tfslurm.spec.programs import is_code_variable
-from tfslurm.submission.code_folder import code_folder, private_files
+from tfslurm.submission.code_folder import code_folder, private_files, some
 from tfslurm.submission.prepare import Asked, Prepared, find_templates
 from tfslurm.workspace.project import own_folders
 
@@ -190,12 +190,6 @@ def reaching(experiment: Experiment) -> Iterator[str]:
         yield f"template: {experiment.template} is {OUTSIDE}"
     yield from map(of_secret, experiment.secrets)
     yield from (f"mounts: the program can change {each.source}" for each in experiment.mounts if not each.read_only)
-
-
-def some(names: list[str], most: int = 10) -> str:
-    """The first of them, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def reached(asked: Asked, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from typing import Any
 
 from tfslurm import slurm
 from tfslurm.errors import (
@@ -72,44 +72,37 @@ def submit_claimed(
 ) -> str:
     """The same for a plan that this process has claimed."""
     plan = prepared.plan
+    values = to_json(plan)
     is_there = tracker.has_sent(plan)
     if plan.packages:
         send_wheels(prepared.wheels, plan, host)
-    tracker.plan(plan, prepared.cluster_text, untold=untold)
+    tracker.plan(plan, prepared.cluster_text, values, untold=untold)
     try:
-        handed = send(prepared, host, secrets, is_there=is_there, ask=ask)
+        handed = send(prepared, host, run_files(prepared, secrets, values), is_there=is_there, ask=ask)
     except CommandFailed as error:  # before sbatch was called
         came_to_nothing(plan, prepared.cluster_text, str(error), tracker)
         raise
     job_id = accepted(prepared, handed.answer, tracker, host)
-    with named(plan, job_id):
+    try:
         tracker.submit(plan, job_id, reason=handed.reason)
+    except (TrackerError, KeyboardInterrupt) as error:
+        raise untracked(plan, job_id, error) from error
     return job_id
 
 
-@contextmanager
-def named(plan: JobPlan, job_id: str) -> Iterator[None]:
-    """Where the tracker fails, or Ctrl-C ends the wait for it, the id that sbatch gave is told.
-
-    Raises:
-        Untracked: with that id.
-    """
-    try:
-        yield
-    except TrackerError as error:
-        raise Untracked(plan.cluster, job_id, plan.plan_id, str(error)) from error
-    except KeyboardInterrupt as stop:
-        raise Untracked(plan.cluster, job_id, plan.plan_id, "interrupted") from stop
+def untracked(plan: JobPlan, job_id: str, error: BaseException) -> Untracked:
+    """The id that sbatch gave, where the tracker fails, or Ctrl-C ends the wait for it."""
+    why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    return Untracked(plan.cluster, job_id, plan.plan_id, why)
 
 
-def send(prepared: Prepared, host: Host, secrets: Mapping[str, str], *, is_there: bool, ask: bool) -> Handed:
+def send(prepared: Prepared, host: Host, files: Mapping[str, File], *, is_there: bool, ask: bool) -> Handed:
     """sbatch's answer. The code goes first, unless it ``is_there``; the far side says where that is wrong.
 
     Raises:
         CommandFailed: sbatch was not called.
         HostError: nobody knows whether it was.
     """
-    files = run_files(prepared, secrets)
     send_image(prepared, host)
     if not is_there:
         send_code(prepared, host, look=False)
@@ -127,7 +120,8 @@ def send_files(prepared: Prepared, host: Host, secrets: Mapping[str, str]) -> No
     """Put the code (once per snapshot) and the run folder where the nodes can read them."""
     send_image(prepared, host)
     send_code(prepared, host)
-    put(host, prepared.plan.run_dir, run_files(prepared, secrets), sharing=sharing(prepared.plan))
+    plan = prepared.plan
+    put(host, plan.run_dir, run_files(prepared, secrets, to_json(plan)), sharing=sharing(plan))
 
 
 def send_image(prepared: Prepared, host: Host) -> None:
@@ -144,12 +138,12 @@ def send_code(prepared: Prepared, host: Host, *, look: bool = True) -> None:
         put_tree(host, plan.code_dir, **sizes, stream=code.stream(), look=look, sharing=sharing(plan))
 
 
-def run_files(prepared: Prepared, secrets: Mapping[str, str]) -> dict[str, File]:
-    """The files of a run folder before its job begins."""
+def run_files(prepared: Prepared, secrets: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, File]:
+    """The files of a run folder before its job begins; ``values`` are the plan's, as ``to_json`` has them."""
     plan = prepared.plan
     return {
         paths.JOB_SCRIPT: File(prepared.script.encode("utf-8", "surrogateescape"), 0o700),
-        paths.PLAN: File(json.dumps(to_json(plan), indent=1).encode()),
+        paths.PLAN: File(json.dumps(values, indent=1).encode()),
         **point_files(prepared),
         **{name: File(text.encode()) for name, text in node_side(plan.engine, points=plan.points is not None).items()},
         **{paths.secret(name): File(value.encode("utf-8", "surrogateescape")) for name, value in secrets.items()},
@@ -174,9 +168,11 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
     plan = prepared.plan
     if completed.exit_code == 0 or completed.exit_code >= KILLED:
         job_id = given(completed)
-        with named(plan, job_id) if job_id else nullcontext():
-            if job_id and not is_anothers(job_id, plan, tracker):
+        try:
+            if job_id and not tracker.has_unfinished(plan.cluster, job_id):  # see handoff.recovery.taken
                 return job_id
+        except (TrackerError, KeyboardInterrupt) as error:
+            raise untracked(plan, job_id or "", error) from error
         find = find_by_token if completed.exit_code == 0 else find_twice  # after 0 nothing is on its way any more
         if found := find(plan, host):
             return found
@@ -199,12 +195,6 @@ def given(completed: Completed) -> str | None:
         return slurm.parse_sbatch(completed) if completed.exit_code == 0 else None
     except SlurmParseError:
         return None
-
-
-def is_anothers(job_id: str, plan: JobPlan, tracker: Tracker) -> bool:
-    """Whether a job of the cluster that has not ended has this id already; see handoff.recovery.taken."""
-    alone = tracker.jobs(cluster=plan.cluster, job_id=job_id, unfinished=True)
-    return bool(alone or tracker.jobs(cluster=plan.cluster, array=job_id, unfinished=True))
 
 
 def left_over(plan: JobPlan, host: Host) -> str:

@@ -15,9 +15,10 @@ from tfslurm.monitoring.sweep_states import has_ended, is_given_up
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
-from tfslurm.submission.once import tell_of_driver, tell_of_left_out, tell_of_private
+from tfslurm.submission.code_folder import tell_of_left_out, tell_of_private
 from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
+from tfslurm.submission.preflight import tell_of_driver
 from tfslurm.submission.prepare import Asked, prepare
 from tfslurm.submission.scan_gate import guard
 from tfslurm.submission.secrets import read_secrets
@@ -70,9 +71,9 @@ def submit_sweep(
     read_secrets(asked.experiment.secrets)
     swept, tracker = swept_for(session, asked, chosen), session.tracker
     for base in swept.bases:
-        tell_of_driver(session, base, force=force)
+        tell_of_driver(session, base.plan, force=force)
     guard(session, swept.bases)
-    tell_of_left_out(session, swept.bases)
+    tell_of_left_out(session.say, swept.bases[0].code)
     with tracker.claim(swept.asked_sha256, wait=True):
         sweep = left_open(swept, tracker)
         if sweep:
@@ -100,9 +101,9 @@ def swept_for(session: Session, asked: Asked, chosen: Sequence[Known], pinning: 
     pin = pinning(session, asked, chosen)
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
-    own = own_places(session.tracker if session.has_tracker else None)
+    own = own_places(session.tracker if session.has_tracker else None, chosen)
     bases = tuple(prepare(asked, pin, each.cluster, each.text, each.user, now(), points, own=own) for each in chosen)
-    tell_of_private(session, bases)
+    tell_of_private(session.say, bases[0].code if bases else None)
     return Swept(sweep, entries, bases, asked.experiment.sweep or {}, template_of(asked))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,12 +25,14 @@ from tfslurm.tracker.errors import trouble
 from tfslurm.tracker.records import record_text
 from tfslurm.tracker.rows import (
     JOBS,
+    PLACES,
     REBUILT,
     JobUpdate,
     Place,
     SeenDriver,
     TrackedJob,
     TrackedPlan,
+    placed,
     planned,
     tracked,
     values_in,
@@ -53,7 +55,7 @@ class Tracker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self.errors_named():
+        try:
             make_folder(path.parent)
             make_folder(path.with_name("claims"))
             make_file(path)
@@ -65,6 +67,8 @@ class Tracker:
                 with self.change() as db:
                     bring_up(db, path)
             self.chain_head: str = (self._db.execute(HEAD).fetchone() or ("",))[0]  # `chain.keep` keeps it up to date
+        except (sqlite3.Error, OSError) as error:
+            raise trouble(path, error) from error
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -112,23 +116,43 @@ class Tracker:
 
         ``wait``: until the other has ended, so that it is always True.
         """
-        if not name or "/" in name or name.startswith("."):
-            raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
-        path = self.path.with_name("claims") / name
-        with self.errors_named():
-            mine = claimed(path, wait)
-        try:
-            yield mine is not None
-        finally:
-            if mine:
-                with suppress(OSError):  # what stays is nobody's once it is closed
-                    path.unlink(missing_ok=True)
-                mine.close()
+        with self._claimed([name], wait) as mine:
+            yield mine
 
-    def plan(self, plan: JobPlan, cluster_text: str, *, untold: bool = False) -> None:
-        """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id."""
+    @contextmanager
+    def claim_all(self, names: Iterable[str]) -> Iterator[None]:
+        """As ``claim``, waited for, of several plans: in one order, so that no two wait for each other."""
+        with self._claimed(sorted(set(names)), wait=True):
+            yield
+
+    @contextmanager
+    def _claimed(self, names: Sequence[str], wait: bool) -> Iterator[bool]:
+        paths = []
+        for name in names:
+            if not name or "/" in name or name.startswith("."):
+                raise TrackerError(f"{self.path}: {name[:80]!r} is not the name of a plan or a sweep; {UNTRUE}")
+            paths.append(self.path.with_name("claims") / name)
+        with ExitStack() as claims:
+            try:
+                mine = [(path, claims.enter_context(file)) for path in paths if (file := claimed(path, wait))]
+            except OSError as error:
+                raise trouble(self.path, error) from error
+            try:
+                yield len(mine) == len(paths)
+            finally:
+                for path, _ in mine:
+                    with suppress(OSError):  # what stays is nobody's once it is closed
+                        path.unlink(missing_ok=True)
+
+    def plan(
+        self, plan: JobPlan, cluster_text: str, values: Mapping[str, Any] | None = None, *, untold: bool = False
+    ) -> None:
+        """Write the intent down, before anything leaves this machine; ``untold``: somebody waits to see its id.
+
+        ``values``: the plan's, as ``to_json`` has them, where they are at hand.
+        """
         with self.change() as db:
-            put_plan(db, plan, cluster_text, "planned", "")
+            put_plan(db, plan, json.dumps(values or to_json(plan)), cluster_text, "planned")
             if plan.chain_head:
                 db.execute("INSERT OR IGNORE INTO anchors VALUES (?, ?)", (plan.plan_id, plan.chain_head))
             if untold:
@@ -150,7 +174,7 @@ class Tracker:
 
         ``reason``: why they wait, if that is known already.
         """
-        jobs = (job_id,) if "_" in job_id else plan.jobs(job_id)
+        jobs = plan.jobs(job_id) if plan.points and "_" not in job_id else (job_id,)
         with self.change() as db:
             db.execute("UPDATE plans SET stage = 'submitted', note = '' WHERE plan_id = ?", (plan.plan_id,))
             put_jobs(db, plan, dict.fromkeys(jobs, state), {"reason": reason} if reason else {})
@@ -171,7 +195,7 @@ class Tracker:
             if sweep:
                 put_sweep(db, sweep)
                 put_points(db, sweep.sweep_id, plan.plan_id, entries)
-            put_plan(db, plan, cluster_text, "submitted", REBUILT)
+            put_plan(db, plan, json.dumps(to_json(plan)), cluster_text, "submitted", REBUILT)
             # one that this tracker planned itself, and whose id it never got to know
             db.execute("UPDATE plans SET stage = 'submitted' WHERE plan_id = ? AND stage = 'planned'", (plan.plan_id,))
             put_jobs(db, plan, jobs)
@@ -242,30 +266,7 @@ class Tracker:
 
     def places(self, cluster: str) -> dict[str, Place]:
         """Plan id -> where it is, for every plan with an unfinished job on a cluster; the plans are not read whole."""
-        query = (
-            "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
-            "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
-            "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
-            "json_extract(plan, '$.keep_on_failure_s') AS kept_s, json_extract(plan, '$.resources.gpus') AS gpus, "
-            "json_extract(plan, '$.engine') AS engine, cluster_text, unfinished FROM plans JOIN "
-            "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
-            "USING (plan_id)"
-        )
-        return {
-            row["plan_id"]: Place(
-                row["root"],
-                row["name"],
-                row["plan_id"],
-                bool(row["secrets"]),
-                row["unfinished"],
-                row["engine"],
-                row["points"] or 1,
-                row["points_per_job"] or 1,
-                row["cluster_text"],
-                row["gpus"] if row["kept_s"] else None,
-            )
-            for row in self.rows(query, [cluster])
-        }
+        return {row["plan_id"]: placed(row) for row in self.rows(PLACES, [cluster])}
 
     def ask_tag(self, reference: str, now: str, not_since: str) -> bool:
         """Whether a tag is due to be asked for: True, and noted as asked now, when it was not asked since then."""
@@ -346,6 +347,11 @@ class Tracker:
             values.append(str(newest))
         return [tracked(row) for row in self.rows(f"{JOBS} {where} {order}", values)]
 
+    def has_unfinished(self, cluster: str, job_id: str) -> bool:
+        """Whether a job of the cluster that has not ended has this id, or is a task of the array that has it."""
+        alone = self.jobs(cluster=cluster, job_id=job_id, unfinished=True)
+        return bool(alone or self.jobs(cluster=cluster, array=job_id, unfinished=True))
+
     def has_sent(self, plan: JobPlan) -> bool:
         """Whether the code of this plan went to its cluster before; it may have been removed there since."""
         if plan.code is None:
@@ -372,10 +378,9 @@ class Tracker:
             return self._db.execute(query, values).fetchall()
 
 
-def put_plan(db: sqlite3.Connection, plan: JobPlan, cluster_text: str, stage: str, note: str) -> None:
-    """One plan, unless it is there; it waits no longer."""
+def put_plan(db: sqlite3.Connection, plan: JobPlan, text: str, cluster_text: str, stage: str, note: str = "") -> None:
+    """One plan, whose values are ``text``, unless it is there; it waits no longer."""
     values = (plan.plan_id, plan.plan_sha256, plan.cluster, plan.name, plan.planned_at, stage, note)
-    text = json.dumps(to_json(plan))
     db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, text, cluster_text))
     db.execute(PUT_NAMES.format(which="plan_id = ?"), (plan.plan_id,))
     db.execute("DELETE FROM waiting WHERE plan_id = ?", (plan.plan_id,))

@@ -15,6 +15,15 @@ from tfslurm.job_plan.folders import FOLDER, JOB_ID, UNTRUE
 from tfslurm.sweeps.arrays import place_in_array, slurm_id
 
 JOBS = "SELECT cluster, job_id, submitted_at, plan_id, name, state, final, status FROM jobs"
+PLACES = (
+    "SELECT plan_id, name, json_extract(plan, '$.root') AS root, "
+    "json_array_length(plan, '$.secrets') AS secrets, json_extract(plan, '$.points.count') AS points, "
+    "json_extract(plan, '$.points.points_per_job') AS points_per_job, "
+    "json_extract(plan, '$.keep_on_failure_s') AS kept_s, json_extract(plan, '$.resources.gpus') AS gpus, "
+    "json_extract(plan, '$.engine') AS engine, cluster_text, unfinished FROM plans JOIN "
+    "(SELECT plan_id, count(*) AS unfinished FROM jobs WHERE cluster = ? AND final = 0 GROUP BY plan_id) "
+    "USING (plan_id)"
+)
 REBUILT = "read from its run folder"
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SWEEP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -196,4 +205,20 @@ def tracked(row: sqlite3.Row) -> TrackedJob:
         state=row["state"],
         final=bool(row["final"]),
         status=values_in(row["status"], "the state of a job"),
+    )
+
+
+def placed(row: sqlite3.Row) -> Place:
+    """One row of the query PLACES."""
+    return Place(
+        row["root"],
+        row["name"],
+        row["plan_id"],
+        bool(row["secrets"]),
+        row["unfinished"],
+        row["engine"],
+        row["points"] or 1,
+        row["points_per_job"] or 1,
+        row["cluster_text"],
+        row["gpus"] if row["kept_s"] else None,
     )

@@ -65,12 +65,12 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     Raises:
         InputError: the user's own folder or that of --clusters can be changed by others; two folders have a name.
     """
-    files = ClusterFiles(own_files(config_folder() / "clusters"), {}, {})
     if _named:
         others = {name: ClusterFile(path, "named") for name, path in named_files(_named[0]).items()}
         unused: dict[str, Unused] = {}
     else:
         others, unused = trusted_files(NEARBY)
+    files = ClusterFiles(own_files(config_folder() / "clusters"), {}, {})
     mine = set(files.used)
     paths = {name: each.path for name, each in unused.items()} | {name: each.path for name, each in others.items()}
     for name in mine & paths.keys():
@@ -122,10 +122,11 @@ def own_files(folder: Path) -> dict[str, ClusterFile]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError:
-        pass  # told by the next line
+        pass  # told by what comes next
+    found = names_in(folder)
     if why := folder_trouble(folder):
         raise refuse(str(folder), why, UNREAD if why.startswith("cannot") else take_back(folder, folder.stat()))
-    return {name: ClusterFile(folder / f"{name}.yaml", "own") for name in names_in(folder)}
+    return {name: ClusterFile(folder / f"{name}.yaml", "own") for name in found}
 
 
 def names_in(folder: Path) -> list[str]:

@@ -9,23 +9,22 @@ from tfslurm.local_files import make_folder, read_kept, write_file
 from tfslurm.workspace.folders import data_folder
 
 MOST_BYTES = 2**20
+FOLDER = "compiled"
 
 
 class CompiledTemplates:
     """The files of one folder, which is the user's alone; ``render`` says what they hold."""
 
-    def __init__(self) -> None:
-        self._folder = data_folder() / "compiled"
-
     def read(self, name: str) -> bytes | None:
         """The data kept under a name; None where there is none, or where others could have written in the file."""
+        folder = data_folder() / FOLDER
         try:
-            make_folder(self._folder)
-            return read_kept(self._folder / name, MOST_BYTES)
+            make_folder(folder)
+            return read_kept(folder / name, MOST_BYTES)
         except (OSError, InputError):
             return None
 
     def write(self, name: str, data: bytes) -> None:
         """Keep it, whole or not at all; where this machine refuses, the template is compiled again next time."""
         with suppress(OSError, InputError):
-            write_file(self._folder / name, data)
+            write_file(data_folder() / FOLDER / name, data)

@@ -28,7 +28,7 @@ from tfslurm.workspace.cluster_files import (
     tell_unused,
     trusted_elsewhere,
 )
-from tfslurm.workspace.folders import config_folder, data_folder
+from tfslurm.workspace.folders import config_folder, data_folder, tracker_file
 from tfslurm.workspace.project import own_folders
 from tfslurm.workspace.trust import OWN_FIX, refuse_reach
 
@@ -60,17 +60,17 @@ class Known(NamedTuple):
 
 def open_tracker() -> Tracker:
     """This user's tracker."""
-    return Tracker(data_folder() / "tracker.sqlite")
+    return Tracker(tracker_file())
 
 
 def has_tracker() -> bool:
     """Whether there is one yet; opening it makes one."""
-    return (data_folder() / "tracker.sqlite").exists()
+    return tracker_file().exists()
 
 
 def tracker_if_made() -> Tracker | None:
     """This user's tracker, None if there is none yet."""
-    file = data_folder() / "tracker.sqlite"
+    file = tracker_file()
     return Tracker(file) if file.exists() else None
 
 
@@ -151,7 +151,7 @@ def known_clusters(
     for name in names:
         if name not in files.used and name != LOCAL:
             raise unknown(name, files)
-    if tell:
+    if tell and (files.unused or files.shadowed):
         tell_unused(files, names, tell)
     found: list[Known] = []
     problems: list[Problem] = []

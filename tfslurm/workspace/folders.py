@@ -34,6 +34,11 @@ def _absolute(folder: Path, usual: str) -> Path:
     return folder if folder.is_absolute() else Path.home() / usual / "tfslurm"
 
 
+def tracker_file() -> Path:
+    """Where the tracker is."""
+    return data_folder() / "tracker.sqlite"
+
+
 def trust_file() -> Path:
     """Where it is written which folders the user trusts."""
     return data_folder() / "trusted.json"

@@ -17,6 +17,20 @@ def own_folders(folder: Path) -> list[Path]:
     return [folder, top] if top and _is_mine(top / ".git") and not holds_home(top) else [folder]
 
 
+def belongs_to(folder: Path, place: Path) -> bool:
+    """Whether a folder came with the files of a place: the place's own folders hold it.
+
+    A home's hidden folders did not come with a file that lies there.
+    """
+    return any(_holds(own, folder) for own in own_folders(place))
+
+
+def _holds(own: Path, folder: Path) -> bool:
+    if not folder.is_relative_to(own):
+        return False
+    return not (any(part.startswith(".") for part in folder.relative_to(own).parts) and holds_home(own))
+
+
 def _is_mine(path: Path) -> bool:
     return path.lstat().st_uid == os.geteuid()
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from tfslurm.host import Host, open_host
 from tfslurm.tracker import Tracker
-from tfslurm.workspace.config import Known, has_tracker, open_tracker
+from tfslurm.workspace.config import Known, has_tracker
+from tfslurm.workspace.folders import tracker_file
 
 T = TypeVar("T")
 Say = Callable[..., None]
@@ -51,7 +52,7 @@ class Session:
     @cached_property
     def tracker(self) -> Tracker:
         """The index of jobs and records, for the thread that asks first."""
-        return open_tracker()
+        return Tracker(tracker_file())
 
     @property
     def has_tracker(self) -> bool:
