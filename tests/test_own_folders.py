@@ -15,7 +15,7 @@ from tfslurm.snapshot import take
 from tfslurm.spec import Mount
 from tfslurm.submission.own_folders import guarded_now, own_places, refuse_own_files
 from tfslurm.tracker import JobUpdate, Tracker
-from tfslurm.workspace.config import tracker_if_made
+from tfslurm.workspace.config import choose_clusters, tracker_if_made
 from tfslurm.workspace.folders import trust_file
 from tfslurm.workspace.trust import change_trusted
 
@@ -71,6 +71,18 @@ def test_a_plan_names_the_roots_of_clusters_that_are_trusted_in_other_folders(ho
     (home / "lab" / "delta.yaml").write_text(text)
     change_trusted(trust_file(), lambda now: now.trusting(home / "lab", {"delta.yaml": text.encode()}))
     assert str(home / "delta") in other_roots(replace(CLUSTER, login=Login("login.example")))
+
+
+def test_the_clusters_of_a_command_name_the_roots_that_a_look_at_all_files_names(home: Path) -> None:
+    clusters = home / "config" / "tfslurm" / "clusters"
+    (clusters / "gamma.yaml").write_text(f"name: gamma\nroot: {home}/gamma\nnope: 1\n")
+    text = f"name: delta\nroot: {home}/delta\n"
+    (home / "lab").mkdir()
+    (home / "lab" / "delta.yaml").write_text(text)
+    change_trusted(trust_file(), lambda now: now.trusting(home / "lab", {"delta.yaml": text.encode()}))
+    chosen = choose_clusters(["beta", "delta"], ())
+    expected = {str(home / name) for name in ("beta", "gamma", "delta")}
+    assert own_places(None, chosen) == own_places(None) and own_places(None).roots == expected
 
 
 def test_a_plan_names_the_roots_that_jobs_of_the_tracker_still_have(home: Path) -> None:

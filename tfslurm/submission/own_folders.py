@@ -17,7 +17,7 @@ from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
-from tfslurm.workspace.cluster_files import cluster_files, trusted_elsewhere
+from tfslurm.workspace.cluster_files import ClusterFiles, cluster_files, trusted_elsewhere
 from tfslurm.workspace.config import Known, open_tracker, text_of
 from tfslurm.workspace.folders import config_folder, data_folder
 
@@ -39,10 +39,11 @@ def own_places(tracker: Tracker | None, chosen: Sequence[Known] = ()) -> OwnPlac
     """The roots of this user's clusters, and those that jobs of the tracker still have, whatever files say now; the
     folders of the tracker and of the cluster files. A file with mistakes names its root all the same.
 
-    ``chosen``: the clusters whose files were read just now; those are not read again.
+    ``chosen``: the command's clusters; their files were read just now, and the others looked up with them.
     """
     roots = {str(each.cluster.root) for each in chosen}
-    roots.update(_roots({each.file for each in chosen}), tracker.roots() if tracker else ())
+    files = next(filter(None, (each.files for each in chosen)), None) or cluster_files()
+    roots.update(_roots(files, {each.file for each in chosen}), tracker.roots() if tracker else ())
     return OwnPlaces(frozenset(roots), (str(data_folder()), str(config_folder())))
 
 
@@ -69,10 +70,10 @@ def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
     )
 
 
-def _roots(known: Container[Path | None]) -> list[str]:
+def _roots(files: ClusterFiles, known: Container[Path | None]) -> list[str]:
     """The `root` of each other cluster file, whatever else is wrong with it."""
     found: list[str] = []
-    for file in (*cluster_files().used.values(), *trusted_elsewhere()):
+    for file in (*files.used.values(), *trusted_elsewhere()):
         if file.path in known:
             continue
         try:

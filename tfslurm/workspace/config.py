@@ -39,13 +39,15 @@ class Known(NamedTuple):
     """A cluster and the text that describes it; ``file`` None: it needs no file.
 
     ``origin``: the user's own file, one that the user trusts, one of the folder of --clusters, the text that a plan was
-    submitted with, or tfslurm itself.
+    submitted with, or tfslurm itself. ``files``: all cluster files, as they were when its own was looked up; None: it
+    was not looked up among them.
     """
 
     cluster: Cluster
     text: str
     file: Path | None
     origin: Origin = "own"
+    files: ClusterFiles | None = None
 
     @property
     def user(self) -> str:
@@ -162,7 +164,7 @@ def known_clusters(
             problems += error.problems
     if problems:
         raise InputError(problems)
-    return found
+    return [each._replace(files=files) for each in found]
 
 
 def unknown(name: str, files: ClusterFiles) -> InputError:
