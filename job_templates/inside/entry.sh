@@ -50,6 +50,35 @@ tfslurm_lacks_python() {
     exit 78
 }
 
+# Is there such a command? Otherwise says so, and fails as a shell does: with 127, or with 126 where it is there and cannot be
+# run. In a process of its own, for every variable is the command's by now.
+tfslurm_find() (
+    tfslurm_code=127
+    case $1 in
+    */*)
+        if [ -f "$1" ] && [ -x "$1" ]; then return 0; fi
+        if [ -e "$1" ]; then tfslurm_code=126; fi ;;
+    *)
+        if [ -z "${PATH-}" ]; then return 0; fi # the shell looks in places of its own
+        set -f
+        IFS=:
+        for tfslurm_line in $PATH; do
+            tfslurm_line=${tfslurm_line:-.}/$1
+            if [ ! -f "$tfslurm_line" ]; then continue; fi
+            if [ -x "$tfslurm_line" ]; then return 0; fi
+            tfslurm_code=126
+        done
+        # a busybox may have more than its files
+        if [ "$tfslurm_code" = 127 ] && command -v "$1" >/dev/null 2>&1; then return 0; fi ;;
+    esac
+    if [ "$tfslurm_code" = 126 ]; then
+        printf 'tfslurm: %s: cannot be executed in the container\n' "$1" >&2
+    else
+        printf 'tfslurm: %s: not found in the container\n' "$1" >&2
+    fi
+    return "$tfslurm_code"
+)
+
 # Exports the secrets and then the variables, and becomes the program.
 tfslurm_become() {
     while [ "$1" != -- ]; do
@@ -74,6 +103,7 @@ tfslurm_become() {
     case $* in # no name of ours may change any more: the program has it
     */run/tfslurm-service.py*) command -v python3 >/dev/null 2>&1 || tfslurm_lacks_python ;;
     esac
+    if [ -n "${tfslurm_beside-}" ]; then tfslurm_find "$1" || exit; fi
     exec "$@"
 }
 
@@ -91,7 +121,7 @@ if [ "$1" = exec ]; then
     exec 3<"/run/tfslurm/$3" # before the command begins: whoever opens a pipe that nobody holds open any more waits without end
     (exec </dev/null >/dev/null 2>&1 && tfslurm_watch_exec &) # with a copy of its output open, the engine would wait for it
     exec 3<&- 4>/dev/null
-    tfslurm_packages=$4
+    tfslurm_packages=$4 tfslurm_beside=yes
     shift 4
     tfslurm_become "$@"
 fi

@@ -151,6 +151,8 @@ def test_what_cannot_be_entered_is_refused_with_its_reason(desk: Desk) -> None:
 
     assert f"{waits}: is PENDING" in refused(waits, "true")
     assert f"job {job.partition(':')[2]!r}" not in refused(job, "--", "false")  # its own code, without a word
+    for command, code, why in (("nosuchprog", 127, "not found"), ("/etc/passwd", 126, "cannot be executed")):
+        assert refused(job, command, code=code) == f"tfslurm: {command}: {why} in the container\n"
     assert "has 1 task: 0" in refused("--rank", "1", job, "true", code=2)
     assert "is 2 jobs" in refused(swept, "true", code=2)
     assert "is not in the tracker" in refused("99999", "true", code=2)
