@@ -123,7 +123,7 @@ def test_a_fact_that_is_not_known_is_told_with_the_reason() -> None:
     text = record_text(source.build(files=files, image_facts=None))
     assert "GPU      unknown (gpus.txt was not written)" in text
     assert "outputs  unknown (outputs.sha256: not hashed: the job was being stopped)" in text
-    assert "inside   unknown (images/" in text
+    assert "inside   unknown (no job with this image has looked into it there; `tfslurm image inspect " in text
 
 
 def test_a_digest_without_tag_and_one_that_nobody_is_known_to_have_served() -> None:

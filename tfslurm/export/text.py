@@ -171,7 +171,7 @@ def environment_rows(record: Record) -> Iterator[Row]:
     known = [f"{name} {version}" for name, version in versions if version]
     packages = [f"{len(inside.packages)} packages"] if inside.packages else []
     system = [inside.os + (f" with glibc {inside.glibc}" if inside.glibc else "")] if inside.os else []
-    what = ", ".join([*known, *packages, *system]) if known else why(record, "environment", None)
+    what = ", ".join([*known, *packages, *system]) if known else f"unknown ({why_nothing_is_known_inside(record)})"
     form = " for ".join(filter(None, (record.image.digest_kind, record.image.platform)))
     yield Row("inside", f"{what} ({form})")
     if layer := inside.layer:
@@ -182,6 +182,15 @@ def environment_rows(record: Record) -> Iterator[Row]:
         yield Row("added", f"{named} (layer {layer.key[:12]}…{contents})")
     if record.asked and (scan := record.asked.scan):
         yield Row("scan", f"{scan.answer}: {summary(scan)}")
+
+
+def why_nothing_is_known_inside(record: Record) -> str:
+    """Why no version of the image's software is in the record; where nothing has looked into it, what may tell them."""
+    reasons = [reason for path, reason in record.unknown.items() if path.split(".")[0] == "environment"]
+    if reasons and not reasons[0].endswith("was not written"):
+        return reasons[0]
+    asks = shlex.join(["tfslurm", "image", "inspect", record.image.reference])
+    return f"no job with this image has looked into it there; `{asks}` shows what the registry and your other jobs tell"
 
 
 def build_rows(record: Record) -> Iterator[Row]:
