@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from tfslurm.cli.console import common, emit, say, show
 from tfslurm.cli.experiment_file import experiment_file
-from tfslurm.errors import InputError
+from tfslurm.errors import InputError, refuse
 from tfslurm.image import Pin, moved
 from tfslurm.image.packages import packages_to_json
 from tfslurm.submission.packages import packages_now
@@ -25,13 +26,18 @@ from tfslurm.workspace.session import Session
 @click.option(
     "--local", is_flag=True, help="Pin by its id an image that only this machine's docker daemon has. This is weaker."
 )
+@click.option("--cluster", hidden=True, help="Refused: a lock file is the same for every cluster.")
 @common
-def pin(session: Session, experiment: Path, update: bool, local: bool, as_json: bool) -> None:
+def pin(session: Session, experiment: Path, update: bool, local: bool, cluster: str | None, as_json: bool) -> None:
     """Resolve the image's tag to a digest, and `packages` to wheels, and write EXP.lock.yaml. Commit that file.
 
     tfslurm asks the registry over HTTP, and needs no docker daemon. If there is a lock file already, it asks again and
-    says whether the tag has moved. Only --update writes the new digest, and chooses the packages anew.
+    says whether the tag has moved. Only --update writes the new digest, and chooses the packages anew. A lock file is
+    the same for every cluster, so none is named here.
     """
+    if cluster is not None:
+        fix = f"leave it out; `tfslurm check {shlex.quote(cluster)}` shows that cluster's GPUs and drivers"
+        raise refuse("--cluster", "a lock file is the same for every cluster", fix)
     asked = read_experiment(experiment, sweeps=True)
     if asked.experiment.build and (update or local):
         fix = f"run `tfslurm image build {experiment} --update`"

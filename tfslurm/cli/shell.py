@@ -12,6 +12,7 @@ from tfslurm.cli.logs import Waiting
 from tfslurm.cli.submit import set_option
 from tfslurm.errors import refuse
 from tfslurm.host.attached import is_terminal
+from tfslurm.monitoring.lookup import JOB
 from tfslurm.services.shell import open_shell
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.workspace.config import choose_clusters
@@ -50,6 +51,9 @@ def shell(
     if as_json:
         raise refuse("--json", "a terminal has no document", "`tfslurm submit --json`, then `tfslurm exec --json`")
     if experiment.suffix not in (".yaml", ".yml") and not experiment.exists():
+        if job := JOB.fullmatch(str(experiment)):
+            fix = f"`tfslurm exec {job[0]}` opens one in the container of a job that runs"
+            raise refuse(f"job {job[0]}", "is no experiment, and shell opens a terminal in a new container", fix)
         fix = f"write `tfslurm shell exp.yaml -- {experiment} …`"
         raise refuse(str(experiment), "is no file; where a command is named, the experiment's file is named too", fix)
     asked = read_experiment(experiment, sets)
