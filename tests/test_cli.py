@@ -85,6 +85,7 @@ def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
         (["exec", "17", "--rank", "1"], 2, r"error: --rank: stands after JOB, so it is taken .*; write it before 17"),
         (["exec", "17", "--", "ls"], 2, r"error: job '17': is not in the tracker"),
         (["shell", "--", "ls", "/"], 2, r"error: ls: is no file; .*; write `tfslurm shell exp\.yaml -- ls"),
+        (["shell", "alpha:17"], 2, r"error: job alpha:17: is no experiment, .*; `tfslurm exec alpha:17` opens one in"),
         (["image", "inspect", "tf"], 2, r"error: job 'tf': is neither .*; an image needs its tag or digest: tf:TAG"),
         (["cite", "17"], 2, r"error: job '17': is not in the tracker"),
         (["cite", "./17"], 2, r"error: 17: cannot be read: No such file"),
@@ -96,7 +97,28 @@ def test_a_mistyped_command_names_the_nearest(run: Type) -> None:
             2,
             r"error: cluster 'nowhere': is not known .*; describe it in \S+/clusters/NAME\.yaml, or ",
         ),
-        (["logs"], 2, r"Missing argument 'JOB'"),
+        (["logs"], 2, r"^error: tfslurm logs: missing argument 'JOB'; `tfslurm logs --help` explains it\n$"),
+        (
+            ["status", "--stat", "x"],
+            2,
+            r"^error: tfslurm status: no such option '--stat'; did you mean --state or --watch\?",
+        ),
+        (
+            ["provenance", "1", "--format", "pdf"],
+            2,
+            r"^error: tfslurm provenance: invalid value for '--format': 'pdf' is",
+        ),
+        (
+            ["pin", "a", "b"],
+            2,
+            r"^error: tfslurm pin: got unexpected extra argument \(b\); `tfslurm pin --help` explains it\n",
+        ),
+        (
+            ["pin", "x.yaml", "--cluster", "alpha"],
+            2,
+            r"^error: --cluster: a lock file is the same for every cluster; leave it out",
+        ),
+        (["init", "there", "--nope"], 2, r"^error: tfslurm init: no such option '--nope'"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(run: Type, arguments: list[str], code: int, says: str) -> None:

@@ -39,15 +39,33 @@ def as_value(error: BaseException, code: int) -> dict[str, Any]:
     }
 
 
+def usage(error: click.ClickException) -> str:
+    """A mistake on the command line in one line: the command, what click says of it, and what to do."""
+    said = " ".join(error.format_message().split())
+    if type(error) is not click.UsageError or said.startswith("Got "):  # click's own words, not a command's
+        said = said[0].lower() + said[1:].rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if not context:
+        return said
+    fix = f"; `{context.command_path} --help` explains it" if "`" not in said else ""
+    if isinstance(error, click.NoSuchOption):
+        said, near = f"no such option {error.option_name!r}", " or ".join(error.possibilities or ())
+        fix = f"; {f'did you mean {near}? ' if near else ''}`{context.command_path} --help` lists them"
+    return f"{context.command_path}: {said}{fix}"
+
+
 def tell(error: BaseException, *, whole: bool) -> int:
     """Print an error on stderr; the exit code."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted")
         return 130
-    if isinstance(error, click.ClickException):
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # `tfslurm` alone
         shown = StringIO()
         error.show(file=shown)
-        say(*shown.getvalue().expandtabs(2).rstrip("\n").split("\n"))
+        say(*shown.getvalue().rstrip("\n").split("\n"))
+        return 2
+    if isinstance(error, click.ClickException):
+        say(f"error: {usage(error)}")
         return 2
     if isinstance(error, BrokenPipeError):  # the reader of stdout went away (`| head`): end without a word, as cat does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
