@@ -312,7 +312,7 @@ def test_a_layer_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path, bod
     "files", [{}, {"manifest.json": b"[]"}, {"manifest.json": b'[{"Config": "../x"}]'}, {"a": b""}]
 )
 def test_what_is_no_archive_of_one_image_is_an_error(files: dict[str, bytes | str]) -> None:
-    with pytest.raises(TfslurmError, match="what the engine saved is no archive of one image"):
+    with pytest.raises(TfslurmError, match="the engine saved no archive of one image"):
         opened(io.BytesIO(tar_of(files)))
 
 

@@ -460,7 +460,7 @@ def test_an_answer_that_is_no_piece_or_a_larger_one_is_not_believed(job: Job, an
     try:
         assert statuses(job.fetch(LyingHost(), pauses_s=())) in ({"sparse": "failed"}, {"sparse": "mismatch"})
     except HostError as error:
-        assert "what arrived is damaged" in str(error)
+        assert "it arrived damaged" in str(error)
     part = job.dest / ".sparse.tfslurm-part"
     assert not part.exists() or part.stat().st_size <= 3 * 2**20
 
@@ -593,8 +593,9 @@ def test_other_bytes_than_the_job_recorded_are_named_and_kept_aside_and_the_rest
     done = job.fetch()
     assert not done.good
     assert statuses(done) == {"small": "mismatch", "big": "mismatch", "fine": "fetched"}
-    assert "not what the job recorded at its end; what arrived is kept beside it as .small.tfslurm-part" in why(
-        done, "small"
+    assert (
+        "not what the job recorded at its end; the file that arrived is kept beside it as .small.tfslurm-part"
+        in why(done, "small")
     )
     assert (job.dest / ".small.tfslurm-part").read_bytes() == b"evil"
     assert not (job.dest / "big").exists()

@@ -103,6 +103,6 @@ def test_a_folder_that_is_somebody_else_s_way_is_told_and_the_rest_is_listed(
     (laptop.root / "images").symlink_to(tmp_path)
     said = typed(capsys)
     assert said.returncode == 0
-    assert "alpha: what lies there is not known:" in said.stderr
+    assert "alpha: its images are not known:" in said.stderr
     assert "is a link, or another user's" in said.stderr
     assert f"{registry.address}/team/tf:1" in said.stdout

@@ -168,7 +168,7 @@ def test_without_a_database_the_sbom_alone_is_kept_and_the_next_call_tries_again
             {"SchemaVersion": 4},
             "has the schema '4', and this version reads 1 and 2; use another version of trivy",
         ),
-        ("cyclonedx", {"spdxVersion": "x"}, "trivy: what it wrote is no SBOM of CycloneDX"),
+        ("cyclonedx", {"spdxVersion": "x"}, "trivy: its output is no SBOM of CycloneDX"),
         ("cyclonedx", "[" * 500 + "]" * 500, "is nested deeper than 100 levels"),
     ],
 )

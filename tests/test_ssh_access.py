@@ -118,7 +118,7 @@ def test_the_entry_names_the_program_the_key_and_no_unknown_key_is_taken(home: P
     [
         ("no the image has no sshd", TfslurmError, r"alpha:41_7: the image has no sshd: .* `build: \{base: IM"),
         ("no /dev/shm/tfslurm-ssh cannot be written", TfslurmError, "cannot be written: ssh cannot lead into its cont"),
-        ("key ssh-ed25519 short", HostError, "what its container answers is no key"),
+        ("key ssh-ed25519 short", HostError, "its container's answer is no key"),
         (f"key {KEY[:-40]}\x1b[2J", HostError, "is no key"),
         ("Welcome!", HostError, "is no key"),
         ("", HostError, "is no key"),

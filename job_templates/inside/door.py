@@ -184,7 +184,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(400, "the path has characters that no URL has; write them as %20 is written\n")
             return
         except (OSError, http.client.HTTPException):
-            self.refuse(502, "what is behind the door does not answer\n")
+            self.refuse(502, "the server behind the door does not answer\n")
             return
         try:
             self.send_response_only(answer.status, answer.reason)

@@ -215,7 +215,7 @@ def test_what_cannot_be_read_there_or_written_here_is_named(shared: Desk, job: s
         (out / "a b").chmod(0o644)
     assert done.returncode == 1
     assert "ckpt/assets" in done.stderr
-    assert "Permission denied; what is in it was not fetched" in done.stderr
+    assert "Permission denied; its content was not fetched" in done.stderr
     assert f"error: {job}: a b: is not there any more, or cannot be read there\n" in done.stderr
     assert f"{job}: 5 files, 40.0 MiB in ./partly, sha256 verified; not as wanted: 1 failed\n" in done.stdout
     done = shared.tfslurm("fetch", job, "/root/here")

@@ -217,7 +217,9 @@ def ask_host(wanted: Sequence[Wanted]) -> Mapping[PurePosixPath, str]:
         .decode("ascii", "replace")
     )
     if len(said) != len(asked) or set(said) - set("fd-"):
-        raise HostError(f"{wanted[0].host.name}: what came is no answer about files; does a start-up file print there?")
+        raise HostError(
+            f"{wanted[0].host.name}: the answer about files cannot be read; does a start-up file print there?"
+        )
     return dict(zip(asked, said, strict=True))
 
 

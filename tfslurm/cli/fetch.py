@@ -79,7 +79,7 @@ def report(job: TrackedJob, folder: Path, done: Fetch, as_json: bool) -> None:
     if not job.final:
         say(f"{job.key}: {job.state}: this is what is there now; it is not final")
     for why in done.unread:
-        say(f"error: {job.key}: {plain(why)}; what is in it was not fetched")
+        say(f"error: {job.key}: {plain(why)}; its content was not fetched")
     for outcome in done.outcomes:
         if outcome.status in BAD:
             say(f"error: {job.key}: {plain(outcome.path)}: {plain(outcome.why)}")

@@ -203,7 +203,7 @@ def piece(host: Host, folder: PurePosixPath, file: Entry, offset: int, count: in
     try:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(said, count)
     except zlib.error as error:
-        why = f"{host.name}: {folder / file.path}: what arrived is damaged: {error}"
+        why = f"{host.name}: {folder / file.path}: it arrived damaged: {error}"
         raise HostError(why, transient=True) from error
 
 

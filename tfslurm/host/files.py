@@ -138,7 +138,7 @@ def get(
     for line in head.split(b"\0") if head else ():
         size, _, path = line.partition(b" ")
         if not size.isdigit() or len(size) > 20:
-            raise HostError(f"{host.name}: {folder}: what came is no list of files; does a start-up file print there?")
+            raise HostError(f"{host.name}: {folder}: the answer is no list of files; does a start-up file print there?")
         why = b"it was not read: it has %s bytes, more than is read of one job" % size
         found[f"{path.decode('utf-8', 'surrogateescape')}.error"] = why
     if stream:
@@ -182,7 +182,7 @@ def files_in(name: str, folder: PurePosixPath, stream: bytes) -> Iterator[tuple[
                 if content:
                     yield member.name.removeprefix("./"), content.read()
     except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError, RecursionError) as error:
-        why = f"what came is no tar stream: {error}; does a start-up file print there?"
+        why = f"the answer is no tar stream: {error}; does a start-up file print there?"
         raise HostError(f"{name}: {folder}: {why}") from None
 
 

@@ -62,7 +62,7 @@ class ListedImage(NamedTuple):
 
 
 class Images(NamedTuple):
-    """All of them, the one that was used last first; ``silent``: cluster -> why what lies there is not known."""
+    """All of them, the one that was used last first; ``silent``: cluster -> why its images are not known."""
 
     images: tuple[ListedImage, ...]
     archives: tuple[Archive, ...]

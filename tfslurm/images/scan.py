@@ -194,7 +194,7 @@ def check_sbom(data: bytes) -> None:
         if value["bomFormat"] != "CycloneDX":
             raise ValueError("it is of another format")
     except (ValueError, KeyError, TypeError) as error:
-        raise TfslurmError(f"trivy: what it wrote is no SBOM of CycloneDX: {error}") from error
+        raise TfslurmError(f"trivy: its output is no SBOM of CycloneDX: {error}") from error
 
 
 def sum_of(files: Mapping[str, bytes], kind: str) -> str | None:

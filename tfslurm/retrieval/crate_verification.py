@@ -321,7 +321,7 @@ def facts(checked: CheckedCrate, evidence: Evidence, base: str, plan_text: bytes
     if not all(differ):
         return Part("facts", "unchanged", "what was observed gives the same record; the image was not looked into")
     fewest: list[str] = min(differ, key=len)
-    return Part("facts", "changed", f"what was observed gives another record: {', '.join(fewest)}")
+    return Part("facts", "changed", f"the observed facts give another record: {', '.join(fewest)}")
 
 
 def differences(said: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -218,9 +218,9 @@ class Fetch:
         """Give a partial file its own name where it holds what it must."""
         part = part_of(want.path)
         if found != want.sha256:
-            kept = f"what arrived is kept beside it as {part.rpartition(b'/')[2].decode('utf-8', 'surrogateescape')}"
+            name = part.rpartition(b"/")[2].decode("utf-8", "surrogateescape")
             why = "there it is not what the job recorded at its end" if want.recorded else CHANGED
-            return "mismatch", f"{why}; {kept}"
+            return "mismatch", f"{why}; the file that arrived is kept beside it as {name}"
         self.destination.land(part, want.path, want.entry.mtime_ns, replace=self.selection.overwrite)
         return "fetched", ""
 

@@ -107,7 +107,7 @@ def note_key(way: Way, rank: int, line: str) -> None:
         fix = f"; {HOW}" if "the image has no" in rest else ""
         raise TfslurmError(f"{way.job.key}: {rest[:200]}: ssh cannot lead into its container{fix}")
     if word != "key" or not key:
-        raise HostError(f"{way.job.key}: what its container answers is no key")
+        raise HostError(f"{way.job.key}: its container's answer is no key")
     file = known_hosts(way, rank)
     make_folder(file.parent)
     write_file(file, f"{host_name(way, rank)} {key[0]}\n".encode())

@@ -101,7 +101,9 @@ def begun(session: Session, known: Known, runs: Sequence[Run]) -> list[Run]:
     found = session.reach(known).run_bytes(program("still-there"), input=asked, max_bytes=len(jobs) + 2**16)
     said = found.decode("ascii", "replace")
     if len(said) != len(jobs):
-        raise HostError(f"{known.cluster.name}: what came is no answer about files; does a start-up file print there?")
+        raise HostError(
+            f"{known.cluster.name}: the answer about files cannot be read; does a start-up file print there?"
+        )
     there = [run for (run, _, _), kind in zip(jobs, said, strict=True) if kind == "d"]
     missing = [job for (_, job, _), kind in zip(jobs, said, strict=True) if kind != "d"]
     if not there:

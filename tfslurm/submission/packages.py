@@ -115,7 +115,7 @@ def resolve_packages(
         index=found.first_index,
     )
     for mistake in package_mistakes(packages_to_json(lock)):
-        raise TfslurmError(f"packages: what the index has cannot be locked: {mistake.field}: {mistake.why}")
+        raise TfslurmError(f"packages: the index's answer cannot be locked: {mistake.field}: {mistake.why}")
     return lock
 
 

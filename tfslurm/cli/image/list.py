@@ -28,7 +28,7 @@ def list_command(session: Session, check: bool, as_json: bool) -> None:
 
     found = list_images(session, check=check)
     for name, why in found.silent.items():
-        say(f"{name}: what lies there is not known: {why.removeprefix(f'{name}: ')}")
+        say(f"{name}: its images are not known: {why.removeprefix(f'{name}: ')}")
     if as_json:
         emit(as_value(found))
     else:

@@ -70,9 +70,9 @@ def opened(file: BinaryIO) -> Archive:
         config = read_json(member_bytes(tar, one["Config"], MOST_CONFIG))
         layers = tuple(str(name) for name in one["Layers"])
     except (ValueError, KeyError, TypeError, OSError, tarfile.TarError) as error:
-        raise TfslurmError(f"what the engine saved is no archive of one image: {error}") from error
+        raise TfslurmError(f"the engine saved no archive of one image: {error}") from error
     if not isinstance(config, dict) or len(layers) > MOST_LAYERS:
-        raise TfslurmError(f"what the engine saved has no config, or more than {MOST_LAYERS} layers")
+        raise TfslurmError(f"the engine saved an image without a config, or with more than {MOST_LAYERS} layers")
     return Archive(tar, config, layers)
 
 

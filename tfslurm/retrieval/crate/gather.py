@@ -90,7 +90,7 @@ def sources(placed: Sequence[Placed], progress: Progress, *, with_outputs: bool)
         if evidence.host is None or evidence.folder is None:
             for each in these:
                 lost += [*outputs_of(each.run, evidence.why)]
-                lost.append(LeftOut(each.run.folder, f"what the job left cannot be read: {evidence.why}"))
+                lost.append(LeftOut(each.run.folder, f"the job's files cannot be read: {evidence.why}"))
             continue
         source = Source(evidence.host, evidence.folder, these[0].run.base)
         list_runs(source, [each.run for each in these], progress, with_outputs=with_outputs)
