@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.site import Site, at_home
+from tests.made import plan
 from tfslurm.cli import run
+from tfslurm.errors import HostError
 from tfslurm.handoff import local_process
 from tfslurm.monitoring.reasons import why
 from tfslurm.monitoring.rebuild_tracker import state_of
@@ -43,6 +46,35 @@ def test_a_job_that_is_interrupted_as_it_begins_does_not_go_on(monkeypatch: pyte
     finally:
         process.kill()
         process.wait()
+
+
+def test_no_other_command_gives_up_a_job_that_is_about_to_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files, its process and docker are stand-ins."""
+    site = Site(tmp_path, Tracker(tmp_path / "tracker.sqlite"), name="local")
+    site.program("docker", "")
+    made = replace(plan(), cluster="local", root=str(site.root))
+    folder, states = Path(made.run_dir), list[str]()
+
+    def sent(*_: object) -> None:
+        folder.mkdir(parents=True)
+        other = Site(tmp_path, Tracker(tmp_path / "tracker.sqlite"), name="local")
+        other.refresh()
+        states.extend(each.stage for each in other.tracker.plans(plan_id=made.plan_id))
+
+    def cannot(*_: object) -> None:
+        raise HostError("bash: the job cannot be started")
+
+    monkeypatch.setattr(local, "send_files", sent)
+    monkeypatch.setattr(local, "attempt", cannot)
+    prepared: Any = SimpleNamespace(plan=made, cluster_text="")
+    with pytest.raises(HostError):
+        local.start(prepared, site.tracker, site.host, {})
+    assert (folder.exists(), states) == (True, ["planned"])
+    let_go(folder / local_process.LOCK)
+    site.refresh()
+    assert site.states() == {"1": "FAILED"}, "it never ran, and does not stay as one that runs"
 
 
 # ------------------------------------------------------------------------------------- one that another command started
@@ -85,7 +117,7 @@ def start(here: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         def started(script: str) -> subprocess.Popen[bytes]:
             folder = folder_of(here)
             (folder / "job.sbatch").write_text(script)
-            process = local_process.attempt(folder, "1", {})
+            process = local_process.attempt(folder, "1", {}, local_process.held(folder))
             let_go(folder / local_process.LOCK)
             stack.callback(process.wait)
             stack.callback(kill, folder)

@@ -26,8 +26,8 @@ GRACE_S = 30.0
 LOOK_S = 0.1
 
 
-def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The running process of one more attempt of a local job, whose run folder is there.
+def attempt(folder: Path, job_id: str, secrets: Mapping[str, str], lock: int) -> subprocess.Popen[bytes]:
+    """The running process of one more attempt of a local job, whose run folder is there; it holds the folder's lock.
 
     Raises:
         HostError: bash could not be started.
@@ -37,7 +37,6 @@ def attempt(folder: Path, job_id: str, secrets: Mapping[str, str]) -> subprocess
     environment = {key: value for key, value in own.items() if not key.startswith(hidden) and key not in secrets}
     environment[JOB_ID] = job_id
     try:
-        lock = held(folder)
         with os.fdopen(open_to_append(folder / paths.batch_log(job_id)), "ab") as out:
             return subprocess.Popen(
                 started(folder),
@@ -62,11 +61,17 @@ def held(folder: Path) -> int:
     """The run folder's lock, open: it is held until this process, and all that it starts with it, have ended.
 
     It names this machine, for a home on a network may be looked at from another one, where locks may not be seen.
+
+    Raises:
+        HostError: it cannot be written.
     """
-    lock = open_to_append(folder / LOCK)
-    if not os.fstat(lock).st_size:
-        os.write(lock, os.uname().nodename.encode())
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    try:
+        lock = open_to_append(folder / LOCK)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if not os.fstat(lock).st_size:
+            os.write(lock, os.uname().nodename.encode())
+    except OSError as error:
+        raise HostError(f"{folder / LOCK}: the job cannot be started: {error.strerror}") from error
     return lock
 
 

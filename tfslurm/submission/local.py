@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfslurm.errors import InputError, refuse
-from tfslurm.handoff.local_process import attempt, stop
+from tfslurm.handoff.local_process import attempt, held, stop
 from tfslurm.host import Host
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.refresh import refresh
@@ -55,10 +55,14 @@ def start(
     plan = prepared.plan
     if plan.packages:
         send_wheels(prepared.wheels, plan, host)
-    tracker.plan(plan, prepared.cluster_text)
-    send_files(prepared, host, secrets)
-    job_id = tracker.local_id(plan)
-    return job_id, attempt(Path(plan.run_dir), job_id, secrets)
+    with tracker.claim(plan.plan_id):
+        tracker.plan(plan, prepared.cluster_text)
+        send_files(prepared, host, secrets)
+        lock = held(
+            Path(plan.run_dir)
+        )  # before the job is known, so that its end is seen whatever happens from here on
+        job_id = tracker.local_id(plan)
+    return job_id, attempt(Path(plan.run_dir), job_id, secrets, lock)
 
 
 def begin(

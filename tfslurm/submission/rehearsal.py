@@ -243,7 +243,8 @@ class Here:
     def go_on(self) -> bool:
         """Start the second attempt."""
         self.process.wait()
-        self.process = local_process.attempt(Path(self.plan.run_dir), self.job_id, self.secrets)
+        folder = Path(self.plan.run_dir)
+        self.process = local_process.attempt(folder, self.job_id, self.secrets, local_process.held(folder))
         return True
 
     def over(self) -> bool:
