@@ -222,7 +222,7 @@ def test_jobs_are_named_by_point_by_task_by_array_and_by_sweep(tracker: Tracker)
     assert find_job(tracker, f"digits:{entries()[1].id}").job_id == "17_1"
     assert find_job(tracker, f"digits:{entries()[1].id[:8]}").job_id == "17_1"
     assert find_job(tracker, "17_2").job_id == "17_2"
-    with pytest.raises(InputError, match="is 3 jobs; name one, such as alpha:17_0"):
+    with pytest.raises(InputError, match=r"such as alpha:17_0; `tfslurm status 17 --all` lists them"):
         find_job(tracker, "17")
     with pytest.raises(InputError, match="is no point of it"):
         find_job(tracker, "digits:zzz")

@@ -31,7 +31,7 @@ def find_job(tracker: Tracker, text: str) -> TrackedJob:
     """
     found = find_jobs(tracker, one_name(tracker, text))
     if len(found) > 1:
-        fix = f"name one, such as {found[0].key}; `tfslurm status {text}` lists them"
+        fix = f"name one, such as {found[0].key}; `tfslurm status {text} --all` lists them"
         raise refuse(f"job {text!r}", f"is {len(found)} jobs", fix)
     return found[0]
 
