@@ -213,11 +213,26 @@ def test_what_a_task_left_that_died_while_it_kept_a_container_is_swept(folder: P
     assert parse_kept((folder / TASK / "kept.json").read_bytes()).ended_at
 
 
-@pytest.mark.parametrize(("limit", "is_sooner"), [("", False), ("$((now_s + 60))", True), ("$((now_s * 2))", False)])
-def test_it_is_kept_for_its_time_and_no_longer_than_the_jobs(limit: str, is_sooner: bool, folder: Path) -> None:
-    script = f"printf -v now_s '%(%s)T' -1; export SLURM_JOB_END_TIME={limit}; stopped='' kept=yes; keep::until"
+@pytest.mark.parametrize("said", ["SLURM_JOB_END_TIME=%s", "timeout() { echo %s; }"], ids=["variable", "squeue"])
+@pytest.mark.parametrize(("limit", "is_sooner"), [("N/A", False), ("$((now_s + 60))", True), ("$((now_s * 2))", False)])
+def test_it_is_kept_for_its_time_and_no_longer_than_the_jobs(
+    said: str, limit: str, is_sooner: bool, folder: Path
+) -> None:
+    """Slurm says when the job ends: in a variable, or where that is not there, by `timeout 10 squeue …`."""
+    script = f"printf -v now_s '%(%s)T' -1; raw_job_id=145; {said % limit};  stopped='' kept=yes; keep::until"
     done = bash(folder, f'{script}; echo $(($(date --date="$kept_until" +%s) - now_s))')
     assert (abs(int(done.stdout) - (60 if is_sooner else 1800)) < 20, done.stderr) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("until", "says"), [("2026-11-23T08:30:00Z", True), ("2198-01-01T00:00:00Z", False), ("", False)]
+)
+def test_a_command_is_told_that_its_container_was_kept_so_long(until: str, says: bool, folder: Path) -> None:
+    if until:
+        (folder / TASK / "kept.json").write_text(json.dumps({"until_at": until}))
+    done = bash(folder, f"task_facts={folder}/{TASK}; exec::_tell_of_time")
+    said = f"tfslurm: alpha1: container: it was kept until {until}, so the command was ended\n" if says else ""
+    assert (done.returncode, done.stderr) == (0, said)
 
 
 def test_the_end_of_an_attempt_says_until_when_and_others_have_the_bytes_that_they_had(folder: Path) -> None:

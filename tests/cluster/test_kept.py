@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ def sacct(job: Job) -> str:
 
     assert wait_until(lambda: not state().startswith(("RUNNING", "PENDING", "COMPLETING")), PATIENCE_S)
     return state()
+
+
+def seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
 
 
 def kept(job: Job) -> dict[str, Any]:
@@ -82,6 +87,7 @@ def test_a_failed_job_can_be_entered_and_its_record_is_that_of_the_failure(
     (attempt,) = record["attempts"]
     assert (record["job"]["state"], attempt["exit_code"], attempt["ended_by"]) == ("CANCELLED", 3, "program")
     assert (attempt["kept"]["ended_by"], attempt["kept"]["commands"]) == ("stop", 1)
+    assert seconds(attempt["kept"]["until_at"]) - seconds(record["job"]["started_at"]) in (300, 301), "its time limit"
     assert [(each["path"], each["sha256"]) for each in record["experiment"]["outputs"]] == [("left", SUM)]
     assert [line for line in record["warnings"] if "the outputs may differ from their sums" in line]
     assert f"{job}: its container was kept for 0:00:" in typed("status", job, "--efficiency")[2]

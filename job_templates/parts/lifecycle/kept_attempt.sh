@@ -18,13 +18,14 @@ keep::wake() {
 
 # In kept_until: until when the container is kept at most, which may be the job's time limit; '' where it is not.
 keep::until() {
-    local TZ=UTC0
+    local TZ=UTC0 limit=${SLURM_JOB_END_TIME-} # since Slurm 23.02
     local -i at
     kept_until=''
     if [[ -z ${kept-} || -n $stopped ]]; then return 0; fi
     printf -v at '%(%s)T' -1
     at+=keep_s
-    if [[ ${SLURM_JOB_END_TIME-} =~ ^[1-9][0-9]{8,10}$ ]] && ((SLURM_JOB_END_TIME < at)); then at=SLURM_JOB_END_TIME; fi
+    if [[ -z $limit ]]; then limit=$(SLURM_TIME_FORMAT=%s timeout 10 squeue --noheader --jobs="$raw_job_id" --format=%e 2>/dev/null) || :; fi
+    if [[ $limit =~ ^[1-9][0-9]{8,10}$ ]] && ((limit < at)); then at=limit; fi
     printf -v kept_until '%(%Y-%m-%dT%H:%M:%SZ)T' "$at"
 }
 

@@ -21,7 +21,7 @@ node::exec() {
     time::now
     { printf '%s\t%s\n' "$now" "$token" >>"$facts/entered.tsv"; } 2>/dev/null ||
         exec::_refuse root "$facts/entered.tsv cannot be written, where the record reads that somebody was here" 'free space there'
-    facts=$(mktemp --directory)
+    task_facts=$facts facts=$(mktemp --directory)
     trap exec::_left EXIT
     trap exec::_told TERM HUP INT
     node::_user
@@ -40,6 +40,7 @@ node::exec() {
     node::_wait "$client"
     code=${waited_code:-1}
     if [[ -n $stopped ]]; then code=143; else printf '%s\n' "$code" >&"$holds"; fi
+    if [[ -z $stopped && $code == 137 ]]; then exec::_tell_of_time; fi
     exit "$code"
 }
 
@@ -77,6 +78,17 @@ exec::_is_kept() {
         exec::_refuse container "that of the program that failed is not started again yet: the sums of its outputs come first" 'try again later'
     fi
     [[ -e $facts/to-keep ]]
+}
+
+# Was the command ended with a container that was kept, because its time is over?
+exec::_tell_of_time() {
+    local was='' until=''
+    if [[ -r $task_facts/kept.json ]]; then was=$(<"$task_facts/kept.json"); fi
+    if [[ ! $was =~ \"until_at\":\ \"([0-9TZ:-]+)\" ]]; then return 0; fi
+    until=$(date --date="${BASH_REMATCH[1]}" +%s 2>/dev/null) || return 0
+    if ((until <= $(date +%s))); then
+        printf 'tfslurm: %s: container: it was kept until %s, so the command was ended\n' "$where" "${BASH_REMATCH[1]}" >&2
+    fi
 }
 
 exec::_refuse() {
