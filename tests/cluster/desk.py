@@ -8,7 +8,6 @@ import pwd
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .bed import CLUSTERS, DOCKER_HOST, HOME, LOGIN_PATH, MIRROR, REGISTRY, SCRATCH
+from .bed import CLUSTERS, DOCKER_HOST, HOME, LOGIN_PATH, MIRROR, REGISTRY, SCRATCH, wait_until
 from .docker import docker
 from .install import install
 from .users import login_environment, run_as
@@ -145,9 +144,11 @@ class Desk:
         return job
 
     def ended(self, job: str) -> str:
-        """How a job ended, once it has: the state that `tfslurm status` shows."""
-        self.tfslurm("wait", job, timeout_s=240)
-        return str(self.status(job)["state"])
+        """How a job ended, once it has: the state that `tfslurm wait` shows."""
+        done = self.tfslurm("wait", job, "--json", timeout_s=240)
+        assert done.stdout, done.stderr
+        (found,) = json.loads(done.stdout)
+        return str(found["state"])
 
     def status(self, job: str) -> dict[str, Any]:
         """A job as `tfslurm status --json` shows it."""
@@ -240,10 +241,7 @@ def until(happened: Callable[[], bool], patience_s: float, what: str = "") -> No
     Raises:
         AssertionError: it has not within the time.
     """
-    deadline = time.monotonic() + patience_s
-    while not happened():
-        assert time.monotonic() < deadline, what or f"nothing happened in {patience_s} s"
-        time.sleep(0.1)
+    assert wait_until(happened, patience_s), what or f"nothing happened in {patience_s} s"
 
 
 def gate(name: str = "go") -> str:
