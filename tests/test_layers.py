@@ -227,11 +227,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 # ------------------------------------------------------------------------------------------------------------- switches
 
-# These may only fall; the goal of a submission is 100. Every value is asked for once by now, and what remains are the
-# questions themselves: the command line (5), the experiment's file, whose keys pydantic hands to their checks one by
-# one (13), the cluster's file (8), the pin (9), the roots of all clusters and the tracker, which no job may reach (10),
-# the user and the moment (3), the code's tree (12), the plan (10), its script (11), what is said of it and its claim
-# (7), what an earlier call left (5), the hand-over (15), what came of it (12).
+# These may only fall. What they are made of, and why not less: docs/adr/0088.
 MOST_IN_A_HAND_OVER = 17
 MOST_IN_A_SUBMISSION = 119
 
