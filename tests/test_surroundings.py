@@ -38,10 +38,14 @@ def test_what_is_relative_in_the_environment_does_not_count(desk: Path) -> None:
             (place / name).chmod(0o755)
         for name in HOSTILE:
             (place / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\n")
+    (desk / "site/plugin-1.dist-info").mkdir(parents=True)  # what else is installed has no say either
+    (desk / "site/plugin-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    (desk / "site/plugin-1.dist-info/entry_points.txt").write_text("[pydantic]\nplugin = plugin\n")
+    (desk / "site/plugin.py").write_text(f"open({str(mark)!r}, 'a').write('plugin')\n")
     program = [sys.executable, "-c", "import sys; sys.path.pop(0); from tfslurm.__main__ import main; main()"]
     folders = {"XDG_CONFIG_HOME": str(desk / "config"), "XDG_DATA_HOME": str(desk / "data"), "SHELL": "./sh"}
     for home, path, modules in ((".", ":/usr/bin:/bin", ":/nowhere"), ("", "bin:./bin:/usr/bin:/bin:", "bin")):
-        variables = {**folders, "HOME": home, "PATH": path, "PYTHONPATH": modules}
+        variables = {**folders, "HOME": home, "PATH": path, "PYTHONPATH": f"{modules}:{desk}/site"}
         words = ["check", "here", "far", "--no-node"]
         done = subprocess.run([*program, *words], env=variables, capture_output=True, text=True)
         assert ("Traceback" in done.stderr, "not reached" in done.stdout) == (False, True), done.stderr

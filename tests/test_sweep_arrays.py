@@ -13,7 +13,7 @@ from tests.made import CLUSTER, PIN, SWEEP, SWEPT, array, entries, experiment, p
 from tfslurm.cluster import Login
 from tfslurm.errors import InputError
 from tfslurm.handoff.recovery import close
-from tfslurm.job_plan import JobPlan, Points, from_json, identify, planned_again, to_json
+from tfslurm.job_plan import JobPlan, Points, from_json, identify, to_json
 from tfslurm.job_plan.variables import gpu_check
 from tfslurm.monitoring.lookup import find_job, find_jobs, find_sweep
 from tfslurm.monitoring.rebuild_tracker import Found, rebuild
@@ -67,8 +67,9 @@ def test_what_is_asked_does_not_depend_on_the_name_of_its_sweep() -> None:
     one, other = array(entries()), array(entries(), sweep_id="digits-ffffff")
     assert (one.plan_sha256, one.plan_id) == (other.plan_sha256, other.plan_id)
     assert array(entries(2)).plan_sha256 != one.plan_sha256
-    assert planned_again(one, LATER).plan_id != one.plan_id
-    assert planned_again(one, LATER).plan_sha256 == one.plan_sha256
+    later = identify(replace(one, planned_at=LATER))
+    assert later.plan_id != one.plan_id
+    assert later.plan_sha256 == one.plan_sha256
 
 
 def test_variables_that_change_what_tensorflow_finds_are_looked_at_by_each_task() -> None:

@@ -79,6 +79,7 @@ def run() -> None:
         sys.unraisablehook = ask_again
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts tfslurm may ignore it: no exit code would come
     settle(os.environ)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # to look for them reads the files of all packages installed
     from tfslurm.cli import main as command_line
 
     if is_heard:

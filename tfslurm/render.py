@@ -12,18 +12,18 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
-from tfslurm.image import PackageLock
 from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount
 
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache, Environment
     from jinja2.bccache import Bucket
+
+    from tfslurm.image import PackageLock
 
 MAX_SCRIPT_BYTES = 4 * 2**20  # slurmctld's max_script_size, unless the site raised it
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -80,6 +80,8 @@ def render(
     try:
         script = environment(templates, kept).get_template(name).render(plan=facts_of(plan), files=files)
     except TemplateNotFound as error:
+        from difflib import get_close_matches
+
         known = tuple(templates)
         near = get_close_matches(str(error.name), known, 1) or known
         raise problem(name, 0, f"there is no template {error.name!r}", f"there is {', '.join(near)}") from error

@@ -1,7 +1,5 @@
 """The keys of a cluster file as a pydantic model: types, rules, help and examples. The schema comes from here."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -139,6 +138,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def closest(name: str, names: Iterable[str]) -> list[str]:
     """At most two of the names, which look like this one; the most alike comes first."""
+    import difflib
+
     by_fold = {known.lower().replace("_", "-"): known for known in islice(names, _COMPARED)}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), by_fold, n=2, cutoff=0.6)
     return [by_fold[found] for found in close]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from tfslurm import slurm
 from tfslurm.errors import Completed, HostError, last_words
 from tfslurm.handoff.protocol import look_back
 from tfslurm.host import Host
-from tfslurm.job_plan import JobPlan, planned_again
+from tfslurm.job_plan import JobPlan, identify
 from tfslurm.remote_programs import program
 from tfslurm.slurm import JobStatus
 from tfslurm.tracker import TrackedPlan, Tracker
@@ -79,7 +80,8 @@ def close(left: TrackedPlan, job_id: str | None, tracker: Tracker) -> None:
 def came_to_nothing(plan: JobPlan, cluster_text: str, why: str, tracker: Tracker) -> None:
     """Note that no job was queued; the points of a sweep then wait to be sent as another plan."""
     if plan.points:
-        tracker.sweeps.wait_again(plan.plan_id, why, planned_again(plan, now()), cluster_text)
+        again = identify(replace(plan, planned_at=now()))
+        tracker.sweeps.wait_again(plan.plan_id, why, again, cluster_text)
     else:
         tracker.refuse(plan.plan_id, why)
 

@@ -5,7 +5,9 @@ equal: ``index`` (one document for all platforms), ``manifest`` (one platform) a
 graph driver). ``name@digest`` accepts the first two. Source: OCI image specification, image-index.md, manifest.md.
 """
 
-from tfslurm.image.build_lock import BuildLock
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tfslurm.image.driver import Verdict, driver_verdict, oldest_driver
 from tfslurm.image.libraries import lacking
 from tfslurm.image.lock import LOCK_SCHEMA, Lock, lock_text, parse_lock, read_lock
@@ -18,9 +20,16 @@ from tfslurm.image.lock_check import (
     quoted_list,
     without_claims,
 )
-from tfslurm.image.packages import PackageLock, Wheel
 from tfslurm.image.pin import PLATFORM, Pin, kept_environment, mirror_names, moved, pin_from_json, pin_to_json, sources
 from tfslurm.image.reference import Reference, check_digest, parse_reference, refuse_moving
+
+if TYPE_CHECKING:
+    from tfslurm.image.build_lock import BuildLock
+    from tfslurm.image.packages import PackageLock, Wheel
+    from tfslurm.image.scan_rule import ScanEvidence
+
+SELDOM = {"BuildLock": "build_lock", "PackageLock": "packages", "ScanEvidence": "scan_rule", "Wheel": "packages"}
+"What few jobs need -> its module, which is imported when the name is looked up."
 
 __all__ = [
     "LOCK_SCHEMA",
@@ -31,6 +40,7 @@ __all__ = [
     "PackageLock",
     "Pin",
     "Reference",
+    "ScanEvidence",
     "Verdict",
     "Wheel",
     "check_digest",
@@ -55,3 +65,9 @@ __all__ = [
     "sources",
     "without_claims",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in SELDOM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{SELDOM[name]}"), name)

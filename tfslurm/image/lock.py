@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfslurm.document import Document, dump, read
 from tfslurm.errors import InputError, Problem
-from tfslurm.image.build_lock import BuildLock, build_from_json, build_to_json
-from tfslurm.image.packages import PackageLock, package_mistakes, packages_from_json, packages_to_json
 from tfslurm.image.pin import Pin, pin_from_json, pin_mistakes, pin_to_json
 from tfslurm.image.reference import parse_reference
+
+if TYPE_CHECKING:
+    from tfslurm.image.build_lock import BuildLock
+    from tfslurm.image.packages import PackageLock
 
 LOCK_SCHEMA = "tfslurm.lock/1"
 
@@ -28,6 +30,9 @@ class Lock(NamedTuple):
 def lock_text(pin: Pin, packages: PackageLock | None = None, build: BuildLock | None = None) -> str:
     """The text of EXP.lock.yaml: ``schema``, ``image`` with exactly the fields of the pin, ``build`` and ``packages``
     if any."""
+    from tfslurm.image.build_lock import build_to_json
+    from tfslurm.image.packages import packages_to_json
+
     made = {"build": build_to_json(build)} if build else {}
     layer = {"packages": packages_to_json(packages)} if packages else {}
     return dump({"schema": LOCK_SCHEMA, "image": pin_to_json(pin), **made, **layer})
@@ -55,13 +60,24 @@ def read_lock(text: str, file: str, image: str = "") -> Lock:
     problems = [problem._replace(fix=problem.fix or again) for problem in _problems(document, image)]
     if problems:
         raise InputError(problems)
-    layer = document.value.get("packages")
-    made = document.value.get("build")
+    layer, made = document.value.get("packages"), document.value.get("build")
     return Lock(
         pin_from_json(document.value["image"]),
-        packages_from_json(layer) if layer is not None else None,
-        build_from_json(made) if made is not None else None,
+        _packages_of(layer) if layer is not None else None,
+        _build_of(made) if made is not None else None,
     )
+
+
+def _packages_of(value: Any) -> PackageLock:
+    from tfslurm.image.packages import packages_from_json
+
+    return packages_from_json(value)
+
+
+def _build_of(value: object) -> BuildLock:
+    from tfslurm.image.build_lock import build_from_json
+
+    return build_from_json(value)
 
 
 def _problems(document: Document, image: str) -> Iterator[Problem]:
@@ -102,6 +118,8 @@ def _image_problems(document: Document, pinned: object, image: str) -> Iterator[
 
 
 def _package_problems(document: Document, packages: object) -> Iterator[Problem]:
+    from tfslurm.image.packages import package_mistakes
+
     for mistake in package_mistakes(packages):
         found = re.match(r"wheels\[([0-9]+)\]\.?(.*)", mistake.field)
         path = ("packages", "wheels", int(found[1]), found[2]) if found else ("packages", mistake.field)
@@ -112,7 +130,7 @@ def _package_problems(document: Document, packages: object) -> Iterator[Problem]
 def _build_problems(document: Document, value: dict[object, object]) -> Iterator[Problem]:
     line = document.line(("build",))
     try:
-        digest = build_from_json(value["build"]).digest
+        digest = _build_of(value["build"]).digest
     except ValueError as wrong:
         yield Problem(document.file, line, "build", str(wrong))
         return

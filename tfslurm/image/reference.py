@@ -10,7 +10,7 @@ from tfslurm.errors import InputError, Problem
 DOCKER_HUB = "docker.io"
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
@@ -142,7 +142,7 @@ def _split_host(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if not slash or not (set(".:[") & set(first) or first == "localhost" or first.lower() != first):
         return DOCKER_HUB, name if slash else f"library/{name}"
-    if not _HOST.fullmatch(first):
+    if not re.fullmatch(_HOST, first):
         raise _NotAReference(f"{first!r} is not a registry host", "write HOST or HOST:PORT before the first `/`")
     registry = DOCKER_HUB if first == "index.docker.io" else first
     return registry, f"library/{rest}" if registry == DOCKER_HUB and rest and "/" not in rest else rest

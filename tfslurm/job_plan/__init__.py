@@ -10,15 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfslurm.cluster import Cluster, Limits
 from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import BuildLock, PackageLock, Pin, claims, oldest_driver, sources
-from tfslurm.image.scan_rule import ScanEvidence
+from tfslurm.image import Pin, claims, oldest_driver, sources
 from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW, OF_SWEEP
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
@@ -28,6 +27,9 @@ from tfslurm.job_plan.layer import refuse_covered
 from tfslurm.job_plan.variables import LOADER_VARIABLES, OWN_VARIABLES, gpu_check
 from tfslurm.spec import Checkpoint, Experiment, Mount, Reproduce, Resources, fill_one
 from tfslurm.sweeps.arrays import job_ids
+
+if TYPE_CHECKING:
+    from tfslurm.image import BuildLock, PackageLock, ScanEvidence
 
 SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -348,11 +350,6 @@ def identity(values: Mapping[str, Any]) -> tuple[str, str]:
     return plan_sha256, hashlib.sha256(submission).hexdigest()[:12]
 
 
-def planned_again(plan: JobPlan, now: str) -> JobPlan:
-    """The same job as another submission."""
-    return identify(replace(plan, planned_at=now))
-
-
 def mount_json(mount: Mount) -> dict[str, Any]:
     """A mount as plain values; ``run`` only where it has that name, ``hash`` only where it is asked for."""
     return {key: value for key, value in asdict(mount).items() if value is not None and (value or key != "hash")}
@@ -396,4 +393,7 @@ def from_json(values: Mapping[str, Any]) -> JobPlan:
     """
     if values["schema"] != SCHEMA:
         raise ValueError(f"schema {str(values['schema'])[:40]!r} is not {SCHEMA!r}")
+    global BuildLock, PackageLock, ScanEvidence  # noqa: PLW0603 - what a plan is read with, few commands read one
+    from tfslurm.image import BuildLock, PackageLock, ScanEvidence
+
     return build(JobPlan, values)

@@ -38,7 +38,7 @@ SACCT_FIELDS = (
 LAST_SIGNAL = 64  # SIGRTMAX of Linux
 LAST_ID = 2**32 - 3
 ID = re.compile(r"[1-9][0-9]{0,9}")
-ROW_ID = re.compile(r"(?P<job>[1-9][0-9]{0,9})(?:\+[0-9]{1,5}|_(?:(?P<task>0|[1-9][0-9]{0,9})|\[(?P<tasks>.+)\]))?")
+ROW_ID = r"(?P<job>[1-9][0-9]{0,9})(?:\+[0-9]{1,5}|_(?:(?P<task>0|[1-9][0-9]{0,9})|\[(?P<tasks>.+)\]))?"
 GIVEN = re.compile(
     r"(?P<id>[0-9]+)(?:;[A-Za-z0-9_.-]+)?|Submitted batch job (?P<sentence>[0-9]+)(?: on cluster [\w.-]+)?"
 )
@@ -287,7 +287,7 @@ def parse_exit(text: str, state: str) -> tuple[int | None, int | None]:
 
 def per_task(status: JobStatus) -> Iterator[JobStatus]:
     """One status for each task in an id such as ``1234_[1-3,7%2]``; the status itself for a job that is no array."""
-    found = ROW_ID.fullmatch(status.job_id)
+    found = re.fullmatch(ROW_ID, status.job_id)
     if not found or not is_job_id(found["job"]):
         raise SlurmParseError("job id", status.job_id)
     job, task, tasks = found["job"], found["task"], found["tasks"]

@@ -8,7 +8,6 @@ caller to remove, because nothing in this module reads the environment.
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 from collections.abc import Mapping
 from copy import copy
@@ -153,7 +152,7 @@ def _vocabulary() -> Vocabulary:
 
     root.handlers[:] = handlers
     root.setLevel(level)
-    slurm = simple_slurm.Slurm()
+    slurm = getattr(simple_slurm, "_", None) or simple_slurm.Slurm()  # it makes one as it is imported, for nobody
     slurm.parser.allow_abbrev = False
     slurm.parser.error = refuse_argument
     vocabulary: Vocabulary = slurm
@@ -174,6 +173,8 @@ def refuse_name(name: str, known: set[str], slurm: Vocabulary) -> tuple[str, str
     action = slurm.parser._option_string_actions.get(f"-{name}")
     if action is not None:
         return "is the short form of an option", f"write `{action.dest.replace('_', '-')}`"
+    import difflib
+
     free = sorted(option[2:] for option in known if option.startswith("--") and option[2:] not in OURS)
     begun = [option for option in free if option.startswith(name)][:2]
     near = dict.fromkeys([*begun, *difflib.get_close_matches(name, free, n=3)])

@@ -14,11 +14,9 @@ from tfslurm.host.command import Raw
 from tfslurm.snapshot.git import git_output, run_git, succeeded, top_of
 from tfslurm.snapshot.left_out import LeftOut
 
-UNREAD = re.compile(
-    rb"^(?:warning|error): ((?:could not|unable to|cannot|failed to) \w+[^'\n]*'([^\n]{1,300}).*)", re.M
-)
+UNREAD = rb"(?m)^(?:warning|error): ((?:could not|unable to|cannot|failed to) \w+[^'\n]*'([^\n]{1,300}).*)"
 "What git says of something that it could not read, before it ends with 0, and the beginning of its name."
-IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+IGNORED_IN_NAMES = "[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]"
 "What a Mac does not see in a file's name (Git's own list, utf8.c)."
 
 MOST_FILES = 100_000
@@ -162,7 +160,7 @@ def _refuse_unread(folder: Path, done: Raw) -> None:
 
     A user's own list of ignored names, elsewhere, may be another user's (`su` keeps HOME).
     """
-    for said in UNREAD.finditer(done.stderr):
+    for said in re.finditer(UNREAD, done.stderr):
         named = os.fsdecode(said[2]).rpartition("'")[0]
         if named.startswith("/") and not Path(named).is_relative_to(folder):
             continue
@@ -241,7 +239,7 @@ def _refuse_odd(folder: Path, name: str, last: str) -> None:
 
     Git checks what it adds to its list of files, not a list that somebody wrote by hand: `../../.ssh/id_rsa`, `/etc`.
     """
-    plain = IGNORED_IN_NAMES.sub("", last).casefold().partition(":")[0].rstrip(" .")
+    plain = re.sub(IGNORED_IN_NAMES, "", last).casefold().partition(":")[0].rstrip(" .")
     if last in ("", ".", "..") or name.startswith("/") or plain in (".git", "git~1"):
         why = f"its repository names {name!r} as one of its files, and git adds no such name"
         raise refuse(str(folder), why, "do not run what is in it before you know who made it")

@@ -1,7 +1,5 @@
 """The shape of ``sweep``: axes that are crossed, zipped or drawn, what is left out, and how points are spread."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any
 

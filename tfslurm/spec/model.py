@@ -1,7 +1,5 @@
 """The keys of an experiment file as pydantic models: types, rules, help and examples. The schema comes from here."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -9,8 +7,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tfslurm.spec import names, places, quantities, words
 from tfslurm.spec.axes import Axis, Scalar, Sweep
 from tfslurm.spec.elsewhere import elsewhere
-from tfslurm.spec.requirements import packages
 from tfslurm.spec.scan import Scan
+
+
+def packages(value: object) -> str | tuple[str, ...]:
+    """The path of a requirements file, or requirements in their one form."""
+    from tfslurm.spec import requirements
+
+    return requirements.packages(value)
 
 
 def comparer(value: object) -> object:

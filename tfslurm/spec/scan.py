@@ -1,7 +1,5 @@
 """The shape of ``scan``: which known vulnerabilities hold a job. The same in an experiment and in a cluster file."""
 
-from __future__ import annotations
-
 import re
 from datetime import date
 from typing import Annotated, Literal

@@ -13,7 +13,6 @@ from tfslurm.document import read
 from tfslurm.document.canonical import canonical
 from tfslurm.errors import InputError, Problem, RegistryError
 from tfslurm.image import Lock, Pin, false_claims, moved, pin_to_json, without_claims
-from tfslurm.image.packages import summary
 from tfslurm.image.pin import pin_by_digest
 from tfslurm.local_files import read_text
 from tfslurm.submission.prepare import Asked, locked, mirrors_of, pin_now, pinned, resolve_now, write_lock
@@ -69,6 +68,7 @@ def pin_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) 
 
 def lock_on_first_use(session: Session, asked: Asked, clusters: Sequence[Known]) -> None:
     """Resolve the packages where the lock file has none yet, and write them down."""
+    from tfslurm.image.packages import summary
     from tfslurm.submission.packages import resolve_packages
 
     lock = locked(asked)

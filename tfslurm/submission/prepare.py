@@ -7,22 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Refused
 from tfslurm.errors import InputError, TfslurmError, refuse
-from tfslurm.image import (
-    Lock,
-    PackageLock,
-    Pin,
-    Reference,
-    lock_text,
-    parse_reference,
-    read_lock,
-)
-from tfslurm.image.scan_rule import Judgement, judge
+from tfslurm.image import Lock, Pin, Reference, lock_text, parse_reference, read_lock
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
 from tfslurm.local_files import read_text, write_file
@@ -31,16 +22,18 @@ from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options
 from tfslurm.snapshot import Snapshot, take
 from tfslurm.spec import KEYS, Experiment, Scan, parse_experiment
-from tfslurm.submission.build_inputs import built, lock_if_good, reference_of, with_build
 from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
-from tfslurm.submission.image_archive import ImageArchive
 from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
-from tfslurm.submission.render_apart import render_apart
 from tfslurm.submission.spec_checks import is_of_one, refuse_unused, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
 from tfslurm.workspace.compiled_templates import CompiledTemplates
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
 from tfslurm.workspace.session import Say
+
+if TYPE_CHECKING:
+    from tfslurm.image import PackageLock
+    from tfslurm.image.scan_rule import Judgement
+    from tfslurm.submission.image_archive import ImageArchive
 
 MAX_TEMPLATE_BYTES = 2**18
 
@@ -68,6 +61,8 @@ class Asked(NamedTuple):
     def reference(self) -> Reference:
         """The image that is run, as its file, or what was built of it, names it."""
         if self.experiment.build:
+            from tfslurm.submission.build_inputs import reference_of
+
             return reference_of(self.experiment, self.file)
         return parse_reference(self.experiment.image)
 
@@ -185,6 +180,8 @@ def with_values(
 def locked(asked: Asked) -> Lock | None:
     """What EXP.lock.yaml holds, or None when the image was never pinned; of a `build`, what was made of these files."""
     if asked.experiment.build:
+        from tfslurm.submission.build_inputs import built
+
         return built(asked.experiment, asked.file)
     path = asked.lock_file
     return read_lock(read_text(path), str(path), asked.experiment.image) if path.exists() else None
@@ -239,7 +236,11 @@ def mirrors_of(clusters: Sequence[Cluster]) -> tuple[dict[str, tuple[str, ...]],
 
 def write_lock(asked: Asked, pin: Pin, packages: PackageLock | None = None) -> None:
     """Write EXP.lock.yaml, whole or not at all. How the image was made stays in it."""
-    lock = lock_if_good(asked.file) if asked.experiment.build else None
+    lock = None
+    if asked.experiment.build:
+        from tfslurm.submission.build_inputs import lock_if_good
+
+        lock = lock_if_good(asked.file)
     made = lock.build if lock and lock.build and lock.build.digest == pin.digest else None
     write_file(asked.lock_file, lock_text(pin, packages, made).encode(), mode=0o666)
 
@@ -299,6 +300,8 @@ def prepare(
         keep_on_failure_s=asked.keep_on_failure_s,
     )
     if asked.experiment.build or asked.derived_from:
+        from tfslurm.submission.build_inputs import with_build
+
         plan = with_build(plan, asked.file)
     return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive, scan=scan)
 
@@ -308,6 +311,7 @@ def judged(experiment: Scan | None, cluster: Scan | None, pin: Pin, now: str) ->
     rules = {"experiment": experiment, "cluster": cluster}
     if not any(rules.values()):
         return None
+    from tfslurm.image.scan_rule import judge
     from tfslurm.workspace.scans import scanned
 
     return judge(rules, scanned(pin.digest), now)
@@ -317,6 +321,8 @@ def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
     """The script of a plan; a template that did not come with tfslurm is rendered within bounds."""
     files = sent_files(plan)
     if plan.template:
+        from tfslurm.submission.render_apart import render_apart
+
         return render_apart(plan, templates, plan.template, files)
     return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates())
 

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, TfslurmError
-from tfslurm.image.scan_rule import HELD, PASSES, Judgement, summary
 from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Ignored, Scan, parse_experiment
 from tfslurm.submission.prepare import Prepared, judged
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.session import Session
+
+if TYPE_CHECKING:
+    from tfslurm.image.scan_rule import Judgement
 
 
 def guard(session: Session, jobs: Sequence[Prepared]) -> None:
@@ -26,6 +29,8 @@ def guard(session: Session, jobs: Sequence[Prepared]) -> None:
     for job in jobs:
         if job.scan is None:
             continue
+        from tfslurm.image.scan_rule import PASSES
+
         session.say(*(f"note: {printable(note)}" for note in job.scan.notes))
         text = f"{job.plan.cluster}: {words_of(job.scan, job.plan.spec_file)}"
         if job.scan.refuses:
@@ -69,6 +74,8 @@ def rule_of(plan: JobPlan) -> Scan | None:
 
 def words_of(judgement: Judgement, file: str) -> str:
     """The answer in one line, with what to do."""
+    from tfslurm.image.scan_rule import HELD, PASSES, summary
+
     found = judgement.evidence
     if found.answer == PASSES:
         return f"{PASSES}: {summary(found)}"

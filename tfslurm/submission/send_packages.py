@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfslurm.errors import CommandFailed, Completed, HostError, TfslurmError
 from tfslurm.handoff.protocol import sharing
 from tfslurm.host import Host
 from tfslurm.host.files import patience_s
-from tfslurm.image.packages import Wheel
 from tfslurm.job_plan import JobPlan
 from tfslurm.remote_programs import program
 from tfslurm.run_folder import paths
+
+if TYPE_CHECKING:
+    from tfslurm.image import Wheel
 
 INSTALLED = "installed"
 PIECE_BYTES = 2**20

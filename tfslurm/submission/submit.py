@@ -30,12 +30,11 @@ from tfslurm.sweeps.points_file import encode, point_json
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.packaged_files import node_side
 
-DOUBT = re.compile(  # source: slurm_errno.c, the codes of communication
-    r"timed out|unable to contact slurm controller|zero bytes were transmitted|connection (reset|refused)"
-    r"|unexpected message received|message (send|receive) failure|communication (connection|shutdown|send|receive)",
-    re.IGNORECASE,
+DOUBT = (  # source: slurm_errno.c, the codes of communication
+    r"(?i:timed out|unable to contact slurm controller|zero bytes were transmitted|connection (reset|refused)"
+    r"|unexpected message received|message (send|receive) failure|communication (connection|shutdown|send|receive))"
 )
-OWN_NO = re.compile(r"^(sbatch|srun): |Batch job submission failed", re.MULTILINE)  # of sbatch itself, not of a wrapper
+OWN_NO = r"(?m:^(sbatch|srun): |Batch job submission failed)"  # of sbatch itself, not of a wrapper
 NO_SBATCH = (126, 127)
 
 
@@ -177,8 +176,8 @@ def accepted(prepared: Prepared, completed: Completed, tracker: Tracker, host: H
         if found := find(plan, host):
             return found
         raise in_doubt(plan, completed, job_id)
-    is_unsure = bool(DOUBT.search(completed.stderr[-LONGEST_WORDS:]))
-    is_own = completed.exit_code in NO_SBATCH or OWN_NO.search(completed.stderr)
+    is_unsure = bool(re.search(DOUBT, completed.stderr[-LONGEST_WORDS:]))
+    is_own = completed.exit_code in NO_SBATCH or re.search(OWN_NO, completed.stderr)
     if is_unsure or not is_own or slurm.ids_in(completed.stdout):  # a wrapper may fail after sbatch
         found = find_by_token(plan, host)
         if found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from shutil import which
 from typing import NamedTuple
@@ -172,6 +171,8 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
     if name in files.unused:
         each = files.unused[name]
         return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
+    from difflib import get_close_matches
+
     have = list(dict.fromkeys([*files.used, *(file.path.stem for file in trusted_elsewhere())]))
     near = get_close_matches(name, have, 1)
     why = f"is not known (known: {', '.join(have) or 'none: run `tfslurm init`'})"
