@@ -77,6 +77,19 @@ def test_no_other_command_gives_up_a_job_that_is_about_to_begin(
     assert site.states() == {"1": "FAILED"}, "it never ran, and does not stay as one that runs"
 
 
+def test_a_job_under_nohup_outlives_its_terminal() -> None:
+    before = {told: signal.getsignal(told) for told in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        local.hear_ends()
+        heard = [signal.getsignal(told) for told in before]
+        assert heard == [signal.default_int_handler, signal.SIG_IGN]
+    finally:
+        for told, handler in before.items():
+            signal.signal(told, handler)
+
+
 # ------------------------------------------------------------------------------------- one that another command started
 
 WAITS = """

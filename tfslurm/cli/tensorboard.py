@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import click
 
 from tfslurm.cli.console import common
@@ -12,6 +10,7 @@ from tfslurm.cli.logs import Waiting
 from tfslurm.cli.submit import set_option
 from tfslurm.services.service import idle_s
 from tfslurm.services.tensorboard import board_of, open_board
+from tfslurm.submission.local import hear_ends
 from tfslurm.workspace.session import Session
 
 
@@ -48,6 +47,6 @@ def tensorboard(
         tfslurm tensorboard lr-sweep --set resources.memory=8G --set resources.time=02:00:00
     """
     board = board_of(session, jobs, sets, idle_s("--idle-after", idle_after))
-    for told in (signal.SIGTERM, signal.SIGHUP) if board.is_here else ():
-        signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
+    if board.is_here:
+        hear_ends()
     return stay(session, open_board(session, board, port=port, seen=Waiting()), as_json, opens=opens)

@@ -89,6 +89,13 @@ def begin(
     return found, process
 
 
+def hear_ends() -> None:
+    """Have SIGTERM, and a terminal that closes, end a local job as Ctrl-C does; what nohup ignores stays ignored."""
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(told) is not signal.SIG_IGN:
+            signal.signal(told, signal.default_int_handler)
+
+
 def follow_process(
     session: Session,
     known: Known,
@@ -97,8 +104,7 @@ def follow_process(
     shown: Callable[[str, str], None] | None,
 ) -> dict[str, Any]:
     """Run a local job to its end; how it ended. ``shown`` is called with a stream and what its program prints there."""
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, signal.default_int_handler)  # end the job as Ctrl-C does
+    hear_ends()
     found, process = begin(session, known, job, secrets)
     tracker, host = session.tracker, session.reach(known)
     reader = Reader(found, tracker, host, None, 0, False)
