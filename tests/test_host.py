@@ -345,7 +345,7 @@ def test_a_stream_that_is_not_what_tar_there_makes_is_an_error_or_nothing(
         try:
             assert read() == {}
         except HostError as error:
-            assert re.match(rf"evil: {tmp_path}: what came is no (tar stream: |list of files; )", str(error))
+            assert re.match(rf"evil: {tmp_path}: the answer is no (tar stream: |list of files; )", str(error))
 
 
 # --- files

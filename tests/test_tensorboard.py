@@ -92,7 +92,7 @@ def test_an_answer_that_is_none_is_no_silence(laptop: Laptop, typed: Type, monke
     job = begun(laptop, typed)
     host = SimpleNamespace(run_bytes=lambda *_, **__: b"Welcome!d")
     monkeypatch.setattr(Session, "reach", lambda *_: host)
-    with Session(print) as session, pytest.raises(TfslurmError, match="is no answer about files"):
+    with Session(print) as session, pytest.raises(TfslurmError, match="the answer about files cannot be read"):
         board_of(session, [job], (), 0)
 
 
