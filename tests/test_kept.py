@@ -213,6 +213,21 @@ def test_what_a_task_left_that_died_while_it_kept_a_container_is_swept(folder: P
     assert parse_kept((folder / TASK / "kept.json").read_bytes()).ended_at
 
 
+def test_a_container_that_its_task_could_not_remove_is_removed_by_the_sweep_and_its_end_stays(folder: Path) -> None:
+    (folder / TASK / "to-keep").write_text("c0ffee\n")
+    fails = (
+        'engine::remove() { echo "podman rm: no answer in 1 s" >&2; return 124; }; kept_id=c0ffee kept_ended_by=stop'
+    )
+    empty = "kept_began='' kept_until='' kept_why=''"
+    done = bash(folder, f"{FAILED}; stopped=TERM; {empty}; {fails}; keep::end")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    end = kept_file(folder)
+    assert (end["ended_by"], (folder / TASK / "to-keep").exists()) == ("stop", True)
+    done = bash(folder, f"{FAILED}; keep::sweep c0ffee && keep::sweep c0ffee || echo swept")
+    assert (done.stdout, done.stderr) == ("swept\n", "")
+    assert (calls(folder), kept_file(folder)) == (["remove c0ffee"], end)
+
+
 @pytest.mark.parametrize("said", ["SLURM_JOB_END_TIME=%s", "timeout() { echo %s; }"], ids=["variable", "squeue"])
 @pytest.mark.parametrize(("limit", "is_sooner"), [("N/A", False), ("$((now_s + 60))", True), ("$((now_s * 2))", False)])
 def test_it_is_kept_for_its_time_and_no_longer_than_the_jobs(

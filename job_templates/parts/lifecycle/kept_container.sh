@@ -82,9 +82,11 @@ keep::_attend() {
     node::_wait "$client"
 }
 
-# Whatever came of it: the container is removed, and that is written down.
+# Whatever came of it: the container is removed, and that is written down. Where it could not be removed, to-keep stays, and the
+# cleanup role tries again.
 keep::end() {
-    keep::_remove
+    local is_removed=yes
+    keep::_remove || is_removed=''
     kept_id='' container_id=''
     if [[ -z $kept_ended_by ]]; then
         kept_ended_by=engine
@@ -93,18 +95,18 @@ keep::end() {
     rm --recursive --force -- "$program_dir"/{keep,holding,waiting} || :
     time::now
     keep::_write "$now"
-    rm --force -- "$facts/to-keep"
+    if [[ -n $is_removed ]]; then rm --force -- "$facts/to-keep"; fi
     event kept-ended "$kept_ended_by${kept_why:+: $kept_why}"
 }
 
-# A daemon that went away may come back.
+# A daemon that went away may come back. Fails where the container is still there.
 keep::_remove() {
     local said
     local -i by=SECONDS+DAEMON_PATIENCE_S
     until said=$(task::insist engine::remove "$kept_id" 2>&1 >/dev/null); do
         if [[ -n $stopped ]] || ((SECONDS >= by)) || ! engine::is_gone "$said"; then
             event remove-failed "$said"
-            return 0
+            return 1
         fi
         task::_in_background sleep 1
     done
@@ -115,12 +117,16 @@ keep::_write() {
     node::_write "$facts/kept.json" "$json" || :
 }
 
-# Cleanup role: what a task left that died while its container was kept. Fails where it kept none.
+# Cleanup role: what a task left that died while its container was kept, or could not remove it. Fails where it kept none.
 keep::sweep() {
     if [[ ! -e $facts/to-keep ]]; then return 1; fi
     kept_id=$1 kept_began='' kept_until='' kept_ended_by=lost kept_why="the task's script ended before"
     local was=''
     if [[ -r $facts/kept.json ]]; then was=$(<"$facts/kept.json"); fi
+    if [[ $was =~ \"ended_at\":\ \"[0-9] ]]; then # its end is written
+        if keep::_remove; then rm --force -- "$facts/to-keep"; fi
+        return 0
+    fi
     if [[ $was =~ \"began_at\":\ \"([0-9TZ:.-]+)\" ]]; then kept_began=${BASH_REMATCH[1]}; fi
     if [[ $was =~ \"until_at\":\ \"([0-9TZ:.-]+)\" ]]; then kept_until=${BASH_REMATCH[1]}; fi
     keep::end
