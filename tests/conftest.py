@@ -114,6 +114,10 @@ SLOW = [
     "test_what_json_can_say_comes_out_as_it_is",
     "test_what_never_ends_costs_little_memory_and_one_short_line",
     "test_where_others_could_write_nothing_is_kept_and_nothing_believed",
+    "test_a_known_tree_is_known_until_an_inode_changes",
+    "test_a_program_that_ended_is_not_failed_by_calls_that_it_does_not_need",
+    "test_a_script_whose_slurmstepd_is_lost_goes_so_that_its_point_notices",
+    "test_an_engine_that_answers_ends_the_job_by_its_program",
 ]
 
 
