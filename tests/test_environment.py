@@ -217,6 +217,16 @@ def test_the_script_sets_the_options_that_it_needs(options: Mapping[str, str], t
     assert steered == plain
 
 
+def test_programs_here_have_no_options_of_shells_nor_what_tfslurm_sets_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dropped = {name: "1" for name in SHELL if name not in ("BLOCK_SIZE", "DU_BLOCK_SIZE", "LD_PRELOAD")}
+    for name in (*dropped, "PYDANTIC_DISABLE_PLUGINS", "SCRATCH"):
+        monkeypatch.setenv(name, "1")
+    found = {pair.partition("=")[0] for pair in LocalHost().run(["env", "-0"], timeout_s=20).stdout.split("\0")}
+    assert (found & {*dropped, "PYDANTIC_DISABLE_PLUGINS"}, "SCRATCH" in found) == (set(), True)
+
+
 def test_the_settings_of_the_cluster_s_engine_reach_its_programs() -> None:
     asked = plan(engine_environment={"DOCKER_HOST": "unix:///run/user/1000/docker.sock"})
     assert "engine_environment=(\n    DOCKER_HOST=unix:///run/user/1000/docker.sock\n)" in rendered(asked)

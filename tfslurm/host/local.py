@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from tfslurm.host.attached_output import Output
     from tfslurm.host.pipe import Pipe
 
-# What a shell reads before its first command, and tools for options. A site's own functions stay, for a job's prologue.
+# What a shell reads before its first command, tools for options, and tfslurm's own Python. A site's own functions stay,
+# for a job's prologue.
 SHELL_OPTIONS = frozenset(
     (
         *("BASHOPTS", "BASH_COMPAT", "BASH_ENV", "BASH_XTRACEFD", "CDPATH", "ENV", "EXECIGNORE", "FUNCNEST"),
         *("GLOBIGNORE", "GREP_OPTIONS", "POSIXLY_CORRECT", "SHELLOPTS", "TAR_OPTIONS", "TMOUT"),
+        "PYDANTIC_DISABLE_PLUGINS",
     )
 )
 
