@@ -58,9 +58,8 @@ def start(
     with tracker.claim(plan.plan_id):
         tracker.plan(plan, prepared.cluster_text)
         send_files(prepared, host, secrets)
-        lock = held(
-            Path(plan.run_dir)
-        )  # before the job is known, so that its end is seen whatever happens from here on
+        # Before the job is known, so that its end is seen whatever happens from here on.
+        lock = held(Path(plan.run_dir))
         job_id = tracker.local_id(plan)
     return job_id, attempt(Path(plan.run_dir), job_id, secrets, lock)
 
