@@ -40,7 +40,11 @@ def asked(environment: dict[str, str] | None = None, *, gpus: int = 1, **changes
 
 def told(tracker: Tracker, made: JobPlan, *drivers: SeenDriver) -> str:
     tracker.note_drivers(drivers)
-    return tell(made, tracker)
+    return told_now(made, tracker)
+
+
+def told_now(made: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
+    return tell(made, tracker.image(made.pin.digest), tracker.drivers(made.cluster), whole=whole)
 
 
 # --- what is remembered
@@ -84,7 +88,7 @@ def test_minor_version_compatibility_is_told_with_where_it_was_seen(tracker: Tra
     assert (
         told(tracker, asked(), seen(MINOR)) == "note: alpha: driver 535.54.03 runs CUDA 12.3.0: nothing to do (-v: why)"
     )
-    words = tell(asked(), tracker, whole=True)
+    words = told_now(asked(), tracker, whole=True)
     assert words.startswith("note: alpha: driver: minor-version compatible: driver 535.54.03 runs CUDA 12.3.0 ")
     assert words.endswith("(alpha1; last seen 2026-11-23T07:00:00Z by tfslurm check)")
 
@@ -277,7 +281,7 @@ def test_an_official_image_that_finds_no_gpu_is_told_before_the_job_is_queued(
     pin = replace(PIN, tag=tag, repository=repository, reference=f"{repository}:{tag}")
     words = told(tracker, plan(replace(EXPERIMENT, resources=Resources(gpus=1)), pin=pin), seen(FULL))
     assert words.startswith(f"warning: alpha: image: {repository}:{tag}: TensorFlow {tag.partition('-')[0]} wants CUDA")
-    assert tell(plan(replace(EXPERIMENT, resources=Resources(gpus=0)), pin=pin), tracker) == ""
+    assert told_now(plan(replace(EXPERIMENT, resources=Resources(gpus=0)), pin=pin), tracker) == ""
     (fact,) = image_facts(pin, {"gpu"}, [seen(FULL)], sees_no_gpu(pin, tracker.image(pin.digest)))
     assert fact.status == "warn" and "use 2.17.0-gpu" in fact.do
 
@@ -285,7 +289,7 @@ def test_an_official_image_that_finds_no_gpu_is_told_before_the_job_is_queued(
 @pytest.mark.parametrize("tag", ["2.17.0-gpu", "2.16.1-gpu-jupyter", "2.18.0", "2.21.0-jupyter", "2.22.0-gpu", ""])
 def test_other_images_are_not(tag: str, tracker: Tracker) -> None:
     assert told(tracker, asked(), seen(FULL)) == ""
-    assert tell(plan(pin=replace(PIN, tag=tag)), tracker) == ""
+    assert told_now(plan(pin=replace(PIN, tag=tag)), tracker) == ""
 
 
 # What a record says of the image with this digest, and what is told before the next job of it is queued.

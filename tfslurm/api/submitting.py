@@ -86,5 +86,5 @@ def submit(
         )
         return Sweep(sent.sweep_id)
     one = [only(experiment, chosen)]
-    (key,) = submit_jobs(session(), asked, one, force=force, again=again, told=LOG.info, shown=lambda jobs: None)
-    return Job(key)
+    (job,) = submit_jobs(session(), asked, one, force=force, again=again, told=LOG.info)
+    return Job(job.key)

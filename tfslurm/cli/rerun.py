@@ -236,10 +236,11 @@ def started(session: Session, made: Rerun, *, again: bool, wait_too: bool, quiet
             say(f"when it has ended, {compare}")
             raise
         return key
-    from tfslurm.submission.start import tell_of_start
+    from tfslurm.monitoring.lookup import queued_jobs
+    from tfslurm.monitoring.reasons import tell_of_start
 
     say(f"`tfslurm wait {key}`, then {compare}")
-    tell_of_start(session, [key])
+    tell_of_start(say, queued_jobs(session.tracker, [key]))
     if as_json:
         emit({"job": key, "original": made.original.evidence.key})
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def submit(
     With --keep-on-failure 30m, a program that fails leaves its container for `tfslurm exec JOB` so long. The job goes
     on meanwhile, and --wait ends when the program has failed.
     """
-    from tfslurm.submission.start import tell_of_start
+    from tfslurm.monitoring.reasons import tell_of_start
 
     asked = read_experiment(experiment, sets, sweeps=True)
     chosen = choose_clusters(clusters, asked.experiment.clusters, say)
@@ -139,6 +138,7 @@ def submit(
         asked = keeping(asked, keep_on_failure, chosen)
     if asked.experiment.sweep is not None:
         from tfslurm.cli.sweep import send_sweep
+        from tfslurm.monitoring.lookup import queued_jobs
 
         queued: list[str] = []
 
@@ -148,19 +148,24 @@ def submit(
                 show(job)
 
         sweep = send_sweep(session, asked, chosen, told, force=force, again=again, as_json=as_json)
-        return wait_too_for(session, [sweep.sweep_id]) if wait_too else tell_of_start(session, queued)
+        if wait_too:
+            return wait_too_for(session, [sweep.sweep_id])
+        tell_of_start(say, queued_jobs(session.tracker, queued))
+        return 0
     if len(chosen) > 1 and not clusters:
         names = ", ".join(known.cluster.name for known in chosen)
         raise click.UsageError(f"{experiment}: one job and several clusters ({names}): say which with --cluster NAME")
 
-    def shown(jobs: Sequence[tuple[str, str]]) -> None:
-        if as_json:
-            emit([{"job": job, "plan_id": plan_id} for job, plan_id in jobs])
-        sys.stdout.flush()
+    def emit_all(jobs: Sequence[tuple[str, str]]) -> None:
+        emit([{"job": job, "plan_id": plan_id} for job, plan_id in jobs])
 
     show_each = (lambda job: None) if as_json else show
+    shown = emit_all if as_json else None
     jobs = submit_jobs(session, asked, chosen, force=force, again=again, told=show_each, shown=shown)
-    return wait_too_for(session, jobs) if wait_too else tell_of_start(session, jobs)
+    if wait_too:
+        return wait_too_for(session, [job.key for job in jobs])
+    tell_of_start(say, jobs)
+    return 0
 
 
 def wait_too_for(session: Session, names: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -143,6 +144,14 @@ def tasks_of(tracker: Tracker, cluster: str | None, array: str) -> dict[str, lis
         else:
             found[job.cluster] = [job]
     return found
+
+
+def queued_jobs(tracker: Tracker, names: Iterable[str]) -> Iterator[TrackedJob]:
+    """The jobs of these names, ``alpha:1234``; an array is one job here, as its first task is."""
+    for name in names:
+        cluster, _, job_id = name.partition(":")
+        found = tracker.jobs(cluster=cluster, job_id=job_id)[-1:] or tasks_of(tracker, cluster, job_id).get(cluster, [])
+        yield from (job._replace(job_id=job_id) for job in found[:1])
 
 
 def find_sweep(tracker: Tracker, text: str) -> TrackedSweep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from signal import Signals
 
 from tfslurm import slurm
@@ -12,6 +12,7 @@ from tfslurm.slurm import Outlook
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.clock import local_time
 from tfslurm.workspace.config import LOCAL
+from tfslurm.workspace.session import Say
 
 LONGEST = 160
 "Characters of a node's reason in a line."
@@ -106,6 +107,16 @@ def to_start(job: TrackedJob) -> str:
     if outlook is Outlook.BLOCKED:
         return f"it waits until that changes: ask the administrators of {job.cluster}, or `tfslurm cancel {job.key}`"
     return ""
+
+
+def tell_of_start(say: Say, jobs: Iterable[TrackedJob]) -> None:
+    """Say which of these jobs, just queued, cannot start by themselves, and what to do.
+
+    What counts is the reason that Slurm gave when it took them.
+    """
+    for job in jobs:
+        if fix := to_start(job):
+            say(f"warning: {job.key}: {reason_of(job)}: {fix}")
 
 
 def by_state(job: TrackedJob, code: int) -> str:

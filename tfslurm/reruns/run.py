@@ -150,10 +150,8 @@ def submit_rerun(session: Session, rerun: Rerun, told: Callable[[str], None], *,
         prepare_rerun(session, rerun)  # which looks whose outputs these are
     asked, where = rerun.workspace.asked, [rerun.known]
     with named_by_record(rerun.original.name):
-        (key,) = submit_jobs(
-            session, asked, where, force=rerun.wish.anyway, again=again, told=told, shown=lambda jobs: None
-        )
-    return key
+        (job,) = submit_jobs(session, asked, where, force=rerun.wish.anyway, again=again, told=told)
+    return job.key
 
 
 def run_here(session: Session, rerun: Rerun, shown: Callable[[str, str], None] | None) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def open_service(
     asked = serving(asked, service)
     listening(port).close()  # not after an hour in the queue
     refuse_lacking(session, asked, known, service)
-    (name,) = submit_jobs(session, asked, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
+    (job,) = submit_jobs(session, asked, [known], force=False, again=True, told=session.say)
+    name = job.key
     try:
         return attach(session, name, port=port, seen=seen)
     except BaseException:

@@ -75,7 +75,8 @@ def open_shell(
     """
     refuse_local(known)
     held = holding(asked, command)
-    (name,) = submit_jobs(session, held, [known], force=False, again=True, told=session.say, shown=lambda jobs: None)
+    (queued,) = submit_jobs(session, held, [known], force=False, again=True, told=session.say)
+    name = queued.key
     try:
         job = held_job(session, name, seen)
         if job.final:

@@ -29,47 +29,59 @@ def submit_jobs(
     force: bool,
     again: bool,
     told: Callable[[str], None],
-    shown: Callable[[Sequence[tuple[str, str]]], None],
-) -> list[str]:
-    """The jobs of an experiment, one on each cluster; each is ``told`` as it is queued.
+    shown: Callable[[Sequence[tuple[str, str]]], None] | None = None,
+) -> list[TrackedJob]:
+    """The jobs of an experiment, one on each cluster, as they were queued; the name of each is ``told`` at once.
 
-    ``shown`` is called with all of them, each with its plan's id, at the end: what it has printed counts as seen. It is
-    called too where something went wrong after the first: every id that sbatch gave is shown.
+    ``shown`` is called with the names of all, each with its plan's id, at the end: what these two have printed counts
+    as seen. It is called too where something went wrong after the first: every id that sbatch gave is shown.
 
     Raises:
         TfslurmError: as submit_once; or every driver seen there is too old, and that is not forced.
     """
     secrets = read_secrets(asked.experiment.secrets) if asked.experiment.secrets else {}
+    prepared = ready_to_send(session, asked, chosen, force=force)
+    queued: list[TrackedJob] = []
+    names: list[tuple[str, str]] = []
+    with session.tracker.claim_all(name for job in prepared for name in (job.plan.plan_sha256, job.plan.plan_id)):
+        try:
+            for known, job in zip(chosen, prepared, strict=True):
+                queued.append(one := submit_once(session, known, job, secrets, again=again))
+                names.append((f"{one.cluster}:{one.job_id}", one.plan_id))
+                told(names[-1][0])
+                if job.plan.checkpoint and (note := preemption_note(job.plan, known, session.reach(known))):
+                    session.say(f"note: {note}")
+        except Untracked as error:
+            names.append((error.job, error.plan_id))
+            told(error.job)
+            raise
+        finally:
+            if names and shown:
+                shown(names)
+        session.tracker.tell([plan_id for _, plan_id in names])
+    if asked.derived_from is None:  # a rerun is of the digest, whatever its tag stands for by now
+        report_move(session, asked, prepared[0].plan.pin, chosen)
+    return queued
+
+
+def ready_to_send(session: Session, asked: Asked, chosen: Sequence[Known], *, force: bool) -> list[Prepared]:
+    """The jobs as ``prepared_for`` makes them, and all that is to be said or refused before they are sent.
+
+    Raises:
+        TfslurmError: every driver seen there is too old, and that is not forced; or a rule holds the image.
+    """
     prepared = prepared_for(session, asked, chosen)
     tell_of_left_out(session.say, prepared[0].code)
     for job in prepared:
-        tell_of_driver(session, job.plan, force=force)
+        inside, drivers = session.tracker.image(job.plan.pin.digest), session.tracker.drivers(job.plan.cluster)
+        tell_of_driver(session, job.plan, inside, drivers, force=force)
     if any(job.scan for job in prepared):
         guard(session, prepared)
-    done: list[tuple[str, str]] = []
-
-    def queued(job: str, plan_id: str) -> None:
-        done.append((job, plan_id))
-        told(job)
-
     if asked.keep_on_failure_s:
         from tfslurm.submission.keeping import cost
 
         session.say(cost(asked))
-    with session.tracker.claim_all(name for job in prepared for name in (job.plan.plan_sha256, job.plan.plan_id)):
-        try:
-            for known, job in zip(chosen, prepared, strict=True):
-                submit_once(session, known, job, secrets, queued, again=again)
-        except Untracked as error:
-            queued(error.job, error.plan_id)
-            raise
-        finally:
-            if done:
-                shown(done)
-        session.tracker.tell([plan_id for _, plan_id in done])
-    if asked.derived_from is None:  # a rerun is of the digest, whatever its tag stands for by now
-        report_move(session, asked, prepared[0].plan.pin, chosen)
-    return [job for job, _ in done]
+    return prepared
 
 
 def prepared_for(
@@ -87,19 +99,10 @@ def prepared_for(
     return jobs
 
 
-def submit_once(
-    session: Session,
-    known: Known,
-    job: Prepared,
-    secrets: dict[str, str],
-    told: Callable[[str, str], None],
-    *,
-    again: bool,
-) -> None:
-    """Submit a job; the new one and its plan's id are ``told`` at once.
+def submit_once(session: Session, known: Known, job: Prepared, secrets: dict[str, str], *, again: bool) -> TrackedJob:
+    """Submit a job, which the caller has claimed: the new one.
 
-    The caller has claimed it. Where an earlier call was cut off before it told the id of the same job, that one is
-    told.
+    Where an earlier call was cut off before it told the id of the same job, it is that one.
 
     Raises:
         TfslurmError: the same job is queued or running, and it is not wanted ``again``.
@@ -109,8 +112,7 @@ def submit_once(
     settle_all(known, tracker, host)
     if left := tracker.jobs(plan_sha256=same, untold=True):
         session.say(f"{name}: an earlier submit was interrupted after this job was queued; here is its id")
-        told(left[-1].key, left[-1].plan_id)
-        return
+        return left[-1]
     if not again and tracker.jobs(plan_sha256=same, unfinished=True):
         from tfslurm.monitoring.refresh import refresh
 
@@ -118,10 +120,7 @@ def submit_once(
         requeues = bool(job.plan.checkpoint and job.plan.checkpoint.requeue)
         live = tracker.jobs(plan_sha256=same, unfinished=True)
         refuse_twice(job, [each for each in live if not is_given_up(each, requeues=requeues)])
-    job_id = submit_claimed(job, tracker, host, secrets, untold=True, ask=True)
-    told(f"{name}:{job_id}", job.plan.plan_id)
-    if job.plan.checkpoint and (note := preemption_note(job.plan, known, host)):
-        session.say(f"note: {note}")
+    return submit_claimed(job, tracker, host, secrets, untold=True, ask=True)
 
 
 def refuse_twice(job: Prepared, live: Sequence[TrackedJob]) -> None:

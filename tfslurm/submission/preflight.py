@@ -12,7 +12,7 @@ from tfslurm.errors import HostError, TfslurmError
 from tfslurm.host import Host
 from tfslurm.image import Pin, Verdict, driver_verdict, lacking
 from tfslurm.job_plan import JobPlan
-from tfslurm.tracker import SeenDriver, Tracker
+from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.config import Known
 from tfslurm.workspace.known_images import known_images
 from tfslurm.workspace.session import Session
@@ -70,10 +70,15 @@ def preflight(plan: JobPlan, known: Sequence[SeenDriver]) -> Preflight | None:
     return suits(environment, seen)
 
 
-def tell_of_driver(session: Session, plan: JobPlan, *, force: bool) -> None:
-    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error."""
+def tell_of_driver(
+    session: Session, plan: JobPlan, inside: Mapping[str, Any], drivers: Sequence[SeenDriver], *, force: bool
+) -> None:
+    """Say how the drivers seen there suit the image, if that is worth a word; without --force too old is an error.
+
+    ``inside`` and ``drivers`` are what the tracker knows of the image and of the cluster.
+    """
     try:
-        told = tell(plan, session.tracker, whole=session.trace is not None)
+        told = tell(plan, inside, drivers, whole=session.trace is not None)
     except TfslurmError as error:
         if not force:
             raise
@@ -82,7 +87,7 @@ def tell_of_driver(session: Session, plan: JobPlan, *, force: bool) -> None:
         session.say(told)
 
 
-def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
+def tell(plan: JobPlan, inside: Mapping[str, Any], drivers: Sequence[SeenDriver], *, whole: bool = False) -> str:
     """The warnings about drivers, and an image that is known to see no GPU, before the job is queued; '' for none.
 
     A note, which asks for nothing, is one short line unless the ``whole`` of it is wanted.
@@ -92,7 +97,6 @@ def tell(plan: JobPlan, tracker: Tracker, *, whole: bool = False) -> str:
     """
     if not plan.resources.gpus:
         return ""
-    inside, drivers = tracker.image(plan.pin.digest), tracker.drivers(plan.cluster)
     why = sees_no_gpu(plan.pin, inside)
     known = f"warning: {plan.cluster}: image: {why}" if why else ""
     return "\n".join(filter(None, (known, about_drivers(plan, drivers, whole=whole))))

@@ -27,7 +27,7 @@ from tfslurm.submission.image_archive import send_archive
 from tfslurm.submission.prepare import Prepared
 from tfslurm.submission.send_packages import send_wheels
 from tfslurm.sweeps.points_file import encode, point_json
-from tfslurm.tracker import Tracker
+from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.packaged_files import node_side
 
 DOUBT = (  # source: slurm_errno.c, the codes of communication
@@ -45,11 +45,8 @@ def submit_job(
     secrets: Mapping[str, str],
     *,
     untold: bool = False,
-    ask: bool = False,
 ) -> str:
     """The id of the new job; ``untold``: it is kept as one that nobody has seen, until the tracker is told.
-
-    ``ask``: Slurm is asked too why the job waits, and the tracker keeps the reason.
 
     Raises:
         SubmitRejected: sbatch said no; nothing was queued.
@@ -57,7 +54,7 @@ def submit_job(
         Untracked: the job is queued, and the tracker could not be told.
     """
     with tracker.claim(prepared.plan.plan_id):
-        return submit_claimed(prepared, tracker, host, secrets, untold=untold, ask=ask)
+        return submit_claimed(prepared, tracker, host, secrets, untold=untold).job_id
 
 
 def submit_claimed(
@@ -68,8 +65,11 @@ def submit_claimed(
     *,
     untold: bool = False,
     ask: bool = False,
-) -> str:
-    """The same for a plan that this process has claimed."""
+) -> TrackedJob:
+    """The same for a plan that this process has claimed: the job, or the array as one, as it was queued.
+
+    ``ask``: Slurm is asked too why it waits, and the tracker keeps the reason.
+    """
     plan = prepared.plan
     values = to_json(plan)
     is_there = tracker.has_sent(plan)
@@ -86,7 +86,8 @@ def submit_claimed(
         tracker.submit(plan, job_id, reason=handed.reason)
     except (TrackerError, KeyboardInterrupt) as error:
         raise untracked(plan, job_id, error) from error
-    return job_id
+    status = {"reason": handed.reason}
+    return TrackedJob(plan.cluster, job_id, plan.planned_at, plan.plan_id, plan.name, "PENDING", False, status)
 
 
 def untracked(plan: JobPlan, job_id: str, error: BaseException) -> Untracked:

@@ -91,7 +91,7 @@ def send_one(
             return None
         entries = tracker.sweeps.entries(plan.plan_id)
         job = prepared(waiting, sweep.template, known.cluster, entries, code)
-        return submit_claimed(job, tracker, host, secrets(plan.secrets), ask=ask)
+        return submit_claimed(job, tracker, host, secrets(plan.secrets), ask=ask).job_id
 
 
 def size(plan: JobPlan) -> int:

@@ -71,7 +71,8 @@ def submit_sweep(
     read_secrets(asked.experiment.secrets)
     swept, tracker = swept_for(session, asked, chosen), session.tracker
     for base in swept.bases:
-        tell_of_driver(session, base.plan, force=force)
+        inside, drivers = tracker.image(base.plan.pin.digest), tracker.drivers(base.plan.cluster)
+        tell_of_driver(session, base.plan, inside, drivers, force=force)
     guard(session, swept.bases)
     tell_of_left_out(session.say, swept.bases[0].code)
     with tracker.claim(swept.asked_sha256, wait=True):
