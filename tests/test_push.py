@@ -351,6 +351,29 @@ def test_a_source_that_fails_or_is_interrupted_ends_the_push(start_registry: Sta
     assert registry.blobs[NAME, DIGEST] == BLOB
 
 
+@pytest.mark.parametrize("method", ["PATCH", "PUT", ""])
+def test_a_source_is_left_when_the_push_ends_however_it_ends(start_registry: StartRegistry, method: str) -> None:
+    """It may be a connection to another registry; the error of the push, which is kept here, keeps it else."""
+    registry, at, left = start_registry(), list[int](), list[int]()
+    registry.guard = refusing(method, error(507, "X", "no space left"))
+
+    def read(offset: int) -> Iterator[bytes]:
+        at.append(offset)
+        try:
+            yield from reading(BLOB)(offset)
+        finally:
+            left.append(offset)
+
+    with target(registry) as there:
+        failure = None
+        try:
+            there.push_blob(DIGEST, len(BLOB), read)
+        except RegistryError as refusal:
+            failure = refusal
+        assert bool(failure) == bool(method)
+        assert left == at == [0]
+
+
 class Sink(Registry):
     """A registry that says that it has everything, and keeps nothing."""
 

@@ -221,6 +221,14 @@ class WatchedAdapter(HTTPAdapter):
         super().init_poolmanager(*words, **more)
         self.poolmanager.pool_classes_by_scheme = dict(_POOLS)
 
+    def close(self) -> None:
+        """End every connection that waits to be used again, which urllib3 does only when nothing names its pool any
+        more: an error names the answer that it came of, and that its pool."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over
+                manager.pools[key].close()
+        super().close()
+
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         """The same for a proxy."""
         known = proxy in self.proxy_manager

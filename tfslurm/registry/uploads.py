@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -58,6 +59,10 @@ class BlobUpload:
         Raises:
             RegistryError: the registry refuses it, or the source has other bytes; nothing is kept then.
         """
+        with closing(self._source):
+            self._run(begun, pause)
+
+    def _run(self, begun: Upload | None, pause: Callable[[float], None]) -> None:
         pieces = (PIECE, self._size, SMALL_PIECE) if self._size > PIECE else (self._size, SMALL_PIECE)
         for number, piece in enumerate(pieces):
             try:
@@ -161,7 +166,7 @@ class Source:
 
     def __init__(self, digest: str, size: int, read: Read) -> None:
         self._digest, self._size, self._read = digest, size, read
-        self._open: Iterator[bytes] = iter(())
+        self._open = self._reading(0)  # nothing is read before a byte of it is asked for
         self._at, self._rest = -1, b""
         self._sum, self._summed = hashlib.sha256(), 0
 
@@ -172,7 +177,8 @@ class Source:
             RegistryError: they end before, or cannot be read.
         """
         if self._at != offset:
-            self._open, self._at, self._rest = self._read(offset), offset, b""
+            self.close()
+            self._open, self._at, self._rest = self._reading(offset), offset, b""
         while length:
             piece = self._rest or self._next()
             taken, self._rest = piece[:length], piece[length:]
@@ -182,6 +188,13 @@ class Source:
             self._at += len(taken)
             length -= len(taken)
             yield taken
+
+    def close(self) -> None:
+        """End the reading, and with it the connection or the file that it reads; it may stand anywhere."""
+        self._open.close()
+
+    def _reading(self, offset: int) -> Generator[bytes, None, None]:
+        yield from self._read(offset)
 
     def check(self) -> None:
         """Compare what was sent with the digest, where all of it was sent from here.
