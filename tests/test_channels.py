@@ -122,6 +122,7 @@ def test_what_is_noticed_is_said_and_nothing_is_handed_over_before_the_server_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfslurm.services.channels.SOON_S", 0.0)
+    monkeypatch.setattr("tfslurm.services.channels.LOOK_S", 0.01)
     (tmp_path / "notice").write_text("nobody\nuses it")
     said: list[str] = []
     with connected(tmp_path, 1, said) as channels:
@@ -137,8 +138,9 @@ def test_what_is_noticed_is_said_and_nothing_is_handed_over_before_the_server_an
 @contextmanager
 def relay_that_watches(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The relay by itself, which waits a moment for a word of the other side; it says often that it is there."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import relay; relay.SILENT_S = 0.4; relay.PING_S = 0.1; "
-    argv = [sys.executable, "-c", f"{code}relay.connect(sys.argv[2], 1)", str(INSIDE), str(tmp_path)]
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import relay; relay.SILENT_S = 0.1; "
+    code += "relay.PING_S = relay.LOOK_S = 0.02; relay.connect(sys.argv[2], 1)"
+    argv = [sys.executable, "-c", code, str(INSIDE), str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         try:
             yield process
@@ -154,7 +156,6 @@ def test_a_relay_whose_other_side_falls_silent_ends_and_with_it_the_step_on_the_
 
 
 def test_a_relay_of_a_client_that_never_says_that_it_is_there_goes_on(tmp_path: Path) -> None:
-    ready(tmp_path)
     with relay_that_watches(tmp_path) as process:
         assert process.stdin and process.stdout
         process.stdin.write(HEAD.pack(1, 5, 0))  # as an older tfslurm opens a connection
@@ -248,11 +249,12 @@ def test_more_than_there_is_room_for_ends_the_pipe() -> None:
         channel.sendall(b"x")
 
 
-def test_a_command_that_ends_before_its_mark_is_an_error_with_its_words() -> None:
+def test_a_command_that_ends_before_its_mark_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys; sys.stderr.write('no step\\n'); sys.exit(78)"
     with pytest.raises(CommandFailed, match="exit 78: no step") as failed:
         LocalHost().open_pipe([sys.executable, "-c", code], MARK)
     assert failed.value.completed.exit_code == 78
+    monkeypatch.setattr("tfslurm.host.process_pipe.END_S", 0.01)  # until it is ended, which still writes
     with pytest.raises(HostError, match="was not started"):
         LocalHost().open_pipe([sys.executable, "-c", "print('x' * 200000)"], MARK)
     with pytest.raises(HostError, match="no-such-program"):

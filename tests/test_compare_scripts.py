@@ -33,7 +33,7 @@ def script(folder: Path, text: str) -> Path:
         ("echo yes; exit 2", "not comparable", "exit code 2"),
         ("kill -9 $$", "not comparable", "exit code"),
         ("yes", "not comparable", "more than"),
-        ("exec sleep 99", "not comparable", ""),
+        ("exec sleep 99", "not comparable", "within 0.1 s"),
         ('printf "\\033[31mred"; exit 1', "differs", "red"),
         ('echo x >"$1" && exit 0; echo it is read-only; exit 1', "differs", ""),
     ],
@@ -42,7 +42,8 @@ def script(folder: Path, text: str) -> Path:
 def test_a_script_of_the_user_judges_the_files_that_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, answer: str, why: str
 ) -> None:
-    monkeypatch.setattr("tfslurm.retrieval.compare_scripts.MOST_SECONDS", 2)
+    if why == "within 0.1 s":
+        monkeypatch.setattr("tfslurm.retrieval.compare_scripts.MOST_SECONDS", 0.1)
     a = evidence(tmp_path, "1", {"deep/t.parquet": "one", "same.parquet": "x"})
     b = evidence(tmp_path, "2", {"deep/t.parquet": "two", "same.parquet": "x"})
     given = Reproduce(compare=comparers_of((f"*.parquet={script(tmp_path, program)}",)))

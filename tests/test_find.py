@@ -234,9 +234,15 @@ def test_a_wait_for_many_jobs_names_those_that_failed(laptop: Laptop, capsys: py
 @pytest.mark.parametrize("command", [["wait"], ["status", "--watch"]])
 @pytest.mark.parametrize("broken", ["name: [", "name: beta", "root: relative", "\x00", None])
 def test_a_cluster_file_that_is_broken_for_a_moment_ends_no_wait(
-    laptop: Laptop, capsys: pytest.CaptureFixture[str], command: list[str], broken: str | None
+    laptop: Laptop,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    broken: str | None,
 ) -> None:
     """The first squeue breaks the file; the next one, of the file as it was, mends it, and the job has ended."""
+    for module in ("monitoring.wait", "cli.status"):
+        monkeypatch.setattr(f"tfslurm.{module}.FIRST_S", 0.0)
     job = submit(laptop, "moons")
     file, whole = laptop.folder / "config" / "tfslurm" / "clusters" / "alpha.yaml", laptop.folder / "whole"
     bad = laptop.folder / "bad"

@@ -27,6 +27,7 @@ from tfslurm.workspace.session import Session
 
 DROPS = ("NODES", "SUBMITTED", "NAME", "TIME")
 "Columns that a narrow terminal does without."
+FIRST_S, MOST_S = 2.0, 60.0
 COLOURS = {
     "COMPLETED": "green",
     "RUNNING": "cyan",
@@ -100,7 +101,7 @@ def show_states(session: Session, given: Sequence[str], view: View, *, watch: bo
         waits = send_waves(session)
         return waits
 
-    pace = Pace(first_s=2.0, factor=1.3, most_s=60.0)
+    pace = Pace(first_s=FIRST_S, factor=1.3, most_s=MOST_S)
     for silent in rounds(session, pace, clusters, lambda: states(view.of(tracker, jobs)), send):
         shown = view.of(tracker, jobs)
         is_last = not watch or (all(job.final for job in shown) and not waits)

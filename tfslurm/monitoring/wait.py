@@ -18,6 +18,7 @@ from tfslurm.workspace.session import Session
 
 FAILED = 1
 FEW = 10  # jobs that are named one by one
+FIRST_S, MOST_S = 0.5, 30.0
 
 
 def sent_of(tracker: Tracker, text: str) -> list[TrackedJob]:
@@ -135,7 +136,7 @@ def wait_for(
 
     clusters = asked_again(session, asked)
     drawn = draw if any(tracker.sweeps.named(name) for name in names) else None
-    for silent in rounds(session, Pace(first_s=0.5, factor=1.2, most_s=30.0), clusters, lambda: told[-1], send):
+    for silent in rounds(session, Pace(first_s=FIRST_S, factor=1.2, most_s=MOST_S), clusters, lambda: told[-1], send):
         now = jobs()
         is_over = all(job.final or job.state == "LOST" or is_kept(job) for job in now)
         is_over = is_over and not any(is_waiting(tracker, name) for name in names)

@@ -23,7 +23,7 @@ SILENT_S = 60.0
 "The other end says something every 15 s."
 PING_S = 15.0
 "And this one: where the line is lost, the other end would wait for more, and its srun on the login node with it."
-SOON_S = 3.0
+SOON_S, LOOK_S = 3.0, 1.0
 LONGEST_HELLO = 4096
 
 
@@ -134,7 +134,7 @@ class Channels:
             HostError: the pipe ended before.
         """
         told_at = time.monotonic() + SOON_S
-        while not self._greeted.wait(1):
+        while not self._greeted.wait(LOOK_S):
             if self.is_silent:
                 self.close()
             if starts and time.monotonic() > told_at:
