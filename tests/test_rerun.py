@@ -33,6 +33,7 @@ from tfslurm.reruns.naming import PREFIX, named_by_record
 from tfslurm.reruns.older import asked_of
 from tfslurm.run_folder.plan_file import checked_plan
 from tfslurm.snapshot import take_all
+from tfslurm.submission.code_folder import snapshot
 from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.prepare import prepare, read_experiment
 from tfslurm.submission.sweep_arrays import points_of
@@ -90,7 +91,8 @@ def planned(laptop: Laptop, file: str, *sets: str) -> JobPlan:
     """The plan of an experiment."""
     asked = read_experiment(Path(file), sets)
     known, own = laptop.known, own_places(laptop.tracker)
-    return prepare(asked, pin_of(laptop), known.cluster, known.text, "alice", "2026-11-23T07:50:01Z", own=own).plan
+    code, moment = snapshot(asked), "2026-11-23T07:50:01Z"
+    return prepare(asked, pin_of(laptop), known.cluster, known.text, "alice", moment, code=code, own=own).plan
 
 
 def pin_of(laptop: Laptop) -> Pin:
@@ -147,7 +149,7 @@ def test_a_point_of_a_sweep_becomes_one_job_with_its_parameters(laptop: Laptop) 
     asked = read_experiment(Path(file), sweeps=True)
     plan = prepare(
         asked, pin_of(laptop), laptop.known.cluster, laptop.known.text, "alice", "2026-11-23T07:50:01Z",
-        points_of(entries(2), asked.experiment, "digits-0a1b2c"), own=own_places(laptop.tracker),
+        points_of(entries(2), asked.experiment, "digits-0a1b2c"), code=None, own=own_places(laptop.tracker),
     ).plan  # fmt: skip
     values = {"lr": 0.4, "tag": "a b"}
     argv = ["python", "train.py", "--lr", "0.4", "--tag=a b"]

@@ -14,8 +14,8 @@ from tests.made import plan
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.render import render
 from tfslurm.spec import Experiment, parse_experiment
-from tfslurm.submission.code_folder import code_folder, private_looking
-from tfslurm.submission.prepare import Asked, find_templates, read_experiment, snapshot
+from tfslurm.submission.code_folder import code_folder, private_looking, snapshot
+from tfslurm.submission.prepare import Asked, find_templates, read_experiment
 from tfslurm.submission.render_apart import render_apart
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 from tfslurm.workspace.project import own_folders
@@ -91,7 +91,7 @@ def test_a_folder_that_becomes_a_link_after_it_was_judged_is_not_sent(
         folder.symlink_to(home / ".ssh")
         return folder
 
-    monkeypatch.setattr("tfslurm.submission.prepare.code_folder", judged)
+    monkeypatch.setattr("tfslurm.submission.code_folder.code_folder", judged)
     with pytest.raises(TfslurmError, match=f"{code}: became a link"):
         snapshot(read_experiment(file))
 

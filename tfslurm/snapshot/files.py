@@ -1,4 +1,4 @@
-"""The files of a snapshot: their content checked while it is read, their Git ids, their tar stream."""
+"""The files of a snapshot: how many bytes they may have, their content, their Git ids, their tar stream."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tfslurm.errors import TfslurmError, refuse
+from tfslurm.document.sizes import size_text
+from tfslurm.errors import InputError, TfslurmError, refuse
+from tfslurm.snapshot.left_out import LeftOut
 
 REGULAR, EXECUTABLE, SYMLINK, FOLDER, REPOSITORY = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 CHUNK = 2**20
+LIMIT_BYTES = 256 * 2**20
 PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 "How a folder on the way to a file is opened."
 ANNEXED = "/.git/annex/objects/"
@@ -52,13 +55,15 @@ Chunks = Iterator[bytes]
 
 
 class Snapshot(NamedTuple):
-    """The content of a folder at one moment. Outside Git the four after ``bytes`` are None; so is what Git lacks."""
+    """The content of a folder at one moment. Outside Git ``remote`` to ``dirty`` are None; so is what Git lacks."""
 
     folder: Path
     entries: tuple[Entry, ...]
     tree: str
     "40 hex: what `git write-tree` gives for the same files; the SWHID is swh:1:dir:<tree>"
     bytes: int
+    contents_sha256: str
+    "of the list by which a node verifies the tree: every file's name, content and x bit, no other"
     remote: str | None = None
     "the URL without credentials"
     commit: str | None = None
@@ -74,11 +79,6 @@ class Snapshot(NamedTuple):
         """The number of files, symbolic links included."""
         return len(self.entries)
 
-    @property
-    def contents_sha256(self) -> str:
-        """The SHA-256 of the list by which a node verifies the tree: every file's name, content and x bit, no other."""
-        return hashlib.sha256(contents(self.entries)).hexdigest()
-
     def stream(self) -> Chunks:
         """Yield a tar of `tree/<name>` for every file and, last, their list `contents`, for host.put_tree.
 
@@ -88,6 +88,54 @@ class Snapshot(NamedTuple):
             TfslurmError: (transient) a file is no longer what it was when the snapshot was taken.
         """
         return tar_stream(self.folder, self.entries)
+
+
+def taken_of(folder: Path, names: Iterable[str], left_out: LeftOut, *, is_repository: bool) -> Snapshot:
+    """The files of these names, each read and hashed."""
+    found = dict(_stat_all(folder, names))
+    if not found:
+        raise _empty(folder, is_repository, left_out.lines())
+    total = sum(status.st_size for status in found.values())
+    if total > LIMIT_BYTES:
+        raise _too_large(folder, found, total, is_repository)
+    entries = tuple(entry_of(folder, name, found[name]) for name in sorted(found, key=os.fsencode))
+    for entry in entries:
+        refuse_leaving(folder, entry)
+    unsaid = tuple(leading_out(folder, entries))
+    list_sha256 = hashlib.sha256(contents(entries)).hexdigest()
+    return Snapshot(folder, entries, tree_id(entries), total, list_sha256, left_out=unsaid)
+
+
+def _stat_all(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Pair names with what lstat says; sockets, pipes and devices are left out as Git does."""
+    for name in names:
+        try:
+            status = os.lstat(folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            raise changed(folder, name, "vanished") from None
+        except OSError as error:
+            raise refuse(f"{folder}/{name}", f"cannot be read: {error.strerror}") from None
+        if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
+            yield name, status
+
+
+def _empty(folder: Path, repository: bool, left_out: Sequence[str]) -> InputError:
+    if left_out:
+        return refuse(
+            str(folder), f"holds no file but what is left out: {', '.join(left_out)}", "name less in `exclude`"
+        )
+    if repository:
+        fix = "look into .gitignore there and above, and .git/info/exclude"
+        return refuse(str(folder), "has no file that git would keep: everything is ignored", fix)
+    return refuse(str(folder), "holds no file")
+
+
+def _too_large(folder: Path, found: Mapping[str, os.stat_result], total: int, repository: bool) -> InputError:
+    largest = sorted(found, key=lambda name: -found[name].st_size)[:5]
+    names = ", ".join(f"{name} ({size_text(found[name].st_size)})" for name in largest)
+    why = f"holds {size_text(total)} in {len(found)} files, more than {size_text(LIMIT_BYTES)}; largest: {names}"
+    where = "`code: {exclude: […]}` or .gitignore" if repository else "`code: {path: …, exclude: […]}`"
+    return refuse(str(folder), why, f"name what is no code in {where}, or keep data on the cluster and use `mounts`")
 
 
 def entry_of(folder: Path, name: str, status: os.stat_result) -> Entry:

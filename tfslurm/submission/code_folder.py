@@ -1,4 +1,4 @@
-"""The folder that `code` names: the experiment's own, one in its repository, or one that the command line named.
+"""The code of an experiment: its own folder, one in its repository, or one that the command line named.
 
 An exp.yaml may come from a stranger. What it can take along is what came with it: the files beside it, and those of the
 repository that it lies in. Everything else on this machine is for the person at the keyboard to name. Git is not asked
@@ -8,16 +8,20 @@ where the repository begins, for its configuration is the stranger's too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfslurm.document.tree import printable
-from tfslurm.errors import InputError
-from tfslurm.snapshot import Snapshot
+from tfslurm.errors import InputError, TfslurmError
+from tfslurm.snapshot import Snapshot, take
 from tfslurm.snapshot.files import Entry
 from tfslurm.spec import Experiment
 from tfslurm.workspace.project import belongs_to, holds_home
 from tfslurm.workspace.session import Say
+
+if TYPE_CHECKING:
+    from tfslurm.submission.prepare import Asked
 
 PRIVATE = re.compile(
     r"(^|/)(\.env(\.[^/]*)?|[._]netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.git-credentials|\.dockercfg|\.htpasswd"
@@ -35,6 +39,8 @@ FILLED_BY = {
     "git-fat": "git fat pull",
 }
 "What brings the files themselves, by the program whose pointers they are."
+TellOfCode = Callable[[Say, Snapshot | None], None]
+"Says what a user should know of the code before it is sent."
 
 
 def code_folder(experiment: Experiment, file: Path) -> Path:
@@ -53,6 +59,27 @@ def code_folder(experiment: Experiment, file: Path) -> Path:
     why = f"{str(folder)!r} is outside the folder of {file.name} and of its repository, and would be sent to a cluster"
     fix = f"move the code beside {file.name}; if you mean that folder, say so: --set code={experiment.code.path}"
     raise InputError([experiment.problem(("code",), why, fix)])
+
+
+def snapshot(asked: Asked) -> Snapshot | None:
+    """The code that the experiment brings, as it is on disk now; None where it brings none.
+
+    Raises:
+        InputError: the folder is not the file's to give, cannot be sent, or has files that are not to be sent.
+        TfslurmError: (transient) it changed while it was read; or git failed.
+    """
+    experiment = asked.experiment
+    if experiment.code is None:
+        return None
+    if asked.code is not None:
+        refuse_unfit_files(experiment, asked.code.folder, asked.code.entries)
+        return asked.code
+    folder = code_folder(experiment, asked.file)
+    taken = take(folder, experiment.code.exclude)
+    if taken.folder != folder:
+        raise TfslurmError(f"{folder}: became a link to {taken.folder} while it was read; try again", transient=True)
+    refuse_unfit_files(experiment, folder, taken.entries)
+    return taken
 
 
 def refuse_unfit_files(experiment: Experiment, folder: Path, entries: Sequence[Entry]) -> None:
@@ -119,8 +146,9 @@ def tell_of_private(say: Say, code: Snapshot | None) -> None:
         say(f"warning: code: files that look private are part of it: {printable(some(names))}; {fix}")
 
 
-def tell_of_left_out(say: Say, code: Snapshot | None) -> None:
-    """Say which parts of the folder are not sent as code."""
+def tell_of_sent(say: Say, code: Snapshot | None) -> None:
+    """The same of code that is sent, and which parts of its folder are not; a plan that is shown has these itself."""
+    tell_of_private(say, code)
     if code and code.left_out:
         say(f"note: code: left out: {printable(some(code.left_out))}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tfslurm.errors import TfslurmError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
-from tfslurm.submission.code_folder import tell_of_left_out, tell_of_private
+from tfslurm.submission.code_folder import TellOfCode, snapshot, tell_of_private, tell_of_sent
 from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import preemption_note, tell_of_driver
@@ -70,8 +70,7 @@ def ready_to_send(session: Session, asked: Asked, chosen: Sequence[Known], *, fo
     Raises:
         TfslurmError: every driver seen there is too old, and that is not forced; or a rule holds the image.
     """
-    prepared = prepared_for(session, asked, chosen)
-    tell_of_left_out(session.say, prepared[0].code)
+    prepared = prepared_for(session, asked, chosen, tell_of_code=tell_of_sent)
     for job in prepared:
         inside, drivers = session.tracker.image(job.plan.pin.digest), session.tracker.drivers(job.plan.cluster)
         tell_of_driver(session, job.plan, inside, drivers, force=force)
@@ -85,18 +84,24 @@ def ready_to_send(session: Session, asked: Asked, chosen: Sequence[Known], *, fo
 
 
 def prepared_for(
-    session: Session, asked: Asked, clusters: Sequence[Known], pinning: Pinning = pin_on_first_use
+    session: Session,
+    asked: Asked,
+    clusters: Sequence[Known],
+    pinning: Pinning = pin_on_first_use,
+    *,
+    tell_of_code: TellOfCode = tell_of_private,
 ) -> list[Prepared]:
-    """One job for each cluster, with the image pinned (now, if it never was)."""
+    """One job for each cluster, with the image pinned (now, if it never was) and the code as it is now."""
     pin = pinning(session, asked, clusters)
     is_sent = pinning is pin_on_first_use  # what is shown alone needs no tracker
     tracker = session.tracker if is_sent or session.has_tracker else None
     own, head = own_places(tracker, clusters), tracker.chain_head if tracker and is_sent else ""
-    jobs = [
-        prepare(asked, pin, each.cluster, each.text, each.user, now(), own=own, chain_head=head) for each in clusters
+    code = snapshot(asked)
+    tell_of_code(session.say, code)
+    return [
+        prepare(asked, pin, each.cluster, each.text, each.user, now(), code=code, own=own, chain_head=head)
+        for each in clusters
     ]
-    tell_of_private(session.say, jobs[0].code if jobs else None)
-    return jobs
 
 
 def submit_once(session: Session, known: Known, job: Prepared, secrets: dict[str, str], *, again: bool) -> TrackedJob:

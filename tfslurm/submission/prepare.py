@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Refused
-from tfslurm.errors import InputError, TfslurmError, refuse
+from tfslurm.errors import InputError, refuse
 from tfslurm.image import Lock, Pin, Reference, lock_text, parse_reference, read_lock
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
@@ -20,9 +20,8 @@ from tfslurm.local_files import read_text, write_file
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options
-from tfslurm.snapshot import Snapshot, take
+from tfslurm.snapshot import Snapshot
 from tfslurm.spec import KEYS, Experiment, Scan, parse_experiment
-from tfslurm.submission.code_folder import code_folder, refuse_unfit_files
 from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
 from tfslurm.submission.spec_checks import is_of_one, refuse_unused, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
@@ -254,25 +253,25 @@ def prepare(
     now: str,
     points: Points | None = None,
     *,
+    code: Snapshot | None,
     own: OwnPlaces,
     chain_head: str = "",
 ) -> Prepared:
     """The job as it will be submitted to ``cluster``, or the array of these ``points``.
 
-    ``own``: what the job and its code must not reach.
+    ``code``: what the experiment brings (``code_folder.snapshot``). ``own``: what the job and its code must not reach.
 
     Raises:
         InputError: an option, a mount, a placeholder, a template or the code folder does not hold.
     """
     packages = packages_of(asked, pin)
-    code = snapshot(asked)
+    templates, name = find_templates(asked)
+    scan = judged(asked.experiment.scan, cluster.scan, pin, now)
+    state = code_state(code, asked.experiment) if code else None
     experiment = with_run_outputs(asked.experiment, cluster)
     if code:
         refuse_own_files(experiment, code, cluster, own)
     roots = own.beside(cluster)
-    templates, name = find_templates(asked)
-    scan = judged(experiment.scan, cluster.scan, pin, now)
-    state = code_state(code, experiment) if code else None
     options = check_options(slurm_options(experiment, cluster), file=str(asked.file))
     plugins = {**cluster.plugin_options, **experiment.plugin_options}
     plan = make_plan(
@@ -327,28 +326,13 @@ def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
     return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates())
 
 
-def snapshot(asked: Asked) -> Snapshot | None:
-    """The code that the experiment brings, as it is on disk now; None when it brings none."""
-    if asked.experiment.code is None:
-        return None
-    if asked.code is not None:
-        refuse_unfit_files(asked.experiment, asked.code.folder, asked.code.entries)
-        return asked.code
-    folder = code_folder(asked.experiment, asked.file)
-    taken = take(folder, asked.experiment.code.exclude)
-    if taken.folder != folder:
-        raise TfslurmError(f"{folder}: became a link to {taken.folder} while it was read; try again", transient=True)
-    refuse_unfit_files(asked.experiment, folder, taken.entries)
-    return taken
-
-
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:
     """The plan's description of a snapshot."""
     assert experiment.code is not None  # noqa: S101 - a snapshot is only taken of code
     return CodeState(
         tree=code.tree,
         writable=experiment.code.writable,
-        files=code.files,
+        files=len(code.entries),
         size_bytes=code.bytes,
         remote=code.remote,
         commit=code.commit,

@@ -15,7 +15,7 @@ from tfslurm.monitoring.sweep_states import has_ended, is_given_up
 from tfslurm.monitoring.wait import clusters_to_ask
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.spec import read_sweep
-from tfslurm.submission.code_folder import tell_of_left_out, tell_of_private
+from tfslurm.submission.code_folder import TellOfCode, snapshot, tell_of_private, tell_of_sent
 from tfslurm.submission.own_folders import own_places
 from tfslurm.submission.pinning import Pinning, pin_on_first_use, report_move
 from tfslurm.submission.preflight import tell_of_driver
@@ -69,12 +69,11 @@ def submit_sweep(
             rest goes when the command is given again.
     """
     read_secrets(asked.experiment.secrets)
-    swept, tracker = swept_for(session, asked, chosen), session.tracker
+    swept, tracker = swept_for(session, asked, chosen, tell_of_code=tell_of_sent), session.tracker
     for base in swept.bases:
         inside, drivers = tracker.image(base.plan.pin.digest), tracker.drivers(base.plan.cluster)
         tell_of_driver(session, base.plan, inside, drivers, force=force)
     guard(session, swept.bases)
-    tell_of_left_out(session.say, swept.bases[0].code)
     with tracker.claim(swept.asked_sha256, wait=True):
         sweep = left_open(swept, tracker)
         if sweep:
@@ -96,15 +95,25 @@ def submit_sweep(
     return sweep
 
 
-def swept_for(session: Session, asked: Asked, chosen: Sequence[Known], pinning: Pinning = pin_on_first_use) -> Swept:
-    """The sweep as it is asked for, with the image pinned (now, if it never was)."""
+def swept_for(
+    session: Session,
+    asked: Asked,
+    chosen: Sequence[Known],
+    pinning: Pinning = pin_on_first_use,
+    *,
+    tell_of_code: TellOfCode = tell_of_private,
+) -> Swept:
+    """The sweep as it is asked for, with the image pinned (now, if it never was) and the code as it is now."""
     sweep = sweep_of(asked.experiment)
     pin = pinning(session, asked, chosen)
     entries = entries_of(asked.experiment, pin, sweep)
     points = points_of(entries, asked.experiment)
     own = own_places(session.tracker if session.has_tracker else None, chosen)
-    bases = tuple(prepare(asked, pin, each.cluster, each.text, each.user, now(), points, own=own) for each in chosen)
-    tell_of_private(session.say, bases[0].code if bases else None)
+    code = snapshot(asked)
+    tell_of_code(session.say, code)
+    bases = tuple(
+        prepare(asked, pin, each.cluster, each.text, each.user, now(), points, code=code, own=own) for each in chosen
+    )
     return Swept(sweep, entries, bases, asked.experiment.sweep or {}, template_of(asked))
 
 
