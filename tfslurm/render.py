@@ -12,10 +12,12 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import cached_property
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from tfslurm.errors import InputError, Problem
+from tfslurm.image import claims
 from tfslurm.job_plan import JobPlan
 from tfslurm.spec import Mount
 
@@ -105,9 +107,14 @@ class PlanFacts(SimpleNamespace):
 
 
 def facts_of(plan: JobPlan) -> PlanFacts:
-    """Everything that a plan holds, and all that follows from it, worked out once."""
-    following = (name for name, each in vars(type(plan)).items() if isinstance(each, property))
-    return PlanFacts(**{name: getattr(plan, name) for name in (*(each.name for each in fields(plan)), *following)})
+    """Everything that a plan holds, and all that follows from it, worked out once.
+
+    ``image_claims`` are the lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes
+    them.
+    """
+    following = [name for name, each in vars(type(plan)).items() if isinstance(each, property | cached_property)]
+    values = {name: getattr(plan, name) for name in (*(each.name for each in fields(plan)), *following)}
+    return PlanFacts(**values, image_claims=claims(plan.pin)._asdict())
 
 
 def problem(file: str, line: int, why: str, fix: str = "") -> InputError:

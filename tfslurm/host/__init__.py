@@ -11,7 +11,7 @@ as tar streams through ``run``, so that each way stays small and all of them beh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from tfslurm.host.files import File, get, put, put_tree, read_from
@@ -37,33 +37,38 @@ def remote_user(name: str, login: Login) -> str:
     return user_of(name, login)
 
 
-@contextmanager
-def open_host(cluster: Cluster, trace: Callable[[str], None] | None = None) -> Iterator[Host]:
-    """Yield the cluster's login node, or this machine where the cluster file has no ``login``.
+def open_host(cluster: Cluster, trace: Callable[[str], None] | None = None) -> AbstractContextManager[Host]:
+    """The cluster's login node for a `with` block, or this machine, where the cluster file has no ``login``.
 
     ``trace`` is called with each command line before it runs.
 
     Raises:
         HostError: the login node cannot be reached, its host key is not known, or it does not let the user in.
     """
-    with _reach(cluster) as host:
-        if trace is None:
-            yield host
-        else:
-            from tfslurm.host.traced import TracedHost
+    if cluster.login is not None:
+        return _logged_in(cluster, cluster.login, trace)
+    from tfslurm.host.local import LocalHost
 
-            yield TracedHost(host, trace)
+    here = LocalHost(cluster.name, cluster.environment, programs=str(cluster.slurm_bin or ""))
+    return nullcontext(here if trace is None else _traced(here, trace))
 
 
 @contextmanager
-def _reach(cluster: Cluster) -> Iterator[Host]:
-    login = cluster.login
-    programs = str(cluster.slurm_bin or "")
-    if login is None:
-        from tfslurm.host.local import LocalHost
+def _logged_in(cluster: Cluster, login: Login, trace: Callable[[str], None] | None) -> Iterator[Host]:
+    with _reach(cluster, login) as host:
+        yield host if trace is None else _traced(host, trace)
 
-        yield LocalHost(cluster.name, cluster.environment, programs=programs)
-    elif login.transport == "openssh":
+
+def _traced(host: Host, trace: Callable[[str], None]) -> Host:
+    from tfslurm.host.traced import TracedHost
+
+    return TracedHost(host, trace)
+
+
+@contextmanager
+def _reach(cluster: Cluster, login: Login) -> Iterator[Host]:
+    programs = str(cluster.slurm_bin or "")
+    if login.transport == "openssh":
         from tfslurm.host.openssh import OpenSshHost
 
         yield OpenSshHost(cluster.name, login, cluster.environment, programs=programs)

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tfslurm.cluster.mounts import on_cluster, refuse_mounts
 from tfslurm.document.canonical import canonical
 from tfslurm.document.typed import build
 from tfslurm.errors import InputError, RecordError
-from tfslurm.image import Pin, claims, oldest_driver, sources
+from tfslurm.image import Pin, oldest_driver, sources
 from tfslurm.job_plan.contents import BESIDE, MOMENT, NEW, OF_SWEEP
 from tfslurm.job_plan.contents import CodeState as CodeState
 from tfslurm.job_plan.contents import DerivedFrom as DerivedFrom
@@ -35,7 +36,7 @@ SCHEMA = "tfslurm.plan/1"
 TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobPlan:
     """Everything one Slurm job, or job array, will be told, with the digest already resolved.
 
@@ -102,12 +103,12 @@ class JobPlan:
     plan_sha256: str = ""
     plan_id: str = ""
 
-    @property
+    @cached_property
     def run_dir(self) -> PurePosixPath:
         """The folder of this submission on the cluster."""
         return run_folder(self.root, self.name, self.plan_id)
 
-    @property
+    @cached_property
     def code_dir(self) -> PurePosixPath | None:
         """The folder of the code snapshot on the cluster; None where the experiment brings no code.
 
@@ -201,11 +202,6 @@ class JobPlan:
     def minimum_driver(self) -> str:
         """The oldest NVIDIA driver that can run the image's CUDA; '' where there is no GPU or the image names none."""
         return oldest_driver(self.driver_environment) if self.resources.gpus else ""
-
-    @property
-    def image_claims(self) -> Mapping[str, Any]:
-        """The lock file's fields that the node compares with the image it has, as Go's ``%+q`` writes them."""
-        return dict(claims(self.pin)._asdict())
 
 
 def run_folder(root: str, name: str, plan_id: str) -> PurePosixPath:
@@ -365,7 +361,8 @@ def refuse_unfit(
     """
     from tfslurm.spec.program_text import refuse_program_text
 
-    refuse_mounts(experiment, cluster)
+    if experiment.mounts:
+        refuse_mounts(experiment, cluster)
     if packages:
         refuse_covered(experiment)
     refusals = refuse_program_text([word.parts for word in experiment.command], entrypoint)
