@@ -16,8 +16,7 @@ NAME = "job.sbatch.j2"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+def folder(tmp_path: Path) -> Path:
     return tmp_path / "tfslurm" / "compiled"
 
 
@@ -32,7 +31,7 @@ class Counted(CompiledTemplates):
 
 
 def test_a_template_is_compiled_once_and_again_when_it_changes(folder: Path) -> None:
-    kept = Counted()
+    kept = Counted(folder.parent)
     scripts = {render(plan(), BUILT_IN, NAME, FILES, kept) for _ in range(3)} | {render(plan(), BUILT_IN, NAME, FILES)}
     assert (len(scripts), kept.written) == (1, 1)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -65,10 +64,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_or_anothers_is_not_used(folder: Path, damage: str) -> None:
-    script = render(plan(), BUILT_IN, NAME, FILES, Counted())
+    script = render(plan(), BUILT_IN, NAME, FILES, Counted(folder.parent))
     (file,) = folder.iterdir()
     DAMAGES[damage](file)
-    kept = Counted()
+    kept = Counted(folder.parent)
     assert render(plan(), BUILT_IN, NAME, FILES, kept) == script
     assert kept.written == 1
 
@@ -76,4 +75,6 @@ def test_what_is_damaged_or_anothers_is_not_used(folder: Path, damage: str) -> N
 def test_a_folder_that_cannot_be_made_costs_time_and_nothing_else(folder: Path) -> None:
     folder.parent.mkdir()
     folder.write_text("in the way")
-    assert render(plan(), BUILT_IN, NAME, FILES, CompiledTemplates()) == render(plan(), BUILT_IN, NAME, FILES)
+    assert render(plan(), BUILT_IN, NAME, FILES, CompiledTemplates(folder.parent)) == render(
+        plan(), BUILT_IN, NAME, FILES
+    )

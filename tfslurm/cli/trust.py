@@ -17,7 +17,7 @@ from tfslurm.errors import TfslurmError, refuse
 from tfslurm.spec import Scan
 from tfslurm.workspace.cluster_files import NEARBY, cluster_files, trusted_files
 from tfslurm.workspace.config import Known, offered
-from tfslurm.workspace.folders import trust_file
+from tfslurm.workspace.folders import trust_file, user_folders
 from tfslurm.workspace.trust import Trusted, change_trusted, content_id, read_trusted
 
 INDENT = len(f"  {'':12} ")
@@ -172,7 +172,7 @@ def show_trusted(trusted: Trusted, as_json: bool) -> None:
     """Print the folders that are trusted, and how their files are now."""
     rows: list[dict[str, Any]] = []
     for folder, hashes in sorted(trusted.folders.items()):
-        _, unused = trusted_files(Path(folder))
+        _, unused = trusted_files(Path(folder), user_folders())
         for name in sorted({*hashes, *(each.path.name for each in unused.values())}):
             each = unused.get(name.removesuffix(".yaml"))
             why = each.why if each else None if os.path.lexists(Path(folder, name)) else "it is gone"

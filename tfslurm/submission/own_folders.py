@@ -19,14 +19,19 @@ from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
 from tfslurm.workspace.cluster_files import ClusterFiles, cluster_files, trusted_elsewhere
 from tfslurm.workspace.config import Known, open_tracker, text_of
-from tfslurm.workspace.folders import config_folder, data_folder
+from tfslurm.workspace.folders import UserFolders
 
 
 class OwnPlaces(NamedTuple):
     """Where tfslurm keeps this user's own: the roots of clusters, and its folders on this machine."""
 
     roots: frozenset[str]
-    here: tuple[str, ...]
+    folders: UserFolders
+
+    @property
+    def here(self) -> tuple[str, str]:
+        """Those on this machine that no job may reach."""
+        return str(self.folders.data), str(self.folders.config)
 
     def beside(self, cluster: Cluster) -> tuple[str, ...]:
         """What a job of a cluster must not reach beside its own root: the other roots, which may be on the same file
@@ -44,7 +49,7 @@ def own_places(tracker: Tracker | None, chosen: Sequence[Known] = ()) -> OwnPlac
     roots = {str(each.cluster.root) for each in chosen}
     files = next(filter(None, (each.files for each in chosen)), None) or cluster_files()
     roots.update(_roots(files, {each.file for each in chosen}), tracker.roots() if tracker else ())
-    return OwnPlaces(frozenset(roots), (str(data_folder()), str(config_folder())))
+    return OwnPlaces(frozenset(roots), files.folders)
 
 
 def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
@@ -73,7 +78,7 @@ def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
 def _roots(files: ClusterFiles, known: Container[Path | None]) -> list[str]:
     """The `root` of each other cluster file, whatever else is wrong with it."""
     found: list[str] = []
-    for file in (*files.used.values(), *trusted_elsewhere()):
+    for file in (*files.used.values(), *trusted_elsewhere(files.folders)):
         if file.path in known:
             continue
         try:

@@ -302,7 +302,8 @@ def prepare(
         from tfslurm.submission.build_inputs import with_build
 
         plan = with_build(plan, asked.file)
-    return Prepared(plan, rendered(plan, templates), code, cluster, cluster_text, archive=asked.archive, scan=scan)
+    script = rendered(plan, templates, own.folders.data)
+    return Prepared(plan, script, code, cluster, cluster_text, archive=asked.archive, scan=scan)
 
 
 def judged(experiment: Scan | None, cluster: Scan | None, pin: Pin, now: str) -> Judgement | None:
@@ -316,14 +317,17 @@ def judged(experiment: Scan | None, cluster: Scan | None, pin: Pin, now: str) ->
     return judge(rules, scanned(pin.digest), now)
 
 
-def rendered(plan: JobPlan, templates: Mapping[str, str]) -> str:
-    """The script of a plan; a template that did not come with tfslurm is rendered within bounds."""
+def rendered(plan: JobPlan, templates: Mapping[str, str], data: Path) -> str:
+    """The script of a plan; a template that did not come with tfslurm is rendered within bounds.
+
+    ``data``: the user's data folder, where compiled templates are kept.
+    """
     files = sent_files(plan)
     if plan.template:
         from tfslurm.submission.render_apart import render_apart
 
         return render_apart(plan, templates, plan.template, files)
-    return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates())
+    return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates(data))
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:

@@ -21,6 +21,7 @@ from tfslurm.sweeps.points import MAX_TEXT, Sweep, too_large
 from tfslurm.sweeps.points_file import Entry, encode
 from tfslurm.sweeps.spread import Room, Rule, spread
 from tfslurm.tracker import TrackedSweep, WaitingPlan
+from tfslurm.workspace.folders import data_folder
 from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
 
 WORD = 8  # bytes that any word takes beside its own
@@ -160,5 +161,5 @@ def prepared(
     """A plan that waits, ready to be sent."""
     plan = waiting.plan
     texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), **({plan.template: template} if plan.template else {})}
-    script = rendered(plan, texts)
+    script = rendered(plan, texts, data_folder())
     return Prepared(plan, script, code, cluster, waiting.cluster_text, tuple(entries))

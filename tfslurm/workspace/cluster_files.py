@@ -13,7 +13,7 @@ from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, refuse
 from tfslurm.local_files import folder_trouble, read_own, take_back
 from tfslurm.spec import names
-from tfslurm.workspace.folders import config_folder, trust_file
+from tfslurm.workspace.folders import UserFolders, user_folders
 from tfslurm.workspace.trust import OWN_FIX, Trusted, content_id, read_trusted
 
 NEARBY = Path("cluster_configs")
@@ -41,11 +41,15 @@ class Unused(NamedTuple):
 
 
 class ClusterFiles(NamedTuple):
-    """Name -> the file that counts; name -> one not read, where none counts; name -> one behind the user's own."""
+    """Name -> the file that counts; name -> one not read, where none counts; name -> one behind the user's own.
+
+    ``folders``: the user's, where they were looked for.
+    """
 
     used: dict[str, ClusterFile]
     unused: dict[str, Unused]
     shadowed: dict[str, Path]
+    folders: UserFolders
 
 
 _named: list[Path] = []
@@ -65,12 +69,13 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     Raises:
         InputError: the user's own folder or that of --clusters can be changed by others; two folders have a name.
     """
+    folders = user_folders()
     if _named:
         others = {name: ClusterFile(path, "named") for name, path in named_files(_named[0]).items()}
         unused: dict[str, Unused] = {}
     else:
-        others, unused = trusted_files(NEARBY)
-    files = ClusterFiles(own_files(config_folder() / "clusters"), {}, {})
+        others, unused = trusted_files(NEARBY, folders)
+    files = ClusterFiles(own_files(folders.config / "clusters"), {}, {}, folders)
     mine = set(files.used)
     paths = {name: each.path for name, each in unused.items()} | {name: each.path for name, each in others.items()}
     for name in mine & paths.keys():
@@ -85,10 +90,10 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     return files
 
 
-def trusted_elsewhere() -> list[ClusterFile]:
+def trusted_elsewhere(folders: UserFolders) -> list[ClusterFile]:
     """The files of all folders that the user trusts, wherever they are."""
-    folders = read_trusted(trust_file()).folders
-    return [file for folder in folders for file in trusted_files(Path(folder))[0].values()]
+    remembered = read_trusted(folders.trusted).folders
+    return [file for folder in remembered for file in trusted_files(Path(folder), folders)[0].values()]
 
 
 def look_elsewhere(name: str, files: ClusterFiles) -> None:
@@ -97,9 +102,9 @@ def look_elsewhere(name: str, files: ClusterFiles) -> None:
     Raises:
         InputError: two of them have it.
     """
-    remembered = read_trusted(trust_file()).folders
-    folders = [Path(folder) for folder, hashes in remembered.items() if f"{name}.yaml" in hashes]
-    found = [trusted_files(folder) for folder in folders]
+    remembered = read_trusted(files.folders.trusted).folders
+    having = [Path(folder) for folder, hashes in remembered.items() if f"{name}.yaml" in hashes]
+    found = [trusted_files(folder, files.folders) for folder in having]
     used = [trusted[name] for trusted, _ in found if name in trusted]
     if len(used) > 1:
         places = " and ".join(str(file.path) for file in used)
@@ -154,15 +159,15 @@ def named_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def trusted_files(folder: Path) -> tuple[dict[str, ClusterFile], dict[str, Unused]]:
+def trusted_files(folder: Path, folders: UserFolders) -> tuple[dict[str, ClusterFile], dict[str, Unused]]:
     """The files of a folder whose content the user trusts, and the others; of one never trusted, none is read."""
     found: dict[str, ClusterFile] = {}
     unused: dict[str, Unused] = {}
     offered = [name for name in names_in(folder) if is_name(name)]
-    if not offered or os.path.realpath(folder) == os.path.realpath(config_folder() / "clusters"):
+    if not offered or os.path.realpath(folder) == os.path.realpath(folders.config / "clusters"):
         return found, unused
     real = Path(os.path.realpath(folder))
-    trusted = read_trusted(trust_file())
+    trusted = read_trusted(folders.trusted)
     trouble = folder_trouble(real) if trusted.knows(real) else ""
     for name in offered:
         path = folder / f"{name}.yaml"

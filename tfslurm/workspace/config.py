@@ -173,10 +173,10 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
         return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
     from difflib import get_close_matches
 
-    have = list(dict.fromkeys([*files.used, *(file.path.stem for file in trusted_elsewhere())]))
+    have = list(dict.fromkeys([*files.used, *(file.path.stem for file in trusted_elsewhere(files.folders))]))
     near = get_close_matches(name, have, 1)
     why = f"is not known (known: {', '.join(have) or 'none: run `tfslurm init`'})"
-    write = f"describe it in {config_folder() / 'clusters'}/NAME.yaml, or name another folder with --clusters DIR"
+    write = f"describe it in {files.folders.config / 'clusters'}/NAME.yaml, or name another folder with --clusters DIR"
     return refuse(f"cluster {name!r}", why, f"did you mean {near[0]!r}?" if near else write)
 
 

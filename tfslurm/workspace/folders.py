@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
+
+
+class UserFolders(NamedTuple):
+    """The two that hold what a user cannot get again, and the list of the folders that the user trusts."""
+
+    config: Path
+    data: Path
+    trusted: Path
+
+
+def user_folders() -> UserFolders:
+    """Where these are for this command."""
+    return UserFolders(config_folder(), data_folder(), trust_file())
 
 
 def config_folder() -> Path:
