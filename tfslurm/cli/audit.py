@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from tfslurm.audit import Audited, audit
-from tfslurm.cli.console import common, emit, say, table
+from tfslurm.cli.console import emit, say, table
+from tfslurm.cli.options import common
 from tfslurm.workspace.session import Session
 
 COLOURS = {"ok": "green", "note": "cyan", "unknown": "yellow", "rot": "red"}

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.console import emit, say, show
 from tfslurm.cli.filters import filtering
+from tfslurm.cli.options import common
 from tfslurm.cli.status import as_value
 from tfslurm.monitoring.cancel import cancel_named, to_cancel
 from tfslurm.monitoring.choose import Filters

@@ -12,8 +12,9 @@ import click
 
 from tfslurm.check import CheckOptions, Fact, check_clusters, failed
 from tfslurm.check.fact import Status
-from tfslurm.cli.console import common, emit, say, wait_option
+from tfslurm.cli.console import emit, say
 from tfslurm.cli.console import show as show_line
+from tfslurm.cli.options import common, wait_option
 from tfslurm.document.tree import printable
 from tfslurm.image import Pin, parse_reference
 from tfslurm.submission.preflight import sees_no_gpu, suits

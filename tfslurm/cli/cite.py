@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, deliver, emit, json_text, say, show
+from tfslurm.cli.console import deliver, emit, json_text, say, show
+from tfslurm.cli.options import common
 from tfslurm.export.citation import FORMS, LANGUAGES, citation
 from tfslurm.export.citation.settings import Authorship, settings_of
 from tfslurm.retrieval.cited_records import cited_records

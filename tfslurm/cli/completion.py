@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from tfslurm.cli.console import deliver, emit, plain
-from tfslurm.cli.experiment_file import HERE
+from tfslurm.cli.console import deliver, emit
+from tfslurm.cli.options import HERE, plain
 from tfslurm.errors import TfslurmError
 
 MOST = 200  # words that are offered

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text
+from tfslurm.cli.console import deliver, json_text
+from tfslurm.cli.options import common
 from tfslurm.errors import RecordError
 from tfslurm.export.compute import VENUES, compute_json, compute_text
 from tfslurm.retrieval.runs import runs_of

@@ -15,9 +15,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, TextIO, TypeVar, cast
+from typing import TextIO
 
 import click
 
@@ -26,8 +25,6 @@ from tfslurm.document.visible import visible, visible_json, visible_output
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 
-F = TypeVar("F", bound=Callable[..., Any])
-VERBOSE = "tfslurm.verbose"
 LEAST_FOLDED = 30
 "The width that the last column of a table gets at the expense of others."
 GAP = 2
@@ -36,64 +33,6 @@ BARS: list[Callable[[str], None]] = []
 "What writes above a bar, for each that is drawn."
 EMITTED: list[bool] = []
 "Not empty where this command has printed its document."
-
-
-def common(function: F) -> F:
-    """The options of every command that may read cluster files (--clusters, --json and -v), and its session."""
-    clusters = click.option(
-        "--clusters",
-        "clusters_folder",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=name_clusters,
-        help="Read the cluster files of this folder in place of ./cluster_configs; your own come first.",
-    )
-
-    @wraps(function)
-    def command(**options: object) -> object:
-        from tfslurm.workspace.session import Session
-
-        with Session(say, tracer(), agreed) as session:
-            return function(session, **options)
-
-    return cast(F, clusters(plain(command)))
-
-
-def name_clusters(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
-    """Have this command, and no later one of this process, read a folder's cluster files."""
-    if folder is not None:
-        from tfslurm.workspace.cluster_files import name_folder
-
-        name_folder(folder)
-        context.call_on_close(lambda: name_folder(None))
-
-
-def keep_verbose(context: click.Context, parameter: click.Parameter, count: int) -> None:
-    """Remember whether the commands that are run are to be shown."""
-    context.meta[VERBOSE] = count
-
-
-def plain(function: F) -> F:
-    """The options that every command has: --json and -v (-vv shows tracebacks)."""
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        count=True,
-        expose_value=False,
-        callback=keep_verbose,
-        help="Show each command that tfslurm runs (-vv: tracebacks too).",
-    )
-    as_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
-    )
-    return verbose(as_json(function))
-
-
-def wait_option(default: int, text: str) -> Callable[[F], F]:
-    """The option --wait of a command that needs a node which may be busy."""
-    kind = click.IntRange(1, 480)
-    return click.option("--wait", "wait_s", type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
 
 
 STAND_INS = str.maketrans(
@@ -220,11 +159,6 @@ def agreed(question: str) -> bool:
 def clear() -> None:
     """Clear the terminal, where stdout is one."""
     click.clear()
-
-
-def tracer() -> Callable[[str], None] | None:
-    """A function that prints each command line that a host runs; None without -v."""
-    return (lambda line: say(f"+ {line}")) if click.get_current_context().meta.get(VERBOSE) else None
 
 
 def coloured() -> bool:

@@ -8,7 +8,8 @@ from itertools import islice
 
 import click
 
-from tfslurm.cli.console import common, deliver, emit, say, show, table
+from tfslurm.cli.console import deliver, emit, say, show, table
+from tfslurm.cli.options import common
 from tfslurm.document.tree import printable
 from tfslurm.document.visible import visible
 from tfslurm.errors import InputError, TfslurmError, refuse

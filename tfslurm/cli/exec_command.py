@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, show
+from tfslurm.cli.console import emit, show
+from tfslurm.cli.options import common
 from tfslurm.errors import refuse
 from tfslurm.host.attached import is_terminal
 from tfslurm.services.enter import Way

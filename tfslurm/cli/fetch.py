@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.cli.console import emit, progress_bar, say, show
+from tfslurm.cli.options import common
 from tfslurm.document.sizes import size_text
 from tfslurm.document.tree import printable
 from tfslurm.monitoring.lookup import one_name

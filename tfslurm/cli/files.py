@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import emit, plain, say, show
+from tfslurm.cli.console import emit, say, show
+from tfslurm.cli.options import plain
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 from tfslurm.workspace.cluster_files import cluster_files

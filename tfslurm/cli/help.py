@@ -9,7 +9,8 @@ import click
 
 from tfslurm import __version__
 from tfslurm.cli import COMMANDS, ELSEWHERE, group, nearest_command
-from tfslurm.cli.console import deliver, emit, plain, show
+from tfslurm.cli.console import deliver, emit, show
+from tfslurm.cli.options import plain
 
 
 @click.command()

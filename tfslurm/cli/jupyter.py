@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import agreed, common, emit, say, show, table
-from tfslurm.cli.experiment_file import experiment_or_here
+from tfslurm.cli.console import agreed, emit, say, show, table
 from tfslurm.cli.logs import Waiting
+from tfslurm.cli.options import common, experiment_or_here
 from tfslurm.cli.submit import cluster_option, set_option
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.host.attached import is_terminal

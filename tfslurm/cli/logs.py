@@ -6,8 +6,9 @@ from contextlib import nullcontext
 
 import click
 
-from tfslurm.cli.console import common, emit, pour, say
+from tfslurm.cli.console import emit, pour, say
 from tfslurm.cli.ctrl_c import goes_on
+from tfslurm.cli.options import common
 from tfslurm.monitoring.lookup import find_job
 from tfslurm.monitoring.reasons import is_kept, reason_of, to_start, why
 from tfslurm.monitoring.refresh import refresh

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.console import emit, say, show
+from tfslurm.cli.options import common, experiment_file
 from tfslurm.errors import InputError, refuse
 from tfslurm.image import Pin, moved
 from tfslurm.image.packages import packages_to_json

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table, say, show
+from tfslurm.cli.console import deliver, json_text, plain_table, say, show
 from tfslurm.cli.crate_options import CrateOptions, crate_options, save_crate
+from tfslurm.cli.options import common
 from tfslurm.cli.record_forms import STANDARDS
 from tfslurm.errors import RecordError, refuse
 from tfslurm.export.foreign_crate import claims_json, claims_rows

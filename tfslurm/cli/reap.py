@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, wait_option
+from tfslurm.cli.console import emit, say
 from tfslurm.cli.console import show as show_line
+from tfslurm.cli.options import common, wait_option
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.reap import Reaped, ReapOptions, Verdict, reap_clusters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tfslurm.cli.console import common, say
+from tfslurm.cli.console import say
+from tfslurm.cli.options import common
 from tfslurm.cli.sweep import print_sent
 from tfslurm.errors import refuse
 from tfslurm.monitoring.lookup import find_sweep

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.console import emit, say, show
+from tfslurm.cli.options import common, experiment_file
 from tfslurm.cli.submit import set_option
 from tfslurm.errors import InputError
 from tfslurm.submission.once import prepared_for

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show
+from tfslurm.cli.console import emit, say, show
 from tfslurm.cli.diff import FORMS, deliver_diff
+from tfslurm.cli.options import common
 from tfslurm.cli.submit import set_option
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse

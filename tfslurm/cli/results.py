@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, json_text, plain_table, save, say
+from tfslurm.cli.console import deliver, json_text, plain_table, save, say
+from tfslurm.cli.options import common
 from tfslurm.document.tree import printable
 from tfslurm.errors import refuse
 from tfslurm.monitoring.lookup import find_sweep

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, say
+from tfslurm.cli.console import say
+from tfslurm.cli.options import common
 from tfslurm.cli.sweep import print_sent
 from tfslurm.monitoring.choose import states_given
 from tfslurm.monitoring.lookup import find_sweep

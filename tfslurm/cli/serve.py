@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tfslurm.cli.console import common
 from tfslurm.cli.jupyter import idle_option, open_option, port_option, stay
 from tfslurm.cli.logs import Waiting
+from tfslurm.cli.options import common
 from tfslurm.cli.submit import set_option
 from tfslurm.services.model import model_of
 from tfslurm.services.service import idle_s, open_service

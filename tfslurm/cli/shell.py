@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, say
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.console import say
 from tfslurm.cli.logs import Waiting
+from tfslurm.cli.options import common, experiment_file
 from tfslurm.cli.submit import set_option
 from tfslurm.errors import refuse
 from tfslurm.host.attached import is_terminal

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tfslurm.cli.console import common, emit, json_text, save, show
+from tfslurm.cli.console import emit, json_text, save, show
+from tfslurm.cli.options import common
 from tfslurm.export.crate.contents import CANONICAL, RECORD, SIGNATURE, SUMS
 from tfslurm.record.model import record_bytes
 from tfslurm.retrieval.signing import Signed

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import click
 
 from tfslurm.cli.console import clear as clear_screen
-from tfslurm.cli.console import common, emit, say, table
+from tfslurm.cli.console import emit, say, table
 from tfslurm.cli.ctrl_c import goes_on
 from tfslurm.cli.filters import filtering
+from tfslurm.cli.options import common
 from tfslurm.monitoring.backoff import Pace
 from tfslurm.monitoring.choose import Filters, chosen
 from tfslurm.monitoring.lookup import find_sweep, stable_names

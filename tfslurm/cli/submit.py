@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import common, deliver, emit, say, show
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.console import deliver, emit, say, show
+from tfslurm.cli.options import common, experiment_file
 from tfslurm.submission.once import prepared_for, submit_jobs
 from tfslurm.submission.pinning import pin_to_show
 from tfslurm.submission.prepare import read_experiment

@@ -7,7 +7,8 @@ from functools import partial
 
 import click
 
-from tfslurm.cli.console import common, emit, plain, say, show
+from tfslurm.cli.console import emit, say, show
+from tfslurm.cli.options import common, plain
 from tfslurm.errors import CommandFailed, HostError
 from tfslurm.workspace.config import LOCAL, known_clusters, local_cluster
 from tfslurm.workspace.folders import data_folder

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from tfslurm.cli.console import agreed, emit, plain, say, show
+from tfslurm.cli.console import agreed, emit, say, show
+from tfslurm.cli.options import plain
 from tfslurm.document.tree import printable
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.spec import Scan

@@ -9,7 +9,8 @@ from typing import get_args
 
 import click
 
-from tfslurm.cli.console import common, emit, show
+from tfslurm.cli.console import emit, show
+from tfslurm.cli.options import common
 from tfslurm.document.tree import printable
 from tfslurm.record.verification import Part, Status
 from tfslurm.retrieval.verify import Verified, verified

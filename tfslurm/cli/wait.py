@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from tfslurm.cli.console import common, emit, redraw
+from tfslurm.cli.console import emit, redraw
 from tfslurm.cli.ctrl_c import goes_on
+from tfslurm.cli.options import common
 from tfslurm.cli.status import as_value
 from tfslurm.monitoring.lookup import find_jobs, stable_names
 from tfslurm.monitoring.wait import exit_code, wait_for

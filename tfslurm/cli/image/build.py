@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfslurm.cli.console import common, emit, progress_bar, show
-from tfslurm.cli.experiment_file import experiment_file
+from tfslurm.cli.console import emit, progress_bar, show
+from tfslurm.cli.options import common, experiment_file
 from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 

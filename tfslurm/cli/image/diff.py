@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfslurm.cli.console import common, emit, show, table
+from tfslurm.cli.console import emit, show, table
 from tfslurm.cli.image.cells import SHORT, cut, jsonable
+from tfslurm.cli.options import common
 from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfslurm.cli.console import common, emit, show, table
+from tfslurm.cli.console import emit, show, table
 from tfslurm.cli.image.cells import LONGEST, SHORT, cut, jsonable
+from tfslurm.cli.options import common
 from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfslurm.cli.console import common, emit, progress_bar, say, show
+from tfslurm.cli.console import emit, progress_bar, say, show
+from tfslurm.cli.options import common
 from tfslurm.document.sizes import size_text
 from tfslurm.workspace.session import Session
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfslurm.cli.console import common, emit, redraw, say, show
+from tfslurm.cli.console import emit, redraw, say, show
 from tfslurm.cli.image.cells import SHORT
+from tfslurm.cli.options import common
 from tfslurm.document.sizes import size_text
 from tfslurm.errors import TfslurmError, refuse
 from tfslurm.workspace.session import Session

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfslurm.cli.console import common, emit, say, show, table
+from tfslurm.cli.console import emit, say, show, table
 from tfslurm.cli.image.cells import cut
+from tfslurm.cli.options import common
 from tfslurm.document.tree import printable
 from tfslurm.workspace.session import Session
 
