@@ -19,7 +19,8 @@ from tfslurm.record import Record
 from tfslurm.record.model import Input
 from tfslurm.render import hashed as places
 from tfslurm.run_folder.plan_file import read_plan
-from tfslurm.spec import Experiment, Mount, parse_experiment
+from tfslurm.spec import Experiment, Mount
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.review import mount_text
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tfslurm.errors import InputError
-from tfslurm.spec import parse_experiment
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.spec_checks import wrong_image, wrong_options, wrong_sweep
 
 BASE = "name: a\nimage: x:1\ncommand: [a]\n"

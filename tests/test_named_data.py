@@ -14,7 +14,8 @@ from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.document import dump
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.job_plan import from_json, refuse_unfit, to_json
-from tfslurm.spec import Experiment, Mount, parse_experiment
+from tfslurm.spec import Experiment, Mount
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.own_folders import guarded_now, own_places
 from tfslurm.submission.review import mount_text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tfslurm.spec import parse_experiment
 from tfslurm.spec.notes import notes
+from tfslurm.spec.parsing import parse_experiment
 
 HEAD = "name: a\nimage: x/y:1\n"
 KEPT = "outputs: /out\ncode: .\n"

@@ -9,7 +9,8 @@ import pytest
 
 from tests.made import PIN, experiment, plan
 from tfslurm.errors import InputError
-from tfslurm.spec import Placeholder, Word, fill, parse_experiment
+from tfslurm.spec import Placeholder, Word, fill
+from tfslurm.spec.parsing import parse_experiment
 
 TEXT = "python t.py {{ a }}"
 

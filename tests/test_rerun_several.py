@@ -16,7 +16,7 @@ from tfslurm.host.local import LocalHost
 from tfslurm.record.model import Template
 from tfslurm.reruns.chosen import Chosen, chosen_points, chosen_seeds, refuse_parameters, sweep_of
 from tfslurm.retrieval.evidence import Evidence
-from tfslurm.spec import parse_experiment
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.sweeps import points
 
 HOST = LocalHost("alpha")

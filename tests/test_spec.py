@@ -30,9 +30,9 @@ from tfslurm.spec import (
     Word,
     experiment_schema,
     fill,
-    parse_experiment,
     parsing,
 )
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.spec.places import source, target
 from tfslurm.spec.quantities import gpus, memory_mib, time_s
 from tfslurm.spec.words import split

@@ -13,7 +13,8 @@ import pytest
 from tests.made import plan
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.render import render
-from tfslurm.spec import Experiment, parse_experiment
+from tfslurm.spec import Experiment
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.code_folder import code_folder, private_looking, snapshot
 from tfslurm.submission.prepare import Asked, find_templates, read_experiment
 from tfslurm.submission.render_apart import render_apart

@@ -13,7 +13,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 from tests.made import PIN
 from tfslurm.errors import InputError
-from tfslurm.spec import parse_experiment
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.sweep_arrays import entries_of, placed
 from tfslurm.sweeps.points import sweep_of, wrong_sweep
 try:

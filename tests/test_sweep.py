@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tfslurm.document import Refused, dump, scan
 from tfslurm.document.canonical import MOST
 from tfslurm.errors import InputError
-from tfslurm.spec import Experiment, Placeholder, Word, parse_experiment
+from tfslurm.spec import Experiment, Placeholder, Word
+from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.prepare import read_experiment
 from tfslurm.sweeps.overrides import values_given, with_given
 from tfslurm.sweeps.points import First, Sweep, point_of, sweep_of, wrong_sweep

@@ -19,7 +19,7 @@ from tfslurm.job_plan.variables import OWN_VARIABLES
 from tfslurm.record import Record
 from tfslurm.record.model import Asked
 from tfslurm.slurm.options import is_option
-from tfslurm.spec import Comparer, fill, parse_experiment
+from tfslurm.spec import Comparer, fill
 
 CODE = "code"
 "The folder of the code beside exp.yaml."
@@ -152,6 +152,8 @@ def users_own(env: Mapping[str, str]) -> dict[str, str]:
 
 def filled(record: Record, written: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The argv and the variables that the user's text gives with the record's parameters; nothing if it gives none."""
+    from tfslurm.spec.parsing import parse_experiment
+
     parts = {key: written[key] for key in ("command", "env") if key in written}
     parameters = dict(record.experiment.parameters)
     try:

@@ -1,16 +1,14 @@
 """Read an experiment file: check every key, and find every problem at once, with its line.
 
-Pure: text in, values out. pydantic and yaml are loaded when a text is read, not when this is imported.
+Pure: text in, values out. ``parsing`` reads a text, and loads pydantic and yaml; to import this loads neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from tfslurm.document import Document
-from tfslurm.errors import Problem
 from tfslurm.spec.experiment import (
     KEYS,
     MAX_POINTS,
@@ -33,8 +31,6 @@ from tfslurm.spec.words import fill, fill_one
 if TYPE_CHECKING:
     from tfslurm.spec.axes import Sweep
 
-Check = Callable[[Document], Iterable[Problem]]
-
 __all__ = [
     "KEYS",
     "MAX_POINTS",
@@ -55,30 +51,8 @@ __all__ = [
     "fill",
     "fill_one",
     "nearest_setting",
-    "parse_experiment",
     "read_sweep",
 ]
-
-
-def parse_experiment(
-    text: str,
-    file: str,
-    overrides: Mapping[str, str] | None = None,
-    checks: Sequence[Check] = (),
-) -> Experiment:
-    """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
-
-    ``checks`` look at the plain values too, for what other rooms know, and what they find is told with the rest.
-
-    ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
-    ``true``, ``[a, b]``), else as text.
-
-    Raises:
-        InputError: every problem of the text and of the overrides.
-    """
-    from tfslurm.spec.parsing import parse
-
-    return parse(text, file, overrides or {}, checks)
 
 
 def experiment_schema() -> dict[str, Any]:

@@ -25,8 +25,23 @@ def schema() -> dict[str, Any]:
     return published(model.Experiment, SCHEMA_ID, "tfslurm experiment (exp.yaml)")
 
 
-def parse(text: str, file: str, overrides: Mapping[str, str], more: Sequence[Check]) -> Experiment:
-    """The experiment that a text describes, with the values of ``--set`` in place of its own."""
+def parse_experiment(
+    text: str,
+    file: str,
+    overrides: Mapping[str, str] | None = None,
+    more: Sequence[Check] = (),
+) -> Experiment:
+    """The experiment that a text describes; ``overrides`` are ``--set``'s dotted keys and their new values.
+
+    ``more`` are checks that look at the plain values too, for what other rooms know; what they find is told with the
+    rest.
+
+    ``file`` names the text in messages. An override is read as YAML where its key takes what that gives (``2``,
+    ``true``, ``[a, b]``), else as text.
+
+    Raises:
+        InputError: every problem of the text and of the overrides.
+    """
     document = scan(text, file)
     if overrides:
         document = override(document, overrides, schema())

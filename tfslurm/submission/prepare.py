@@ -21,7 +21,7 @@ from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options
 from tfslurm.snapshot import Snapshot
-from tfslurm.spec import KEYS, Experiment, Scan, parse_experiment
+from tfslurm.spec import KEYS, Experiment, Scan
 from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
 from tfslurm.submission.spec_checks import is_of_one, refuse_unused, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
@@ -122,6 +122,8 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
     Raises:
         InputError: every problem of the file and of ``settings``; a name that nothing uses.
     """
+    from tfslurm.spec.parsing import parse_experiment
+
     overrides: dict[str, str] = {}
     given: dict[str, str] = {}
     for name, value in settings.items():

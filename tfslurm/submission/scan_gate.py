@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, TfslurmError
 from tfslurm.job_plan import JobPlan
-from tfslurm.spec import Ignored, Scan, parse_experiment
+from tfslurm.spec import Ignored, Scan
 from tfslurm.submission.prepare import Prepared, judged
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.session import Session
@@ -65,6 +65,8 @@ def rule_of(plan: JobPlan) -> Scan | None:
     applied = next((each for each in plan.scan.rules if each.of == "experiment"), None) if plan.scan else None
     if applied is None or plan.scan is None:
         return None
+    from tfslurm.spec.parsing import parse_experiment
+
     found = [Ignored(each.id, each.until, each.why) for each in plan.scan.ignored if each.of == "experiment"]
     with suppress(InputError):
         written = parse_experiment(plan.spec_text, plan.spec_file).scan
