@@ -89,7 +89,10 @@ def test_a_request_has_the_token_and_a_refusal_is_an_answer(near: Near) -> None:
         service.request("/api/status")
 
 
-def test_a_way_that_is_lost_comes_back_to_the_same_port_until_the_job_has_ended(near: Near) -> None:
+def test_a_way_that_is_lost_comes_back_to_the_same_port_until_the_job_has_ended(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfslurm.services.service.FIRST_S", 0.01)
     said: list[str] = []
     with attached(near, said) as service:
         near.refuses = [1]  # a step that Slurm does not make this time

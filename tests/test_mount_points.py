@@ -13,6 +13,8 @@ from tests.node_side import sourced
 from tests.test_node_functions import NODE_SH, TASK_SH, bash
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+# mount::admit looks as often as always, and pauses no time between two looks.
+UNPAUSED = 'read() { [[ $* == *"-t 0.02"* ]] || builtin read "$@"; }'
 
 
 @pytest.fixture
@@ -164,6 +166,7 @@ def test_a_shell_that_does_not_say_that_it_waits_is_looked_at_all_the_same(node:
     script = f"""
 program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
 admit_targets=(/nowhere) admit_files=(0)
+{UNPAUSED}
 engine::process() {{ if [[ -e $asked ]]; then echo $$; else echo 0 | tee "$asked"; fi; }}
 engine::signal() {{ echo "$*" >{node}/told; }}
 exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
@@ -181,6 +184,7 @@ def test_a_process_that_cannot_be_looked_at_yet_is_waited_for(node: Path) -> Non
     script = f"""
 program_dir={node}/program container_id=c0ffee mounts=() stopped='' client=$$ asked={node}/asked
 admit_targets=(/nowhere) admit_files=(0)
+{UNPAUSED}
 engine::process() {{ if [[ -e $asked ]]; then echo $$; else echo 4194304 | tee "$asked"; fi; }}
 engine::signal() {{ :; }}
 exec {{lifeline}}>{node}/lifeline; LIFELINE=(0 "$lifeline")
@@ -203,7 +207,7 @@ mount::_open_file {node}/data/{kind}
 file=$opened_file
 echo "file ${{file:+$(readlink /proc/self/fd/$file)}} children $(jobs -p)"
 """
-    whole = f"set -euo pipefail; source {NODE_SH}; OPEN_PATIENCE_S=1; {script}"
+    whole = f"set -euo pipefail; source {NODE_SH}; OPEN_PATIENCE_S={0.1 if kind == 'pipe' else 30}; {script}"
     done = subprocess.run(["bash", "-c", whole], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == f"file {node}/data/file children" if fits else "file  children"
 

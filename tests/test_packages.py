@@ -210,7 +210,7 @@ def index(shop: Shop) -> Iterator[Index]:
             """Nobody reads it."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield Index(f"127.0.0.1:{server.server_port}", asked)
         server.shutdown()

@@ -122,9 +122,9 @@ def entered(
 def test_the_report_is_whole_before_the_program_starts_and_nothing_after_it_counts(shell: str, tmp_path: Path) -> None:
     forge = f"""
 for text in 'gpus ok' 'nvidia-smi GPU 7: H200 (UUID: GPU-forged)' 'tensorflow ok: forged' 'no image: forged' end; do
-    timeout 1 sh -c 'echo "$1" >{tmp_path}/facts/report.pipe' sh "$text" 2>/dev/null & # nobody reads it: it waits
+    timeout 0.1 sh -c 'echo "$1" >{tmp_path}/facts/report.pipe' sh "$text" 2>/dev/null & # nobody reads it: it waits
 done
-sleep 0.3; exit 78"""
+wait; exit 78"""
     seen = entered(tmp_path, "sh", "-c", forge, gpus="", tools={"nvidia-smi": "#!/bin/sh\n"}, shell=shell)
     assert seen.said == {"code": "78", "report": "whole", "gpus": "ok", "no": ""}
     assert seen.fact("tensorflow-gpu.txt") is None and seen.fact("nvidia-smi-L.txt") is None
@@ -200,6 +200,8 @@ def test_a_command_beside_the_program_has_its_variables_and_ends_with_its_lifeli
         *("kill -TERM -1", "kill -KILL -1"),
     ]
     text = text.replace("    kill -TERM -1\n", "    :\n").replace("    kill -KILL -1\n", "    :\n")
+    assert text.count("    sleep 1\n") == 1  # what the group has between HUP and KILL
+    text = text.replace("    sleep 1\n", "    :\n")
     text = text.replace("/run/tfslurm-secrets", str(tmp_path / "secrets")).replace("/run/tfslurm/", f"{tmp_path}/")
     (tmp_path / "entry.sh").write_text(text)
     start = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh"}[shell].split()

@@ -17,6 +17,10 @@ from typing import Any
 
 MOST_BYTES = 4 * 2**20  # of one output
 TIMED_OUT, NOT_STARTED = 124, 127
+LEAST_S = 0.5
+"A command that would have less is not started."
+LINGERS_S = 1.0
+"For what a command left behind that holds its pipes."
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Commands:
         """One command; its outputs are kept as ``NAME.out`` and ``NAME.err``. ``text`` is its standard input."""
         left = min(limit_s, self.deadline - time.monotonic())
         began = time.monotonic()
-        if left < 0.5:
+        if left < LEAST_S:
             ran = Ran(TIMED_OUT, "", "", "not started: the time of this step is up")
         else:
             ran = _bounded(argv, left, {**os.environ, "LC_ALL": "C", **(env or {})}, text)
@@ -100,7 +104,7 @@ def _read(process: subprocess.Popen[bytes], until: float, limit_s: float) -> tup
                 if len(key.data) > MOST_BYTES:
                     why = f"ended: it printed more than {MOST_BYTES} bytes"
             if process.poll() is not None:
-                until = min(until, time.monotonic() + 1)  # what it left behind may hold the pipes
+                until = min(until, time.monotonic() + LINGERS_S)
     if not why:
         try:
             process.wait(max(0.1, until - time.monotonic()))
