@@ -412,7 +412,7 @@ def test_podman_is_told_only_the_limits_that_it_can_hold(info: str, controller: 
 def test_podmans_container_has_ended_unseen_if_both_its_processes_are_gone(tmp_path: Path) -> None:
     script = """
         (:) & dead=$!; wait "$dead"
-        coproc { (:) & echo "$!"; exec sleep 60; }
+        coproc { me=$BASHPID; (until [[ $(<"/proc/$me/comm") == sleep ]]; do :; done) & echo "$!"; exec sleep 60; }
         read -r zombie <&"${COPROC[0]}"
         until [[ $(<"/proc/$zombie/stat") == *') Z '* ]]; do :; done
         engine::_ask() { echo "$said_of_it"; }
