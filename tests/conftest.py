@@ -136,13 +136,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Leave the process that hands the tests out to others out of the coverage: it runs nothing of the package."""
-    measured = session.config.pluginmanager.getplugin("_cov")
-    if session.config.pluginmanager.hasplugin("dsession") and measured and measured.cov_controller:
-        measured.cov_controller.pause()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Mark what `make test-unit` leaves out."""
     for item in items:

@@ -123,6 +123,7 @@ def test_a_range_leaves_out_its_end_and_does_not_drift(numbers: list[float], val
     assert [type(value) for value in found] == [type(value) for value in values]
 
 
+@settings(deadline=None)
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(-7, 7).filter(bool))
 def test_a_range_of_whole_numbers_is_python_s(first: int, end: int, step: int) -> None:
     if not (whole := range(first, end, step)):
