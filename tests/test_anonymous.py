@@ -403,6 +403,7 @@ def test_base64_with_a_name_does_not_keep_a_record_from_being_written(name: str)
     assert TABLE.leaks(cleaned.encode()) == [] and "hidden" in cleaned and "12345678" in cleaned
 
 
+@pytest.mark.slow
 def test_a_bomb_is_left_out_in_bounded_memory() -> None:
     assert TABLE.leaks(gzip.compress(bytes(2**28 + 1), 1)) == ["(more than can be unpacked)"]
 

@@ -14,6 +14,7 @@ from tfslurm.document.bounded_json import MAX_DEPTH, MAX_DIGITS, MAX_PARTS, read
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
 
+@pytest.mark.slow
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_what_json_can_say_comes_out_as_it_is(value: object) -> None:
     text = json.dumps(value)
@@ -25,6 +26,7 @@ def nested(depth: int, opens: str = "[", closes: str = "]") -> str:
     return opens * depth + "1" + closes * depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "why"),
     [

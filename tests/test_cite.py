@@ -281,6 +281,7 @@ def typeset(folder: Path, *programs: str) -> str:
     return log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 @pytest.mark.parametrize("form", ["bibtex", "biblatex"])
 def test_the_statement_and_its_entries_are_typeset_within_their_columns(
@@ -305,6 +306,7 @@ def test_the_statement_and_its_entries_are_typeset_within_their_columns(
         assert not over, f"{columns}, {form}: {over}\n{log[log.index('Overfull') :][:400]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 def test_the_chinese_statement_is_typeset_within_its_columns(columns: str, tmp_path: Path) -> None:
     for records in ([run()], many()):

@@ -410,6 +410,7 @@ def test_outputs_that_were_not_hashed_or_not_read_are_not_compared() -> None:
 # ---------------------------------------------------------------------------------------------------- files by content
 
 
+@pytest.mark.slow
 def test_a_run_may_leave_many_files() -> None:  # in quadratic time it would meet the limit of a test
     many = {f"d/{number}.txt": str(number) for number in range(25_000)}
     a, b = run(files=many), run(files={**many, "d/7.txt": "x"})
@@ -694,6 +695,7 @@ CHANGES: tuple[Change, ...] = (
 FILES = ("w.h5", "m.keras", "metrics.json", "events.out.tfevents.1")
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from(CHANGES), max_size=3), st.lists(st.sampled_from(CHANGES), max_size=3),

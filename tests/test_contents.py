@@ -713,6 +713,7 @@ def written(name: str, numbers: list[float]) -> bytes:
     return b"".join(event(step, "loss", field(2, each)) for step, each in enumerate(numbers))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(st.floats(width=32), min_size=1, max_size=12), st.data(),
@@ -739,6 +740,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(JSON, JSON)
 def test_two_values_of_json_are_the_same_where_they_are_equal(a: object, b: object) -> None:

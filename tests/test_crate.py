@@ -276,6 +276,7 @@ def test_runs_of_two_run_folders_lie_apart(tmp_path: Path) -> None:
     assert len({each["@id"] for each in actions(tmp_path / "crate")}) == 1, "it is the same record id in this test"
 
 
+@pytest.mark.slow
 def test_two_exports_of_a_record_are_equal_to_the_byte(tmp_path: Path) -> None:
     found = evidence(tmp_path)
     made(tmp_path, found, name="a.zip")
@@ -418,6 +419,7 @@ def test_an_anonymous_crate_says_nowhere_who_ran_it(tmp_path: Path) -> None:
     assert not [name for name in names[:-2] if name in data]
 
 
+@pytest.mark.slow
 def test_a_sweep_has_one_table_of_names_in_its_anonymous_crate(tmp_path: Path) -> None:
     points = [evidence(tmp_path / "alices", job_id=f"146_{number}") for number in range(2)]
     points.append(evidence(tmp_path / "other", job_id="9", plan_id="b" * 12))
@@ -465,6 +467,7 @@ def test_the_command_writes_a_crate_of_a_crate_and_refuses_what_it_must(
 # --- the validator
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_validator_finds_nothing_wanting_in_any_crate(tmp_path: Path) -> None:
     """Whatever is REQUIRED or RECOMMENDED by RO-Crate 1.1 and Process Run Crate 0.5; of 1.3 what is REQUIRED."""

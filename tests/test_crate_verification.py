@@ -163,6 +163,7 @@ def test_a_run_that_is_in_no_record_is_named(crate: Path, run: str) -> None:
     assert bad(crate) == {"metadata": f"no record in the crate has the run {run}"}
 
 
+@pytest.mark.slow
 def test_what_was_appended_to_a_log_is_told_and_never_read_into_memory(crate: Path) -> None:
     log = crate / f"{JOB}/attempt-1/stdout.log"
     os.truncate(log, log.stat().st_size + 2**27)
@@ -353,6 +354,7 @@ class Edited(CheckedCrate):
         return self.data if path == self.name else super().text(path, most)
 
 
+@pytest.mark.slow
 def test_no_random_edit_of_a_crate_passes_as_unchanged(made: Path) -> None:
     with Session(print) as session:
         found: Crate = crate_at(session, made)
@@ -523,6 +525,7 @@ LEFT: dict[str, tuple[Callable[[dict[str, Any], dict[str, dict[str, Any]]], obje
 }
 
 
+@pytest.mark.slow
 def test_roc_validator_refuses_the_broken_crates_that_verify_leaves_to_it(tmp_path: Path) -> None:
     for number, (change, _) in enumerate(LEFT.values()):
         document = json.loads((Path(__file__).parent / "golden" / "foreign-crate.json").read_text())

@@ -261,6 +261,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=25).map("".join))
 def test_any_text_is_read_or_refused_and_both_loaders_read_the_same(text: str) -> None:
@@ -283,6 +284,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(VALUES)
 @example("12:30:00")

@@ -98,10 +98,12 @@ def ended(run: Path, env: dict[str, str]) -> tuple[int, str, str]:
     return end.exit_code, end.cause, end.reason
 
 
+@pytest.mark.slow
 def test_an_engine_that_answers_ends_the_job_by_its_program(tmp_path: Path) -> None:
     assert ended(job(tmp_path, "docker"), environment(tmp_path)) == (0, "program", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "verb", "words", "deaf"),
     [
@@ -129,11 +131,13 @@ def test_a_call_without_an_answer_ends_the_task_with_75_and_says_which(
     assert ("rm" in calls) == (verb in ("create", "start", "end")), "what may be there is removed"
 
 
+@pytest.mark.slow
 def test_a_program_that_ended_is_not_failed_by_calls_that_it_does_not_need(tmp_path: Path) -> None:
     hang = ("container diff", "rm", "process", "info", "version", "events")
     assert ended(job(tmp_path, "docker", *hang), environment(tmp_path)) == (0, "program", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hang", [("stop",), ("stop", "kill", "end", "rm", "container diff")], ids=["stop", "all"])
 def test_an_engine_that_does_not_stop_the_container_does_not_keep_the_job(
     hang: tuple[str, ...], tmp_path: Path

@@ -145,6 +145,7 @@ def test_what_is_here_is_not_sent_again(job: Job) -> None:
     assert (len(host.answers), sum(host.answers) < 1000) == (1, True)
 
 
+@pytest.mark.slow
 def test_thousands_of_small_files_need_few_commands(job: Job) -> None:
     for number in range(2500):
         job.put(f"d{number % 7}/f{number}", b"x" * number)
@@ -285,6 +286,7 @@ def test_other_names_that_end_like_it_are_a_jobs_own(job: Job) -> None:
 # --- who may read what arrives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_nothing_is_open_to_more_than_it_was_there(job: Job, umask: int) -> None:
     modes = {"private": 0o600, "closed/open": 0o644, "shared/group": 0o664, "shared/tool": 0o6755, "read-only": 0o444}
@@ -321,6 +323,7 @@ def test_what_was_begun_open_to_others_is_closed_before_it_goes_on(job: Job) -> 
     assert stat.S_IMODE((job.dest / "big").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o700, 0o710, 0o755, 0o777, 0o1777, 0o2770])
 def test_a_folder_that_others_may_enter_opens_nothing_that_was_closed_there(job: Job, mode: int) -> None:
     job.has(**{"a": b"1", "closed/b": b"2", "big": noise(BIG)}).record()
@@ -370,6 +373,7 @@ def test_a_destination_is_not_reached_through_a_link_of_the_folder_one_stands_in
 # --- files with holes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_file_with_holes_arrives_with_holes_and_does_not_load_the_line(job: Job, recorded: bool) -> None:
     """64 MiB of which a few KiB are used: holes at the beginning, in the middle and at the end."""
@@ -443,6 +447,7 @@ ANSWERS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_that_is_no_piece_or_a_larger_one_is_not_believed(job: Job, answers: Callable[[], bytes]) -> None:
     """Of what unpacks to more than was asked for, no more is unpacked."""
@@ -498,6 +503,7 @@ def cut(job: Job, name: str, size: int) -> Path:
     return part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("size", [1, 3 * 2**20, BIG - 1, BIG])
 def test_a_partial_file_is_gone_on_with(job: Job, size: int, recorded: bool) -> None:

@@ -32,6 +32,7 @@ def leave(laptop: Laptop, *names: str, job: str = "101") -> None:
         path.write_text(f"of {name}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["git", "plain"])
 @pytest.mark.parametrize("dest", [[], ["new"], ["a/new"], ["empty"]])
 def test_the_same_job_is_known_after_a_fetch(
@@ -61,6 +62,7 @@ def test_the_same_job_is_known_after_a_fetch(
     assert len(laptop.slurm.ids()) == (2 if kind == "git" else 1)
 
 
+@pytest.mark.slow
 def test_results_count_for_no_size(laptop: Laptop) -> None:
     leave(laptop, "model.h5")
     (run,) = (laptop.root / "runs").iterdir()

@@ -39,6 +39,7 @@ def rows(text: str) -> list[list[str]]:
     return [re.split("  +", line) for line in text.splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_a_sweep_pushes_no_job_out_of_view_and_each_row_has_its_date(
     laptop: Laptop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +102,7 @@ def _point(laptop: Laptop) -> str:
     return laptop.tracker.sweeps.points(laptop.tracker.sweeps.all()[0].sweep_id)[0].entry.id
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_a_name_are_told_with_their_dates(laptop: Laptop) -> None:
     first, second = submit(laptop, "sw", **SWEPT), submit(laptop, "sw", 1, **SWEPT)
     moment = r"\(\d{4}-\d\d-\d\d \d\d:\d\d\)"
@@ -137,6 +139,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         since_given(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--name", "--since", "--state", "--sweep"])
 @pytest.mark.parametrize("command", [["status"], ["cancel", "--yes", "--all"], ["cancel", "--yes", "moons"]])
 def test_an_option_without_text_chooses_no_job(
@@ -194,6 +197,7 @@ def test_all_are_the_points_too_that_wait_to_be_sent(laptop: Laptop, capsys: pyt
     assert not laptop.tracker.sweeps.waiting()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["cancel", "scancel"])
 @pytest.mark.parametrize("requeue", [False, True])
 @pytest.mark.parametrize("keys", [{}, SWEPT], ids=["job", "sweep"])
@@ -231,6 +235,7 @@ def test_a_wait_for_many_jobs_names_those_that_failed(laptop: Laptop, capsys: py
     assert "alpha:101_3 and 1 more (alpha:101_17): " in told and "alpha:101_5: time limit" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["wait"], ["status", "--watch"]])
 @pytest.mark.parametrize("broken", ["name: [", "name: beta", "root: relative", "\x00", None])
 def test_a_cluster_file_that_is_broken_for_a_moment_ends_no_wait(

@@ -71,6 +71,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused(name: str, tmp_path: Path) -
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "refused"), [(0o755, False), (0o2775, True), (0o777, True), (0o1777, False), (0o757, True)]
 )

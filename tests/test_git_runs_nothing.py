@@ -74,12 +74,14 @@ def _stranger(tmp_path: Path) -> Stranger:
     return Stranger(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_no_setting_of_a_repository_runs(stranger: Stranger, key: str) -> None:
     stranger.config(key)
     stranger.is_looked_at()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["include", "includeIf", "worktree", "hooks", "hooksPath", "daemon"])
 def test_nor_does_one_that_comes_another_way(stranger: Stranger, how: str) -> None:
     hooks = stranger.folder / ".git" / "hooks"
@@ -126,6 +128,7 @@ def test_nor_does_that_of_another_repository_in_it(tmp_path: Path, stranger: Str
     assert not stranger.mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["ext::{program} %S", "file:///nowhere", "ssh://host/x", "evil::x"])
 def test_no_object_is_fetched(tmp_path: Path, stranger: Stranger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partial clone asks its remote for objects that it lacks, by whatever its URL names."""
@@ -254,6 +257,7 @@ def test_a_git_file_that_leads_nowhere_is_told(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["commit", "tree"])
 def test_an_object_larger_than_any_commit_is_not_read(stranger: Stranger, kind: str) -> None:
     """Zeros pack well: 300 KiB of a repository stand for 300 MB of memory."""

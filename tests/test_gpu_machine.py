@@ -145,6 +145,7 @@ def beside(changes: dict[str, str], commands: Commands, program: Path, folder: P
     return [*smi.beside(commands, str(program), smi.stand_in(folder, gpus), gpus)]
 
 
+@pytest.mark.slow
 def test_a_nvidia_smi_that_answers_otherwise_is_told(commands: Commands, program: Path, tmp_path: Path) -> None:
     rows = beside(OTHERWISE, commands, program, tmp_path / "stand-in")
     found = {row.what: row.found for row in rows if row.verdict != SAME}
@@ -161,6 +162,7 @@ def test_a_nvidia_smi_that_answers_otherwise_is_told(commands: Commands, program
     assert "power.draw: 41.27 watt, not 41.27 W" in found["26 fields as csv"]
 
 
+@pytest.mark.slow
 def test_what_a_gpu_measures_and_blanks_that_nobody_reads_are_no_difference(
     commands: Commands, program: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +179,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", BROKEN.values(), ids=BROKEN)
 def test_a_nvidia_smi_that_names_no_gpu_is_no_gpu(words: str, tmp_path: Path) -> None:
     written(tmp_path / "bin" / "nvidia-smi", f"#!/bin/sh\n{words}\n")
@@ -206,6 +209,7 @@ def test_without_nvidia_smi_it_says_what_it_would_have_done(tmp_path: Path) -> N
 # ---------------------------------------------------------------------------------------------------------- every step
 
 
+@pytest.mark.slow
 def test_every_step_runs_and_one_that_fails_keeps_no_other(
     commands: Commands, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +231,7 @@ def test_every_step_runs_and_one_that_fails_keeps_no_other(
     assert (commands.raw / "facts-whole-nvidia-smi-query.csv").read_text().startswith("index, uuid, name, memory.total")
 
 
+@pytest.mark.slow
 def test_a_nvidia_smi_that_hangs_takes_no_time_of_the_other_steps(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +361,7 @@ def test_an_energy_counter_rises_or_is_not_there() -> None:
     assert [row.verdict for row in work.energy(no_energy(""), no_energy(""), 12.0)] == [NOT_RUN]
 
 
+@pytest.mark.slow
 def test_the_node_side_watches_a_program_that_runs_long_enough(
     commands: Commands, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

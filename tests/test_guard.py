@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROGRAMS, SLOW, refuse_started
+from tests.conftest import PROGRAMS, refuse_started
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -19,8 +19,3 @@ def test_a_program_of_a_cluster_is_a_stand_in_that_notes_its_start(name: str, re
     with pytest.raises(pytest.fail.Exception, match=f"a unit test started .*: {name} --version"):
         refuse_started(real_programs)
     refuse_started(real_programs)
-
-
-def test_every_slow_test_is_there() -> None:
-    written = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert [name for name in SLOW if f"def {name}(" not in written] == []

@@ -74,6 +74,7 @@ def next_one(folder: Path, patch: pytest.MonkeyPatch, **keys: object) -> Cut:
     return Cut(laptop, steps)
 
 
+@pytest.mark.slow
 def test_what_is_not_cut_is_one_job(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
     assert cut.submit() == 0
     assert (capsys.readouterr().out, cut.is_once()) == ("alpha:101\n", True)
@@ -83,6 +84,7 @@ def test_what_is_not_cut_is_one_job(cut: Cut, capsys: pytest.CaptureFixture[str]
     assert cut.laptop.known_ids() == ["101", "102"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_before_any_step_the_same_command_then_leaves_one_job(
     part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -104,6 +106,7 @@ def test_killed_before_any_step_the_same_command_then_leaves_one_job(
         assert cut.is_tidy(), f"step {at}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_queued", [False, True])
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_look_back_that_is_killed_before_any_step_loses_nothing_either(
@@ -137,6 +140,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk.made(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accounting", [True, False])
 @pytest.mark.parametrize("error", [HostError, Killed])
 @pytest.mark.parametrize("arrives", [True, False])
@@ -234,6 +238,7 @@ def test_a_controller_that_is_silent_leaves_the_plan_for_later(desk: Desk) -> No
 REMOVALS = {"fails": "echo 'rm: cannot remove: Read-only file system' >&2; exit 1", "is killed": "kill -9 $PPID"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("removal", REMOVALS)
 def test_a_run_folder_that_cannot_be_removed_keeps_its_plan_open(removal: str, desk: Desk) -> None:
     """A job that appears after all would run in it, beside the one that is submitted next."""
@@ -304,6 +309,7 @@ def test_a_cluster_without_the_code_says_so_and_one_with_half_of_it_too(desk: De
     assert desk.slurm.ids() == []
 
 
+@pytest.mark.slow
 def test_code_that_was_cleaned_up_since_it_was_sent_is_sent_again(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
     cut.laptop.experiment(code="code", secrets=["TOKEN"])
     assert cut.submit() == 0

@@ -152,6 +152,7 @@ def test_a_command_that_does_not_read_its_input_is_no_error(host: Host) -> None:
     assert host.run(["sh", "-c", "exit 4"], input=bytes(2**22)).exit_code == 4
 
 
+@pytest.mark.slow
 def test_megabytes_on_both_streams_and_on_stdin_do_not_deadlock(host: Host) -> None:
     script = "import sys; data = sys.stdin.buffer.read(); sys.stderr.buffer.write(data); sys.stdout.buffer.write(data)"
     done = host.run([sys.executable, "-c", script], input=b"x" * 3_000_000)
@@ -494,6 +495,7 @@ def test_only_a_regular_file_is_read_from(host: Host, tmp_path: Path, kind: str)
     assert read_from(host, PurePosixPath(path), 0) == b""
 
 
+@pytest.mark.slow
 def test_files_that_are_written_meanwhile_do_not_disturb(tmp_path: Path) -> None:
     (tmp_path / "still").write_text("still")
     stop = threading.Event()
@@ -527,6 +529,7 @@ def test_a_file_is_read_from_an_offset(host: Host, tmp_path: Path) -> None:
 # --- code
 
 
+@pytest.mark.slow
 def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp_path: Path) -> None:
     folder = tmp_path / "code"
     (folder / "pkg").mkdir(parents=True)
@@ -551,6 +554,7 @@ def test_a_snapshot_arrives_once_as_it_is_and_nobody_can_edit_it(host: Host, tmp
     assert stat.S_IMODE(target.stat().st_mode) == 0o500, "a tree that others could read is closed when it is found"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["put", "put_tree"])
 def test_what_arrives_is_the_users_alone_from_its_first_moment(tmp_path: Path, what: str) -> None:
     """The line stalls while files arrive; whoever looks then finds nothing that is open to others."""

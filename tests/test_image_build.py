@@ -120,6 +120,7 @@ def push_base(registry: Registry, config: bytes, layer: bytes) -> None:
         target.push_manifest(json.dumps(value).encode(), MANIFEST, "1")
 
 
+@pytest.mark.slow
 def test_a_build_is_pushed_and_then_pinned_and_a_second_one_is_equal(bench: Bench) -> None:
     name = bench.experiment()
     code, out, _ = bench.type("image", "build", name)
@@ -192,6 +193,7 @@ def test_a_failed_build_says_the_builders_own_words_and_pins_nothing(bench: Benc
     assert [words[:2] for words in bench.asked()[-2:]] == [["image", "prune"], ["images", "--all"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, 507])
 def test_a_registry_that_takes_nothing_leaves_the_lock_file_as_it_was(bench: Bench, status: int) -> None:
     name = bench.experiment()
@@ -208,6 +210,7 @@ def test_a_registry_that_takes_nothing_leaves_the_lock_file_as_it_was(bench: Ben
     assert bench.lock.read_text() == text
 
 
+@pytest.mark.slow
 def test_the_right_to_push_is_asked_for_before_anything_is_built(bench: Bench) -> None:
     name = bench.experiment()
     bench.registry.guard = lambda asked: Said(403 if asked.method == "POST" else 200)

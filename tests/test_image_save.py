@@ -130,6 +130,7 @@ def test_of_an_index_the_index_and_the_platforms_manifest_are_kept(start: Start,
 # --- what is cut off is continued
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 1, 700, 3000, 4000, 2**20, 5 * 2**20 + 9000, -1, -1025, -2000])
 @pytest.mark.parametrize("spoilt", [False, True], ids=["whole", "spoilt"])
 def test_an_archive_that_was_cut_off_anywhere_becomes_the_same(
@@ -203,6 +204,7 @@ save_image(pin, {}, Path(sys.argv[2]), step=step)
 """
 
 
+@pytest.mark.slow
 def test_two_that_write_one_archive_do_not_mix(start: Start, tmp_path: Path) -> None:
     registry = start()
     serve(registry)

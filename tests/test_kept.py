@@ -135,6 +135,7 @@ def test_a_kept_container_is_started_again_and_removed_when_its_time_is_up(folde
     assert parse_kept((folder / TASK / "kept.json").read_bytes()).ended_by == "time"
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_keeping(folder: Path) -> None:
     stop = f"container::_stop() {{ :; }}\n{trap_for('kill -s TERM $client; stopped=TERM')}\n"
     stop += f"( until [[ -e {folder}/{TASK}/kept.json ]]; do read -r -t 0.05 <> <(:) || :; done; kill -s TERM $$ ) &"
@@ -167,6 +168,7 @@ def test_an_engine_that_does_not_start_it_again_is_told_and_leaves_nothing(folde
     assert (found["began_at"], found["ended_by"], found["reason"]) == (None, "engine", "Error: no space left")
 
 
+@pytest.mark.slow
 def test_a_daemon_that_went_away_is_waited_for(folder: Path) -> None:
     gone = """engine::remove() {
         echo "remove $1" >>"$folder/calls"

@@ -36,6 +36,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_it_is_refused_in_time_and_in_few_lines(text: str) -> None:
     began = time.monotonic()

@@ -129,6 +129,7 @@ def test_a_lie_about_a_layer_is_not_kept(
     assert save_image(pin, {}, tmp_path / "a.tar").digest == pin.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lie", "why"), [*DOCUMENTS.values(), *BYTES.values()], ids=[*DOCUMENTS, *BYTES])
 def test_a_lie_is_not_mirrored(
     lie: Lie, why: str, start_registry: StartRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str],

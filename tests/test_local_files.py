@@ -260,6 +260,7 @@ def for_writing(call: ast.Call, place: int) -> bool:
     return any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wax+") for mode in modes)
 
 
+@pytest.mark.slow
 def test_only_one_place_writes_files() -> None:
     found = {str(path.relative_to(PACKAGE)): list(writers(path)) for path in PACKAGE.rglob("*.py")}
     wrong = [line for name, lines in found.items() if name not in ELSEWHERE for line in lines]

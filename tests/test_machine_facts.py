@@ -266,6 +266,7 @@ PROBE = str(Path(__file__).parent.parent / "job_templates" / "inside" / "probe.p
 BUILT = {"cuda_version": "12.5.1", "cudnn_version": "9"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("libraries", "packages", "present"),
     [

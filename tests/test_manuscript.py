@@ -196,6 +196,7 @@ def test_lines_are_those_of_the_source() -> None:
     assert [manuscript.line(manuscript.text.index(word)) for word in manuscript.text.split()] == [1, 4, 5, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["sha256:", "0123456789abcdef ", "accuracy 0.", "seed 1, ", "\\cite[", "{" * 9, "A100-", "driver ("]
 )

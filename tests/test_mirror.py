@@ -189,6 +189,7 @@ def test_a_layer_that_lies_elsewhere_is_left_out_and_named(origin: Shelf, target
 # --- mounts
 
 
+@pytest.mark.slow
 def test_blobs_that_another_repository_of_the_target_has_are_not_sent(
     origin: Shelf, target: Shelf, tfslurm: Type
 ) -> None:
@@ -238,6 +239,7 @@ def killed_at(number: int, running: list[subprocess.Popen[str]]) -> Callable[[As
     return first
 
 
+@pytest.mark.slow
 def test_a_mirror_that_was_killed_goes_on_at_the_piece_where_it_was(
     origin: Shelf, target: Shelf, tfslurm: Type, tmp_path: Path
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_mirror_that_was_killed_goes_on_at_the_piece_where_it_was(
     assert not [*(tmp_path / "data" / "tfslurm" / "uploads").glob(f"*/{digest_of(LARGE)[7:]}.json")]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_a_piece_and_the_same_command_continues(
     origin: Shelf, target: Shelf, tfslurm: Type, tmp_path: Path
 ) -> None:
@@ -281,6 +284,7 @@ def test_ctrl_c_ends_at_a_piece_and_the_same_command_continues(
     assert large["bytes_sent"] == len(LARGE) - 2**25
 
 
+@pytest.mark.slow
 def test_an_upload_that_the_registry_forgot_begins_again(
     origin: Shelf, target: Shelf, tfslurm: Type, tmp_path: Path
 ) -> None:
@@ -296,6 +300,7 @@ def test_an_upload_that_the_registry_forgot_begins_again(
     assert large["bytes_sent"] == len(LARGE) == len(target.blobs["team/tf", digest_of(LARGE)])
 
 
+@pytest.mark.slow
 def test_two_at_once_to_one_place_do_not_mix(origin: Shelf, target: Shelf, tfslurm: Type, tmp_path: Path) -> None:
     origin.lay_image("team/tf", LAYERS, "1")
     words = ("image", "mirror", f"{origin.address}/team/tf:1", "--to", target.address)
@@ -315,6 +320,7 @@ def test_two_at_once_to_one_place_do_not_mix(origin: Shelf, target: Shelf, tfslu
     assert "another tfslurm is uploading there on this machine; wait for it" in answers[0].stderr
 
 
+@pytest.mark.slow
 def test_what_is_said_while_a_bar_is_drawn_stands_on_a_line_of_its_own(
     origin: Shelf, target: Shelf, tmp_path: Path, no_settings_of_this_machine: None
 ) -> None:

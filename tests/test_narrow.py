@@ -74,6 +74,7 @@ def test_no_column_is_folded_into_letters() -> None:
     assert shown.count("exit 4") == 61 and len(shown.splitlines()) <= 3 * 61, shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_an_id_is_never_broken_and_every_row_is_shown_on_a_terminal(columns: int, encoding: str) -> None:
@@ -106,6 +107,7 @@ for words in {COMMANDS!r}:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_an_encoding_with_few_letters_stops_no_command(tmp_path: Path, encoding: str) -> None:
     variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONIOENCODING": encoding, "LC_ALL": "C.UTF-8"}
@@ -118,6 +120,7 @@ def test_an_encoding_with_few_letters_stops_no_command(tmp_path: Path, encoding:
     said.decode(encoding.partition(":")[0])
 
 
+@pytest.mark.slow
 def test_a_locale_without_letters_stops_no_command(tmp_path: Path) -> None:
     variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
     for utf8 in ("0", "1"):
@@ -156,6 +159,7 @@ def test_a_job_without_a_record_is_named_once(
     assert line.count(f"alpha:{job}: ") == 1, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (40, "1")])
 def test_the_record_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
     columns: int, no_color: str, tmp_path: Path

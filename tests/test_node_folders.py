@@ -208,6 +208,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_tree_that_differs_in_anything_is_refused(change: str, tmp_path: Path) -> None:
     code, contents = tree(tmp_path)
@@ -220,6 +221,7 @@ def test_a_tree_that_differs_in_anything_is_refused(change: str, tmp_path: Path)
     assert f"tfslurm: alpha1: code: {code} does not hold what was sent, no file more and none less; remove" in said
 
 
+@pytest.mark.slow
 def test_a_known_tree_is_known_until_an_inode_changes(tmp_path: Path) -> None:
     code, contents = tree(tmp_path)
     assert "known" not in verified(tmp_path, code, contents)

@@ -797,6 +797,7 @@ def test_no_word_of_an_image_begins_a_line_of_its_own() -> None:
 # ------------------------------------------------------------------------------------------------------ what has no end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stopped", "why"), [("TERM", ""), ("", "this attempt changed nothing in its outputs")])
 def test_near_sigkill_outputs_that_take_too_long_do_not_keep_a_job_from_going_on(
     stopped: str, why: str, tmp_path: Path
@@ -875,6 +876,7 @@ echo "holds ${{#image_has[@]}}"
     return bash(tmp_path, script)
 
 
+@pytest.mark.slow
 def test_what_an_engine_says_of_an_image_counts_only_as_a_whole(tmp_path: Path) -> None:
     """Where the file system fills at that moment it is cut off somewhere, which is no word of the lock file's."""
     other = 'sha256:9 c/d@sha256:9 \n{}\n"linux/amd64"\n[]\nworkdir ""\n\n'

@@ -155,6 +155,7 @@ def test_the_code_of_the_same_files_has_a_list_that_begins_so(site: Path) -> Non
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
 def test_a_file_has_its_own_hash(size: int, site: Path) -> None:
     file = site / "data" / "one"
@@ -218,6 +219,7 @@ def read(site: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_read_again_and_what_has_changed_is(site: Path) -> None:
     path = counting(site)
     data = site / "data"
@@ -243,6 +245,7 @@ def test_what_is_known_is_not_read_again_and_what_has_changed_is(site: Path) -> 
     assert (read(site), fourth["tree_sha256"]) == (["./z.bin"], sha256(listed(data)).hexdigest())
 
 
+@pytest.mark.slow
 def test_what_was_changed_a_moment_before_is_not_remembered(site: Path) -> None:
     path = counting(site)
     looked(site, f"{site}/data ro", path=path)
@@ -273,6 +276,7 @@ def spoil(file: Path, how: str) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["a bit", "cut off", "empty", "a link", "a folder", "gone"])
 def test_what_is_known_counts_only_whole_and_as_it_was_written(how: str, site: Path) -> None:
     (first,) = looked(site, f"{site}/data ro", **PATIENT)
@@ -282,6 +286,7 @@ def test_what_is_known_counts_only_whole_and_as_it_was_written(how: str, site: P
     assert second == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
 def test_where_others_could_write_nothing_is_kept_and_nothing_believed(mode: int, site: Path) -> None:
     (first,) = looked(site, f"{site}/data ro", **PATIENT)
@@ -291,6 +296,7 @@ def test_where_others_could_write_nothing_is_kept_and_nothing_believed(mode: int
     assert (attempt_folder(site, 2) / "inputs" / "0.list").exists()
 
 
+@pytest.mark.slow
 def test_of_several_jobs_at_once_one_reads(site: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(site / "home")}
     both = (f"{site}/data ro", f"{site}/data ro")
@@ -311,6 +317,7 @@ def test_a_long_list_is_in_the_root_alone(site: Path) -> None:
     assert Path(kept).read_bytes() == listed(site / "data")
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_leave_no_file_out(site: Path) -> None:
     for number in range(300):
         (site / "data" / f"{number}").write_bytes(b"y" * (number**2))
@@ -330,6 +337,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_no_hash(site: Path) -> None
     assert not list((site / "root" / "inputs").rglob("*-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", ["rm {0}/a.bin", ": >{0}/new", "ln -s x {0}/other", "ln -sfn x {0}/link", "mkfifo {0}/p"]
 )

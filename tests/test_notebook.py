@@ -181,6 +181,7 @@ def test_a_template_that_is_none_is_not_written(tmp_path: Path, name: str, text:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_runs_own_template_is_used_again(laptop: Laptop, typed: Type) -> None:
     extends = '{% extends "job.sbatch.j2" %}{% block prologue %}module load tools{% endblock %}'
     (laptop.folder / "my.sbatch.j2").write_text(extends)

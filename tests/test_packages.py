@@ -97,6 +97,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return made
 
 
+@pytest.mark.slow
 def test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_what_the_image_lacks_is_locked_with_hashes_by_the_first_command(
     assert (shop.laptop.folder / "exp.lock.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_image_without_pip_is_named_before_a_job_waits_for_nothing(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +132,7 @@ def test_an_image_without_pip_is_named_before_a_job_waits_for_nothing(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image_is_refused(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_lock_that_fits_is_used_and_one_of_other_requirements_or_another_image
     assert "the lock's packages are for another image (sha256:000000000000…)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_packages_of_the_command_line_are_to_be_written_into_the_file(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +165,7 @@ def test_other_packages_of_the_command_line_are_to_be_written_into_the_file(
     assert f"packages {ON_INDEX[2].file} (sha256 {ON_INDEX[2].sha256})" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sweep_has_one_layer_for_all_its_points(shop: Shop) -> None:
     shop.laptop.experiment(packages=["pytz"], command=["python", "t.py", "{{ lr }}"], sweep={"grid": {"lr": [1, 2]}})
     assert shop.laptop.type("submit", "exp.yaml") == 0
@@ -217,6 +222,7 @@ def index(shop: Shop) -> Iterator[Index]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["pip.conf", "netrc", "UV_DEFAULT_INDEX", "pip.conf, and no uv"])
 def test_an_index_with_a_login_is_asked_with_it_and_the_login_is_written_nowhere(
     place: str, shop: Shop, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -277,6 +283,7 @@ def test_an_image_that_holds_all_gets_no_layer(shop: Shop, capsys: pytest.Captur
     assert shop.lock().wheels == ()
 
 
+@pytest.mark.slow
 def test_another_numpy_than_the_images_comes_only_where_the_requirement_itself_says_so(shop: Shop) -> None:
     assert shop.laptop.type("plan", shop.write("modern", "numpy>=2")) == 0
     assert shop.versions() == {"modern": "1.0", "numpy": "2.2.0"}
@@ -302,6 +309,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRONG)
 def test_requirements_that_nothing_satisfies_end_in_one_error(
     case: str, shop: Shop, capsys: pytest.CaptureFixture[str]
@@ -322,6 +330,7 @@ def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
 
+@pytest.mark.slow
 def test_pip_chooses_where_there_is_no_uv_whatever_python_the_image_has(shop: Shop, without_uv: None) -> None:
     (facts,) = (shop.laptop.root / "images").iterdir()
     facts.write_text(facts.read_text().replace(PYTHON, "3.8.10"))
@@ -330,6 +339,7 @@ def test_pip_chooses_where_there_is_no_uv_whatever_python_the_image_has(shop: Sh
     assert shop.lock().python == "3.8.10"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("packages", "told"),
     [
@@ -354,6 +364,7 @@ pytz \
 """
 
 
+@pytest.mark.slow
 def test_a_requirements_file_is_read_as_pip_reads_it_and_its_hashes_hold(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -412,6 +423,7 @@ def test_a_value_of_packages_that_names_none_is_refused(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_wheel_that_the_index_has_changed_is_refused_when_it_is_needed_again(shop: Shop) -> None:
     assert shop.laptop.type("plan", shop.write("pytz")) == 0
     lock = shop.lock()
@@ -425,6 +437,7 @@ def test_a_wheel_that_the_index_has_changed_is_refused_when_it_is_needed_again(s
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_a_tensorflow_in_a_wheel_of_another_name_is_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     wheel("carrier", "1.0", {"tensorflow/__init__.py": ""}).put(shop.wheels)
     assert shop.laptop.type("plan", shop.write("carrier")) == 2

@@ -44,6 +44,7 @@ def endless() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["uv", "pip"])
 def test_a_page_without_end_ends_in_one_error_before_memory_does(
     by: str, shop: Shop, endless: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

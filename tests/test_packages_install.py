@@ -53,6 +53,7 @@ def program() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_wheels_become_a_folder_that_python_can_import_from(tmp_path: Path) -> None:
     wheels = (wheel("greet", scripts={"greet": "greet:main"}), wheel("B-things", "2.0"))
     code, text = install(tmp_path, wheels)
@@ -69,6 +70,7 @@ def test_wheels_become_a_folder_that_python_can_import_from(tmp_path: Path) -> N
     assert (site / "bin" / "greet").exists() and not list(site.rglob("*.pyc"))
 
 
+@pytest.mark.slow
 def test_neither_variables_nor_settings_steer_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/")
@@ -78,12 +80,14 @@ def test_neither_variables_nor_settings_steer_pip(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_wheel_that_does_not_fit_the_python_is_named(tmp_path: Path) -> None:
     why = said(install(tmp_path, [wheel("greet", tag="cp26-cp26-win32")]))
     assert "greet-1.0-cp26-cp26-win32.whl is not a supported wheel on this platform" in why
     assert why.endswith("; lock the packages again for this image: tfslurm pin EXP.yaml --update")
 
 
+@pytest.mark.slow
 def test_another_wheel_than_was_locked_is_refused_before_anything_is_installed(tmp_path: Path) -> None:
     why = said(install(tmp_path, [wheel("greet")], locked=["a" * 64]))
     assert why.startswith("greet-1.0-py3-none-any.whl has the sha256 ")
@@ -91,6 +95,7 @@ def test_another_wheel_than_was_locked_is_refused_before_anything_is_installed(t
     assert not (tmp_path / "work" / "layer").exists()
 
 
+@pytest.mark.slow
 def test_a_wheel_that_is_not_there_is_named(tmp_path: Path) -> None:
     gone = wheel("greet")
     install(tmp_path, [])
@@ -98,12 +103,14 @@ def test_a_wheel_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert why.startswith("greet-1.0-py3-none-any.whl cannot be read (No such file or directory); submit again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
 def test_a_file_that_is_no_wheel_is_refused(content: bytes, tmp_path: Path) -> None:
     odd = wheel("greet")._replace(content=content)
     assert "greet-1.0-py3-none-any.whl is no wheel" in said(install(tmp_path, [odd]))
 
 
+@pytest.mark.slow
 def test_wheels_that_unpack_without_end_are_refused(tmp_path: Path) -> None:
     large = wheel("greet", files={"greet.py": "#" * 5_000_000})
     assert len(large.content) < 100_000
@@ -111,12 +118,14 @@ def test_wheels_that_unpack_without_end_are_refused(tmp_path: Path) -> None:
     assert why.startswith("the packages unpack to 0.0 GiB") and not (tmp_path / "work" / "layer").exists()
 
 
+@pytest.mark.slow
 def test_a_wheel_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     evil = wheel("greet", files={"greet.py": "", "../../../evil.py": "print()"})
     assert "outside the target directory" in said(install(tmp_path, [evil]))
     assert not list(tmp_path.rglob("evil.py"))
 
 
+@pytest.mark.slow
 def test_what_python_itself_has_is_left_out_as_its_own_folder_of_packages_would_hide_it(tmp_path: Path) -> None:
     hidden = ("typing.py", "json/__init__.py", "email/more.py", "sys.py")
     files = dict.fromkeys((*hidden, "greet.py", "json.txt"), "")

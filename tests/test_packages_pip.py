@@ -78,6 +78,7 @@ def versions(found: Resolved) -> dict[str, str]:
     return {each.name: each.version for each in found.wheels}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("facts", "added"), [(OLD, FOR_OLD), (NEW, FOR_NEW)], ids=["older", "newer"])
 def test_pip_chooses_what_uv_chooses_for_an_image_of_any_python(
     facts: ImageFacts, added: dict[str, str], index: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -93,6 +94,7 @@ def test_pip_chooses_what_uv_chooses_for_an_image_of_any_python(
     assert by_uv.resolver.startswith("uv ") and by_pip.resolver.startswith("pip ")
 
 
+@pytest.mark.slow
 def test_pip_of_another_python_on_path_chooses_the_same(
     index: Path, tmp_path: Path, without_uv: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_pip_that_cannot_answer_for_an_image_is_one_error_that_says_what_to_in
     assert "pip install 'tfslurm[packages]' brings uv and pip" in str(error.value)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_current_folder_runs(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger's folder has modules named pip and uv, and a Python of its own where uv looks for one."""
     stranger = tmp_path / "stranger"

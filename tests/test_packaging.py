@@ -44,6 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_every_module_template_and_example_cluster(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tfslurm").rglob("*.py")}
@@ -107,6 +108,7 @@ def test_no_version_with_a_known_vulnerability_is_good_enough(name: str) -> None
         assert f"setuptools{requirements()[name]}" in (CHECKOUT / "pyproject.toml").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_finds_its_templates_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=False, system_site_packages=True, symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"

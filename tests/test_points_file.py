@@ -77,6 +77,7 @@ def expected(each: Entry) -> bytes:
     return b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words)
 
 
+@pytest.mark.slow
 def test_a_node_reads_every_kind_of_value_byte_for_byte_from_anywhere(file: Path, entries: list[Entry]) -> None:
     places = [*range(60), *range(997, POINTS, 997), POINTS - 1]
     done = read(file, " ".join(map(str, places)))

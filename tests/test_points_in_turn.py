@@ -136,6 +136,7 @@ def test_a_job_that_is_queued_again_goes_on_with_the_points_that_had_not_ended(t
     assert one.ran() == []
 
 
+@pytest.mark.slow
 def test_a_script_whose_slurmstepd_is_lost_goes_so_that_its_point_notices(tmp_path: Path) -> None:
     one = Task(tmp_path)
     process = one.start(hangs="0", under=["bash", "-c", 'bash "$1" & wait', "bash"])

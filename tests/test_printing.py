@@ -67,6 +67,7 @@ def test_what_would_act_on_a_terminal_is_written_out(text: str) -> None:
     shown.encode("utf-8")
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_nothing_that_acts_or_hides_is_left_of_any_text(text: str) -> None:
     assert is_harmless(visible(text))
@@ -283,6 +284,7 @@ def test_json_is_strict_and_says_what_it_said() -> None:
         json_text({"a": float("nan")})
 
 
+@pytest.mark.slow
 def test_only_the_console_prints() -> None:
     forbidden = {"echo", "secho", "prompt", "confirm", "style", "clear", "pause", "progressbar", "edit"}
     for path in PACKAGE.rglob("*.py"):
@@ -358,6 +360,7 @@ def test_metrics_of_any_shape_are_read_or_told_of(text: str) -> None:
 # --- Ctrl-C
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_early_moment_shows_no_traceback(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "tfslurm", "status"]
     environment = {

@@ -67,6 +67,7 @@ def tfslurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return typed_in(tmp_path, settings, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_an_image_is_looked_at_mirrored_and_pushed_through_the_proxy(
     variable: str, proxy: Proxy, secure: Secure, shelves: Callable[..., Shelf], tfslurm: Type,
@@ -133,6 +134,7 @@ def without_uv(resolver: str, patch: pytest.MonkeyPatch) -> None:
         patch.setattr("tfslurm.packages.resolve.find_uv", tuple)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resolver", "way"), [("uv", "https_proxy"), ("uv", "pip's setting"), ("pip", "HTTPS_PROXY"), ("pip", "http")]
 )
@@ -159,6 +161,7 @@ def test_packages_are_chosen_and_fetched_through_the_proxy(
     assert not [path for path in written if b"ss-SECRET" in path.read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resolver", "kind", "why"),
     [

@@ -396,6 +396,7 @@ def start_sink() -> Iterator[Callable[..., Sink]]:
     yield from started(Sink)
 
 
+@pytest.mark.slow
 def test_a_blob_of_any_size_costs_little_memory(start_sink: Callable[..., Sink]) -> None:
     registry, piece, size = start_sink(), bytes(2**20), 96 * 2**20
     digest = digest_of(piece * 96)

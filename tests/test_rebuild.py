@@ -633,6 +633,7 @@ def test_the_moments_of_a_plan_and_its_hash_are_what_they_were() -> None:
     assert from_json(values_of(made)) == made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [b"", b"d 1000 4096 a-0123456789ab/1", b"x"])
 def test_a_list_of_run_folders_takes_little_more_memory_than_it_says(word: bytes) -> None:
     tracemalloc.start()

@@ -130,6 +130,7 @@ def test_records_are_chained_together_or_not_at_all(tracker: Tracker) -> None:
     assert (tracker.chain.last(), [tracker.record(job) for job in jobs]) == (0, [None, None, None])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_in_between_leaves_a_whole_chain(tracker: Tracker, tmp_path: Path) -> None:
     chained(tracker, 1)
     job_of(tracker, "2")
@@ -144,6 +145,7 @@ def test_a_process_that_is_killed_in_between_leaves_a_whole_chain(tracker: Track
     assert (after.chain.last(), after.record(after.jobs()[1]), broken(after)) == (1, None, [])
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_make_one_chain(tracker: Tracker, tmp_path: Path) -> None:
     for number in range(1, 17):
         job_of(tracker, str(number))
@@ -159,6 +161,7 @@ def test_two_commands_at_once_make_one_chain(tracker: Tracker, tmp_path: Path) -
     assert not broken(tracker)
 
 
+@pytest.mark.slow
 def test_a_thousand_records_of_a_sweep_are_chained_at_once(tracker: Tracker) -> None:
     made = array(entries(1000))
     tracker.plan(made, "")
@@ -369,6 +372,7 @@ def digit(entry: ChainEntry, chance: random.Random) -> str:
     return said[:at] + chance.choice([each for each in "0123456789abcdef" if each != said[at]]) + said[at + 1 :]
 
 
+@pytest.mark.slow
 def test_no_random_edit_of_a_chain_passes_as_unchanged() -> None:
     entries: list[ChainEntry] = []
     for place in range(1, 7):

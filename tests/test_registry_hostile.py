@@ -321,6 +321,7 @@ def many_platforms() -> bytes:
     return json.dumps(index).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says", ENDLESS.values(), ids=ENDLESS.keys())
 def test_what_never_ends_costs_little_memory_and_one_short_line(start: Start, says: Answering) -> None:
     server = start(says)

@@ -338,6 +338,7 @@ def test_the_script_is_the_one_that_was_accepted(case: str) -> None:
     assert script == golden.read_text("utf-8"), f"to accept the change: {accept}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(GOLDENS))
 def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) -> None:
     golden = GOLDEN / f"{case}.sbatch"
@@ -346,6 +347,7 @@ def test_an_accepted_script_parses_and_shellcheck_has_no_complaint(case: str) ->
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINE_PARTS)
 def test_shellcheck_has_no_complaint_about_the_node_side(engine: str) -> None:
     names = [packed(engine, points=True) / name for name in (*SHELL_SIDE, "entry.sh")]

@@ -184,6 +184,7 @@ def test_a_point_keeps_the_files_that_its_sweeps_metrics_are_in(laptop: Laptop) 
     assert asked.experiment.sweep == {"results": "fold*/metrics.json", "grid": {"lr": [0.1, 0.2]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["", "name: [", "command: python other.py {{ lr }}\n", "- 1\n", "command: {a: 1}\n"])
 def test_words_that_the_text_does_not_give_are_taken_to_the_letter(spec: str, laptop: Laptop) -> None:
     plan = planned(laptop, laptop.experiment(command=["echo", "{{ lr }}", '{{ "{{" }} lr }}'], parameters={"lr": 3}))
@@ -262,6 +263,7 @@ def test_code_is_what_its_tree_names_with_no_name_left_out(laptop: Laptop, capsy
     assert made and plan.code and (made.tree, made.files) == (plan.code.tree, 5)
 
 
+@pytest.mark.slow
 def test_code_that_no_crate_has_comes_from_the_repository_that_one_is_in(
     laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +382,7 @@ def test_a_wish_that_fits_nothing_is_refused(
     assert not laptop.known_ids()
 
 
+@pytest.mark.slow
 def test_data_lie_where_the_user_says(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfslurm.reruns.looking.look_at_data", lambda *_: {})  # nothing is in /data here
     found = crate(laptop, mounts=[{"source": "/data/digits", "target": "/data", "hash": True}])
@@ -455,6 +458,7 @@ def test_the_outputs_of_a_run_of_another_tracker_are_not_taken_for_those_of_a_ru
     assert laptop.slurm.ids() == ["101"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["source", "name"])
 def test_a_run_of_this_tracker_is_not_mounted_by_another_name(
     key: str, laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -493,6 +497,7 @@ def test_a_parameter_without_a_place_in_the_command_cannot_be_set(
     assert last_plan(laptop).command[3] == "0.1"
 
 
+@pytest.mark.slow
 def test_a_template_comes_with_its_record(laptop: Laptop) -> None:
     text = '{% extends "job.sbatch.j2" %}\n'
     (laptop.folder / "mine.j2").write_text(text)
@@ -562,6 +567,7 @@ def test_a_template_that_this_tracker_has_sent_is_not_asked_about_and_python_giv
     assert "template: mine.j2 is code that runs on the node as you" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -598,6 +604,7 @@ def test_problems_of_the_temporary_folder_are_the_records() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:
     found = crate(laptop)
     session_of.cache_clear()

@@ -79,6 +79,7 @@ def refused(laptop: Laptop, capsys: pytest.CaptureFixture[str], name: str, *word
     return said.err
 
 
+@pytest.mark.slow
 def test_a_whole_crate_runs(laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rerun", "crate"]) == 0
     said = capsys.readouterr()
@@ -377,6 +378,7 @@ def plan_of(laptop: Laptop) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_changed_code_runs_only_anyway_and_the_new_record_has_another_tree(
     laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -415,6 +417,7 @@ def test_the_record_of_such_a_rerun_says_so() -> None:
 # ----------------------------------------------------------------------------------------------------------- old things
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_known_any_more_is_replaced_by_who_says_which(
     laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_metrics_that_nobody_could_look_at_are_said_and_take_no_memory(given: di
     assert peak < 2**26
 
 
+@pytest.mark.slow
 def test_a_point_that_left_megabytes_hides_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "MOST_IN_ALL", 2**18)
     here = replace(plan(cluster=CLUSTER, parameters={"lr": "1"}, points=Points("s", 9, "x")), root=str(tmp_path))
@@ -153,6 +154,7 @@ def test_a_point_that_left_megabytes_hides_no_other_one(tmp_path: Path, monkeypa
     assert all(each.why for each in others)
 
 
+@pytest.mark.slow
 def test_a_table_of_names_that_differ_from_point_to_point_stays_small() -> None:
     gathered = [replace(result(**{f"m{place}-{number}": 1 for number in range(500)})) for place in range(1000)]
     assert sum(map(len, table_of(gathered))) < 6_000_000

@@ -63,6 +63,7 @@ SWEEP = ("--set", "a=1,2")
 ONE = ("--set", "a=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sets", [ONE, SWEEP], ids=["one job", "a sweep"])
 def test_plan_hides_nothing_that_matters(plan: Type, tmp_path: Path, sets: Sequence[str]) -> None:
     done = plan(*sets)
@@ -74,6 +75,7 @@ def test_plan_hides_nothing_that_matters(plan: Type, tmp_path: Path, sets: Seque
         assert "files that look private are part of it: .env" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sets", [ONE, SWEEP], ids=["one job", "a sweep"])
 def test_review_shows_all_that_the_file_could_touch(plan: Type, tmp_path: Path, sets: Sequence[str]) -> None:
     done = plan("--review", *sets)
@@ -102,6 +104,7 @@ def test_review_shows_all_that_the_file_could_touch(plan: Type, tmp_path: Path, 
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_same_as_json(plan: Type) -> None:
     found: list[dict[str, Any]] = json.loads(plan("--review", "--json", *ONE).stdout)
     assert found[0]["template"] == {"name": "t.sbatch.j2", "text": TEMPLATE}
@@ -112,6 +115,7 @@ def test_the_same_as_json(plan: Type) -> None:
     assert found[0]["image"]["entrypoint"] == ["/entry.sh", "go"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_did_not_come_with_the_file_is_named(plan: Type, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.py").write_text("1")
@@ -169,6 +173,7 @@ def test_an_image_that_is_pinned_by_its_id_is_told_of(plan: Type, tmp_path: Path
 FORGED = "x\nsecrets  none\ntemplate built in"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [ONE, SWEEP, (*ONE, "--review"), (*SWEEP, "--review")], ids=" ".join)
 def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Type, tmp_path: Path, words: Sequence[str]) -> None:
     gift = tmp_path / "gift"
@@ -189,6 +194,7 @@ def test_no_text_of_a_file_makes_a_line_or_a_word_of_its_own(plan: Type, tmp_pat
     assert "--extra='a --account=b'" in done.stdout
 
 
+@pytest.mark.slow
 def test_every_key_of_the_file_is_in_the_review(plan: Type, tmp_path: Path) -> None:
     more = 'gpu_check: "off"\nprepull: true\nresources: {gpus: 2, cpus: 3, memory: 5G, time: "07:00:00", shm: 9G}\n'
     more += "parameters: {seed: 7}\nreproduce: {metric: loss, tolerance: 0.5}\n"
@@ -200,6 +206,7 @@ def test_every_key_of_the_file_is_in_the_review(plan: Type, tmp_path: Path) -> N
     assert has_all(shown, [*told, "time_s 25200", "shm_mib 9216", "values   seed=7", "compared metric: loss"])
 
 
+@pytest.mark.slow
 def test_a_sweep_is_shown_with_what_it_runs_and_may_change(plan: Type) -> None:
     shown = plan(*SWEEP).stdout
     told = [

@@ -130,6 +130,7 @@ def test_the_queue_then_says_by_the_jobs_own_name_which_it_is(evil: Evil, sbatch
     assert evil.known() == [("4711", made.job_name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sbatch", [*list(DOUBTFUL.values())[:2], DOUBTFUL["endless"]])
 def test_the_next_command_finds_what_the_first_could_not(evil: Evil, sbatch: str) -> None:
     evil.program("sbatch", sbatch)
@@ -201,6 +202,7 @@ def test_a_refusal_is_a_refusal(evil: Evil) -> None:
     assert (evil.known(), evil.stages(), evil.folders()) == ([], ["refused"], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["1_0", "2_0"], ["0"], ["99999999999"], ["../x", "1 2"], ["٣"]])
 def test_folders_that_name_no_one_job_are_a_doubt(evil: Evil, names: list[str]) -> None:
     evil.program("sbatch", "exit 0")

@@ -39,6 +39,7 @@ def completed(*words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
+@pytest.mark.slow
 def test_jobs_sweeps_clusters_keys_and_states_are_completed(laptop: Laptop) -> None:
     assert laptop.type("submit", laptop.experiment(name="moons")) == 0
     sweep = {"command": ["true", "{{ lr }}"], "sweep": {"grid": {"lr": [1, 2]}}, "parameters": {"depth": 2}}
@@ -67,6 +68,7 @@ def test_jobs_sweeps_clusters_keys_and_states_are_completed(laptop: Laptop) -> N
     assert "--json" in completed("status", "--js")
 
 
+@pytest.mark.slow
 def test_where_anything_is_broken_nothing_is_offered_and_nothing_said(laptop: Laptop) -> None:
     (laptop.folder / "data" / "tfslurm").mkdir(parents=True)
     (laptop.folder / "data" / "tfslurm" / "tracker.sqlite").write_text("no database")

@@ -68,6 +68,7 @@ def part_of(record: Record, signers: Path | None = None) -> Part:
     return signature_part(record.integrity.signature, record_json(record), signers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_signed_a_record_is_told_by_the_file_of_signers(kind: str, tmp_path: Path, values: dict[str, Any]) -> None:
     key = made_key(tmp_path / "it", kind, *KINDS[kind])
@@ -178,6 +179,7 @@ def test_each_field_of_a_signature_is_held_against_it(tmp_path: Path, key: Path,
         assert part.status == "changed", (change, part)
 
 
+@pytest.mark.slow
 def test_no_random_edit_of_a_signature_passes(tmp_path: Path, key: Path, values: dict[str, Any]) -> None:
     said = with_signature(values, key).integrity.signature
     assert said is not None

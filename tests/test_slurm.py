@@ -160,6 +160,7 @@ def test_more_nodes_than_there_are_is_no_list(text: str) -> None:
     assert len(str(told.value)) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["1-4000000000%5", "9-1", "1-3,2-1", f"1-{BIG}", "1-3:0", ",".join(["0-1000"] * 1000), "٣", "1-2-3", "[1]"]
 )
@@ -254,6 +255,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", PARSERS)
 def test_megabytes_of_nothing_are_refused_soon_and_in_little_memory(parser: str) -> None:
     for kind, text in endless().items():
@@ -269,6 +271,7 @@ def test_megabytes_of_nothing_are_refused_soon_and_in_little_memory(parser: str)
         assert peak < 4 * len(text) * (4 if kind == "text" else 1) + 2**26, f"{kind}: {peak / 2**20:.0f} MiB"
 
 
+@pytest.mark.slow
 def test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_them() -> None:
     began = time.monotonic()
     rows = (FIELD.join(("gpu", "up", "infinite", "0/2/0/2", f"gpu:a{each}:4", "64", "9")) for each in range(50_000))
@@ -279,6 +282,7 @@ def test_many_rows_of_one_partition_or_node_are_read_in_time_that_grows_with_the
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.slow
 def test_good_rows_without_end_are_more_than_anybody_has() -> None:
     row = row_of_squeue(nodes="n[1-50000]")
     assert len(slurm.parse_queue(row * 20)) == 20

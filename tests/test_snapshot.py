@@ -273,6 +273,7 @@ def test_a_file_has_one_content_for_all_its_hashes(tmp_path: Path) -> None:
         blob_id(tmp_path, entry, "sha256")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["git", "plain"])
 @pytest.mark.parametrize(
     ("part", "times", "why"),
@@ -348,6 +349,7 @@ def test_the_branchs_own_remote_is_named_first(tmp_path: Path) -> None:
     assert take(folder).remote == "https://up.example/a"
 
 
+@pytest.mark.slow
 def test_two_thousand_small_files_are_one_snapshot(tmp_path: Path) -> None:
     folder = repository(tmp_path / "repo", {f"pkg{n % 40}/module{n}.py": f"value = {n}\n" * 20 for n in range(2000)})
     write(folder, {"new.py": "n"})

@@ -74,6 +74,7 @@ HIDDEN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hide", HIDDEN)
 def test_what_git_calls_clean_is_dirty_where_the_bytes_are_others(tmp_path: Path, hide: Callable[[Path], None]) -> None:
     folder = repository(tmp_path / "repo", {"sub/b.py": "b", "sub/a.py": "a", "other/lines.txt": "one\ntwo\n"})
@@ -107,6 +108,7 @@ def with_submodule(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_submodule_is_clean_at_its_commit_only(tmp_path: Path) -> None:
     folder = with_submodule(tmp_path)
     inmost = folder / "lib" / "deep" / "inmost"

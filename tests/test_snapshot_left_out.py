@@ -123,6 +123,7 @@ def test_a_file_that_git_takes_for_another_is_refused(tmp_path: Path, how: str) 
     assert take(folder).dirty is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -151,6 +152,7 @@ def test_no_setting_hides_a_change_or_a_new_file(tmp_path: Path, settings: dict[
     assert (found.dirty, "sub/new.py" in names(found)) == (True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"])
 def test_no_variable_of_a_hook_shows_another_repository(
     tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +238,7 @@ def test_a_file_in_git_annex_is_refused(tmp_path: Path, is_there: bool) -> None:
 # --- results that were fetched, and `exclude`
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["git", "plain"])
 @pytest.mark.parametrize("where", ["alpha-20", "runs/all/alpha-20", "nested repository"])
 def test_fetched_results_are_no_code_and_said(tmp_path: Path, kind: str, where: str) -> None:
@@ -270,6 +273,7 @@ def test_another_marker_is_a_file(tmp_path: Path, text: str | None) -> None:
     assert (names(found), found.left_out) == ({"src/a.py", "src/b", f"src/{MARKER}"}, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["file", "folder", "submodule"])
 def test_a_strangers_marker_takes_away_nothing_that_git_tracks(tmp_path: Path, of: str) -> None:
     folder = repository(tmp_path / "repo", {"train.py": "1", "src/a.py": "a", "src/deep/b.py": "b"})

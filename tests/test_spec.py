@@ -354,6 +354,7 @@ def test_a_hostile_variable_name_is_refused_with_its_line(value: str) -> None:
 LINE = st.text(alphabet="ab '\"\\\t=-,.é{}()[]*?~:", max_size=24)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(LINE)
 @example("a\\ ")
@@ -797,6 +798,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(list(experiment_schema()["properties"])), JSON, max_size=5))
 def test_values_of_any_kind_under_any_key_are_read_or_refused(value: dict[str, object]) -> None:

@@ -21,6 +21,7 @@ def waits_for(laptop: Laptop, reason: str) -> None:
     laptop.slurm.program("squeue", body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "told", "fix"),
     [

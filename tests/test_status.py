@@ -53,6 +53,7 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
+@pytest.mark.slow
 def test_hundreds_of_jobs_are_three_commands_and_the_finished_ones_none_afterwards(site: Site) -> None:
     jobs = site.submit(*(str(1_000_000 + number) for number in range(500)))
     queued, failed, done = jobs[:100], jobs[100:200], jobs[200:]
@@ -332,6 +333,7 @@ def test_many_ids_are_asked_for_by_user_and_time_so_that_no_word_is_too_long() -
 # --- end files
 
 
+@pytest.mark.slow
 def test_any_number_of_end_files_are_one_command(tmp_path: Path) -> None:
     run = tmp_path / "a root, $(touch x) 'é'" / "runs" / "digits-0123456789ab"
     for job, attempt, text in (("1", 1, '{"exit_code": 1}'), ("1", 2, '{"exit_code": 2}'), ("2_3", 1, "[]")):
@@ -457,6 +459,7 @@ def test_a_cluster_says_nothing_of_what_another_one_of_its_name_has(
         assert first != second
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_clusters_that_are_silent(tmp_path: Path) -> None:
     sites = several(tmp_path, "a", "b")
     for site in sites:
@@ -614,6 +617,7 @@ def test_a_watcher_slows_down_while_nothing_changes_and_never_asks_sooner_than_a
     assert pace.due([slow]) == [slow]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", [2, 8, 9, 10, 12])
 @pytest.mark.parametrize("text", ["\x01" * 12_000_000, "é" * 12_000_000, "n[1-3]" * 7], ids=["controls", "é", "nodes"])
 def test_what_a_cluster_says_of_a_job_can_be_read_from_the_tracker_again(site: Site, field: int, text: str) -> None:

@@ -249,6 +249,7 @@ def rendered(text: str) -> str:
     return render_apart(plan(), {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "t.j2": text}, "t.j2", {})
 
 
+@pytest.mark.slow
 def test_a_template_of_ones_own_gives_what_it_gave() -> None:
     text = '{% extends "job.sbatch.j2" %}{% block prologue %}echo {{ plan.name | sh }} {{ plan.run_dir }}{% endblock %}'
     texts = {BUILT_IN_TEMPLATE: packaged(BUILT_IN_TEMPLATE), "t.j2": text}
@@ -282,6 +283,7 @@ ENDLESS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: text[:40])
 def test_a_template_without_end_is_refused_in_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfslurm.submission.render_apart.CPU_S", 2)

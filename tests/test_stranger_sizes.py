@@ -68,6 +68,7 @@ SIZES = {
 TAKEN = ("a long word", "include", "exclude", "where", "long values that repeat")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_a_file_of_any_make_is_read_or_refused_in_bounds(name: str) -> None:
     command = [sys.executable, "-c", LOOK]

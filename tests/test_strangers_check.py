@@ -90,6 +90,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], tuple[bool, bool, bool]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_was_changed_is_seen_by_the_command_that_looks_at_it(what: str, folder: Path) -> None:
     change, passes = CHANGES[what]
@@ -130,6 +131,7 @@ def by_jq(documents: list[str]) -> list[str]:
     return [sha256(line.encode()).hexdigest() for line in done.stdout.split("\n")[:-1]]
 
 
+@pytest.mark.slow
 def test_jq_gives_the_hash_of_three_hundred_random_records() -> None:
     chance = random.Random(20261128)
     records = [varied(chance) for _ in range(300)]

@@ -22,6 +22,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_is_relative_in_the_environment_does_not_count(desk: Path) -> None:
     """HOME, PATH and PYTHONPATH of a shell whose set-up went wrong: no ssh settings, programs or modules from here."""
     clusters = desk / "config/tfslurm/clusters"

@@ -79,6 +79,7 @@ def test_all_that_fits_is_sent_and_each_job_is_told_at_once(desk: Desk) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_a_site_takes_no_more_of_waits_for_the_next_wave(desk: Desk) -> None:
     desk.slurm.limit(4)
     assert send(desk) == Wave(("alpha:101", "alpha:102"), 2)
@@ -97,6 +98,7 @@ def test_any_other_refusal_ends_the_wave_and_the_points_wait(desk: Desk) -> None
     assert list(Path(str(desk.known.cluster.root), "runs").iterdir()) == [], "it may hold secrets"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [HostError, Killed])
 @pytest.mark.parametrize("arrives", [True, False])
 @pytest.mark.parametrize("at", [1, 2, 3])

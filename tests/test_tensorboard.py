@@ -36,6 +36,7 @@ def begun(laptop: Laptop, typed: Type, **keys: Any) -> str:
     return job
 
 
+@pytest.mark.slow
 def test_its_job_has_the_runs_image_and_mounts_their_outputs_read_only(laptop: Laptop, typed: Type) -> None:
     said: list[str] = []
     jobs = [begun(laptop, typed), begun(laptop, typed)]

@@ -96,6 +96,7 @@ def test_local_ids_count_from_one_without_a_gap_or_a_repeat(tmp_path: Path) -> N
     assert sorted(map(int, taken)) == list(range(1, 21))
 
 
+@pytest.mark.slow
 def test_several_processes_that_make_the_tracker_at_once_agree(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tfslurm.tracker import Tracker; Tracker(Path(sys.argv[1])).jobs()"

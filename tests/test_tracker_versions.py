@@ -128,6 +128,7 @@ def test_a_process_that_is_killed_while_it_brings_a_file_up_leaves_it_as_it_was(
     assert [tracker.record(job) for job in tracker.jobs()] == [RECORD] * 39 + [None]
 
 
+@pytest.mark.slow
 def test_several_processes_that_find_an_older_file_at_once_bring_it_up_once(tmp_path: Path) -> None:
     path = older(tmp_path / "tracker.sqlite", jobs=20)
     code = "import sys; from pathlib import Path; from tfslurm.tracker import Tracker\nt = Tracker(Path(sys.argv[1]))\n"
@@ -176,6 +177,7 @@ def test_a_record_in_the_file_that_is_none_is_one_line(tmp_path: Path, data: obj
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_record_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
     import zlib
 

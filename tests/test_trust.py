@@ -201,6 +201,7 @@ def test_nothing_is_trusted_without_an_answer_or_with_a_mistake_in_a_file(say: S
     assert not trust_file().exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
 def test_on_a_terminal_it_is_asked(answer: str, code: int) -> None:
     put()
@@ -216,6 +217,7 @@ def test_on_a_terminal_it_is_asked(answer: str, code: int) -> None:
         assert json.loads(done.stdout)["files"][0]["cluster"] == "alpha"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("meanwhile", ["revoke", "trust"])
 def test_what_another_process_decides_while_it_is_asked_stays_so(
     meanwhile: str, say: Say, desk: Path, monkeypatch: pytest.MonkeyPatch
@@ -689,6 +691,7 @@ def test_a_relative_xdg_folder_is_ignored(
 HOSTILE = ("click", "yaml", "platformdirs", "pydantic", "json", "getpass", "sqlite3", "jinja2", "typing_extensions")
 
 
+@pytest.mark.slow
 def test_python_m_does_not_import_from_the_current_folder(desk: Path) -> None:
     for name in HOSTILE:
         Path(f"{name}.py").write_text(f"open({str(desk / 'PWNED')!r}, 'a').write({name!r})\n")

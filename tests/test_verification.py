@@ -94,6 +94,7 @@ def edited(values: dict[str, Any], chance: random.Random) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.slow
 def test_no_random_edit_of_a_record_passes_as_unchanged() -> None:
     chance = random.Random(20261128)
     values = {name: record_json(record(name)) for name in ("tensorflow", "requeued")}

@@ -137,6 +137,7 @@ def test_files_as_they_were_are_unchanged(kept: Kept, tracker: Tracker) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("which", "name"),
     [
@@ -197,6 +198,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed_but_of_what_was_mounted(
     assert bad(kept, tracker)["input one"] == "changed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["../../../etc/passwd", "/etc/passwd", "a\0b", ""])
 def test_a_record_leads_to_no_file_outside_of_its_folders(path: str, kept: Kept, tracker: Tracker) -> None:
     outputs = (Output(path, 3, "0" * 64),)
@@ -205,6 +207,7 @@ def test_a_record_leads_to_no_file_outside_of_its_folders(path: str, kept: Kept,
     assert not any("passwd" in word for word in kept.host.asked)
 
 
+@pytest.mark.slow
 def test_many_records_are_few_questions(tmp_path: Path, tracker: Tracker) -> None:
     many = [Kept(tmp_path / "root", number) for number in range(12)]
     host = many[0].host
@@ -234,6 +237,7 @@ def test_of_several_records_what_does_not_hold_is_shown_then_the_sums(capsys: py
 ODD = ["a", "b c", "d\ne", "f\\g", "-x", "$(touch z)", "q]", "'\"", "é", "*"]
 
 
+@pytest.mark.slow
 def test_files_with_odd_names_are_hashed_up_to_so_many_bytes(tmp_path: Path) -> None:
     for number, name in enumerate(ODD):
         (tmp_path / name).write_bytes(b"x" * (number + 1))
