@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.test_record import case
+from tests.test_record import recorded
 from tfslurm.document import read
 from tfslurm.errors import InputError, RecordError
 from tfslurm.export.citation import FORMS, LANGUAGES
@@ -37,7 +37,7 @@ def citation(records: list[Record], form: str, **options: Any) -> str:
 
 
 def run(name: str = "tensorflow", *changes: Change) -> Record:
-    record = replace(case(name).build(), code=CODE)
+    record = replace(recorded(name), code=CODE)
     for change in changes:
         record = change(record)
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_record import CASES, case
+from tests.test_record import CASES, case, recorded
 from tfslurm.record import Record
 from tfslurm.record.comparison import Comparison, Run, compare, measure_of
 from tfslurm.record.comparison.code import CodeFile, changes, tree_of
@@ -85,9 +86,10 @@ def seeded(seed: object, **others: object) -> Change:
     return experiment(parameters={**others, "seed": seed}, command=("python", "train.py", "--seed", str(seed)))
 
 
+@cache
 def base() -> Record:
     """A CPU job of which everything was observed."""
-    record = replace(case("tensorflow").build(), code=Code(None, None, None, None, TREE), inputs=(), unknown={})
+    record = replace(recorded("tensorflow"), code=Code(None, None, None, None, TREE), inputs=(), unknown={})
     changes = (
         job(state="COMPLETED"),
         experiment(parameters={}, mounts=(), env={}, command=("python", "train.py"), outputs=()),

@@ -66,6 +66,12 @@ def case(name: str) -> Case:
     return Case(name)
 
 
+@cache
+def recorded(name: str) -> Record:
+    """The record of a job as it was, for tests that replace what they need otherwise."""
+    return case(name).build()
+
+
 # --- the wire contract
 
 CONTRACT = {

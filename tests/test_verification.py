@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +28,7 @@ from tfslurm.retrieval.verification import code_part
 SPEC = "name: tensorflow\n"
 
 
+@cache
 def record(name: str = "tensorflow") -> Record:
     """A recorded job's record with the texts that a job of today has."""
     source = case(name)
