@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 
 from tests.test_render import BUILT_IN, FILES, plan
+from tfslurm.local_files import KeptFiles
 from tfslurm.render import render
-from tfslurm.workspace.compiled_templates import CompiledTemplates
 
 NAME = "job.sbatch.j2"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tfslurm").mkdir(mode=0o700)
     return tmp_path / "tfslurm" / "compiled"
 
 
-class Counted(CompiledTemplates):
+class Counted(KeptFiles):
     """Counts what is written, which is what was compiled."""
 
     written = 0
@@ -31,7 +32,7 @@ class Counted(CompiledTemplates):
 
 
 def test_a_template_is_compiled_once_and_again_when_it_changes(folder: Path) -> None:
-    kept = Counted(folder.parent)
+    kept = Counted(folder)
     scripts = {render(plan(), BUILT_IN, NAME, FILES, kept) for _ in range(3)} | {render(plan(), BUILT_IN, NAME, FILES)}
     assert (len(scripts), kept.written) == (1, 1)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -64,17 +65,14 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_or_anothers_is_not_used(folder: Path, damage: str) -> None:
-    script = render(plan(), BUILT_IN, NAME, FILES, Counted(folder.parent))
+    script = render(plan(), BUILT_IN, NAME, FILES, Counted(folder))
     (file,) = folder.iterdir()
     DAMAGES[damage](file)
-    kept = Counted(folder.parent)
+    kept = Counted(folder)
     assert render(plan(), BUILT_IN, NAME, FILES, kept) == script
     assert kept.written == 1
 
 
 def test_a_folder_that_cannot_be_made_costs_time_and_nothing_else(folder: Path) -> None:
-    folder.parent.mkdir()
     folder.write_text("in the way")
-    assert render(plan(), BUILT_IN, NAME, FILES, CompiledTemplates(folder.parent)) == render(
-        plan(), BUILT_IN, NAME, FILES
-    )
+    assert render(plan(), BUILT_IN, NAME, FILES, KeptFiles(folder)) == render(plan(), BUILT_IN, NAME, FILES)

@@ -21,13 +21,14 @@ from tfslurm import __version__
 from tfslurm.cli import COMMANDS, group
 from tfslurm.cluster import cluster_schema, parse_cluster
 from tfslurm.document import scan
+from tfslurm.remote_programs import packaged
 from tfslurm.render import render
 from tfslurm.spec import Experiment, experiment_schema
 from tfslurm.spec.axes import shape_of
 from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.prepare import sent_files
 from tfslurm.sweeps.points import sweep_of, wrong_sweep
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

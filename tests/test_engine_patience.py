@@ -19,11 +19,12 @@ from tests.cluster.bed import wait_until
 from tests.made import CLUSTER, experiment, plan
 from tests.node_side import put_node_side, sourced
 from tfslurm.job_plan import identify
+from tfslurm.remote_programs import packaged
 from tfslurm.render import render
 from tfslurm.run_folder.ending import parse_end
 from tfslurm.spec import Resources
 from tfslurm.submission.prepare import sent_files
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE
 
 BEGAN = '"2026-11-28T10:00:00Z"'
 # $state holds what the container is like: created, running, ended.

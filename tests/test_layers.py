@@ -262,7 +262,8 @@ def test_the_hand_over_of_a_job_switches_modules_no_more_often(tmp_path: Path) -
 def test_a_whole_submission_switches_modules_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laptop = Laptop.made(tmp_path, monkeypatch)
     laptop.type("submit", laptop.experiment(code="code"))  # imports what it needs, and sends the code
+    laptop.type("submit", laptop.experiment(code="code"), "--again")  # from here on the lock file has been checked
     file = laptop.experiment(code="code", command=["python", "train.py", "--more"])
     found = switches(lambda: laptop.type("submit", file), without="document")
-    assert laptop.slurm.ids() == ["101", "102"]
+    assert laptop.slurm.ids() == ["101", "102", "103"]
     assert found <= MOST_IN_A_SUBMISSION

@@ -13,8 +13,8 @@ import pytest
 
 from tests.test_report import SHELLS
 from tfslurm.errors import HostError, InputError, TfslurmError
+from tfslurm.remote_programs import packaged
 from tfslurm.services.ssh_access import first_line, known_hosts, note_key, own_keys, quoted, ssh_settings
-from tfslurm.workspace.packaged_files import packaged
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 SSHD = """#!/bin/sh

@@ -12,13 +12,14 @@ import pytest
 
 from tests.made import plan
 from tfslurm.errors import InputError, TfslurmError
+from tfslurm.remote_programs import packaged
 from tfslurm.render import render
 from tfslurm.spec import Experiment
 from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.code_folder import code_folder, private_looking, snapshot
 from tfslurm.submission.prepare import Asked, find_templates, read_experiment
 from tfslurm.submission.render_apart import render_apart
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE
 from tfslurm.workspace.project import own_folders
 
 BASE = "name: a\nimage: a:1\ncommand: [true]\n".replace("[true]", '["true"]')

@@ -26,7 +26,7 @@ from tfslurm.workspace import trust as trust_room
 from tfslurm.workspace.cluster_files import cluster_files, name_folder
 from tfslurm.workspace.clusters_of_jobs import known_from, known_named
 from tfslurm.workspace.config import known_clusters, local_cluster
-from tfslurm.workspace.folders import config_folder, data_folder, trust_file
+from tfslurm.workspace.folders import config_folder, data_folder, trust_file, user_folders
 from tfslurm.workspace.trust import not_of_the_site
 
 TEXT = "name: alpha\nroot: /scratch/a\n"
@@ -70,7 +70,7 @@ def own(text: str = TEXT, name: str = "alpha") -> Path:
 
 
 def used() -> dict[str, str]:
-    return {name: file.origin for name, file in cluster_files().used.items()}
+    return {name: file.origin for name, file in cluster_files(user_folders()).used.items()}
 
 
 # --- what is not trusted
@@ -129,7 +129,7 @@ def test_what_is_trusted_is_used_until_its_content_changes(say: Say) -> None:
     path.write_text(TEXT.replace("/scratch/a", "/scratch/x"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # neither size nor times tell it
     assert used() == {"beta": "trusted"}
-    assert cluster_files().unused["alpha"].why == "it has changed since you trusted it"
+    assert cluster_files(user_folders()).unused["alpha"].why == "it has changed since you trusted it"
     path.write_text(TEXT)
     assert used() == {"alpha": "trusted", "beta": "trusted"}
 
@@ -138,7 +138,7 @@ def test_a_file_that_is_added_or_exchanged_is_not_trusted(say: Say) -> None:
     first, second = put(), put("name: beta\nroot: /scratch/b\n", "beta")
     assert say("trust", "--yes")[0] == 0
     put("name: gamma\nroot: /scratch/c\n", "gamma")
-    assert cluster_files().unused["gamma"].why == "it is new since you trusted its folder"
+    assert cluster_files(user_folders()).unused["gamma"].why == "it is new since you trusted its folder"
     first.rename("x")
     second.rename(first)
     Path("x").rename(second)
@@ -173,7 +173,7 @@ def test_a_file_that_turns_into_a_link_or_a_pipe_is_not_waited_for(say: Say) -> 
     assert used() == {"alpha": "trusted"}  # the same content
     path.unlink()
     os.mkfifo(path)
-    assert cluster_files().unused["alpha"].why == "is a pipe, and a regular file is wanted"
+    assert cluster_files(user_folders()).unused["alpha"].why == "is a pipe, and a regular file is wanted"
     path.unlink()
     path.symlink_to("/dev/zero")
     assert used() == {}
@@ -182,7 +182,7 @@ def test_a_file_that_turns_into_a_link_or_a_pipe_is_not_waited_for(say: Say) -> 
 def test_the_bytes_that_are_compared_are_the_bytes_that_are_read(say: Say) -> None:
     path = put()
     assert say("trust", "--yes")[0] == 0
-    file = cluster_files().used["alpha"]
+    file = cluster_files(user_folders()).used["alpha"]
     path.write_text("name: alpha\nroot: /scratch/evil\n")
     assert file.data == TEXT.encode()
     with pytest.raises(InputError, match="it has changed since you trusted it"):
@@ -334,7 +334,7 @@ def test_the_list_is_the_user_s_alone(say: Say) -> None:
     assert trust_file().parent.stat().st_mode & 0o777 == 0o700
     trust_file().chmod(0o666)
     with pytest.raises(InputError, match="can be changed by everybody here"):
-        cluster_files()
+        cluster_files(user_folders())
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_a_list_that_cannot_be_read_trusts_nothing(text: str, say: Say) -> None:
     code, _, err = say("trust", "--list")
     assert (code, "is not a list of trusted folders; remove it" in err) == (2, True)
     with pytest.raises(InputError):
-        cluster_files()
+        cluster_files(user_folders())
 
 
 # --- whose file it is
@@ -484,7 +484,7 @@ def test_what_somebody_else_can_change_is_refused(
     os.chown(target, owner, group)
     target.chmod(mode | (0o111 if kind == "folder" else 0))
     if not whose:
-        assert why in cluster_files().unused["alpha"].why
+        assert why in cluster_files(user_folders()).unused["alpha"].why
         assert why in say("trust", "--yes")[2]
         return
     name_folder(folder if whose == "named" else None)

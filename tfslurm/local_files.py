@@ -14,6 +14,7 @@ import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -21,6 +22,7 @@ from tfslurm.errors import InputError, refuse
 
 ANOTHERS = "belongs to another user"
 TEXT_BYTES = 4 * 2**20
+MOST_KEPT = 2**20  # bytes of what a later command is spared
 "More than any text that is written by hand."
 KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -130,20 +132,6 @@ def read_own(path: Path, limit: int, fix: str) -> bytes:
     def only_mine(status: os.stat_result) -> None:
         if why := changed_by_others(status):
             raise refuse(str(path), why, f"{take_back(path, status)}, or {fix}")
-
-    return read_file(path, limit, only_mine)
-
-
-def read_kept(path: Path, limit: int) -> bytes:
-    """The bytes of a file that tfslurm itself wrote for this user: nobody else has it, and no group may write in it.
-
-    Raises:
-        InputError: as ``read_file``, or somebody else could have written it.
-    """
-
-    def only_mine(status: os.stat_result) -> None:
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
-            raise refuse(str(path), "is another user's")
 
     return read_file(path, limit, only_mine)
 
@@ -326,3 +314,36 @@ def _only_regular(path: Path, status: os.stat_result) -> None:
     kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
     fix = "remove it, or name the file that it points to" if stat.S_ISLNK(status.st_mode) else "name a regular file"
     raise refuse(str(path), f"is {kind}, and a regular file is wanted", fix)
+
+
+@dataclass
+class KeptFiles:
+    """What a later command is spared: the files of a folder that is the user's alone, each whole or not there.
+
+    Nothing is kept where the folder above it is not there, and no more than MOST_KEPT bytes.
+    """
+
+    folder: Path
+
+    def read(self, name: str) -> bytes | None:
+        """The data kept under a name; None where there is none, or where others could have written in the file."""
+
+        def only_mine(status: os.stat_result) -> None:
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+                raise refuse(name, "is another user's")
+
+        path = self.folder / name
+        try:
+            if not path.exists():
+                return None
+            make_folder(self.folder)
+            return read_file(path, MOST_KEPT, only_mine)
+        except (OSError, InputError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep it; where this machine refuses, the work is done again next time."""
+        with suppress(OSError, InputError):
+            if self.folder.parent.is_dir() and len(data) <= MOST_KEPT:
+                make_folder(self.folder)
+                write_file(self.folder / name, data)

@@ -47,8 +47,13 @@ def lines_of(name: str, included: set[str]) -> Iterator[str]:
             yield line
 
 
-@cache
 def text_of(name: str) -> str:
-    """The file as it was installed; not by importlib.resources, whose import takes longer than a command may."""
+    """The file as it was installed."""
+    return packaged(f"remote/{name}.sh")
+
+
+@cache
+def packaged(name: str) -> str:
+    """The text of a file of job_templates; not by importlib.resources, whose import takes longer than a command may."""
     (folder,) = import_module("tfslurm.job_templates").__path__
-    return Path(folder, "remote", f"{name}.sh").read_text("utf-8")
+    return Path(folder, name).read_text("utf-8")

@@ -23,6 +23,7 @@ from tfslurm.tracker import SeenDriver
 from tfslurm.workspace.clock import now
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import Known, known_clusters, local_cluster
+from tfslurm.workspace.folders import user_folders
 from tfslurm.workspace.session import Session
 
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red", "unknown": "cyan"}
@@ -93,7 +94,7 @@ def file_fact(known: Known) -> Fact:
     if known.file is None:
         return Fact("file", "ok", "none: tfslurm's own for this machine")
     value = f"{known.file}, {ORIGINS[known.origin]}"
-    hidden = cluster_files().shadowed.get(known.cluster.name)
+    hidden = cluster_files(user_folders()).shadowed.get(known.cluster.name)
     if hidden is None:
         return Fact("file", "ok", value)
     return Fact(

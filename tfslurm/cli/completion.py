@@ -126,8 +126,9 @@ def experiments(context: click.Context, incomplete: str) -> Iterator[tuple[str, 
 def clusters(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """The clusters that have a file."""
     from tfslurm.workspace.cluster_files import cluster_files
+    from tfslurm.workspace.folders import user_folders
 
-    yield from ((name, "cluster") for name in cluster_files().used)
+    yield from ((name, "cluster") for name in cluster_files(user_folders()).used)
 
 
 def states(context: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from tfslurm.cli.options import plain
 from tfslurm.errors import refuse
 from tfslurm.local_files import refuse_links, write_file
 from tfslurm.workspace.cluster_files import cluster_files
-from tfslurm.workspace.folders import config_folder
+from tfslurm.workspace.folders import config_folder, user_folders
 
 
 @click.command()
@@ -22,7 +22,7 @@ from tfslurm.workspace.folders import config_folder
 def init(folder: Path, force: bool, as_json: bool) -> None:
     """Write a commented exp.yaml into DIR (default: here), and a cluster file if you have none."""
     written = [write(folder / "exp.yaml", starter("exp.yaml"), force)]
-    if not cluster_files().used:
+    if not cluster_files(user_folders()).used:
         written.append(write(config_folder() / "clusters" / "mycluster.yaml", starter("mycluster.yaml"), force=False))
     if as_json:
         emit({"written": [str(path) for path in written]})

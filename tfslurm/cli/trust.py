@@ -55,7 +55,7 @@ def trust(folder: Path | None, yes: bool, list_them: bool, revoke: bool, as_json
     if before.trusting(real, files) != before:
         confirm(real, yes)
         change_trusted(trust_file(), lambda now: now.trusting(real, files))
-    own = cluster_files().used
+    own = cluster_files(user_folders()).used
     for known in found:
         mine = own.get(known.cluster.name)
         if mine and mine.origin == "own" and os.path.realpath(mine.path) != str(file_of(known)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -97,7 +96,6 @@ class Cluster:
         return locate(self.file, self.lines, (), path, why, fix)
 
 
-@lru_cache(maxsize=64)  # a command meets the same text several times
 def parse_cluster(text: str, file: str) -> Cluster:
     """The cluster that a text describes; ``file`` names the text in messages.
 

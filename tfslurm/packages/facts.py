@@ -14,11 +14,11 @@ from tfslurm.host.local import LocalHost
 from tfslurm.image import Pin, sources
 from tfslurm.image.facts import MOST_BYTES, ImageFacts, NoPython, image_facts
 from tfslurm.local_files import make_folder, read_file, write_file
-from tfslurm.remote_programs import program
+from tfslurm.remote_programs import packaged, program
 from tfslurm.slurm.nodes import engine_settings, is_busy, probe_argv, small
 from tfslurm.workspace.config import LOCAL, Known
 from tfslurm.workspace.folders import cache_folder
-from tfslurm.workspace.packaged_files import packaged, probe
+from tfslurm.workspace.packaged_files import probe
 from tfslurm.workspace.session import Session
 
 PATIENCE_S = 1800.0  # a node may have to pull the image

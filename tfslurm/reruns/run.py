@@ -25,6 +25,7 @@ from tfslurm.submission.secrets import read_secrets
 from tfslurm.tracker.by_content import plans_with
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters, local_cluster
+from tfslurm.workspace.folders import user_folders
 from tfslurm.workspace.session import Session
 
 
@@ -75,7 +76,7 @@ def place_of(session: Session, original: Original, wish: Wish) -> Known:
     name = LOCAL if wish.is_here else wish.cluster or original.record.job.cluster
     if name == LOCAL:
         return local_cluster(session.say)
-    used = [each for each in cluster_files().used if each != LOCAL]
+    used = [each for each in cluster_files(user_folders()).used if each != LOCAL]
     if not wish.cluster and name not in used:
         have = f"--cluster NAME ({', '.join(used)}), or --local" if used else "--local"
         why = f"it ran on cluster {name!r}, which is not known here"

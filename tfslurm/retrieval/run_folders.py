@@ -25,6 +25,7 @@ from tfslurm.run_folder.plan_file import checked_plan, is_job_of, point_values, 
 from tfslurm.tracker import TrackedJob
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters
+from tfslurm.workspace.folders import user_folders
 from tfslurm.workspace.session import Session
 
 FOUND = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9-]*):)?(?P<path>/.*)", re.DOTALL)
@@ -103,7 +104,7 @@ def configured(name: str) -> list[Known]:
     Raises:
         InputError: a cluster's file cannot be read.
     """
-    if name and name != LOCAL and name not in cluster_files().used:
+    if name and name != LOCAL and name not in cluster_files(user_folders()).used:
         return []
     return known_clusters([name] if name else ())
 

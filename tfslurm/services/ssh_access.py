@@ -18,9 +18,9 @@ from pathlib import Path
 from tfslurm.errors import HostError, InputError, TfslurmError, refuse
 from tfslurm.host.pipe import Pipe
 from tfslurm.local_files import make_folder, read_file, write_file
+from tfslurm.remote_programs import packaged
 from tfslurm.services.enter import Way
 from tfslurm.workspace.folders import cache_folder
-from tfslurm.workspace.packaged_files import packaged
 
 PUBLIC = re.compile(
     r"(?:sk-)?(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa)(?:@openssh\.com)? [A-Za-z0-9+/]{30,2000}={0,3}"

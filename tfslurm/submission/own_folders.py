@@ -17,9 +17,10 @@ from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, Mount
 from tfslurm.spec.places import absolute, run_outputs
 from tfslurm.tracker import Tracker
-from tfslurm.workspace.cluster_files import ClusterFiles, cluster_files, trusted_elsewhere
+from tfslurm.workspace.cluster_files import ClusterFiles, cluster_files, trusted_files
 from tfslurm.workspace.config import Known, open_tracker, text_of
-from tfslurm.workspace.folders import UserFolders
+from tfslurm.workspace.folders import UserFolders, user_folders
+from tfslurm.workspace.trust import read_trusted
 
 
 class OwnPlaces(NamedTuple):
@@ -47,7 +48,7 @@ def own_places(tracker: Tracker | None, chosen: Sequence[Known] = ()) -> OwnPlac
     ``chosen``: the command's clusters; their files were read just now, and the others looked up with them.
     """
     roots = {str(each.cluster.root) for each in chosen}
-    files = next(filter(None, (each.files for each in chosen)), None) or cluster_files()
+    files = next(filter(None, (each.files for each in chosen)), None) or cluster_files(user_folders())
     roots.update(_roots(files, {each.file for each in chosen}), tracker.roots() if tracker else ())
     return OwnPlaces(frozenset(roots), files.folders)
 
@@ -78,7 +79,9 @@ def guarded_now(plan: JobPlan, cluster: Cluster, own: OwnPlaces) -> JobPlan:
 def _roots(files: ClusterFiles, known: Container[Path | None]) -> list[str]:
     """The `root` of each other cluster file, whatever else is wrong with it."""
     found: list[str] = []
-    for file in (*files.used.values(), *trusted_elsewhere(files.folders)):
+    folders = read_trusted(files.folders.trusted).folders  # wherever they are
+    trusted = (file for folder in folders for file in trusted_files(Path(folder), files.folders)[0].values())
+    for file in (*files.used.values(), *trusted):
         if file.path in known:
             continue
         try:

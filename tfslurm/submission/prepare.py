@@ -13,10 +13,11 @@ from tfslurm import __version__
 from tfslurm.cluster import Cluster
 from tfslurm.document import Refused
 from tfslurm.errors import InputError, refuse
-from tfslurm.image import Lock, Pin, Reference, lock_text, parse_reference, read_lock
+from tfslurm.image import Lock, Pin, Reference, lock_text, parse_reference
 from tfslurm.job_plan import CodeState, DerivedFrom, JobPlan, Points, make_plan
 from tfslurm.job_plan.options import slurm_options
-from tfslurm.local_files import read_text, write_file
+from tfslurm.local_files import KeptFiles, read_text, write_file
+from tfslurm.remote_programs import packaged
 from tfslurm.render import render
 from tfslurm.slurm import check_options
 from tfslurm.slurm.options import check_plugin_options
@@ -25,8 +26,8 @@ from tfslurm.spec import KEYS, Experiment, Scan
 from tfslurm.submission.own_folders import OwnPlaces, refuse_own_files, with_run_outputs
 from tfslurm.submission.spec_checks import is_of_one, refuse_unused, wrong_image, wrong_options, wrong_sweep
 from tfslurm.sweeps.points_file import Entry
-from tfslurm.workspace.compiled_templates import CompiledTemplates
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side, packaged
+from tfslurm.workspace.checked_files import checked_experiment, checked_lock
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, SHELL_SIDE, node_side
 from tfslurm.workspace.session import Say
 
 if TYPE_CHECKING:
@@ -122,8 +123,6 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
     Raises:
         InputError: every problem of the file and of ``settings``; a name that nothing uses.
     """
-    from tfslurm.spec.parsing import parse_experiment
-
     overrides: dict[str, str] = {}
     given: dict[str, str] = {}
     for name, value in settings.items():
@@ -137,10 +136,9 @@ def read_with(file: Path, settings: Mapping[str, str], *, sweeps: bool = False) 
             given[parameter] = value
         else:
             (overrides if key in KEYS else given)[name] = value
-    spec_text = read_text(file)
     os.environ.pop("SQUEUE_FORMAT", None)  # simple_slurm fails to import where it holds an ordinary value
-    experiment = parse_experiment(spec_text, str(file), overrides, (wrong_options, wrong_sweep, wrong_image))
-    experiment, parameters = with_values(experiment, given)
+    spec_text, written = checked_experiment(file, overrides, (wrong_options, wrong_sweep, wrong_image))
+    experiment, parameters = with_values(written, given)
     if experiment.sweep is not None and not sweeps:
         fix = "submit it; or remove `sweep`, and give each parameter one value with --set"
         raise InputError([experiment.problem(("sweep",), "this command takes one job, and a sweep is many", fix)])
@@ -185,7 +183,7 @@ def locked(asked: Asked) -> Lock | None:
 
         return built(asked.experiment, asked.file)
     path = asked.lock_file
-    return read_lock(read_text(path), str(path), asked.experiment.image) if path.exists() else None
+    return checked_lock(path, asked.experiment.image) if path.exists() else None
 
 
 def pinned(asked: Asked) -> Pin | None:
@@ -329,7 +327,7 @@ def rendered(plan: JobPlan, templates: Mapping[str, str], data: Path) -> str:
         from tfslurm.submission.render_apart import render_apart
 
         return render_apart(plan, templates, plan.template, files)
-    return render(plan, templates, BUILT_IN_TEMPLATE, files, CompiledTemplates(data))
+    return render(plan, templates, BUILT_IN_TEMPLATE, files, KeptFiles(data / "compiled"))
 
 
 def code_state(code: Snapshot, experiment: Experiment) -> CodeState:

@@ -12,6 +12,7 @@ from tfslurm.document.canonical import canonical
 from tfslurm.errors import refuse
 from tfslurm.image import Pin
 from tfslurm.job_plan import JobPlan, Points, identify
+from tfslurm.remote_programs import packaged
 from tfslurm.slurm.profile import SiteProfile
 from tfslurm.snapshot import Snapshot
 from tfslurm.spec import Experiment, fill, read_sweep
@@ -22,7 +23,7 @@ from tfslurm.sweeps.points_file import Entry, encode
 from tfslurm.sweeps.spread import Room, Rule, spread
 from tfslurm.tracker import TrackedSweep, WaitingPlan
 from tfslurm.workspace.folders import data_folder
-from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE, packaged
+from tfslurm.workspace.packaged_files import BUILT_IN_TEMPLATE
 
 WORD = 8  # bytes that any word takes beside its own
 ARRAY_SIZE = 1001  # Slurm's default, where the site did not say

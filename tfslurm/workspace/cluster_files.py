@@ -13,7 +13,7 @@ from tfslurm.document.tree import printable
 from tfslurm.errors import InputError, refuse
 from tfslurm.local_files import folder_trouble, read_own, take_back
 from tfslurm.spec import names
-from tfslurm.workspace.folders import UserFolders, user_folders
+from tfslurm.workspace.folders import UserFolders
 from tfslurm.workspace.trust import OWN_FIX, Trusted, content_id, read_trusted
 
 NEARBY = Path("cluster_configs")
@@ -60,7 +60,7 @@ def name_folder(folder: Path | None) -> None:
     _named[:] = [folder] if folder else []
 
 
-def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
+def cluster_files(folders: UserFolders, asked: Sequence[str] = ()) -> ClusterFiles:
     """The user's own files, then those of the folder of --clusters, else of ./cluster_configs where they are trusted.
 
     The file's name is the cluster's. A file of the user's own is never hidden by another. A cluster that is ``asked``
@@ -69,7 +69,6 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
     Raises:
         InputError: the user's own folder or that of --clusters can be changed by others; two folders have a name.
     """
-    folders = user_folders()
     if _named:
         others = {name: ClusterFile(path, "named") for name, path in named_files(_named[0]).items()}
         unused: dict[str, Unused] = {}
@@ -88,12 +87,6 @@ def cluster_files(asked: Sequence[str] = ()) -> ClusterFiles:
             if name not in files.used and name not in files.unused:
                 look_elsewhere(name, files)
     return files
-
-
-def trusted_elsewhere(folders: UserFolders) -> list[ClusterFile]:
-    """The files of all folders that the user trusts, wherever they are."""
-    remembered = read_trusted(folders.trusted).folders
-    return [file for folder in remembered for file in trusted_files(Path(folder), folders)[0].values()]
 
 
 def look_elsewhere(name: str, files: ClusterFiles) -> None:

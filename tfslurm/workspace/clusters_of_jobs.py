@@ -10,7 +10,7 @@ from tfslurm.errors import RecordError, refuse
 from tfslurm.tracker import TrackedJob, Tracker
 from tfslurm.workspace.cluster_files import cluster_files
 from tfslurm.workspace.config import LOCAL, Known, known_clusters, local_without_file, parse_known
-from tfslurm.workspace.folders import trust_file
+from tfslurm.workspace.folders import trust_file, user_folders
 from tfslurm.workspace.trust import content_id, read_trusted
 
 
@@ -29,7 +29,7 @@ def known_named(name: str, plan_id: str, tracker: Tracker) -> Known:
     Raises:
         RecordError: it has no file, and the plan is not known here, or was sent to another cluster.
     """
-    file = cluster_files().used.get(name)
+    file = cluster_files(user_folders()).used.get(name)
     if file and file.origin != "trusted":
         return known_clusters([name])[0]
     if not file and name == LOCAL:
@@ -48,7 +48,7 @@ def known_from(name: str, text: str) -> Known:
     Raises:
         InputError: the text is one that the user does not trust any more, or says what only the user's own file may.
     """
-    file = cluster_files().used.get(name)
+    file = cluster_files(user_folders()).used.get(name)
     if file and (file.origin != "trusted" or was_trusted_beside(file.path, text)):
         return known_clusters([name])[0]
     if name == LOCAL:

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from shutil import which
 from typing import NamedTuple
 
-from tfslurm.cluster import Cluster, Engine, parse_cluster
+from tfslurm.cluster import Cluster, Engine
 from tfslurm.document import nearest
 from tfslurm.errors import InputError, Problem, refuse
 from tfslurm.host import remote_user, user_name
 from tfslurm.local_files import as_text, read_own
 from tfslurm.tracker import Tracker
+from tfslurm.workspace.checked_files import checked_cluster
 from tfslurm.workspace.cluster_files import (
     LARGEST,
     NEARBY,
@@ -25,11 +26,10 @@ from tfslurm.workspace.cluster_files import (
     cluster_files,
     named_files,
     tell_unused,
-    trusted_elsewhere,
 )
-from tfslurm.workspace.folders import config_folder, data_folder, tracker_file
+from tfslurm.workspace.folders import config_folder, data_folder, tracker_file, user_folders
 from tfslurm.workspace.project import own_folders
-from tfslurm.workspace.trust import OWN_FIX, refuse_reach
+from tfslurm.workspace.trust import OWN_FIX, read_trusted, refuse_reach
 
 LOCAL = "local"
 
@@ -128,7 +128,7 @@ def parse_known(text: str, where: str, name: str, origin: Origin) -> Cluster:
     Raises:
         InputError: its problems, another name, or what only a file of the user's own may say.
     """
-    cluster = parse_cluster(text, where)
+    cluster = checked_cluster(text, where)
     if cluster.name != name:
         problem = cluster.problem(("name",), f"is {cluster.name!r} in a file named {name}.yaml", "make the two equal")
         raise InputError([problem])
@@ -148,7 +148,7 @@ def known_clusters(
     Raises:
         InputError: an unknown name, or every problem of every file that is read.
     """
-    files = files or cluster_files(names)
+    files = files or cluster_files(user_folders(), names)
     for name in names:
         if name not in files.used and name != LOCAL:
             raise unknown(name, files)
@@ -173,7 +173,8 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
         return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
     from difflib import get_close_matches
 
-    have = list(dict.fromkeys([*files.used, *(file.path.stem for file in trusted_elsewhere(files.folders))]))
+    trusted = read_trusted(files.folders.trusted).folders.values()
+    have = list(dict.fromkeys([*files.used, *(Path(file).stem for files_there in trusted for file in files_there)]))
     near = get_close_matches(name, have, 1)
     why = f"is not known (known: {', '.join(have) or 'none: run `tfslurm init`'})"
     write = f"describe it in {files.folders.config / 'clusters'}/NAME.yaml, or name another folder with --clusters DIR"
@@ -182,7 +183,7 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
 
 def local_cluster(tell: Tell | None = None) -> Known:
     """The cluster `local`: as a file describes it, else this machine's engine, run folders among the user's data."""
-    files = cluster_files()
+    files = cluster_files(user_folders())
     if tell:
         tell_unused(files, [LOCAL], tell)
     return read_cluster(files.used[LOCAL]) if LOCAL in files.used else local_without_file()
@@ -226,7 +227,7 @@ def choose_clusters(asked: Sequence[str], experiment: Sequence[str], tell: Tell 
             raise refuse(f"--cluster {name}", f"the experiment runs on {', '.join(experiment)} alone", fix)
     names, files = list(asked or experiment), None
     if not names:
-        files = cluster_files()
+        files = cluster_files(user_folders())
         names = [name for name in files.used if name != LOCAL]
         if not names and files.unused:
             raise unknown(next(iter(files.unused)), files)

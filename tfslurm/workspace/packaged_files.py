@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
+from tfslurm.remote_programs import packaged
 
 BUILT_IN_TEMPLATE = "job.sbatch.j2"
 SHELL_SIDE = ("node.sh", "task.sh")  # which the script reads in whole, and runs
@@ -34,18 +31,6 @@ ENGINE_PARTS = {  # of task.sh too, and of a probe: one engine's
     "docker": ("engines/docker_cli", "engines/docker"),
     "podman": ("engines/docker_cli", "engines/podman"),
 }
-
-
-@cache
-def templates() -> Traversable:
-    """The folder job_templates."""
-    return resources.files("tfslurm.job_templates")
-
-
-@cache
-def packaged(name: str) -> str:
-    """The text of a file that ships with tfslurm in job_templates."""
-    return (templates() / name).read_text("utf-8")
 
 
 @cache

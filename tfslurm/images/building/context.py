@@ -13,9 +13,9 @@ from tfslurm.errors import TfslurmError
 from tfslurm.image import PackageLock, Pin
 from tfslurm.image.dockerfile import FOLDER, composed
 from tfslurm.local_files import open_file
+from tfslurm.remote_programs import packaged
 from tfslurm.snapshot import Snapshot
 from tfslurm.submission.build_inputs import Recipe
-from tfslurm.workspace.packaged_files import packaged
 
 DOCKERFILE = f"{FOLDER}/Dockerfile"
 IGNORE = ".dockerignore"
