@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from tfslurm.cluster import parse_cluster
 from tfslurm.errors import InputError, RegistryError
 from tfslurm.image import Pin, mirror_names, parse_reference
 from tfslurm.image.pin import pin_by_digest
+from tfslurm.images.copy_blobs import in_threads
 from tfslurm.images.mirror import mirror_image
 from tfslurm.images.mirror_names import lines_for, mirrors_line, place_of, registry_of
 from tfslurm.images.named import NamedImage
+from tfslurm.workspace.threads import in_background
 
 __all__ = ["no_settings_of_this_machine"]
 LAYERS = [os.urandom(300_000), b"a layer", b"another"]
@@ -282,6 +284,25 @@ def test_ctrl_c_ends_at_a_piece_and_the_same_command_continues(
     found = mirrored(tfslurm(*words, "--json"))
     (large,) = (blob for blob in found["blobs"] if blob["bytes"] == len(LARGE))
     assert large["bytes_sent"] == len(LARGE) - 2**25
+
+
+def test_ctrl_c_while_the_threads_begin_ends_what_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    off, told, begun = threading.Event(), list[str](), list[bool]()
+
+    def begin(work: Callable[[], None]) -> Callable[[], None]:
+        if begun:
+            raise KeyboardInterrupt
+        begun.append(in_background(work) is not None)
+        return lambda: None
+
+    @contextmanager
+    def opened() -> Iterator[Callable[[int], bool]]:
+        yield lambda _: off.wait(30)
+
+    monkeypatch.setattr("tfslurm.images.copy_blobs.in_background", begin)
+    with pytest.raises(KeyboardInterrupt):
+        in_threads([1, 2], opened, off, told.append)
+    assert off.is_set() and "Ctrl-C again ends at once" in told[0]
 
 
 @pytest.mark.slow

@@ -158,8 +158,10 @@ def in_threads(
             failures.append(error)
             off.set()
 
-    running = [in_background(work) for _ in range(min(THREADS, len(items)))]
+    running: list[Callable[[], None]] = []
     try:
+        for _ in range(min(THREADS, len(items))):
+            running.append(in_background(work))
         for ended in running:
             ended()
     except KeyboardInterrupt:
