@@ -194,6 +194,7 @@ def test_the_same_name_has_the_same_stand_in_and_a_path_keeps_its_end() -> None:
     assert other.image.reference.endswith("/hidden/image-1:1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_an_anonymous_record_is_a_whole_record_that_says_what_it_is(name: str) -> None:
     record = case(name).build()

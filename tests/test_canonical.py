@@ -106,6 +106,7 @@ def test_any_value_that_both_allow_has_the_same_bytes(value: object) -> None:
     assert canonical(value, "it") == first_form(value).encode()
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_pythons_own_writer_is_used_only_where_it_writes_what_the_library_does(value: Any) -> None:
     try:

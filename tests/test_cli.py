@@ -168,6 +168,7 @@ def test_a_set_that_nothing_uses_is_refused(run: Type, with_lr: Path, command: s
     assert "--set nobody: nothing uses it" in done.stderr
 
 
+@pytest.mark.slow
 def test_parameters_are_defaults_that_set_and_sweeps_replace(run: Type, with_lr: Path) -> None:
     (plain,) = json.loads(run("plan", "exp.yaml", "--set", "lr=0.5", "--json").stdout)
     assert plain["command"][-2:] == ["0.5", "0"] and plain["parameters"] == {"lr": "0.5", "seed": 0, "depth": 2}
@@ -258,6 +259,7 @@ def test_the_printed_schema_is_a_schema(run: Type, which: str) -> None:
     Draft202012Validator.check_schema(json.loads(run("schema", which).stdout))
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_quietly(run: Type) -> None:
     done = subprocess.run(
         f"{sys.executable} -m tfslurm schema | head -1", shell=True, capture_output=True, text=True, timeout=60

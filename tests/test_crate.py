@@ -246,6 +246,7 @@ def test_of_a_job_that_never_began_nothing_is_claimed(tmp_path: Path) -> None:
     assert "alpha:146_1 never began" in graph(tmp_path / "crate")["./"]["description"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_an_action_for_each_point_with_its_own_parameters(tmp_path: Path) -> None:
     points = []
     for number in range(3):

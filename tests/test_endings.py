@@ -100,6 +100,7 @@ def test_of_several_tasks_the_one_that_failed_by_itself_tells(site: Site, capsys
     assert f"alpha:7: exit 3: {reason}: ValueError: rank 2 alone; " in said_by(capsys, "wait", "7")[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "files", "shown", "why"),
     [

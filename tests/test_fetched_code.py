@@ -114,6 +114,7 @@ def test_a_dry_run_marks_nothing(laptop: Laptop) -> None:
     assert not (laptop.folder / "code" / "alpha-101").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -266,6 +266,7 @@ def without_engines(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_lost_while_it_is_looked_at_is_told(commands: Commands, program: Path, tmp_path: Path) -> None:
     gpus, _ = smi.ask(commands, str(program), {})
     pretended = smi.stand_in(tmp_path / "stand-in", gpus)

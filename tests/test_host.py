@@ -645,6 +645,7 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path) -> 
     assert names(tmp_path / "trees") == []
 
 
+@pytest.mark.slow
 def test_two_clients_at_once_are_harmless(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path / "code", 200)
     failures: list[BaseException] = []

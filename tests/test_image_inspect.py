@@ -225,6 +225,7 @@ A_PIN = Pin(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "gpus", "said"),
     [

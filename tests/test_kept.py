@@ -179,6 +179,7 @@ def test_a_daemon_that_went_away_is_waited_for(folder: Path) -> None:
     assert calls(folder) == ["run c0ffee", "stop", "remove c0ffee", "remove c0ffee"]
 
 
+@pytest.mark.slow
 def test_a_client_that_is_lost_ends_the_keeping(folder: Path) -> None:
     held(folder, until=AHEAD, start=': >"$program_dir/holding"; until [[ -e $facts/kept.json ]]; do :; done')
     assert kept_file(folder)["ended_by"] == "engine"

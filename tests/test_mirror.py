@@ -102,6 +102,7 @@ def an_index(registry: Shelf, repository: str = "team/tf", *tags: str) -> tuple[
 # --- what is copied
 
 
+@pytest.mark.slow
 def test_the_mirror_serves_the_very_bytes_and_a_second_call_sends_nothing(
     origin: Shelf, target: Shelf, tfslurm: Type
 ) -> None:
@@ -128,6 +129,7 @@ def test_the_mirror_serves_the_very_bytes_and_a_second_call_sends_nothing(
     assert pushed == target.count("POST", "PATCH", "PUT")
 
 
+@pytest.mark.slow
 def test_of_an_index_all_platforms_go_and_attestations_and_their_sizes_are_said_first(
     origin: Shelf, target: Shelf, tfslurm: Type
 ) -> None:

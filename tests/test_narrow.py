@@ -64,6 +64,7 @@ def on_a_terminal(script: str, columns: int, **variables: str) -> str:
     return shown.decode("latin-1")
 
 
+@pytest.mark.slow
 def test_no_column_is_folded_into_letters() -> None:
     rows = [["alpha:41888_2", "sw", "2026-11-28 21:08", "COMPLETED", "0:00:03", "alpha1", "exit 4"]]
     script = (

@@ -189,6 +189,7 @@ def test_without_hash_a_file_has_its_size_and_a_folder_none(site: Path) -> None:
     assert not (site / "root" / "inputs").exists()
 
 
+@pytest.mark.slow
 def test_only_the_first_task_looks_and_once(site: Path) -> None:
     (one,) = looked(site, f"{site}/data ro")
     script = argv(site, f"{site}/data ro")
@@ -254,6 +255,7 @@ def test_what_was_changed_a_moment_before_is_not_remembered(site: Path) -> None:
     assert again["hashed"] == "full" and len(read(site)) >= 11
 
 
+@pytest.mark.slow
 def test_names_of_one_file_are_known_together(site: Path) -> None:
     os.link(site / "data" / "a.bin", site / "data" / "deep" / "same")
     (first,) = looked(site, f"{site}/data ro", **PATIENT)

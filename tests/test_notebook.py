@@ -75,6 +75,7 @@ def test_it_has_all_that_the_run_had_and_the_runs_outputs(laptop: Laptop, typed:
     assert (plan.name, plan.derived_from) == ("jupyter", None)
 
 
+@pytest.mark.slow
 def test_a_point_of_a_sweep_has_its_own_values(laptop: Laptop, typed: Type) -> None:
     job = begun(laptop, typed, **EVERYTHING, sweep={"grid": {"lr": [0.5, 0.7]}})
     plan, _ = notebook(laptop, job)

@@ -252,6 +252,7 @@ group.get_command(None, "status"); logging.getLogger("paramiko.transport").error
 """
 
 
+@pytest.mark.slow
 def test_a_library_does_not_print() -> None:
     done = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")

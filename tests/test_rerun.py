@@ -247,6 +247,7 @@ def test_no_link_is_made_below_a_link_of_the_code(link: str, below: str, tmp_pat
     assert not list((tmp_path / "home").iterdir())
 
 
+@pytest.mark.slow
 def test_code_is_what_its_tree_names_with_no_name_left_out(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     folder = laptop.folder / "code"
     laptop.experiment()
@@ -508,6 +509,7 @@ def test_a_template_comes_with_its_record(laptop: Laptop) -> None:
     assert (plan.template, plan.template_text) == ("mine.j2", text)
 
 
+@pytest.mark.slow
 def test_what_a_rerun_reaches_is_shown_before_and_named_as_it_begins(
     laptop: Laptop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def changed(folder: Path, root: Path, before: dict[str, str], after: dict[str, s
     return in_words(tree_contents(LocalHost(), there), contents(take(folder).entries))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [

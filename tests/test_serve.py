@@ -256,6 +256,7 @@ def guarded(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: 
     return int(server.guard(served, "{}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ends", "code", "starts"), [("loads", 7, 3), ("loads always", 137, 5), ("at once", 137, 1)])
 def test_a_model_server_that_a_request_ends_is_started_again_a_few_times(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, code: int, starts: int

@@ -129,6 +129,7 @@ LINES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LINES)
 def test_a_file_of_signers_says_no_more_than_it_says(
     what: str, tmp_path: Path, key: Path, values: dict[str, Any]

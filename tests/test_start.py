@@ -65,6 +65,7 @@ def test_a_queue_that_does_not_answer_takes_nothing_from_a_job_that_is_queued(
     assert (out, "warning" in said) == ("alpha:101\n", False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["101", "101;alpha", "checking 3 rules\\n101\\nbye"])
 def test_the_question_names_the_id_that_sbatch_gave_also_among_the_words_of_a_wrapper(
     laptop: Laptop, answer: str

@@ -294,6 +294,7 @@ def test_a_template_without_end_is_refused_in_time(text: str, monkeypatch: pytes
     assert time.monotonic() - began < 45
 
 
+@pytest.mark.slow
 def test_the_other_process_takes_nothing_from_the_environment_or_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,7 @@ scalars = st.one_of(
 grids = st.dictionaries(st.sampled_from("abcdef"), st.lists(scalars, min_size=1, max_size=4), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(grids, st.randoms())
 def test_the_order_of_a_mapping_changes_nothing(grid: dict[str, list[Any]], random: Any) -> None:

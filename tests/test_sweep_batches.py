@@ -118,6 +118,7 @@ def test_a_wave_that_is_cut_goes_on_where_it_was(
     ]
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_send_each_array_once(desk: Desk) -> None:
     waves: list[Wave] = []
 
@@ -154,6 +155,7 @@ def test_a_job_that_the_tracker_could_not_keep_is_told_all_the_same(desk: Desk) 
     assert told == ["alpha:101"]
 
 
+@pytest.mark.slow
 def test_a_machine_that_refuses_the_run_folder_has_called_no_sbatch(desk: Desk) -> None:
     Path(str(desk.known.cluster.root)).write_text("a file")
     with pytest.raises(CommandFailed):

@@ -225,6 +225,7 @@ def test_a_number_that_is_different_everywhere_is_compared_by_its_size() -> None
 # -------------------------------------------------------------------------------------------------------- arrays
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(0, 20000), st.integers(2, 1001), st.integers(1, 9))
 def test_every_point_is_in_exactly_one_task(points: int, max_array_size: int, points_per_job: int) -> None:
