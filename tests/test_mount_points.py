@@ -148,6 +148,23 @@ echo "$mount_wrong"
     assert (node / "lifeline").read_text() == ""
 
 
+def test_a_client_that_is_gone_before_it_is_let_in_ends_no_task(node: Path) -> None:
+    (node / "program").mkdir()
+    (node / "program/waiting").touch()
+    script = f"""
+program_dir={node}/program container_id=c0ffee mounts=() stopped='' admit_targets=(/a) admit_files=(0)
+engine::process() {{ echo $$; }}
+mount::_compare() {{ :; }}
+coproc LIFELINE {{ :; }}
+client=$!
+until ! kill -0 "$client" 2>/dev/null; do read -r -t 0.01 <> <(:) || :; done
+[[ ! -v LIFELINE ]]
+mount::admit
+echo "went on$mount_wrong"
+"""
+    assert bash(node, script) == "went on\n"
+
+
 @pytest.mark.parametrize("source", ["", "/code-1", "/.."])
 def test_what_is_remembered_on_a_node_is_not_mounted(source: str, node: Path) -> None:
     script = f"""

@@ -43,7 +43,7 @@ mount::admit() {
     if [[ -n $mount_wrong ]]; then
         task::insist engine::signal KILL "$container_id" >/dev/null 2>&1 || : # the image's shell may not care what it is told
     else
-        echo go 1>&"${LIFELINE[1]}" || :
+        echo go 1>&"${LIFELINE[1]--}" 2>/dev/null || : # closed, where there is no client any more
     fi
     trap - PIPE
     event mounts "${mount_wrong:-are what was looked at}"

@@ -44,7 +44,7 @@ keep::_start() {
     fi
     event starting-again "$kept_id"
     coproc LIFELINE { engine::run "$kept_id" >/dev/null 2>"$facts/keep.stderr"; }
-    client=$LIFELINE_PID container_id=$kept_id mount_wrong=''
+    client=$! container_id=$kept_id mount_wrong=''
     if [[ -n $stopped ]]; then container::_stop & fi
     start_by=$((SECONDS + engine_patience[start]))
     mount::admit

@@ -19,7 +19,7 @@ container::run() {
         if ((log_mib > 0)); then exec > >(limits::log) 2> >(limits::log >&2) {log_bell}>&-; fi
         engine::run "$container_id"
     }
-    client=$LIFELINE_PID
+    client=$! # LIFELINE_PID is gone as soon as the client is
     started=yes start_by=$((SECONDS + engine_patience[start]))
     facts::slow
     exec {report}>&- # only who reads it has it open now: a report that nobody reads any more cannot be written either
