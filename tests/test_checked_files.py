@@ -15,10 +15,10 @@ import pytest
 from tests.made import PIN
 from tests.test_building import LOCK
 from tests.test_compiled import DAMAGES
-from tfslurm.cluster import parse_cluster
+from tfslurm.cluster import Cluster, parse_cluster
 from tfslurm.errors import InputError
 from tfslurm.image.lock import lock_text, read_lock
-from tfslurm.spec import parsing
+from tfslurm.spec import Experiment, parsing
 from tfslurm.spec.parsing import parse_experiment
 from tfslurm.submission.spec_checks import wrong_image, wrong_options, wrong_sweep
 from tfslurm.workspace import checked_files
@@ -111,9 +111,11 @@ def test_another_text_file_setting_or_check_or_changed_code_is_checked_anew(
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def parse(*words: object) -> tuple[object, ...]:
+    found = parse_experiment("name: a\nimage: a:1\ncommand: [a]\n", "a.yaml")
+
+    def parse(*words: object) -> Experiment:
         asked.append(words)
-        return ()
+        return found
 
     monkeypatch.setattr(parsing, "parse_experiment", parse)
     file, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
@@ -126,20 +128,29 @@ def test_another_text_file_setting_or_check_or_changed_code_is_checked_anew(
     checked_experiment(file, {"name": "b"}, ())
     checked_experiment(file, {"name": "b"}, CHECKS)
     file.write_text("name: b\n")
-    checked_experiment(file, {"name": "b"}, CHECKS)
-    monkeypatch.setattr(checked_files, "code", lambda: "a later version")
-    checked_experiment(file, {"name": "b"}, CHECKS)
-    assert len(asked) == 6
+    checked_experiment(file, {"name": "b", "image": "c"}, CHECKS)
+    checked_experiment(file, {"image": "c", "name": "b"}, CHECKS)  # a later one may replace what an earlier one says
+    monkeypatch.setattr(checked_files, "CODE", "a later version")
+    checked_experiment(file, {"image": "c", "name": "b"}, CHECKS)
+    assert len(asked) == 7
 
 
-def value_of(read: Callable[[str], object], name: str = "b") -> object:
-    return once("a", name, "text", [], read)[1]
+def value_of(made: str, file: str = "a.yaml") -> str:
+    return once(Cluster, file, "text", [], lambda _: Cluster(made, PurePosixPath("/")))[1].name
 
 
 def test_nothing_is_kept_for_who_has_no_data_of_tfslurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "other"))
-    assert [value_of(lambda _: 1), value_of(lambda _: 2)] == [1, 2]
+    assert [value_of("1"), value_of("2")] == ["1", "2"]
     assert not (tmp_path / "other").exists()
+
+
+def test_who_has_no_home_checks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobodys() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(checked_files, "data_folder", nobodys)
+    assert [value_of("1"), value_of("2")] == ["1", "2"]
 
 
 def test_what_is_refused_is_refused_each_time(folder: Path, tmp_path: Path) -> None:
@@ -152,10 +163,10 @@ def test_what_is_refused_is_refused_each_time(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_or_anothers_is_checked_anew(folder: Path, damage: str) -> None:
-    assert value_of(lambda _: (1,)) == value_of(refused) == (1,)
+    assert value_of("1") == value_of("2") == "1"
     (file,) = folder.iterdir()
     DAMAGES[damage](file)
-    assert value_of(lambda _: (2,)) == (2,)
+    assert value_of("2") == "2"
 
 
 class Call:
@@ -172,6 +183,8 @@ FORGED = {
     "a function": Call(os.mkdir, "made"),
     "another class": Call(Path, "a"),
     "a function of the package": Call(parse_cluster, CLUSTER, "a"),
+    "another value": None,
+    "no pickle": b"\x80\x05",
     "what the package imports": b"\x80\x04\x8c\x0ftfslurm.cluster\x8c\x0flocate.__globals__\x93.",
 }
 
@@ -181,21 +194,21 @@ def test_nothing_but_values_is_made_of_a_file(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert value_of(lambda _: 1) == 1
+    assert value_of("1") == "1"
     (file,) = folder.iterdir()
     content = FORGED[forged]
     pickled = content if isinstance(content, bytes) else pickle.dumps(content)
     file.write_bytes(file.read_bytes()[:32] + hashlib.sha256(pickled).digest() + pickled)
-    assert value_of(lambda _: 2) == 2
+    assert value_of("2") == "2"
     assert not (tmp_path / "made").exists()
 
 
 def test_the_files_that_are_kept_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checked_files, "PLACES", 32)
     for number in range(96):
-        value_of(lambda _: PurePosixPath("a"), str(number))
+        value_of("1", str(number))
     assert 16 < len([*folder.iterdir()]) <= 32
-    assert value_of(lambda _: b"x" * 2**21, "large") == b"x" * 2**21
+    assert value_of("x" * 2**21, "large") == "x" * 2**21
     assert max(each.stat().st_size for each in folder.iterdir()) < 1000
 
 

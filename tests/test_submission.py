@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from tests.fakes.cuts import NearHost
 from tests.fakes.desk import Desk
+from tests.fakes.laptop import Laptop
 from tests.made import CODE, plan
 from tfslurm.errors import CommandFailed, InputError, SubmitRejected
 from tfslurm.host.command import Raw
@@ -73,3 +75,17 @@ def test_a_refusal_comes_with_the_names_that_are_right(desk: Desk) -> None:
     with pytest.raises(SubmitRejected, match=r"Invalid account or account/partition combination specified; .*lab"):
         desk.submit(desk.plan(), desk.host())
     assert desk.stages() == ["refused"]
+
+
+def test_an_id_that_was_shown_has_been_seen_though_the_next_cluster_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop = Laptop.made(tmp_path, monkeypatch)
+    (tmp_path / "beta").write_text("no folder can be made here")
+    nowhere = {"name": "beta", "root": str(tmp_path / "beta" / "root"), "slurm_bin": str(laptop.slurm.bin)}
+    (laptop.folder / "config" / "tfslurm" / "clusters" / "beta.yaml").write_text(json.dumps(nowhere))
+    file = laptop.experiment()
+    assert laptop.type("submit", file, "--cluster", "alpha", "--cluster", "beta") != 0
+    assert laptop.known_ids() == ["101"]
+    assert laptop.type("submit", file, "--cluster", "alpha", "--again") == 0
+    assert laptop.known_ids() == ["101", "102"]

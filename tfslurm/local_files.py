@@ -22,8 +22,8 @@ from tfslurm.errors import InputError, refuse
 
 ANOTHERS = "belongs to another user"
 TEXT_BYTES = 4 * 2**20
-MOST_KEPT = 2**20  # bytes of what a later command is spared
 "More than any text that is written by hand."
+MOST_KEPT = 2**20  # bytes of what a later command is spared
 KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISDIR, "a folder"),
@@ -285,7 +285,8 @@ def _replace(folder: int, path: Path, data: bytes, mode: int) -> None:
     try:
         os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        os.unlink(temporary, dir_fd=folder)
+        with suppress(FileNotFoundError):  # Ctrl-C after the rename is to be heard
+            os.unlink(temporary, dir_fd=folder)
         raise
 
 

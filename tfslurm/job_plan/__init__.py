@@ -299,7 +299,7 @@ def of_cluster(cluster: Cluster) -> dict[str, Any]:
         "engine": cluster.engine,
         "cgroup_parent": cluster.cgroup_parent,
         "limits": cluster.limits,
-        "engine_environment": cluster.engine_environment,
+        "engine_environment": dict(cluster.engine_environment),
         "mounts_allow": tuple(str(path) for path in cluster.mounts_allow),
         "shared_parents": cluster.shared_parents,
         "read_group": cluster.read_group,

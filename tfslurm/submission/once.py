@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from tfslurm.errors import TfslurmError, Untracked
+from tfslurm.errors import TfslurmError, TrackerError, Untracked
 from tfslurm.handoff.recovery import settle_all
 from tfslurm.monitoring.sweep_states import is_given_up
 from tfslurm.submission.code_folder import TellOfCode, snapshot, tell_of_private, tell_of_sent
@@ -43,12 +44,14 @@ def submit_jobs(
     prepared = ready_to_send(session, asked, chosen, force=force)
     queued: list[TrackedJob] = []
     names: list[tuple[str, str]] = []
+    seen: list[str] = []
     with session.tracker.claim_all(name for job in prepared for name in (job.plan.plan_sha256, job.plan.plan_id)):
         try:
             for known, job in zip(chosen, prepared, strict=True):
                 queued.append(one := submit_once(session, known, job, secrets, again=again))
                 names.append((f"{one.cluster}:{one.job_id}", one.plan_id))
                 told(names[-1][0])
+                seen.append(one.plan_id)
                 if job.plan.checkpoint and (note := preemption_note(job.plan, known, session.reach(known))):
                     session.say(f"note: {note}")
         except Untracked as error:
@@ -58,7 +61,8 @@ def submit_jobs(
         finally:
             if names and shown:
                 shown(names)
-        session.tracker.tell([plan_id for _, plan_id in names])
+            with suppress(TrackerError):  # else the next command tells them once more
+                session.tracker.tell(seen)
     if asked.derived_from is None:  # a rerun is of the digest, whatever its tag stands for by now
         report_move(session, asked, prepared[0].plan.pin, chosen)
     return queued

@@ -15,7 +15,7 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,7 +46,7 @@ SUM_BYTES = hashlib.sha256().digest_size
 @lru_cache(maxsize=64)  # a command meets the same text several times
 def checked_cluster(text: str, file: str) -> Cluster:
     """As ``parse_cluster``."""
-    return once("cluster", file, text, [], lambda text: parse_cluster(text, file))[1]
+    return once(Cluster, file, text, [], lambda text: parse_cluster(text, file))[1]
 
 
 def checked_experiment(file: Path, overrides: Mapping[str, str], checks: Sequence[Check]) -> tuple[str, Experiment]:
@@ -57,38 +57,48 @@ def checked_experiment(file: Path, overrides: Mapping[str, str], checks: Sequenc
 
         return parse_experiment(text, str(file), overrides, checks)
 
-    asked = [sorted(overrides.items()), [check.__qualname__ for check in checks]]
-    return once("experiment", str(file), None, asked, read)
+    asked = [list(overrides.items()), [check.__qualname__ for check in checks]]
+    return once(Experiment, str(file), None, asked, read)
 
 
 def checked_lock(file: Path, image: str) -> Lock:
     """As ``read_lock``."""
-    return once("lock", str(file), None, [image], lambda text: read_lock(text, str(file), image))[1]
+    return once(Lock, str(file), None, [image], lambda text: read_lock(text, str(file), image))[1]
 
 
-def once(kind: str, file: str, text: str | None, asked: Sequence[object], read: Callable[[str], T]) -> tuple[str, T]:
+def once(
+    kind: type[T], file: str, text: str | None, asked: Sequence[object], read: Callable[[str], T]
+) -> tuple[str, T]:
     """The text of a file, unless it is given, and what ``read`` makes of it: as it was kept, else anew.
 
     Kept counts what was made of the same text, for the same ``asked``, by the same code. The value of the file's next
     text takes its place, and so may that of another file.
     """
-    name = f"{kind}-{int.from_bytes(_sum(kind, file)[:4], 'big') % PLACES}"
-    kept = KeptFiles(data_folder() / "checked")
+    name = f"{kind.__name__.lower()}-{int.from_bytes(_sum(file)[:4], 'big') % PLACES}"
+    kept = KeptFiles(_folder())
     text = read_text(Path(file)) if text is None else text
     data = kept.read(name) or b""
-    of = _sum(kind, file, text, asked, code())
+    of = _sum(kind.__name__, file, text, asked, CODE)
     head, pickled = data[: 2 * SUM_BYTES], data[2 * SUM_BYTES :]
     if head == of + hashlib.sha256(pickled).digest():
-        with suppress(pickle.UnpicklingError):
-            return text, _Values(io.BytesIO(pickled)).load()
+        with suppress(Exception):  # of a pickle that is none of ours, anything
+            value = _Values(io.BytesIO(pickled)).load()
+            if type(value) is kind:
+                return text, value
     value = read(text)
     pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     kept.write(name, of + hashlib.sha256(pickled).digest() + pickled)
     return text, value
 
 
-@cache
-def code() -> str:
+def _folder() -> Path:
+    try:
+        return data_folder() / "checked"
+    except RuntimeError:  # nobody's home
+        return Path(os.devnull, "checked")
+
+
+def _code() -> str:
     """What stands for the code that checks: the version and Python, and of each module its size and time of change."""
     package = Path(__file__).parent.parent
     modules = [
@@ -98,6 +108,9 @@ def code() -> str:
         if each.name.endswith(".py")
     ]
     return json.dumps([__version__, sys.implementation.cache_tag, sorted(modules)])
+
+
+CODE = _code()  # as this process has it, whatever is installed while it goes on
 
 
 class _Values(pickle.Unpickler):

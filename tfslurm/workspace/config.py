@@ -173,8 +173,9 @@ def unknown(name: str, files: ClusterFiles) -> InputError:
         return refuse(f"cluster {name!r}", f"{each.path} is not used: {each.why}", each.fix)
     from difflib import get_close_matches
 
-    trusted = read_trusted(files.folders.trusted).folders.values()
-    have = list(dict.fromkeys([*files.used, *(Path(file).stem for files_there in trusted for file in files_there)]))
+    trusted = read_trusted(files.folders.trusted).folders.items()
+    elsewhere = (path for folder, names in trusted for path in map(Path(folder).joinpath, names) if path.is_file())
+    have = list(dict.fromkeys([*files.used, *(path.stem for path in elsewhere)]))
     near = get_close_matches(name, have, 1)
     why = f"is not known (known: {', '.join(have) or 'none: run `tfslurm init`'})"
     write = f"describe it in {files.folders.config / 'clusters'}/NAME.yaml, or name another folder with --clusters DIR"
