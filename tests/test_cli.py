@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -140,6 +141,7 @@ def with_lr(run: Type, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "near"),
     [
@@ -266,6 +268,24 @@ def test_a_closed_pipe_ends_quietly(run: Type) -> None:
     )
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["schema", "status nosuch --json"])
+def test_an_output_that_cannot_be_written_is_one_error(words: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tfslurm", *words.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        )
+    (line,) = done.stderr.splitlines()
+    wanted = (
+        "the output cannot be written: No space left on device" if words == "schema" else "job 'nosuch': is neither"
+    )
+    assert line.startswith(f"error: {wanted}")
+    assert done.returncode == (1 if words == "schema" else 2)
 
 
 SWEEP = """\

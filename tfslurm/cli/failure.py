@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from io import StringIO
@@ -13,6 +14,8 @@ import click
 from tfslurm.cli.console import EMITTED, emit, say
 from tfslurm.errors import InputError, TfslurmError, complaint
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def report_failure(error: BaseException, *, whole: bool, as_json: bool = False) -> int:
     """The exit code of a command that ended with an error, which is printed, in ``whole`` with its traceback.
@@ -21,8 +24,16 @@ def report_failure(error: BaseException, *, whole: bool, as_json: bool = False) 
     """
     code = tell(error, whole=whole)
     if as_json and not EMITTED and not isinstance(error, BrokenPipeError):
-        emit({"error": as_value(error, code)})
+        try:
+            emit({"error": as_value(error, code)})
+        except OSError:  # stderr has it
+            drop_output()
     return code
+
+
+def drop_output() -> None:
+    """Have nothing more be written on stdout, not even as Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_value(error: BaseException, code: int) -> dict[str, Any]:
@@ -68,7 +79,11 @@ def tell(error: BaseException, *, whole: bool) -> int:
         say(f"error: {usage(error)}")
         return 2
     if isinstance(error, BrokenPipeError):  # the reader of stdout went away (`| head`): end without a word, as cat does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
+        return 1
+    if isinstance(error, OSError) and error.filename is None and error.errno in FULL:  # of a write
+        drop_output()
+        say(f"error: the output cannot be written: {error.strerror}; free some space, or send it elsewhere")
         return 1
     if whole:
         say(*"".join(format_exception(error)).rstrip("\n").split("\n"))
