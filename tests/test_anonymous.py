@@ -220,6 +220,7 @@ def test_hashes_of_texts_that_held_names_are_not_those_of_the_original() -> None
     assert {part.name: part.status for part in inner_parts(other, record_json(other))}["experiment"] == "unchanged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["node-1", "node-2", "NODE-1", "user-1", "registry-1.uni.example:5000", "host-7"])
 def test_no_stand_in_is_another_ones_name(name: str) -> None:
     record = case("tensorflow").build()
@@ -245,6 +246,7 @@ def test_points_of_one_export_share_a_table() -> None:
     assert (first.job.job_id, second.job.job_id, second.job.array_job_id) == ("1", "2_3", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["a", "data", "python", "gpu", "x1", "alpha", "v100"])
 def test_a_name_that_is_an_ordinary_word_is_replaced_where_its_place_says_that_it_is_one(user: str) -> None:
     record = case("tensorflow").build()
@@ -264,6 +266,7 @@ def test_a_name_that_is_an_ordinary_word_is_replaced_where_its_place_says_that_i
     assert table.leaks(f'{{"user": "{user}"}}'.encode()) == [user] and table.leaks(b"python /data a gpu") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", ["energy", "account", "user", "warnings", "invalid", "hidden", "path"])
 def test_a_name_that_is_a_key_of_the_export_does_not_keep_it_from_being_written(account: str) -> None:
     record = case("tensorflow").build()

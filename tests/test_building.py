@@ -335,6 +335,7 @@ def test_a_history_that_does_not_fit_the_layers_gives_no_commands() -> None:
 # --- a program that is watched
 
 
+@pytest.mark.slow
 def test_lines_come_as_they_are_printed_and_the_last_ones_are_kept() -> None:
     seen: list[str] = []
     done = attend(["sh", "-c", "echo a; printf 'b\\033[1m\\r'; printf c >&2; exit 3"], on_line=seen.append)

@@ -334,6 +334,7 @@ def poisoned(value: Any, name: str = "") -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("form", FORMS)
 def test_no_text_of_a_strangers_record_acts_on_a_reader(form: str, language: str) -> None:

@@ -170,6 +170,7 @@ STEERING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEERING)
 def test_no_variable_but_slurm_conf_is_set_for_slurm_s_commands(name: str) -> None:
     assert "SLURM_CONF alone is" in refusal(environment={name: "/tmp/x"})

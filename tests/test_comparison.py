@@ -291,6 +291,7 @@ OTHER_MACHINE = task(cpu_model="Intel Xeon")
 W, V = b"weights", b"other weights"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "made", "to_b", "answer", "agree"),
     [
@@ -320,6 +321,7 @@ def test_the_rule_follows_from_seed_and_environment(
     assert found.results.evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other", "tolerance", "answer"),
     [

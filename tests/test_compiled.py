@@ -63,6 +63,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_or_anothers_is_not_used(folder: Path, damage: str) -> None:
     script = render(plan(), BUILT_IN, NAME, FILES, Counted(folder))

@@ -275,6 +275,7 @@ def test_columns_first_is_compared_with_columns_first_alone() -> None:
     assert single("a.npy", rows, columns, Tolerance(1e9)).answer == "unread"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "answer", "why"),
     [

@@ -113,6 +113,7 @@ def fit_metadata(crate: Path) -> None:
     summed(crate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_a_changed_byte_is_named_even_where_the_sums_were_made_to_fit(crate: Path, name: str) -> None:
     change_byte(path_of(crate, name))

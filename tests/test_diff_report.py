@@ -47,6 +47,7 @@ def shown_in(text: str) -> str:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [*MARKDOWN, *HOSTILE[:-1]])
 def test_a_text_of_any_kind_is_text(text: str) -> None:
     inert = {

@@ -72,6 +72,7 @@ def test_a_cpu_job_without_code_and_outputs_has_no_more_than_its_image(tmp_path:
     assert not (tmp_path / "out").exists() and words[-1].endswith(found.image.digest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [word for word in made.HOSTILE if "\0" not in word and len(word) < 1000])
 def test_no_word_is_changed_or_run_by_the_shell(word: str, tmp_path: Path) -> None:
     mounts = ({"source": "/d", "target": f"/t{word}", "read_only": True},)

@@ -225,6 +225,7 @@ def test_the_logs_of_a_job_that_runs_or_waits_say_its_state_as_it_is_now(
         assert said_by(capsys, "logs", "7") == [f"alpha:7: has written nothing yet ({told})"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["logs"], ["logs", "-f"]], ids=" ".join)
 @pytest.mark.parametrize(
     ("state", "end", "stderr", "last"),

@@ -155,6 +155,7 @@ def test_a_task_of_an_array_keeps_its_own_and_another_array_s_is_gone(
     assert {name for name in found if name in ARRAY} == (set(ARRAY) if stay else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", BY_OPTION)
 def test_what_an_option_of_the_plan_sets_stays_for_srun(option: str) -> None:
     names = slurm_variables([option])
@@ -187,6 +188,7 @@ def test_a_local_run_keeps_the_place_of_this_machine_s_engine() -> None:
     assert not {"DOCKER_DEFAULT_PLATFORM", "DOCKER_API_VERSION", "PODMAN_USERNS", "DOCKER_BUILDKIT"} & set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -116,6 +116,7 @@ def noise(size: int) -> bytes:
 # --- what arrives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded", [True, False])
 def test_everything_arrives_as_it_was_whatever_its_name(job: Job, recorded: bool) -> None:
     for name in (*ODD, LONG, "deep/er/" + ODD[0] + "/x"):
@@ -526,6 +527,7 @@ def test_a_partial_file_of_other_bytes_is_begun_anew(job: Job) -> None:
     assert tree(job.dest) == tree(job.out)
 
 
+@pytest.mark.slow
 def test_a_line_that_is_lost_is_taken_up_where_it_was(job: Job) -> None:
     job.has(big=noise(BIG), small=b"s").record()
 

@@ -157,6 +157,7 @@ def test_a_pointer_is_refused_with_what_brings_the_file(
     assert laptop.type("plan", "../exp.yaml", "--set", "code={path: code, exclude: ['*.h5']}") == 0
 
 
+@pytest.mark.slow
 def test_a_repository_without_a_commit_is_one(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     git(laptop.folder / "code", "init", "-q")
     assert laptop.type("plan", "../exp.yaml") == 0

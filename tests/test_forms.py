@@ -75,6 +75,7 @@ def statement_of(record: Record) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_statement_is_valid_by_in_totos_own_library_and_comes_back_as_it_was(name: str) -> None:
     record = RECORDS[name]()
@@ -186,6 +187,7 @@ def told(value: Any) -> Any:
     return str(value).replace("+00:00", "Z") if not isinstance(value, bool) else str(value).lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_document_of_prov_comes_back_from_its_library_without_loss(name: str) -> None:
     text = prov_json([RECORDS[name]()], VERSION)
@@ -353,6 +355,7 @@ def test_a_record_that_was_changed_gets_no_form_that_hides_it(type_in: Type, tmp
     assert code == 1 and "mallory" not in out and "is not what its record_sha256 says" in out + err
 
 
+@pytest.mark.slow
 def test_an_anonymous_form_says_which_names_cannot_be_told_from_words(type_in: Type, tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(record_json(full())))
     code, out, err = type_in("provenance", "record.json", "--anonymous", "--json")

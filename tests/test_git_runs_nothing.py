@@ -105,6 +105,7 @@ def test_nor_does_one_that_comes_another_way(stranger: Stranger, how: str) -> No
     assert not (stranger.folder / ".git" / "fsmonitor--daemon.ipc").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["nested", "gitfile", "bare", "bare with a working tree"])
 def test_nor_does_that_of_another_repository_in_it(tmp_path: Path, stranger: Stranger, how: str) -> None:
     stranger.config("core.fsmonitor")
@@ -189,6 +190,7 @@ def stored(folder: Path, kind: str, body: bytes) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -268,6 +270,7 @@ def test_an_object_larger_than_any_commit_is_not_read(stranger: Stranger, kind: 
         take(stranger.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("listed", "named"),
     [

@@ -236,6 +236,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS.keys())
 def test_a_command_that_prints_without_end_is_killed_at_once(host: Host, tmp_path: Path, script: str) -> None:
     lock, began = str(tmp_path / "lock"), time.monotonic()
@@ -483,6 +484,7 @@ def test_a_job_folder_that_is_a_link_is_not_followed(tmp_path: Path, where: str)
         get(LocalHost(), PurePosixPath(tmp_path, "run", "1234"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "nothing"])
 def test_only_a_regular_file_is_read_from(host: Host, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "there"
@@ -516,6 +518,7 @@ def test_files_that_are_written_meanwhile_do_not_disturb(tmp_path: Path) -> None
         writer.join()
 
 
+@pytest.mark.slow
 def test_a_file_is_read_from_an_offset(host: Host, tmp_path: Path) -> None:
     path = PurePosixPath(tmp_path, "stdout.log")
     assert read_from(host, path, 0) == b""

@@ -177,6 +177,7 @@ def test_cancel_ends_a_job_of_this_machine_as_its_own_end_says(here: Site, start
     assert (job.state, job.final, job.status["exit_code"], why(job)) == ("CANCELLED", True, 143, "cancelled")
 
 
+@pytest.mark.slow
 def test_cancel_kills_a_script_that_does_not_end(here: Site, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_process, "end_job", partial(local_process.end_job, grace_s=0.5))
     process = start(DEAF)

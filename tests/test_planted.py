@@ -185,6 +185,7 @@ def test_a_tracker_that_is_somebody_elses_is_not_used(tmp_path: Path, what: str)
 # --- reading
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a socket", "a device", "too large"])
 @pytest.mark.parametrize("name", ["exp.yaml", "exp.lock.yaml", "clusters/alpha.yaml", "own.sbatch.j2"])
 def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, run: Type, name: str, kind: str) -> None:

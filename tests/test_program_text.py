@@ -251,6 +251,7 @@ def test_the_images_entrypoint_is_read_too(entrypoint: tuple[str, ...], refused:
         assert plan(made, pin=pin, parameters={"a": "1"}).command == (*entrypoint, "train ", "x 1")
 
 
+@pytest.mark.slow
 def test_an_entrypoint_of_many_interpreters_is_not_read() -> None:
     pin = replace(PIN, entrypoint=("perl", "-r") * 20_000)
     with pytest.raises(InputError, match="names more than 100 shells and interpreters"):

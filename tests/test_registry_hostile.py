@@ -181,6 +181,7 @@ def test_a_request_ends_by_its_deadline_however_little_is_sent(start: Start, say
     assert not [each for each in ours if isinstance(each, threading.Timer) and each.is_alive()]
 
 
+@pytest.mark.slow
 def test_a_handshake_that_never_ends_is_ended_too(start: Start) -> None:
     """TLS: the server sends a record of a handshake byte by byte."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -216,6 +217,7 @@ def test_a_proxy_that_never_answers_is_ended_too(start: Start, monkeypatch: pyte
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.slow
 def test_everything_together_has_a_deadline_of_its_own(start: Start) -> None:
     def slowly(asked: Asked) -> None:
         time.sleep(0.07)
@@ -363,6 +365,7 @@ ODD: dict[str, tuple[dict[str, object], dict[str, object], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ODD)
 def test_what_no_lock_file_could_hold_is_refused_before_one_is_written(case: str, start: Start) -> None:
     config, manifest, variant, why = ODD[case]
@@ -458,6 +461,7 @@ def test_a_registrys_own_token_server_may_have_its_login(registry: str, host: st
     assert may_have_login(registry, base_of(host), realm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("registry", "host", "realm"), OTHERS)
 def test_any_other_server_may_not(registry: str, host: str, realm: str) -> None:
     assert not may_have_login(registry, base_of(host), realm)

@@ -58,6 +58,7 @@ def test_words_and_backslashes_arrive_through_any_login_shell(shell: str, tmp_pa
 SHELLS_HERE = [name for name in ("sh", "bash", "zsh", "tcsh", "csh", "fish", "ksh", "mksh") if shutil.which(name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS_HERE)
 @pytest.mark.parametrize("word", ["a\nb", "\n", "a\n\n", "'a'\n\\n!x $HOME `id` \\", "# no\n; echo x > /dev/null"])
 def test_a_word_with_line_breaks_arrives_through_any_login_shell(shell: str, word: str) -> None:
@@ -67,6 +68,7 @@ def test_a_word_with_line_breaks_arrives_through_any_login_shell(shell: str, wor
     assert f">{word}|b||<" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS_HERE)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_program_has_a_line_break_on_its_way_and_each_login_shell_starts_it(name: str, shell: str) -> None:

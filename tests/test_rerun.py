@@ -618,6 +618,7 @@ def test_a_program_in_python_gets_the_new_job(laptop: Laptop) -> None:
     session_of.cache_clear()
 
 
+@pytest.mark.slow
 def test_other_code_may_be_named(laptop: Laptop) -> None:
     found = crate(laptop)
     (laptop.folder / "other").mkdir()

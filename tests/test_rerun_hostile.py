@@ -359,6 +359,7 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_record_reaches_nothing(
     name: str, laptop: Laptop, crate: Path, capsys: pytest.CaptureFixture[str]

@@ -107,6 +107,7 @@ DOUBTFUL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sbatch", DOUBTFUL.values(), ids=DOUBTFUL.keys())
 def test_an_answer_that_names_no_job_for_certain_is_never_an_id(evil: Evil, sbatch: str) -> None:
     evil.program("sbatch", sbatch)
@@ -121,6 +122,7 @@ def test_an_answer_that_names_no_job_for_certain_is_never_an_id(evil: Evil, sbat
     assert (evil.known(), evil.stages(), evil.folders()) == ([], ["planned"], [made.run_dir.name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sbatch", DOUBTFUL.values(), ids=DOUBTFUL.keys())
 def test_the_queue_then_says_by_the_jobs_own_name_which_it_is(evil: Evil, sbatch: str) -> None:
     evil.program("sbatch", sbatch)
@@ -258,6 +260,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sbatch", REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_refusal_that_may_be_none_is_looked_up_by_the_jobs_own_name(evil: Evil, sbatch: str) -> None:
     evil.program("sbatch", sbatch)

@@ -201,6 +201,7 @@ POINTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keeper", POINTERS)
 @pytest.mark.parametrize("kind", ["git", "plain"])
 def test_a_pointer_is_known_for_one(tmp_path: Path, keeper: str, kind: str) -> None:
@@ -296,6 +297,7 @@ def test_a_strangers_marker_takes_away_nothing_that_git_tracks(tmp_path: Path, o
 FILES = ("a.h5", "data/a.h5", "data/deep/b.h5", "docs/a.md", "notebooks/x.ipynb", "sub/notebooks/y.ipynb", "train.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["git", "plain"])
 @pytest.mark.parametrize(
     ("pattern", "gone"),

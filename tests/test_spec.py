@@ -770,6 +770,7 @@ def test_what_the_schema_refuses_is_refused_here_too(keys: dict[str, object]) ->
     assert problems(dump(value))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, len(CONTRACT)),

@@ -46,6 +46,7 @@ def links(home: Path) -> None:
     (project / "chain").symlink_to("up/../.config")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

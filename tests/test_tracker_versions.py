@@ -255,6 +255,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_question_of_a_command_walks_through_all_jobs_or_plans(tmp_path: Path, question: str) -> None:
     """SQLite says how it would answer: SCAN of a table reads each of its rows."""
