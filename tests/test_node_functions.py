@@ -48,6 +48,21 @@ def bash(tmp_path: Path, script: str, listed: str = "", engine: str = "docker", 
     return done.stdout + done.stderr
 
 
+SOCKET = 'Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.41/containers/c/json"'
+DAEMONS = {
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?": "gone",
+    f"error during connect: {SOCKET}: EOF": "gone",
+    f"error during connect: {SOCKET}: read unix @->/var/run/docker.sock: read: connection reset by peer": "gone",
+    "Error: No such container: c": "there",
+}
+
+
+@pytest.mark.parametrize("said", DAEMONS, ids=["refused", "ends", "resets", "answers"])
+def test_a_daemon_that_goes_away_while_it_is_asked_is_gone(tmp_path: Path, said: str) -> None:
+    script = f"if engine::is_gone {shlex.quote(said)}; then echo gone; else echo there; fi"
+    assert bash(tmp_path, script) == f"{DAEMONS[said]}\n"
+
+
 # -------------------------------------------------------------------------------------------------- which GPUs are here
 
 

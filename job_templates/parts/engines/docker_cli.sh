@@ -114,9 +114,10 @@ engine::reason() {
     done <<<"$1"
 }
 
-# Do these words say that the engine's daemon does not answer?
+# Do these words say that the engine's daemon does not answer? It may go away while it is asked: `error during connect: … EOF`.
 engine::is_gone() {
-    [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ]]
+    [[ $1 == *'Cannot connect to the Docker daemon'* || $1 == *'permission denied while trying to connect'* ||
+        $1 == *'error during connect: '* ]]
 }
 
 engine::pull() { engine::_become pull --quiet "$1"; }
